@@ -1,0 +1,284 @@
+"""Cards: what a task and a runner are, found, read and checked. Imports no torch.
+
+A task card (`tasks/NAME.toml`) says which generators make the pretraining language and the finetuning data. A runner
+card (`runners/NAME.toml`) says which tasks, stages, optimizers, updates, learning rates and seeds make an experiment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from synthbench.errors import BadInput
+from synthbench.wording import did_you_mean, listed, shown
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+Positive = Annotated[int, Field(gt=0, strict=True)]
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Version = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+
+
+def _update(text: str) -> str:
+    rank = re.fullmatch(r"lora-([1-9]\d{0,5})", text)
+    if text not in ("full", "full-hidden") and not rank:
+        raise ValueError("allowed are full, full-hidden and lora-R with a rank R of at least 1")
+    return text
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("has the same entry twice")
+    return values
+
+
+Update = Annotated[str, AfterValidator(_update)]
+Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
+Kind = Literal["full", "lora"]
+
+
+class Card(BaseModel):
+    """Base of every card and table in one: unknown keys are refused, and nothing changes after reading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SliceCard(BaseModel):
+    """One slice of a stage's data; keys beside these four are the generator's own options."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    generator: Name
+    items: Positive  # trained items
+    share: Positive  # of every batch, relative to the stage's other slices
+    note: str = ""  # why lengths or exposures differ from the other slices', where they do
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class LanguageCard(Card):
+    syllables: Annotated[int, Field(ge=2, le=1024, strict=True)]  # distinct syllables
+    name_length: Annotated[int, Field(ge=1, le=8, strict=True)]  # syllables in a subject, object, stem or form
+
+    @model_validator(mode="after")
+    def _countable(self) -> LanguageCard:
+        if self.syllables**self.name_length > 2**24:
+            raise ValueError("syllables ** name_length may be at most 2**24, so that names can be shuffled in memory")
+        return self
+
+
+class HeldOutCard(Card):
+    validation: Positive  # items a slice for choosing learning rates
+    test: Positive  # items a slice for scores
+
+
+class TaskCard(Card):
+    name: Name
+    version: Version
+    question: str  # what the task tells apart
+    description: str  # how, in a paragraph
+    source: str  # where the question comes from
+    language: LanguageCard
+    held_out: HeldOutCard
+    stages: dict[Name, dict[Literal["fact", "rule", "exception", "noise"], SliceCard]] = Field(min_length=1)
+
+    def size(self, stage: str) -> dict[str, int]:
+        """Trained items of each slice of a stage."""
+        return {name: part.items for name, part in self.stages[stage].items()}
+
+
+class ModelCard(Card):
+    """A decoder-only transformer."""
+
+    width: Positive
+    layers: Positive
+    head_width: Positive
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"  # rmsnorm has no parameters, layernorm has gain and bias
+    positions: Literal["rope", "learned"] = "rope"
+    mlp: Literal["relu2", "gelu", "swiglu"] = "relu2"
+    expansion: Positive = 4  # hidden width of the MLP over the model's
+    tied: bool = False  # the head shares the embedding's weights
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ModelCard:
+        if self.width % self.head_width:
+            raise ValueError(f"width {self.width} must be a multiple of head_width {self.head_width}")
+        if self.positions == "rope" and self.head_width % 2:
+            raise ValueError("head_width must be even under rope")
+        return self
+
+
+MODELS = {
+    "tiny": ModelCard(width=64, layers=2, head_width=16),
+    "compact": ModelCard(width=128, layers=4, head_width=16),
+    "gpt2-small": ModelCard(
+        width=768, layers=12, head_width=64, norm="layernorm", positions="learned", mlp="gelu", tied=True
+    ),
+}
+
+
+class TrainingCard(Card):
+    """How a stage trains; a table `stages.for.OPTIMIZER` may replace any of these for one optimizer."""
+
+    steps: Positive
+    lr: Grid | dict[Kind, Grid]  # one grid, or one for each kind of update
+    weight_decay: Decay = 0.0
+
+
+class StageCard(Card):
+    name: Name
+    batch: Positive  # examples a step
+    schedule: Literal["cosine", "constant"]  # after the warm-up: cosine to 10 %, or constant
+    steps: Positive
+    warmup: Share = 0.05  # of the steps, linear from 0
+    weight_decay: Decay = 0.0
+    update: Annotated[list[Update], AfterValidator(_unique)] = ["full"]  # which weights may move; crossed
+    optimizer: Literal["same"] | Annotated[list[str], AfterValidator(_unique)] = "same"  # or a list, crossed
+    lr: Grid | dict[str, Grid | dict[Kind, Grid]]  # one grid; or by optimizer; or by optimizer and kind of update
+    examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
+    points: Positive = 1  # how often scores are read along the path, the start not counted
+    overrides: dict[str, dict[str, Any]] = Field({}, alias="for")  # by optimizer: steps, weight_decay
+
+
+class ReadingCard(Card):
+    """How scores are read along a finetuning path (the score `x@fit`)."""
+
+    fit: Share  # the reading is at the first step that reaches this fit
+    speeds: Annotated[list[Positive], Field(min_length=1)]  # steps to that fit at which cells are compared
+    speed: Positive  # the one that tables show
+    sample: Positive = 256  # at most so many items a set at the points between the first and the last
+
+    @model_validator(mode="after")
+    def _shown(self) -> ReadingCard:
+        if self.speed not in self.speeds:
+            raise ValueError(f"speed {self.speed} must be one of speeds {self.speeds}")
+        return self
+
+
+class RunnerCard(Card):
+    name: Name
+    version: Version
+    question: str
+    cost: str  # what it costs to run, in words
+    tasks: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]  # names, or paths of cards
+    model: Name | ModelCard
+    optimizers: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
+    seeds: Positive | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
+    columns: Annotated[list[str], Field(min_length=1)]  # scores that its table shows
+    reading: ReadingCard
+    arguments: dict[str, dict[str, Any]] = {}  # by optimizer: what differs from the rule's own defaults
+    stages: Annotated[list[StageCard], Field(min_length=1)]
+    scales: dict[Name, dict[str, Any]] = {}  # `--set scale=NAME`: overrides by path, applied before others
+
+    @property
+    def seed_list(self) -> list[int]:
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    @property
+    def shape(self) -> ModelCard:
+        """The model, its preset looked up."""
+        return self.model if isinstance(self.model, ModelCard) else MODELS[self.model]
+
+    def stage(self, name: str) -> StageCard:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def fingerprint(self) -> str:
+        """sha256 of all that rows must share to stand in one table: the card but its axes and its prose."""
+        content = self.model_dump(mode="json", by_alias=True, exclude={"optimizers", "seeds", "question", "cost", "scales"})
+        for stage in content["stages"]:
+            del stage["update"], stage["optimizer"]
+        return fingerprint(content)
+
+
+def fingerprint(content: Any) -> str:
+    """sha256 over canonical JSON (sorted keys, no spaces, no NaN)."""
+    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+
+
+C = TypeVar("C", TaskCard, RunnerCard)
+FOLDERS: dict[type[Card], str] = {TaskCard: "tasks", RunnerCard: "runners"}
+KINDS: dict[type[Card], str] = {TaskCard: "task", RunnerCard: "runner"}
+
+
+@cache
+def shipped() -> Path:
+    """The folder that holds `tasks`, `runners` and `reports`: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    inside = package / "_cards"
+    return inside if inside.is_dir() else package.parent
+
+
+def names(kind: type[Card]) -> list[str]:
+    """Names of the shipped cards of a kind."""
+    return sorted(path.stem for path in (shipped() / FOLDERS[kind]).glob("*.toml"))
+
+
+def locate(kind: type[Card], given: str) -> Path:
+    """The file of a card given by name or by path; raises BadInput with the nearest name."""
+    if given.endswith(".toml") or "/" in given:
+        path = Path(given)
+        if not path.is_file():
+            raise BadInput(f"{shown(given)} is not a file; give a card's path or one of {listed(names(kind))}.")
+        return path
+    if given not in names(kind):
+        raise BadInput(f"Unknown {KINDS[kind]} {shown(given)}{did_you_mean(given, names(kind))}.")
+    return shipped() / FOLDERS[kind] / f"{given}.toml"
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary; raises BadInput that names the file."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise BadInput(f"{path} is not valid TOML: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from None
+
+
+def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
+    """A card from its content; raises BadInput that names the origin, the key, the value and what is allowed."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(_sentence(error, kind, origin)) from None
+
+
+def load(kind: type[C], given: str) -> C:
+    """A card by name or path."""
+    path = locate(kind, given)
+    return parse(kind, read(path), str(path))
+
+
+def _sentence(error: ValidationError, kind: type[BaseModel], origin: str) -> str:
+    """The first thing wrong, in one sentence."""
+    first = error.errors()[0]
+    branches = {"list", "dict", "int", "str", "ModelCard"}
+    where = [part for part in first["loc"] if isinstance(part, int) or not (part in branches or "[" in part)]
+    path = ".".join(map(str, where)) or "the card"
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message[:1].lower() + message[1:]
+    if first["type"] == "extra_forbidden":
+        known = _keys(kind, where[:-1])
+        return f"{origin}: unknown key {shown(path)}{did_you_mean(str(where[-1]), known)}."
+    if first["type"] == "missing":
+        return f"{origin}: {path} is missing."
+    return f"{origin}: {path} = {shown(first['input'])}: {message}."
+
+
+def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
+    """The keys allowed at a place in a card."""
+    tables: dict[str, type[BaseModel]] = {
+        "language": LanguageCard, "held_out": HeldOutCard, "reading": ReadingCard, "model": ModelCard, "stages": StageCard
+    }
+    table = next((tables[part] for part in reversed(where) if part in tables), kind)
+    return [field.alias or name for name, field in table.model_fields.items()]

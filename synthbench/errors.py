@@ -1,0 +1,25 @@
+"""What can go wrong, as the command line's exit codes say it."""
+
+
+class SynthbenchError(Exception):
+    """An error a person can act on: its text is one to three plain sentences."""
+
+    exit_code = 4
+
+
+class BadInput(SynthbenchError, ValueError):
+    """A person's mistake. The text names the file or option, the value and what is allowed."""
+
+    exit_code = 2
+
+
+class NotMeasured(SynthbenchError):
+    """Everything was valid, yet nothing could be measured (for example, every run diverged)."""
+
+    exit_code = 3
+
+
+class Failed(SynthbenchError):
+    """Something outside the person's input broke: a worker died, a disk is full."""
+
+    exit_code = 4

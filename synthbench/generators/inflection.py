@@ -1,0 +1,65 @@
+"""Inflection by rule: `rule-word stem = form .`
+
+    past  ka mi to  =  ka mi se  .        the stem, its last syllable moved on by a shift that its class decides
+
+The syllables fall into as many classes of neighbours as there are shifts; the class of the stem's last syllable
+decides how far that syllable moves (modulo the number of syllables). Held-out stems are new combinations of syllables
+that training shows, so the rule alone answers them.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from synthbench.cards import Card
+from synthbench.generators.examples import SLICES, Examples, Ints, Language, Place, compose
+from synthbench.generators.registry import Generator, register
+
+
+class Options(Card):
+    word: str = Field(min_length=1, max_length=12)  # the rule word
+    shifts: Annotated[list[Annotated[int, Field(gt=0, strict=True)]], Field(min_length=1)]  # one for each class
+
+
+def inflect(stem_NS: Ints, shifts: list[int], syllables: int) -> Ints:
+    """Forms of stems, both as 0-based syllables."""
+    last_N = stem_NS[:, -1]
+    class_N = last_N * len(shifts) // syllables
+    form_NS = stem_NS.copy()
+    form_NS[:, -1] = (last_N + np.asarray(shifts, dtype=np.int32)[class_N]) % syllables
+    return form_NS
+
+
+def check(language: Language, options: Options) -> str | None:
+    """What is wrong with these options in this language, or nothing."""
+    if len(options.shifts) > language.syllables:
+        return f"shifts has {len(options.shifts)} classes, more than the {language.syllables} syllables"
+    if any(shift >= language.syllables for shift in options.shifts):
+        return f"shifts must lie between 1 and {language.syllables - 1}, one less than the number of syllables"
+    return None
+
+
+def draw(language: Language, options: Options, item_N: NDArray[np.int64], place: Place, split: str) -> Examples:
+    """The form of each stem in item_N (names by number); nothing is random beside the choice of stems."""
+    count = len(item_N)
+    stem_NS = language.spell(item_N)
+    tokens_NL, answer_NL = compose(
+        language, options.word, stem_NS, inflect(stem_NS, options.shifts, language.syllables)
+    )
+    return Examples(
+        tokens_NL=tokens_NL,
+        answer_NL=answer_NL,
+        slice_N=np.full(count, SLICES.index("rule"), dtype=np.int8),
+        bucket_N=np.zeros(count, dtype=np.int8),
+        item_N=item_N,
+        rule_answer_NL=tokens_NL,
+        bits_N=np.full(count, language.name_bits),
+        chance_N=np.full(count, 1 / language.names),
+    )
+
+
+register(Generator("inflection", "forms that follow from their stems by a rule with classes", Options, draw, check))

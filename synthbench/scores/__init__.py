@@ -1,0 +1,7 @@
+"""Scores: pure functions of observations, one file a family, registered with unit, range, direction and source."""
+
+from synthbench.scores import forgotten, learned, moved, reading
+from synthbench.scores.observed import Observed, Point
+from synthbench.scores.registry import SCORES, Score, at_point, register
+
+__all__ = ["SCORES", "Observed", "Point", "Score", "at_point", "forgotten", "learned", "moved", "reading", "register"]

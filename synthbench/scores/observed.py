@@ -1,0 +1,67 @@
+"""What scores look at: per-item observations of one run at one point, as numpy arrays. No model, no torch.
+
+Sets are named `new/SLICE/SPLIT` (the stage's own data) and `old/SLICE/SPLIT` (the data of the stages before it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """N items of a set, teacher-forced.
+
+    correct_N: the whole answer, end token included, is the argmax given the true prefix. by_rule_N: likewise the answer
+    that the rule would give. nll_N: nats, summed over the answer's tokens. kl_N: KL(before || after) in nats, summed
+    over the answer's tokens, or zeros where it is not asked for. entropy_N: nats of the answer for someone who knows
+    neither item nor rule. tokens: answer tokens an item. floor: accuracy that needs no learning.
+    """
+
+    correct_N: NDArray[np.bool_]
+    by_rule_N: NDArray[np.bool_]
+    nll_N: Floats
+    kl_N: Floats
+    entropy_N: Floats
+    tokens: int
+    floor: float
+
+    def first(self, count: int) -> Observed:
+        """The same of the first `count` items (the floor is the whole set's)."""
+        return Observed(
+            self.correct_N[:count], self.by_rule_N[:count], self.nll_N[:count], self.kl_N[:count],
+            self.entropy_N[:count], self.tokens, self.floor,
+        )  # fmt: skip
+
+    @property
+    def exact_match(self) -> float:
+        return float(self.correct_N.mean())
+
+    @property
+    def capped_nll(self) -> float:
+        """Nats per answer token, each item's loss capped at its answer's entropy: a lost fact is lost, not worse."""
+        return float(np.minimum(self.nll_N, self.entropy_N).mean() / self.tokens)
+
+
+class Point(NamedTuple):
+    """One run at one step. sets: by name. moved: by parameter group, norm of the change since the start / norm then."""
+
+    sets: Mapping[str, Observed]
+    moved: Mapping[str, float]
+
+    def slices(self, age: str) -> list[str]:
+        """Slices of the new or the old data that are observed here."""
+        return list(dict.fromkeys(name.split("/")[1] for name in self.sets if name.startswith(f"{age}/")))
+
+
+def aligned(before: Point, after: Point) -> Point:
+    """`before` on the items that `after` observes: a path is read on a sample, the beginning of each set."""
+    sets = {name: before.sets[name].first(len(observed.correct_N)) for name, observed in after.sets.items()}
+    return Point(sets, before.moved)

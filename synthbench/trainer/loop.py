@@ -1,0 +1,95 @@
+"""The training loop: a fleet, an optimizer, data, a schedule; scores are read by a callback at given steps.
+
+Shapes: K runs, N trained items, L tokens, T steps, B examples a step, S positions that predict answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synthbench.trainer.fleet import Fleet
+from synthbench.trainer.optimize import Moving
+from synthbench.trainer.schedule import Schedule
+
+
+class Data(NamedTuple):
+    """Of each run: its trained items, which tokens are learned, and which items each step shows.
+
+    tokens_KNL, answer_KNL: items. order_KTB: indices of items.
+    """
+
+    tokens_KNL: NDArray[np.int32]
+    answer_KNL: NDArray[np.bool_]
+    order_KTB: NDArray[np.int32]
+
+
+def first_position(answer: NDArray[np.bool_]) -> int:
+    """The first position from which some answer token is predicted: nothing before it reaches the loss."""
+    return int(answer.reshape(-1, answer.shape[-1]).any(0).argmax()) - 1
+
+
+def order(shares: Mapping[str, tuple[int, int]], steps: int, generator: np.random.Generator) -> NDArray[np.int32]:
+    """Which items each step shows, shape (T, B): fixed shares of every batch, each slice sampled by epochs.
+
+    shares: by slice, in the items' order: (number of items, examples a batch).
+    """
+    columns, offset = [], 0
+    for items, count in shares.values():
+        epochs = -(-steps * count // items)
+        shuffled = generator.permuted(np.tile(np.arange(items, dtype=np.int32), (epochs, 1)), axis=1)
+        columns.append(shuffled.reshape(-1)[: steps * count].reshape(steps, count) + offset)
+        offset += items
+    return np.concatenate(columns, axis=1)
+
+
+def losses(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> Tensor:
+    """Mean cross-entropy over each run's answer tokens, in nats: shape (K,)."""
+    logits = fleet.logits(tokens_KBL[..., :-1], first)
+    target_KBS, learned_KBS = tokens_KBL[..., first + 1 :], answer_KBL[..., first + 1 :].float()
+    nll = F.cross_entropy(logits.flatten(0, 2), target_KBS.reshape(-1), reduction="none").view_as(target_KBS)
+    return (nll * learned_KBS).sum((1, 2)) / learned_KBS.sum((1, 2))
+
+
+def train(
+    fleet: Fleet,
+    moving: Moving,
+    data: Data,
+    schedule: Schedule,
+    rates: tuple[Sequence[float], Sequence[float]],
+    at_steps: Collection[int],
+    on_point: Callable[[int], None],
+    on_step: Callable[[int], None] = lambda step: None,
+) -> NDArray[np.float32]:
+    """Trains every run of the fleet for `schedule.steps` steps; returns the training losses, shape (T, K).
+
+    rates: learning rate and weight decay of each run. on_point(step) is called at each of at_steps, 0 being the start;
+    on_step(step) after every step. A run that diverges keeps its NaN to itself and trains on.
+    """
+    device = fleet.flat_KP.device
+    tokens_KNL = torch.from_numpy(data.tokens_KNL).long().to(device)
+    answer_KNL = torch.from_numpy(data.answer_KNL).to(device)
+    order_TKB = torch.from_numpy(data.order_KTB).long().to(device).transpose(0, 1).contiguous()
+    rows_K1 = torch.arange(len(fleet), device=device)[:, None]
+    first = first_position(data.answer_KNL)
+    lr_K, weight_decay_K = (torch.tensor(values, dtype=torch.float32) for values in rates)
+    curve_TK = torch.zeros(schedule.steps, len(fleet), device=device)
+    if 0 in at_steps:
+        on_point(0)
+    for step, indices_KB in enumerate(order_TKB):
+        loss_K = losses(fleet, tokens_KNL[rows_K1, indices_KB], answer_KNL[rows_K1, indices_KB], first)
+        fleet.flat_KP.grad = None
+        loss_K.sum().backward()  # type: ignore[no-untyped-call]
+        moving.step(step + 1, lr_K * schedule.factor(step), weight_decay_K)
+        curve_TK[step] = loss_K.detach()
+        on_step(step + 1)
+        if step + 1 in at_steps:
+            on_point(step + 1)
+    curve: NDArray[np.float32] = curve_TK.cpu().numpy()
+    return curve

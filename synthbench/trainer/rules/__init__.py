@@ -1,0 +1,11 @@
+"""Optimizers, one file each. Names, routing and arguments are known without torch."""
+
+from synthbench.trainer.rules import adamw, muon, sgd
+from synthbench.trainer.rules.registry import (
+    OPTIMIZERS, RULES, Block, Hyper, Optimizer, Rule, register, route, source_hash, spans,
+)  # fmt: skip
+
+__all__ = [
+    "OPTIMIZERS", "RULES", "Block", "Hyper", "Optimizer", "Rule", "adamw", "muon", "register", "route", "sgd",
+    "source_hash", "spans",
+]  # fmt: skip

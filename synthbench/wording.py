@@ -1,0 +1,26 @@
+"""Small pieces of sentences: names that are near, values shown inert, lists."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def shown(value: Any) -> str:
+    """A value as text that is safe on a terminal and in a sentence: quoted, escaped, at most 60 characters."""
+    text = ascii(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def listed(names: Iterable[str]) -> str:
+    """`a, b, c`, or `nothing`."""
+    return ", ".join(names) or "nothing"
+
+
+def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'x'? Allowed are a, b, x` as far as it helps."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(given, allowed, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"{hint} Allowed are {listed(allowed)}" if near else f"{hint} allowed are {listed(allowed)}"
