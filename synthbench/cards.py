@@ -42,6 +42,7 @@ def _unique(values: list[Any]) -> list[Any]:
 
 Update = Annotated[str, AfterValidator(_update)]
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
+Decays = Annotated[list[Decay], Field(min_length=1), AfterValidator(_unique)]
 Kind = Literal["full", "lora"]
 
 
@@ -127,12 +128,11 @@ MODELS = {
 }
 
 
-class TrainingCard(Card):
-    """How a stage trains; a table `stages.for.OPTIMIZER` may replace any of these for one optimizer."""
+class OverrideCard(Card):
+    """What one optimizer does differently in a stage: the table `for.OPTIMIZER`."""
 
-    steps: Positive
-    lr: Grid | dict[Kind, Grid]  # one grid, or one for each kind of update
-    weight_decay: Decay = 0.0
+    steps: Positive | None = None
+    weight_decay: Decay | Decays | None = None
 
 
 class StageCard(Card):
@@ -141,13 +141,13 @@ class StageCard(Card):
     schedule: Literal["cosine", "constant"]  # after the warm-up: cosine to 10 %, or constant
     steps: Positive
     warmup: Share = 0.05  # of the steps, linear from 0
-    weight_decay: Decay = 0.0
-    update: Annotated[list[Update], AfterValidator(_unique)] = ["full"]  # which weights may move; crossed
-    optimizer: Literal["same"] | Annotated[list[str], AfterValidator(_unique)] = "same"  # or a list, crossed
+    weight_decay: Decay | Decays = 0.0  # a list is crossed
+    update: Annotated[list[Update], Field(min_length=1), AfterValidator(_unique)] = ["full"]  # which weights may move; crossed
+    optimizer: Literal["same"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] = "same"  # crossed
     lr: Grid | dict[str, Grid | dict[Kind, Grid]]  # one grid; or by optimizer; or by optimizer and kind of update
     examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
     points: Positive = 1  # how often scores are read along the path, the start not counted
-    overrides: dict[str, dict[str, Any]] = Field({}, alias="for")  # by optimizer: steps, weight_decay
+    overrides: dict[str, OverrideCard] = Field({}, alias="for")  # by optimizer
 
 
 class ReadingCard(Card):

@@ -53,6 +53,11 @@ class Task:
             )
         return {name: batch // total * share for name, share in shares.items()}
 
+    def check_sizes(self, stage: str, examples: Mapping[str, int]) -> None:
+        """Raises BadInput where the language has too few names for so many items."""
+        for name, items in examples.items():
+            self._region(stage, name, items)
+
     def joined(self, stage: str, seed: int, examples: Mapping[str, int] | None = None) -> Splits:
         """All slices of a stage together, slice after slice."""
         parts = self.draw(stage, seed, examples)

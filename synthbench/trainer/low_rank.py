@@ -7,11 +7,13 @@ ranks of 16 that also costs less than two thin products per token: r d^2 once ag
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from synthbench.errors import BadInput
 from synthbench.trainer.layout import Layout, arrange, hidden
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ALPHA_OVER_RANK = 2.0
 

@@ -1,0 +1,197 @@
+"""The command line. Everything heavy is imported where it is used, so that `--help` and `ls` answer at once."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from synthbench.errors import BadInput, Failed, SynthbenchError
+
+app = typer.Typer(
+    name="synthbench",
+    help="What an optimizer makes a language model learn (rote facts or the rule behind them), and what it forgets.",
+    epilog="Start with: synthbench run --optimizer muon",
+    add_completion=False,
+    rich_markup_mode=None,
+    no_args_is_help=True,
+)
+OUT = Path("synthbench-results")
+
+Out = Annotated[Path, typer.Option("--out", help="Folder of results.", show_default=True)]
+Runner = Annotated[str | None, typer.Argument(help="A runner's name or the path of its card.", show_default=False)]
+
+
+@app.command()
+def run(
+    runner: Runner = None,
+    optimizer: Annotated[str | None, typer.Option(help="Optimizers, such as muon or adamw,sgd.")] = None,
+    task: Annotated[str | None, typer.Option(help="Tasks, by name or path of a card.")] = None,
+    update: Annotated[str | None, typer.Option(help="Updates: full, full-hidden, lora-R.")] = None,
+    lr: Annotated[str | None, typer.Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")] = None,
+    weight_decay: Annotated[str | None, typer.Option(help="Weight decays of the last stage.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 0,4,7.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value in the card; repeatable.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Annotated[int | None, typer.Option(help="Worker processes.", show_default="one per core")] = None,
+    fleet_size: Annotated[int | None, typer.Option(help="Runs trained as one batched model.")] = None,
+    out: Out = OUT,
+    keep_weights: Annotated[str, typer.Option(help="none, chosen or all.")] = "chosen",
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train anew; earlier attempts are kept.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it takes.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
+) -> None:
+    """Run an experiment and print its table. The same command again goes on where it stopped."""
+    from synthbench import commands
+    from synthbench.experiment.resolve import Asked
+
+    asked = Asked(
+        runner or "quick", _words("--optimizer", optimizer), _words("--task", task), _words("--update", update),
+        _numbers("--lr", lr), _numbers("--weight-decay", weight_decay), _seeds(seeds), set_ or (), device,
+    )  # fmt: skip
+    options = commands.Options(out, jobs, fleet_size, keep_weights, fresh, dry_run, quiet, _command())
+    commands.run(asked, options)
+
+
+@app.command("ls")
+def list_(
+    kind: Annotated[str, typer.Argument(help="task, runner, optimizer, score, generator or model.")],
+    form: Annotated[str, typer.Option("--format", help="table or markdown.")] = "table",
+) -> None:
+    """List what there is of a kind."""
+    from synthbench.reporting import catalogue
+
+    catalogue.show_list(kind, form)
+
+
+@app.command()
+def show(
+    kind: Annotated[str, typer.Argument(help="task, runner, optimizer or score.")],
+    name: Annotated[str, typer.Argument(help="Its name, or the path of a card.")],
+) -> None:
+    """Show one thing: a task's examples, a runner's plan, an optimizer's arguments, a score's formula."""
+    from synthbench.reporting import catalogue
+
+    catalogue.show_one(kind, name)
+
+
+@app.command()
+def report(
+    runner: Runner = None,
+    out: Out = OUT,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv, json, latex or reference.")] = "table",
+) -> None:
+    """Print the table of the last experiment in a folder of results."""
+    from synthbench import commands
+
+    commands.report(out, runner, form)
+
+
+@app.command()
+def export(
+    runner: Runner = None,
+    out: Out = OUT,
+    form: Annotated[str, typer.Option("--format", help="jsonl, csv or json.")] = "jsonl",
+) -> None:
+    """Print every run of the last experiment in a folder of results, one object each."""
+    from synthbench import commands
+
+    commands.export(out, runner, form)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from synthbench import __version__
+
+        typer.echo(f"synthbench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+def _words(option: str, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(words):
+        raise BadInput(f"{option} {text!a} has an empty entry; give names separated by commas.")
+    return words
+
+
+def _numbers(option: str, text: str | None) -> list[float] | None:
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError:
+        raise BadInput(f"{option} {text!a} must be numbers separated by commas, such as 1e-3,3e-3.") from None
+
+
+def _seeds(text: str | None) -> int | list[int] | None:
+    if text is None:
+        return None
+    try:
+        numbers = [int(word) for word in text.split(",")]
+    except ValueError:
+        raise BadInput(f"--seeds {text!a} must be a count, or seeds separated by commas, such as 0,4,7.") from None
+    return numbers if "," in text else numbers[0]
+
+
+def _command() -> str:
+    """The command as typed, for the record."""
+    import shlex
+
+    return shlex.join(["synthbench", *sys.argv[1:]])
+
+
+def _debugging() -> bool:
+    return "--debug" in sys.argv
+
+
+def main() -> NoReturn:
+    """The console script: runs a command and turns every outcome into an exit code and at most three plain lines."""
+    sys.exit(_outcome())
+
+
+def _outcome() -> int:
+    try:
+        result: Any = app(standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except KeyboardInterrupt:
+        return 130
+    except Failed as error:
+        return _say(f"{_saved(str(error))}" if "Traceback" in str(error) else str(error), error.exit_code)
+    except SynthbenchError as error:
+        if _debugging():
+            traceback.print_exc()
+        return _say(str(error), error.exit_code)
+    except Exception as error:
+        if hasattr(error, "format_message"):  # a usage error of the command-line library
+            return _say(error.format_message(), 2)
+        if error.__class__.__name__ == "Abort":
+            return 130
+        return _say(_saved(traceback.format_exc()), 4)
+
+
+def _say(text: str, code: int) -> int:
+    lines = [line for line in text.splitlines() if line.strip()][:3]
+    print("\n".join(["synthbench: " + lines[0] if lines else "synthbench: failed", *lines[1:]]), file=sys.stderr)
+    return code
+
+
+def _saved(trace: str) -> str:
+    """Saves a traceback and says where, with its last line."""
+    if _debugging():
+        print(trace, file=sys.stderr)
+    last = trace.strip().splitlines()[-1]
+    with tempfile.NamedTemporaryFile("w", prefix="synthbench-", suffix=".log", delete=False, encoding="utf-8") as file:
+        file.write(trace)
+    return f"Something broke that is not your doing ({last[:200]}); the traceback is in {file.name}."

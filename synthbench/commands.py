@@ -1,0 +1,188 @@
+"""What `run`, `report` and `export` do, between the command line and the parts that do the work."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment import identity
+from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.resolve import Asked, experiment_id, resolve
+from synthbench.experiment.runs import Result, Run, RunId
+from synthbench.experiment.store import DATABASE, Store
+from synthbench.reporting import export as exporting
+from synthbench.reporting import reference
+from synthbench.reporting import report as reports
+from synthbench.reporting.table import WRITERS, as_rich
+from synthbench.wording import did_you_mean, listed, shown
+
+KEEP = ("none", "chosen", "all")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run, beside what. command: as typed, for the record."""
+
+    out: Path
+    jobs: int | None
+    fleet_size: int | None
+    keep_weights: str
+    fresh: bool
+    dry_run: bool
+    quiet: bool
+    command: str
+
+    def check(self) -> None:
+        for name, number in (("--jobs", self.jobs), ("--fleet-size", self.fleet_size)):
+            if number is not None and not 1 <= number <= 4096:
+                raise BadInput(f"{name} {number} must be between 1 and 4096.")
+        if self.keep_weights not in KEEP:
+            raise BadInput(f"--keep-weights {shown(self.keep_weights)} is not allowed; allowed are {listed(KEEP)}.")
+
+    @property
+    def workers(self) -> int:
+        return self.jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.jobs or os.cpu_count() or 1
+
+
+def run(asked: Asked, options: Options) -> None:
+    """`synthbench run`: plans, trains what is missing, prints the report. Raises NotMeasured if a row's runs all diverged."""
+    options.check()
+    experiment = resolve(asked)
+    if options.dry_run:
+        _describe(experiment, options)
+        return
+    store = Store.create(options.out)
+    name = experiment_id(experiment)
+    tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
+    now = datetime.now(UTC).isoformat()
+    store.record(name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command, now)
+    done = {} if options.fresh else store.results()
+    _train(experiment, name, store, options, done)
+    found = reports.latest(store, experiment.card.name)
+    _print(found, store, options)
+    if found.all_diverged:
+        raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
+
+
+def _train(experiment: Experiment, name: str, store: Store, options: Options, done: dict[RunId, Result]) -> None:
+    from synthbench.experiment.engine import Engine, finish
+    from synthbench.progress import watch
+
+    coming = forecast(experiment, done)
+    attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else 1
+    start = time.monotonic()
+    try:
+        with watch(coming, options.quiet) as watcher:
+            Engine(experiment, store, watcher, options.workers, options.fleet_size, done, attempt).execute()
+    except KeyboardInterrupt:
+        kept = sum(run.id in done for run in coming)
+        finish(experiment, name, store, done, "all")
+        print(
+            f"\nInterrupted: {kept} of {len(coming)} runs are finished and kept in {options.out}; "
+            "the same command goes on from there.", file=sys.stderr,
+        )  # fmt: skip
+        raise
+    finish(experiment, name, store, done, options.keep_weights)
+    if coming and not options.quiet:
+        seconds = time.monotonic() - start
+        steps = sum(run.steps for run in coming)
+        print(f"{len(coming)} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).", file=sys.stderr)
+
+
+def _describe(experiment: Experiment, options: Options) -> None:
+    """`--dry-run`: what is still to be trained, by stage, and how long it should take."""
+    existing = Store.read(options.out).results() if (options.out / DATABASE).is_file() else {}
+    coming = forecast(experiment, {} if options.fresh else existing)
+    for stage in experiment.card.stages:
+        runs = [run for run in coming if run.stage == stage.name]
+        print(f"{stage.name}: {len(runs)} runs, {sum(run.steps for run in runs)} run-steps")
+    steps = sum(run.steps for run in coming)
+    print(f"in all: {len(coming)} runs, {steps} run-steps, {options.workers} workers; {_prediction(coming, existing, experiment, options)}")
+
+
+def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Experiment, options: Options) -> str:
+    """Predicted time, from the pace of runs in the folder, else from that of the shipped reference."""
+    members = {run.id: run for run in forecast(experiment, {})}
+    known = [(existing[name], run) for name, run in members.items() if name in existing and existing[name].seconds]
+    shipped = reference.shipped(experiment.card)
+    if known:
+        pace = sum(result.seconds for result, _ in known) / sum(run.steps for _, run in known)
+        basis = f"the pace of {len(known)} runs in {options.out}"
+    elif shipped and shipped.pace:
+        pace, basis = shipped.pace, f"the pace measured on {shipped.device}"
+    else:
+        return "no prediction: nothing like it has been run yet"
+    seconds = pace * sum(run.steps for run in coming) / options.workers
+    return f"about {seconds:.0f} s by {basis}"
+
+
+def _print(found: reports.Report, store: Store, options: Options) -> None:
+    """The table, the sentence, where the results are, what to type next."""
+    _console().print(as_rich(found.table))
+    _notes(found)
+    runs = len(store.members(found.experiment))
+    print(f"Results: {runs} runs in {options.out}; every score and curve: synthbench export{_out(options.out)}")
+    if found.reference:
+        others = ",".join(dict.fromkeys(row.optimizer for row in found.rows if row.reference))
+        print(f"Next: synthbench run --optimizer {others}{_out(options.out)}   (measures the starred rows on this machine)")
+    else:
+        print(f"Next: synthbench report --format markdown{_out(options.out)}   (the same table for a page)")
+
+
+def _out(folder: Path) -> str:
+    import shlex
+
+    return "" if folder == Path("synthbench-results") else f" --out {shlex.quote(str(folder))}"
+
+
+def _notes(found: reports.Report) -> None:
+    import textwrap
+
+    width = min(_console().width, 100)
+    for note in found.table.notes:
+        print(textwrap.fill(note, width))
+    print()
+    print(textwrap.fill(found.sentence, width))
+    print()
+
+
+def _console():  # type: ignore[no-untyped-def]
+    """A console as wide as the terminal, 100 columns where there is none."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=100)
+
+
+def report(out: Path, runner: str | None, form: str) -> None:
+    """`synthbench report`."""
+    allowed = ("table", *WRITERS, "reference")
+    if form not in allowed:
+        raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
+    store = Store.read(out)
+    found = reports.latest(store, runner, with_reference=form != "reference")
+    if form == "table":
+        _console().print(as_rich(found.table))
+        _notes(found)
+    elif form == "markdown":
+        print(reports.markdown(found, identity.versions()))
+    elif form == "reference":
+        results = list(store.results(store.members(found.experiment)).values())
+        made = reference.make(found.card, found.tasks, found.rows, found.command, results)
+        print(made.model_dump_json(indent=1))
+    else:
+        print(WRITERS[form](found.table))
+
+
+def export(out: Path, runner: str | None, form: str) -> None:
+    """`synthbench export`."""
+    if form not in exporting.FORMATS:
+        raise BadInput(f"--format {shown(form)} is not allowed; allowed are {listed(exporting.FORMATS)}.")
+    store = Store.read(out)
+    found = reports.latest(store, runner, with_reference=False)
+    print(exporting.write(form, list(exporting.objects(found, store))))

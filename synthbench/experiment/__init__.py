@@ -1,0 +1,1 @@
+"""Experiments: what to run next, running it, observing it, keeping it."""

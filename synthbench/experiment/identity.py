@@ -1,0 +1,88 @@
+"""What a run's numbers depend on beside its own settings: sources, versions, device kind. Imports no torch."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from synthbench import __version__
+from synthbench.errors import BadInput
+from synthbench.wording import shown
+
+PACKAGE = Path(__file__).resolve().parent.parent
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@cache
+def source(*folders: str) -> str:
+    """sha256 over the Python files of these folders of the package, names included."""
+    state = sha256()
+    for folder in folders:
+        for path in sorted((PACKAGE / folder).rglob("*.py")):
+            state.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def package_fingerprint() -> str:
+    """sha256 of all the code that can change a number: what shipped reference rows must agree with."""
+    return source("generators", "trainer", "scores")
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
+
+
+def torch_minor() -> str:
+    """torch's MAJOR.MINOR."""
+    return ".".join(installed("torch").split(".")[:2])
+
+
+def versions() -> dict[str, str]:
+    """What a run was made with."""
+    return {
+        "synthbench": __version__, "torch": installed("torch"), "numpy": installed("numpy"),
+        "python": platform.python_version(),
+    }  # fmt: skip
+
+
+@cache
+def cuda_devices() -> int:
+    """Number of CUDA devices that torch could use, asked of the driver so that torch need not be imported."""
+    if installed("torch").endswith("+cpu"):
+        return 0
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return 0
+    return count.value if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 else 0
+
+
+def device_kind(asked: str) -> str:
+    """`cpu` or `cuda` for what `--device` says; raises BadInput where CUDA is asked for and absent."""
+    if asked not in DEVICES:
+        raise BadInput(f"--device {shown(asked)} is not allowed; allowed are {', '.join(DEVICES)}.")
+    if asked == "cuda" and not cuda_devices():
+        raise BadInput("--device cuda: no CUDA device can be used here; allowed are auto and cpu.")
+    return "cuda" if asked != "cpu" and cuda_devices() else "cpu"
+
+
+def device_name(kind: str) -> str:
+    """The device as people know it."""
+    if kind == "cuda":
+        import torch
+
+        return str(torch.cuda.get_device_name())
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {platform.system()}"

@@ -1,0 +1,91 @@
+"""What a fleet is made of: weights to start from, data in order, and files of what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from synthbench.cards import ModelCard
+from synthbench.experiment.runs import Run
+from synthbench.generators import Place, Task, stream
+from synthbench.trainer import layout as layouts
+
+if TYPE_CHECKING:
+    import torch
+
+    from synthbench.trainer.fleet import Fleet, Views
+    from synthbench.trainer.loop import Data
+
+
+class Kept(NamedTuple):
+    """A file of weights: name, size in bytes, sha256."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+def seed_of(run: Run, purpose: str) -> int:
+    """A seed for torch, of its own for each purpose; the same for every optimizer, rate and update of a seed."""
+    return int(stream(Place(run.seed, run.task, run.stage, ""), "", purpose).integers(2**63))
+
+
+def build(task: Task, runs: Sequence[Run], parents: Sequence[Path | None], device: torch.device) -> Fleet:
+    """The fleet of these runs at their start: fresh, or with the weights of their parents."""
+    from safetensors.torch import load_file
+
+    from synthbench.trainer.fleet import Fleet, initialize, pack
+
+    model = ModelCard.model_validate(runs[0].model)
+    layout = layouts.transformer(model, task.language.vocabulary, task.language.length - 1)
+    files = [path for path in parents if path is not None]
+    if files:
+        base_KP = pack(layout, [load_file(path) for path in files], device)
+    else:
+        base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
+    return Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs])
+
+
+def data(task: Task, runs: Sequence[Run]) -> Data:
+    """Each run's trained items and the order in which it sees them: a matter of its seed alone."""
+    from synthbench.trainer.loop import Data, order
+
+    first = runs[0]
+    per_batch = task.shares(first.stage, first.batch)
+    shares = {name: (first.examples[name], per_batch[name]) for name in per_batch}
+    drawn = {seed: task.joined(first.stage, seed, first.examples).train for seed in {run.seed for run in runs}}
+    orders = {
+        seed: order(shares, first.steps, stream(Place(seed, first.task, first.stage, ""), "train", "order"))
+        for seed in drawn
+    }
+    return Data(
+        np.stack([drawn[run.seed].tokens_NL for run in runs]),
+        np.stack([drawn[run.seed].answer_NL for run in runs]),
+        np.stack([orders[run.seed] for run in runs]),
+    )
+
+
+def write_weights(folder: Path, run: Run, attempt: int, weights: Views) -> Kept:
+    """Writes a run's weights so that the file is either whole or absent: temporary file, fsync, rename, fsync."""
+    from safetensors.torch import save
+
+    content = save({name: value.contiguous().cpu() for name, value in weights.items()})
+    folder.mkdir(parents=True, exist_ok=True)
+    name = f"{run.id[:32]}-{attempt}.safetensors"
+    temporary = folder / f".{name}.{os.getpid()}"
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(folder / name)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    return Kept(name, len(content), sha256(content).hexdigest())

@@ -1,0 +1,136 @@
+"""Observation: a fleet looked at through the items that scores ask about. The only file that knows model and examples.
+
+Shapes: K runs, N items, L tokens, S answer tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synthbench.generators import Examples, Splits, Task, floor
+from synthbench.scores import Observed, Point
+from synthbench.trainer.fleet import Fleet, Views
+from synthbench.trainer.loop import first_position
+
+BLOCK = 192  # items of a run that are looked at together: activations stay in the cache
+KL_FLOOR = 1e-4  # least probability of a token in kl_new
+KL_SET = "new/rule/test"
+
+
+class Asked(NamedTuple):
+    """A set of items for every run of a fleet: a set of the same name and size each, drawn for that run's seed."""
+
+    tokens_KNL: NDArray[np.int32]
+    rule_answer_KNL: NDArray[np.int32]
+    examples: list[Examples]
+    floors: list[float]
+
+
+def asked(task: Task, stage: str, history: tuple[str, ...], seeds_K: list[int], sizes: Mapping[str, int]) -> dict[str, Asked]:
+    """What is scored in a stage: its own data, and of earlier stages the facts that were trained and rules held out.
+
+    Of the stage's facts only the trained ones: a fact that was never shown has no answer to be found.
+    """
+    per_seed = [_sets(task, stage, history, seed, sizes) for seed in seeds_K]
+    return {
+        name: Asked(
+            np.stack([sets[name][0].tokens_NL for sets in per_seed]),
+            np.stack([sets[name][0].rule_answer_NL for sets in per_seed]),
+            [sets[name][0] for sets in per_seed],
+            [sets[name][1] for sets in per_seed],
+        )
+        for name in per_seed[0]
+    }
+
+
+def _sets(
+    task: Task, stage: str, history: tuple[str, ...], seed: int, sizes: Mapping[str, int]
+) -> dict[str, tuple[Examples, float]]:
+    found: dict[str, tuple[Examples, float]] = {}
+
+    def add(age: str, name: str, splits: Splits, wanted: tuple[str, ...]) -> None:
+        for split in wanted:
+            examples: Examples = getattr(splits, split)
+            found[f"{age}/{name}/{split}"] = examples, floor(splits.train, examples)
+
+    for name, splits in task.draw(stage, seed, sizes).items():
+        add("new", name, splits, ("train",) if name == "fact" else ("train", "validation", "test"))
+    for earlier in history:
+        for name, splits in task.draw(earlier, seed).items():
+            add("old", name, splits, ("train",) if name == "fact" else ("test",))
+    return found
+
+
+class Observer:
+    """Looks at one fleet; the first look, at step 0, is what later ones are compared with."""
+
+    def __init__(self, fleet: Fleet, sets: Mapping[str, Asked]) -> None:
+        self.fleet, self.sets = fleet, sets
+        with torch.no_grad():
+            self._start: Views = {name: value.clone() for name, value in fleet.weights().items()}
+        self._before: Tensor | None = None
+
+    @torch.no_grad()
+    def look(self, limit: int | None = None, ends: bool = False) -> list[Point]:
+        """One point a run. limit: at most so many items a set. ends: validation sets too, which only ends need."""
+        weights = self.fleet.weights()
+        moved = self._moved(weights)
+        wanted = {name: found for name, found in self.sets.items() if ends or not name.endswith("/validation")}
+        seen = {name: self._observe(name, found, limit) for name, found in wanted.items()}
+        return [Point({name: runs[k] for name, runs in seen.items()}, moved[k]) for k in range(len(self.fleet))]
+
+    def _observe(self, name: str, found: Asked, limit: int | None) -> list[Observed]:
+        device = self.fleet.flat_KP.device
+        tokens_KNL = torch.from_numpy(found.tokens_KNL[:, :limit]).long().to(device)
+        rule_KNL = torch.from_numpy(found.rule_answer_KNL[:, :limit]).long().to(device)
+        first = first_position(found.examples[0].answer_NL)
+        blocks: list[tuple[Tensor, ...]] = []
+        known: list[Tensor] = []
+        for start in range(0, tokens_KNL.shape[1], BLOCK):
+            tokens = tokens_KNL[:, start : start + BLOCK]
+            logp_KNSV = self.fleet.logits(tokens[..., :-1], first).log_softmax(-1)
+            target, rule = tokens[..., first + 1 :], rule_KNL[:, start : start + BLOCK, first + 1 :]
+            best = logp_KNSV.argmax(-1)
+            kl = torch.zeros(tokens.shape[:2], device=device)
+            if name == KL_SET:
+                floored = _floored(logp_KNSV)
+                known.append(floored)
+                if self._before is not None:
+                    before = self._before[:, start : start + tokens.shape[1]]
+                    kl = (before.exp() * (before - floored)).sum((-2, -1))
+            nll = -logp_KNSV.gather(-1, target[..., None]).squeeze(-1).sum(-1)
+            blocks.append(((best == target).all(-1), (best == rule).all(-1), nll, kl))
+        if known and self._before is None:
+            self._before = torch.cat(known, dim=1)
+        correct, by_rule, nll, kl = (torch.cat(column, dim=1).cpu().numpy() for column in zip(*blocks, strict=True))
+        return [
+            Observed(
+                correct[k], by_rule[k], nll[k].astype(np.float64), kl[k].astype(np.float64),
+                examples.bits_N[:limit] * log(2), int(examples.answer_NL[0].sum()), found.floors[k],
+            )
+            for k, examples in enumerate(found.examples)
+        ]  # fmt: skip
+
+    def _moved(self, weights: Views) -> list[dict[str, float]]:
+        """By run and parameter group: norm of the change since the start over the norm then."""
+        changed: dict[str, Tensor] = {}
+        before: dict[str, Tensor] = {}
+        for name, value in weights.items():
+            group = self.fleet.layout.parameters[name].group
+            start = self._start[name]
+            changed[group] = changed.get(group, 0) + (value - start).flatten(1).square().sum(1)
+            before[group] = before.get(group, 0) + start.flatten(1).square().sum(1)
+        ratio = {group: (changed[group] / before[group]).sqrt().cpu() for group in changed}
+        return [{group: float(value[k]) for group, value in ratio.items()} for k in range(len(self.fleet))]
+
+
+def _floored(logp: Tensor) -> Tensor:
+    """Log-probabilities with every token at KL_FLOOR or more, normalized again."""
+    return logp.exp().clamp_min(KL_FLOOR).log().log_softmax(-1)

@@ -1,0 +1,50 @@
+"""`--set path=value`: values as TOML or plain text, put at a path of a card that was read but not yet checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from synthbench.errors import BadInput
+from synthbench.wording import did_you_mean, listed, shown
+
+
+def parse(setting: str) -> tuple[list[str], Any]:
+    """`a.b=1` as (["a", "b"], 1); raises BadInput where there is no path or no value."""
+    path, equals, text = setting.partition("=")
+    parts = path.strip().split(".")
+    if not equals or not all(parts):
+        raise BadInput(f"--set {shown(setting)} must have the form path=value, such as stages.finetune.steps=400.")
+    return parts, value(text.strip())
+
+
+def value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"] if "\n" not in text else text
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def put(content: dict[str, Any], path: Sequence[str], new: Any, origin: str) -> None:
+    """Sets a value in a card's content; entries of a list of tables are named by their `name`."""
+    *parents, last = path
+    place: Any = content
+    for depth, part in enumerate(parents):
+        place = _enter(place, part, ".".join(path[: depth + 1]), origin)
+    if not isinstance(place, dict):
+        raise BadInput(f"{origin}: {shown('.'.join(path))} cannot be set; {shown('.'.join(parents))} is not a table.")
+    place[last] = new
+
+
+def _enter(place: Any, part: str, path: str, origin: str) -> Any:
+    if isinstance(place, dict):
+        if not isinstance(place.get(part, {}), (dict, list)):
+            raise BadInput(f"{origin}: {shown(path)} is a value, not a table.")
+        return place.setdefault(part, {})
+    named = {entry["name"]: entry for entry in place if isinstance(entry, dict) and "name" in entry}
+    if part not in named:
+        hint = did_you_mean(part, named) if named else f"; it holds {listed(map(str, place))}"
+        raise BadInput(f"{origin}: there is no {shown(path)}{hint}.")
+    return named[part]

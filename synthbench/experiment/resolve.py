@@ -1,0 +1,175 @@
+"""From what a person asked for to an experiment: a card with its options applied and everything in it checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from synthbench import cards
+from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard, fingerprint
+from synthbench.errors import BadInput
+from synthbench.experiment import identity, overrides
+from synthbench.experiment.plan import Experiment
+from synthbench.experiment.runs import Environment, RuleSpec
+from synthbench.generators import Task
+from synthbench.scores import SCORES
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import low_rank as lora
+from synthbench.trainer.rules import OPTIMIZERS, source_hash
+from synthbench.wording import did_you_mean, shown
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the command line says; None and empty mean: as the card has it. runner: a name or a path."""
+
+    runner: str = "quick"
+    optimizers: Sequence[str] | None = None
+    tasks: Sequence[str] | None = None
+    updates: Sequence[str] | None = None
+    lr: Sequence[float] | None = None
+    weight_decay: Sequence[float] | None = None
+    seeds: int | Sequence[int] | None = None
+    settings: Sequence[str] = ()
+    device: str = "auto"
+
+
+def resolve(asked: Asked) -> Experiment:
+    """The experiment that was asked for; raises BadInput with one sentence for the first thing that is wrong."""
+    card, origin = runner(asked)
+    device = identity.device_kind(asked.device)
+    tasks = {task.card.name: task for task in (Task(cards.load(TaskCard, name)) for name in card.tasks)}
+    if card.model not in MODELS and isinstance(card.model, str):
+        raise BadInput(f"{origin}: unknown model {shown(card.model)}{did_you_mean(card.model, MODELS)}.")
+    for name in card.columns:
+        if name not in SCORES:
+            raise BadInput(f"{origin}: unknown score {shown(name)} in columns{did_you_mean(name, SCORES)}.")
+    rules = {name: _rule(name, card, origin) for name in _optimizers(card)}
+    for position, stage in enumerate(card.stages):
+        for task in tasks.values():
+            _check_stage(stage, task, origin)
+            _check_updates(stage, card, task, position + 1 == len(card.stages), origin)
+        _check_grids(stage, card, origin)
+    environment = Environment(identity.source("generators", "trainer"), identity.torch_minor(), device)
+    return Experiment(card, tasks, rules, environment)
+
+
+def runner(asked: Asked) -> tuple[RunnerCard, str]:
+    """The runner's card with scale, settings and axes applied, and where it came from."""
+    path = cards.locate(RunnerCard, asked.runner)
+    content, origin = cards.read(path), str(path)
+    settings = [overrides.parse(setting) for setting in asked.settings]
+    for where, scale in settings:
+        if where == ["scale"]:
+            scales = content.get("scales", {})
+            if scale not in scales:
+                raise BadInput(f"--set scale={scale}: {origin} has no such scale{did_you_mean(str(scale), scales)}.")
+            for name, new in scales[scale].items():
+                overrides.put(content, name.split("."), new, origin)
+    _apply_axes(content, asked)
+    for where, new in settings:
+        if where[0] == "optimizer" and len(where) == 2:
+            for name in content.get("optimizers", []):
+                overrides.put(content, ["arguments", str(name), where[1]], new, origin)
+        elif where != ["scale"]:
+            overrides.put(content, where, new, "--set")
+    card = cards.parse(RunnerCard, content, origin if not asked.settings else f"{origin} with --set")
+    names = [stage.name for stage in card.stages]
+    if len(set(names)) < len(names):
+        raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
+    return card, origin
+
+
+def _apply_axes(content: dict[str, Any], asked: Asked) -> None:
+    """`--optimizer`, `--task` and `--seeds` are the runner's; `--update`, `--lr`, `--weight-decay` its last stage's."""
+    for key, new in (("optimizers", asked.optimizers), ("tasks", asked.tasks), ("seeds", asked.seeds)):
+        if new is not None:
+            content[key] = list(new) if not isinstance(new, int) else new
+    stages = content.get("stages")
+    last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], dict) else {}
+    for key, values in (("update", asked.updates), ("lr", asked.lr), ("weight_decay", asked.weight_decay)):
+        if values is not None:
+            last[key] = list(values)
+    if asked.weight_decay is not None:
+        for own in last.get("for", {}).values():
+            own.pop("weight_decay", None)
+
+
+def experiment_id(experiment: Experiment) -> str:
+    """What rows must share to stand in one table: card, tasks, device kind and code."""
+    environment = experiment.environment
+    tasks = {name: task.fingerprint for name, task in experiment.tasks.items()}
+    return fingerprint([experiment.card.fingerprint(), tasks, environment.device, environment.source, environment.torch])
+
+
+def _optimizers(card: RunnerCard) -> list[str]:
+    """Every optimizer that some stage runs."""
+    crossed = [name for stage in card.stages if stage.optimizer != "same" for name in stage.optimizer]
+    return list(dict.fromkeys([*card.optimizers, *crossed]))
+
+
+def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
+    if name not in OPTIMIZERS:
+        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+    optimizer = OPTIMIZERS[name]
+    try:
+        arguments = optimizer.arguments.model_validate(card.arguments.get(name, {}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            allowed = optimizer.arguments.model_fields
+            raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
+        raise BadInput(f"{origin}: arguments.{name}.{key} = {shown(first['input'])}: {first['msg']}.") from None
+    return RuleSpec(name, optimizer.routing, arguments.model_dump(mode="json"), source_hash(name))
+
+
+def _check_stage(stage: StageCard, task: Task, origin: str) -> None:
+    if stage.name not in task.card.stages:
+        raise BadInput(
+            f"{origin}: stage {shown(stage.name)} is not one of task {task.card.name}"
+            f"{did_you_mean(stage.name, task.card.stages)}."
+        )
+    slices = task.card.stages[stage.name]
+    for name in stage.examples:
+        if name not in slices:
+            raise BadInput(f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}.")
+    task.check_sizes(stage.name, stage.examples)
+    task.shares(stage.name, stage.batch)
+    if stage.points > stage.steps:
+        raise BadInput(f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {stage.steps}.")
+
+
+def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool, origin: str) -> None:
+    layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
+    for update in stage.update:
+        if update.startswith("lora-"):
+            lora.adapters(layout, int(update.removeprefix("lora-")))
+            if not is_last:
+                raise BadInput(f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be low rank.")
+        elif update == "full-hidden" and not is_last:
+            raise BadInput(f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be partial.")
+    if not is_last and (len(stage.update) > 1 or isinstance(stage.weight_decay, list) and len(stage.weight_decay) > 1):
+        raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates or decays.")
+
+
+def _check_grids(stage: StageCard, card: RunnerCard, origin: str) -> None:
+    for name in stage.overrides:
+        if name not in OPTIMIZERS:
+            raise BadInput(f"{origin}: stages.{stage.name}.for: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+    if not isinstance(stage.lr, dict):
+        return
+    for name in stage.lr:
+        if name not in OPTIMIZERS:
+            raise BadInput(f"{origin}: stages.{stage.name}.lr: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+    for name in _optimizers(card) if stage.optimizer == "same" else stage.optimizer:
+        if name not in stage.lr:
+            raise BadInput(f"{origin}: stages.{stage.name}.lr has no learning rates for {name}; it has {', '.join(stage.lr)}.")
+        rates = stage.lr[name]
+        if isinstance(rates, dict):
+            needed = {"lora" if update.startswith("lora") else "full" for update in stage.update}
+            for kind in sorted(needed - set(rates)):
+                raise BadInput(f"{origin}: stages.{stage.name}.lr.{name} has no learning rates for {kind} updates.")

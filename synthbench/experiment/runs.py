@@ -1,0 +1,115 @@
+"""Runs and their results, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from math import nan
+from typing import Any, Literal, NamedTuple
+
+from synthbench.cards import fingerprint
+
+RunId = str
+Status = Literal["ok", "diverged", "interrupted"]
+Scores = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RuleSpec:
+    """An optimizer with everything that can change how it moves weights. source: sha256 of its file."""
+
+    name: str
+    routing: tuple[tuple[str, str], ...]
+    arguments: dict[str, Any]
+    source: str
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(asdict(self))
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a run's numbers depend on beside the card: sha256 of generators and trainer, torch, device kind, dtype."""
+
+    source: str
+    torch: str
+    device: str
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model trained through one stage. Its id is a hash of all that can change its numbers.
+
+    history: the stages that its parents went through. examples: trained items by slice. sample: items a set that are
+    scored between the path's ends. parent: the run whose weights it starts from.
+    """
+
+    task: str
+    task_version: str
+    task_fingerprint: str
+    model: dict[str, Any]
+    stage: str
+    history: tuple[str, ...]
+    rule: RuleSpec
+    lr: float
+    weight_decay: float
+    update: str
+    steps: int
+    batch: int
+    schedule: str
+    warmup: float
+    examples: dict[str, int]
+    points: int
+    sample: int
+    seed: int
+    parent: RunId | None
+    environment: Environment
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @cached_property
+    def id(self) -> RunId:
+        return fingerprint(self.identity)
+
+    @cached_property
+    def kind(self) -> str:
+        """What runs of one fleet have in common: everything but rate, decay, seed and parent."""
+        own = {"lr", "weight_decay", "seed", "parent"}
+        return fingerprint({key: value for key, value in self.identity.items() if key not in own})
+
+
+class Cell(NamedTuple):
+    """What stands in one row of a table: runs that differ in rate and seed alone. base: optimizers of earlier stages."""
+
+    task: str
+    stage: str
+    base: tuple[str, ...]
+    optimizer: str
+    update: str
+    weight_decay: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a run. scores: at the end, on all items. path: by step, on the sample."""
+
+    run: RunId
+    status: Status
+    scores: Scores = field(default_factory=dict)
+    path: Mapping[int, Scores] = field(default_factory=dict)
+    attempt: int = 1
+    weights: str | None = None
+    fleet_size: int = 0
+    seconds: float = 0.0
+    started: str = ""
+    device: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def score(self, name: str) -> float:
+        """A score at the end, NaN where it was not measured."""
+        return self.scores.get(name, nan)

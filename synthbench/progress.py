@@ -1,0 +1,87 @@
+"""Progress: a bar on a terminal, plain log lines elsewhere. Both count run-steps, of which the plan knows the total."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from synthbench.experiment.runs import Result, Run
+
+
+class Tally:
+    """What has been done of what is to be done. coming: the runs still to train."""
+
+    def __init__(self, coming: Sequence[Run]) -> None:
+        self.total = sum(run.steps for run in coming)
+        self.done = 0.0
+        self.runs = Counter(run.stage for run in coming)
+        self.ready: Counter[str] = Counter()
+        self.diverged = 0
+
+    def advance(self, run_steps: float) -> None:
+        self.done += run_steps
+
+    def finished(self, run: Run, result: Result) -> None:
+        self.ready[run.stage] += 1
+        self.diverged += result.status == "diverged"
+
+    def __str__(self) -> str:
+        parts = [f"{stage} {self.ready[stage]}/{count}" for stage, count in self.runs.items()]
+        return ", ".join(parts + ([f"{self.diverged} diverged"] if self.diverged else []))
+
+
+class Lines(Tally):
+    """A line to standard error at the start, and then every `every` seconds."""
+
+    def __init__(self, coming: Sequence[Run], every: float = 10.0) -> None:
+        super().__init__(coming)
+        self._every, self._start = every, time.monotonic()
+        self._last = self._start
+
+    def advance(self, run_steps: float) -> None:
+        super().advance(run_steps)
+        now = time.monotonic()
+        if now - self._last >= self._every or self.done >= self.total:
+            self._last = now
+            share = self.done / self.total if self.total else 1.0
+            print(f"{share:4.0%} after {now - self._start:.0f} s: {self}", file=sys.stderr, flush=True)
+
+
+class Bar(Tally):
+    """A rich progress bar on standard error."""
+
+    def __init__(self, coming: Sequence[Run], progress: Any) -> None:
+        super().__init__(coming)
+        self._progress = progress
+        self._task = progress.add_task(str(self), total=self.total)
+
+    def advance(self, run_steps: float) -> None:
+        super().advance(run_steps)
+        self._progress.update(self._task, completed=self.done)
+
+    def finished(self, run: Run, result: Result) -> None:
+        super().finished(run, result)
+        self._progress.update(self._task, description=str(self))
+
+
+@contextmanager
+def watch(coming: Sequence[Run], quiet: bool) -> Iterator[Tally]:
+    """The watcher that fits: a bar on a terminal, lines elsewhere, nothing when quiet or with nothing to train."""
+    if quiet or not coming:
+        yield Tally(coming)
+    elif not sys.stderr.isatty():
+        yield Lines(coming)
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
+            TextColumn("<"), TimeRemainingColumn(),
+        )  # fmt: skip
+        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+            yield Bar(coming, progress)

@@ -1,0 +1,1 @@
+"""Reports: tables, sentences and exports. Reads the store only."""

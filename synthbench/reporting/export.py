@@ -1,0 +1,65 @@
+"""`synthbench export`: one object a run, with everything that is known about it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from synthbench.experiment.runs import RuleSpec
+from synthbench.experiment.store import Store
+from synthbench.reporting.report import Report
+from synthbench.scores import SCORES
+
+FORMATS = ("jsonl", "csv", "json")
+POINTS = [name for name, score in SCORES.items() if score.level == "point"]
+
+
+def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
+    """Every run of an experiment, finished or interrupted, in the order in which they were planned."""
+    members, identities = store.members(report.experiment), store.identities()
+    results = store.results(members)
+    for run, (cell, chosen, edge) in members.items():
+        identity, result = identities[run], results[run]
+        rule = RuleSpec(**identity["rule"])
+        yield _settings(run, identity, rule) | {
+            "attempt": result.attempt, "status": result.status, "runner": report.card.name,
+            "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": chosen, "edge": edge,
+            "fleet_size": result.fleet_size, "split": "test",
+            "scores": {name: result.scores.get(name) for name in POINTS},
+            "path": [{"step": step, "scores": dict(scores)} for step, scores in sorted(result.path.items())],
+            "weights": f"weights/{result.weights}" if result.weights else None, "versions": dict(result.versions),
+            "device": result.device, "started": result.started, "seconds": round(result.seconds, 3),
+        }  # fmt: skip
+    for run, attempt, identity in store.interrupted():
+        yield _settings(run, identity, RuleSpec(**identity["rule"])) | {
+            "attempt": attempt, "status": "interrupted", "scores": dict.fromkeys(POINTS), "path": [], "weights": None,
+        }  # fmt: skip
+
+
+def _settings(run: str, identity: dict[str, Any], rule: RuleSpec) -> dict[str, Any]:
+    same = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
+            "examples", "steps", "seed")  # fmt: skip
+    return {"run": run} | {key: identity[key] for key in same} | {
+        "optimizer": rule.name, "fingerprint": rule.fingerprint, "routing": [list(pair) for pair in rule.routing],
+    }  # fmt: skip
+
+
+def write(form: str, found: list[dict[str, Any]]) -> str:
+    """As JSON lines, one JSON array, or CSV (nested values as JSON, scores in columns of their own)."""
+    if form == "jsonl":
+        return "\n".join(json.dumps(one, allow_nan=False) for one in found)
+    if form == "json":
+        return json.dumps(found, indent=1, allow_nan=False)
+    flat = [{key: value for key, value in one.items() if key not in ("scores", "path")} | one["scores"] for one in found]
+    heads = list(dict.fromkeys(key for one in flat for key in one))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, heads, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {key: json.dumps(value) if isinstance(value, dict | list) else value for key, value in one.items()}
+        for one in flat
+    )
+    return text.getvalue().rstrip("\n")

@@ -1,0 +1,72 @@
+"""Reference rows: results shipped with the package, shown where task, card and code agree with one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from synthbench import cards
+from synthbench.cards import Card, RunnerCard
+from synthbench.experiment import identity
+from synthbench.experiment.runs import Result
+from synthbench.reporting.rows import Row
+
+
+class Reference(Card):
+    """What `report --format reference` writes. card, tasks, package: fingerprints that must agree."""
+
+    runner: str
+    card: str
+    tasks: dict[str, str]
+    package: str
+    device: str
+    versions: dict[str, str]
+    command: str
+    pace: float  # seconds of one worker a run-step, scoring included
+    rows: list[Row]
+
+
+def make(
+    card: RunnerCard, tasks: Mapping[str, str], rows: Sequence[Row], command: str, results: Sequence[Result]
+) -> Reference:
+    """Reference rows out of measured ones and the results that they were made of."""
+    measured = [row for row in rows if not row.reference]
+    steps = sum(max(result.path, default=0) for result in results)
+    pace = sum(result.seconds for result in results) / steps if steps else 0.0
+    return Reference(
+        runner=card.name, card=card.fingerprint(), tasks=dict(tasks), package=identity.package_fingerprint(),
+        device=measured[0].device if measured else "", versions=dict(results[0].versions) if results else {},
+        command=command, pace=round(pace, 5), rows=measured,
+    )  # fmt: skip
+
+
+def shipped(card: RunnerCard) -> Reference | None:
+    """The reference of a runner by its name, or None where none is shipped or it cannot be read."""
+    path = cards.shipped() / "reports" / f"{card.name}.json"
+    try:
+        return Reference.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def agreeing(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
+    """The shipped reference, if its fingerprints are those of this card, these tasks and this code."""
+    found = shipped(card)
+    own = (card.fingerprint(), dict(tasks), identity.package_fingerprint())
+    return found if found and (found.card, found.tasks, found.package) == own else None
+
+
+def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:
+    """Measured rows and, after them, the reference's rows for other optimizers under the same updates."""
+    found = agreeing(card, tasks)
+    if found is None:
+        return list(rows), None
+    own = {(row.task, *row.base, row.optimizer) for row in rows}
+    updates = {row.update for row in rows}
+    extra = [
+        row.model_copy(update={"reference": True})
+        for row in found.rows
+        if (row.task, *row.base, row.optimizer) not in own and row.update in updates
+    ]
+    return [*rows, *extra], found if extra else None
