@@ -25,7 +25,7 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(10**9),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-EXAMPLES_A_STEP = 384  # of a whole fleet on a CPU: more runs than fit this many push activations out of the cache
+EXAMPLES_A_STEP = 256  # of a whole fleet on a CPU: more runs than fit this many push activations out of the cache
 GPU_EXAMPLES_A_STEP = 4096
 
 

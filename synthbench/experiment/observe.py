@@ -5,7 +5,7 @@ Shapes: K runs, N items, L tokens, S answer tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import log
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from synthbench.generators import Examples, Splits, Task, floor
 from synthbench.scores import Observed, Point
+from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, Views
 from synthbench.trainer.loop import first_position
 
@@ -77,16 +78,34 @@ class Observer:
             self._start: Views = {name: value.clone() for name, value in fleet.weights().items()}
         self._before: Tensor | None = None
 
+    def start(self, sample: int) -> list[Point]:
+        """The first look, which later ones are compared with: every old item, and what kl_new asks about.
+
+        kl_new is taken on the sample alone, at the end as on the way.
+        """
+        old = self.look([name for name in self.sets if name.startswith("old/")])
+        if KL_SET in self.sets:
+            self.look([KL_SET], sample)
+        return old
+
+    def path(self, sample: int) -> list[Point]:
+        """A look on the way: of every set but validation the sample, its first items."""
+        return self.look([name for name in self.sets if not name.endswith("/validation")], sample)
+
+    def end(self) -> list[Point]:
+        """The last look: every item of every set."""
+        return self.look(self.sets)
+
     @torch.no_grad()
-    def look(self, limit: int | None = None, ends: bool = False) -> list[Point]:
-        """One point a run. limit: at most so many items a set. ends: validation sets too, which only ends need."""
+    def look(self, names: Iterable[str], limit: int | None = None) -> list[Point]:
+        """One point a run. limit: at most so many items a set."""
         weights = self.fleet.weights()
         moved = self._moved(weights)
-        wanted = {name: found for name, found in self.sets.items() if ends or not name.endswith("/validation")}
-        seen = {name: self._observe(name, found, limit) for name, found in wanted.items()}
+        seen = {name: self._observe(name, weights, limit) for name in names}
         return [Point({name: runs[k] for name, runs in seen.items()}, moved[k]) for k in range(len(self.fleet))]
 
-    def _observe(self, name: str, found: Asked, limit: int | None) -> list[Observed]:
+    def _observe(self, name: str, weights: Views, limit: int | None) -> list[Observed]:
+        found = self.sets[name]
         device = self.fleet.flat_KP.device
         tokens_KNL = torch.from_numpy(found.tokens_KNL[:, :limit]).long().to(device)
         rule_KNL = torch.from_numpy(found.rule_answer_KNL[:, :limit]).long().to(device)
@@ -95,16 +114,16 @@ class Observer:
         known: list[Tensor] = []
         for start in range(0, tokens_KNL.shape[1], BLOCK):
             tokens = tokens_KNL[:, start : start + BLOCK]
-            logp_KNSV = self.fleet.logits(tokens[..., :-1], first).log_softmax(-1)
+            logp_KNSV = transformer.logits(self.fleet.model, weights, tokens[..., :-1], first).log_softmax(-1)
             target, rule = tokens[..., first + 1 :], rule_KNL[:, start : start + BLOCK, first + 1 :]
             best = logp_KNSV.argmax(-1)
-            kl = torch.zeros(tokens.shape[:2], device=device)
-            if name == KL_SET:
-                floored = _floored(logp_KNSV)
-                known.append(floored)
-                if self._before is not None:
-                    before = self._before[:, start : start + tokens.shape[1]]
-                    kl = (before.exp() * (before - floored)).sum((-2, -1))
+            kl = torch.zeros(len(tokens), 0, device=device)
+            if name == KL_SET and self._before is None:
+                known.append(_floored(logp_KNSV))
+            elif name == KL_SET and self._before is not None:
+                before = self._before[:, start : start + tokens.shape[1]]
+                now = _floored(logp_KNSV[:, : before.shape[1]])
+                kl = (before.exp() * (before - now)).sum((-2, -1))
             nll = -logp_KNSV.gather(-1, target[..., None]).squeeze(-1).sum(-1)
             blocks.append(((best == target).all(-1), (best == rule).all(-1), nll, kl))
         if known and self._before is None:

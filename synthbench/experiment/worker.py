@@ -107,12 +107,11 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
 
     def on_point(step: int) -> None:
         if step == 0:
-            start.extend(observer.look(ends=True))
-        sampled = observer.look(first.sample)
-        for path, before, after in zip(paths, start, sampled, strict=True):
+            start.extend(observer.start(first.sample))
+        for path, before, after in zip(paths, start, observer.path(first.sample), strict=True):
             path[step] = finite(at_point(before, after))
         if step == first.steps:
-            ends.extend(finite(at_point(*pair)) for pair in zip(start, observer.look(ends=True), strict=True))
+            ends.extend(finite(at_point(*pair)) for pair in zip(start, observer.end(), strict=True))
 
     at_steps = sorted({round(first.steps * i / first.points) for i in range(first.points + 1)})
     curve_TK = train(

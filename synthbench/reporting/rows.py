@@ -34,6 +34,8 @@ class Row(Card):
     diverged: int
     values: dict[str, Values]
     speeds: dict[str, dict[int, Values]]
+    start: dict[str, Values]
+    start_lr: float | None
     device: str
     reference: bool = False
 
@@ -87,8 +89,20 @@ def _row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
         edge=any(choices[run][1] for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(sound),
-        values=values, speeds=speeds, device=results[runs[0]].device,
+        values=values, speeds=speeds, start=_starts(runs, results, identities),
+        start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None), device=results[runs[0]].device,
     )  # fmt: skip
+
+
+def _starts(
+    runs: Sequence[RunId], results: Mapping[RunId, Result], identities: Mapping[RunId, dict[str, Any]]
+) -> dict[str, Values]:
+    """Scores of the runs that these started from, by seed."""
+    parents = {int(identities[run]["seed"]): identities[run]["parent"] for run in runs}
+    known = {seed: results[parent] for seed, parent in parents.items() if parent in results}
+    points = [name for name, score in SCORES.items() if score.level == "point"]
+    found = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in points}
+    return {name: values for name, values in found.items() if values}
 
 
 def readings(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, speed: int) -> Values:

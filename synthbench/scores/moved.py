@@ -12,7 +12,8 @@ GROUPS = ("hidden", "embedding", "vector")
 
 
 def kl_new(before: Point, after: Point) -> float:
-    return float(after.sets["new/rule/test"].kl_N.mean()) if "new/rule/test" in after.sets else nan
+    asked = after.sets.get("new/rule/test")
+    return float(asked.kl_N.mean()) if asked is not None and len(asked.kl_N) else nan
 
 
 def update_norm(before: Point, after: Point, *, group: str) -> float:

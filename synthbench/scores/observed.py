@@ -21,7 +21,7 @@ class Observed:
 
     correct_N: the whole answer, end token included, is the argmax given the true prefix. by_rule_N: likewise the answer
     that the rule would give. nll_N: nats, summed over the answer's tokens. kl_N: KL(before || after) in nats, summed
-    over the answer's tokens, or zeros where it is not asked for. entropy_N: nats of the answer for someone who knows
+    over the answer's tokens, of the first items or of none: as many as were looked at before. entropy_N: nats of the answer for someone who knows
     neither item nor rule. tokens: answer tokens an item. floor: accuracy that needs no learning.
     """
 
@@ -63,5 +63,6 @@ class Point(NamedTuple):
 
 def aligned(before: Point, after: Point) -> Point:
     """`before` on the items that `after` observes: a path is read on a sample, the beginning of each set."""
-    sets = {name: before.sets[name].first(len(observed.correct_N)) for name, observed in after.sets.items()}
+    sets = {name: observed.first(len(after.sets[name].correct_N)) for name, observed in before.sets.items()
+            if name in after.sets}  # fmt: skip
     return Point(sets, before.moved)

@@ -1,0 +1,148 @@
+"""`ls KIND` and `show KIND NAME`: what there is, read from cards and registries."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Sequence
+
+from synthbench import cards
+from synthbench.cards import MODELS, RunnerCard, TaskCard
+from synthbench.errors import BadInput
+from synthbench.generators import GENERATORS, Task
+from synthbench.reporting import gallery
+from synthbench.scores import SCORES
+from synthbench.trainer.rules import OPTIMIZERS, source_hash
+from synthbench.wording import did_you_mean, shown
+
+WIDTH = 100
+
+
+def show_list(kind: str, form: str) -> None:
+    """Prints what there is of a kind; raises BadInput for an unknown kind or format."""
+    if kind not in LISTS:
+        raise BadInput(f"Unknown kind {shown(kind)}{did_you_mean(kind, LISTS)}.")
+    pages: dict[str, Callable[[], str]] = {"task": gallery.tasks_page, "runner": gallery.runners_page}
+    if form == "markdown" and kind in pages:
+        print(pages[kind]())
+    elif form in ("table", "markdown"):
+        heads, rows = LISTS[kind]()
+        _print(heads, rows, form)
+    else:
+        raise BadInput(f"--format {shown(form)} is not allowed; allowed are table, markdown.")
+
+
+def show_one(kind: str, name: str) -> None:
+    """Prints one thing; raises BadInput for an unknown kind or name."""
+    if kind not in SHOWN:
+        raise BadInput(f"Unknown kind {shown(kind)}{did_you_mean(kind, SHOWN)}.")
+    SHOWN[kind](name)
+
+
+Listing = tuple[list[str], list[list[str]]]
+
+
+def _tasks() -> Listing:
+    found = [cards.load(TaskCard, name) for name in cards.names(TaskCard)]
+    return ["task", "version", "question"], [[card.name, card.version, card.question] for card in found]
+
+
+def _runners() -> Listing:
+    found = [cards.load(RunnerCard, name) for name in cards.names(RunnerCard)]
+    return ["runner", "version", "question", "cost"], [[c.name, c.version, c.question, c.cost] for c in found]
+
+
+def _optimizers() -> Listing:
+    return ["optimizer", "what it does", "source"], [[o.name, o.summary, o.source] for o in OPTIMIZERS.values()]
+
+
+def _scores() -> Listing:
+    heads = ["score", "formula", "unit", "range", "better", "source"]
+    return heads, [[s.name, s.formula, s.unit, s.range, s.better, s.source] for s in SCORES.values()]
+
+
+def _generators() -> Listing:
+    return ["generator", "what it draws"], [[g.name, g.summary] for g in GENERATORS.values()]
+
+
+def _models() -> Listing:
+    fields = list(next(iter(MODELS.values())).model_dump())
+    return ["model", *fields], [[name, *map(str, card.model_dump().values())] for name, card in MODELS.items()]
+
+
+LISTS: dict[str, Callable[[], Listing]] = {
+    "task": _tasks, "runner": _runners, "optimizer": _optimizers, "score": _scores, "generator": _generators,
+    "model": _models,
+}  # fmt: skip
+
+
+def _task(name: str) -> None:
+    from rich.console import Console
+
+    task = Task(cards.load(TaskCard, name))
+    parts = list(gallery.slices(task))
+    print(textwrap.fill(f"{task.card.name} {task.card.version}: {task.card.question}", WIDTH))
+    print(textwrap.fill(task.card.description, WIDTH) + f"\nSource: {task.card.source}\n")
+    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
+    for part in parts:
+        for text in gallery.coloured(task, part):
+            console.print(text)
+    print("\nThe answer (coloured on a terminal: from after = to the end token .) is what is learned and scored.\n")
+    _print(gallery.HEADS, [part.facts() for part in parts], "table")
+    print(f"\n{task.language.vocabulary} tokens, {task.language.length} an example.\nFingerprint: {task.fingerprint}")
+
+
+def _runner(name: str) -> None:
+    card = cards.load(RunnerCard, name)
+    print(textwrap.fill(f"{card.name} {card.version}: {card.question}", WIDTH))
+    print(f"Cost: {card.cost}. Fingerprint: {card.fingerprint()}\n")
+    print(cards.locate(RunnerCard, name).read_text(encoding="utf-8").strip())
+    print(f"\nWhat it would train: synthbench run {name} --dry-run")
+
+
+def _optimizer(name: str) -> None:
+    if name not in OPTIMIZERS:
+        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+    found = OPTIMIZERS[name]
+    print(f"{found.name}: {found.summary}\nSource: {found.source}\nSource file: sha256 {source_hash(name)}\n")
+    _print(["pattern of parameters", "rule"], [list(pair) for pair in found.routing], "table")
+    print()
+    arguments = found.arguments().model_dump()
+    _print(["argument", "default"], [[key, str(value)] for key, value in arguments.items()], "table")
+    key, value = next(iter(arguments.items()))
+    print(f"\nSet one with: synthbench run --optimizer {name} --set 'optimizer.{key}={_toml(value)}'")
+
+
+def _toml(value: object) -> str:
+    return str(list(value)) if isinstance(value, tuple) else str(value)
+
+
+def _score(name: str) -> None:
+    if name not in SCORES:
+        raise BadInput(f"Unknown score {shown(name)}{did_you_mean(name, SCORES)}.")
+    heads, _ = _scores()
+    found = SCORES[name]
+    for head in heads:
+        print(f"{head}: {getattr(found, 'name' if head == 'score' else head)}")
+
+
+SHOWN: dict[str, Callable[[str], None]] = {"task": _task, "runner": _runner, "optimizer": _optimizer, "score": _score}
+
+
+def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
+    if form == "markdown":
+        from tabulate import tabulate
+
+        print(tabulate(rows, heads, tablefmt="github", disable_numparse=True))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for head in heads:
+        table.add_column(Text(head))
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    (console if console.is_terminal else Console(width=WIDTH)).print(table)

@@ -1,0 +1,114 @@
+"""Examples drawn as token strips, with what is known about them: for a terminal and for the galleries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from synthbench import cards
+from synthbench.cards import RunnerCard, TaskCard
+from synthbench.generators import Examples, Splits, Task, floor
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+COLOURS = {"fact": "black on cyan", "rule": "black on green", "exception": "black on yellow", "noise": "black on magenta"}
+DRAWN = 3  # examples of each slice
+
+
+class Slice(NamedTuple):
+    """What is shown of a slice of a stage."""
+
+    stage: str
+    name: str
+    generator: str
+    splits: Splits
+    note: str
+
+    def facts(self) -> list[str]:
+        """Counts, entropy, chance and floors, as the cells of a table."""
+        train, validation, test = self.splits
+        return [
+            self.stage, self.name, self.generator, f"{len(train)} / {len(validation)} / {len(test)}",
+            f"{train.bits_N.mean():.4g}", f"{train.chance_N.mean():.2g}", f"{floor(train, train):.2g}",
+            f"{floor(train, test):.2g}",
+        ]  # fmt: skip
+
+
+HEADS = ["stage", "slice", "generator", "train / validation / test", "bits an answer", "chance", "floor, trained", "floor, held out"]
+
+
+def slices(task: Task, seed: int = 0) -> Iterator[Slice]:
+    """Every slice of a task, drawn for a seed."""
+    for stage, parts in task.card.stages.items():
+        drawn = task.draw(stage, seed)
+        for name, part in parts.items():
+            yield Slice(stage, name, part.generator, drawn[name], part.note)
+
+
+def strip(task: Task, examples: Examples, place: int) -> list[tuple[str, bool]]:
+    """One example as (token, whether it is part of the answer)."""
+    tokens, answer = examples.tokens_NL[place], examples.answer_NL[place]
+    return [(task.language.text(int(token)), bool(learned)) for token, learned in zip(tokens, answer, strict=True)]
+
+
+def coloured(task: Task, part: Slice) -> Iterator[Text]:
+    """Strips for a terminal: the prompt plain, the answer in the slice's colour."""
+    from rich.text import Text
+
+    for place in range(DRAWN):
+        text = Text(f"  {part.stage:<9} {part.name:<5} ")
+        for token, learned in strip(task, part.splits.train, place):
+            text.append(f" {token:<4}", style=COLOURS[part.name] if learned else "")
+        yield text
+
+
+def plain(task: Task, part: Slice) -> str:
+    """One strip for a page: `past  ka mi to  =  [ka mi se .]`."""
+    tokens = strip(task, part.splits.train, 0)
+    prompt = " ".join(token for token, learned in tokens if not learned)
+    answer = " ".join(token for token, learned in tokens if learned)
+    return f"{part.stage:<9} {part.name:<5}  {prompt} [{answer}]"
+
+
+def tasks_page() -> str:
+    """tasks/README.md: every shipped task with a drawn example of each slice, and its calibration."""
+    from tabulate import tabulate
+
+    from synthbench.reporting.calibration import section
+
+    lines = [
+        "# Tasks", "",
+        "Made by `synthbench ls task --format markdown > tasks/README.md`; a test fails when it is stale.",
+        "The answer, in brackets, is what is learned and scored. Examples are those of seed 0.", "",
+    ]  # fmt: skip
+    for name in cards.names(TaskCard):
+        task = Task(cards.load(TaskCard, name))
+        parts = list(slices(task))
+        lines += [
+            f"## {name} {task.card.version}", "", task.card.question, "", task.card.description, "",
+            f"Source: {task.card.source}", "", "```", *(plain(task, part) for part in parts), "```", "",
+            tabulate([part.facts() for part in parts], HEADS, tablefmt="github", disable_numparse=True), "",
+            *(f"{part.stage}/{part.name}: {part.note}\n" for part in parts if part.note),
+            f"{task.language.vocabulary} tokens, {task.language.length} an example. Fingerprint `{task.fingerprint}`.", "",
+            *section(task),
+        ]  # fmt: skip
+    return "\n".join(lines).rstrip()
+
+
+def runners_page() -> str:
+    """runners/README.md: the question that each runner asks, its command and its cost."""
+    lines = [
+        "# Runners", "",
+        "Made by `synthbench ls runner --format markdown > runners/README.md`; a test fails when it is stale.", "",
+    ]  # fmt: skip
+    for name in cards.names(RunnerCard):
+        card = cards.load(RunnerCard, name)
+        lines += [
+            f"## {name} {card.version}", "", card.question, "", "```sh", f"synthbench run {name}", "```", "",
+            f"Cost: {card.cost}. Tasks: {', '.join(card.tasks)}. Optimizers: {', '.join(card.optimizers)}. "
+            f"Seeds: {len(card.seed_list)}. Stages: "
+            + ", ".join(f"{stage.name} ({stage.steps} steps of {stage.batch}; {', '.join(stage.update)})" for stage in card.stages)
+            + ".", "",
+        ]  # fmt: skip
+    return "\n".join(lines).rstrip()
