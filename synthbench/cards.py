@@ -142,7 +142,9 @@ class StageCard(Card):
     steps: Positive
     warmup: Share = 0.05  # of the steps, linear from 0
     weight_decay: Decay | Decays = 0.0  # a list is crossed
-    update: Annotated[list[Update], Field(min_length=1), AfterValidator(_unique)] = ["full"]  # which weights may move; crossed
+    update: Annotated[list[Update], Field(min_length=1), AfterValidator(_unique)] = [
+        "full"
+    ]  # which weights may move; crossed
     optimizer: Literal["same"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] = "same"  # crossed
     lr: Grid | dict[str, Grid | dict[Kind, Grid]]  # one grid; or by optimizer; or by optimizer and kind of update
     examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
@@ -194,7 +196,9 @@ class RunnerCard(Card):
 
     def fingerprint(self) -> str:
         """sha256 of all that rows must share to stand in one table: the card but its axes and its prose."""
-        content = self.model_dump(mode="json", by_alias=True, exclude={"optimizers", "seeds", "question", "cost", "scales"})
+        content = self.model_dump(
+            mode="json", by_alias=True, exclude={"optimizers", "seeds", "question", "cost", "scales"}
+        )
         for stage in content["stages"]:
             del stage["update"], stage["optimizer"]
         return fingerprint(content)
@@ -278,7 +282,11 @@ def _sentence(error: ValidationError, kind: type[BaseModel], origin: str) -> str
 def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
     """The keys allowed at a place in a card."""
     tables: dict[str, type[BaseModel]] = {
-        "language": LanguageCard, "held_out": HeldOutCard, "reading": ReadingCard, "model": ModelCard, "stages": StageCard
+        "language": LanguageCard,
+        "held_out": HeldOutCard,
+        "reading": ReadingCard,
+        "model": ModelCard,
+        "stages": StageCard,
     }
     table = next((tables[part] for part in reversed(where) if part in tables), kind)
     return [field.alias or name for name, field in table.model_fields.items()]

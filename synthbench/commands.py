@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
+import textwrap
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment import identity
@@ -21,6 +24,9 @@ from synthbench.reporting import reference
 from synthbench.reporting import report as reports
 from synthbench.reporting.table import WRITERS, as_rich
 from synthbench.wording import did_you_mean, listed, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 KEEP = ("none", "chosen", "all")
 
@@ -47,7 +53,9 @@ class Options:
 
     @property
     def workers(self) -> int:
-        return self.jobs or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else self.jobs or os.cpu_count() or 1
+        """Worker processes: as asked for, else one for each core that this process may use."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return self.jobs or cores or 1
 
 
 def run(asked: Asked, options: Options) -> None:
@@ -62,12 +70,19 @@ def run(asked: Asked, options: Options) -> None:
     tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
     now = datetime.now(UTC).isoformat()
     store.record(name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command, now)
-    done = {} if options.fresh else store.results()
+    done = {} if options.fresh else startable(experiment, store)
     _train(experiment, name, store, options, done)
     found = reports.latest(store, experiment.card.name)
     _print(found, store, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
+
+
+def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
+    """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
+    done = store.results(paths=False)
+    needed = {run.parent for run in forecast(experiment, done)} & done.keys()
+    return {run: result for run, result in done.items() if run not in needed or store.has_weights(result)}
 
 
 def _train(experiment: Experiment, name: str, store: Store, options: Options, done: dict[RunId, Result]) -> None:
@@ -92,18 +107,23 @@ def _train(experiment: Experiment, name: str, store: Store, options: Options, do
     if coming and not options.quiet:
         seconds = time.monotonic() - start
         steps = sum(run.steps for run in coming)
-        print(f"{len(coming)} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).", file=sys.stderr)
+        print(
+            f"{len(coming)} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).",
+            file=sys.stderr,
+        )
 
 
 def _describe(experiment: Experiment, options: Options) -> None:
     """`--dry-run`: what is still to be trained, by stage, and how long it should take."""
-    existing = Store.read(options.out).results() if (options.out / DATABASE).is_file() else {}
+    existing = startable(experiment, Store.read(options.out)) if (options.out / DATABASE).is_file() else {}
     coming = forecast(experiment, {} if options.fresh else existing)
     for stage in experiment.card.stages:
         runs = [run for run in coming if run.stage == stage.name]
         print(f"{stage.name}: {len(runs)} runs, {sum(run.steps for run in runs)} run-steps")
     steps = sum(run.steps for run in coming)
-    print(f"in all: {len(coming)} runs, {steps} run-steps, {options.workers} workers; {_prediction(coming, existing, experiment, options)}")
+    print(
+        f"in all: {len(coming)} runs, {steps} run-steps, {options.workers} workers; {_prediction(coming, existing, experiment, options)}"
+    )
 
 
 def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Experiment, options: Options) -> str:
@@ -130,20 +150,18 @@ def _print(found: reports.Report, store: Store, options: Options) -> None:
     print(f"Results: {runs} runs in {options.out}; every score and curve: synthbench export{_out(options.out)}")
     if found.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in found.rows if row.reference))
-        print(f"Next: synthbench run --optimizer {others}{_out(options.out)}   (measures the starred rows on this machine)")
+        print(
+            f"Next: synthbench run --optimizer {others}{_out(options.out)}   (measures the starred rows on this machine)"
+        )
     else:
         print(f"Next: synthbench report --format markdown{_out(options.out)}   (the same table for a page)")
 
 
 def _out(folder: Path) -> str:
-    import shlex
-
     return "" if folder == Path("synthbench-results") else f" --out {shlex.quote(str(folder))}"
 
 
 def _notes(found: reports.Report) -> None:
-    import textwrap
-
     width = min(_console().width, 100)
     for note in found.table.notes:
         print(textwrap.fill(note, width))
@@ -152,7 +170,7 @@ def _notes(found: reports.Report) -> None:
     print()
 
 
-def _console():  # type: ignore[no-untyped-def]
+def _console() -> Console:
     """A console as wide as the terminal, 100 columns where there is none."""
     from rich.console import Console
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from synthbench.errors import Failed
-from synthbench.experiment.plan import Experiment, next_runs, walk
+from synthbench.experiment.plan import Experiment, Trial, choose, next_runs, walk
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import Store
 from synthbench.experiment.worker import Broken, Job, Progress, Trained, serve
@@ -182,23 +182,22 @@ def allocator() -> Iterator[None]:
 
 
 def finish(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result], keep: str) -> None:
-    """Enlists an experiment's runs with the rates chosen, and drops the weights that are not to be kept."""
-    from synthbench.experiment.plan import choose
-
-    cells = walk(experiment, done).cells
-    members, dropped = {}, []
-    last = experiment.card.stages[-1].name
-    for cell, runs in cells.items():
-        choice = choose(runs, done)
-        for run in runs:
-            if run.id not in done:
-                continue
-            chosen = choice is not None and run.lr == choice.lr
-            members[run.id] = (done[run.id].attempt, cell, chosen, bool(choice and chosen and choice.edge))
-            unwanted = keep == "none" or (keep == "chosen" and not chosen)
-            if unwanted and (cell.stage == last or keep == "none") and done[run.id].weights:
-                dropped.append((run.id, done[run.id].attempt))
+    """Enlists an experiment's runs, marks the rates chosen in each cell, drops the weights that are not to be kept."""
+    cells = {cell: [Trial(run.id, run.lr) for run in runs] for cell, runs in walk(experiment, done).cells.items()}
+    rates = {run: identity["lr"] for run, identity in store.identities().items()}
+    for run, (cell, _, _) in store.members(name).items():  # of earlier commands: other seeds of the same cells
+        if run not in {trial.id for trial in cells.get(cell, [])}:
+            cells.setdefault(cell, []).append(Trial(run, rates[run]))
+    known = {**store.results(paths=False), **done}
+    last, members, dropped = experiment.card.stages[-1].name, {}, []
+    for cell, trials in cells.items():
+        choice = choose(trials, known)
+        for trial in trials:
+            if trial.id in known:
+                chosen = choice is not None and trial.lr == choice.lr
+                attempt = known[trial.id].attempt
+                members[trial.id] = attempt, cell, chosen, choice is not None and chosen and choice.edge
+                if keep == "none" or (keep == "chosen" and not chosen and cell.stage == last):
+                    dropped.append((trial.id, attempt))
     store.enlist(name, members)
     store.drop_weights(dropped)
-
-

@@ -34,7 +34,9 @@ class Asked(NamedTuple):
     floors: list[float]
 
 
-def asked(task: Task, stage: str, history: tuple[str, ...], seeds_K: list[int], sizes: Mapping[str, int]) -> dict[str, Asked]:
+def asked(
+    task: Task, stage: str, history: tuple[str, ...], seeds_K: list[int], sizes: Mapping[str, int]
+) -> dict[str, Asked]:
     """What is scored in a stage: its own data, and of earlier stages the facts that were trained and rules held out.
 
     Of the stage's facts only the trained ones: a fact that was never shown has no answer to be found.
@@ -128,10 +130,11 @@ class Observer:
             blocks.append(((best == target).all(-1), (best == rule).all(-1), nll, kl))
         if known and self._before is None:
             self._before = torch.cat(known, dim=1)
-        correct, by_rule, nll, kl = (torch.cat(column, dim=1).cpu().numpy() for column in zip(*blocks, strict=True))
+        columns = (torch.cat(column, dim=1).cpu() for column in zip(*blocks, strict=True))
+        correct_KN, by_rule_KN, nll_KN, kl_KN = columns
         return [
             Observed(
-                correct[k], by_rule[k], nll[k].astype(np.float64), kl[k].astype(np.float64),
+                correct_KN[k].numpy(), by_rule_KN[k].numpy(), nll_KN[k].double().numpy(), kl_KN[k].double().numpy(),
                 examples.bits_N[:limit] * log(2), int(examples.answer_NL[0].sum()), found.floors[k],
             )
             for k, examples in enumerate(found.examples)

@@ -35,6 +35,13 @@ class Choice(NamedTuple):
     edge: bool
 
 
+class Trial(NamedTuple):
+    """A run as far as choosing a rate looks at it."""
+
+    id: RunId
+    lr: float
+
+
 class Walk(NamedTuple):
     """missing: runs that could start now. cells: the runs of each cell, in order of rate and seed."""
 
@@ -42,7 +49,7 @@ class Walk(NamedTuple):
     cells: dict[Cell, list[Run]]
 
 
-def choose(runs: Sequence[Run], done: Done) -> Choice | None:
+def choose(runs: Sequence[Run] | Sequence[Trial], done: Done) -> Choice | None:
     """The best rate by mean `validation_learning` over seeds; ties within .01 go to the lower loss, then the lower rate.
 
     A diverged run counts as having learned nothing. None where every run diverged or none is done.
@@ -108,9 +115,7 @@ def _parents(runs: Sequence[Run], done: Done, stage: StageCard) -> dict[int, Run
     }
 
 
-def _branches(
-    experiment: Experiment, task: Task, position: int, start: Start
-) -> Iterator[tuple[Cell, list[Run]]]:
+def _branches(experiment: Experiment, task: Task, position: int, start: Start) -> Iterator[tuple[Cell, list[Run]]]:
     """The cells that a stage makes of one start: its optimizers x updates x decays."""
     stage = experiment.card.stages[position]
     if stage.optimizer != "same":
@@ -123,11 +128,14 @@ def _branches(
             for decay in training.weight_decay:
                 cell = Cell(task.card.name, stage.name, start.base, optimizer, update, decay)
                 rates = grid(stage, optimizer, update)
-                yield cell, [
-                    _run(experiment, task, position, cell, training.steps, lr, seed, parent)
-                    for lr in rates
-                    for seed, parent in start.parents.items()
-                ]
+                yield (
+                    cell,
+                    [
+                        _run(experiment, task, position, cell, training.steps, lr, seed, parent)
+                        for lr in rates
+                        for seed, parent in start.parents.items()
+                    ],
+                )
 
 
 class Training(NamedTuple):
@@ -152,7 +160,14 @@ def grid(stage: StageCard, optimizer: str, update: str) -> list[float]:
 
 
 def _run(
-    experiment: Experiment, task: Task, position: int, cell: Cell, steps: int, lr: float, seed: int, parent: RunId | None
+    experiment: Experiment,
+    task: Task,
+    position: int,
+    cell: Cell,
+    steps: int,
+    lr: float,
+    seed: int,
+    parent: RunId | None,
 ) -> Run:
     card, stage = experiment.card, experiment.card.stages[position]
     return Run(

@@ -102,7 +102,9 @@ def experiment_id(experiment: Experiment) -> str:
     """What rows must share to stand in one table: card, tasks, device kind and code."""
     environment = experiment.environment
     tasks = {name: task.fingerprint for name, task in experiment.tasks.items()}
-    return fingerprint([experiment.card.fingerprint(), tasks, environment.device, environment.source, environment.torch])
+    return fingerprint(
+        [experiment.card.fingerprint(), tasks, environment.device, environment.source, environment.torch]
+    )
 
 
 def _optimizers(card: RunnerCard) -> list[str]:
@@ -136,11 +138,15 @@ def _check_stage(stage: StageCard, task: Task, origin: str) -> None:
     slices = task.card.stages[stage.name]
     for name in stage.examples:
         if name not in slices:
-            raise BadInput(f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}.")
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}."
+            )
     task.check_sizes(stage.name, stage.examples)
     task.shares(stage.name, stage.batch)
     if stage.points > stage.steps:
-        raise BadInput(f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {stage.steps}.")
+        raise BadInput(
+            f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {stage.steps}."
+        )
 
 
 def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool, origin: str) -> None:
@@ -149,25 +155,35 @@ def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool
         if update.startswith("lora-"):
             lora.adapters(layout, int(update.removeprefix("lora-")))
             if not is_last:
-                raise BadInput(f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be low rank.")
+                raise BadInput(
+                    f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be low rank."
+                )
         elif update == "full-hidden" and not is_last:
-            raise BadInput(f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be partial.")
-    if not is_last and (len(stage.update) > 1 or isinstance(stage.weight_decay, list) and len(stage.weight_decay) > 1):
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be partial."
+            )
+    if not is_last and (len(stage.update) > 1 or (isinstance(stage.weight_decay, list) and len(stage.weight_decay) > 1)):
         raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates or decays.")
 
 
 def _check_grids(stage: StageCard, card: RunnerCard, origin: str) -> None:
     for name in stage.overrides:
         if name not in OPTIMIZERS:
-            raise BadInput(f"{origin}: stages.{stage.name}.for: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.for: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}."
+            )
     if not isinstance(stage.lr, dict):
         return
     for name in stage.lr:
         if name not in OPTIMIZERS:
-            raise BadInput(f"{origin}: stages.{stage.name}.lr: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.lr: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}."
+            )
     for name in _optimizers(card) if stage.optimizer == "same" else stage.optimizer:
         if name not in stage.lr:
-            raise BadInput(f"{origin}: stages.{stage.name}.lr has no learning rates for {name}; it has {', '.join(stage.lr)}.")
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.lr has no learning rates for {name}; it has {', '.join(stage.lr)}."
+            )
         rates = stage.lr[name]
         if isinstance(rates, dict):
             needed = {"lora" if update.startswith("lora") else "full" for update in stage.update}

@@ -128,26 +128,31 @@ class Store:
             db.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?,?,?)", rows)
             db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*own, json.dumps(curve)))
 
-    def results(self, runs: Iterable[RunId] | None = None) -> dict[RunId, Result]:
-        """The last finished attempt of each run (of those asked for, or all)."""
+    def results(self, runs: Iterable[RunId] | None = None, paths: bool = True) -> dict[RunId, Result]:
+        """The last finished attempt of each run (of those asked for, or all); without paths where they are not needed."""
         found = self._db.execute(
             "SELECT id, max(attempt), status, weights, fleet_size, seconds, started, device, versions FROM runs "
             "WHERE status != 'interrupted' GROUP BY id"
         ).fetchall()
         wanted = None if runs is None else set(runs)
-        return {row[0]: self._result(row) for row in found if wanted is None or row[0] in wanted}
+        return {row[0]: self._result(row, paths) for row in found if wanted is None or row[0] in wanted}
 
-    def _result(self, row: tuple[Any, ...]) -> Result:
+    def _result(self, row: tuple[Any, ...], paths: bool) -> Result:
         run, attempt, status, weights, fleet_size, seconds, started, device, versions = row
         path: dict[int, dict[str, float]] = {}
         ends: dict[str, float] = {}
         for step, sampled, name, value in self._db.execute(
-            "SELECT step, sampled, name, value FROM scores WHERE run = ? AND attempt = ?", (run, attempt)
+            "SELECT step, sampled, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled <= ?",
+            (run, attempt, paths),
         ):
             (path.setdefault(step, {}) if sampled else ends)[name] = value
         return Result(
             run, status, ends, path, attempt, weights, fleet_size, seconds, started, device, json.loads(versions)
         )
+
+    def has_weights(self, result: Result) -> bool:
+        """Whether a run's weights are still here to start from."""
+        return result.weights is not None and (self.weights / result.weights).is_file()
 
     def attempts(self) -> dict[RunId, int]:
         """The number of the last attempt of each run, finished or not."""
@@ -167,7 +172,9 @@ class Store:
     def record(self, experiment: str, card: str, tasks: str, command: str, used: str) -> None:
         """Notes an experiment: its resolved card and tasks as JSON, the command, when it was last used."""
         with self._writing() as db:
-            db.execute("INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?)", (experiment, card, tasks, command, used))
+            db.execute(
+                "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?)", (experiment, card, tasks, command, used)
+            )
 
     def experiments(self) -> list[tuple[str, str, str, str]]:
         """(id, card, tasks, command) of every experiment, the last used one first."""
@@ -176,7 +183,9 @@ class Store:
 
     def enlist(self, experiment: str, members: Mapping[RunId, tuple[int, Cell, bool, bool]]) -> None:
         """Notes the runs of an experiment: by run its attempt, cell, whether its rate was chosen and on the edge."""
-        rows = [(experiment, run, a, json.dumps(cell), chosen, edge) for run, (a, cell, chosen, edge) in members.items()]
+        rows = [
+            (experiment, run, a, json.dumps(cell), chosen, edge) for run, (a, cell, chosen, edge) in members.items()
+        ]
         with self._writing() as db:
             db.executemany("INSERT OR REPLACE INTO members VALUES (?,?,?,?,?,?)", rows)
 

@@ -7,6 +7,18 @@ from synthbench.generators.registry import GENERATORS, Generator, register
 from synthbench.generators.task import Task
 
 __all__ = [
-    "GENERATORS", "SLICES", "SPLITS", "Examples", "Generator", "Language", "Place", "Splits", "Task",
-    "facts", "floor", "inflection", "register", "stream",
+    "GENERATORS",
+    "SLICES",
+    "SPLITS",
+    "Examples",
+    "Generator",
+    "Language",
+    "Place",
+    "Splits",
+    "Task",
+    "facts",
+    "floor",
+    "inflection",
+    "register",
+    "stream",
 ]

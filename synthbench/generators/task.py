@@ -66,12 +66,14 @@ class Task:
     @cached_property
     def digest(self) -> str:
         """sha256 of the data of every stage at seed 0."""
-        return fingerprint({
-            f"{stage}/{name}/{split}": examples.digest()
-            for stage in self.card.stages
-            for name, splits in self.draw(stage, 0).items()
-            for split, examples in zip(SPLITS, splits, strict=True)
-        })
+        return fingerprint(
+            {
+                f"{stage}/{name}/{split}": examples.digest()
+                for stage in self.card.stages
+                for name, splits in self.draw(stage, 0).items()
+                for split, examples in zip(SPLITS, splits, strict=True)
+            }
+        )
 
     @cached_property
     def fingerprint(self) -> str:
@@ -85,17 +87,21 @@ class Task:
     def _checked(self, stage: str, name: str, part: SliceCard) -> tuple[Generator, Card]:
         where = f"Task {self.card.name}: stages.{stage}.{name}"
         if part.generator not in GENERATORS:
-            raise BadInput(f"{where}: unknown generator {shown(part.generator)}{did_you_mean(part.generator, GENERATORS)}.")
+            raise BadInput(
+                f"{where}: unknown generator {shown(part.generator)}{did_you_mean(part.generator, GENERATORS)}."
+            )
         generator = GENERATORS[part.generator]
         try:
             return generator, generator.options.model_validate(part.options)
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadInput(f"{where}.{'.'.join(map(str, first['loc']))} = {shown(first['input'])}: {first['msg']}.") from None
+            raise BadInput(
+                f"{where}.{'.'.join(map(str, first['loc']))} = {shown(first['input'])}: {first['msg']}."
+            ) from None
 
     def _word(self, stage: str, name: str) -> str:
         """The frame that a slice's items live in: items are distinct within a word, whatever the stage."""
-        return str(getattr(self._parts[stage, name][1], "word"))
+        return str(self._parts[stage, name][1].word)
 
     def _region(self, stage: str, name: str, items: int) -> tuple[int, int]:
         """Bounds of the part of the shuffled names that belongs to a slice, fixed whatever `items` is."""
@@ -127,4 +133,6 @@ class Task:
 
     def _shuffled(self, seed: int, word: str) -> NDArray[np.int64]:
         """All names in an order of their own for each word, from which stages and splits take disjoint parts."""
-        return stream(Place(seed, self.card.name, "", ""), "", f"order of names under {word}").permutation(self.language.names)
+        return stream(Place(seed, self.card.name, "", ""), "", f"order of names under {word}").permutation(
+            self.language.names
+        )

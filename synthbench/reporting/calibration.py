@@ -43,7 +43,16 @@ def section(task: Task) -> list[str]:
     ]  # fmt: skip
 
 
-_HEADS = ["optimizer", "update", "pretraining lr", "old facts", "old rule", "retention@fit", "rule_accuracy@fit", "in the regime"]
+_HEADS = [
+    "optimizer",
+    "update",
+    "pretraining lr",
+    "old facts",
+    "old rule",
+    "retention@fit",
+    "rule_accuracy@fit",
+    "in the regime",
+]
 
 
 def _cells(row: Row) -> list[str]:

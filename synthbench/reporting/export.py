@@ -53,7 +53,9 @@ def write(form: str, found: list[dict[str, Any]]) -> str:
         return "\n".join(json.dumps(one, allow_nan=False) for one in found)
     if form == "json":
         return json.dumps(found, indent=1, allow_nan=False)
-    flat = [{key: value for key, value in one.items() if key not in ("scores", "path")} | one["scores"] for one in found]
+    flat = [
+        {key: value for key, value in one.items() if key not in ("scores", "path")} | one["scores"] for one in found
+    ]
     heads = list(dict.fromkeys(key for one in flat for key in one))
     text = io.StringIO()
     writer = csv.DictWriter(text, heads, lineterminator="\n")

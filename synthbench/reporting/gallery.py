@@ -12,7 +12,12 @@ from synthbench.generators import Examples, Splits, Task, floor
 if TYPE_CHECKING:
     from rich.text import Text
 
-COLOURS = {"fact": "black on cyan", "rule": "black on green", "exception": "black on yellow", "noise": "black on magenta"}
+COLOURS = {
+    "fact": "black on cyan",
+    "rule": "black on green",
+    "exception": "black on yellow",
+    "noise": "black on magenta",
+}
 DRAWN = 3  # examples of each slice
 
 
@@ -35,7 +40,16 @@ class Slice(NamedTuple):
         ]  # fmt: skip
 
 
-HEADS = ["stage", "slice", "generator", "train / validation / test", "bits an answer", "chance", "floor, trained", "floor, held out"]
+HEADS = [
+    "stage",
+    "slice",
+    "generator",
+    "train / validation / test",
+    "bits an answer",
+    "chance",
+    "floor, trained",
+    "floor, held out",
+]
 
 
 def slices(task: Task, seed: int = 0) -> Iterator[Slice]:

@@ -36,7 +36,8 @@ class Report:
         if any(name.endswith("@fit") for name in card.columns):
             notes.append(
                 f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
-                f"{card.reading.speed} steps to it; other scores at the end, at the rate shown."
+                f"{card.reading.speed} steps to it; other scores at the end, at the rate shown. Each optimizer "
+                "finetunes what it pretrained itself, unless the row says otherwise."
             )
         if self.reference:
             notes.append(
@@ -60,9 +61,13 @@ def latest(store: Store, runner: str | None = None, with_reference: bool = True)
     found = store.experiments()
     names = [json.loads(card)["name"] for _, card, _, _ in found]
     if not found:
-        raise BadInput(f"--out {store.folder}: no experiment has been finished there; run: synthbench run --out {store.folder}")
+        raise BadInput(
+            f"--out {store.folder}: no experiment has been finished there; run: synthbench run --out {store.folder}"
+        )
     if runner is not None and runner not in names:
-        raise BadInput(f"--out {store.folder} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}.")
+        raise BadInput(
+            f"--out {store.folder} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}."
+        )
     experiment, text, tasks, command = found[names.index(runner) if runner else 0]
     card = RunnerCard.model_validate_json(text)
     fingerprints: dict[str, str] = json.loads(tasks)
@@ -80,7 +85,16 @@ def markdown(report: Report, versions: dict[str, str]) -> str:
         f"Card {report.card.name} {report.card.version}: {report.card.fingerprint()[:16]}; "
         + "; ".join(f"task {name}: {mark[:16]}" for name, mark in report.tasks.items()),
     ]
-    return "\n".join([
-        f"# {report.card.name}", "", report.card.question, "", table.as_markdown(report.table), "", report.sentence, "",
-        *(f"- {line}" for line in made),
-    ])
+    return "\n".join(
+        [
+            f"# {report.card.name}",
+            "",
+            report.card.question,
+            "",
+            table.as_markdown(report.table),
+            "",
+            report.sentence,
+            "",
+            *(f"- {line}" for line in made),
+        ]
+    )

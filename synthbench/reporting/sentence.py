@@ -59,7 +59,9 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
 
 def _who(row: Row, found: Pair) -> str:
     name = NAMES.get(row.optimizer, row.optimizer)
-    return f"{name} ({row.update})" if found.row.optimizer == found.other.optimizer else f"{name} ({row.update} updates)"
+    return (
+        f"{name} ({row.update})" if found.row.optimizer == found.other.optimizer else f"{name} ({row.update} updates)"
+    )
 
 
 def _clause(name: str, found: Pair, card: RunnerCard) -> str:

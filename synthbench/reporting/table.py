@@ -13,7 +13,8 @@ from synthbench.reporting.rows import Row
 from synthbench.scores import SCORES
 from synthbench.scores.statistics import Interval, interval
 
-DIGITS = 3
+DIGITS = 4  # kept of every number, in every format
+SHOWN = 2  # of these in text
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 
 
@@ -28,15 +29,15 @@ class Entry:
 
     @classmethod
     def of(cls, found: Interval) -> Entry:
-        numbers = (found.mean, found.low, found.high)
-        return cls(*(round(x, DIGITS) + 0.0 if x == x else None for x in numbers), found.n)
+        mean, low, high = (round(x, DIGITS) + 0.0 if x == x else None for x in found[:3])
+        return cls(mean, low, high, found.n)
 
     def text(self, expected: int) -> str:
         """`0.52 ±0.09`, with its n where that is not what is expected."""
         if self.mean is None:
             return "not reached" if expected else "diverged"
-        spread = "" if self.low is None else f" ±{round(self.mean - self.low, DIGITS):.{DIGITS}f}"
-        return f"{self.mean:.{DIGITS}f}{spread}" + (f" (n={self.n})" if self.n != expected else "")
+        spread = "" if self.low is None else f" ±{round(self.mean - self.low, DIGITS):.{SHOWN}f}"
+        return f"{self.mean:.{SHOWN}f}{spread}" + (f" n={self.n}" if self.n != expected else "")
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,13 @@ def as_rich(table: Table) -> Any:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), title_justify="left")
+    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     fixed = len(table.fixed())
     for place, head in enumerate(table.heads()):
         text = Text(head.replace("@fit", "\n@fit").replace("_", "\n", 1) if place >= fixed else head)
-        drawn.add_column(text, justify="right" if place >= fixed or head in ("lr", "n", "div.") else "left", no_wrap=place < fixed)
+        drawn.add_column(
+            text, justify="right" if place >= fixed or head in ("lr", "n", "div.") else "left", no_wrap=place < fixed
+        )
     previous = None
     for line, cells in zip(table.lines, table.cells(), strict=True):
         if previous is not None and previous != line.name:
@@ -174,5 +177,8 @@ def as_json(table: Table) -> str:
 
 
 WRITERS: dict[str, Callable[[Table], str]] = {
-    "markdown": as_markdown, "csv": as_csv, "json": as_json, "latex": as_latex
+    "markdown": as_markdown,
+    "csv": as_csv,
+    "json": as_json,
+    "latex": as_latex,
 }

@@ -42,5 +42,3 @@ def at_point(before: Point, after: Point) -> dict[str, float]:
     start = aligned(before, after)
     values = {s.name: s.compute(start, after) for s in SCORES.values() if s.compute is not None}
     return {name: value for name, value in values.items() if value == value}
-
-

@@ -37,6 +37,7 @@ def merged(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[st
     """The weights that the adapters make of the base's, by the base's names."""
     return {
         name: weight + ALPHA_OVER_RANK * (adapter[f"{name}.B"] @ adapter[f"{name}.A"])
-        if f"{name}.A" in adapter else weight
+        if f"{name}.A" in adapter
+        else weight
         for name, weight in base.items()
     }

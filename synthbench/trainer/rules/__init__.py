@@ -2,7 +2,16 @@
 
 from synthbench.trainer.rules import adamw, muon, sgd
 from synthbench.trainer.rules.registry import (
-    OPTIMIZERS, RULES, Block, Hyper, Optimizer, Rule, register, route, source_hash, spans,
+    OPTIMIZERS,
+    RULES,
+    Block,
+    Hyper,
+    Optimizer,
+    Rule,
+    register,
+    route,
+    source_hash,
+    spans,
 )  # fmt: skip
 
 __all__ = [

@@ -1,7 +1,7 @@
 """AdamW (arXiv 1711.05101) as torch.optim.AdamW computes it: decoupled decay on every parameter.
 
-    m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
-    w = w (1 - lr wd) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
+m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
+w = w (1 - lr wd) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 """
 
 from __future__ import annotations

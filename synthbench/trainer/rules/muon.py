@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field
 
-from synthbench.cards import Card
 from synthbench.trainer.rules import adamw
 from synthbench.trainer.rules.registry import Block, Hyper, Optimizer, Rule, State, register
 
@@ -83,9 +82,7 @@ def wide(matrix: Tensor) -> Tensor:
 
 def start(blocks: Sequence[Block], arguments: Muon) -> State:
     values = matrices(blocks, "value_Kn")
-    stacked = {
-        shape: [wide(values[place]) for place in places] for shape, places in families(values).items()
-    }
+    stacked = {shape: [wide(values[place]) for place in places] for shape, places in families(values).items()}
     return {"momentum": {shape: values[0].new_zeros((len(values[0]), sum(m.shape[1] for m in found), *shape))
                          for shape, found in stacked.items()}}  # fmt: skip
 

@@ -1,6 +1,6 @@
 """SGD with momentum as torch.optim.SGD computes it: decay is part of the gradient.
 
-    b = momentum b + g + wd w;  w = w - lr b        (nesterov: w = w - lr (g + wd w + momentum b))
+b = momentum b + g + wd w;  w = w - lr b        (nesterov: w = w - lr (g + wd w + momentum b))
 """
 
 from __future__ import annotations

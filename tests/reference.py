@@ -1,0 +1,234 @@
+"""The plain way, written from the formulas: what every member of a fleet must equal, and what fleets are timed against.
+
+One model is one `nn.Module` with separate query, key and value layers; one run is one loop over torch's optimizers. The
+loss is taken from the logits of all positions, masked to answer tokens, so that it also checks a fleet's short cut of
+evaluating the last layer only where answers are predicted.
+
+Shapes: N items, B examples, L tokens, H heads, h head width, d width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from synthbench.cards import ModelCard
+from synthbench.trainer.loop import Data
+
+EPSILON = 1e-6  # under the root of the norms
+IGNORED = -100  # the target that cross_entropy leaves out
+
+
+class Rotation(nn.Module):
+    """RoPE (arXiv 2104.09864): the pair (x_2i, x_2i+1) at position t turns by the angle t 10,000^(-2i / h)."""
+
+    cos_Lh: Tensor
+    sin_Lh: Tensor
+
+    def __init__(self, length: int, head_width: int) -> None:
+        super().__init__()
+        angle_Lh = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width))
+        self.register_buffer("cos_Lh", angle_Lh.cos(), persistent=False)
+        self.register_buffer("sin_Lh", angle_Lh.sin(), persistent=False)
+
+    def forward(self, x_BHLh: Tensor) -> Tensor:
+        length = x_BHLh.shape[-2]
+        cos, sin = self.cos_Lh[:length], self.sin_Lh[:length]
+        even, odd = x_BHLh[..., 0::2], x_BHLh[..., 1::2]
+        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+
+
+def norm(card: ModelCard) -> nn.Module:
+    if card.norm == "layernorm":
+        return nn.LayerNorm(card.width, eps=EPSILON)
+    return nn.RMSNorm(card.width, eps=EPSILON, elementwise_affine=False)
+
+
+class Layer(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, card: ModelCard, length: int) -> None:
+        super().__init__()
+        self.kind, self.head_width = card.mlp, card.head_width
+        width, inner = card.width, card.width * card.expansion
+        self.norm_attention, self.norm_mlp = norm(card), norm(card)
+        self.q = nn.Linear(width, width, bias=False)
+        self.k = nn.Linear(width, width, bias=False)
+        self.v = nn.Linear(width, width, bias=False)
+        self.out = nn.Linear(width, width, bias=False)
+        self.up = nn.Linear(width, inner, bias=False)
+        if card.mlp == "swiglu":
+            self.gate = nn.Linear(width, inner, bias=False)
+        self.down = nn.Linear(inner, width, bias=False)
+        self.turn = Rotation(length, card.head_width) if card.positions == "rope" else nn.Identity()
+
+    def forward(self, x_BLd: Tensor) -> Tensor:
+        x_BLd = x_BLd + self.attention(self.norm_attention(x_BLd))
+        return x_BLd + self.mlp(self.norm_mlp(x_BLd))
+
+    def attention(self, x_BLd: Tensor) -> Tensor:
+        q, k, v = (y(x_BLd).unflatten(-1, (-1, self.head_width)).transpose(1, 2) for y in (self.q, self.k, self.v))
+        q, k = self.turn(q), self.turn(k)
+        future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu(1)
+        weights_BHLL = (q @ k.mT / sqrt(self.head_width)).masked_fill(future, float("-inf")).softmax(-1)
+        heads: Tensor = self.out((weights_BHLL @ v).transpose(1, 2).flatten(-2))
+        return heads
+
+    def mlp(self, x_BLd: Tensor) -> Tensor:
+        up = self.up(x_BLd)
+        inner = {
+            "relu2": lambda: F.relu(up).square(),
+            "gelu": lambda: F.gelu(up, approximate="tanh"),
+            "swiglu": lambda: F.silu(self.gate(x_BLd)) * up,
+        }[self.kind]()
+        down: Tensor = self.down(inner)
+        return down
+
+
+class Plain(nn.Module):
+    """A decoder-only transformer: embedding, layers, norm, head."""
+
+    def __init__(self, card: ModelCard, vocabulary: int, length: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, card.width)
+        self.positions = nn.Embedding(length, card.width) if card.positions == "learned" else None
+        self.layers = nn.ModuleList(Layer(card, length) for _ in range(card.layers))
+        self.norm_head = norm(card)
+        self.head = nn.Linear(card.width, vocabulary, bias=False)
+        if card.tied:
+            self.head.weight = self.embedding.weight
+
+    def forward(self, tokens_BL: Tensor) -> Tensor:
+        """Logits of the token that follows each position, shape (B, L, V)."""
+        x_BLd = self.embedding(tokens_BL)
+        if self.positions is not None:
+            x_BLd = x_BLd + self.positions.weight[: tokens_BL.shape[1]]
+        for layer in self.layers:
+            x_BLd = layer(x_BLd)
+        logits: Tensor = self.head(self.norm_head(x_BLd))
+        return logits
+
+    def hidden(self) -> list[nn.Parameter]:
+        """The trainable matrices of the layers: what Muon moves."""
+        return [p for p in self.layers.parameters() if p.requires_grad and p.ndim == 2]
+
+
+class LowRank(nn.Module):
+    """x W^T + 2 x A^T B^T with W frozen: LoRA (arXiv 2106.09685) at alpha = 2 r, never merged."""
+
+    def __init__(self, base: nn.Linear, a: Tensor, b: Tensor) -> None:
+        super().__init__()
+        self.base, self.a, self.b = base, nn.Parameter(a.clone()), nn.Parameter(b.clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.base(x) + 2 * x @ self.a.T @ self.b.T
+        return y
+
+
+def unstacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A member's weights with its stacked `layers.I.qkv` as `layers.I.q`, `.k` and `.v`; adapters' too."""
+    found = {}
+    for name, value in weights.items():
+        if "qkv" in name:
+            found |= {name.replace("qkv", part): matrix for part, matrix in zip("qkv", value, strict=True)}
+        else:
+            found[name] = value
+    return found
+
+
+def load(card: ModelCard, weights: Mapping[str, Tensor], length: int) -> Plain:
+    """A plain model with the weights of a fleet's member (`fleet.member(k)`) that reads `length` tokens."""
+    ours = unstacked(weights)
+    model = Plain(card, len(ours["embedding"]), length)
+    theirs = {name: name.replace(".gain", ".weight") if "norm" in name else f"{name}.weight" for name in ours}
+    if card.tied:
+        ours["head"], theirs["head"] = ours["embedding"], "head.weight"
+    model.load_state_dict({theirs[name]: value for name, value in ours.items()})
+    return model
+
+
+def adapt(model: Plain, adapters: Mapping[str, Tensor]) -> Plain:
+    """The model with low-rank adapters (`fleet.saved(k)` under lora) on its layers, everything else frozen."""
+    model.requires_grad_(False)
+    ours = unstacked(adapters)
+    for name in sorted({name[:-2] for name in ours}):
+        parent, _, attribute = name.rpartition(".")
+        base = model.get_submodule(name)
+        assert isinstance(base, nn.Linear)
+        setattr(model.get_submodule(parent), attribute, LowRank(base, ours[f"{name}.A"], ours[f"{name}.B"]))
+    return model
+
+
+def newton_schulz(matrix: Tensor, steps: int = 5) -> Tensor:
+    """X / |X|, then X <- a X + (b G + c G G) X with G = X X^T, of one matrix, tall ones transposed."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    if matrix.shape[0] > matrix.shape[1]:
+        return newton_schulz(matrix.T, steps).T
+    x = matrix / matrix.norm().clamp_min(1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
+
+
+class Muon(torch.optim.Optimizer):
+    """torch.optim.Muon with adjust_lr_fn="match_rms_adamw", its Newton-Schulz in float32 instead of bfloat16."""
+
+    def __init__(self, params: Sequence[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            lr, momentum = group["lr"], group["momentum"]
+            for weight in group["params"]:
+                state = self.state[weight]
+                average = state.setdefault("average", torch.zeros_like(weight))
+                average.copy_(momentum * average + (1 - momentum) * weight.grad)
+                nesterov = (1 - momentum) * weight.grad + momentum * average
+                weight.mul_(1 - lr * group["weight_decay"])
+                weight.sub_(lr * 0.2 * sqrt(max(weight.shape)) * newton_schulz(nesterov))
+
+
+def optimizers(name: str, model: Plain, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """What torch offers for `adamw`, `sgd` and `muon`. `torch-muon` is `muon` with torch's own bfloat16 products."""
+    moved = [p for p in model.parameters() if p.requires_grad]
+    if name == "sgd":
+        return [torch.optim.SGD(moved, lr=lr, weight_decay=weight_decay, momentum=0.9)]
+    if name == "adamw":
+        return [torch.optim.AdamW(moved, lr=lr, weight_decay=weight_decay)]
+    hidden = model.hidden()
+    matrices = {id(p) for p in hidden}
+    found: list[torch.optim.Optimizer] = [
+        Muon(hidden, lr, weight_decay) if name == "muon"
+        else torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+    ]  # fmt: skip
+    if rest := [p for p in moved if id(p) not in matrices]:
+        found.append(torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay))
+    return found
+
+
+def train(
+    model: Plain, moving: Sequence[torch.optim.Optimizer], data: Data, k: int, factor: Callable[[int], float]
+) -> list[float]:
+    """Trains a model on the data of run k, its rates times factor(step); returns the loss of every step."""
+    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in moving]
+    tokens_NL = torch.from_numpy(data.tokens_KNL[k]).long()
+    target_NL = tokens_NL.masked_fill(~torch.from_numpy(data.answer_KNL[k]), IGNORED)
+    losses = []
+    for indices_B in torch.from_numpy(data.order_KTB[k]).long():
+        logits_BLV = model(tokens_NL[indices_B, :-1])
+        loss = F.cross_entropy(logits_BLV.flatten(0, 1), target_NL[indices_B, 1:].flatten(), ignore_index=IGNORED)
+        model.zero_grad()
+        loss.backward()
+        for optimizer in moving:
+            optimizer.step()
+        for schedule in schedules:
+            schedule.step()
+        losses.append(loss.item())
+    return losses

@@ -1,0 +1,72 @@
+"""A small model, small data and small fleets for the trainer's tests.
+
+Shapes: K runs, N items, L tokens, T steps, B examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synthbench.cards import ModelCard
+from synthbench.trainer import layout as layouts
+from synthbench.trainer.fleet import Fleet, initialize
+from synthbench.trainer.loop import Data, order, train
+from synthbench.trainer.optimize import Moving
+from synthbench.trainer.schedule import Schedule
+
+MODEL = ModelCard(width=32, layers=2, head_width=8)
+GPT2 = ModelCard(
+    width=32, layers=2, head_width=8, norm="layernorm", positions="learned", mlp="gelu", tied=True
+)
+SWIGLU = ModelCard(width=32, layers=2, head_width=8, mlp="swiglu")
+VOCABULARY, LENGTH, ITEMS, BATCH = 20, 9, 24, 8
+CPU = torch.device("cpu")
+
+
+class Run(NamedTuple):
+    """One run: its seed decides weights, adapters and data."""
+
+    seed: int
+    lr: float
+    weight_decay: float
+
+
+class Trained(NamedTuple):
+    fleet: Fleet
+    curve_TK: NDArray[np.float32]
+
+
+def data(seeds_K: Sequence[int], steps: int, batch: int = BATCH) -> Data:
+    """Random tokens, an answer of one to four tokens at the end of each."""
+    tokens, answers, orders = [], [], []
+    for seed in seeds_K:
+        generator = np.random.default_rng([seed, 0])
+        tokens.append(generator.integers(VOCABULARY, size=(ITEMS, LENGTH), dtype=np.int32))
+        answers.append(np.arange(LENGTH) >= LENGTH - generator.integers(1, 5, size=(ITEMS, 1)))
+        orders.append(order({"all": (ITEMS, batch)}, steps, generator))
+    return Data(np.stack(tokens), np.stack(answers), np.stack(orders))
+
+
+def fleet(seeds_K: Sequence[int], update: str = "full", model: ModelCard = MODEL) -> Fleet:
+    """Fresh weights, one seed a run."""
+    layout = layouts.transformer(model, VOCABULARY, LENGTH - 1)
+    return Fleet(model, layout, initialize(layout, model, seeds_K, CPU), update, seeds_K)
+
+
+def trained(
+    optimizer: str, update: str, runs: Sequence[Run], steps: int, model: ModelCard = MODEL, batch: int = BATCH
+) -> Trained:
+    """A fleet of these runs after so many steps of a cosine schedule."""
+    seeds_K = [run.seed for run in runs]
+    moved = fleet(seeds_K, update, model)
+    rates = [run.lr for run in runs], [run.weight_decay for run in runs]
+    curve_TK = train(
+        moved, Moving(optimizer, moved), data(seeds_K, steps, batch), Schedule(steps, "cosine", 0.1), rates, (),
+        lambda step: None,
+    )  # fmt: skip
+    return Trained(moved, curve_TK)
