@@ -43,6 +43,7 @@ def _unique(values: list[Any]) -> list[Any]:
 Update = Annotated[str, AfterValidator(_update)]
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
 Decays = Annotated[list[Decay], Field(min_length=1), AfterValidator(_unique)]
+Seeds = Positive | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
 Kind = Literal["full", "lora"]
 
 
@@ -175,7 +176,7 @@ class RunnerCard(Card):
     tasks: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]  # names, or paths of cards
     model: Name | ModelCard
     optimizers: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
-    seeds: Positive | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
+    seeds: Seeds
     columns: Annotated[list[str], Field(min_length=1)]  # scores that its table shows
     reading: ReadingCard
     arguments: dict[str, dict[str, Any]] = {}  # by optimizer: what differs from the rule's own defaults
@@ -216,7 +217,7 @@ KINDS: dict[type[Card], str] = {TaskCard: "task", RunnerCard: "runner"}
 
 @cache
 def shipped() -> Path:
-    """The folder that holds `tasks`, `runners` and `reports`: inside the package in a wheel, beside it in a checkout."""
+    """The folder that holds `tasks`, `runners` and `reports`: inside a wheel's package, beside a checkout's."""
     package = Path(__file__).resolve().parent
     inside = package / "_cards"
     return inside if inside.is_dir() else package.parent
@@ -254,7 +255,7 @@ def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise BadInput(_sentence(error, kind, origin)) from None
+        raise BadInput(_sentence(error, kind, content, origin)) from None
 
 
 def load(kind: type[C], given: str) -> C:
@@ -263,20 +264,41 @@ def load(kind: type[C], given: str) -> C:
     return parse(kind, read(path), str(path))
 
 
-def _sentence(error: ValidationError, kind: type[BaseModel], origin: str) -> str:
+def _sentence(error: ValidationError, kind: type[BaseModel], content: Any, origin: str) -> str:
     """The first thing wrong, in one sentence."""
     first = error.errors()[0]
-    branches = {"list", "dict", "int", "str", "ModelCard"}
-    where = [part for part in first["loc"] if isinstance(part, int) or not (part in branches or "[" in part)]
+    where = _place(content, first["loc"])
     path = ".".join(map(str, where)) or "the card"
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    message = message[:1].lower() + message[1:]
     if first["type"] == "extra_forbidden":
         known = _keys(kind, where[:-1])
         return f"{origin}: unknown key {shown(path)}{did_you_mean(str(where[-1]), known)}."
     if first["type"] == "missing":
         return f"{origin}: {path} is missing."
-    return f"{origin}: {path} = {shown(first['input'])}: {message}."
+    return f"{origin}: {path} = {shown(first['input'])}: {message(first['msg'])}."
+
+
+def message(text: str) -> str:
+    """What the validation library says, as the end of a sentence of ours."""
+    text = text.removeprefix("Value error, ").replace("Input should be", "must be")
+    text = text.replace("List should have", "must have").replace(" after validation, not 0", "")
+    return text[:1].lower() + text[1:]
+
+
+def _place(content: Any, loc: tuple[int | str, ...]) -> list[int | str]:
+    """The path that a person wrote: without the branches of unions, entries of a list of tables by their names."""
+    path: list[int | str] = []
+    for position, part in enumerate(loc):
+        if isinstance(content, list):
+            inside = isinstance(part, int) and part < len(content)
+        else:
+            inside = isinstance(content, dict) and part in content
+        if inside:
+            content = content[part]
+            named = isinstance(part, int) and isinstance(content, dict) and isinstance(content.get("name"), str)
+            path.append(content["name"] if named else part)
+        elif position == len(loc) - 1 and isinstance(content, dict):
+            path.append(part)  # a key that is missing
+    return path
 
 
 def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:

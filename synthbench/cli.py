@@ -85,11 +85,12 @@ def report(
     runner: Runner = None,
     out: Out = OUT,
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv, json, latex or reference.")] = "table",
+    update: Annotated[Path | None, typer.Option(help="Put the table as markdown between this file's markers.")] = None,
 ) -> None:
     """Print the table of the last experiment in a folder of results."""
     from synthbench import commands
 
-    commands.report(out, runner, form)
+    commands.report(out, runner, form, update)
 
 
 @app.command()
@@ -160,10 +161,10 @@ def _debugging() -> bool:
 
 def main() -> NoReturn:
     """The console script: runs a command and turns every outcome into an exit code and at most three plain lines."""
-    sys.exit(_outcome())
+    sys.exit(outcome())
 
 
-def _outcome() -> int:
+def outcome() -> int:
     try:
         result: Any = app(standalone_mode=False)
         return result if isinstance(result, int) else 0

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthbench.errors import BadInput, NotMeasured
-from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run, RunId
@@ -59,7 +58,10 @@ class Options:
 
 
 def run(asked: Asked, options: Options) -> None:
-    """`synthbench run`: plans, trains what is missing, prints the report. Raises NotMeasured if a row's runs all diverged."""
+    """`synthbench run`: plans, trains what is missing, prints the report.
+
+    Raises NotMeasured if all runs of a row diverged.
+    """
     options.check()
     experiment = resolve(asked)
     if options.dry_run:
@@ -122,7 +124,8 @@ def _describe(experiment: Experiment, options: Options) -> None:
         print(f"{stage.name}: {len(runs)} runs, {sum(run.steps for run in runs)} run-steps")
     steps = sum(run.steps for run in coming)
     print(
-        f"in all: {len(coming)} runs, {steps} run-steps, {options.workers} workers; {_prediction(coming, existing, experiment, options)}"
+        f"in all: {len(coming)} runs, {steps} run-steps, {options.workers} workers; "
+        + _prediction(coming, existing, experiment, options)
     )
 
 
@@ -177,18 +180,20 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=100)
 
 
-def report(out: Path, runner: str | None, form: str) -> None:
+def report(out: Path, runner: str | None, form: str, update: Path | None) -> None:
     """`synthbench report`."""
     allowed = ("table", *WRITERS, "reference")
     if form not in allowed:
         raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
     store = Store.read(out)
     found = reports.latest(store, runner, with_reference=form != "reference")
-    if form == "table":
+    if update is not None:
+        reports.update(update, found.card.name, reports.body(found))
+    elif form == "table":
         _console().print(as_rich(found.table))
         _notes(found)
     elif form == "markdown":
-        print(reports.markdown(found, identity.versions()))
+        print(reports.markdown(found))
     elif form == "reference":
         results = list(store.results(store.members(found.experiment)).values())
         made = reference.make(found.card, found.tasks, found.rows, found.command, results)

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+MOST = 16  # names that a sentence lists
+
 
 def shown(value: Any) -> str:
     """A value as text that is safe on a terminal and in a sentence: quoted, escaped, at most 60 characters."""
@@ -22,5 +24,5 @@ def did_you_mean(given: str, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'? Allowed are a, b, x` as far as it helps."""
     allowed = list(allowed)
     near = difflib.get_close_matches(given, allowed, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ";"
-    return f"{hint} Allowed are {listed(allowed)}" if near else f"{hint} allowed are {listed(allowed)}"
+    names = listed(allowed[:MOST]) + (f" and {len(allowed) - MOST} more" if len(allowed) > MOST else "")
+    return f"; did you mean {near[0]!r}? Allowed are {names}" if near else f"; allowed are {names}"

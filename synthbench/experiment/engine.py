@@ -16,7 +16,8 @@ from synthbench.errors import Failed
 from synthbench.experiment.plan import Experiment, Trial, choose, next_runs, walk
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import Store
-from synthbench.experiment.worker import Broken, Job, Progress, Trained, serve
+from synthbench.experiment.training import Job, Trained
+from synthbench.experiment.worker import Broken, Progress, serve
 
 # glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
 # make it keep them (measured: 1.2 to 1.4 times the run-steps per second). Read by a process when it starts.

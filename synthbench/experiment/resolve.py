@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard, fingerprint
@@ -39,6 +39,7 @@ class Asked:
 
 def resolve(asked: Asked) -> Experiment:
     """The experiment that was asked for; raises BadInput with one sentence for the first thing that is wrong."""
+    _check_axes(asked)
     card, origin = runner(asked)
     device = identity.device_kind(asked.device)
     tasks = {task.card.name: task for task in (Task(cards.load(TaskCard, name)) for name in card.tasks)}
@@ -55,6 +56,23 @@ def resolve(asked: Asked) -> Experiment:
         _check_grids(stage, card, origin)
     environment = Environment(identity.source("generators", "trainer"), identity.torch_minor(), device)
     return Experiment(card, tasks, rules, environment)
+
+
+AXES: dict[str, TypeAdapter[Any]] = {
+    "--update": TypeAdapter(list[cards.Update]), "--lr": TypeAdapter(cards.Grid),
+    "--weight-decay": TypeAdapter(cards.Decays), "--seeds": TypeAdapter(cards.Seeds),
+}  # fmt: skip
+
+
+def _check_axes(asked: Asked) -> None:
+    """Raises BadInput that names the option whose value is not allowed."""
+    given = (asked.updates, asked.lr, asked.weight_decay, asked.seeds)
+    for (option, kind), value in zip(AXES.items(), given, strict=True):
+        try:
+            kind.validate_python(list(value) if isinstance(value, Sequence) else value) if value is not None else None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{option} {shown(first['input'])}: {cards.message(first['msg'])}.") from None
 
 
 def runner(asked: Asked) -> tuple[RunnerCard, str]:
@@ -162,7 +180,9 @@ def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool
             raise BadInput(
                 f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be partial."
             )
-    if not is_last and (len(stage.update) > 1 or (isinstance(stage.weight_decay, list) and len(stage.weight_decay) > 1)):
+    if not is_last and (
+        len(stage.update) > 1 or (isinstance(stage.weight_decay, list) and len(stage.weight_decay) > 1)
+    ):
         raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates or decays.")
 
 

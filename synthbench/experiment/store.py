@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ CREATE TABLE scores (
   run TEXT, attempt INTEGER, step INTEGER, sampled INTEGER, name TEXT, value REAL,
   PRIMARY KEY (run, attempt, step, sampled, name)) WITHOUT ROWID;
 CREATE TABLE curves (run TEXT, attempt INTEGER, losses TEXT, PRIMARY KEY (run, attempt));
-CREATE TABLE experiments (id TEXT PRIMARY KEY, card TEXT NOT NULL, tasks TEXT NOT NULL, command TEXT NOT NULL, used TEXT NOT NULL);
+CREATE TABLE experiments (
+  id TEXT PRIMARY KEY, card TEXT NOT NULL, tasks TEXT NOT NULL, command TEXT NOT NULL, used TEXT NOT NULL);
 CREATE TABLE members (
   experiment TEXT, run TEXT, attempt INTEGER, cell TEXT NOT NULL, chosen INTEGER NOT NULL, edge INTEGER NOT NULL,
   PRIMARY KEY (experiment, run));
@@ -113,7 +114,7 @@ class Store:
                 self._db.execute("ROLLBACK")
             raise
 
-    def keep(self, run: Run, result: Result, curve: list[float], kept: Kept | None) -> None:
+    def keep(self, run: Run, result: Result, curve: Sequence[float | None], kept: Kept | None) -> None:
         """Stores a run in one transaction; an earlier row of the same attempt (an interrupted one) is replaced."""
         own = (run.id, result.attempt)
         rows = [(*own, step, 1, name, value) for step, scores in result.path.items() for name, value in scores.items()]
@@ -191,7 +192,7 @@ class Store:
 
     def members(self, experiment: str) -> dict[RunId, tuple[Cell, bool, bool]]:
         """The runs of an experiment: cell, chosen, edge."""
-        query = "SELECT run, cell, chosen, edge FROM members WHERE experiment = ?"
+        query = "SELECT run, cell, chosen, edge FROM members WHERE experiment = ? ORDER BY rowid"
         return {
             run: (_cell(json.loads(cell)), bool(chosen), bool(edge))
             for run, cell, chosen, edge in self._db.execute(query, (experiment,))

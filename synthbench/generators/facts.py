@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
-from synthbench.cards import Card
 from synthbench.generators.examples import SLICES, Examples, Language, Place, compose, stream
-from synthbench.generators.registry import Generator, register
+from synthbench.generators.registry import Framed, Generator, register
 
 
-class Options(Card):
-    word: str = Field(min_length=1, max_length=12)  # the relation
+class Options(Framed):
+    """word: the relation."""
 
 
 def draw(language: Language, options: Options, item_N: NDArray[np.int64], place: Place, split: str) -> Examples:

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from synthbench.cards import Card
 from synthbench.generators.examples import SLICES, Examples, Ints, Language, Place, compose
-from synthbench.generators.registry import Generator, register
+from synthbench.generators.registry import Framed, Generator, register
 
 
-class Options(Card):
-    word: str = Field(min_length=1, max_length=12)  # the rule word
+class Options(Framed):
+    """word: the rule word."""
+
     shifts: Annotated[list[Annotated[int, Field(gt=0, strict=True)]], Field(min_length=1)]  # one for each class
 
 

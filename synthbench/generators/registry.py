@@ -7,9 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from synthbench.cards import Card
 from synthbench.generators.examples import Examples, Language, Place
+
+
+class Framed(Card):
+    """Options of a generator: the word that frames its items. Items are distinct within a word, whatever the stage."""
+
+    word: str = Field(min_length=1, max_length=12)
 
 
 class Generator(NamedTuple):
@@ -20,7 +27,7 @@ class Generator(NamedTuple):
 
     name: str
     summary: str
-    options: type[Card]
+    options: type[Framed]
     draw: Callable[[Language, Any, NDArray[np.int64], Place, str], Examples]
     check: Callable[[Language, Any], str | None] = lambda language, options: None
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from synthbench.cards import Card, SliceCard, TaskCard, fingerprint
+from synthbench.cards import SliceCard, TaskCard, fingerprint
 from synthbench.errors import BadInput
 from synthbench.generators.examples import SPLITS, Examples, Language, Place, Splits, join, stream
-from synthbench.generators.registry import GENERATORS, Generator
+from synthbench.generators.registry import GENERATORS, Framed, Generator
 from synthbench.wording import did_you_mean, shown
 
 
@@ -21,7 +21,7 @@ class Task:
 
     def __init__(self, card: TaskCard) -> None:
         self.card = card
-        self._parts: dict[tuple[str, str], tuple[Generator, Card]] = {}
+        self._parts: dict[tuple[str, str], tuple[Generator, Framed]] = {}
         for stage, name, part in self._slices():
             self._parts[stage, name] = self._checked(stage, name, part)
         words = dict.fromkeys(self._word(stage, name) for stage, name, _ in self._slices())
@@ -84,7 +84,7 @@ class Task:
     def _slices(self) -> list[tuple[str, str, SliceCard]]:
         return [(stage, name, part) for stage, parts in self.card.stages.items() for name, part in parts.items()]
 
-    def _checked(self, stage: str, name: str, part: SliceCard) -> tuple[Generator, Card]:
+    def _checked(self, stage: str, name: str, part: SliceCard) -> tuple[Generator, Framed]:
         where = f"Task {self.card.name}: stages.{stage}.{name}"
         if part.generator not in GENERATORS:
             raise BadInput(

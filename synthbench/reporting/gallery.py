@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthbench import cards
-from synthbench.cards import RunnerCard, TaskCard
+from synthbench.cards import RunnerCard, StageCard, TaskCard
 from synthbench.generators import Examples, Splits, Task, floor
 
 if TYPE_CHECKING:
@@ -110,6 +110,10 @@ def tasks_page() -> str:
     return "\n".join(lines).rstrip()
 
 
+def _stage(stage: StageCard) -> str:
+    return f"{stage.name}, {stage.steps} steps of {stage.batch} examples, {' and '.join(stage.update)}"
+
+
 def runners_page() -> str:
     """runners/README.md: the question that each runner asks, its command and its cost."""
     lines = [
@@ -121,8 +125,6 @@ def runners_page() -> str:
         lines += [
             f"## {name} {card.version}", "", card.question, "", "```sh", f"synthbench run {name}", "```", "",
             f"Cost: {card.cost}. Tasks: {', '.join(card.tasks)}. Optimizers: {', '.join(card.optimizers)}. "
-            f"Seeds: {len(card.seed_list)}. Stages: "
-            + ", ".join(f"{stage.name} ({stage.steps} steps of {stage.batch}; {', '.join(stage.update)})" for stage in card.stages)
-            + ".", "",
+            f"Seeds: {len(card.seed_list)}. Stages: {'; '.join(map(_stage, card.stages))}.", "",
         ]  # fmt: skip
     return "\n".join(lines).rstrip()

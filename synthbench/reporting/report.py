@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
@@ -17,7 +18,10 @@ from synthbench.wording import did_you_mean, shown
 
 @dataclass(frozen=True)
 class Report:
-    """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's."""
+    """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's.
+
+    versions: what the measured runs were made with.
+    """
 
     experiment: str
     card: RunnerCard
@@ -25,6 +29,7 @@ class Report:
     command: str
     rows: list[Row]
     reference: Reference | None
+    versions: dict[str, str]
 
     @property
     def table(self) -> Table:
@@ -73,24 +78,27 @@ def latest(store: Store, runner: str | None = None, with_reference: bool = True)
     fingerprints: dict[str, str] = json.loads(tasks)
     measured = rows.rows_of(store, experiment, card)
     together, source = reference.beside(measured, card, fingerprints) if with_reference else (measured, None)
-    return Report(experiment, card, fingerprints, command, together, source)
+    finished = store.results(store.members(experiment), paths=False)
+    versions = dict(next(iter(finished.values())).versions) if finished else {}
+    return Report(experiment, card, fingerprints, command, together, source, versions)
 
 
-def markdown(report: Report, versions: dict[str, str]) -> str:
+def markdown(report: Report) -> str:
     """A page: question, table, sentence, and what it was made with."""
+    return "\n".join([f"# {report.card.name}", "", report.card.question, "", body(report)])
+
+
+def body(report: Report) -> str:
+    """The page without its head: what `--update` puts between a file's markers."""
     made = [
         f"Command: `{report.command}`",
         f"Device: {report.rows[0].device if report.rows else 'none'}",
-        "Versions: " + ", ".join(f"{name} {number}" for name, number in versions.items()),
+        "Versions: " + ", ".join(f"{name} {number}" for name, number in report.versions.items()),
         f"Card {report.card.name} {report.card.version}: {report.card.fingerprint()[:16]}; "
         + "; ".join(f"task {name}: {mark[:16]}" for name, mark in report.tasks.items()),
     ]
     return "\n".join(
         [
-            f"# {report.card.name}",
-            "",
-            report.card.question,
-            "",
             table.as_markdown(report.table),
             "",
             report.sentence,
@@ -98,3 +106,24 @@ def markdown(report: Report, versions: dict[str, str]) -> str:
             *(f"- {line}" for line in made),
         ]
     )
+
+
+def update(file: Path, name: str, content: str) -> None:
+    """Puts content between a file's `<!-- BEGIN synthbench NAME -->` and `<!-- END synthbench NAME -->` markers.
+
+    Raises BadInput where the file or the markers are missing; the file is replaced whole or not at all.
+    """
+    begin, end = f"<!-- BEGIN synthbench {name} -->", f"<!-- END synthbench {name} -->"
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"--update {file} cannot be read: {error}.") from None
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin):
+        raise BadInput(f"--update {file}: it must have the lines {begin} and {end}, once each and in this order.")
+    head, tail = text[: text.index(begin) + len(begin)], text[text.index(end) :]
+    temporary = file.with_name(f".{file.name}.new")
+    try:
+        temporary.write_text(f"{head}\n{content}\n{tail}", encoding="utf-8")
+        temporary.replace(file)
+    except OSError as error:
+        raise BadInput(f"--update {file} cannot be written: {error}.") from None

@@ -90,7 +90,8 @@ def _row(
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
         edge=any(choices[run][1] for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(sound),
         values=values, speeds=speeds, start=_starts(runs, results, identities),
-        start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None), device=results[runs[0]].device,
+        start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
+        device=results[runs[0]].device,
     )  # fmt: skip
 
 

@@ -21,8 +21,8 @@ class Observed:
 
     correct_N: the whole answer, end token included, is the argmax given the true prefix. by_rule_N: likewise the answer
     that the rule would give. nll_N: nats, summed over the answer's tokens. kl_N: KL(before || after) in nats, summed
-    over the answer's tokens, of the first items or of none: as many as were looked at before. entropy_N: nats of the answer for someone who knows
-    neither item nor rule. tokens: answer tokens an item. floor: accuracy that needs no learning.
+    over the answer's tokens, of the first items or of none: as many as were looked at before. entropy_N: nats of the
+    answer for someone who knows neither item nor rule. tokens: answer tokens an item. floor: accuracy without learning.
     """
 
     correct_N: NDArray[np.bool_]

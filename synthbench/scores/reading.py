@@ -7,6 +7,7 @@ the rates of one seed, at the speed (a number of steps) that is asked for. Nothi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import log, nan
 
 from synthbench.scores.registry import Score, register
@@ -46,7 +47,7 @@ def at_speed(readings: Sequence[tuple[float, float]], speed: float) -> float:
     Where paths of neighbouring rates cross the speed more than once, the fastest pair in order of T is taken.
     """
     ordered = sorted(readings)
-    for (fast, low), (slow, high) in zip(ordered, ordered[1:], strict=False):
+    for (fast, low), (slow, high) in pairwise(ordered):
         if fast <= speed <= slow:
             return low if fast == slow else low + (high - low) * log(speed / fast) / log(slow / fast)
     return nan

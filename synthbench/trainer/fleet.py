@@ -21,7 +21,7 @@ Views = dict[str, Tensor]
 
 def views(layout: Layout, flat_KP: Tensor) -> Views:
     """Every parameter as a view (K, *shape) of the flat buffer; gradients flow back into the buffer."""
-    pieces = flat_KP.split([size for _, size in layout.chunks], dim=1)
+    pieces = torch.split(flat_KP, [size for _, size in layout.chunks], dim=1)
     named = {name: piece for (name, _), piece in zip(layout.chunks, pieces, strict=True) if name}
     return {name: piece.view(len(flat_KP), *layout.parameters[name].shape) for name, piece in named.items()}
 

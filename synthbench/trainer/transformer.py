@@ -29,7 +29,7 @@ class RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor) -> Tensor:
         norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
         scale = norm.square_().div_(x.shape[-1]).add_(EPSILON).rsqrt_()
-        y = x * scale
+        y: Tensor = x * scale
         ctx.save_for_backward(y, scale)
         return y
 
@@ -50,7 +50,7 @@ class SquaredReLU(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
-        (positive,) = ctx.saved_tensors
+        positive: Tensor = ctx.saved_tensors[0]
         return (grad * positive).mul_(2)
 
 
@@ -83,7 +83,7 @@ def rotation(length: int, head_width: int, device: torch.device) -> Tensor:
 
 def rotate(x: Tensor, rotation_L1h: Tensor) -> Tensor:
     """RoPE on heads of shape (..., L, heads, head_width): neighbouring pairs are complex numbers."""
-    pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+    pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))
     return torch.view_as_real(pairs * rotation_L1h).flatten(-2)
 
 

@@ -98,7 +98,7 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Muon) -
         momentum_KMrc = state["momentum"][shape].lerp_(grad_KMrc, 1 - arguments.momentum)
         update = grad_KMrc.lerp_(momentum_KMrc, arguments.momentum) if arguments.nesterov else momentum_KMrc
         update = newton_schulz(update.flatten(0, 1), arguments).view_as(update)
-        pieces = update.split([values[place].shape[1] for place in places], dim=1)
+        pieces = torch.split(update, [values[place].shape[1] for place in places], dim=1)
         for place, piece in zip(places, pieces, strict=True):
             value = values[place]
             rows, columns = value.shape[-2:]
