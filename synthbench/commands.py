@@ -83,8 +83,13 @@ def run(asked: Asked, options: Options) -> None:
 def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
     done = store.results(paths=False)
-    needed = {run.parent for run in forecast(experiment, done)} & done.keys()
-    return {run: result for run, result in done.items() if run not in needed or store.has_weights(result)}
+    while lost := {
+        run.parent
+        for run in forecast(experiment, done)
+        if run.parent in done and not store.has_weights(done[run.parent])
+    }:  # a parent that must be trained again needs its own parent in turn
+        done = {run: result for run, result in done.items() if run not in lost}
+    return done
 
 
 def _train(experiment: Experiment, name: str, store: Store, options: Options, done: dict[RunId, Result]) -> None:

@@ -15,6 +15,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def inert(text: str) -> str:
+    """Text without characters that would steer a terminal or turn the reading direction: these are shown escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def listed(names: Iterable[str]) -> str:
     """`a, b, c`, or `nothing`."""
     return ", ".join(names) or "nothing"

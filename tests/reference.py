@@ -50,7 +50,7 @@ def norm(card: ModelCard) -> nn.Module:
 
 
 class Layer(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(norm(x)), then x + mlp(norm(x)). (Attention by its formula is as fast as torch's fused one here.)"""
 
     def __init__(self, card: ModelCard, length: int) -> None:
         super().__init__()
@@ -81,11 +81,12 @@ class Layer(nn.Module):
 
     def mlp(self, x_BLd: Tensor) -> Tensor:
         up = self.up(x_BLd)
-        inner = {
-            "relu2": lambda: F.relu(up).square(),
-            "gelu": lambda: F.gelu(up, approximate="tanh"),
-            "swiglu": lambda: F.silu(self.gate(x_BLd)) * up,
-        }[self.kind]()
+        if self.kind == "relu2":
+            inner = F.relu(up).square()
+        elif self.kind == "gelu":
+            inner = F.gelu(up, approximate="tanh")
+        else:
+            inner = F.silu(self.gate(x_BLd)) * up
         down: Tensor = self.down(inner)
         return down
 
@@ -132,7 +133,7 @@ class LowRank(nn.Module):
 
 def unstacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A member's weights with its stacked `layers.I.qkv` as `layers.I.q`, `.k` and `.v`; adapters' too."""
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, value in weights.items():
         if "qkv" in name:
             found |= {name.replace("qkv", part): matrix for part, matrix in zip("qkv", value, strict=True)}
@@ -141,14 +142,18 @@ def unstacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def named(name: str) -> str:
+    """The name that a fleet's parameter has in the plain module."""
+    return name.replace(".gain", ".weight") if "norm" in name else f"{name}.weight"
+
+
 def load(card: ModelCard, weights: Mapping[str, Tensor], length: int) -> Plain:
     """A plain model with the weights of a fleet's member (`fleet.member(k)`) that reads `length` tokens."""
     ours = unstacked(weights)
     model = Plain(card, len(ours["embedding"]), length)
-    theirs = {name: name.replace(".gain", ".weight") if "norm" in name else f"{name}.weight" for name in ours}
     if card.tied:
-        ours["head"], theirs["head"] = ours["embedding"], "head.weight"
-    model.load_state_dict({theirs[name]: value for name, value in ours.items()})
+        ours["head"] = ours["embedding"]
+    model.load_state_dict({named(name): value for name, value in ours.items()})
     return model
 
 

@@ -53,17 +53,17 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
 
     from synthbench.experiment.observe import Observer, asked
     from synthbench.trainer.loop import train
-    from synthbench.trainer.optimize import Moving
+    from synthbench.trainer.optimizer import FleetOptimizer
     from synthbench.trainer.schedule import Schedule
 
     began, clock = datetime.now(UTC), time.monotonic()
     first, task = job.runs[0], Task(job.task)
     fleet = build(task, job.runs, job.parents, torch.device(device_kind))
-    moving = Moving(first.rule.name, fleet, first.rule.arguments)
+    optimizer = FleetOptimizer(first.rule.name, fleet, first.rule.arguments)
     sets = asked(task, first.stage, first.history, [run.seed for run in job.runs], first.examples)
     record = Record(Observer(fleet, sets), first)
     curve_TK = train(
-        fleet, moving, data(task, job.runs), Schedule(first.steps, first.schedule, first.warmup),
+        optimizer, data(task, job.runs), Schedule(first.steps, first.schedule, first.warmup),
         ([run.lr for run in job.runs], [run.weight_decay for run in job.runs]), points(first), record, on_step,
     )  # fmt: skip
     common = {

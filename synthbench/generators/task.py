@@ -78,8 +78,11 @@ class Task:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of the resolved card and the data's digest. Nothing compares across fingerprints."""
-        prose = {"question", "description", "source"}
-        return fingerprint({"card": self.card.model_dump(mode="json", exclude=prose), "data": self.digest})
+        content = self.card.model_dump(mode="json", exclude={"question", "description", "source"})
+        for parts in content["stages"].values():
+            for part in parts.values():
+                del part["note"]
+        return fingerprint({"card": content, "data": self.digest})
 
     def _slices(self) -> list[tuple[str, str, SliceCard]]:
         return [(stage, name, part) for stage, parts in self.card.stages.items() for name, part in parts.items()]

@@ -12,6 +12,7 @@ from typing import Any
 from synthbench.reporting.rows import Row
 from synthbench.scores import SCORES
 from synthbench.scores.statistics import Interval, interval
+from synthbench.wording import inert
 
 DIGITS = 4  # kept of every number, in every format
 SHOWN = 2  # of these in text
@@ -89,7 +90,7 @@ class Table:
     def cells(self) -> list[list[str]]:
         """Every line as text."""
         return [
-            [show(line) for show in self.fixed().values()]
+            [inert(show(line)) for show in self.fixed().values()]
             + [line.entries[name].text(expected(line, name)) for name in self.scores]
             for line in self.lines
         ]

@@ -63,18 +63,18 @@ def rote_gap(before: Point, after: Point) -> float:
 
 for score in (
     Score("fact_recall", f"{MATCH}, on trained facts", "share", "0 to 1", "-", "arXiv 2309.14316", "point", fact_recall),
-    Score("rule_fit", f"{MATCH}, on trained rule items", "share", "0 to 1", "up", "DESIGN", "point", rule_fit),
+    Score("rule_fit", f"{MATCH}, on trained rule items", "share", "0 to 1", "up", "synthbench", "point", rule_fit),
     Score("rule_accuracy", f"{MATCH}, on held-out rule items (new combinations of seen parts)", "share", "0 to 1", "up",
           "Berko 1958", "point", rule_accuracy),
-    Score("fit", "mean over the stage's slices of exact match on trained items", "share", "0 to 1", "up", "DESIGN",
+    Score("fit", "mean over the stage's slices of exact match on trained items", "share", "0 to 1", "up", "synthbench",
           "point", fit),
-    Score("learning", "mean of new fact recall and held-out rule accuracy", "share", "0 to 1", "up", "DESIGN", "point",
+    Score("learning", "mean of new fact recall and held-out rule accuracy", "share", "0 to 1", "up", "synthbench", "point",
           learning),
     Score("validation_learning", "learning, its rule read on validation items: chooses learning rates", "share",
-          "0 to 1", "up", "DESIGN", "point", validation_learning),
+          "0 to 1", "up", "synthbench", "point", validation_learning),
     Score("validation_loss", "mean over slices of nats per answer token, facts trained, rules on validation items",
-          "nats/token", "0 to inf", "down", "DESIGN", "point", validation_loss),
-    Score("rote_gap", "(rule_fit - its floor) - (rule_accuracy - its floor)", "share", "-1 to 1", "down", "DESIGN",
+          "nats/token", "0 to inf", "down", "synthbench", "point", validation_loss),
+    Score("rote_gap", "(rule_fit - its floor) - (rule_accuracy - its floor)", "share", "-2 to 2", "down", "synthbench",
           "point", rote_gap),
 ):  # fmt: skip
     register(score)

@@ -66,7 +66,7 @@ def is_reached(seeds: Sequence[float]) -> bool:
 
 for name, unit, span, better in (
     ("rule_accuracy", "share", "0 to 1", "up"),
-    ("rote_gap", "share", "-1 to 1", "down"),
+    ("rote_gap", "share", "-2 to 2", "down"),
     ("forgetting", "share", "-1 to 1", "down"),
     ("fact_forgetting", "share", "-1 to 1", "down"),
     ("skill_forgetting", "share", "-1 to 1", "down"),
@@ -75,4 +75,4 @@ for name, unit, span, better in (
     ("kl_new", "nats/answer", "0 to inf", "-"),
 ):  # fmt: skip
     formula = f"{name} at the step where fit first reaches the card's t, between rates at the card's speed"
-    register(Score(f"{name}@fit", formula, unit, span, better, "DESIGN; arXiv 2605.02105", "cell"))  # type: ignore[arg-type]
+    register(Score(f"{name}@fit", formula, unit, span, better, "synthbench; arXiv 2605.02105", "cell"))  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synthbench.trainer.fleet import Fleet
-from synthbench.trainer.optimize import Moving
+from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 
 
@@ -58,8 +58,7 @@ def losses(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> 
 
 
 def train(
-    fleet: Fleet,
-    moving: Moving,
+    optimizer: FleetOptimizer,
     data: Data,
     schedule: Schedule,
     rates: tuple[Sequence[float], Sequence[float]],
@@ -67,11 +66,12 @@ def train(
     on_point: Callable[[int], None],
     on_step: Callable[[int], None] = lambda step: None,
 ) -> NDArray[np.float32]:
-    """Trains every run of the fleet for `schedule.steps` steps; returns the training losses, shape (T, K).
+    """Trains every run of the optimizer's fleet for `schedule.steps` steps; returns the training losses, shape (T, K).
 
     rates: learning rate and weight decay of each run. on_point(step) is called at each of at_steps, 0 being the start;
     on_step(step) after every step. A run that diverges keeps its NaN to itself and trains on.
     """
+    fleet = optimizer.fleet
     device = fleet.flat_KP.device
     tokens_KNL = torch.from_numpy(data.tokens_KNL).long().to(device)
     answer_KNL = torch.from_numpy(data.answer_KNL).to(device)
@@ -86,7 +86,7 @@ def train(
         loss_K = losses(fleet, tokens_KNL[rows_K1, indices_KB], answer_KNL[rows_K1, indices_KB], first)
         fleet.flat_KP.grad = None
         loss_K.sum().backward()  # type: ignore[no-untyped-call]
-        moving.step(step + 1, lr_K * schedule.factor(step), weight_decay_K)
+        optimizer.step(step + 1, lr_K * schedule.factor(step), weight_decay_K)
         curve_TK[step] = loss_K.detach()
         on_step(step + 1)
         if step + 1 in at_steps:

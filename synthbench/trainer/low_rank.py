@@ -33,10 +33,23 @@ def adapters(base: Layout, rank: int) -> Layout:
     return arrange(shapes)
 
 
+def product(b: Tensor, a: Tensor) -> Tensor:
+    """B A of every run and matrix: (K, rows, r) times (K, r, columns), or the same with a stack of matrices second.
+
+    Stacked matrices go one by one: a product of four dimensions copies operands in an order that depends on K, and with
+    it depends the rounding of a member's gradients.
+    """
+    import torch
+
+    if b.dim() == 3:
+        return b @ a
+    return torch.stack([left @ right for left, right in zip(b.unbind(1), a.unbind(1), strict=True)], dim=1)
+
+
 def merged(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights that the adapters make of the base's, by the base's names."""
     return {
-        name: weight + ALPHA_OVER_RANK * (adapter[f"{name}.B"] @ adapter[f"{name}.A"])
+        name: weight + ALPHA_OVER_RANK * product(adapter[f"{name}.B"], adapter[f"{name}.A"])
         if f"{name}.A" in adapter
         else weight
         for name, weight in base.items()

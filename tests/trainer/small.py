@@ -16,13 +16,11 @@ from synthbench.cards import ModelCard
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import Fleet, initialize
 from synthbench.trainer.loop import Data, order, train
-from synthbench.trainer.optimize import Moving
+from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 
 MODEL = ModelCard(width=32, layers=2, head_width=8)
-GPT2 = ModelCard(
-    width=32, layers=2, head_width=8, norm="layernorm", positions="learned", mlp="gelu", tied=True
-)
+GPT2 = ModelCard(width=32, layers=2, head_width=8, norm="layernorm", positions="learned", mlp="gelu", tied=True)
 SWIGLU = ModelCard(width=32, layers=2, head_width=8, mlp="swiglu")
 VOCABULARY, LENGTH, ITEMS, BATCH = 20, 9, 24, 8
 CPU = torch.device("cpu")
@@ -66,7 +64,7 @@ def trained(
     moved = fleet(seeds_K, update, model)
     rates = [run.lr for run in runs], [run.weight_decay for run in runs]
     curve_TK = train(
-        moved, Moving(optimizer, moved), data(seeds_K, steps, batch), Schedule(steps, "cosine", 0.1), rates, (),
+        FleetOptimizer(optimizer, moved), data(seeds_K, steps, batch), Schedule(steps, "cosine", 0.1), rates, (),
         lambda step: None,
     )  # fmt: skip
     return Trained(moved, curve_TK)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from synthbench.cards import MODELS, ModelCard
+from synthbench.trainer.fleet import views
 from synthbench.trainer.loop import losses
 from synthbench.trainer.schedule import Schedule
 from tests import reference
@@ -19,18 +20,22 @@ from tests.trainer.small import LENGTH, Run
 TOLERANCE = 1e-5  # relative, of the loss at every step
 STEPS = 50
 OPTIMIZERS, UPDATES = ("adamw", "muon", "sgd"), ("full", "lora-4")
-RATES = {"adamw": 1e-3, "muon": 1e-3, "sgd": 3e-2}
+RATES = {
+    ("adamw", "full"): 1e-3, ("adamw", "lora-4"): 4e-3,
+    ("muon", "full"): 1e-3, ("muon", "lora-4"): 8e-3,
+    ("sgd", "full"): 1e-2, ("sgd", "lora-4"): 4e-2,
+}  # fmt: skip
 
 
-def family(optimizer: str, count: int) -> list[Run]:
+def family(optimizer: str, update: str, count: int) -> list[Run]:
     """Runs that differ in everything that may differ within a fleet."""
-    return [Run(100 + k, RATES[optimizer] * 2 ** (k % 3 - 1), 0.1 * (k % 4)) for k in range(count)]
+    return [Run(100 + k, RATES[optimizer, update] * (k % 3 + 1), 0.1 * (k % 4)) for k in range(count)]
 
 
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_member_loses_what_its_plain_loop_loses_at_every_step(optimizer: str, update: str) -> None:
-    runs = family(optimizer, 4)
+    runs = family(optimizer, update, 3)
     ours_TK = small.trained(optimizer, update, runs, STEPS).curve_TK
     untrained, data = small.fleet([run.seed for run in runs], update), small.data([run.seed for run in runs], STEPS)
     for k, run in enumerate(runs):
@@ -39,14 +44,14 @@ def test_every_member_loses_what_its_plain_loop_loses_at_every_step(optimizer: s
             model = reference.adapt(model, untrained.saved(k))
         moving = reference.optimizers(optimizer, model, run.lr, run.weight_decay)
         theirs_T = reference.train(model, moving, data, k, Schedule(STEPS, "cosine", 0.1).factor)
-        assert theirs_T[-1] < 0.98 * theirs_T[0]
+        assert theirs_T[-1] < 0.9 * theirs_T[0]
         np.testing.assert_allclose(ours_TK[:, k], theirs_T, rtol=TOLERANCE, atol=0)
 
 
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_member_is_bitwise_the_same_in_fleets_of_1_3_and_16_at_any_place(optimizer: str, update: str) -> None:
-    watched, *strangers = family(optimizer, 16)
+    watched, *strangers = family(optimizer, update, 16)
     alone = small.trained(optimizer, update, [watched], 10)
     for size in (3, 16):
         for place in (0, size // 2, size - 1):
@@ -59,7 +64,7 @@ def test_a_member_is_bitwise_the_same_in_fleets_of_1_3_and_16_at_any_place(optim
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_member_of_the_size_that_runners_use_is_bitwise_the_same_in_any_fleet(optimizer: str, update: str) -> None:
-    runs, model = family(optimizer, 4), MODELS["tiny"]
+    runs, model = family(optimizer, update, 4), MODELS["tiny"]
     together = small.trained(optimizer, update, runs, 3, model, batch=64)
     for k, run in enumerate(runs):
         alone = small.trained(optimizer, update, [run], 3, model, batch=64)
@@ -70,7 +75,7 @@ def test_a_member_of_the_size_that_runners_use_is_bitwise_the_same_in_any_fleet(
 @pytest.mark.parametrize("update", UPDATES)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_a_member_that_diverges_keeps_its_nan_to_itself(optimizer: str, update: str) -> None:
-    runs = family(optimizer, 3)
+    runs = family(optimizer, update, 3)
     sound = small.trained(optimizer, update, runs, 5)
     broken = small.trained(optimizer, update, [runs[0], runs[1]._replace(lr=float("inf")), runs[2]], 5)
     assert not broken.fleet.flat_KP[1].isfinite().all()
@@ -98,20 +103,18 @@ def test_every_style_of_model_has_the_plain_models_logits_losses_and_gradients(m
         loss = nll_BL[answer_KBL[k, :, 1:]].mean()
         torch.testing.assert_close(loss_K[k], loss, rtol=1e-5, atol=0)
         loss.backward()
-        ours = reference.unstacked({
-            name: fleet.grad_KP[k, p.offset : p.offset + p.size].view(p.shape) for name, p in fleet.layout.parameters.items()
-        })
-        theirs = {name.replace(".weight", ".gain" if "norm" in name else ""): p.grad for name, p in plain.named_parameters()}
-        assert set(ours) == set(theirs)
+        ours = reference.unstacked({name: grad[k] for name, grad in views(fleet.layout, fleet.grad_KP).items()})
+        theirs = {name: p.grad for name, p in plain.named_parameters()}
+        assert {reference.named(name) for name in ours} == set(theirs)
         for name, grad in ours.items():
-            torch.testing.assert_close(grad, theirs[name], rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(grad, theirs[reference.named(name)], rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("model", [small.MODEL, small.GPT2, small.SWIGLU], ids=["modern", "gpt2", "swiglu"])
 def test_logits_from_a_position_on_are_the_tail_of_all_logits(model: ModelCard) -> None:
     fleet, data = small.fleet([1, 2, 3], model=model), small.data([1, 2, 3], 1)
-    tokens_KBL = torch.from_numpy(data.tokens_KNL).long()
+    tokens_KBL = torch.from_numpy(data.tokens_KNL).long()[..., :-1]
     with torch.no_grad():
         all_KBLV = fleet.logits(tokens_KBL)
-        for first in range(1, LENGTH):
+        for first in range(1, LENGTH - 1):
             torch.testing.assert_close(fleet.logits(tokens_KBL, first), all_KBLV[:, :, first:], rtol=1e-5, atol=1e-6)

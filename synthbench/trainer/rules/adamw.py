@@ -7,12 +7,15 @@ w = w (1 - lr wd) - lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from synthbench.cards import Card
 from synthbench.trainer.rules.registry import Block, Hyper, Optimizer, Rule, State, register
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
@@ -35,7 +38,7 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: AdamW) 
         move(block, first_Kn, second_Kn, hyper, arguments)
 
 
-def batched(block: Block, first_Kn, second_Kn, hyper: Hyper, arguments: AdamW) -> None:  # type: ignore[no-untyped-def]
+def batched(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, arguments: AdamW) -> None:
     """All runs at once, in a number of kernels that does not depend on K: what a GPU favours."""
     value, grad = block.value_Kn, block.grad_Kn
     b1, b2 = arguments.betas
@@ -48,7 +51,7 @@ def batched(block: Block, first_Kn, second_Kn, hyper: Hyper, arguments: AdamW) -
     value.sub_((first_Kn / root).mul_(lr_K1 / (1 - b1**hyper.step)))
 
 
-def by_row(block: Block, first_Kn, second_Kn, hyper: Hyper, arguments: AdamW) -> None:  # type: ignore[no-untyped-def]
+def by_row(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, arguments: AdamW) -> None:
     """Run by run through torch's fused kernel: one pass over memory, twice as fast as `batched` on a CPU."""
     import torch
     from torch.optim.adamw import adamw

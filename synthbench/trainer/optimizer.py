@@ -14,7 +14,7 @@ from synthbench.trainer.layout import Parameter
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Block, Hyper, route, spans
 
 
-class Moving:
+class FleetOptimizer:
     """optimizer: a registered name. arguments: what differs from its defaults."""
 
     def __init__(self, optimizer: str, fleet: Fleet, arguments: Mapping[str, Any] | None = None) -> None:

@@ -1,0 +1,130 @@
+"""A race over the same runs: synthbench's way, worker processes of one thread that train fleets, and the plain way, one
+process in which torch takes the threads it likes and trains one `nn.Module`. A racer readies itself, trains on `GO`,
+says so, and waits for the next round.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from synthbench.cards import TaskCard
+from synthbench.experiment.engine import allocator
+from synthbench.experiment.runs import Run
+
+WARM = 10  # steps before the start, not timed
+GO, READY, DONE, LEFT = "go", "ready", "done", "left"
+
+
+class Way(NamedTuple):
+    """A way to train: what its processes run, how many run-steps a round of all of them has, where they start."""
+
+    name: str
+    racer: Callable[..., None]
+    tasks: Sequence[tuple[Any, ...]]  # the racer's arguments in each process
+    run_steps: int
+    environment: Callable[[], AbstractContextManager[None]]
+
+
+class Team:
+    """The processes of one way."""
+
+    def __init__(self, way: Way) -> None:
+        self.way = way
+        context = multiprocessing.get_context("spawn")
+        self._pipes: list[Connection] = []
+        self._processes = []
+        with way.environment():
+            for arguments in way.tasks:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=way.racer, args=(theirs, *arguments), daemon=True)
+                process.start()
+                self._pipes.append(ours)
+                self._processes.append(process)
+
+    def ready(self) -> None:
+        """Waits until every process stands at the start."""
+        for pipe in self._pipes:
+            assert pipe.recv() == READY
+
+    def race(self) -> float:
+        """Trains a round; returns run-steps per second."""
+        start = perf_counter()
+        for pipe in self._pipes:
+            pipe.send(GO)
+        for pipe in self._pipes:
+            assert pipe.recv() == DONE
+        return self.way.run_steps / (perf_counter() - start)
+
+    def leave(self) -> None:
+        """Waits until every process has cleared the track."""
+        for pipe in self._pipes:
+            assert pipe.recv() == LEFT
+
+    def close(self) -> None:
+        for process in self._processes:
+            process.kill()
+            process.join()
+
+
+def fleets(name: str, card: TaskCard, runs: Sequence[Run], workers: int, folder: Path) -> Way:
+    """The runs dealt to workers, a fleet each."""
+    size = len(runs) // workers
+    steps = sum(run.steps - WARM for run in runs)
+    tasks = [(card, list(runs[worker * size : (worker + 1) * size]), folder) for worker in range(workers)]
+    return Way(name, train_fleets, tasks, steps, allocator)
+
+
+def alone(name: str, card: TaskCard, run: Run, optimizer: str) -> Way:
+    """One run at a time by the plain loop."""
+    return Way(name, train_alone, [(card, run, optimizer)], run.steps - WARM, nullcontext)
+
+
+def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path) -> None:
+    """What a worker does with its job, stopped at the start and before its last scores."""
+    import torch
+
+    from synthbench.experiment.training import Job, run_fleet
+
+    torch.set_num_threads(1)
+
+    def on_step(step: int) -> None:
+        if step == WARM:
+            pipe.send(READY)
+            pipe.recv()
+        if step == runs[0].steps:
+            pipe.send(DONE)
+
+    while True:
+        run_fleet(Job(runs, card, [None] * len(runs), folder, attempt=1), "cpu", on_step)
+        pipe.send(LEFT)
+
+
+def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> None:
+    """The plain loop over torch's own optimizers, from the same weights over the same data in the same order."""
+    import torch
+
+    from synthbench.cards import ModelCard
+    from synthbench.experiment.materials import build, data
+    from synthbench.generators import Task
+    from synthbench.trainer.schedule import Schedule
+    from tests import reference
+
+    task, factor = Task(card), Schedule(run.steps, run.schedule, run.warmup).factor
+    shown = data(task, [run])
+    warm, timed = (shown._replace(order_KTB=shown.order_KTB[:, part]) for part in (slice(WARM), slice(WARM, None)))
+    weights = build(task, [run], [None], torch.device("cpu")).member(0)
+    while True:
+        model = reference.load(ModelCard.model_validate(run.model), weights, task.language.length - 1)
+        moving = reference.optimizers(optimizer, model, run.lr, run.weight_decay)
+        reference.train(model, moving, warm, 0, factor)
+        pipe.send(READY)
+        pipe.recv()
+        reference.train(model, moving, timed, 0, factor)
+        pipe.send(DONE)
+        pipe.send(LEFT)

@@ -1,0 +1,121 @@
+"""How fast: training against the plain loop, drawing, and what scoring costs beside training. Run with -m slow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, TypeVar
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from synthbench.cards import TaskCard, load
+from synthbench.experiment.engine import pack
+from synthbench.experiment.plan import Experiment, next_runs
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.runs import Result, Run
+from synthbench.experiment.training import Job, Record, run_fleet
+from synthbench.generators import Task
+from tests.benchmarks import contest
+
+pytestmark = pytest.mark.slow
+
+ROUNDS = 7  # of each side, taken in turns
+WORKERS, FLEET = 2, 4
+T = TypeVar("T")
+
+
+def quick(optimizer: str, seeds: int = 3, *settings: str) -> tuple[Experiment, TaskCard]:
+    experiment = resolve(Asked("quick", [optimizer], seeds=seeds, settings=settings, device="cpu"))
+    return experiment, experiment.tasks["rote-vs-rule"].card
+
+
+def pretraining(optimizer: str, steps: int, seeds: int) -> tuple[list[Run], TaskCard]:
+    """Runs of quick's first stage."""
+    experiment, card = quick(optimizer, seeds, f"stages.pretrain.steps={contest.WARM + steps}")
+    return next_runs(experiment, {}), card
+
+
+def finetuning(optimizer: str) -> tuple[list[Run], TaskCard]:
+    """A fleet of quick's last stage, as the engine packs it."""
+    experiment, card = quick(optimizer)
+    scores = {"validation_learning": 0.0, "validation_loss": 0.0}
+    done = {run.id: Result(run.id, "ok", scores) for run in next_runs(experiment, {})}
+    return pack(next_runs(experiment, done), WORKERS, None), card
+
+
+@pytest.mark.parametrize(("optimizer", "plain"), [("adamw", "adamw"), ("muon", "torch-muon")])
+def test_fleets_train_half_as_fast_again_as_the_plain_loop(
+    optimizer: str, plain: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
+) -> None:
+    """Run-steps per second on two cores at quick's shape, each side's median over rounds taken in turns."""
+    runs, card = pretraining(optimizer, steps=50, seeds=WORKERS * FLEET)
+    ways = (
+        contest.fleets("fleets", card, runs, WORKERS, tmp_path),
+        contest.alone("plain", card, pretraining(optimizer, steps=150, seeds=1)[0][0], plain),
+    )
+    teams, rates = [contest.Team(way) for way in ways], {way.name: list[float]() for way in ways}
+
+    def take_turns() -> None:
+        for team in teams:
+            team.ready()
+        for team in teams:
+            rates[team.way.name].append(team.race())
+            team.leave()
+
+    try:
+        benchmark.pedantic(take_turns, rounds=ROUNDS)
+    finally:
+        for team in teams:
+            team.close()
+    ratio = median(rates["fleets"]) / median(rates["plain"])
+    benchmark.extra_info |= {"ratio": ratio, "run_steps_per_second": rates}
+    assert ratio >= 1.5, rates
+
+
+def test_drawing_a_million_examples_takes_less_than_two_seconds(benchmark: BenchmarkFixture) -> None:
+    card = load(TaskCard, "rote-vs-rule")
+    language = card.language.model_copy(update={"syllables": 128})
+    task, seconds = Task(card.model_copy(update={"language": language})), list[float]()
+
+    def draw() -> None:
+        start = perf_counter()
+        drawn = task.draw("finetune", 0, {"fact": 500_000, "rule": 500_000})
+        seconds.append(perf_counter() - start)
+        assert sum(len(splits.train) for splits in drawn.values()) == 1_000_000
+
+    benchmark.pedantic(draw, rounds=3)
+    assert min(seconds) < 2
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_scoring_takes_at_most_a_quarter_of_a_finetuning_fleets_time(
+    optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, benchmark: BenchmarkFixture
+) -> None:
+    """Scoring is looking at the fleet and computing scores of what was seen, at every point of quick's path."""
+    runs, card = finetuning(optimizer)
+    scoring, total, threads = list[float](), list[float](), torch.get_num_threads()
+
+    def timed(function: Callable[..., T], seconds: list[float]) -> Callable[..., T]:
+        def call(*arguments: Any) -> T:
+            start = perf_counter()
+            result = function(*arguments)
+            seconds.append(perf_counter() - start)
+            return result
+
+        return call
+
+    monkeypatch.setattr(Record, "__call__", timed(Record.__call__, scoring))
+    job = Job(runs, card, [None] * len(runs), tmp_path, attempt=1)
+    torch.set_num_threads(1)
+    try:
+        benchmark.pedantic(timed(run_fleet, total), (job, "cpu"), rounds=1)
+    finally:
+        torch.set_num_threads(threads)
+    share = sum(scoring) / sum(total)
+    benchmark.extra_info |= {"share": share, "runs": len(runs), "seconds": sum(total)}
+    assert len(scoring) == runs[0].points + 1
+    assert share <= 0.25

@@ -1,0 +1,216 @@
+"""The program as people start it, on a card that takes seconds: everything is kept, nothing is trained twice, no
+process is left behind, and what comes out does not depend on fleets or interruptions."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synthbench
+from synthbench.errors import BadInput
+from synthbench.experiment.plan import forecast
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.runs import Result
+from synthbench.experiment.store import Store
+from tests.experiment import tiny
+
+ROOT = Path(synthbench.__file__).parents[1]
+SETTINGS = ("stages.finetune.steps=40", "stages.finetune.update=['full', 'lora-4']")
+PATIENCE = 60.0  # seconds that a slow machine may take for what should take a few
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
+
+Results = Mapping[str, Result]
+
+
+def start(card: Path, out: Path, *options: str, settings: tuple[str, ...] = SETTINGS) -> subprocess.Popen[str]:
+    """The program in a session of its own, as a terminal would start it."""
+    sets = [part for setting in settings for part in ("--set", setting)]
+    command = [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), "--quiet", *sets, *options]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=card.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+@contextmanager
+def started(*args: Any, **options: Any) -> Iterator[subprocess.Popen[str]]:
+    """The same, with nothing of it left behind whatever happens."""
+    with start(*args, **options) as process:
+        try:
+            yield process
+        finally:
+            for pid in (*children(process.pid), process.pid):
+                if is_running(pid):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    """What it said, once it has ended with this exit code."""
+    out, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == code, err
+    return out, err
+
+
+def results(out: Path) -> dict[str, Result]:
+    with closing(Store.read(out)) as store:
+        return store.results()
+
+
+def numbers(found: Results) -> dict[str, tuple[str, Mapping[str, float], Mapping[int, Mapping[str, float]]]]:
+    """All of results that must not depend on how they were made."""
+    return {run: (result.status, result.scores, result.path) for run, result in found.items()}
+
+
+def until(happened: Callable[[], bool], patience: float = PATIENCE) -> float:
+    """Waits for something to happen; returns how long it took."""
+    start = time.monotonic()
+    while not happened():
+        assert time.monotonic() - start < patience, "it did not happen in time"
+        time.sleep(0.01)
+    return time.monotonic() - start
+
+
+def has_results(out: Path, count: int) -> Callable[[], bool]:
+    def happened() -> bool:
+        try:
+            return len(results(out)) >= count
+        except BadInput:  # not there yet
+            return False
+
+    return happened
+
+
+def status(pid: int) -> list[str]:
+    """State, parent and more of a process; nothing if it is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def is_running(pid: int) -> bool:
+    return status(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def children(pid: int) -> list[int]:
+    found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [child for child in found if status(child)[1:2] == [str(pid)]]
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("end-to-end"))
+
+
+@pytest.fixture(scope="module")
+def alone(card: Path) -> Path:
+    """Results of the card, every run trained alone."""
+    out = card.parent / "alone"
+    with started(card, out, "--fleet-size", "1", "--jobs", "2") as process:
+        ended(process)
+    return out
+
+
+def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(card: Path, alone: Path) -> None:
+    experiment = resolve(Asked(str(card), settings=SETTINGS, device="cpu"))
+    planned = {run.id: run for run in forecast(experiment, {})}
+    found = results(alone)
+    assert {result.status for result in found.values()} == {"ok"}
+    stages = [planned[run].stage if run in planned else "finetune" for run in found]
+    assert (stages.count("pretrain"), stages.count("finetune")) == (2, 8)
+    with closing(Store.read(alone)) as store:
+        identities = store.identities()
+        (experiment_, *_), *others = store.experiments()
+        members = store.members(experiment_)
+        assert others == []
+        assert members.keys() == found.keys() == identities.keys()
+        for run, result in found.items():
+            steps, points = identities[run]["steps"], identities[run]["points"]
+            assert sorted(result.path) == [round(steps * i / points) for i in range(points + 1)]
+            assert {"fact_recall", "rule_accuracy", "rote_gap", "learning", "kl_new"} <= result.scores.keys()
+            is_parent = identities[run]["parent"] is None
+            assert ("forgetting" in result.scores) != is_parent
+            assert store.has_weights(result) == (is_parent or members[run][1])
+        kept = {result.weights for result in found.values() if result.weights}
+        assert {path.name for path in store.weights.iterdir()} == kept
+
+
+def test_the_first_point_of_a_path_has_forgotten_and_moved_exactly_nothing(alone: Path) -> None:
+    for result in results(alone).values():
+        start = result.path[0]
+        still = [name for name in start if "forgetting" in name or name.startswith(("kl_new", "update_norm"))]
+        assert {"kl_new", "update_norm.hidden"} <= set(still)
+        assert all(start[name] == 0 for name in still)
+        assert result.scores["update_norm.hidden"] > 0
+        assert result.scores["kl_new"] > 0
+
+
+def test_training_in_fleets_of_four_gives_bitwise_what_training_alone_gives(card: Path, alone: Path) -> None:
+    out = card.parent / "fleets"
+    with started(card, out, "--fleet-size", "4", "--jobs", "1") as process:
+        ended(process)
+    assert {result.fleet_size for result in results(out).values()} >= {4}
+    assert {result.fleet_size for result in results(alone).values()} == {1}
+    assert numbers(results(out)) == numbers(results(alone))
+
+
+def test_the_same_command_again_trains_nothing_and_does_without_torch(card: Path, alone: Path) -> None:
+    before = results(alone)
+    sets = [part for setting in SETTINGS for part in ("--set", setting)]
+    code = "import sys; sys.modules['torch'] = None; from synthbench.cli import main; main()"
+    again = subprocess.run(
+        [sys.executable, "-c", code, "run", str(card), "--out", str(alone), "--quiet", *sets],
+        capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "adamw" in again.stdout
+    assert results(alone) == before  # `started` and all
+
+
+def test_workers_end_within_two_seconds_of_their_parents_death(card: Path) -> None:
+    out = card.parent / "killed"
+    with started(card, out, "--jobs", "2", settings=("stages.finetune.steps=100000",)) as process:
+        until(has_results(out, 2))  # both seeds are pretrained: the workers are busy with long fleets
+        workers = children(process.pid)
+        try:
+            assert len(workers) >= 2
+            os.kill(process.pid, signal.SIGKILL)
+            assert until(lambda: not any(map(is_running, workers))) < 2
+        finally:
+            for worker in workers:
+                if is_running(worker):
+                    os.kill(worker, signal.SIGKILL)
+
+
+def test_an_interrupt_ends_with_130_says_what_is_kept_and_the_rerun_ends_as_if_it_had_not_been(
+    card: Path, alone: Path
+) -> None:
+    out = card.parent / "interrupted"
+    with started(card, out, "--fleet-size", "1", "--jobs", "1") as process:
+        until(has_results(out, 2))
+        workers = children(process.pid)
+        os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches workers as well
+        assert until(lambda: process.poll() is not None) < 2
+        _, err = ended(process, 130)
+        assert not any(map(is_running, workers))
+    kept = results(out)
+    assert 2 <= len(kept) < 10
+    line = f"Interrupted: {len(kept)} of 10 runs are finished and kept in {out}; the same command goes on from there."
+    assert err.strip() == line
+    with started(card, out, "--fleet-size", "4", "--jobs", "1") as process:
+        ended(process)
+    finished = results(out)
+    assert numbers(finished) == numbers(results(alone))
+    assert all(finished[run] == result for run, result in kept.items() if result.weights == finished[run].weights)
+    assert all(finished[run].started == result.started for run, result in kept.items())
+    with closing(Store.read(out)) as store:
+        assert store.interrupted() == []

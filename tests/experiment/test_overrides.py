@@ -1,0 +1,97 @@
+"""`--set path=value`: values are TOML where they can be, else text, put where the path says or refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthbench.errors import BadInput
+from synthbench.experiment.overrides import parse, put, value
+
+
+@pytest.mark.parametrize(
+    ("setting", "path", "found"),
+    [
+        ("a=1", ["a"], 1),
+        ("a.b-c.d=1e-3", ["a", "b-c", "d"], 1e-3),
+        ("a=true", ["a"], True),
+        ("a=[1, 2]", ["a"], [1, 2]),
+        ("a={b = 1}", ["a"], {"b": 1}),
+        ("a='x'", ["a"], "x"),
+        ("a=x", ["a"], "x"),
+        ("a=lora-8", ["a"], "lora-8"),
+        ("a=b=c", ["a"], "b=c"),
+        (" a = 1 ", ["a"], 1),
+        ("a=", ["a"], ""),
+        ("a=[1, 2", ["a"], "[1, 2"),
+        ("a=1\nb=2", ["a"], "1\nb=2"),  # a second line is text, never a second key
+    ],
+)
+def test_a_setting_is_a_path_and_a_toml_value_or_text(setting: str, path: list[str], found: Any) -> None:
+    assert parse(setting) == (path, found)
+    assert type(parse(setting)[1]) is type(found)
+
+
+@pytest.mark.parametrize("setting", ["", "a", "=1", ".=1", "a.=1", ".a=1", "a..b=1", " =1"])
+def test_a_setting_without_a_path_or_a_value_is_refused(setting: str) -> None:
+    with pytest.raises(BadInput, match="must have the form path=value"):
+        parse(setting)
+
+
+@given(st.text("ab.=[]{}'\"#0123456789e-+_ \n\r\t\x00\\é", max_size=12))
+def test_any_text_has_a_value(text: str) -> None:
+    assert value(text) is not None
+
+
+def content() -> dict[str, Any]:
+    return {
+        "seeds": 3,
+        "reading": {"fit": 0.9},
+        "tasks": ["t"],
+        "stages": [{"name": "one", "lr": [1.0]}, {"name": "two"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "where"),
+    [
+        ("seeds", lambda card: card["seeds"]),
+        ("reading.fit", lambda card: card["reading"]["fit"]),
+        ("reading.new", lambda card: card["reading"]["new"]),
+        ("new.table.key", lambda card: card["new"]["table"]["key"]),
+        ("stages.two.lr", lambda card: card["stages"][1]["lr"]),
+        ("stages.one.for.muon.steps", lambda card: card["stages"][0]["for"]["muon"]["steps"]),
+        ("stages", lambda card: card["stages"]),
+    ],
+)
+def test_a_value_is_put_where_its_path_leads(path: str, where: Any) -> None:
+    card, new = content(), object()
+    put(card, path.split("."), new, "card.toml")
+    assert where(card) is new
+
+
+def test_putting_a_value_changes_nothing_else() -> None:
+    card = content()
+    put(card, ["stages", "one", "lr"], [2.0], "card.toml")
+    assert card == content() | {"stages": [{"name": "one", "lr": [2.0]}, {"name": "two"}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("seeds.x.y", ["'seeds'", "not a table"]),
+        ("seeds.x", ["'seeds'", "not a table"]),
+        ("stages.tow.lr", ["'stages.tow'", "'two'", "one, two"]),
+        ("stages.two", ["'stages.two'", "'stages'", "not a table"]),
+        ("tasks.t.x", ["'tasks.t'", "holds t"]),
+        ("stages.one.lr.x", ["'stages.one.lr'", "not a table"]),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_refused_by_name(path: str, said: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        put(content(), path.split("."), 1, "card.toml")
+    assert str(caught.value).startswith("card.toml: ")
+    assert all(part in str(caught.value) for part in said), caught.value

@@ -1,0 +1,107 @@
+"""Seeds are paired: a seed has the same data, order and initialization under every optimizer, rate and update."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from synthbench.experiment import materials
+from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.runs import Run
+from tests.experiment import tiny
+
+PURPOSES = ("initialization", "adapters")
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Experiment:
+    return tiny.experiment(
+        tmp_path, "optimizers=['adamw', 'muon']", "stages.finetune.update=['full', 'lora-4']",
+        "stages.pretrain.lr=[1e-3, 2e-3]",
+    )  # fmt: skip
+
+
+def groups(experiment: Experiment) -> list[list[Run]]:
+    """Runs of one stage and seed, whatever else they differ in."""
+    found: dict[tuple[str, int], list[Run]] = {}
+    for run in forecast(experiment, {}):
+        found.setdefault((run.stage, run.seed), []).append(run)
+    return list(found.values())
+
+
+def test_a_seed_has_the_same_random_seeds_under_every_optimizer_rate_and_update(experiment: Experiment) -> None:
+    for runs in groups(experiment):
+        assert len(runs) >= 4
+        for purpose in PURPOSES:
+            assert len({materials.seed_of(run, purpose) for run in runs}) == 1
+
+
+def test_no_two_seeds_stages_or_purposes_have_the_same_random_seed(experiment: Experiment) -> None:
+    firsts = [runs[0] for runs in groups(experiment)]
+    assert len({materials.seed_of(run, purpose) for run in firsts for purpose in PURPOSES}) == len(firsts) * 2
+
+
+def test_a_seed_sees_the_same_items_in_the_same_order_under_every_optimizer_rate_and_update(
+    experiment: Experiment,
+) -> None:
+    task = experiment.tasks["tiny-task"]
+    for runs in groups(experiment):
+        data = materials.data(task, runs)
+        for array in data:
+            assert all(np.array_equal(array[0], other) for other in array)
+
+
+def test_a_seeds_data_does_not_depend_on_the_fleet_it_is_in(experiment: Experiment) -> None:
+    task = experiment.tasks["tiny-task"]
+    first, second = (runs[0] for runs in groups(experiment)[:2])
+    assert (first.stage, first.seed) != (second.stage, second.seed)
+    both = materials.data(task, [second, first])
+    for k, run in enumerate((second, first)):
+        for array, alone in zip(both, materials.data(task, [run]), strict=True):
+            assert np.array_equal(array[k], alone[0])
+
+
+def test_seeds_differ_in_items_and_order(experiment: Experiment) -> None:
+    task = experiment.tasks["tiny-task"]
+    runs = [runs[0] for runs in groups(experiment) if runs[0].stage == "pretrain"]
+    data = materials.data(task, runs)
+    for one, other in combinations(range(len(runs)), 2):
+        assert not np.array_equal(data.tokens_KNL[one], data.tokens_KNL[other])
+        assert not np.array_equal(data.order_KTB[one], data.order_KTB[other])
+
+
+def test_every_item_of_a_slice_is_seen_equally_often_give_or_take_one(experiment: Experiment) -> None:
+    task = experiment.tasks["tiny-task"]
+    for runs in groups(experiment):
+        offset, counts = 0, np.bincount(materials.data(task, runs[:1]).order_KTB.reshape(-1))
+        for items in runs[0].examples.values():
+            own = counts[offset : offset + items]
+            assert own.max() - own.min() <= 1
+            offset += items
+
+
+def test_runs_of_a_seed_start_from_the_same_weights(experiment: Experiment) -> None:
+    task = experiment.tasks["tiny-task"]
+    runs = [runs for runs in groups(experiment) if runs[0].stage == "pretrain"]
+    starts = [
+        materials.build(task, [run], [None], torch.device("cpu")).flat_KP.detach()[0] for found in runs for run in found
+    ]
+    same = len(runs[0])
+    assert all(torch.equal(start, starts[0]) for start in starts[:same])
+    assert not torch.equal(starts[0], starts[same])
+
+
+def test_a_longer_run_starts_with_the_order_of_a_shorter_one_as_far_as_whole_epochs_go(experiment: Experiment) -> None:
+    """Steps are swept at equal beginnings."""
+    task = experiment.tasks["tiny-task"]
+    run = replace(groups(experiment)[0][0], steps=12)
+    fact = slice(0, materials.data(task, [run]).order_KTB.shape[2] // 4)
+    epoch = run.examples["fact"] // fact.stop
+    short = materials.data(task, [run]).order_KTB[0, :epoch, fact]
+    long = materials.data(task, [replace(run, steps=24)]).order_KTB[0, :epoch, fact]
+    assert np.array_equal(short, long)

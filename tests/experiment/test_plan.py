@@ -1,0 +1,225 @@
+"""The planner: parents first, children from the chosen rate, nothing after a divergence, the same for every optimizer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from synthbench.experiment.plan import Choice, Done, Experiment, choose, forecast, next_runs, walk
+from synthbench.experiment.runs import Result, Run
+from tests.experiment import tiny
+
+TWO_RATES = "stages.pretrain.lr=[1e-3, 2e-3]"
+BOTH = "optimizers=['adamw', 'muon']"
+Outcome = Callable[[Run], Result]
+
+
+def ok(run: Run, learning: float = 0.5, loss: float = 1.0) -> Result:
+    return Result(run.id, "ok", {"validation_learning": learning, "validation_loss": loss})
+
+
+def diverged(run: Run) -> Result:
+    return Result(run.id, "diverged")
+
+
+def play(experiment: Experiment, outcome: Outcome = ok) -> list[list[Run]]:
+    """Runs everything that can start, wave by wave, until the planner has nothing left."""
+    waves, done = list[list[Run]](), dict[str, Result]()
+    while runs := next_runs(experiment, done):
+        assert len(waves) < 10, "the planner does not end"
+        assert not {run.id for run in runs} & done.keys(), "a finished run was planned again"
+        done |= {run.id: outcome(run) for run in runs}
+        waves.append(runs)
+    return waves
+
+
+def finished(experiment: Experiment, outcome: Outcome = ok) -> dict[str, Result]:
+    return {run.id: outcome(run) for wave in play(experiment, outcome) for run in wave}
+
+
+def test_at_first_only_runs_without_parents_can_start(tmp_path: Path) -> None:
+    runs = next_runs(tiny.experiment(tmp_path), {})
+    assert {(run.stage, run.seed, run.parent) for run in runs} == {("pretrain", 0, None), ("pretrain", 1, None)}
+    assert len(runs) == 2
+
+
+def test_children_start_as_soon_as_the_parent_of_their_own_seed_is_done(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path)
+    first = next_runs(experiment, {})[0]
+    runs = next_runs(experiment, {first.id: ok(first)})
+    assert {(run.stage, run.seed) for run in runs} == {("pretrain", 1 - first.seed), ("finetune", first.seed)}
+    assert {run.parent for run in runs if run.stage == "finetune"} == {first.id}
+
+
+def test_a_stage_with_several_rates_is_waited_for_until_every_rate_and_seed_is_done(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, TWO_RATES)
+    parents = next_runs(experiment, {})
+    done: dict[str, Result] = {}
+    for run in parents:
+        assert {next_.stage for next_ in next_runs(experiment, done)} == {"pretrain"}
+        done[run.id] = ok(run)
+    assert {run.stage for run in next_runs(experiment, done)} == {"finetune"}
+
+
+@pytest.mark.parametrize("best", [1e-3, 2e-3])
+def test_children_start_from_the_chosen_rate_of_their_own_seed(tmp_path: Path, best: float) -> None:
+    experiment = tiny.experiment(tmp_path, TWO_RATES)
+    parents, children = play(experiment, lambda run: ok(run, 0.9 if run.lr == best else 0.1))
+    by_id = {run.id: run for run in parents}
+    assert {(by_id[run.parent or ""].lr, by_id[run.parent or ""].seed - run.seed) for run in children} == {(best, 0)}
+
+
+def test_children_of_a_diverged_parent_never_start_and_those_of_other_seeds_do(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, "seeds=3")
+    waves = play(experiment, lambda run: diverged(run) if run.stage == "pretrain" and run.seed == 1 else ok(run))
+    assert {run.seed for run in waves[0]} == {0, 1, 2}
+    assert {run.seed for run in waves[1]} == {0, 2}
+    assert len(waves) == 2
+
+
+def test_children_of_a_seed_that_diverged_at_the_chosen_rate_never_start(tmp_path: Path) -> None:
+    def outcome(run: Run) -> Result:
+        return diverged(run) if (run.stage, run.seed, run.lr) == ("pretrain", 1, 2e-3) else ok(run, 300 * run.lr)
+
+    waves = play(tiny.experiment(tmp_path, TWO_RATES, "seeds=3"), outcome)
+    assert {run.seed for run in waves[1]} == {0, 2}
+
+
+def test_where_every_parent_diverged_the_plan_ends_without_children(tmp_path: Path) -> None:
+    assert len(play(tiny.experiment(tmp_path), diverged)) == 1
+
+
+@pytest.mark.parametrize("settings", [(), (TWO_RATES, BOTH), ("stages.finetune.update=['full', 'lora-4']",)])
+def test_the_plan_ends_and_walks_every_run_that_was_done(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    experiment = tiny.experiment(tmp_path, *settings)
+    done = finished(experiment)
+    walked = walk(experiment, done)
+    assert walked.missing == []
+    assert {run.id for runs in walked.cells.values() for run in runs} == done.keys()
+
+
+@pytest.mark.parametrize("settings", [(), (TWO_RATES,), ("stages.finetune.update=['full', 'lora-4']", TWO_RATES)])
+def test_every_optimizer_gets_equally_many_rates_seeds_and_steps(tmp_path: Path, settings: tuple[str, ...]) -> None:
+    experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon', 'sgd']", *settings)
+    runs = [run for wave in play(experiment) for run in wave]
+    trials = Counter((run.rule.name, run.stage, run.update, run.seed) for run in runs)
+    for (_, stage, update, seed), count in trials.items():
+        assert {trials[name, stage, update, seed] for name in ("adamw", "muon", "sgd")} == {count}
+    steps = Counter[str]()
+    for run in runs:
+        steps[run.rule.name] += run.steps
+    assert len(set(steps.values())) == 1
+
+
+def test_what_one_optimizer_does_differently_in_a_stage_is_its_alone(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, "stages.pretrain.for.muon={steps=24, weight_decay=0.5}")
+    runs = next_runs(experiment, {})
+    assert {(run.rule.name, run.steps, run.weight_decay) for run in runs} == {("adamw", 12, 0.0), ("muon", 24, 0.5)}
+
+
+def test_a_stage_with_optimizers_of_its_own_starts_them_from_every_base(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, "stages.finetune.optimizer=['muon', 'sgd']", "seeds=1")
+    parents, children = play(experiment)
+    names = {run.id: run.rule.name for run in parents}
+    crossed = Counter((names[run.parent or ""], run.rule.name) for run in children)
+    assert crossed == {(base, own): 2 for base in ("adamw", "muon") for own in ("muon", "sgd")}
+    cells = [cell for cell in walk(experiment, finished(experiment)).cells if cell.stage == "finetune"]
+    assert {(cell.base, cell.optimizer) for cell in cells} == {((b,), o) for b, o in crossed}
+
+
+def test_a_child_knows_the_stages_before_it(tmp_path: Path) -> None:
+    parents, children = play(tiny.experiment(tmp_path))
+    assert {run.history for run in parents} == {()}
+    assert {run.history for run in children} == {("pretrain",)}
+
+
+def test_a_seed_keeps_its_runs_whatever_other_seeds_and_optimizers_are_asked_for(tmp_path: Path) -> None:
+    few = {run.id for wave in play(tiny.experiment(tmp_path, "seeds=[1]")) for run in wave}
+    many = {run.id for wave in play(tiny.experiment(tmp_path, "seeds=[0, 1, 5]", BOTH)) for run in wave}
+    assert few < many
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        (TWO_RATES, "seeds=3"),
+        (BOTH, TWO_RATES, "stages.finetune.update=['full', 'full-hidden', 'lora-4']"),
+        (BOTH, "stages.finetune.optimizer=['adamw', 'sgd']", "stages.finetune.weight_decay=[0.0, 0.1]"),
+    ],
+)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_forecast_counts_the_runs_that_an_execution_trains(
+    tmp_path: Path, settings: tuple[str, ...], seed: int
+) -> None:
+    experiment, random = tiny.experiment(tmp_path, *settings), Random(seed)
+    trained = [run for wave in play(experiment, lambda run: ok(run, random.random())) for run in wave]
+    foreseen = forecast(experiment, {})
+    assert Counter((run.stage, run.rule.name, run.update, run.seed, run.steps) for run in foreseen) == Counter(
+        (run.stage, run.rule.name, run.update, run.seed, run.steps) for run in trained
+    )
+    assert len({run.id for run in foreseen}) == len(foreseen)
+
+
+def test_the_forecast_leaves_out_what_is_done(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, TWO_RATES)
+    done = finished(experiment)
+    assert forecast(experiment, done) == []
+    *_, last = done
+    assert [run.id for run in forecast(experiment, {id_: done[id_] for id_ in done if id_ != last})] == [last]
+
+
+def trials(folder: Path, *outcomes: Outcome) -> tuple[list[Run], Done]:
+    """Pretraining runs of two seeds at rates 1, 2, 3, ... whose results the outcomes say."""
+    rates = [float(rate) for rate in range(1, len(outcomes) + 1)]
+    runs = next_runs(tiny.experiment(folder, f"stages.pretrain.lr={rates}"), {})
+    return runs, {run.id: outcomes[int(run.lr) - 1](run) for run in runs}
+
+
+def of(learning: float, loss: float = 1.0) -> Outcome:
+    return lambda run: ok(run, learning, loss)
+
+
+def half(learning: float) -> Outcome:
+    """One seed of two diverged."""
+    return lambda run: diverged(run) if run.seed else ok(run, learning)
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "choice"),
+    [
+        ([of(0.2), of(0.8), of(0.5)], Choice(2.0, False)),  # the best
+        ([of(0.8), of(0.5), of(0.2)], Choice(1.0, True)),  # at the lower edge
+        ([of(0.2), of(0.5), of(0.8)], Choice(3.0, True)),  # at the upper edge
+        ([of(0.5)], Choice(1.0, False)),  # one rate has no edge
+        ([of(0.5, 2.0), of(0.505, 3.0), of(0.495, 1.0)], Choice(3.0, True)),  # within .01: the lower loss
+        ([of(0.2, 0.0), of(0.505, 3.0), of(0.5, 2.0)], Choice(3.0, True)),  # a low loss alone does not count
+        ([of(0.1), of(0.5), of(0.5), of(0.5)], Choice(2.0, False)),  # equal in both: the lower rate
+        ([of(0.3), half(0.5), of(0.2)], Choice(1.0, True)),  # a diverged seed counts as 0: .25
+        ([of(0.2), half(0.5), of(0.2)], Choice(2.0, False)),
+        ([of(0.3, 9.0), half(0.6), of(0.2)], Choice(1.0, True)),  # .3 each; a diverged seed's loss is infinite
+        ([diverged, of(0.0), diverged], Choice(2.0, False)),  # nothing learned is better than diverged
+        ([diverged, of(0.0)], Choice(2.0, True)),
+        ([diverged, diverged], None),
+    ],
+)
+def test_the_chosen_rate_learned_most_then_lost_least_then_is_the_lowest(
+    tmp_path: Path, outcomes: list[Outcome], choice: Choice | None
+) -> None:
+    runs, done = trials(tmp_path, *outcomes)
+    assert choose(runs, done) == choice
+    assert choose(runs[::-1], done) == choice
+
+
+def test_nothing_is_chosen_where_nothing_is_done(tmp_path: Path) -> None:
+    assert choose(trials(tmp_path, of(0.5))[0], {}) is None
+
+
+def test_ties_end_at_a_hundredth(tmp_path: Path) -> None:
+    """.49 is tied with .5 and has the lower loss; .489 is not."""
+    assert choose(*trials(tmp_path, of(0.0), of(0.5, 2.0), of(0.4901, 1.0), of(0.0))) == Choice(3.0, False)
+    assert choose(*trials(tmp_path, of(0.0), of(0.5, 2.0), of(0.489, 1.0), of(0.0))) == Choice(2.0, False)

@@ -1,0 +1,125 @@
+"""A run's id changes with all that can change its numbers and with nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthbench.experiment.plan import next_runs
+from synthbench.experiment.runs import Environment, RuleSpec, Run
+from tests.experiment import tiny
+
+RULE = RuleSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
+RUN = Run(
+    task="t", task_version="1.0", task_fingerprint="f", model={"width": 8, "layers": 1}, stage="finetune",
+    history=("pretrain",), rule=RULE, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4, schedule="constant",
+    warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, seed=0, parent="parent",
+    environment=Environment("source", "2.13", "cpu"),
+)  # fmt: skip
+
+CHANGES: dict[str, list[Any]] = {
+    "task": ["u"],
+    "task_version": ["1.1"],
+    "task_fingerprint": ["g"],
+    "model": [{"width": 16, "layers": 1}, {"width": 8}],
+    "stage": ["other"],
+    "history": [(), ("pretrain", "more")],
+    "rule": [
+        replace(RULE, name="muon"),
+        replace(RULE, routing=(("*.up", "muon"), ("*", "adamw"))),
+        replace(RULE, arguments={"betas": [0.9, 0.999], "eps": 1e-8}),
+        replace(RULE, source="edited"),
+    ],
+    "lr": [2e-3],
+    "weight_decay": [0.1],
+    "update": ["lora-4"],
+    "steps": [11],
+    "batch": [8],
+    "schedule": ["cosine"],
+    "warmup": [0.0],
+    "examples": [{"fact": 3, "rule": 8}],
+    "points": [1],
+    "sample": [9],
+    "seed": [1],
+    "parent": ["another", None],
+    "environment": [
+        replace(RUN.environment, source="edited"),
+        replace(RUN.environment, torch="2.14"),
+        replace(RUN.environment, device="cuda"),
+        replace(RUN.environment, dtype="bfloat16"),
+    ],
+}
+
+
+def test_every_field_of_a_run_is_tried() -> None:
+    assert CHANGES.keys() == {field.name for field in fields(Run)}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in CHANGES.items() for value in values])
+def test_a_runs_id_changes_with_every_field(name: str, value: Any) -> None:
+    assert replace(RUN, **{name: value}).id != RUN.id
+
+
+@pytest.mark.parametrize("name", ["model", "examples"])
+def test_a_runs_id_does_not_depend_on_the_order_of_a_table(name: str) -> None:
+    table = getattr(RUN, name)
+    assert replace(RUN, **{name: dict(reversed(table.items()))}).id == RUN.id
+
+
+def test_a_runs_id_does_not_depend_on_the_order_of_arguments() -> None:
+    arguments = dict(reversed(RULE.arguments.items()))
+    assert replace(RUN, rule=replace(RULE, arguments=arguments)).id == RUN.id
+
+
+def test_a_runs_id_depends_on_the_order_of_routing_and_history() -> None:
+    routing = (("a", "muon"), ("*", "adamw"))
+    one, other = (replace(RUN, rule=replace(RULE, routing=found)) for found in (routing, routing[::-1]))
+    assert one.id != other.id
+    assert replace(RUN, history=("a", "b")).id != replace(RUN, history=("b", "a")).id
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_runs_of_one_fleet_differ_in_rate_decay_seed_and_parent_alone(name: str) -> None:
+    for value in CHANGES[name]:
+        shared = replace(RUN, **{name: value}).kind == RUN.kind
+        assert shared == (name in ("lr", "weight_decay", "seed", "parent"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "changed"),
+    [
+        ("stages.finetune.points=1", {"finetune"}),
+        ("stages.finetune.steps=11", {"finetune"}),
+        ("stages.finetune.examples.rule=30", {"finetune"}),
+        ("stages.pretrain.steps=11", {"pretrain"}),
+        ("reading.sample=9", {"pretrain", "finetune"}),
+        ("optimizer.eps=1e-6", {"pretrain", "finetune"}),
+        ("model.width=32", {"pretrain", "finetune"}),
+        ("reading.fit=0.8", set()),
+        ("columns=['fit']", set()),
+        ("name=another", set()),
+        ("question=another", set()),
+        ("cost=another", set()),
+    ],
+)
+def test_a_setting_makes_new_runs_of_the_stages_whose_numbers_it_changes(
+    tmp_path: Path, setting: str, changed: set[str]
+) -> None:
+    """Children of new parents are new as well: here they are compared from the same parents."""
+
+    def planned(*settings: str) -> dict[str, set[str]]:
+        from synthbench.experiment.runs import Result
+
+        experiment = tiny.experiment(tmp_path, *settings)
+        parents = next_runs(experiment, {})
+        scores = {"validation_learning": 0.5, "validation_loss": 1.0}
+        children = next_runs(experiment, {run.id: Result(run.id, "ok", scores) for run in parents})
+        same = [replace(run, parent=str(run.seed)) for run in children]
+        return {"pretrain": {run.id for run in parents}, "finetune": {run.id for run in same}}
+
+    before, after = planned(), planned(setting)
+    assert {stage for stage in before if before[stage] != after[stage]} == changed
+    assert {stage for stage in before if not before[stage] & after[stage]} == changed

@@ -1,0 +1,235 @@
+"""The store gives back what it was given, tells its own files from others, and never touches those."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from synthbench.errors import BadInput
+from synthbench.experiment import materials
+from synthbench.experiment.materials import Kept
+from synthbench.experiment.plan import forecast
+from synthbench.experiment.runs import Cell, Result
+from synthbench.experiment.store import APPLICATION_ID, DATABASE, VERSION, Store
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import low_rank
+from tests.experiment import tiny
+from tests.experiment.test_run_identity import RUN
+
+OTHER = replace(RUN, seed=7)
+RESULT = Result(
+    RUN.id, "ok", {"fit": 0.5, "kl_new": 1e-17}, {0: {"fit": 0.0}, 10: {"fit": 0.25, "forgetting": -0.125}}, 1,
+    "weights-1.safetensors", 4, 1.5, "2026-01-02T03:04:05+00:00", "a device", {"torch": "2.13", "python": "3.11"},
+)  # fmt: skip
+KEPT = Kept("weights-1.safetensors", 123, "abc")
+CELL = Cell("t", "finetune", ("adamw",), "muon", "lora-4", 0.1)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path / "results")) as found:
+        yield found
+
+
+def reopened(store: Store) -> dict[str, Result]:
+    """The results as another process reads them."""
+    with closing(Store.read(store.folder)) as found:
+        return found.results()
+
+
+def test_a_result_comes_back_as_it_was_kept(store: Store) -> None:
+    store.keep(RUN, RESULT, [1.0, 0.5], KEPT)
+    store.keep(OTHER, Result(OTHER.id, "diverged", path={0: {"fit": 0.0}}), [1.0], None)
+    assert reopened(store) == {
+        RUN.id: RESULT, OTHER.id: Result(OTHER.id, "diverged", path={0: {"fit": 0.0}})
+    }  # fmt: skip
+    assert store.results([OTHER.id]).keys() == {OTHER.id}
+    assert store.results(["no such run"]) == {}
+
+
+def test_numbers_come_back_bit_for_bit(store: Store) -> None:
+    values = {
+        f"score-{i}": value for i, value in enumerate((0.0, 0.1, 1 / 3, -5e-324, 1.7976931348623157e308, 2.0**60))
+    }
+    store.keep(RUN, replace(RESULT, scores=values), [], None)
+    found = reopened(store)[RUN.id].scores
+    assert {name: value.hex() for name, value in found.items()} == {name: value.hex() for name, value in values.items()}
+
+
+def test_an_identity_comes_back_as_the_hash_was_taken_of_it(store: Store) -> None:
+    from synthbench.cards import fingerprint
+
+    store.keep(RUN, RESULT, [], KEPT)
+    assert {run: fingerprint(found) for run, found in store.identities().items()} == {RUN.id: RUN.id}
+
+
+def test_a_later_attempt_shadows_the_first_and_is_not_mixed_with_it(store: Store) -> None:
+    second = Result(RUN.id, "ok", {"fit": 0.75}, {5: {"fit": 0.5}}, 2, versions={"torch": "2.13"})
+    store.keep(RUN, second, [], None)
+    store.keep(RUN, RESULT, [], KEPT)
+    assert reopened(store) == {RUN.id: second}
+    assert store.attempts() == {RUN.id: 2}
+
+
+def test_an_interrupted_run_is_no_result_and_the_finished_one_replaces_it(store: Store) -> None:
+    store.keep(RUN, Result(RUN.id, "interrupted"), [], None)
+    assert reopened(store) == {}
+    assert [(run, attempt) for run, attempt, _ in store.interrupted()] == [(RUN.id, 1)]
+    store.keep(RUN, RESULT, [], KEPT)
+    assert reopened(store) == {RUN.id: RESULT}
+    assert store.interrupted() == []
+
+
+def test_an_interrupted_later_attempt_leaves_the_finished_one_standing(store: Store) -> None:
+    store.keep(RUN, RESULT, [], KEPT)
+    store.keep(RUN, Result(RUN.id, "interrupted", attempt=2), [], None)
+    assert reopened(store) == {RUN.id: RESULT}
+
+
+def test_an_experiments_runs_come_back_with_cell_choice_and_edge(store: Store) -> None:
+    members = {RUN.id: (1, CELL, True, False), OTHER.id: (2, CELL._replace(base=()), False, True)}
+    store.enlist("experiment", members)
+    assert store.members("experiment") == {run: found[1:] for run, found in members.items()}
+    assert store.members("another") == {}
+    store.enlist("experiment", {RUN.id: (1, CELL, False, False)})
+    assert store.members("experiment")[RUN.id] == (CELL, False, False)
+
+
+def test_experiments_come_back_the_last_used_one_first(store: Store) -> None:
+    for name, used in (("a", "2026-01-01"), ("b", "2026-01-03"), ("a", "2026-01-04"), ("c", "2026-01-02")):
+        store.record(name, "card", "tasks", f"command {name}", used)
+    assert store.experiments() == [(name, "card", "tasks", f"command {name}") for name in ("a", "b", "c")]
+
+
+def test_dropping_weights_removes_the_file_and_the_rows_reference_and_nothing_else(store: Store) -> None:
+    store.weights.mkdir()
+    for name in ("weights-1.safetensors", "weights-2.safetensors"):
+        (store.weights / name).write_bytes(b"weights")
+    store.keep(RUN, RESULT, [], KEPT)
+    other = Kept("weights-2.safetensors", 7, "")
+    store.keep(OTHER, replace(RESULT, run=OTHER.id, weights=other.name), [], other)
+    store.drop_weights([(RUN.id, 1)])
+    assert [path.name for path in store.weights.iterdir()] == ["weights-2.safetensors"]
+    assert reopened(store)[RUN.id] == replace(RESULT, weights=None)
+    assert reopened(store)[OTHER.id].weights == "weights-2.safetensors"
+    store.drop_weights([(RUN.id, 1)])  # again: nothing left to drop
+    with closing(sqlite3.connect(store.folder / DATABASE)) as db:
+        rows = dict(db.execute("SELECT id, weights_sha256 FROM runs").fetchall())
+    assert rows == {RUN.id: None, OTHER.id: ""}
+
+
+def test_weights_are_there_if_row_and_file_are(store: Store) -> None:
+    store.keep(RUN, RESULT, [], KEPT)
+    assert not store.has_weights(RESULT)
+    store.weights.mkdir()
+    (store.weights / KEPT.name).write_bytes(b"weights")
+    assert store.has_weights(RESULT)
+    assert not store.has_weights(replace(RESULT, weights=None))
+
+
+def test_a_folder_is_made_with_its_parents_and_opened_again(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b c#?%"
+    for _ in range(2):
+        with closing(Store.create(folder)) as found:
+            found.keep(RUN, RESULT, [], KEPT)
+    with closing(Store.read(folder)) as found:
+        assert found.results() == {RUN.id: RESULT}
+    with closing(sqlite3.connect(folder / DATABASE)) as db:
+        assert db.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert db.execute("PRAGMA user_version").fetchone() == (VERSION,)
+
+
+def foreign(path: Path, application: int = 0, version: int = 0) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (x)")
+        db.execute(f"PRAGMA application_id = {application}")
+        db.execute(f"PRAGMA user_version = {version}")
+
+
+@pytest.mark.parametrize("opened", [Store.create, Store.read])
+@pytest.mark.parametrize("kind", ["text", "sqlite", "newer"])
+def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, opened: object, kind: str) -> None:
+    path = tmp_path / DATABASE
+    if kind == "text":
+        path.write_text("the notes of somebody else\n" * 100)
+    elif kind == "sqlite":
+        foreign(path)
+    else:
+        foreign(path, APPLICATION_ID, VERSION + 1)
+    before = path.read_bytes()
+    with pytest.raises(BadInput) as caught:
+        opened(tmp_path)  # type: ignore[operator]
+    message = str(caught.value)
+    assert str(tmp_path) in message
+    assert DATABASE in message
+    assert (f"format {VERSION + 1}" in message) == (kind == "newer")
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == [DATABASE]
+
+
+@pytest.mark.parametrize("folder", ["", "absent"])
+def test_a_folder_without_results_is_refused_for_reading_and_nothing_is_made_there(tmp_path: Path, folder: str) -> None:
+    with pytest.raises(BadInput, match="there are no results"):
+        Store.read(tmp_path / folder)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_a_path_that_runs_into_a_file_is_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(BadInput, match="results cannot be written there"):
+        Store.create(tmp_path / folder)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write")
+def test_a_folder_that_cannot_be_made_is_refused() -> None:
+    with pytest.raises(BadInput, match="--out /proc/synthbench-results: results cannot be written there"):
+        Store.create(Path("/proc/synthbench-results"))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(BadInput, match="results cannot be written there"):
+            Store.create(tmp_path)
+    finally:
+        tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
+def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_adapters_alone(
+    tmp_path: Path, update: str
+) -> None:
+    experiment = tiny.experiment(tmp_path)
+    task = experiment.tasks["tiny-task"]
+    run = replace(forecast(experiment, {})[0], update=update)
+    layout = layouts.transformer(experiment.card.shape, task.language.vocabulary, task.language.length - 1)
+    wanted = low_rank.adapters(layout, 4) if update == "lora-4" else layout
+    fleet = materials.build(task, [run, replace(run, seed=1)], [None, None], torch.device("cpu"))
+    kept = materials.write_weights(tmp_path / "weights", run, 1, fleet.saved(1))
+    path = tmp_path / "weights" / kept.name
+    assert [found.name for found in path.parent.iterdir()] == [kept.name]  # no temporary file is left
+    assert (kept.size, kept.sha256) == (path.stat().st_size, sha256(path.read_bytes()).hexdigest())
+    with safe_open(path, "pt") as file:
+        assert set(file.keys()) == set(wanted.parameters)
+        for name, value in fleet.saved(1).items():
+            assert torch.equal(file.get_tensor(name), value)
+            assert tuple(value.shape) == wanted.parameters[name].shape
+
+
+def test_attempts_of_a_run_are_kept_in_files_of_their_own(tmp_path: Path) -> None:
+    weights = {"w": torch.zeros(2)}
+    names = {
+        materials.write_weights(tmp_path, run, attempt, weights).name for run in (RUN, OTHER) for attempt in (1, 2)
+    }
+    assert len(names) == 4

@@ -1,0 +1,86 @@
+"""Floors on examples made by hand, where each way of answering without learning is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from synthbench.generators import SLICES, Examples, Language, floor
+from synthbench.generators.examples import compose
+from synthbench.generators.floors import copied, modal, nearest, uniform
+
+LANGUAGE = Language(("w",), 5, 2)
+Fact = tuple[tuple[int, int], tuple[int, int]]  # subject, object
+A, B, C = (4, 0), (4, 1), (4, 2)
+
+
+def examples(*facts: Fact) -> Examples:
+    """One example for each (subject, object); its item is its subject's number."""
+    left_NS, right_NS = (np.array(side, dtype=np.int32) for side in zip(*facts, strict=True))
+    tokens_NL, answer_NL = compose(LANGUAGE, "w", left_NS, right_NS)
+    count = len(facts)
+    return Examples(
+        tokens_NL, answer_NL, np.full(count, SLICES.index("fact"), np.int8), np.zeros(count, np.int8),
+        (left_NS @ np.array([5, 1])).astype(np.int64), np.full_like(tokens_NL, -1), np.full(count, LANGUAGE.name_bits),
+        np.full(count, 1 / LANGUAGE.names),
+    )  # fmt: skip
+
+
+def test_uniform_is_the_mean_chance() -> None:
+    asked = replace(examples(((0, 0), A), ((0, 1), B)), chance_N=np.array([0.5, 0.25]))
+    assert uniform(asked) == 0.375
+
+
+def test_modal_is_the_share_of_the_most_common_trained_answer() -> None:
+    train = examples(((0, 0), A), ((0, 1), A), ((0, 2), B))
+    assert modal(train, examples(((1, 0), A), ((1, 1), B), ((1, 2), B), ((1, 3), C))) == 0.25
+    assert modal(train, train) == pytest.approx(2 / 3)
+
+
+def test_copied_is_the_share_of_answers_that_repeat_the_prompt() -> None:
+    assert copied(examples(((0, 1), (0, 1)), ((0, 2), (2, 0)), ((1, 1), (1, 1)), ((3, 1), A))) == 0.5
+
+
+def test_nearest_is_the_answer_of_the_prompt_with_least_hamming_distance() -> None:
+    train = examples(((0, 0), A), ((3, 3), B))
+    assert nearest(train, examples(((0, 1), A), ((3, 2), A), ((1, 3), B), ((2, 0), B))) == 0.5
+
+
+def test_nearest_takes_the_first_of_equals() -> None:
+    assert nearest(examples(((0, 0), A), ((3, 3), B)), examples(((0, 3), A))) == 1
+    assert nearest(examples(((3, 3), B), ((0, 0), A)), examples(((0, 3), A))) == 0
+
+
+def test_a_trained_item_is_not_its_own_neighbour() -> None:
+    # (0, 0) and (0, 1) are neighbours with one answer; (3, 3) is equally far from both and has another
+    train = examples(((0, 0), A), ((0, 1), A), ((3, 3), B))
+    assert nearest(train, train) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 256])
+def test_nearest_does_not_depend_on_how_many_are_looked_at_together(block: int) -> None:
+    generator = np.random.default_rng(0)
+    item_N = generator.permutation(LANGUAGE.names)
+    name_NS, object_NS = LANGUAGE.spell(item_N), LANGUAGE.spell(item_N // 3)
+    every = examples(*zip(map(tuple, name_NS.tolist()), map(tuple, object_NS.tolist()), strict=True))
+    train, asked = every.take(slice(0, 12)), every.take(slice(12, 25))
+    assert nearest(train, asked, block) == nearest(train, asked)
+
+
+@pytest.mark.parametrize(
+    ("train", "asked", "best"),
+    [
+        # no way is right but chance
+        ([((0, 0), A)], [((3, 3), B), ((3, 2), C)], 1 / 25),
+        # modal: one answer to three of four; the nearest to the last is wrong
+        ([((0, 0), A), ((0, 1), A), ((3, 3), B)], [((3, 0), A), ((3, 1), A), ((3, 2), A), ((0, 3), C)], 0.75),
+        # copied
+        ([((0, 0), A)], [((1, 1), (1, 1)), ((2, 2), (2, 2)), ((2, 1), B)], 2 / 3),
+        # nearest: each has a neighbour of its own
+        ([((0, 0), A), ((1, 1), B), ((2, 2), C)], [((0, 3), A), ((1, 3), B), ((2, 3), C)], 1.0),
+    ],
+)
+def test_the_floor_is_the_best_of_the_four(train: list[Fact], asked: list[Fact], best: float) -> None:
+    assert floor(examples(*train), examples(*asked)) == pytest.approx(best)

@@ -1,0 +1,72 @@
+"""The sentence: a direction only where the paired interval excludes 0, else how many seeds would tell."""
+
+from __future__ import annotations
+
+from synthbench.reporting.sentence import pair, sentence
+from tests.reporting.made import CARD, row
+
+LOW, HIGH, NOISY = [0.10, 0.20, 0.30], [0.31, 0.40, 0.52], [0.05, 0.45, 0.25]
+
+
+def said(own: list[float], other: list[float], **options: object) -> str:
+    readings = {"rule_accuracy@fit": own, "forgetting@fit": [0.5, 0.4, 0.6]}
+    rival = {"rule_accuracy@fit": other, "forgetting@fit": [0.4, 0.6, 0.5]}
+    return sentence([row("muon", readings=readings), row("adamw", readings=rival, reference=True)], CARD)
+
+
+def test_a_direction_is_given_where_the_interval_excludes_zero() -> None:
+    assert "Muon (full updates) generalizes the rule better than AdamW (by 0.21, 95 % interval" in said(HIGH, LOW)
+    assert "generalizes the rule worse than AdamW (by 0.21" in said(LOW, HIGH)
+
+
+def test_no_direction_is_given_where_it_does_not_and_the_seeds_that_would_tell_are() -> None:
+    text = said(NOISY, LOW)
+    assert "generalizes the rule no differently from AdamW as far as 3 seeds can tell (difference +0.05" in text
+    assert "seeds would tell one of that size" in text
+    assert "better" not in text
+    assert "worse" not in text
+
+
+def test_equal_rows_would_take_more_seeds_than_it_makes_sense_to_ask_for() -> None:
+    assert "more than 1000 seeds" in said(LOW, [0.20, 0.10, 0.30])
+
+
+def test_seeds_are_paired() -> None:
+    # Unpaired, a difference of .01 is nothing beside a deviation of .1 between seeds; paired it is certain.
+    assert "better than AdamW (by 0.01" in said([0.11, 0.21, 0.3101], LOW)
+
+
+def test_a_sign_that_changes_with_the_speed_depends_on_it() -> None:
+    own = row("muon", readings={"rule_accuracy@fit": HIGH})
+    other = row("adamw", readings={"rule_accuracy@fit": LOW})
+    first = CARD.reading.speeds[0]
+    reversed_there = {**own.speeds["rule_accuracy@fit"], first: {0: 0.0, 1: 0.0, 2: 0.0}}
+    own = own.model_copy(update={"speeds": {**own.speeds, "rule_accuracy@fit": reversed_there}})
+    assert "depends on the speed" in sentence([own, other], CARD)
+
+
+def test_what_too_few_seeds_reach_cannot_be_compared() -> None:
+    assert "cannot be compared with AdamW" in said([0.5], LOW)
+
+
+def test_where_all_diverged_nothing_is_said() -> None:
+    assert "diverged" in sentence([row("muon", lr=None), row("adamw")], CARD)
+
+
+def test_alone_an_optimizer_s_updates_are_compared() -> None:
+    text = sentence([row("sgd"), row("sgd", "lora-16", {"rule_accuracy@fit": [0.1, 0.11, 0.12]})], CARD)
+    assert "SGD (full)" in text
+    assert "lora-16 updates" in text
+
+
+def test_one_s_own_optimizer_is_compared_with_adamw_under_the_same_update() -> None:
+    found = pair(
+        [row("muon", "lora-16"), row("sgd", "lora-16", reference=True), row("adamw", "lora-16", reference=True)]
+    )
+    assert found is not None
+    assert (found.row.optimizer, found.other.optimizer, found.other.update) == ("muon", "adamw", "lora-16")
+
+
+def test_a_single_row_cannot_be_compared() -> None:
+    assert pair([row("muon")]) is None
+    assert "compared" in sentence([row("muon")], CARD)

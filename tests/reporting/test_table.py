@@ -1,0 +1,106 @@
+"""One table, many writers: equal numbers, 100 columns, inert names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+
+import pytest
+from rich.console import Console
+
+from synthbench.reporting import table
+from synthbench.reporting.rows import Row
+from tests.reporting.made import CARD, row
+
+READINGS = {
+    "fact_recall": [1.0, 0.98, 0.995], "rule_accuracy@fit": [0.2049, 0.305, 0.4051], "rote_gap@fit": [-0.1, 0.2, 0.455],
+    "forgetting@fit": [0.125, 0.375, 0.3333], "learning": [0.7, 0.71, 0.72],
+}  # fmt: skip
+
+
+def made() -> table.Table:
+    rows = [row("muon", readings=READINGS), row("muon", "lora-16"), row("adamw", reference=True), row("sgd", lr=None)]
+    return table.make("quick", rows, CARD.columns, ["a note"])
+
+
+def numbers(text: str) -> list[tuple[str, ...]]:
+    """`0.52 ±0.09` as ("0.52", "0.09"), in order."""
+    return re.findall(r"(-?\d\.\d\d) (?:±|\$\\pm\$)(\d\.\d\d)", text)
+
+
+def drawn(found: table.Table, width: int = 100) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table.as_rich(found))
+    return console.export_text()
+
+
+def test_all_formats_have_equal_numbers() -> None:
+    found = made()
+    records = json.loads(table.as_json(found))["rows"]
+    expected = [
+        (f"{record[name]:.2f}", f"{round(record[name] - record[f'{name}_low'], 4):.2f}")
+        for record in records for name in CARD.columns if record[name] is not None
+    ]  # fmt: skip
+    assert len(expected) == 15
+    for text in (drawn(found), table.as_markdown(found), table.as_latex(found)):
+        assert numbers(text) == expected
+    from_csv = list(csv.DictReader(io.StringIO(table.as_csv(found))))
+    for line, record in zip(from_csv, records, strict=True):
+        for name in CARD.columns:
+            assert line[name] == ("" if record[name] is None else str(record[name]))
+
+
+def test_mean_and_interval_are_student_s() -> None:
+    (record,) = table.records(table.make("t", [row("muon", readings={"learning": [0.1, 0.2, 0.6]})], ["learning"], []))
+    assert record["learning"] == 0.3
+    assert record["learning_high"] == pytest.approx(0.3 + 4.302653 * 0.264575 / 3**0.5, abs=1e-4)
+    assert record["learning_n"] == 3
+
+
+def test_the_table_fits_100_columns_with_reference_rows_edges_and_long_rates() -> None:
+    rows = [
+        row("muon"),
+        row("adamw", "lora-16", reference=True),
+        row("sgd").model_copy(update={"lr": 0.00104, "edge": True}),
+    ]
+    text = drawn(table.make("quick", rows, CARD.columns, []))
+    assert max(map(len, text.splitlines())) <= 100
+    assert len(numbers(text)) == 15
+    assert "…" not in text
+
+
+def test_direction_edge_reference_and_divergence_are_marked() -> None:
+    text = table.as_markdown(made())
+    assert "forgetting@fit ↓" in text
+    assert "rule_accuracy@fit ↑" in text
+    assert "adamw\\*" in text
+    assert "9/9" in text
+    assert "diverged" in text
+    edge = table.make("t", [row("muon").model_copy(update={"edge": True})], ["learning"], [])
+    assert "0.001!" in table.as_markdown(edge)
+
+
+def test_a_reading_that_too_few_seeds_reach_is_not_reached() -> None:
+    found = table.make("t", [row("muon", readings={"rule_accuracy@fit": []})], ["rule_accuracy@fit"], [])
+    assert "not reached" in table.as_markdown(found)
+    assert table.records(found)[0]["rule_accuracy@fit"] is None
+
+
+def test_a_score_of_fewer_seeds_says_so() -> None:
+    found = table.make("t", [row("muon", readings={"learning": [0.5, 0.7]})], ["learning"], [])
+    assert "n=2" in table.as_markdown(found)
+
+
+def test_json_has_no_nan() -> None:
+    json.loads(table.as_json(made()), parse_constant=lambda text: pytest.fail(f"{text} in JSON"))
+
+
+@pytest.mark.parametrize("name", ["[red]x[/red]", "a|b", "x\x1b[31m"])
+def test_names_come_out_inert(name: str) -> None:
+    found: Row = row("muon").model_copy(update={"optimizer": name, "base": [name]})
+    made_table = table.make("t", [found], ["learning"], [])
+    assert "[red]" in drawn(made_table) or "red" not in name
+    assert table.as_markdown(made_table).splitlines()[2].replace("\\|", "").count("|") == 7
+    assert "\x1b" not in drawn(made_table)

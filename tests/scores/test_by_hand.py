@@ -1,0 +1,130 @@
+"""Every point score on observations whose score is worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthbench.scores import at_point
+from synthbench.scores.forgotten import kept
+from synthbench.scores.moved import GROUPS
+from tests.scores.seen import point, seen
+
+NEW = {
+    "new/fact/train": seen("++++", nll=[0, 0, 1, 3], tokens=2),  # 4 of 4; 1 nat an item, 0.5 a token
+    "new/rule/train": seen("+++-", floor=0.25),
+    "new/rule/validation": seen("+--------+", nll=6.0, tokens=3),  # 2 of 10; 2 nats a token
+    "new/rule/test": seen("++------", floor=0.125, kl=[0.5, 1.5, 4.0]),  # 2 of 8
+}
+OLD_BEFORE = {"old/fact/train": seen("++++", nll=[1, 1, 1, 1]), "old/rule/test": seen("++--", nll=[1, 1, 3, 3])}
+OLD_AFTER = {"old/fact/train": seen("+---", nll=[1, 3, 3, 3]), "old/rule/test": seen("+++-", nll=[1, 1, 1, 3])}
+MOVED = {"hidden": 0.5, "embedding": 0.25}
+
+BY_HAND = {
+    "fact_recall": 1.0,
+    "rule_fit": 0.75,
+    "rule_accuracy": 0.25,
+    "fit": (1.0 + 0.75) / 2,
+    "learning": (1.0 + 0.25) / 2,
+    "validation_learning": (1.0 + 0.2) / 2,
+    "validation_loss": (0.5 + 2.0) / 2,
+    "rote_gap": (0.75 - 0.25) - (0.25 - 0.125),
+    "fact_forgetting": 1.0 - 0.25,
+    "skill_forgetting": 0.5 - 0.75,
+    "forgetting": (0.75 - 0.25) / 2,
+    "retention": ((0.25 + 0.75) / 2) / ((1.0 + 0.5) / 2),
+    "loss_forgetting": ((2.5 - 1.0) / 2 + (1.5 - 2.0) / 2) / 2,
+    "kl_new": 2.0,
+    "update_norm.hidden": 0.5,
+    "update_norm.embedding": 0.25,
+}
+
+
+@pytest.mark.parametrize(("name", "value"), BY_HAND.items())
+def test_a_score_is_what_its_formula_gives_by_hand(name: str, value: float) -> None:
+    scores = at_point(point(OLD_BEFORE), point(NEW | OLD_AFTER, MOVED))
+    assert scores[name] == pytest.approx(value)
+
+
+def test_every_point_score_is_worked_out_by_hand_or_does_not_apply() -> None:
+    scores = at_point(point(OLD_BEFORE), point(NEW | OLD_AFTER, MOVED))
+    assert scores.keys() == BY_HAND.keys()  # no vector was observed to move: no update_norm.vector
+
+
+def test_a_first_stage_has_nothing_to_forget() -> None:
+    names = at_point(point({}), point(NEW, MOVED)).keys()
+    assert {name for name in names if "forgetting" in name or name == "retention"} == set()
+    assert {"fact_recall", "rule_accuracy", "rote_gap", "fit", "learning"} <= names
+
+
+def test_a_stage_of_facts_alone_has_no_rule_and_no_gap() -> None:
+    scores = at_point(point({}), point({"new/fact/train": seen("+-")}))
+    assert scores["fit"] == scores["learning"] == scores["validation_learning"] == scores["fact_recall"] == 0.5
+    assert not {"rule_fit", "rule_accuracy", "rote_gap", "kl_new"} & scores.keys()
+
+
+def test_a_stage_of_rules_alone_has_no_facts() -> None:
+    scores = at_point(point({}), point({name: found for name, found in NEW.items() if "rule" in name}))
+    assert "fact_recall" not in scores
+    assert scores["fit"] == 0.75
+    assert scores["learning"] == 0.25
+
+
+def test_on_the_way_where_validation_is_not_looked_at_there_is_no_validation_score() -> None:
+    scores = at_point(point({}), point({name: found for name, found in NEW.items() if "validation" not in name}))
+    assert not {"validation_learning", "validation_loss"} & scores.keys()
+    assert scores["learning"] == 0.625
+
+
+def test_nothing_known_before_leaves_retention_undefined_and_forgetting_zero() -> None:
+    nothing = {"old/fact/train": seen("----"), "old/rule/test": seen("--")}
+    scores = at_point(point(nothing), point(NEW | nothing))
+    assert "retention" not in scores
+    assert scores["forgetting"] == 0
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "entropy", "loss"),
+    [
+        (0.0, 50.0, 4.0, 2.0),  # lost: capped at the entropy, 4 nats over 2 tokens
+        (0.0, 3.0, 4.0, 1.5),  # below the cap: as measured
+        (9.0, 50.0, 4.0, 0.0),  # was never known: nothing to lose
+        (9.0, 1.0, 4.0, -1.5),  # learned: from the cap down
+    ],
+)
+def test_the_loss_of_an_item_is_capped_at_its_entropy_before_and_after(
+    before: float, after: float, entropy: float, loss: float
+) -> None:
+    start = point({"old/fact/train": seen("+", nll=before, entropy=entropy)})
+    end = point(NEW | {"old/fact/train": seen("+", nll=after, entropy=entropy)})
+    assert at_point(start, end)["loss_forgetting"] == pytest.approx(loss)
+
+
+def test_the_cap_is_each_items_own() -> None:
+    start = point({"old/fact/train": seen("++", nll=[0, 0], entropy=[1, 6])})
+    end = point(NEW | {"old/fact/train": seen("++", nll=[8, 8], entropy=[1, 6])})
+    assert at_point(start, end)["loss_forgetting"] == pytest.approx((1 + 6) / 2 / 2)
+
+
+def test_forgetting_compares_the_same_items_where_only_a_sample_was_looked_at() -> None:
+    start = point({"old/fact/train": seen("++--"), "old/rule/test": seen("-+++")})
+    end = point(NEW | {"old/fact/train": seen("+-"), "old/rule/test": seen("-")})
+    scores = at_point(start, end)
+    assert scores["fact_forgetting"] == 1.0 - 0.5
+    assert scores["skill_forgetting"] == 0.0
+
+
+@pytest.mark.parametrize(("name", "floor"), [("new/rule/train", 0.5), ("new/rule/test", 0.5)])
+def test_a_floor_counts_against_the_side_it_belongs_to(name: str, floor: float) -> None:
+    sets = {"new/rule/train": seen("++++"), "new/rule/test": seen("++++")}
+    sets[name] = seen("++++", floor=floor)
+    assert at_point(point({}), point(sets))["rote_gap"] == (-floor if name.endswith("train") else floor)
+
+
+def test_facts_are_kept_if_trained_ones_are_recalled_and_rules_if_held_out_ones_are_answered() -> None:
+    assert kept("fact") == "old/fact/train"
+    assert kept("rule") == "old/rule/test"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_every_group_of_parameters_has_its_update_norm(group: str) -> None:
+    assert at_point(point({}), point(NEW, {group: 0.125}))[f"update_norm.{group}"] == 0.125

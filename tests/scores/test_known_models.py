@@ -1,0 +1,214 @@
+"""Models whose behaviour is known, looked at through the real path from tokens to scores.
+
+A model is a function from prompt to answer; its logits are one-hot. Runs of a fleet differ in their seed's data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from math import log, sqrt
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from synthbench.experiment.observe import Asked, Observer, asked
+from synthbench.generators import Examples, Task, inflection
+from synthbench.generators.examples import END, SPECIAL
+from synthbench.generators.floors import nearest
+from synthbench.scores import Point, at_point
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import transformer
+from synthbench.trainer.fleet import Fleet, initialize
+from tests.experiment import tiny
+
+SEEDS = [0, 1, 2]
+TASK = Task(tiny.task_card())
+SURE = 40.0  # logit of the token that a model says: its probability is 1 to the last digit
+
+Prompt = tuple[int, ...]
+Answer = list[int]
+Model = Callable[[int, Prompt], Answer]  # of run k
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, Asked]:
+    return asked(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
+
+
+def said(model: Model) -> Callable[..., Tensor]:
+    """In place of the transformer: one-hot logits of what the model answers to each prompt."""
+
+    def logits(card: object, params: object, tokens_KBL: Tensor, first: int = 0) -> Tensor:
+        runs, batch, length = tokens_KBL.shape
+        logits_KBSV = torch.zeros(runs, batch, length - first, TASK.language.vocabulary)
+        for k, items in enumerate(tokens_KBL.tolist()):
+            for b, item in enumerate(items):
+                for s, token in enumerate(model(k, tuple(item[: first + 1]))):
+                    logits_KBSV[k, b, s, token] = SURE
+        return logits_KBSV
+
+    return logits
+
+
+def looked_at(
+    sets: Mapping[str, Asked], patch: pytest.MonkeyPatch, before: Model, after: Model
+) -> list[dict[str, float]]:
+    """The scores of every run when one model became another."""
+    layout = layouts.transformer(tiny_model(), TASK.language.vocabulary, TASK.language.length - 1)
+    fleet = Fleet(tiny_model(), layout, initialize(layout, tiny_model(), SEEDS, torch.device("cpu")))
+    observer = Observer(fleet, sets)
+    patch.setattr(transformer, "logits", said(before))
+    start: list[Point] = observer.start(8)
+    patch.setattr(transformer, "logits", said(after))
+    return [at_point(*pair) for pair in zip(start, observer.end(), strict=True)]
+
+
+def tiny_model() -> transformer.ModelCard:
+    return transformer.ModelCard(width=8, layers=1, head_width=8)
+
+
+def split(examples: Examples) -> list[tuple[Prompt, Answer]]:
+    """(prompt, answer) of each example."""
+    first = int(examples.answer_NL[0].argmax())
+    return [(tuple(row[:first]), row[first:]) for row in examples.tokens_NL.tolist()]
+
+
+def guess(k: int, prompt: Prompt) -> Answer:
+    """A name at random, another one for each prompt."""
+    generator = np.random.default_rng([k, *prompt])
+    language = TASK.language
+    return [*(generator.integers(language.syllables, size=language.name_length) + language.first_syllable), END]
+
+
+def table(sets: Mapping[str, Asked], *names: str) -> Model:
+    """Knows the examples of these sets by heart, run by run, and guesses elsewhere."""
+    known = [dict(pair for name in names for pair in split(sets[name].examples[k])) for k in range(len(SEEDS))]
+    return lambda k, prompt: known[k].get(prompt) or guess(k, prompt)
+
+
+def rule(shifts: list[int]) -> Model:
+    """Inflects whatever it is asked."""
+    first = TASK.language.first_syllable
+
+    def answer(k: int, prompt: Prompt) -> Answer:
+        stem_NS = np.array([prompt[1:-1]], dtype=np.int32) - first
+        return [*(inflection.inflect(stem_NS, shifts, TASK.language.syllables)[0] + first), END]
+
+    return answer
+
+
+TRAINED = ("new/fact/train", "new/rule/train")
+OLD = ("old/fact/train", "old/rule/test")
+
+
+def test_a_lookup_table_of_what_was_trained_recalls_1_and_generalizes_at_chance(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = looked_at(sets, monkeypatch, guess, table(sets, *TRAINED))
+    for scores in every:
+        assert scores["fact_recall"] == scores["rule_fit"] == scores["fit"] == 1
+    asked_in_all = len(SEEDS) * TASK.card.held_out.test
+    chance = 1 / TASK.language.names
+    accuracy = np.mean([scores["rule_accuracy"] for scores in every])
+    assert accuracy <= chance + 4 * sqrt(chance / asked_in_all)
+    assert np.mean([scores["rote_gap"] for scores in every]) > 0.9
+
+
+def test_the_true_rule_generalizes_1_and_knows_no_fact(sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch) -> None:
+    for k, scores in enumerate(looked_at(sets, monkeypatch, guess, rule([7]))):
+        assert scores["rule_accuracy"] == scores["rule_fit"] == 1
+        assert scores["fact_recall"] < 0.2
+        floors = sets["new/rule/train"].floors[k], sets["new/rule/test"].floors[k]
+        assert scores["rote_gap"] == pytest.approx(floors[1] - floors[0])
+
+
+def test_the_true_rule_answers_by_rule_where_there_is_one_and_nowhere_else(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transformer, "logits", said(rule([7])))
+    layout = layouts.transformer(tiny_model(), TASK.language.vocabulary, TASK.language.length - 1)
+    fleet = Fleet(tiny_model(), layout, initialize(layout, tiny_model(), SEEDS, torch.device("cpu")))
+    for point in Observer(fleet, sets).look(("new/rule/test", "new/fact/train", "old/rule/test")):
+        assert point.sets["new/rule/test"].by_rule_N.all()
+        assert not point.sets["new/fact/train"].by_rule_N.any()
+        assert not point.sets["old/rule/test"].by_rule_N.any()  # the old rule has other shifts
+
+
+def test_the_old_rule_that_is_overwritten_by_the_new_is_forgotten_and_facts_are_not(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts, old, new = table(sets, "old/fact/train"), rule([3, 5]), rule([7])
+    is_fact = SPECIAL + TASK.language.words.index("owns")
+    before: Model = lambda k, prompt: (facts if prompt[0] == is_fact else old)(k, prompt)
+    after: Model = lambda k, prompt: (facts if prompt[0] == is_fact else new)(k, prompt)
+    for scores in looked_at(sets, monkeypatch, before, after):
+        assert scores["fact_forgetting"] == 0
+        assert scores["skill_forgetting"] == 1
+        assert scores["forgetting"] == scores["retention"] == 0.5
+        # every rule item's loss rose from 0 to the cap, its entropy; one slice of two
+        capped = TASK.language.name_bits * log(2) / (TASK.language.name_length + 1)
+        assert scores["loss_forgetting"] == pytest.approx(capped / 2, rel=1e-5)
+
+
+def test_a_model_that_stays_forgets_nothing_and_says_nothing_new(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = table(sets, *OLD)
+    for scores in looked_at(sets, monkeypatch, model, model):
+        assert scores["forgetting"] == scores["loss_forgetting"] == scores["kl_new"] == 0
+        assert scores["retention"] == 1
+
+
+def test_a_sure_model_that_changes_every_token_moves_by_the_floored_divergence(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every token's probability at 1e-4 or more, normalized: 1 and 1e-4 change places at every answer token."""
+    one: Model = lambda k, prompt: [TASK.language.first_syllable] * 3
+    other: Model = lambda k, prompt: [TASK.language.first_syllable + 1] * 3
+    total = 1 + 1e-4 * (TASK.language.vocabulary - 1)
+    for scores in looked_at(sets, monkeypatch, one, other):
+        assert scores["kl_new"] == pytest.approx(3 * (1 - 1e-4) / total * log(1e4), rel=1e-4)
+
+
+@pytest.mark.parametrize("place", range(TASK.language.name_length + 1))
+def test_an_answer_with_one_wrong_token_anywhere_is_wrong(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch, place: int
+) -> None:
+    """The last place is the end token's; the first is wrong though the rest, given the true prefix, is right."""
+    by_heart = table(sets, *TRAINED)
+
+    def slip(k: int, prompt: Prompt) -> Answer:
+        answer = list(by_heart(k, prompt))
+        answer[place] = 0
+        return answer
+
+    for scores in looked_at(sets, monkeypatch, guess, slip):
+        assert scores["fact_recall"] == scores["rule_fit"] == scores["learning"] == 0
+
+
+def test_answering_like_the_nearest_trained_item_scores_exactly_the_nearest_floor(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = [split(sets["new/rule/train"].examples[k]) for k in range(len(SEEDS))]
+
+    def neighbour(k: int, prompt: Prompt) -> Answer:
+        others = [(known, answer) for known, answer in trained[k] if known != prompt]
+        return min(others, key=lambda pair: sum(a != b for a, b in zip(pair[0], prompt, strict=True)))[1]
+
+    for k, scores in enumerate(looked_at(sets, monkeypatch, guess, neighbour)):
+        train = sets["new/rule/train"].examples[k]
+        assert scores["rule_fit"] == pytest.approx(nearest(train, train))
+        assert scores["rule_accuracy"] == pytest.approx(nearest(train, sets["new/rule/test"].examples[k]))
+
+
+def test_a_model_that_says_nothing_loses_the_whole_vocabularys_entropy_a_token(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for scores in looked_at(sets, monkeypatch, guess, lambda k, prompt: []):
+        assert scores["validation_loss"] == pytest.approx(log(TASK.language.vocabulary), rel=1e-5)
+
+
+def test_the_stages_own_facts_are_asked_in_training_only_and_old_rules_held_out_only(sets: dict[str, Asked]) -> None:
+    assert set(sets) == {*TRAINED, *OLD, "new/rule/validation", "new/rule/test"}

@@ -1,0 +1,132 @@
+"""Readings at equal fit and equal speed: interpolated where points bracket, and nowhere else."""
+
+from __future__ import annotations
+
+from math import isnan, log, nan
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthbench.scores.reading import at_speed, crossing, is_reached, of_seed, value_at
+
+
+def path(*points: tuple[int, float]) -> dict[int, dict[str, float]]:
+    """A path of (step, fit), on which `forgetting` is a tenth of the step."""
+    return {step: {"fit": fit, "forgetting": step / 10} for step, fit in points}
+
+
+@pytest.mark.parametrize(
+    ("points", "step"),
+    [
+        ([(0, 0.0), (10, 1.0)], 9.0),
+        ([(0, 0.0), (10, 0.5), (20, 0.7), (30, 1.0)], 20 + 10 * 0.2 / 0.3),
+        ([(0, 0.0), (10, 0.9), (20, 1.0)], 10.0),  # reached exactly at a point
+        ([(0, 0.95), (10, 1.0)], 0.0),  # reached at the start
+        ([(10, 0.95), (20, 1.0)], 10.0),  # reached before the first point: not extrapolated
+        ([(0, 0.0), (10, 1.0), (20, 0.0), (30, 1.0)], 9.0),  # the first of several crossings
+        ([(0, 0.0), (10, 0.8), (20, 0.8), (30, 0.8), (40, 1.0)], 35.0),
+    ],
+)
+def test_the_crossing_is_the_first_interpolated_step_with_enough_fit(
+    points: list[tuple[int, float]], step: float
+) -> None:
+    assert crossing(path(*points), 0.9) == pytest.approx(step)
+    assert crossing(path(*points[::-1]), 0.9) == pytest.approx(step)  # whatever order the points come in
+
+
+@pytest.mark.parametrize(
+    "points", [[(0, 0.0), (10, 0.89)], [(0, 0.0)], [], [(0, nan), (10, 1.0)], [(0, 0.0), (10, nan), (20, 1.0)]]
+)
+def test_a_path_that_never_reaches_the_fit_or_is_not_a_number_before_it_has_no_crossing(
+    points: list[tuple[int, float]],
+) -> None:
+    assert crossing(path(*points), 0.9) is None
+
+
+def test_a_path_without_fit_has_no_crossing() -> None:
+    assert crossing({0: {"forgetting": 0.0}, 10: {"forgetting": 1.0}}, 0.9) is None
+
+
+@pytest.mark.parametrize(("step", "value"), [(0, 0.0), (10, 2.0), (5, 1.0), (12.5, 2.5), (20, 4.0)])
+def test_a_value_between_two_points_is_interpolated_linearly(step: float, value: float) -> None:
+    found = {0: {"x": 0.0}, 10: {"x": 2.0}, 20: {"x": 4.0}}
+    assert value_at(found, "x", step) == pytest.approx(value)
+
+
+def test_a_value_that_was_not_measured_is_not_a_number() -> None:
+    assert isnan(value_at({0: {"x": 0.0}, 10: {}}, "x", 5))
+    assert isnan(value_at({0: {}, 10: {"x": 0.0}}, "x", 5))
+    assert value_at({0: {}, 10: {"x": 3.0}}, "x", 10) == 3.0
+
+
+def test_a_speed_between_two_rates_is_interpolated_in_the_logarithm_of_steps() -> None:
+    assert at_speed([(50, 0.0), (200, 1.0)], 100) == pytest.approx(0.5)
+    assert at_speed([(50, 0.0), (200, 1.0)], 80) == pytest.approx(log(80 / 50) / log(4))
+
+
+def test_the_neighbours_of_the_speed_are_read_not_the_outer_rates() -> None:
+    assert at_speed([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("readings", [[], [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)]])
+def test_a_speed_that_no_two_rates_bracket_is_not_extrapolated(readings: list[tuple[float, float]]) -> None:
+    assert isnan(at_speed(readings, 100))
+
+
+def test_a_rate_at_the_speed_itself_is_read_as_it_is() -> None:
+    assert at_speed([(100, 0.25), (200, 1.0)], 100) == 0.25
+    assert at_speed([(50, 1.0), (100, 0.25)], 100) == 0.25
+    assert at_speed([(100, 0.25), (100, 0.25)], 100) == 0.25
+
+
+@given(
+    st.lists(st.tuples(st.floats(1, 1000), st.floats(-1, 1)), min_size=2, max_size=6, unique_by=lambda pair: pair[0]),
+    st.floats(1, 1000),
+    st.randoms(use_true_random=False),
+)
+def test_a_reading_lies_between_its_neighbours_and_does_not_depend_on_the_order_of_rates(
+    readings: list[tuple[float, float]], speed: float, random: st.randoms
+) -> None:
+    found = at_speed(readings, speed)
+    steps = [step for step, _ in readings]
+    assert isnan(found) == (not min(steps) <= speed <= max(steps))
+    if not isnan(found):
+        faster = max(pair for pair in readings if pair[0] <= speed)[1]
+        slower = min(pair for pair in readings if pair[0] >= speed)[1]
+        assert min(faster, slower) - 1e-12 <= found <= max(faster, slower) + 1e-12
+    shuffled = list(readings)
+    random.shuffle(shuffled)
+    assert at_speed(shuffled, speed) == found or isnan(found)
+
+
+def test_the_reading_of_a_seed_takes_each_rate_where_it_first_fits() -> None:
+    # forgetting is a tenth of the step: 5 where T = 50 and 20 where T = 200; in between, linear in log T
+    fast, slow = path((0, 0.0), (50, 0.9), (300, 1.0)), path((0, 0.0), (200, 0.9), (300, 1.0))
+    assert of_seed([slow, fast], "forgetting", 0.9, 100) == pytest.approx(5 + 15 * 0.5)
+
+
+def test_rates_that_never_fit_are_left_out_of_a_seeds_reading() -> None:
+    fast, slow = path((0, 0.0), (50, 0.9)), path((0, 0.0), (200, 0.9))
+    never = path((0, 0.0), (300, 0.5))
+    assert of_seed([fast, never, slow], "forgetting", 0.9, 100) == of_seed([fast, slow], "forgetting", 0.9, 100)
+    assert isnan(of_seed([fast, never], "forgetting", 0.9, 100))
+    assert isnan(of_seed([], "forgetting", 0.9, 100))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "reached"),
+    [
+        ([], False),
+        ([nan], False),
+        ([0.0], True),
+        ([1.0, nan], False),
+        ([1.0, 1.0, nan], False),
+        ([1.0] * 3 + [nan], False),
+        ([1.0] * 4 + [nan], True),  # 80 % of five
+        ([1.0] * 7 + [nan] * 2, False),
+        ([1.0] * 8 + [nan] * 2, True),
+    ],
+)
+def test_a_cell_is_reached_if_80_percent_of_its_seeds_are(seeds: list[float], reached: bool) -> None:
+    assert is_reached(seeds) is reached

@@ -1,0 +1,159 @@
+"""Zero steps of finetuning forget nothing and move nothing: exactly, for every kind of update.
+
+Shapes: K runs, P floats in a run's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from synthbench.cards import ModelCard
+from synthbench.experiment import observe
+from synthbench.experiment.observe import Asked, Observer, asked
+from synthbench.generators import Place, Task, stream
+from synthbench.scores import Point, at_point
+from synthbench.trainer import layout as layouts
+from synthbench.trainer.fleet import Fleet, initialize
+from synthbench.trainer.loop import Data, order, train
+from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.trainer.schedule import Schedule
+from tests.experiment import tiny
+
+SEEDS = [0, 1]
+# few names, so that some steps of training already answer some of them
+TASK = Task(tiny.task_card({
+    "language.syllables": 48, "language.name_length": 1, "held_out.validation": 4, "held_out.test": 5,
+    "stages.pretrain.fact.items": 4, "stages.pretrain.rule.items": 12, "stages.finetune.fact.items": 4,
+    "stages.finetune.rule.items": 12,
+}))  # fmt: skip
+MODELS = {
+    "modern": ModelCard(width=32, layers=1, head_width=8),
+    "gpt2": ModelCard(width=32, layers=1, head_width=8, norm="layernorm", positions="learned", mlp="gelu", tied=True),
+}
+UPDATES = ("full", "full-hidden", "lora-4")
+SAMPLE = 3
+
+
+def fresh(model: ModelCard) -> tuple[layouts.Layout, Tensor]:
+    layout = layouts.transformer(model, TASK.language.vocabulary, TASK.language.length - 1)
+    return layout, initialize(layout, model, SEEDS, torch.device("cpu"))
+
+
+def pretrained(model: ModelCard) -> tuple[layouts.Layout, Tensor]:
+    """The base after some steps on the pretraining language: it knows something."""
+    layout, base_KP = fresh(model)
+    fleet, steps = Fleet(model, layout, base_KP), 30
+    drawn = [TASK.joined("pretrain", seed).train for seed in SEEDS]
+    shares = {name: (TASK.card.size("pretrain")[name], count) for name, count in TASK.shares("pretrain", 16).items()}
+    orders = [order(shares, steps, stream(Place(seed, "t", "pretrain", ""), "train", "order")) for seed in SEEDS]
+    data = Data(
+        np.stack([found.tokens_NL for found in drawn]), np.stack([found.answer_NL for found in drawn]), np.stack(orders)
+    )
+    train(
+        FleetOptimizer("adamw", fleet), data, Schedule(steps, "constant", 0.0), ([1e-2] * 2, [0.0] * 2), (),
+        lambda step: None,
+    )  # fmt: skip
+    return layout, fleet.flat_KP.detach()
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, Asked]:
+    """What is asked, with an entropy that caps no loss: a cap would hide a difference."""
+    found = asked(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
+    return {
+        name: part._replace(examples=[replace(each, bits_N=each.bits_N + 1e6) for each in part.examples])
+        for name, part in found.items()
+    }
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def bases(request: pytest.FixtureRequest) -> Iterator[tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]]]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    model = MODELS[request.param]
+    yield model, {"fresh": fresh(model), "pretrained": pretrained(model)}
+    torch.set_num_threads(before)
+
+
+def pairs(observer: Observer) -> list[tuple[Point, Point]]:
+    start = observer.start(SAMPLE)
+    return [*zip(start, observer.path(SAMPLE), strict=True), *zip(start, observer.end(), strict=True)]
+
+
+@pytest.mark.parametrize("update", UPDATES)
+@pytest.mark.parametrize("base", ["fresh", "pretrained"])
+def test_zero_steps_forget_and_move_exactly_nothing(
+    bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]], sets: dict[str, Asked], base: str, update: str
+) -> None:
+    model, found = bases
+    layout, base_KP = found[base]
+    fleet = Fleet(model, layout, base_KP, update, [10, 11])
+    for before, after in pairs(Observer(fleet, sets)):
+        scores = at_point(before, after)
+        still = {name for name in scores if "forgetting" in name or name.startswith(("kl_new", "update_norm"))}
+        assert {"forgetting", "fact_forgetting", "skill_forgetting", "loss_forgetting", "kl_new"} <= still
+        assert {name for name in still if name.startswith("update_norm")} == {
+            f"update_norm.{parameter.group}" for parameter in layout.parameters.values()
+        }
+        assert {name: scores[name] for name in still} == dict.fromkeys(still, 0.0)
+        assert scores.get("retention", 1.0) == 1.0
+        for name in before.sets.keys() & after.sets.keys():
+            count = len(after.sets[name].nll_N)
+            assert np.array_equal(before.sets[name].nll_N[:count], after.sets[name].nll_N)
+
+
+def test_the_pretrained_base_knows_something_that_could_be_forgotten(
+    bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]], sets: dict[str, Asked]
+) -> None:
+    model, found = bases
+    for before in Observer(Fleet(model, *found["pretrained"]), sets).start(SAMPLE):
+        assert before.sets["old/fact/train"].exact_match > 0
+
+
+@pytest.mark.parametrize("update", UPDATES)
+def test_one_step_moves_what_the_update_may_move_and_nothing_else(
+    bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]], sets: dict[str, Asked], update: str
+) -> None:
+    model, found = bases
+    fleet = Fleet(model, *found["pretrained"], update, [10, 11])
+    observer = Observer(fleet, sets)
+    start = observer.start(SAMPLE)
+    with torch.no_grad():
+        fleet.flat_KP[1] += 0.05
+    still, moved = (at_point(*pair) for pair in zip(start, observer.end(), strict=True))
+    assert all(still[name] == 0 for name in still if name.startswith(("update_norm", "kl_new", "loss_forgetting")))
+    assert moved["update_norm.hidden"] > 0
+    assert moved["kl_new"] > 0
+    assert moved["loss_forgetting"] != 0
+    assert (moved["update_norm.embedding"] > 0) == (update == "full")
+
+
+@pytest.mark.parametrize("block", [1, 2, 3])
+def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
+    bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]],
+    sets: dict[str, Asked],
+    block: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, found = bases
+
+    def seen() -> list[dict[str, float]]:
+        fleet = Fleet(model, *found["pretrained"])
+        observer = Observer(fleet, sets)
+        start = observer.start(SAMPLE)
+        with torch.no_grad():
+            fleet.flat_KP += 0.05
+        ends = observer.end()
+        assert all(len(end.sets["new/rule/test"].kl_N) == SAMPLE for end in ends)
+        return [at_point(*pair) for pair in zip(start, ends, strict=True)]
+
+    together = seen()
+    monkeypatch.setattr(observe, "BLOCK", block)
+    for one, other in zip(together, seen(), strict=True):
+        assert other == pytest.approx(one, rel=1e-5)

@@ -1,0 +1,97 @@
+"""What is committed was generated, from real runs of this very code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from synthbench.cards import RunnerCard, TaskCard, load, names
+from synthbench.experiment import identity
+from synthbench.generators import Task
+from synthbench.reporting import calibration, gallery, reference, table
+from synthbench.reporting.reference import Reference
+from synthbench.reporting.sentence import sentence
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def shipped(runner: str) -> tuple[RunnerCard, Reference]:
+    card = load(RunnerCard, runner)
+    found = reference.shipped(card)
+    assert found is not None
+    return card, found
+
+
+def test_the_gallery_of_tasks_is_not_stale() -> None:
+    assert (ROOT / "tasks" / "README.md").read_text().rstrip() == gallery.tasks_page()
+
+
+def test_the_page_of_runners_is_not_stale() -> None:
+    assert (ROOT / "runners" / "README.md").read_text().rstrip() == gallery.runners_page()
+
+
+@pytest.mark.parametrize("runner", ["quick", "calibration"])
+def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
+    card, found = shipped(runner)
+    assert found.card == card.fingerprint()
+    assert found.tasks == {name: Task(load(TaskCard, name)).fingerprint for name in card.tasks}
+    assert found.package == identity.package_fingerprint(), "edited since: make reports/ again, see CONTRIBUTING.md"
+    assert {row.optimizer for row in found.rows} == {"adamw", "muon", "sgd"}
+
+
+@pytest.mark.parametrize("page", ["reports/quick.md", "README.md"])
+def test_published_tables_and_sentences_are_those_of_the_published_rows(page: str) -> None:
+    card, found = shipped("quick")
+    text = (ROOT / page).read_text()
+    drawn = table.as_markdown(table.make("", found.rows, card.columns, []))
+    assert drawn.strip() in text
+    assert sentence(found.rows, card) in text
+    assert found.device in text
+    assert found.command in text
+
+
+def test_the_calibration_shows_a_regime_in_which_all_optimizers_differ() -> None:
+    _, found = shipped("calibration")
+    full = [row for row in found.rows if row.update == "full"]
+    assert {row.optimizer for row in full} == {"adamw", "muon", "sgd"}
+    assert all(calibration.in_regime(row) for row in full)
+    assert all(len(row.seeds) >= 8 for row in full)
+
+
+def test_quick_pretrains_at_the_rates_that_the_calibration_chose() -> None:
+    card, _ = shipped("quick")
+    _, found = shipped("calibration")
+    rates = card.stage("pretrain").lr
+    assert isinstance(rates, dict)
+    for row in found.rows:
+        assert rates[row.optimizer] == [row.start_lr]
+
+
+def test_quick_and_calibration_train_alike() -> None:
+    quick, wide = load(RunnerCard, "quick"), load(RunnerCard, "calibration")
+    assert quick.shape == wide.shape
+    assert quick.reading == wide.reading
+    assert quick.arguments == wide.arguments
+    assert quick.stage("finetune") == wide.stage("finetune")
+    without = {"lr"}
+    assert quick.stage("pretrain").model_dump(exclude=without) == wide.stage("pretrain").model_dump(exclude=without)
+
+
+def test_every_optimizer_gets_the_same_number_of_rates_a_factor_of_two_apart() -> None:
+    from itertools import pairwise
+
+    from synthbench.experiment.plan import grid
+
+    for runner in names(RunnerCard):
+        card = load(RunnerCard, runner)
+        for stage in card.stages:
+            grids = [grid(stage, name, update) for name in ("adamw", "muon", "sgd") for update in stage.update]
+            assert len({len(rates) for rates in grids}) == 1
+            assert all(abs(high / low - 2) < 1e-9 for rates in grids for low, high in pairwise(rates))
+
+
+def test_the_project_speaks_of_no_machine_s_paths() -> None:
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("reports/*"), *ROOT.glob("*/README.md")]:
+        assert not re.search(r"/(work|home|root)/", path.read_text()), path

@@ -1,0 +1,86 @@
+"""Layout: every parameter has a place of its own in a run's row, on a line of its own, hidden matrices first."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthbench.cards import MODELS, ModelCard
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import low_rank
+from synthbench.trainer.layout import ALIGNMENT, Layout
+from tests.trainer import small
+
+ODD = ModelCard(width=6, layers=3, head_width=2, norm="layernorm", positions="learned", mlp="swiglu", expansion=3)
+STYLES = MODELS | {"small": small.MODEL, "small-gpt2": small.GPT2, "small-swiglu": small.SWIGLU, "odd": ODD}
+
+
+def layout(style: str) -> Layout:
+    return layouts.transformer(STYLES[style], 41, 8)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_parameter_starts_on_a_line_and_after_the_one_before(style: str) -> None:
+    for found in (layout(style), layouts.hidden(layout(style)), low_rank.adapters(layout(style), 5)):
+        end = 0
+        for parameter in found.parameters.values():
+            assert parameter.offset % ALIGNMENT == 0
+            assert end <= parameter.offset < end + ALIGNMENT
+            end = parameter.offset + parameter.size
+        assert found.row % ALIGNMENT == 0
+        assert end <= found.row < end + ALIGNMENT
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_chunks_cover_the_row_with_every_parameter_at_its_offset(style: str) -> None:
+    found, offset, offsets = layout(style), 0, {}
+    for name, size in found.chunks:
+        assert size > 0
+        if name is not None:
+            offsets[name] = offset
+            assert size == found.parameters[name].size
+        offset += size
+    assert offset == found.row
+    assert offsets == {name: parameter.offset for name, parameter in found.parameters.items()}
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_hidden_matrices_come_first_then_embeddings_then_vectors(style: str) -> None:
+    groups = [parameter.group for parameter in layout(style).parameters.values()]
+    assert groups == sorted(groups, key=["hidden", "embedding", "vector"].index)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_the_hidden_part_is_the_beginning_of_the_whole(style: str) -> None:
+    whole, part = layout(style), layouts.hidden(layout(style))
+    assert part.parameters.items() <= whole.parameters.items()
+    assert [p.group for p in whole.parameters.values()].count("hidden") == len(part.parameters)
+    others = [p.offset for p in whole.parameters.values() if p.group != "hidden"]
+    assert part.row == min(others)
+
+
+def test_names_and_shapes_of_the_plain_style_are_these() -> None:
+    found = layouts.transformer(ModelCard(width=4, layers=1, head_width=2), 7, 5)
+    assert {name: p.shape for name, p in found.parameters.items()} == {
+        "layers.0.qkv": (3, 4, 4), "layers.0.out": (4, 4), "layers.0.up": (16, 4), "layers.0.down": (4, 16),
+        "embedding": (7, 4), "head": (7, 4),
+    }  # fmt: skip
+    assert found.size == 48 + 16 + 64 + 64 + 28 + 28
+
+
+def test_names_and_shapes_of_the_other_styles_are_these() -> None:
+    card = ModelCard(
+        width=4, layers=1, head_width=2, norm="layernorm", positions="learned", mlp="swiglu", expansion=2, tied=True
+    )
+    assert {name: p.shape for name, p in layouts.transformer(card, 7, 5).parameters.items()} == {
+        "layers.0.qkv": (3, 4, 4), "layers.0.out": (4, 4),
+        "layers.0.up": (8, 4), "layers.0.gate": (8, 4), "layers.0.down": (4, 8),
+        "embedding": (7, 4), "positions": (5, 4),
+        "layers.0.norm_attention.gain": (4,), "layers.0.norm_attention.bias": (4,),
+        "layers.0.norm_mlp.gain": (4,), "layers.0.norm_mlp.bias": (4,),
+        "norm_head.gain": (4,), "norm_head.bias": (4,),
+    }  # fmt: skip
+
+
+def test_gpt2_small_has_gpt2s_number_of_parameters_but_for_its_linear_biases() -> None:
+    """GPT-2 small has 124,439,808 parameters; 12 layers x (2,304 + 768 + 3,072 + 768) are biases that we leave out."""
+    assert layouts.transformer(MODELS["gpt2-small"], 50_257, 1024).size == 124_439_808 - 12 * 6_912

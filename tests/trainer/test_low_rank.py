@@ -1,0 +1,138 @@
+"""Low rank: which tensors are trained, where they start, and what they make of the base's weights.
+
+Shapes: K runs, B examples, L tokens, S positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from synthbench.cards import ModelCard
+from synthbench.errors import BadInput
+from synthbench.trainer import low_rank
+from synthbench.trainer.fleet import Fleet, views
+from synthbench.trainer.rules import OPTIMIZERS
+from tests import reference
+from tests.trainer import small
+from tests.trainer.small import LENGTH, Run
+
+RUNS = [Run(1, 1e-2, 0.1), Run(2, 2e-2, 0.0), Run(3, 4e-2, 0.3)]
+SEEDS = [run.seed for run in RUNS]
+
+
+def tokens() -> Tensor:
+    return torch.from_numpy(small.data(SEEDS, 1).tokens_KNL).long()[..., :-1]
+
+
+def adapted(fleet: Fleet) -> Fleet:
+    """The fleet with adapters away from where they start."""
+    with torch.no_grad():
+        fleet.flat_KP += 0.1 * torch.randn(fleet.flat_KP.shape, generator=torch.Generator().manual_seed(0))
+    return fleet
+
+
+def test_adapters_of_the_six_hidden_matrices_of_every_layer_are_all_that_is_trained() -> None:
+    assert set(small.fleet(SEEDS, "lora-4").trainable.parameters) == {
+        "layers.0.qkv.A", "layers.0.qkv.B", "layers.0.out.A", "layers.0.out.B",
+        "layers.0.up.A", "layers.0.up.B", "layers.0.down.A", "layers.0.down.B",
+        "layers.1.qkv.A", "layers.1.qkv.B", "layers.1.out.A", "layers.1.out.B",
+        "layers.1.up.A", "layers.1.up.B", "layers.1.down.A", "layers.1.down.B",
+    }  # fmt: skip
+
+
+def test_adapters_have_the_shapes_of_their_matrices_and_the_rank() -> None:
+    shapes = {name: p.shape for name, p in small.fleet(SEEDS, "lora-4").trainable.parameters.items()}
+    assert {name: shape for name, shape in shapes.items() if name.startswith("layers.1")} == {
+        "layers.1.qkv.A": (3, 4, 32), "layers.1.qkv.B": (3, 32, 4),
+        "layers.1.out.A": (4, 32), "layers.1.out.B": (32, 4),
+        "layers.1.up.A": (4, 32), "layers.1.up.B": (128, 4),
+        "layers.1.down.A": (4, 128), "layers.1.down.B": (32, 4),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("model", [small.GPT2, small.SWIGLU], ids=["gpt2", "swiglu"])
+def test_no_style_of_model_adapts_embedding_positions_head_or_norms(model: ModelCard) -> None:
+    fleet = small.fleet(SEEDS, "lora-4", model)
+    matrices = {"qkv", "out", "up", "down"} | ({"gate"} if model.mlp == "swiglu" else set())
+    expected = {f"layers.{i}.{matrix}.{part}" for i in range(model.layers) for matrix in matrices for part in "AB"}
+    assert set(fleet.trainable.parameters) == expected
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_training_adapters_moves_every_adapter_and_no_weight_of_the_base(optimizer: str) -> None:
+    start, after = small.fleet(SEEDS, "lora-4"), small.trained(optimizer, "lora-4", RUNS, 5).fleet
+    assert torch.equal(after.base_KP, start.base_KP)
+    for name, value in views(after.trainable, after.flat_KP).items():
+        assert (value != views(start.trainable, start.flat_KP)[name]).flatten(1).any(1).all(), name
+
+
+def test_what_is_kept_of_a_low_rank_run_is_its_adapters() -> None:
+    fleet = adapted(small.fleet(SEEDS, "lora-4"))
+    kept = fleet.saved(1)
+    assert set(kept) == set(fleet.trainable.parameters)
+    assert all(torch.equal(kept[name], value[1]) for name, value in views(fleet.trainable, fleet.flat_KP).items())
+
+
+def test_adapters_start_as_bitwise_the_base() -> None:
+    base, start = small.fleet(SEEDS), small.fleet(SEEDS, "lora-4")
+    trained = views(start.trainable, start.flat_KP)
+    assert not any(value.any() for name, value in trained.items() if name.endswith(".B"))
+    assert all(value.flatten(1).any(1).all() for name, value in trained.items() if name.endswith(".A"))
+    assert torch.equal(start.logits(tokens()), base.logits(tokens()))
+
+
+def test_a_fresh_a_is_uniform_within_one_over_the_root_of_its_columns() -> None:
+    fleet = small.fleet(SEEDS, "lora-16")
+    for name, value in views(fleet.trainable, fleet.flat_KP.detach()).items():
+        if name.endswith(".A"):
+            bound = value.shape[-1] ** -0.5
+            assert 0.95 * bound < value.abs().max() <= bound
+            assert value.std() == pytest.approx(bound / 3**0.5, rel=0.05)
+
+
+def test_adapters_of_two_runs_differ_by_their_seeds_alone() -> None:
+    flat_KP = small.fleet([5, 6, 5], "lora-4").flat_KP
+    assert torch.equal(flat_KP[0], flat_KP[2])
+    assert not torch.equal(flat_KP[0], flat_KP[1])
+
+
+def test_alpha_is_twice_the_rank() -> None:
+    base = {"w": torch.zeros(1, 2, 2)}
+    adapter = {"w.A": torch.tensor([[[1.0, 10.0]]]), "w.B": torch.tensor([[[1.0], [3.0]]])}
+    assert torch.equal(low_rank.merged(base, adapter)["w"], torch.tensor([[[2.0, 20.0], [6.0, 60.0]]]))
+
+
+def test_merged_adapters_give_the_logits_of_adapters_applied_beside_their_matrices() -> None:
+    fleet = adapted(small.fleet(SEEDS, "lora-4"))
+    base = small.fleet(SEEDS)
+    for k, tokens_BL in enumerate(tokens()):
+        merged = reference.load(small.MODEL, fleet.member(k), LENGTH - 1)(tokens_BL)
+        beside = reference.adapt(reference.load(small.MODEL, base.member(k), LENGTH - 1), fleet.saved(k))(tokens_BL)
+        torch.testing.assert_close(merged, beside, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(fleet.logits(tokens())[k], beside, rtol=1e-5, atol=1e-5)
+        assert (merged - base.logits(tokens())[k]).abs().max() > 0.1  # the adapters do something
+
+
+def test_a_rank_above_the_width_is_refused_with_the_most_that_is_allowed() -> None:
+    assert len(small.fleet(SEEDS, "lora-32")) == 3
+    with pytest.raises(BadInput, match=r"'lora-33'.* at most 32"):
+        small.fleet(SEEDS, "lora-33")
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_full_hidden_moves_every_hidden_matrix_and_nothing_else(optimizer: str) -> None:
+    start = small.fleet(SEEDS, model=small.GPT2)
+    after = small.trained(optimizer, "full-hidden", RUNS, 5, small.GPT2).fleet
+    hidden = {name for name, p in after.layout.parameters.items() if p.group == "hidden"}
+    assert hidden == {f"layers.{i}.{matrix}" for i in range(2) for matrix in ("qkv", "out", "up", "down")}
+    assert set(after.trainable.parameters) == hidden
+    for k in range(len(RUNS)):
+        before, now = start.member(k), after.member(k)
+        assert {name for name in now if not torch.equal(now[name], before[name])} == hidden
+
+
+def test_low_rank_and_full_hidden_reach_the_same_matrices() -> None:
+    adapters, hidden = small.fleet(SEEDS, "lora-4").trainable, small.fleet(SEEDS, "full-hidden").trainable
+    assert {name[: -len(".A")] for name in adapters.parameters} == set(hidden.parameters)
