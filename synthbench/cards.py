@@ -265,9 +265,9 @@ def load(kind: type[C], given: str) -> C:
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel], content: Any, origin: str) -> str:
-    """The first thing wrong, in one sentence."""
-    first = error.errors()[0]
-    where = _place(content, first["loc"])
+    """What is wrong, in one sentence: of several errors the deepest, for it is in the form that was meant."""
+    first = max(error.errors(), key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
+    where = _place(content, first["loc"], first["type"] == "missing")
     path = ".".join(map(str, where)) or "the card"
     if first["type"] == "extra_forbidden":
         known = _keys(kind, where[:-1])
@@ -284,10 +284,10 @@ def message(text: str) -> str:
     return text[:1].lower() + text[1:]
 
 
-def _place(content: Any, loc: tuple[int | str, ...]) -> list[int | str]:
+def _place(content: Any, loc: tuple[int | str, ...], missing: bool) -> list[int | str]:
     """The path that a person wrote: without the branches of unions, entries of a list of tables by their names."""
     path: list[int | str] = []
-    for position, part in enumerate(loc):
+    for part in loc:
         if isinstance(content, list):
             inside = isinstance(part, int) and part < len(content)
         else:
@@ -296,9 +296,7 @@ def _place(content: Any, loc: tuple[int | str, ...]) -> list[int | str]:
             content = content[part]
             named = isinstance(part, int) and isinstance(content, dict) and isinstance(content.get("name"), str)
             path.append(content["name"] if named else part)
-        elif position == len(loc) - 1 and isinstance(content, dict):
-            path.append(part)  # a key that is missing
-    return path
+    return [*path, loc[-1]] if missing else path
 
 
 def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
@@ -309,6 +307,7 @@ def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
         "reading": ReadingCard,
         "model": ModelCard,
         "stages": StageCard,
+        "for": OverrideCard,
     }
     table = next((tables[part] for part in reversed(where) if part in tables), kind)
     return [field.alias or name for name, field in table.model_fields.items()]

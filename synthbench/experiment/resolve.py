@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,7 +20,7 @@ from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
-from synthbench.wording import did_you_mean, shown
+from synthbench.wording import did_you_mean, listed, shown
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,18 @@ def resolve(asked: Asked) -> Experiment:
     _check_axes(asked)
     card, origin = runner(asked)
     device = identity.device_kind(asked.device)
-    tasks = {task.card.name: task for task in (Task(cards.load(TaskCard, name)) for name in card.tasks)}
+    found = [Task(cards.load(TaskCard, name)) for name in card.tasks]
+    tasks = {task.card.name: task for task in found}
+    if len(tasks) < len(found):
+        raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.name for task in found)}.")
     if card.model not in MODELS and isinstance(card.model, str):
         raise BadInput(f"{origin}: unknown model {shown(card.model)}{did_you_mean(card.model, MODELS)}.")
     for name in card.columns:
         if name not in SCORES:
             raise BadInput(f"{origin}: unknown score {shown(name)} in columns{did_you_mean(name, SCORES)}.")
+    for name in card.arguments:
+        if name not in OPTIMIZERS:
+            raise BadInput(f"{origin}: arguments: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
     rules = {name: _rule(name, card, origin) for name in _optimizers(card)}
     for position, stage in enumerate(card.stages):
         for task in tasks.values():
@@ -79,22 +86,25 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     """The runner's card with scale, settings and axes applied, and where it came from."""
     path = cards.locate(RunnerCard, asked.runner)
     content, origin = cards.read(path), str(path)
+    written = cards.parse(RunnerCard, content, origin)
     settings = [overrides.parse(setting) for setting in asked.settings]
     for where, scale in settings:
         if where == ["scale"]:
-            scales = content.get("scales", {})
-            if scale not in scales:
-                raise BadInput(f"--set scale={scale}: {origin} has no such scale{did_you_mean(str(scale), scales)}.")
-            for name, new in scales[scale].items():
+            if scale not in list(written.scales):
+                hint = did_you_mean(str(scale), written.scales)
+                raise BadInput(f"--set scale={shown(scale)}: {origin} has no such scale{hint}.")
+            for name, new in written.scales[scale].items():
                 overrides.put(content, name.split("."), new, origin)
     _apply_axes(content, asked)
+    arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
     for where, new in settings:
-        if where[0] == "optimizer" and len(where) == 2:
-            for name in content.get("optimizers", []):
-                overrides.put(content, ["arguments", str(name), where[1]], new, origin)
-        elif where != ["scale"]:
+        if where[0] not in ("optimizer", "scale"):
             overrides.put(content, where, new, "--set")
-    card = cards.parse(RunnerCard, content, origin if not asked.settings else f"{origin} with --set")
+    changed = origin if not settings else f"{origin} with --set"
+    card = cards.parse(RunnerCard, content, changed)
+    for name, (argument, new) in product(_optimizers(card), arguments):
+        overrides.put(content, ["arguments", name, argument], new, origin)
+    card = cards.parse(RunnerCard, content, changed)
     names = [stage.name for stage in card.stages]
     if len(set(names)) < len(names):
         raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
@@ -106,8 +116,7 @@ def _apply_axes(content: dict[str, Any], asked: Asked) -> None:
     for key, new in (("optimizers", asked.optimizers), ("tasks", asked.tasks), ("seeds", asked.seeds)):
         if new is not None:
             content[key] = list(new) if not isinstance(new, int) else new
-    stages = content.get("stages")
-    last = stages[-1] if isinstance(stages, list) and stages and isinstance(stages[-1], dict) else {}
+    last = content["stages"][-1]
     for key, values in (("update", asked.updates), ("lr", asked.lr), ("weight_decay", asked.weight_decay)):
         if values is not None:
             last[key] = list(values)

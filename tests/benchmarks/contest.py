@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from synthbench.cards import TaskCard
 from synthbench.experiment.engine import allocator
 from synthbench.experiment.runs import Run
+from synthbench.experiment.training import Job, Record, run_fleet
 
 WARM = 10  # steps before the start, not timed
 GO, READY, DONE, LEFT = "go", "ready", "done", "left"
@@ -89,8 +90,6 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
     """What a worker does with its job, stopped at the start and before its last scores."""
     import torch
 
-    from synthbench.experiment.training import Job, run_fleet
-
     torch.set_num_threads(1)
 
     def on_step(step: int) -> None:
@@ -103,6 +102,45 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
     while True:
         run_fleet(Job(runs, card, [None] * len(runs), folder, attempt=1), "cpu", on_step)
         pipe.send(LEFT)
+
+
+class Spent(NamedTuple):
+    """Seconds of a fleet."""
+
+    scoring: float
+    total: float
+
+
+def spent(job: Job) -> Spent:
+    """Trains a fleet as a worker does, in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    with allocator():
+        process = context.Process(target=train_and_time, args=(theirs, job), daemon=True)
+        process.start()
+    theirs.close()
+    found: Spent = ours.recv()
+    process.join()
+    return found
+
+
+def train_and_time(pipe: Connection, job: Job) -> None:
+    """Scoring is all that a training run does at its points: looking at the fleet, and scores of what was seen."""
+    import torch
+
+    torch.set_num_threads(1)
+    scoring, score = list[float](), Record.__call__
+
+    def timed(record: Record, step: int) -> None:
+        start = perf_counter()
+        score(record, step)
+        scoring.append(perf_counter() - start)
+
+    Record.__call__ = timed  # type: ignore[method-assign]  # this process does nothing else
+    start = perf_counter()
+    run_fleet(job, "cpu")
+    assert len(scoring) == job.runs[0].points + 1
+    pipe.send(Spent(sum(scoring), perf_counter() - start))
 
 
 def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> None:

@@ -193,6 +193,14 @@ def test_a_card_of_the_wrong_form_is_refused_though_a_setting_reads_it_first(
     refused(Asked(str(tiny.write(tmp_path, tiny.RUNNER.replace(old, new))), settings=[setting], device="cpu"))
 
 
+@pytest.mark.parametrize("own", ["3", "{ adamw = 3 }"])
+def test_what_an_optimizer_does_differently_in_the_wrong_form_is_refused_though_an_option_reads_it_first(
+    tmp_path: Path, own: str
+) -> None:
+    path = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", f"points = 2\nfor = {own}"))
+    assert "stages.finetune.for" in refused(Asked(str(path), weight_decay=[0.1], device="cpu"))
+
+
 def test_a_card_that_is_not_text_is_refused_by_naming_its_file(tmp_path: Path) -> None:
     path = tmp_path / "runner.toml"
     path.write_bytes(b"\xff\xfe\x00")

@@ -10,7 +10,7 @@ import pytest
 
 from synthbench.commands import startable
 from synthbench.experiment.materials import Kept
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.plan import Experiment, forecast, next_runs
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.experiment.store import Store
@@ -73,6 +73,20 @@ def test_parents_whose_weights_are_gone_are_trained_again_and_finished_children_
     coming = forecast(more, startable(more, store))
     assert stages(coming) == {"pretrain", "finetune"}
     assert {run.update for run in coming if run.stage == "finetune"} == {"lora-4"}
+
+
+def test_of_several_rates_only_the_chosen_parents_are_trained_again(tmp_path: Path, store: Store) -> None:
+    """Another rate must not pass for the chosen one while that is trained again."""
+    rates = "stages.pretrain.lr=[1e-3, 2e-3, 4e-3]"
+    experiment = tiny.experiment(tmp_path, rates)
+    for run in forecast(experiment, {}):
+        if run.stage == "pretrain":
+            scores = SCORES | {"validation_learning": 0.9 if run.lr == 2e-3 else 0.5}
+            store.keep(run, Result(run.id, "ok", scores), [], None)
+    finish(store, forecast(experiment, store.results()), kept=False)
+    more = tiny.experiment(tmp_path, rates, "stages.finetune.update=['full', 'lora-4']")
+    again = next_runs(more, startable(more, store))
+    assert {(run.stage, run.lr, run.seed) for run in again} == {("pretrain", 2e-3, 0), ("pretrain", 2e-3, 1)}
 
 
 def test_only_the_seeds_that_need_them_get_their_parents_again(tmp_path: Path, store: Store) -> None:

@@ -1,0 +1,65 @@
+"""A run comes out bitwise the same alone and in any fleet: weights, losses and scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from synthbench.experiment.plan import Experiment, next_runs
+from synthbench.experiment.runs import Run
+from synthbench.experiment.training import Job, Trained, run_fleet
+from tests.experiment import tiny
+
+UPDATES = ("full", "full-hidden", "lora-1", "lora-3", "lora-4", "lora-16")
+
+
+def trained(experiment: Experiment, runs: list[Run], parents: dict[str, Trained], folder: Path) -> list[Trained]:
+    task = experiment.tasks["tiny-task"].card
+    files = [folder / str(parents[run.parent].result.weights) if run.parent else None for run in runs]
+    return run_fleet(Job(runs, task, files, folder, 1), "cpu")
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    assert one.result.status == "ok"
+    for part in ("run", "status", "scores", "path"):
+        assert getattr(one.result, part) == getattr(other.result, part)
+    assert one.curve == other.curve
+    assert one.kept and other.kept
+    assert one.kept.sha256 == other.kept.sha256
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_run_comes_out_bitwise_the_same_alone_and_in_any_fleet(tmp_path: Path, optimizer: str) -> None:
+    settings = f"stages.finetune.update={list(UPDATES)}", f"optimizers=['{optimizer}']", "seeds=[0, 3]"
+    experiment = tiny.experiment(tmp_path, *settings)
+    together, alone = tmp_path / "together", tmp_path / "alone"
+    starts = next_runs(experiment, {})
+    parents = {found.result.run: found for found in trained(experiment, starts, {}, together)}
+    for run in starts:
+        assert_same(*trained(experiment, [run], {}, alone), parents[run.id])
+    children = next_runs(experiment, {run: found.result for run, found in parents.items()})
+    for update in UPDATES:
+        runs = [run for run in children if run.update == update]
+        assert len(runs) == 4
+        fleet = trained(experiment, runs, parents, together)
+        pair = trained(experiment, runs[2:0:-1], parents, alone)  # another size, another place
+        assert_same(*trained(experiment, runs[:1], parents, alone), fleet[0])
+        for one, other in zip(pair, fleet[2:0:-1], strict=True):
+            assert_same(one, other)
+
+
+def test_what_training_changed_is_in_the_file_and_full_hidden_keeps_the_rest(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, "stages.finetune.update=['full', 'full-hidden']", "seeds=1")
+    (start,) = next_runs(experiment, {})
+    (parent,) = trained(experiment, [start], {}, tmp_path)
+    before = load_file(tmp_path / str(parent.result.weights))
+    children = next_runs(experiment, {start.id: parent.result})
+    for update, moved in (("full", {"hidden", "embedding"}), ("full-hidden", {"hidden"})):
+        run = next(run for run in children if run.update == update)
+        (child,) = trained(experiment, [run], {start.id: parent}, tmp_path)
+        after = load_file(tmp_path / str(child.result.weights))
+        assert after.keys() == before.keys()
+        changed = {name for name in before if (before[name] != after[name]).any()}
+        assert changed == {name for name in before if ("hidden" if "layers." in name else "embedding") in moved}
