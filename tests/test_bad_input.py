@@ -25,6 +25,8 @@ MISTAKES = {
     "unknown stage": ("run --set stages.finetun.steps=3", "'finetune'"),
     "unknown slice": ("run --set stages.finetune.examples.rules=3", "'rule'"),
     "unknown scale": ("run --set scale=gpu", "scale"),
+    "a value for the table of arguments": ("run --set optimizer=3", "optimizer"),
+    "a key of a scale": ("run --set scale.x=3", "scale"),
     "unknown model": ("run --set model=tini", "'tiny'"),
     "unknown option": ("run --optimiser muon", "--optimi"),
     "unknown format": ("report --format xml", "markdown"),

@@ -69,11 +69,10 @@ class Engine:
             while self._assign():
                 self._listen()
         except KeyboardInterrupt:
-            self._stop(kill=True)
             self._note_interrupted()
             raise
         finally:
-            self._stop(kill=True)
+            self._stop()
 
     def _worker_count(self) -> int:
         return 1 if self.experiment.environment.device == "cuda" else self.jobs
@@ -140,10 +139,11 @@ class Engine:
                 if run.id not in self.done:
                     self.store.keep(run, Result(run.id, "interrupted", attempt=self.attempt or 1), [], None)
 
-    def _stop(self, kill: bool) -> None:
+    def _stop(self) -> None:
+        """Ends the workers at once: what they have finished has been kept, and files are whole or absent."""
         for worker in self._workers:
-            if kill:
-                worker.process.kill()
+            worker.process.kill()
+        for worker in self._workers:
             worker.process.join()
             worker.pipe.close()
 

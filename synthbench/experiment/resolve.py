@@ -98,7 +98,7 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     _apply_axes(content, asked)
     arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
     for where, new in settings:
-        if where[0] not in ("optimizer", "scale"):
+        if where != ["scale"] and not (where[0] == "optimizer" and len(where) == 2):
             overrides.put(content, where, new, "--set")
     changed = origin if not settings else f"{origin} with --set"
     card = cards.parse(RunnerCard, content, changed)

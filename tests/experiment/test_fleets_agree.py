@@ -12,7 +12,7 @@ from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job, Trained, run_fleet
 from tests.experiment import tiny
 
-UPDATES = ("full", "full-hidden", "lora-1", "lora-3", "lora-4", "lora-16")
+UPDATES = ("full", "full-hidden", "lora-1", "lora-4")
 
 
 def trained(experiment: Experiment, runs: list[Run], parents: dict[str, Trained], folder: Path) -> list[Trained]:
@@ -26,7 +26,8 @@ def assert_same(one: Trained, other: Trained) -> None:
     for part in ("run", "status", "scores", "path"):
         assert getattr(one.result, part) == getattr(other.result, part)
     assert one.curve == other.curve
-    assert one.kept and other.kept
+    assert one.kept is not None
+    assert other.kept is not None
     assert one.kept.sha256 == other.kept.sha256
 
 

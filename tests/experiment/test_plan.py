@@ -1,4 +1,4 @@
-"""The planner: parents first, children from the chosen rate, nothing after a divergence, the same for every optimizer."""
+"""The planner: parents first, children from the chosen rate, none after a divergence, alike for every optimizer."""
 
 from __future__ import annotations
 
