@@ -20,7 +20,7 @@ from synthbench.errors import BadInput
 from synthbench.wording import did_you_mean, listed, shown
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-Positive = Annotated[int, Field(gt=0, strict=True)]
+Positive = Annotated[int, Field(gt=0, le=10**8, strict=True)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -43,7 +43,10 @@ def _unique(values: list[Any]) -> list[Any]:
 Update = Annotated[str, AfterValidator(_update)]
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
 Decays = Annotated[list[Decay], Field(min_length=1), AfterValidator(_unique)]
-Seeds = Positive | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1), AfterValidator(_unique)]
+Seeds = (
+    Annotated[int, Field(gt=0, le=10_000, strict=True)]
+    | Annotated[list[Annotated[int, Field(ge=0, lt=2**63, strict=True)]], Field(min_length=1), AfterValidator(_unique)]
+)
 Kind = Literal["full", "lora"]
 
 
@@ -228,9 +231,14 @@ def names(kind: type[Card]) -> list[str]:
     return sorted(path.stem for path in (shipped() / FOLDERS[kind]).glob("*.toml"))
 
 
+def is_path(given: str) -> bool:
+    """Whether a card is given by path, not by name."""
+    return given.endswith(".toml") or "/" in given
+
+
 def locate(kind: type[Card], given: str) -> Path:
     """The file of a card given by name or by path; raises BadInput with the nearest name."""
-    if given.endswith(".toml") or "/" in given:
+    if is_path(given):
         path = Path(given)
         if not path.is_file():
             raise BadInput(f"{shown(given)} is not a file; give a card's path or one of {listed(names(kind))}.")

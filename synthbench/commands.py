@@ -83,13 +83,12 @@ def run(asked: Asked, options: Options) -> None:
 def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
     done = store.results(paths=False)
-    while lost := {
-        run.parent
-        for run in forecast(experiment, done)
-        if run.parent in done and not store.has_weights(done[run.parent])
-    }:  # a parent that must be trained again needs its own parent in turn
-        done = {run: result for run, result in done.items() if run not in lost}
-    return done
+    parents = {run: identity["parent"] for run, identity in store.identities().items()}
+    needed, lost = {run.parent for run in forecast(experiment, done)}, set[RunId | None]()
+    while needed := {run for run in done.keys() & needed - lost if not store.has_weights(done[run])}:
+        lost |= needed
+        needed = {parents[run] for run in needed}  # a parent that is trained again needs its own parent in turn
+    return {run: result for run, result in done.items() if run not in lost}
 
 
 def _train(experiment: Experiment, name: str, store: Store, options: Options, done: dict[RunId, Result]) -> None:
@@ -101,7 +100,8 @@ def _train(experiment: Experiment, name: str, store: Store, options: Options, do
     start = time.monotonic()
     try:
         with watch(coming, options.quiet) as watcher:
-            Engine(experiment, store, watcher, options.workers, options.fleet_size, done, attempt).execute()
+            workers = min(options.workers, max(1, len(coming)))
+            Engine(experiment, store, watcher, workers, options.fleet_size, done, attempt).execute()
     except KeyboardInterrupt:
         kept = sum(run.id in done for run in coming)
         finish(experiment, name, store, done, "all")

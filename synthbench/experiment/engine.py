@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import ceil
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Protocol
@@ -64,7 +66,7 @@ class Engine:
         if not next_runs(self.experiment, self.done):
             return
         try:
-            with allocator():
+            with allocator(), uninterrupted():
                 self._workers = [self._start() for _ in range(self._worker_count())]
             while self._assign():
                 self._listen()
@@ -180,6 +182,20 @@ def allocator() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Processes started here never see Ctrl-C: until they could ignore it, it would make each print a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # its own start would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # an interrupt that came meanwhile comes now
 
 
 def finish(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result], keep: str) -> None:

@@ -20,7 +20,7 @@ from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, Views
 from synthbench.trainer.loop import first_position
 
-BLOCK = 192  # items of a run that are looked at together: activations stay in the cache
+BLOCK = 64  # items of a run that are looked at together: activations stay in the cache
 KL_FLOOR = 1e-4  # least probability of a token in kl_new
 KL_SET = "new/rule/test"
 

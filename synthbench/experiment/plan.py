@@ -195,7 +195,11 @@ def _run(
 
 
 def forecast(experiment: Experiment, done: Done) -> list[Run]:
-    """Every run still to come if none diverges (which rate is chosen changes which runs, never how many)."""
+    """Every run still to come if none diverges.
+
+    Rates yet to be chosen are stood in for by any; where a parent must be trained again whose children are done, that
+    may count too many.
+    """
     known, coming = dict(done), list[Run]()
     while runs := next_runs(experiment, known):
         coming += runs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -87,6 +88,7 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     path = cards.locate(RunnerCard, asked.runner)
     content, origin = cards.read(path), str(path)
     written = cards.parse(RunnerCard, content, origin)
+    content["tasks"] = [_beside(path, name) for name in written.tasks]
     settings = [overrides.parse(setting) for setting in asked.settings]
     for where, scale in settings:
         if where == ["scale"]:
@@ -109,6 +111,11 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     if len(set(names)) < len(names):
         raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
     return card, origin
+
+
+def _beside(runner: Path, task: str) -> str:
+    """A task as a runner's card names it: paths are read from the card's own folder."""
+    return str(runner.parent / task) if cards.is_path(task) else task
 
 
 def _apply_axes(content: dict[str, Any], asked: Asked) -> None:

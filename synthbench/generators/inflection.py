@@ -3,8 +3,9 @@
     past  ka mi to  =  ka mi se  .        the stem, its last syllable moved on by a shift that its class decides
 
 The syllables fall into as many classes of neighbours as there are shifts; the class of the stem's last syllable
-decides how far that syllable moves (modulo the number of syllables). Held-out stems are new combinations of syllables
-that training shows, so the rule alone answers them.
+decides how far that syllable moves (modulo the number of syllables). Trained stems end in every syllable equally often,
+so held-out stems are new combinations of which training has shown all that the rule changes: the rule alone answers
+them.
 """
 
 from __future__ import annotations
@@ -62,4 +63,16 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     )
 
 
-register(Generator("inflection", "forms that follow from their stems by a rule with classes", Options, draw, check))
+def balanced(language: Language, item_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Items in rounds: each round has one item for every last syllable, as long as there are any; else in order."""
+    last_N = item_N % language.syllables
+    by_last_N = np.argsort(last_N, kind="stable")
+    first_N = np.searchsorted(last_N[by_last_N], last_N[by_last_N])
+    round_N = np.empty_like(item_N)
+    round_N[by_last_N] = np.arange(len(item_N)) - first_N
+    return item_N[np.argsort(round_N, kind="stable")]
+
+
+register(
+    Generator("inflection", "forms that follow from their stems by a rule with classes", Options, draw, check, balanced)
+)

@@ -22,7 +22,8 @@ class Framed(Card):
 class Generator(NamedTuple):
     """draw(language, options, item_N, place, split) makes one example for each item number.
 
-    check(language, options) returns what is wrong with them in words, or nothing.
+    check(language, options) returns what is wrong with them in words, or nothing. arrange(language, item_N) puts items
+    that are to be trained in order: a set of N items is the first N.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Generator(NamedTuple):
     options: type[Framed]
     draw: Callable[[Language, Any, NDArray[np.int64], Place, str], Examples]
     check: Callable[[Language, Any], str | None] = lambda language, options: None
+    arrange: Callable[[Language, NDArray[np.int64]], NDArray[np.int64]] = lambda language, item_N: item_N
 
 
 GENERATORS: dict[str, Generator] = {}

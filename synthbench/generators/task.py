@@ -125,8 +125,8 @@ class Task:
         names = self._shuffled(seed, self._word(stage, name))[start:stop]
         sizes = (items, self.card.held_out.validation, self.card.held_out.test)
         cuts = {"validation": names[: sizes[1]], "test": names[sizes[1] : sum(sizes[1:])]}
-        cuts["train"] = names[sum(sizes[1:]) :][:items]
         generator, options = self._parts[stage, name]
+        cuts["train"] = generator.arrange(self.language, names[sum(sizes[1:]) :])[:items]
         place = Place(seed, self.card.name, stage, name)
 
         def draw(split: str) -> Examples:

@@ -36,11 +36,13 @@ def adapters(base: Layout, rank: int) -> Layout:
 def product(b: Tensor, a: Tensor) -> Tensor:
     """B A of every run and matrix: (K, rows, r) times (K, r, columns), or the same with a stack of matrices second.
 
-    Stacked matrices go one by one: a product of four dimensions copies operands in an order that depends on K, and with
-    it depends the rounding of a member's gradients.
+    Stacked matrices go one by one, and rank one is no matrix product: otherwise operands are copied, or kernels chosen,
+    in a way that depends on K, and with it the rounding of a member's gradients.
     """
     import torch
 
+    if b.shape[-1] == 1:
+        return b * a
     if b.dim() == 3:
         return b @ a
     return torch.stack([left @ right for left, right in zip(b.unbind(1), a.unbind(1), strict=True)], dim=1)

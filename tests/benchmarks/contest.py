@@ -1,6 +1,6 @@
 """A race over the same runs: synthbench's way, worker processes of one thread that train fleets, and the plain way, one
-process in which torch takes the threads it likes and trains one `nn.Module`. A racer readies itself, trains on `GO`,
-says so, and waits for the next round.
+process in which torch takes the threads it likes and trains one `nn.Module`. A racer waits without a sound for its turn,
+readies itself, trains on `GO`, says so, and clears the track, so that at any time one side alone is at work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job, Record, run_fleet
 
 WARM = 10  # steps before the start, not timed
-GO, READY, DONE, LEFT = "go", "ready", "done", "left"
+TURN, READY, GO, DONE, LEFT = "turn", "ready", "go", "done", "left"
 
 
 class Way(NamedTuple):
@@ -45,27 +45,26 @@ class Team:
                 ours, theirs = context.Pipe()
                 process = context.Process(target=way.racer, args=(theirs, *arguments), daemon=True)
                 process.start()
+                theirs.close()
                 self._pipes.append(ours)
                 self._processes.append(process)
 
-    def ready(self) -> None:
-        """Waits until every process stands at the start."""
-        for pipe in self._pipes:
-            assert pipe.recv() == READY
-
     def race(self) -> float:
-        """Trains a round; returns run-steps per second."""
+        """Trains a round; returns run-steps per second from `GO` until the last process is done."""
+        self._exchange(TURN, READY)
         start = perf_counter()
-        for pipe in self._pipes:
-            pipe.send(GO)
-        for pipe in self._pipes:
-            assert pipe.recv() == DONE
-        return self.way.run_steps / (perf_counter() - start)
+        self._exchange(GO, DONE)
+        seconds = perf_counter() - start
+        self._exchange(None, LEFT)
+        return self.way.run_steps / seconds
 
-    def leave(self) -> None:
-        """Waits until every process has cleared the track."""
+    def _exchange(self, message: str | None, answer: str) -> None:
+        """Tells every process something, and waits until each has answered."""
         for pipe in self._pipes:
-            assert pipe.recv() == LEFT
+            pipe.send(message)
+        for pipe in self._pipes:
+            heard = pipe.recv()
+            assert heard == answer, heard
 
     def close(self) -> None:
         for process in self._processes:
@@ -98,8 +97,9 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
             pipe.recv()
         if step == runs[0].steps:
             pipe.send(DONE)
+            pipe.recv()
 
-    while True:
+    while pipe.recv() == TURN:
         run_fleet(Job(runs, card, [None] * len(runs), folder, attempt=1), "cpu", on_step)
         pipe.send(LEFT)
 
@@ -136,7 +136,7 @@ def train_and_time(pipe: Connection, job: Job) -> None:
         score(record, step)
         scoring.append(perf_counter() - start)
 
-    Record.__call__ = timed  # type: ignore[method-assign]  # this process does nothing else
+    setattr(Record, "__call__", timed)  # noqa: B010  # mypy takes a plain assignment for an unbound one
     start = perf_counter()
     run_fleet(job, "cpu")
     assert len(scoring) == job.runs[0].points + 1
@@ -157,7 +157,7 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
     shown = data(task, [run])
     warm, timed = (shown._replace(order_KTB=shown.order_KTB[:, part]) for part in (slice(WARM), slice(WARM, None)))
     weights = build(task, [run], [None], torch.device("cpu")).member(0)
-    while True:
+    while pipe.recv() == TURN:
         model = reference.load(ModelCard.model_validate(run.model), weights, task.language.length - 1)
         moving = reference.optimizers(optimizer, model, run.lr, run.weight_decay)
         reference.train(model, moving, warm, 0, factor)
@@ -165,4 +165,5 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
         pipe.recv()
         reference.train(model, moving, timed, 0, factor)
         pipe.send(DONE)
+        pipe.recv()
         pipe.send(LEFT)

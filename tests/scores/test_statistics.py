@@ -80,6 +80,14 @@ def test_seeds_needed_are_the_least_with_the_power_asked_for(effect: float, powe
     assert seeds_needed([-value for value in differences], power) == by_definition(effect, power)
 
 
+def test_seeds_needed_change_at_the_effects_where_the_definition_does() -> None:
+    """Few seeds, where a wrong degree of freedom shows."""
+    effects = np.linspace(1.2, 4.2, 61).tolist()
+    found = [seeds_needed([effect - 1.0, effect, effect + 1.0]) for effect in effects]
+    assert found == [by_definition(effect, 0.8) for effect in effects]
+    assert {3, 4, 5, 6, 7, 8} <= set(found)
+
+
 def test_designs_table_of_what_n_seeds_can_tell_holds() -> None:
     """DESIGN: with 80 % power one test tells 3.3, 1.7, 1.2 and 0.75 deviations with 3, 5, 8 and 16 seeds."""
     for effect, n in ((3.3, 3), (1.7, 5), (1.2, 8), (0.75, 16)):
