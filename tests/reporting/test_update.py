@@ -21,11 +21,13 @@ def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
 
 
-@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", BEGIN.replace("quick", "other")])
+@pytest.mark.parametrize(
+    "text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", BEGIN.replace("quick", "other")]
+)
 def test_a_page_without_its_markers_is_refused_and_left_as_it_is(text: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)
-    with pytest.raises(BadInput, match="page.md"):
+    with pytest.raises(BadInput, match=r"page\.md"):
         update(page, "quick", "new")
     assert page.read_text() == text
 
