@@ -171,6 +171,7 @@ def _out(folder: Path) -> str:
 
 def _notes(found: reports.Report) -> None:
     width = min(_console().width, 100)
+    print()
     for note in found.table.notes:
         print(textwrap.fill(note, width))
     print()
