@@ -10,17 +10,16 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from synthbench.cards import TaskCard, load
-from synthbench.experiment import training
-from synthbench.experiment.engine import pack
 from synthbench.experiment.plan import Experiment, next_runs
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run
+from synthbench.experiment.training import Job
 from synthbench.generators import Task
 from tests.benchmarks import contest
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 7  # of each side, taken in turns
+ROUNDS = 5  # of each side, taken in turns
 WORKERS, FLEET = 2, 4
 
 
@@ -35,12 +34,16 @@ def pretraining(optimizer: str, steps: int, seeds: int) -> tuple[list[Run], Task
     return next_runs(experiment, {}), card
 
 
-def finetuning(optimizer: str) -> tuple[list[Run], TaskCard]:
-    """A fleet of quick's last stage, as the engine packs it."""
+def finetuning(optimizer: str, folder: Path) -> list[Job]:
+    """Of quick's last stage a fleet for each update, from fresh weights."""
     experiment, card = quick(optimizer)
     scores = {"validation_learning": 0.0, "validation_loss": 0.0}
     done = {run.id: Result(run.id, "ok", scores) for run in next_runs(experiment, {})}
-    return pack(next_runs(experiment, done), WORKERS, None), card
+    jobs = []
+    for update in experiment.card.stages[-1].update:
+        runs = [run for run in next_runs(experiment, done) if run.update == update][:FLEET]
+        jobs.append(Job(runs, card, [None] * len(runs), folder, attempt=1))
+    return jobs
 
 
 @pytest.mark.parametrize(("optimizer", "plain"), [("adamw", "adamw"), ("muon", "torch-muon"), ("muon", "muon")])
@@ -87,15 +90,13 @@ def test_drawing_a_million_examples_takes_less_than_two_seconds(benchmark: Bench
     assert min(seconds) < 2
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
-def test_scoring_takes_at_most_a_quarter_of_a_finetuning_fleets_time(
-    optimizer: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
+@pytest.mark.parametrize(("optimizer", "most"), [("muon", 0.25), ("adamw", 0.3), ("sgd", 0.3)])
+def test_scoring_takes_a_small_share_of_finetuning(
+    optimizer: str, most: float, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
 ) -> None:
-    """A fleet of quick's last stage from its first weights to its last scores."""
-    runs, card = finetuning(optimizer)
-    spent = benchmark.pedantic(
-        contest.spent, (training.Job(runs, card, [None] * len(runs), tmp_path, attempt=1),), rounds=1
-    )
-    share = spent.scoring / spent.total
-    benchmark.extra_info |= {"share": share, "runs": len(runs)} | spent._asdict()
-    assert share <= 0.25, spent
+    """A quarter at most of quick's own optimizer's time, over a fleet of each update; a step of the others costs less."""
+    jobs = finetuning(optimizer, tmp_path)
+    spent = benchmark.pedantic(lambda: [contest.spent(job) for job in jobs], rounds=1)
+    share = sum(fleet.scoring for fleet in spent) / sum(fleet.total for fleet in spent)
+    benchmark.extra_info |= {"share": share, "scoring": [f.scoring for f in spent], "total": [f.total for f in spent]}
+    assert share <= most, spent
