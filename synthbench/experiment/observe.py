@@ -81,14 +81,13 @@ class Observer:
         self._before: Tensor | None = None
 
     def start(self, sample: int) -> list[Point]:
-        """The first look, which later ones are compared with: every old item, and what kl_new asks about.
+        """The first look, which later ones are compared with: every old item, of the new ones the sample.
 
         kl_new is taken on the sample alone, at the end as on the way.
         """
         old = self.look([name for name in self.sets if name.startswith("old/")])
-        if KL_SET in self.sets:
-            self.look([KL_SET], sample)
-        return old
+        new = self.look([n for n in self.sets if n.startswith("new/") and not n.endswith("/validation")], sample)
+        return [Point({**first.sets, **second.sets}, first.moved) for first, second in zip(old, new, strict=True)]
 
     def path(self, sample: int) -> list[Point]:
         """A look on the way: of every set but validation the sample, its first items."""
@@ -103,42 +102,51 @@ class Observer:
         """One point a run. limit: at most so many items a set."""
         weights = self.fleet.weights()
         moved = self._moved(weights)
-        seen = {name: self._observe(name, weights, limit) for name in names}
+        logp = self._predicted(list(names), weights, limit)
+        seen = {name: self._observed(name, logp_KNSV, limit) for name, logp_KNSV in logp.items()}
         return [Point({name: runs[k] for name, runs in seen.items()}, moved[k]) for k in range(len(self.fleet))]
 
-    def _observe(self, name: str, weights: Views, limit: int | None) -> list[Observed]:
-        found = self.sets[name]
-        device = self.fleet.flat_KP.device
-        tokens_KNL = torch.from_numpy(found.tokens_KNL[:, :limit]).long().to(device)
-        rule_KNL = torch.from_numpy(found.rule_answer_KNL[:, :limit]).long().to(device)
-        first = first_position(found.examples[0].answer_NL)
-        blocks: list[tuple[Tensor, ...]] = []
-        known: list[Tensor] = []
-        for start in range(0, tokens_KNL.shape[1], BLOCK):
-            tokens = tokens_KNL[:, start : start + BLOCK]
-            logp_KNSV = transformer.logits(self.fleet.model, weights, tokens[..., :-1], first).log_softmax(-1)
-            target, rule = tokens[..., first + 1 :], rule_KNL[:, start : start + BLOCK, first + 1 :]
-            best = logp_KNSV.argmax(-1)
-            kl = torch.zeros(len(tokens), 0, device=device)
-            if name == KL_SET and self._before is None:
-                known.append(_floored(logp_KNSV))
-            elif name == KL_SET and self._before is not None:
-                before = self._before[:, start : start + tokens.shape[1]]
-                now = _floored(logp_KNSV[:, : before.shape[1]])
-                kl = (before.exp() * (before - now)).sum((-2, -1))
-            nll = -logp_KNSV.gather(-1, target[..., None]).squeeze(-1).sum(-1)
-            blocks.append(((best == target).all(-1), (best == rule).all(-1), nll, kl))
-        if known and self._before is None:
-            self._before = torch.cat(known, dim=1)
-        columns = (torch.cat(column, dim=1).cpu() for column in zip(*blocks, strict=True))
-        correct_KN, by_rule_KN, nll_KN, kl_KN = columns
+    def _predicted(self, names: list[str], weights: Views, limit: int | None) -> dict[str, Tensor]:
+        """Log-probabilities where answers are predicted, by set (K, N, S, V). Sets go through the model together."""
+        if not names:
+            return {}
+        tokens = [self.sets[name].tokens_KNL[:, :limit] for name in names]
+        tokens_KNL = torch.from_numpy(np.concatenate(tokens, axis=1)).long().to(self.fleet.flat_KP.device)
+        first = self._first(names[0])
+        assert all(self._first(name) == first for name in names), "sets with answers at different places"
+        blocks = [
+            transformer.logits(self.fleet.model, weights, block[..., :-1], first).log_softmax(-1)
+            for block in torch.split(tokens_KNL, BLOCK, dim=1)
+        ]
+        parts = torch.split(torch.cat(blocks, dim=1), [part.shape[1] for part in tokens], dim=1)
+        return dict(zip(names, parts, strict=True))
+
+    def _first(self, name: str) -> int:
+        return first_position(self.sets[name].examples[0].answer_NL)
+
+    def _observed(self, name: str, logp_KNSV: Tensor, limit: int | None) -> list[Observed]:
+        found, after = self.sets[name], self._first(name) + 1
+        target_KNS = torch.from_numpy(found.tokens_KNL[:, :limit, after:]).long().to(logp_KNSV.device)
+        rule_KNS = torch.from_numpy(found.rule_answer_KNL[:, :limit, after:]).long().to(logp_KNSV.device)
+        best_KNS = logp_KNSV.argmax(-1)
+        correct_KN = (best_KNS == target_KNS).all(-1).cpu()
+        by_rule_KN = (best_KNS == rule_KNS).all(-1).cpu()
+        nll_KN = -logp_KNSV.gather(-1, target_KNS[..., None]).squeeze(-1).sum(-1).double().cpu()
+        kl_KN = self._kl(logp_KNSV).double().cpu() if name == KL_SET else nll_KN[:, :0]
         return [
             Observed(
-                correct_KN[k].numpy(), by_rule_KN[k].numpy(), nll_KN[k].double().numpy(), kl_KN[k].double().numpy(),
+                correct_KN[k].numpy(), by_rule_KN[k].numpy(), nll_KN[k].numpy(), kl_KN[k].numpy(),
                 examples.bits_N[:limit] * log(2), int(examples.answer_NL[0].sum()), found.floors[k],
             )
             for k, examples in enumerate(found.examples)
         ]  # fmt: skip
+
+    def _kl(self, logp_KNSV: Tensor) -> Tensor:
+        """KL(before || now) of the items that were looked at first: shape (K, N)."""
+        if self._before is None:
+            self._before = _floored(logp_KNSV)
+        before = self._before
+        return (before.exp() * (before - _floored(logp_KNSV[:, : before.shape[1]]))).sum((-2, -1))
 
     def _moved(self, weights: Views) -> list[dict[str, float]]:
         """By run and parameter group: norm of the change since the start over the norm then."""

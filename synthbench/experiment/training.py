@@ -94,10 +94,24 @@ class Record:
     def __call__(self, step: int) -> None:
         if step == 0:
             self._start = self._observer.start(self._sample)
-        for path, scores in zip(self.paths, self._scores(self._observer.path(self._sample)), strict=True):
+            points = self._sampled(self._start)
+        elif step == self._last:
+            whole = self._observer.end()
+            self.ends = self._scores(whole)
+            points = self._sampled(whole)
+        else:
+            points = self._observer.path(self._sample)
+        for path, scores in zip(self.paths, self._scores(points), strict=True):
             path[step] = scores
-        if step == self._last:
-            self.ends = self._scores(self._observer.end())
+
+    def _sampled(self, points: Sequence[Point]) -> list[Point]:
+        """What a look on the way would have seen: the first items of every set but validation."""
+        return [
+            Point(
+                {n: s.first(self._sample) for n, s in point.sets.items() if not n.endswith("/validation")}, point.moved
+            )
+            for point in points
+        ]
 
     def _scores(self, points: Sequence[Point]) -> list[dict[str, float]]:
         """Without infinities: what a diverging run shows is not a number."""

@@ -90,13 +90,13 @@ def test_drawing_a_million_examples_takes_less_than_two_seconds(benchmark: Bench
     assert min(seconds) < 2
 
 
-@pytest.mark.parametrize(("optimizer", "most"), [("muon", 0.25), ("adamw", 0.3), ("sgd", 0.3)])
-def test_scoring_takes_a_small_share_of_finetuning(
-    optimizer: str, most: float, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
+@pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
+def test_scoring_takes_at_most_a_quarter_of_a_finetuning_fleets_time(
+    optimizer: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
 ) -> None:
-    """A quarter at most of quick's own optimizer's time, over a fleet of each update; a step of the others costs less."""
+    """Over a fleet of each update as quick trains it, from its first weights to its last scores."""
     jobs = finetuning(optimizer, tmp_path)
     spent = benchmark.pedantic(lambda: [contest.spent(job) for job in jobs], rounds=1)
     share = sum(fleet.scoring for fleet in spent) / sum(fleet.total for fleet in spent)
     benchmark.extra_info |= {"share": share, "scoring": [f.scoring for f in spent], "total": [f.total for f in spent]}
-    assert share <= most, spent
+    assert share <= 0.25, spent
