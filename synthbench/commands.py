@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import sys
 import textwrap
 import time
@@ -154,18 +155,25 @@ def _print(found: reports.Report, store: Store, options: Options) -> None:
     """The table, the sentence, where the results are, what to type next."""
     _console().print(as_rich(found.table))
     _notes(found)
-    runs = len(store.members(found.experiment))
-    print(f"Results: {runs} runs in {options.out}; every score and curve: synthbench export{_out(options.out)}")
+    runs, program, out = len(store.members(found.experiment)), _program(), _out(options.out)
+    print(f"Results: {runs} runs in {options.out}; every score and curve: {program} export{out}")
     if found.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in found.rows if row.reference))
-        print(
-            f"Next: synthbench run --optimizer {others}{_out(options.out)}   (measures the starred rows on this machine)"
-        )
+        print(f"Next: {program} run --optimizer {others}{out}   (measures the starred rows here)")
     else:
-        print(f"Next: synthbench report --format markdown{_out(options.out)}   (the same table for a page)")
+        print(f"Next: {program} report --format markdown{out}   (the same table for a page)")
+
+
+def _program() -> str:
+    """The program as it can be typed again: by its name where that is on the path, else as it was called."""
+    called = Path(sys.argv[0])
+    if shutil.which("synthbench") or called.name != "synthbench":
+        return "synthbench"
+    return shlex.quote(os.path.relpath(called) if called.is_file() else called.name)
 
 
 def _out(folder: Path) -> str:
+    """The option that names a folder of results, where it is not the default."""
     return "" if folder == Path("synthbench-results") else f" --out {shlex.quote(str(folder))}"
 
 
