@@ -156,7 +156,7 @@ def _print(found: reports.Report, store: Store, options: Options) -> None:
     _console().print(as_rich(found.table))
     _notes(found)
     runs, program, out = len(store.members(found.experiment)), _program(), _out(options.out)
-    print(f"Results: {runs} runs in {options.out}; every score and curve: {program} export{out}")
+    print(f"Results: {runs} runs in {options.out}; every score along every path: {program} export{out}")
     if found.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in found.rows if row.reference))
         print(f"Next: {program} run --optimizer {others}{out}   (measures the starred rows here)")

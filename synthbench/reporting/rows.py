@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthbench.cards import Card, RunnerCard
@@ -117,7 +117,3 @@ def readings(paths: Mapping[int, Sequence[reading.Path]], name: str, card: Runne
 
 def _measured(values: Mapping[int, float]) -> Values:
     return {seed: value for seed, value in sorted(values.items()) if value == value}
-
-
-def optimizers(rows: Iterable[Row]) -> list[str]:
-    return list(dict.fromkeys(row.optimizer for row in rows))
