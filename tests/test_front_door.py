@@ -165,3 +165,18 @@ def test_every_exported_run_has_every_key(call: Caller, tmp_path: Path) -> None:
     assert [point["step"] for point in as_json[1]["path"]] == [0, 2, 4]
     heads = call(f"export --out {tmp_path} --format csv").out.splitlines()[0].split(",")
     assert {"run", "lr", "rule_accuracy", "forgetting"} <= set(heads)
+
+
+def test_an_interrupted_run_is_exported_with_the_same_keys_and_no_scores(call: Caller, tmp_path: Path) -> None:
+    from synthbench.experiment.plan import next_runs
+    from synthbench.experiment.resolve import Asked, resolve
+    from synthbench.experiment.runs import Result
+    from synthbench.experiment.store import Store
+
+    assert call(f"run --optimizer sgd {SHORT} --update full --lr 1e-3 --out {tmp_path} --quiet").code == 0
+    other = next_runs(resolve(Asked(optimizers=["sgd"], seeds=[5])), {})[0]
+    Store.create(tmp_path).keep(other, Result(other.id, "interrupted"), [], None)
+    exported = [json.loads(line) for line in call(f"export --out {tmp_path}").out.splitlines()]
+    assert [one["status"] for one in exported] == ["ok", "ok", "interrupted"]
+    assert exported[2].keys() == exported[0].keys()
+    assert set(exported[2]["scores"].values()) == {None}

@@ -33,9 +33,21 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
             "weights": f"weights/{result.weights}" if result.weights else None, "versions": dict(result.versions),
             "device": result.device, "started": result.started, "seconds": round(result.seconds, 3),
         }  # fmt: skip
+    unknown = (
+        "pretrain_optimizer",
+        "chosen",
+        "edge",
+        "fleet_size",
+        "weights",
+        "versions",
+        "device",
+        "started",
+        "seconds",
+    )
     for run, attempt, identity in store.interrupted():
-        yield _settings(run, identity, RuleSpec(**identity["rule"])) | {
-            "attempt": attempt, "status": "interrupted", "scores": dict.fromkeys(POINTS), "path": [], "weights": None,
+        yield _settings(run, identity, RuleSpec(**identity["rule"])) | dict.fromkeys(unknown) | {
+            "attempt": attempt, "status": "interrupted", "runner": report.card.name, "split": "test",
+            "scores": dict.fromkeys(POINTS), "path": [],
         }  # fmt: skip
 
 
