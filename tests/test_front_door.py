@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -56,9 +57,11 @@ def test_nothing_but_training_imports_torch_or_scipy(command: str) -> None:
 
 def test_the_module_does_not_import_from_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "rich.py").write_text("raise SystemExit('imported from the working directory')")
+    checkout = str(Path(__file__).resolve().parent.parent)
     done = subprocess.run(
-        [sys.executable, "-m", "synthbench", "ls", "model"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-m", "synthbench", "ls", "model"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": checkout},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 
