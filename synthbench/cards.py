@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-import tomllib
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -16,19 +15,25 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from synthbench import files
 from synthbench.errors import BadInput
-from synthbench.wording import did_you_mean, listed, shown
+from synthbench.wording import did_you_mean, listed, named, shown
+
+MOST_NAMES = 2**20  # of a language: they are shuffled in memory for every slice
+MOST_ITEMS = 2**19  # of a task, held-out ones included
+MOST_PARAMETERS = 2**31
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+Prose = Annotated[str, Field(max_length=4000)]
 Positive = Annotated[int, Field(gt=0, le=10**8, strict=True)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Version = Annotated[str, Field(pattern=r"^\d+\.\d+$")]
+Version = Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")]
 
 
 def _update(text: str) -> str:
-    rank = re.fullmatch(r"lora-([1-9]\d{0,5})", text)
+    rank = re.fullmatch(r"lora-([1-9][0-9]{0,5})", text)
     if text not in ("full", "full-hidden") and not rank:
         raise ValueError("allowed are full, full-hidden and lora-R with a rank R of at least 1")
     return text
@@ -42,18 +47,23 @@ def _unique(values: list[Any]) -> list[Any]:
 
 Update = Annotated[str, AfterValidator(_update)]
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
-Decays = Annotated[list[Decay], Field(min_length=1), AfterValidator(_unique)]
+Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(_unique)]
 Seeds = (
     Annotated[int, Field(gt=0, le=10_000, strict=True)]
-    | Annotated[list[Annotated[int, Field(ge=0, lt=2**63, strict=True)]], Field(min_length=1), AfterValidator(_unique)]
+    | Annotated[
+        list[Annotated[int, Field(ge=0, lt=2**63, strict=True)]],
+        Field(min_length=1, max_length=10_000),
+        AfterValidator(_unique),
+    ]
 )
+Several = Annotated[list[str], Field(min_length=1, max_length=32), AfterValidator(_unique)]
 Kind = Literal["full", "lora"]
 
 
 class Card(BaseModel):
     """Base of every card and table in one: unknown keys are refused, and nothing changes after reading."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SliceCard(BaseModel):
@@ -64,7 +74,7 @@ class SliceCard(BaseModel):
     generator: Name
     items: Positive  # trained items
     share: Positive  # of every batch, relative to the stage's other slices
-    note: str = ""  # why lengths or exposures differ from the other slices', where they do
+    note: Prose = ""  # why lengths or exposures differ from the other slices', where they do
 
     @property
     def options(self) -> dict[str, Any]:
@@ -77,8 +87,8 @@ class LanguageCard(Card):
 
     @model_validator(mode="after")
     def _countable(self) -> LanguageCard:
-        if self.syllables**self.name_length > 2**24:
-            raise ValueError("syllables ** name_length may be at most 2**24, so that names can be shuffled in memory")
+        if self.syllables**self.name_length > MOST_NAMES:
+            raise ValueError(f"syllables ** name_length may be at most {MOST_NAMES}, so that names can be shuffled")
         return self
 
 
@@ -87,15 +97,31 @@ class HeldOutCard(Card):
     test: Positive  # items a slice for scores
 
 
+Slices = Annotated[dict[Literal["fact", "rule", "exception", "noise"], SliceCard], Field(min_length=1)]
+
+
 class TaskCard(Card):
     name: Name
     version: Version
-    question: str  # what the task tells apart
-    description: str  # how, in a paragraph
-    source: str  # where the question comes from
+    question: Prose  # what the task tells apart
+    description: Prose  # how, in a paragraph
+    source: Prose  # where the question comes from
     language: LanguageCard
     held_out: HeldOutCard
-    stages: dict[Name, dict[Literal["fact", "rule", "exception", "noise"], SliceCard]] = Field(min_length=1)
+    stages: dict[Name, Slices] = Field(min_length=1, max_length=8)
+
+    @model_validator(mode="after")
+    def _drawable(self) -> TaskCard:
+        parts = [part for slices in self.stages.values() for part in slices.values()]
+        items = sum(part.items for part in parts) + len(parts) * (self.held_out.validation + self.held_out.test)
+        if items > MOST_ITEMS:
+            raise ValueError(f"its slices have {items} items, held-out ones included; at most {MOST_ITEMS} are allowed")
+        names = len(parts) * self.language.syllables**self.language.name_length
+        if names > 4 * MOST_NAMES:
+            raise ValueError(
+                f"its slices are drawn out of {names} names together; at most {4 * MOST_NAMES} are allowed"
+            )
+        return self
 
     def size(self, stage: str) -> dict[str, int]:
         """Trained items of each slice of a stage."""
@@ -105,13 +131,13 @@ class TaskCard(Card):
 class ModelCard(Card):
     """A decoder-only transformer."""
 
-    width: Positive
-    layers: Positive
+    width: Annotated[int, Field(gt=0, le=2**14, strict=True)]
+    layers: Annotated[int, Field(gt=0, le=128, strict=True)]
     head_width: Positive
     norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"  # rmsnorm has no parameters, layernorm has gain and bias
     positions: Literal["rope", "learned"] = "rope"
     mlp: Literal["relu2", "gelu", "swiglu"] = "relu2"
-    expansion: Positive = 4  # hidden width of the MLP over the model's
+    expansion: Annotated[int, Field(gt=0, le=64, strict=True)] = 4  # hidden width of the MLP over the model's
     tied: bool = False  # the head shares the embedding's weights
 
     @model_validator(mode="after")
@@ -120,6 +146,8 @@ class ModelCard(Card):
             raise ValueError(f"width {self.width} must be a multiple of head_width {self.head_width}")
         if self.positions == "rope" and self.head_width % 2:
             raise ValueError("head_width must be even under rope")
+        if (size := self.layers * self.width**2 * (4 + 3 * self.expansion)) > MOST_PARAMETERS:
+            raise ValueError(f"about {size} parameters are more than the {MOST_PARAMETERS} allowed")
         return self
 
 
@@ -146,10 +174,8 @@ class StageCard(Card):
     steps: Positive
     warmup: Share = 0.05  # of the steps, linear from 0
     weight_decay: Decay | Decays = 0.0  # a list is crossed
-    update: Annotated[list[Update], Field(min_length=1), AfterValidator(_unique)] = [
-        "full"
-    ]  # which weights may move; crossed
-    optimizer: Literal["same"] | Annotated[list[str], Field(min_length=1), AfterValidator(_unique)] = "same"  # crossed
+    update: Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(_unique)] = ["full"]  # crossed
+    optimizer: Literal["same"] | Several = "same"  # crossed
     lr: Grid | dict[str, Grid | dict[Kind, Grid]]  # one grid; or by optimizer; or by optimizer and kind of update
     examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
     points: Positive = 1  # how often scores are read along the path, the start not counted
@@ -160,7 +186,9 @@ class ReadingCard(Card):
     """How scores are read along a finetuning path (the score `x@fit`)."""
 
     fit: Share  # the reading is at the first step that reaches this fit
-    speeds: Annotated[list[Positive], Field(min_length=1)]  # steps to that fit at which cells are compared
+    speeds: Annotated[
+        list[Positive], Field(min_length=1, max_length=32)
+    ]  # steps to that fit at which cells are compared
     speed: Positive  # the one that tables show
     sample: Positive = 256  # at most so many items a set at the points between the first and the last
 
@@ -174,16 +202,16 @@ class ReadingCard(Card):
 class RunnerCard(Card):
     name: Name
     version: Version
-    question: str
-    cost: str  # what it costs to run, in words
-    tasks: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]  # names, or paths of cards
+    question: Prose
+    cost: Prose  # what it costs to run, in words
+    tasks: Several  # names, or paths of cards
     model: Name | ModelCard
-    optimizers: Annotated[list[str], Field(min_length=1), AfterValidator(_unique)]
+    optimizers: Several
     seeds: Seeds
-    columns: Annotated[list[str], Field(min_length=1)]  # scores that its table shows
+    columns: Several  # scores that its table shows
     reading: ReadingCard
     arguments: dict[str, dict[str, Any]] = {}  # by optimizer: what differs from the rule's own defaults
-    stages: Annotated[list[StageCard], Field(min_length=1)]
+    stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
     scales: dict[Name, dict[str, Any]] = {}  # `--set scale=NAME`: overrides by path, applied before others
 
     @property
@@ -239,23 +267,12 @@ def is_path(given: str) -> bool:
 def locate(kind: type[Card], given: str) -> Path:
     """The file of a card given by name or by path; raises BadInput with the nearest name."""
     if is_path(given):
-        path = Path(given)
-        if not path.is_file():
+        if not files.is_file(Path(given)):
             raise BadInput(f"{shown(given)} is not a file; give a card's path or one of {listed(names(kind))}.")
-        return path
+        return Path(given)
     if given not in names(kind):
         raise BadInput(f"Unknown {KINDS[kind]} {shown(given)}{did_you_mean(given, names(kind))}.")
     return shipped() / FOLDERS[kind] / f"{given}.toml"
-
-
-def read(path: Path) -> dict[str, Any]:
-    """A TOML file as a dictionary; raises BadInput that names the file."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{path} is not valid TOML: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from None
 
 
 def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
@@ -263,23 +280,23 @@ def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise BadInput(_sentence(error, kind, content, origin)) from None
+        raise BadInput(_sentence(error, kind, content, named(origin))) from None
 
 
 def load(kind: type[C], given: str) -> C:
     """A card by name or path."""
     path = locate(kind, given)
-    return parse(kind, read(path), str(path))
+    return parse(kind, files.toml(path), str(path))
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel], content: Any, origin: str) -> str:
     """What is wrong, in one sentence: of several errors the deepest, for it is in the form that was meant."""
     first = max(error.errors(), key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     where = _place(content, first["loc"], first["type"] == "missing")
-    path = ".".join(map(str, where)) or "the card"
+    path = named(".".join(map(str, where))) or "the card"
     if first["type"] == "extra_forbidden":
         known = _keys(kind, where[:-1])
-        return f"{origin}: unknown key {shown(path)}{did_you_mean(str(where[-1]), known)}."
+        return f"{origin}: unknown key '{path}'{did_you_mean(str(where[-1]), known)}."
     if first["type"] == "missing":
         return f"{origin}: {path} is missing."
     return f"{origin}: {path} = {shown(first['input'])}: {message(first['msg'])}."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import tempfile
 import traceback
@@ -10,7 +11,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from synthbench.errors import BadInput, Failed, SynthbenchError
+from synthbench import interrupt
+from synthbench.errors import BadInput, Failed, SynthbenchError, is_disk_failure
+from synthbench.terminal import CLOSED_PIPE, Quiet, abandon_stdout
+from synthbench.wording import inert, short, shown
 
 app = typer.Typer(
     name="synthbench",
@@ -127,25 +131,34 @@ def _words(option: str, text: str | None) -> list[str] | None:
         return None
     words = [word.strip() for word in text.split(",")]
     if not all(words):
-        raise BadInput(f"{option} {text!a} has an empty entry; give names separated by commas.")
+        raise BadInput(f"{option} {shown(text)} has an empty entry; give names separated by commas.")
     return words
 
 
 def _numbers(option: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
     try:
-        return None if text is None else [float(word) for word in text.split(",")]
+        return [float(_ascii(word)) for word in text.split(",")]
     except ValueError:
-        raise BadInput(f"{option} {text!a} must be numbers separated by commas, such as 1e-3,3e-3.") from None
+        raise BadInput(f"{option} {shown(text)} must be numbers separated by commas, such as 1e-3,3e-3.") from None
 
 
 def _seeds(text: str | None) -> int | list[int] | None:
     if text is None:
         return None
     try:
-        numbers = [int(word) for word in text.split(",")]
+        numbers = [int(_ascii(word)) for word in text.split(",")]
     except ValueError:
-        raise BadInput(f"--seeds {text!a} must be a count, or seeds separated by commas, such as 0,4,7.") from None
+        raise BadInput(f"--seeds {shown(text)} must be a count, or seeds separated by commas, such as 0,4,7.") from None
     return numbers if "," in text else numbers[0]
+
+
+def _ascii(number: str) -> str:
+    """A number as written; raises ValueError where it is one in Python only: `1_0`, or digits of other scripts."""
+    if "_" in number or not number.isascii():
+        raise ValueError
+    return number
 
 
 def _command() -> str:
@@ -161,15 +174,22 @@ def _debugging() -> bool:
 
 def main() -> NoReturn:
     """The console script: runs a command and turns every outcome into an exit code and at most three plain lines."""
+    signal.signal(signal.SIGINT, interrupt.raise_interrupt)
+    interrupt.as_ctrl_c()
+    sys.stderr = Quiet(sys.stderr)
     sys.exit(outcome())
 
 
 def outcome() -> int:
     try:
         result: Any = app(standalone_mode=False)
+        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
-        return 130
+        return interrupt.CODE
+    except BrokenPipeError:
+        abandon_stdout()
+        return CLOSED_PIPE
     except Failed as error:
         return _say(f"{_saved(str(error))}" if "Traceback" in str(error) else str(error), error.exit_code)
     except SynthbenchError as error:
@@ -180,13 +200,17 @@ def outcome() -> int:
         if hasattr(error, "format_message"):  # a usage error of the command-line library
             return _say(error.format_message(), 2)
         if error.__class__.__name__ == "Abort":
-            return 130
+            return interrupt.CODE
+        if isinstance(error, OSError) and is_disk_failure(error):
+            abandon_stdout()
+            return _say(f"{error.filename or 'The output'} could not be written ({error.strerror}).", 4)
         return _say(_saved(traceback.format_exc()), 4)
 
 
 def _say(text: str, code: int) -> int:
-    lines = [line for line in text.splitlines() if line.strip()][:3]
-    print("\n".join(["synthbench: " + lines[0] if lines else "synthbench: failed", *lines[1:]]), file=sys.stderr)
+    """Prints at most three plain lines, for a person's own words may be in them."""
+    lines = [short(inert(line), 400) for line in text.splitlines() if line.strip()][:3]
+    print("synthbench: " + "\n".join(lines or ["failed"]), file=sys.stderr)
     return code
 
 
@@ -195,6 +219,12 @@ def _saved(trace: str) -> str:
     if _debugging():
         print(trace, file=sys.stderr)
     last = trace.strip().splitlines()[-1]
-    with tempfile.NamedTemporaryFile("w", prefix="synthbench-", suffix=".log", delete=False, encoding="utf-8") as file:
-        file.write(trace)
-    return f"Something broke that is not your doing ({last[:200]}); the traceback is in {file.name}."
+    broken = f"Something broke that is not your doing ({last[:200]})"
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="synthbench-", suffix=".log", delete=False, encoding="utf-8"
+        ) as file:
+            file.write(trace)
+    except OSError as error:
+        return f"{broken}; the traceback could not be saved ({error.strerror}), --debug shows it."
+    return f"{broken}; the traceback is in {file.name}."

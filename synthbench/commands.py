@@ -9,12 +9,13 @@ import shutil
 import sys
 import textwrap
 import time
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment.members import drop_weights, enlist
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run, RunId
@@ -68,62 +69,69 @@ def run(asked: Asked, options: Options) -> None:
     if options.dry_run:
         _describe(experiment, options)
         return
-    store = Store.create(options.out)
-    name = experiment_id(experiment)
-    tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
-    now = datetime.now(UTC).isoformat()
-    store.record(name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command, now)
-    done = {} if options.fresh else startable(experiment, store)
-    _train(experiment, name, store, options, done)
-    found = reports.latest(store, experiment.card.name)
-    _print(found, store, options)
+    with closing(Store.create(options.out)) as store:
+        name = experiment_id(experiment)
+        tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
+        recorded = (name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command)
+        store.record(*recorded)
+        done = {} if options.fresh else startable(experiment, store)
+        enlist(experiment, name, store, done)
+        if store.damaged:
+            print(f"synthbench: {len(store.damaged)} stored runs are damaged and count as not done.", file=sys.stderr)
+        _train(experiment, name, store, options, done)
+        store.record(*recorded, finished=True)
+        found = reports.latest(store, experiment.card.name)
+        _print(found, store, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
 
 
 def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
-    done = store.results(paths=False)
+    done = store.results()
     parents = {run: identity["parent"] for run, identity in store.identities().items()}
     needed, lost = {run.parent for run in forecast(experiment, done)}, set[RunId | None]()
-    while needed := {run for run in done.keys() & needed - lost if not store.has_weights(done[run])}:
+    while needed := {run for run in done.keys() & needed - lost if not store.sound_weights(done[run])}:
         lost |= needed
         needed = {parents[run] for run in needed}  # a parent that is trained again needs its own parent in turn
     return {run: result for run, result in done.items() if run not in lost}
 
 
 def _train(experiment: Experiment, name: str, store: Store, options: Options, done: dict[RunId, Result]) -> None:
-    from synthbench.experiment.engine import Engine, finish
+    from synthbench.experiment.engine import Engine
+    from synthbench.interrupt import noticed
     from synthbench.progress import watch
 
     coming = forecast(experiment, done)
-    attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else 1
+    attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else None
     start = time.monotonic()
     try:
-        with watch(coming, options.quiet) as watcher:
+        with noticed() as interrupt, watch(coming, options.quiet) as watcher:
             workers = min(options.workers, max(1, len(coming)))
-            Engine(experiment, store, watcher, workers, options.fleet_size, done, attempt).execute()
+            engine = Engine(experiment, name, store, watcher, interrupt, workers, options.fleet_size, done, attempt)
+            engine.execute()
     except KeyboardInterrupt:
         kept = sum(run.id in done for run in coming)
-        finish(experiment, name, store, done, "all")
         print(
             f"\nInterrupted: {kept} of {len(coming)} runs are finished and kept in {options.out}; "
             "the same command goes on from there.", file=sys.stderr,
         )  # fmt: skip
         raise
-    finish(experiment, name, store, done, options.keep_weights)
+    enlist(experiment, name, store, done)
+    drop_weights(experiment, name, store, options.keep_weights)
     if coming and not options.quiet:
-        seconds = time.monotonic() - start
-        steps = sum(run.steps for run in coming)
+        seconds, runs, steps = time.monotonic() - start, engine.trained, engine.trained_steps
         print(
-            f"{len(coming)} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).",
-            file=sys.stderr,
+            f"{runs} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).", file=sys.stderr
         )
 
 
 def _describe(experiment: Experiment, options: Options) -> None:
     """`--dry-run`: what is still to be trained, by stage, and how long it should take."""
-    existing = startable(experiment, Store.read(options.out)) if (options.out / DATABASE).is_file() else {}
+    existing: dict[RunId, Result] = {}
+    if (options.out / DATABASE).is_file():
+        with closing(Store.read(options.out)) as store:
+            existing = startable(experiment, store)
     coming = forecast(experiment, {} if options.fresh else existing)
     for stage in experiment.card.stages:
         runs = [run for run in coming if run.stage == stage.name]
@@ -199,8 +207,9 @@ def report(out: Path, runner: str | None, form: str, update: Path | None) -> Non
     allowed = ("table", *WRITERS, "reference")
     if form not in allowed:
         raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
-    store = Store.read(out)
-    found = reports.latest(store, runner, with_reference=form != "reference")
+    with closing(Store.read(out)) as store:
+        found = reports.latest(store, runner, with_reference=form != "reference")
+        results = list(store.results(store.members(found.experiment)).values()) if form == "reference" else []
     if update is not None:
         reports.update(update, found.card.name, reports.body(found))
     elif form == "table":
@@ -209,7 +218,6 @@ def report(out: Path, runner: str | None, form: str, update: Path | None) -> Non
     elif form == "markdown":
         print(reports.markdown(found))
     elif form == "reference":
-        results = list(store.results(store.members(found.experiment)).values())
         made = reference.make(found.card, found.tasks, found.rows, found.command, results)
         print(made.model_dump_json(indent=1))
     else:
@@ -220,6 +228,7 @@ def export(out: Path, runner: str | None, form: str) -> None:
     """`synthbench export`."""
     if form not in exporting.FORMATS:
         raise BadInput(f"--format {shown(form)} is not allowed; allowed are {listed(exporting.FORMATS)}.")
-    store = Store.read(out)
-    found = reports.latest(store, runner, with_reference=False)
-    print(exporting.write(form, list(exporting.objects(found, store))))
+    with closing(Store.read(out)) as store:
+        found = reports.latest(store, runner, with_reference=False)
+        text = exporting.write(form, list(exporting.objects(found, store)))
+    print(text)

@@ -1,5 +1,9 @@
 """What can go wrong, as the command line's exit codes say it."""
 
+import errno
+
+DISK = {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG}
+
 
 class SynthbenchError(Exception):
     """An error a person can act on: its text is one to three plain sentences."""
@@ -23,3 +27,8 @@ class Failed(SynthbenchError):
     """Something outside the person's input broke: a worker died, a disk is full."""
 
     exit_code = 4
+
+
+def is_disk_failure(error: OSError) -> bool:
+    """Whether a disk is full, over its quota or failing: nothing that other input would mend."""
+    return error.errno in DISK

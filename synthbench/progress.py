@@ -16,11 +16,12 @@ class Tally:
     """What has been done of what is to be done. coming: the runs still to train."""
 
     def __init__(self, coming: Sequence[Run]) -> None:
-        self.total = sum(run.steps for run in coming)
+        self.total = float(sum(run.steps for run in coming))
         self.done = 0.0
         self.runs = Counter(run.stage for run in coming)
         self.ready: Counter[str] = Counter()
         self.diverged = 0
+        self._finished = 0.0  # run-steps of finished runs
 
     def advance(self, run_steps: float) -> None:
         self.done += run_steps
@@ -28,6 +29,17 @@ class Tally:
     def finished(self, run: Run, result: Result) -> None:
         self.ready[run.stage] += 1
         self.diverged += result.status == "diverged"
+        self._finished += run.steps
+
+    def expect(self, coming: Sequence[Run]) -> None:
+        """Counts on these runs still to train: others than at the start, where runs cannot start from one that diverged."""
+        left = Counter(run.stage for run in coming)
+        self.runs = Counter({stage: self.ready[stage] + left[stage] for stage in self.runs})
+        self.total = self._finished + sum(run.steps for run in coming)
+
+    def note(self, text: str) -> None:
+        """Says on standard error what a person should know."""
+        print(f"synthbench: {text}", file=sys.stderr, flush=True)
 
     def __str__(self) -> str:
         parts = [f"{stage} {self.ready[stage]}/{count}" for stage, count in self.runs.items()]
@@ -66,6 +78,10 @@ class Bar(Tally):
     def finished(self, run: Run, result: Result) -> None:
         super().finished(run, result)
         self._progress.update(self._task, description=str(self))
+
+    def expect(self, coming: Sequence[Run]) -> None:
+        super().expect(coming)
+        self._progress.update(self._task, total=self.total, description=str(self))
 
 
 @contextmanager

@@ -3,31 +3,74 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import Any
+from unicodedata import bidirectional
 
 MOST = 16  # names that a sentence lists
+MARKS = re.compile(r"[\\`*_\[\]#|~$>]")  # what Markdown may read as more than text
+RIGHT_TO_LEFT = ("R", "AL", "AN")  # as Unicode calls them: the numbers beside such letters change places
 
 
 def shown(value: Any) -> str:
     """A value as text that is safe on a terminal and in a sentence: quoted, escaped, at most 60 characters."""
-    text = ascii(value)
+    try:
+        text = ascii(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, a list in lists in lists
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def inert(text: str) -> str:
-    """Text without characters that would steer a terminal or turn the reading direction: these are shown escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    """Text as one line that neither steers a terminal nor turns the reading direction: what would is shown escaped."""
+    return "".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() and bidirectional(character) not in RIGHT_TO_LEFT
+
+
+def prose(text: str) -> str:
+    """A card's sentences as one inert line, for their own line breaks mean nothing."""
+    return inert(" ".join(text.split()))
+
+
+def short(text: str, most: int) -> str:
+    """At most so many characters: of a longer text the beginning and the end, for both tell names apart."""
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - half]}…{text[len(text) - half :]}"
+
+
+def named(text: object) -> str:
+    """A name or a path inside a sentence."""
+    return short(inert(str(text)), 160)
+
+
+def markdown(text: str) -> str:
+    """Text that a Markdown page shows as it is: no markup, no HTML, no end of a table's cell."""
+    escaped = MARKS.sub(r"\\\g<0>", inert(text))
+    return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def code(text: str) -> str:
+    """Text between as many backticks as it takes, for a Markdown page."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    space = " " if "`" in text else ""
+    return f"{fence}{space}{inert(text)}{space}{fence}"
 
 
 def listed(names: Iterable[str]) -> str:
     """`a, b, c`, or `nothing`."""
-    return ", ".join(names) or "nothing"
+    names = list(names)
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(named(name) for name in names[:MOST]) + more or "nothing"
 
 
-def did_you_mean(given: str, allowed: Iterable[str]) -> str:
+def did_you_mean(given: Any, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'? Allowed are a, b, x` as far as it helps."""
     allowed = list(allowed)
-    near = difflib.get_close_matches(given, allowed, n=1)
-    names = listed(allowed[:MOST]) + (f" and {len(allowed) - MOST} more" if len(allowed) > MOST else "")
-    return f"; did you mean {near[0]!r}? Allowed are {names}" if near else f"; allowed are {names}"
+    likely = [name for name in allowed if len(name) <= 60]  # comparing takes the product of the lengths
+    near = difflib.get_close_matches(given if isinstance(given, str) else shown(given), likely, n=1)
+    names = listed(allowed)
+    return f"; did you mean {shown(near[0])}? Allowed are {names}" if near else f"; allowed are {names}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.experiment.store import APPLICATION_ID, VERSION
+from synthbench.experiment.database import APPLICATION_ID, VERSION
 from tests.calling import Caller
 
 MISTAKES = {

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import ceil
-from multiprocessing import resource_tracker
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
 from typing import Protocol
 
 from synthbench.errors import Failed
-from synthbench.experiment.plan import Experiment, Trial, choose, next_runs, walk
-from synthbench.experiment.runs import Result, Run, RunId
+from synthbench.experiment.claims import Claims
+from synthbench.experiment.crew import Crew, Died, Worker
+from synthbench.experiment.packing import pack
+from synthbench.experiment.plan import Experiment, forecast, next_runs, walk
+from synthbench.experiment.room import what_fits
+from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.experiment.store import Store
 from synthbench.experiment.training import Job, Trained
-from synthbench.experiment.worker import Broken, Progress, serve
+from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Outcome, Progress, Unwritable
+from synthbench.interrupt import Interrupt
 
-# glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
-# make it keep them (measured: 1.2 to 1.4 times the run-steps per second). Read by a process when it starts.
-ALLOCATOR = {
-    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(10**9),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
-}
-EXAMPLES_A_STEP = 256  # of a whole fleet on a CPU: more runs than fit this many push activations out of the cache
-GPU_EXAMPLES_A_STEP = 4096
+LOOK = 0.5  # seconds between looks at what other processes have done
+DEATHS = 3  # of workers on one run alone (or on none), after which it is given up
 
 
 class Watcher(Protocol):
@@ -39,182 +30,175 @@ class Watcher(Protocol):
 
     def finished(self, run: Run, result: Result) -> None: ...
 
+    def expect(self, coming: Sequence[Run]) -> None: ...
 
-@dataclass
-class Worker:
-    process: SpawnProcess
-    pipe: Connection
-    job: Job | None = None
-    told: int = 0  # run-steps of the present job that progress has been told of
+    def note(self, text: str) -> None: ...
 
 
 @dataclass
 class Engine:
-    """Runs an experiment to its end. done: finished runs, which grows. attempts: number of the attempt by run."""
+    """Runs an experiment to its end, and notes it and its runs' cells in the store under its name.
+
+    done: finished runs, which grows. attempt: the one that `--fresh` makes, None to continue what is there. trained,
+    trained_steps: runs, and run-steps of them, that this process has trained.
+    """
 
     experiment: Experiment
+    name: str
     store: Store
     watcher: Watcher
+    interrupt: Interrupt
     jobs: int
     fleet_size: int | None
     done: dict[RunId, Result]
-    attempt: int | None = None  # the attempt that `--fresh` makes; None: continue what is there
-    _workers: list[Worker] = field(default_factory=list)
+    attempt: int | None = None
+    trained: int = 0
+    trained_steps: int = 0
+    _attempts: dict[RunId, int] = field(default_factory=dict)
+    _cells: dict[RunId, Cell] = field(default_factory=dict)
+    _limits: dict[str, int] = field(default_factory=dict)  # the most runs of a kind that fit in memory
+    _deaths: Counter[RunId] = field(default_factory=Counter)
 
     def execute(self) -> None:
         """Trains until the planner has nothing left. On an interrupt the runs under way are noted as interrupted."""
         if not next_runs(self.experiment, self.done):
             return
+        device = self.experiment.environment.device
+        self._attempts = self.store.attempts()
+        claims = Claims(self.store)
         try:
-            with allocator(), uninterrupted():
-                self._workers = [self._start() for _ in range(self._worker_count())]
-            while self._assign():
-                self._listen()
-        except KeyboardInterrupt:
-            self._note_interrupted()
-            raise
+            with Crew(1 if device == "cuda" else self.jobs, device) as crew:
+                while self._assign(crew, claims):
+                    for worker, message in crew.messages(LOOK, self.interrupt.wake):
+                        self._receive(worker, message, crew, claims)
+                    claims.beat()
+                    if self.interrupt:
+                        self._note_interrupted(crew)
+                        raise KeyboardInterrupt
         finally:
-            self._stop()
+            claims.close()
 
-    def _worker_count(self) -> int:
-        return 1 if self.experiment.environment.device == "cuda" else self.jobs
-
-    def _start(self) -> Worker:
-        context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self.experiment.environment.device), daemon=True)
-        process.start()
-        theirs.close()
-        return Worker(process, ours)
-
-    def _assign(self) -> bool:
+    def _assign(self, crew: Crew, claims: Claims) -> bool:
         """Gives every idle worker a fleet where there is one; false when nothing is left to do or to wait for."""
-        for worker in self._workers:
-            if worker.job is None and (runs := self._next_fleet()):
-                worker.job, worker.told = self._job(runs), 0
-                worker.pipe.send(worker.job)
-        return any(worker.job for worker in self._workers)
+        for worker in crew.workers:
+            if worker.job is None and (job := self._next_job(crew, claims)):
+                worker.give(job)
+        return any(worker.job for worker in crew.workers) or bool(next_runs(self.experiment, self.done))
 
-    def _next_fleet(self) -> list[Run]:
-        busy = {run.id for worker in self._workers if worker.job for run in worker.job.runs}
-        ready = [run for run in next_runs(self.experiment, self.done) if run.id not in busy]
-        return pack(ready, self._worker_count(), self.fleet_size)
+    def _next_job(self, crew: Crew, claims: Claims) -> Job | None:
+        """The next fleet that no other process trains and whose parents' weights are here."""
+        while ready := self._ready(crew):
+            runs = claims.take(
+                [(run, self._attempt(run)) for run in ready],
+                lambda free: pack(free, len(crew.workers), self.fleet_size, self._limits),
+            )
+            if not self._learn(ready) and not self._forget_lost_parents(runs):
+                return self._job(runs) if runs else None
+            claims.release(run.id for run in runs)
+        return None
+
+    def _ready(self, crew: Crew) -> list[Run]:
+        busy = {run.id for worker in crew.workers if worker.job for run in worker.job.runs}
+        found = walk(self.experiment, self.done)
+        self._cells = {run.id: cell for cell, runs in found.cells.items() for run in runs}
+        return [run for run in found.missing if run.id not in busy]
+
+    def _attempt(self, run: Run) -> int:
+        return self.attempt or self._attempts.get(run.id, 1)
+
+    def _learn(self, runs: list[Run]) -> bool:
+        """Takes over those of these runs that another process has finished; true if there are any."""
+        found = self.store.results([run.id for run in runs], paths=False)
+        news = [run for run in runs if run.id in found and self._spares(run, found[run.id])]
+        for run in news:
+            self.watcher.advance(run.steps)
+            self._finished(run, found[run.id])
+        return bool(news)
+
+    def _finished(self, run: Run, result: Result) -> None:
+        self.done[run.id] = result
+        self.watcher.finished(run, result)
+        if result.status == "diverged":  # what would have started from it never will
+            self.watcher.expect(forecast(self.experiment, self.done))
+
+    def _spares(self, run: Run, result: Result) -> bool:
+        """Whether a stored result makes training a run needless."""
+        is_last = run.stage == self.experiment.card.stages[-1].name
+        usable = is_last or result.status == "diverged" or self.store.sound_weights(result) is not None
+        return usable and self.attempt in (None, result.attempt)
+
+    def _forget_lost_parents(self, runs: list[Run]) -> bool:
+        """Counts parents whose weights are not here any more as not done; true if there are any."""
+        parents = {run.parent for run in runs if run.parent}
+        lost = [parent for parent in parents if not self.store.sound_weights(self.done[parent])]
+        for parent in lost:
+            del self.done[parent]
+        if lost:
+            self.watcher.expect(forecast(self.experiment, self.done))
+        return bool(lost)
 
     def _job(self, runs: list[Run]) -> Job:
-        parents = [self.store.weights / (self.done[run.parent].weights or "") if run.parent else None for run in runs]
-        return Job(runs, self.experiment.tasks[runs[0].task].card, parents, self.store.weights, self.attempt or 1)
+        parents = [self.store.sound_weights(self.done[run.parent]) if run.parent else None for run in runs]
+        card = self.experiment.tasks[runs[0].task].card
+        return Job(runs, card, parents, self.store.weights, [self._attempt(run) for run in runs])
 
-    def _listen(self) -> None:
-        """Waits for one message (or death) and acts on it."""
-        by_handle: dict[object, Worker] = {worker.pipe: worker for worker in self._workers}
-        by_handle |= {worker.process.sentinel: worker for worker in self._workers}
-        for handle in wait([*by_handle]):  # type: ignore[list-item]
-            worker = by_handle[handle]
-            try:
-                while worker.pipe.poll():
-                    self._receive(worker, worker.pipe.recv())
-            except (EOFError, ConnectionError):
-                raise Failed(
-                    f"A worker ended with exit code {worker.process.exitcode}; what was finished is kept, and the same "
-                    "command goes on from there."
-                ) from None
-
-    def _receive(self, worker: Worker, message: Progress | Broken | list[Trained]) -> None:
-        assert worker.job is not None
-        runs = worker.job.runs
+    def _receive(self, worker: Worker, message: Progress | Outcome | Died, crew: Crew, claims: Claims) -> None:
         if isinstance(message, Progress):
             worker.told += message.run_steps
             self.watcher.advance(message.run_steps)
         elif isinstance(message, Broken):
             raise Failed(message.text)
+        elif isinstance(message, Unwritable):
+            raise Failed(
+                f"{self.store.weights} could not be written ({message.text}); what was finished is kept, make room and "
+                "give the same command again."
+            )
+        elif isinstance(message, list):
+            self._keep(worker, message)
         else:
-            for run, trained in zip(runs, message, strict=True):
-                self.store.keep(run, *trained)
-                self.done[run.id] = trained.result
-                self.watcher.finished(run, trained.result)
-            self.watcher.advance(sum(run.steps for run in runs) - worker.told)
-            worker.job = None
+            runs = worker.job.runs if worker.job else []
+            self.watcher.advance(-worker.told)
+            worker.job, worker.told = None, 0
+            claims.release(run.id for run in runs)
+            if not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
+                self._spare_memory(worker, runs, message, crew)
 
-    def _note_interrupted(self) -> None:
-        for worker in self._workers:
-            for run in worker.job.runs if worker.job else ():
-                if run.id not in self.done:
-                    self.store.keep(run, Result(run.id, "interrupted", attempt=self.attempt or 1), [], None)
+    def _keep(self, worker: Worker, trained: list[Trained]) -> None:
+        assert worker.job is not None
+        runs = worker.job.runs
+        for run, found in zip(runs, trained, strict=True):
+            self.store.keep(run, *found, member=(self.name, self._cells[run.id]))
+            self._finished(run, found.result)
+        steps = sum(run.steps for run in runs)
+        self.trained, self.trained_steps = self.trained + len(runs), self.trained_steps + steps
+        self.watcher.advance(steps - worker.told)
+        worker.job = None
 
-    def _stop(self) -> None:
-        """Ends the workers at once: what they have finished has been kept, and files are whole or absent."""
-        for worker in self._workers:
-            worker.process.kill()
-        for worker in self._workers:
-            worker.process.join()
-            worker.pipe.close()
+    def _spare_memory(self, worker: Worker, runs: list[Run], message: NoMemory | Died, crew: Crew) -> None:
+        """After a fleet that did not fit, or a death that may have come of it: smaller fleets, then fewer workers."""
+        why = "A fleet did not fit in memory"
+        if isinstance(message, Died):
+            why = f"A worker died (exit code {message.exitcode})"
+            crew.replace(worker)
+        if len(runs) > 1:
+            half = self._limits[runs[0].kind] = len(runs) // 2
+            self.watcher.note(f"{why}: its {len(runs)} runs are trained again, {half} at a time.")
+            return
+        one = runs[0].id if runs else ""
+        self._deaths[one] += 1
+        if isinstance(message, Died) and self._deaths[one] < DEATHS:
+            self.watcher.note(f"{why}: its run is trained again." if runs else f"{why} and was replaced.")
+        elif not runs:
+            raise Failed(f"{why}, {DEATHS} times before it was given anything to do; is torch installed and sound?")
+        elif len(crew.workers) > 1:
+            self._deaths[one] = 0
+            crew.dismiss(worker)
+            self.watcher.note(f"{why}, a run alone: going on with {len(crew.workers)} workers.")
+        else:
+            crew.dismiss(worker)
+            raise Failed(f"{why}. {what_fits(runs[0], self.experiment.tasks[runs[0].task], self.interrupt)}")
 
-
-def pack(ready: Sequence[Run], workers: int, fleet_size: int | None) -> list[Run]:
-    """The fleet to train next out of runs that could start.
-
-    Earlier stages go first, for they hold others back; then the kind with most work. Fleets are small enough for every
-    worker to have two still to come, so that none idles at the end while another has a long fleet.
-    """
-    if not ready:
-        return []
-    kinds: dict[str, list[Run]] = {}
-    for run in ready:
-        kinds.setdefault(run.kind, []).append(run)
-    fleet = min(kinds.values(), key=lambda runs: (len(runs[0].history), -len(runs) * runs[0].steps))
-    cuda = fleet[0].environment.device == "cuda"
-    most = max(1, (GPU_EXAMPLES_A_STEP if cuda else EXAMPLES_A_STEP) // fleet[0].batch)
-    share = len(fleet) if cuda else ceil(len(ready) / (2 * workers))
-    return fleet[: fleet_size or max(1, min(most, share))]
-
-
-@contextmanager
-def allocator() -> Iterator[None]:
-    """The environment in which workers start: one thread, and memory that is kept."""
-    settings = {**ALLOCATOR, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-    before = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Processes started here never see Ctrl-C: until they could ignore it, it would make each print a traceback."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # its own start would lift the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # an interrupt that came meanwhile comes now
-
-
-def finish(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result], keep: str) -> None:
-    """Enlists an experiment's runs, marks the rates chosen in each cell, drops the weights that are not to be kept."""
-    cells = {cell: [Trial(run.id, run.lr) for run in runs] for cell, runs in walk(experiment, done).cells.items()}
-    rates = {run: identity["lr"] for run, identity in store.identities().items()}
-    for run, (cell, _, _) in store.members(name).items():  # of earlier commands: other seeds of the same cells
-        if run not in {trial.id for trial in cells.get(cell, [])}:
-            cells.setdefault(cell, []).append(Trial(run, rates[run]))
-    known = {**store.results(paths=False), **done}
-    last, members, dropped = experiment.card.stages[-1].name, {}, []
-    for cell, trials in cells.items():
-        choice = choose(trials, known)
-        for trial in trials:
-            if trial.id in known:
-                chosen = choice is not None and trial.lr == choice.lr
-                attempt = known[trial.id].attempt
-                members[trial.id] = attempt, cell, chosen, choice is not None and chosen and choice.edge
-                if keep == "none" or (keep == "chosen" and not chosen and cell.stage == last):
-                    dropped.append((trial.id, attempt))
-    store.enlist(name, members)
-    store.drop_weights(dropped)
+    def _note_interrupted(self, crew: Crew) -> None:
+        for job in [worker.job for worker in crew.workers if worker.job]:
+            for run, attempt in zip(job.runs, job.attempts, strict=True):
+                self.store.keep(run, Result(run.id, "interrupted", attempt=attempt), [], None)

@@ -17,19 +17,28 @@ PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
 
 
+TRAINING = ("generators", "trainer", *(f"experiment/{name}.py" for name in ("materials", "observe", "training")))
+
+
 @cache
-def source(*folders: str) -> str:
-    """sha256 over the Python files of these folders of the package, names included."""
+def source(*places: str) -> str:
+    """sha256 over these Python files of the package, and those in these folders of it, names included."""
     state = sha256()
-    for folder in folders:
-        for path in sorted((PACKAGE / folder).rglob("*.py")):
+    for place in places:
+        found = PACKAGE / place
+        for path in [found] if found.is_file() else sorted(found.rglob("*.py")):
             state.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()
 
 
+def training_source() -> str:
+    """sha256 of all the code that can change a trained weight or what is seen of it: part of a run's identity."""
+    return source(*TRAINING)
+
+
 def package_fingerprint() -> str:
     """sha256 of all the code that can change a number: what shipped reference rows must agree with."""
-    return source("generators", "trainer", "scores")
+    return source(*TRAINING, "scores")
 
 
 def installed(package: str) -> str:

@@ -30,22 +30,27 @@ class Kept(NamedTuple):
     sha256: str
 
 
+class Lost(Exception):
+    """Weights to start from are gone, or are not those that were written."""
+
+
 def seed_of(run: Run, purpose: str) -> int:
     """A seed for torch, of its own for each purpose; the same for every optimizer, rate and update of a seed."""
     return int(stream(Place(run.seed, run.task, run.stage, ""), "", purpose).integers(2**63))
 
 
-def build(task: Task, runs: Sequence[Run], parents: Sequence[Path | None], device: torch.device) -> Fleet:
-    """The fleet of these runs at their start: fresh, or with the weights of their parents."""
-    from safetensors.torch import load_file
+def build(task: Task, runs: Sequence[Run], parents: Sequence[Kept | None], folder: Path, device: torch.device) -> Fleet:
+    """The fleet of these runs at their start: fresh, or with the weights of their parents, files in a folder.
 
+    Raises Lost where a file is not as it was written.
+    """
     from synthbench.trainer.fleet import Fleet, initialize, pack
 
     model = ModelCard.model_validate(runs[0].model)
     layout = layouts.transformer(model, task.language.vocabulary, task.language.length - 1)
-    files = [path for path in parents if path is not None]
-    if files:
-        base_KP = pack(layout, [load_file(path) for path in files], device)
+    kept = [parent for parent in parents if parent is not None]
+    if kept:
+        base_KP = pack(layout, [read_weights(folder, parent) for parent in kept], device)
     else:
         base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
     return Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs])
@@ -70,22 +75,42 @@ def data(task: Task, runs: Sequence[Run]) -> Data:
     )
 
 
+def read_weights(folder: Path, kept: Kept) -> dict[str, torch.Tensor]:
+    """Weights by name; raises Lost where the file is not as it was written."""
+    from safetensors.torch import load
+
+    try:
+        content = (folder / kept.name).read_bytes()
+    except FileNotFoundError:
+        raise Lost(kept.name) from None
+    if (len(content), sha256(content).hexdigest()) != kept[1:]:
+        raise Lost(kept.name)
+    return load(content)
+
+
 def write_weights(folder: Path, run: Run, attempt: int, weights: Views) -> Kept:
-    """Writes a run's weights so that the file is either whole or absent: temporary file, fsync, rename, fsync."""
+    """Writes a run's weights so that the file is either whole or absent: temporary file, fsync, rename, fsync.
+
+    The name holds their hash, so that no file is ever replaced by another one.
+    """
     from safetensors.torch import save
 
     content = save({name: value.contiguous().cpu() for name, value in weights.items()})
+    digest = sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
-    name = f"{run.id[:32]}-{attempt}.safetensors"
+    name = f"{run.id[:32]}-{attempt}-{digest[:16]}.safetensors"
     temporary = folder / f".{name}.{os.getpid()}"
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(folder / name)
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(folder / name)
+    finally:
+        temporary.unlink(missing_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-    return Kept(name, len(content), sha256(content).hexdigest())
+    return Kept(name, len(content), digest)

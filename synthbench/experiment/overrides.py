@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from synthbench import files
 from synthbench.errors import BadInput
 from synthbench.wording import did_you_mean, listed, shown
+
+MOST_PARTS = 8  # of a path
 
 
 def parse(setting: str) -> tuple[list[str], Any]:
@@ -22,14 +24,16 @@ def parse(setting: str) -> tuple[list[str], Any]:
 def value(text: str) -> Any:
     """A TOML value, or the text itself where it is none."""
     try:
-        return tomllib.loads(f"value = {text}")["value"] if "\n" not in text else text
-    except tomllib.TOMLDecodeError:
+        return files.parse(f"value = {text}")["value"] if "\n" not in text else text
+    except ValueError:
         return text
 
 
 def put(content: dict[str, Any], path: Sequence[str], new: Any, origin: str) -> None:
     """Sets a value in a card's content; entries of a list of tables are named by their `name`."""
     *parents, last = path
+    if len(path) > MOST_PARTS:
+        raise BadInput(f"{origin}: {shown('.'.join(path))} is too long a path; at most {MOST_PARTS} parts are allowed.")
     place: Any = content
     for depth, part in enumerate(parents):
         place = _enter(place, part, ".".join(path[: depth + 1]), origin)
@@ -43,8 +47,9 @@ def _enter(place: Any, part: str, path: str, origin: str) -> Any:
         if not isinstance(place.get(part, {}), (dict, list)):
             raise BadInput(f"{origin}: {shown(path)} is a value, not a table.")
         return place.setdefault(part, {})
-    named = {entry["name"]: entry for entry in place if isinstance(entry, dict) and "name" in entry}
-    if part not in named:
-        hint = did_you_mean(part, named) if named else f"; it holds {listed(map(str, place))}"
+    tables = {entry["name"]: entry for entry in place if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
+    if part not in tables:
+        held = (entry if isinstance(entry, str) else shown(entry) for entry in place)
+        hint = did_you_mean(part, tables) if tables else f"; it holds {listed(held)}"
         raise BadInput(f"{origin}: there is no {shown(path)}{hint}.")
-    return named[part]
+    return tables[part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -10,18 +11,21 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from synthbench import cards
+from synthbench import cards, files
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard, fingerprint
 from synthbench.errors import BadInput
 from synthbench.experiment import identity, overrides
-from synthbench.experiment.plan import Experiment
+from synthbench.experiment.plan import Experiment, grid
+from synthbench.experiment.plan import settings as training
 from synthbench.experiment.runs import Environment, RuleSpec
 from synthbench.generators import Task
 from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
-from synthbench.wording import did_you_mean, listed, shown
+from synthbench.wording import did_you_mean, listed, named, shown
+
+MOST_RUNS = 10_000  # of an experiment: what can be planned in a moment
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ def resolve(asked: Asked) -> Experiment:
             _check_stage(stage, task, origin)
             _check_updates(stage, card, task, position + 1 == len(card.stages), origin)
         _check_grids(stage, card, origin)
-    environment = Environment(identity.source("generators", "trainer"), identity.torch_minor(), device)
+    if (runs := count(card)) > MOST_RUNS:
+        raise BadInput(f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed.")
+    environment = Environment(identity.training_source(), identity.torch_minor(), device)
     return Experiment(card, tasks, rules, environment)
 
 
@@ -86,17 +92,18 @@ def _check_axes(asked: Asked) -> None:
 def runner(asked: Asked) -> tuple[RunnerCard, str]:
     """The runner's card with scale, settings and axes applied, and where it came from."""
     path = cards.locate(RunnerCard, asked.runner)
-    content, origin = cards.read(path), str(path)
+    content, origin = files.toml(path), named(path)
     written = cards.parse(RunnerCard, content, origin)
     content["tasks"] = [_beside(path, name) for name in written.tasks]
     settings = [overrides.parse(setting) for setting in asked.settings]
     for where, scale in settings:
         if where == ["scale"]:
             if scale not in list(written.scales):
-                hint = did_you_mean(str(scale), written.scales)
+                hint = did_you_mean(scale, written.scales)
                 raise BadInput(f"--set scale={shown(scale)}: {origin} has no such scale{hint}.")
             for name, new in written.scales[scale].items():
                 overrides.put(content, name.split("."), new, origin)
+            cards.parse(RunnerCard, content, f"{origin} with scale {scale}")
     _apply_axes(content, asked)
     arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
     for where, new in settings:
@@ -139,6 +146,21 @@ def experiment_id(experiment: Experiment) -> str:
     return fingerprint(
         [experiment.card.fingerprint(), tasks, environment.device, environment.source, environment.torch]
     )
+
+
+def count(card: RunnerCard) -> int:
+    """How many runs a card means, without planning them."""
+    runs, starts = 0, Counter({"": 1})  # ways to arrive at a stage, by the optimizer of the stage before
+    for stage in card.stages:
+        cells = Counter[str]()
+        for before, ways in starts.items():
+            same = [before] if before else card.optimizers
+            for name in same if stage.optimizer == "same" else stage.optimizer:
+                crossed = ways * len(training(stage, name).weight_decay)
+                cells[name] += crossed * len(stage.update)
+                runs += crossed * sum(len(grid(stage, name, update)) for update in stage.update)
+        starts = cells
+    return runs * len(card.seed_list) * len(card.tasks)
 
 
 def _optimizers(card: RunnerCard) -> list[str]:

@@ -31,7 +31,7 @@ class RuleSpec:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run's numbers depend on beside the card: sha256 of generators and trainer, torch, device kind, dtype."""
+    """What a run's numbers depend on beside the card: sha256 of the code that trains and looks, torch, device, dtype."""
 
     source: str
     torch: str

@@ -1,43 +1,80 @@
-"""The store: a folder with `results.db` (SQLite) and `weights/`. Only the main process writes to the database."""
+"""The store: a folder with `results.db` and `weights/`. Only the main process writes to the database.
+
+Every row carries a checksum of its content (of a run: with its scores), for a flipped bit in a number is nothing that
+SQLite notices. A run that does not match is not there: `run` trains it again, looking refuses.
+"""
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from synthbench.errors import BadInput, Failed
+from synthbench.cards import fingerprint
+from synthbench.experiment import identity
+from synthbench.experiment.database import DATABASE, Database, Row, damaged, seal
 from synthbench.experiment.materials import Kept
+from synthbench.experiment.recorded import from_bytes
 from synthbench.experiment.runs import Cell, Result, Run, RunId
+from synthbench.scores import scored
 
-APPLICATION_ID = 0x53594E42  # "SYNB"
-VERSION = 1
-DATABASE = "results.db"
+__all__ = ["DATABASE", "Store"]
 
 SCHEMA = """
 CREATE TABLE runs (
   id TEXT, attempt INTEGER, identity TEXT NOT NULL, status TEXT NOT NULL, fleet_size INTEGER, seconds REAL, started TEXT,
-  device TEXT, versions TEXT, weights TEXT, weights_size INTEGER, weights_sha256 TEXT, PRIMARY KEY (id, attempt));
+  device TEXT, versions TEXT, scored TEXT, path TEXT, seal TEXT NOT NULL, PRIMARY KEY (id, attempt));
 CREATE TABLE scores (
   run TEXT, attempt INTEGER, step INTEGER, sampled INTEGER, name TEXT, value REAL,
   PRIMARY KEY (run, attempt, step, sampled, name)) WITHOUT ROWID;
 CREATE TABLE curves (run TEXT, attempt INTEGER, losses TEXT, PRIMARY KEY (run, attempt));
+CREATE TABLE observations (run TEXT, attempt INTEGER, content BLOB, seal TEXT NOT NULL, PRIMARY KEY (run, attempt));
+CREATE TABLE weights (
+  run TEXT, attempt INTEGER, name TEXT NOT NULL, size INTEGER, sha256 TEXT, PRIMARY KEY (run, attempt));
 CREATE TABLE experiments (
-  id TEXT PRIMARY KEY, card TEXT NOT NULL, tasks TEXT NOT NULL, command TEXT NOT NULL, used TEXT NOT NULL);
+  id TEXT PRIMARY KEY, card TEXT NOT NULL, tasks TEXT NOT NULL, command TEXT NOT NULL, used INTEGER NOT NULL,
+  finished INTEGER NOT NULL, seal TEXT NOT NULL);
 CREATE TABLE members (
-  experiment TEXT, run TEXT, attempt INTEGER, cell TEXT NOT NULL, chosen INTEGER NOT NULL, edge INTEGER NOT NULL,
-  PRIMARY KEY (experiment, run));
+  experiment TEXT, run TEXT, attempt INTEGER, cell TEXT NOT NULL, seal TEXT NOT NULL, PRIMARY KEY (experiment, run));
+CREATE TABLE claims (run TEXT, attempt INTEGER, owner TEXT NOT NULL, beat INTEGER NOT NULL, PRIMARY KEY (run, attempt))
 """
+RUNS = (
+    "SELECT id, max(attempt), identity, status, fleet_size, seconds, started, device, versions, scored, path, seal "
+    "FROM runs WHERE status != 'interrupted' GROUP BY id"
+)
+ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 0 ORDER BY name"
+PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
+CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
+
+
+class Recorded(NamedTuple):
+    """An experiment in the store. card, tasks: JSON. finished: whether every run that it asks for is done."""
+
+    id: str
+    card: str
+    tasks: str
+    command: str
+    finished: bool
 
 
 class Store:
-    """Results in a folder. Open with `Store.create` to write and `Store.read` to look."""
+    """Results in a folder. Open with `Store.create` to write and `Store.read` to look.
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self.folder, self._db = folder, connection
+    damaged: runs found not to match their checksums, while writing.
+    """
+
+    def __init__(self, database: Database, looking: bool) -> None:
+        self.database, self._looking = database, looking
+        self.damaged: set[RunId] = set()
+
+    @property
+    def folder(self) -> Path:
+        return self.database.folder
 
     @property
     def weights(self) -> Path:
@@ -45,171 +82,207 @@ class Store:
 
     @classmethod
     def create(cls, folder: Path) -> Store:
-        """Opens a folder for writing, making it where it is absent; raises BadInput where that cannot be."""
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            connection = cls._connect(folder, "rwc")
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                fresh = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-                if fresh:
-                    for statement in SCHEMA.split(";"):
-                        connection.execute(statement)
-                    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                    connection.execute(f"PRAGMA user_version = {VERSION}")
-            cls._check(connection, folder)
-            connection.execute("PRAGMA journal_mode = WAL")
-        except (OSError, sqlite3.OperationalError) as error:
-            raise BadInput(f"--out {folder}: results cannot be written there ({error}).") from None
-        except sqlite3.DatabaseError:
-            raise BadInput(f"--out {folder}: {DATABASE} is not a results file of synthbench.") from None
-        return cls(folder, connection)
+        """Opens a folder for writing, making it where it is absent; raises BadInput or Failed where that cannot be."""
+        return cls(Database.write(folder, SCHEMA), looking=False)
 
     @classmethod
     def read(cls, folder: Path) -> Store:
-        """Opens a folder for looking only; raises BadInput where it holds no results of ours."""
-        if not (folder / DATABASE).is_file():
-            raise BadInput(f"--out {folder}: there are no results; make some with: synthbench run --out {folder}")
-        try:
-            connection = cls._connect(folder, "ro")
-            cls._check(connection, folder)
-        except sqlite3.OperationalError as error:
-            raise BadInput(f"--out {folder}: {DATABASE} cannot be read ({error}).") from None
-        except sqlite3.DatabaseError:
-            raise BadInput(f"--out {folder}: {DATABASE} is not a results file of synthbench.") from None
-        return cls(folder, connection)
-
-    @staticmethod
-    def _connect(folder: Path, mode: str) -> sqlite3.Connection:
-        address = (folder / DATABASE).resolve().as_uri() + f"?mode={mode}"
-        return sqlite3.connect(address, uri=True, timeout=30, isolation_level=None)
-
-    @staticmethod
-    def _check(connection: sqlite3.Connection, folder: Path) -> None:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        if application != APPLICATION_ID:
-            raise BadInput(f"--out {folder}: {DATABASE} is not a results file of synthbench.")
-        if version > VERSION:
-            raise BadInput(
-                f"--out {folder}: {DATABASE} has format {version}, this synthbench reads up to {VERSION}; "
-                "update synthbench or choose another folder."
-            )
+        """Opens a folder for looking only; raises BadInput where it holds no sound results of ours."""
+        return cls(Database.read(folder), looking=True)
 
     def close(self) -> None:
-        self._db.close()
+        self.database.close()
 
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-            yield self._db
-            self._db.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise Failed(f"{self.folder / DATABASE} could not be written ({error}); finished runs are kept.") from None
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+    def keep(
+        self, run: Run, result: Result, curve: Sequence[float | None], kept: Kept | None, seen: bytes | None = None,
+        member: tuple[str, Cell] | None = None,
+    ) -> None:  # fmt: skip
+        """Stores a run, and of which experiment and cell it is, in one transaction.
 
-    def keep(self, run: Run, result: Result, curve: Sequence[float | None], kept: Kept | None) -> None:
-        """Stores a run in one transaction; an earlier row of the same attempt (an interrupted one) is replaced."""
+        An interrupted or damaged row of the same attempt is replaced; of a finished one (trained again for its lost
+        weights, or by two at once) all stays as it was but the weights. seen: what was seen of it, see `recorded.py`.
+        """
         own = (run.id, result.attempt)
-        rows = [(*own, step, 1, name, value) for step, scores in result.path.items() for name, value in scores.items()]
-        rows += [(*own, run.steps, 0, name, value) for name, value in result.scores.items()]
-        with self._writing() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
-                (*own, json.dumps(run.identity, sort_keys=True), result.status, result.fleet_size, result.seconds,
-                 result.started, result.device, json.dumps(dict(result.versions)),
-                 kept and kept.name, kept and kept.size, kept and kept.sha256),
-            )  # fmt: skip
-            db.executemany("INSERT OR REPLACE INTO scores VALUES (?,?,?,?,?,?)", rows)
-            db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*own, json.dumps(curve)))
+        with self.database.writing() as db:
+            finished = db.execute(
+                "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", own
+            ).fetchone()
+            if not finished or run.id in self.damaged:
+                _put_run(db, result, json.dumps(run.identity, sort_keys=True), json.dumps(curve))
+                db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", own)
+                if seen is not None:
+                    db.execute("INSERT INTO observations VALUES (?,?,?,?)", (*own, seen, seal(*own, seen)))
+            if kept:
+                db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?)", (*own, *kept))
+            if member:
+                _put_member(db, member[0], *own, member[1])
+            db.execute("DELETE FROM claims WHERE run = ? AND attempt = ?", own)
+        self.damaged.discard(run.id)
 
     def results(self, runs: Iterable[RunId] | None = None, paths: bool = True) -> dict[RunId, Result]:
-        """The last finished attempt of each run (of those asked for, or all); without paths where they are not needed."""
-        found = self._db.execute(
-            "SELECT id, max(attempt), status, weights, fleet_size, seconds, started, device, versions FROM runs "
-            "WHERE status != 'interrupted' GROUP BY id"
-        ).fetchall()
+        """The last finished attempt of each run (of those asked for, or all); without paths where they are not needed.
+
+        Scores are those of today's code: where it was edited they are computed again from what was seen of the run.
+        """
         wanted = None if runs is None else set(runs)
-        return {row[0]: self._result(row, paths) for row in found if wanted is None or row[0] in wanted}
+        names = {row[:2]: row[2] for row in self.database.rows("SELECT run, attempt, name FROM weights")}
+        results = {}
+        for row in self.database.rows(RUNS):
+            if wanted is None or row[0] in wanted:
+                result = self._result(row, names.get(row[:2]), paths)
+                if result is None:
+                    self._refuse(row[0])
+                else:
+                    results[result.run] = result
+        return results
 
-    def _result(self, row: tuple[Any, ...], paths: bool) -> Result:
-        run, attempt, status, weights, fleet_size, seconds, started, device, versions = row
+    def _result(self, row: Row, weights: str | None, paths: bool) -> Result | None:
+        """A run as its rows say; None where they do not match their checksums."""
+        run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, found = row
+        own = (run, attempt)
+        ends = self.database.rows(ENDS, own)
+        if found != seal(*row[:-1], ends) or run != fingerprint(json.loads(text)):
+            return None
+        known = (attempt, weights, fleet_size, seconds, started, device, json.loads(versions))
+        if source != identity.source("scores"):
+            return self._scored_again(Result(run, status, {}, {}, *known), text)
+        values = self.database.rows(PATH, own) if paths else []
+        if paths and path_seal != seal(values, *self.database.rows(CURVE, own)):
+            return None
         path: dict[int, dict[str, float]] = {}
-        ends: dict[str, float] = {}
-        for step, sampled, name, value in self._db.execute(
-            "SELECT step, sampled, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled <= ?",
-            (run, attempt, paths),
-        ):
-            (path.setdefault(step, {}) if sampled else ends)[name] = value
-        return Result(
-            run, status, ends, path, attempt, weights, fleet_size, seconds, started, device, json.loads(versions)
-        )
+        for step, name, value in values:
+            path.setdefault(step, {})[name] = value
+        return Result(run, status, dict(ends), path, *known)
 
-    def has_weights(self, result: Result) -> bool:
-        """Whether a run's weights are still here to start from."""
-        return result.weights is not None and (self.weights / result.weights).is_file()
+    def _scored_again(self, result: Result, identity_text: str) -> Result | None:
+        """A run with its scores computed again by today's code; None where what was seen of it is lost."""
+        own = (result.run, result.attempt)
+        found = self.database.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", own)
+        curve = self.database.rows(CURVE, own)
+        if not found or not curve or found[0][1] != seal(*own, found[0][0]):
+            return None
+        path, ends = scored(from_bytes(found[0][0]))
+        again = replace(result, path=path, scores=ends if result.status == "ok" else {})
+        if not self._looking:
+            with self.database.writing() as db:
+                _put_run(db, again, identity_text, curve[0][0])
+        return again
+
+    def _refuse(self, run: RunId) -> None:
+        if self._looking:
+            raise damaged(self.folder, f"run {run[:12]} does not match its checksum")
+        self.damaged.add(run)
+
+    def sound_weights(self, result: Result) -> Kept | None:
+        """The weights of a run, if their file is here as it was written."""
+        query = "SELECT name, size, sha256 FROM weights WHERE run = ? AND attempt = ?"
+        for row in self.database.rows(query, (result.run, result.attempt)):
+            kept = Kept(*row)
+            with suppress(OSError, ValueError):
+                file = self.weights / kept.name
+                if file.stat().st_size == kept.size and sha256(file.read_bytes()).hexdigest() == kept.sha256:
+                    return kept
+        return None
 
     def attempts(self) -> dict[RunId, int]:
         """The number of the last attempt of each run, finished or not."""
-        return dict(self._db.execute("SELECT id, max(attempt) FROM runs GROUP BY id"))
+        return dict(self.database.rows("SELECT id, max(attempt) FROM runs GROUP BY id"))
 
     def interrupted(self) -> list[tuple[RunId, int, dict[str, Any]]]:
         """Runs that never finished: id, attempt, identity."""
-        rows = self._db.execute(
+        rows = self.database.rows(
             "SELECT id, attempt, identity FROM runs r WHERE status = 'interrupted' AND NOT EXISTS "
             "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')"
         )
-        return [(run, attempt, json.loads(identity)) for run, attempt, identity in rows]
+        found = [(run, attempt, _identity(text)) for run, attempt, text in rows]
+        return [(run, attempt, known) for run, attempt, known in found if known and run == fingerprint(known)]
 
     def identities(self) -> dict[RunId, dict[str, Any]]:
-        return {run: json.loads(text) for run, text in self._db.execute("SELECT id, identity FROM runs")}
+        """What each run is, by its id."""
+        found = {run: _identity(text) for run, text in self.database.rows("SELECT id, identity FROM runs")}
+        sound = {run: known for run, known in found.items() if known and run == fingerprint(known)}
+        for run in found.keys() - sound.keys():
+            self._refuse(run)
+        return sound
 
-    def record(self, experiment: str, card: str, tasks: str, command: str, used: str) -> None:
-        """Notes an experiment: its resolved card and tasks as JSON, the command, when it was last used."""
-        with self._writing() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?)", (experiment, card, tasks, command, used)
-            )
+    def record(self, experiment: str, card: str, tasks: str, command: str, finished: bool = False) -> None:
+        """Notes an experiment as the one last used: its resolved card and tasks as JSON, the command, whether every run
+        that it asks for is done."""
+        with self.database.writing() as db:
+            (last,) = db.execute("SELECT coalesce(max(used), 0) FROM experiments").fetchone()  # no clock, it may jump
+            row = (experiment, card, tasks, command, last + 1, int(finished))
+            db.execute("INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?)", (*row, seal(*row)))
 
-    def experiments(self) -> list[tuple[str, str, str, str]]:
-        """(id, card, tasks, command) of every experiment, the last used one first."""
-        query = "SELECT id, card, tasks, command FROM experiments ORDER BY used DESC, rowid DESC"
-        return self._db.execute(query).fetchall()
-
-    def enlist(self, experiment: str, members: Mapping[RunId, tuple[int, Cell, bool, bool]]) -> None:
-        """Notes the runs of an experiment: by run its attempt, cell, whether its rate was chosen and on the edge."""
-        rows = [
-            (experiment, run, a, json.dumps(cell), chosen, edge) for run, (a, cell, chosen, edge) in members.items()
+    def experiments(self) -> list[Recorded]:
+        """Every experiment, the last used one first."""
+        query = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
+        rows = self._sound(self.database.rows(query), "an experiment")
+        return [
+            Recorded(name, card, tasks, command, bool(finished)) for name, card, tasks, command, _, finished, _ in rows
         ]
-        with self._writing() as db:
-            db.executemany("INSERT OR REPLACE INTO members VALUES (?,?,?,?,?,?)", rows)
 
-    def members(self, experiment: str) -> dict[RunId, tuple[Cell, bool, bool]]:
-        """The runs of an experiment: cell, chosen, edge."""
-        query = "SELECT run, cell, chosen, edge FROM members WHERE experiment = ? ORDER BY rowid"
-        return {
-            run: (_cell(json.loads(cell)), bool(chosen), bool(edge))
-            for run, cell, chosen, edge in self._db.execute(query, (experiment,))
-        }
+    def enlist(self, experiment: str, members: Mapping[RunId, tuple[int, Cell]]) -> None:
+        """Notes runs of an experiment: by run its attempt and cell."""
+        with self.database.writing() as db:
+            for run, (attempt, cell) in members.items():
+                _put_member(db, experiment, run, attempt, cell)
+
+    def members(self, experiment: str) -> dict[RunId, Cell]:
+        """The runs of an experiment and their cells."""
+        query = "SELECT experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
+        rows = self._sound(self.database.rows(query, (experiment,)), "a member")
+        return {run: _cell(json.loads(cell)) for _, run, _, cell, _ in rows}
 
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
         """Forgets and deletes the weight files of these runs; the rows go first, so that no row names a lost file."""
-        names = []
-        with self._writing() as db:
-            for run, attempt in runs:
-                names += db.execute("SELECT weights FROM runs WHERE id = ? AND attempt = ?", (run, attempt)).fetchone()
-                db.execute(
-                    "UPDATE runs SET weights = NULL, weights_size = NULL, weights_sha256 = NULL "
-                    "WHERE id = ? AND attempt = ?", (run, attempt),
-                )  # fmt: skip
-        for name in filter(None, names):
-            (self.weights / name).unlink(missing_ok=True)
+        names: list[str] = []
+        with self.database.writing() as db:
+            for own in runs:
+                names += [name for (name,) in db.execute("SELECT name FROM weights WHERE run = ? AND attempt = ?", own)]
+                db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", own)
+        for name in names:
+            (self.weights / Path(name).name).unlink(missing_ok=True)  # whatever a row says, nothing outside
+
+    def _sound(self, rows: list[Row], what: str) -> list[Row]:
+        """The rows that match the checksum in their last column; looking, all must."""
+        sound = [row for row in rows if row[-1] == seal(*row[:-1])]
+        if self._looking and len(sound) < len(rows):
+            raise damaged(self.folder, f"the row of {what} does not match its checksum")
+        return sound
+
+
+def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses: str) -> None:
+    """Writes a run with its scores and curve, and the checksums of them all."""
+    own = (result.run, result.attempt)
+    values = [  # + 0.0, for SQLite takes -0.0 for 0
+        (step, name, value + 0.0)
+        for step, scores in sorted(result.path.items())
+        for name, value in sorted(scores.items())
+    ]
+    ends = [(name, value + 0.0) for name, value in sorted(result.scores.items())]
+    row = (
+        *own, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
+        json.dumps(dict(result.versions)), identity.source("scores"), seal(values, (losses,)),
+    )  # fmt: skip
+    db.execute("INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", (*row, seal(*row, ends)))
+    db.execute("DELETE FROM scores WHERE run = ? AND attempt = ?", own)
+    db.executemany("INSERT INTO scores VALUES (?,?,?,1,?,?)", [(*own, *value) for value in values])
+    last = max(result.path, default=0)
+    db.executemany("INSERT INTO scores VALUES (?,?,?,0,?,?)", [(*own, last, *value) for value in ends])
+    db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*own, losses))
+
+
+def _put_member(db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell) -> None:
+    row = (experiment, run, attempt, json.dumps(cell))
+    db.execute("INSERT OR REPLACE INTO members VALUES (?,?,?,?,?)", (*row, seal(*row)))
+
+
+def _identity(text: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(text)
+    except ValueError:
+        return None
+    return found
 
 
 def _cell(fields: list[Any]) -> Cell:

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from synthbench.cards import TaskCard
 from synthbench.experiment import identity
 from synthbench.experiment.materials import Kept, build, data, write_weights
+from synthbench.experiment.recorded import to_bytes
 from synthbench.experiment.runs import Result, Run
 from synthbench.generators import Task
-from synthbench.scores import Point, at_point
+from synthbench.scores import Point, Seen, scored
 
 if TYPE_CHECKING:
     from synthbench.experiment.observe import Observer
@@ -30,21 +31,22 @@ CURVE = 100  # training losses kept of a run: means over so many equal parts of 
 
 @dataclass(frozen=True)
 class Job:
-    """A fleet to train. parents: the weight file of each run's parent, None from scratch. folder: for weight files."""
+    """A fleet to train. parents: the weights of each run's parent, None from scratch. folder: of weight files."""
 
     runs: list[Run]
     task: TaskCard
-    parents: list[Path | None]
+    parents: list[Kept | None]
     folder: Path
-    attempt: int
+    attempts: list[int]
 
 
 class Trained(NamedTuple):
-    """What came of one run. curve: its thinned training losses, None where they are no numbers."""
+    """What came of one run. curve: its thinned training losses, None where they are no numbers. seen: see recorded.py."""
 
     result: Result
     curve: list[float | None]
     kept: Kept | None
+    seen: bytes
 
 
 def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambda step: None) -> list[Trained]:
@@ -58,7 +60,7 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
 
     began, clock = datetime.now(UTC), time.monotonic()
     first, task = job.runs[0], Task(job.task)
-    fleet = build(task, job.runs, job.parents, torch.device(device_kind))
+    fleet = build(task, job.runs, job.parents, job.folder, torch.device(device_kind))
     optimizer = FleetOptimizer(first.rule.name, fleet, first.rule.arguments)
     sets = asked(task, first.stage, first.history, [run.seed for run in job.runs], first.examples)
     record = Record(Observer(fleet, sets), first)
@@ -67,56 +69,41 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
         ([run.lr for run in job.runs], [run.weight_decay for run in job.runs]), points(first), record, on_step,
     )  # fmt: skip
     common = {
-        "attempt": job.attempt, "fleet_size": len(job.runs), "seconds": (time.monotonic() - clock) / len(job.runs),
+        "fleet_size": len(job.runs), "seconds": (time.monotonic() - clock) / len(job.runs),
         "started": began.isoformat(timespec="seconds"), "device": identity.device_name(device_kind),
         "versions": identity.versions(),
     }  # fmt: skip
     trained = []
-    for k, run in enumerate(job.runs):
+    for k, (run, attempt) in enumerate(zip(job.runs, job.attempts, strict=True)):
         diverged = has_diverged(fleet, curve_TK, k)
-        kept = None if diverged else write_weights(job.folder, run, job.attempt, fleet.saved(k))
-        status, ends = ("diverged", {}) if diverged else ("ok", record.ends[k])
-        result = Result(run.id, status, ends, record.paths[k], weights=kept and kept.name, **common)  # type: ignore[arg-type]
-        trained.append(Trained(result, thinned(curve_TK[:, k].tolist()), kept))
+        kept = None if diverged else write_weights(job.folder, run, attempt, fleet.saved(k))
+        seen = record.seen(k)
+        path, ends = scored(seen)
+        status, ends = ("diverged", {}) if diverged else ("ok", ends)
+        result = Result(run.id, status, ends, path, attempt, kept and kept.name, **common)  # type: ignore[arg-type]
+        trained.append(Trained(result, thinned(curve_TK[:, k].tolist()), kept, to_bytes(seen)))
     return trained
 
 
 class Record:
-    """Scores along the path of every run of a fleet: called at each point, it looks and scores."""
+    """What is seen along the path of every run of a fleet: called at each point, it looks."""
 
     def __init__(self, observer: Observer, run: Run) -> None:
-        runs = len(observer.fleet)
-        self.paths: list[dict[int, dict[str, float]]] = [{} for _ in range(runs)]
-        self.ends: list[dict[str, float]] = []
-        self._observer, self._sample, self._last = observer, run.sample, run.steps
-        self._start: list[Point] = []
+        self._observer, self._sample, self._steps = observer, run.sample, run.steps
+        self._looks: dict[int, list[Point]] = {}
 
     def __call__(self, step: int) -> None:
         if step == 0:
-            self._start = self._observer.start(self._sample)
-            points = self._sampled(self._start)
-        elif step == self._last:
-            whole = self._observer.end()
-            self.ends = self._scores(whole)
-            points = self._sampled(whole)
+            self._looks[0] = self._observer.start(self._sample)
+        elif step == self._steps:
+            self._looks[step] = self._observer.end()
         else:
-            points = self._observer.path(self._sample)
-        for path, scores in zip(self.paths, self._scores(points), strict=True):
-            path[step] = scores
+            self._looks[step] = self._observer.path(self._sample)
 
-    def _sampled(self, points: Sequence[Point]) -> list[Point]:
-        """What a look on the way would have seen: the first items of every set but validation."""
-        return [
-            Point(
-                {n: s.first(self._sample) for n, s in point.sets.items() if not n.endswith("/validation")}, point.moved
-            )
-            for point in points
-        ]
-
-    def _scores(self, points: Sequence[Point]) -> list[dict[str, float]]:
-        """Without infinities: what a diverging run shows is not a number."""
-        found = [at_point(before, after) for before, after in zip(self._start, points, strict=True)]
-        return [{name: value for name, value in scores.items() if isfinite(value)} for scores in found]
+    def seen(self, k: int) -> Seen:
+        """What was seen of one run, after its last step."""
+        looks = {step: points[k] for step, points in self._looks.items()}
+        return Seen(looks.pop(0), looks, looks.pop(self._steps), self._sample, self._steps)
 
 
 def points(run: Run) -> list[int]:

@@ -12,29 +12,64 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from typing import NamedTuple
 
-from synthbench.experiment.training import run_fleet
+from synthbench.errors import is_disk_failure
+from synthbench.experiment.materials import Lost
+from synthbench.experiment.training import Job, Trained, run_fleet
 
 
 class Progress(NamedTuple):
     run_steps: int  # trained since the last message
 
 
+class NoMemory(NamedTuple):
+    """The fleet does not fit."""
+
+
+class LostWeights(NamedTuple):
+    """Weights to start from are not as they were written."""
+
+
+class Unwritable(NamedTuple):
+    text: str  # why weights could not be written
+
+
 class Broken(NamedTuple):
     text: str  # the traceback
 
 
+Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Broken
+
+
 def serve(pipe: Connection, device: str) -> None:
-    """Reads jobs from the pipe until None comes; answers with Progress messages, then a list of Trained, or Broken."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process decides what an interrupt means
+    """Reads jobs from the pipe until None comes; answers with Progress messages, then an Outcome."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
     while (job := pipe.recv()) is not None:
-        try:
-            pipe.send(run_fleet(job, device, _reporter(pipe, len(job.runs))))
-        except Exception:
-            pipe.send(Broken(traceback.format_exc()))
+        pipe.send(_outcome(job, device, _reporter(pipe, len(job.runs))))
+
+
+def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
+    import torch
+
+    try:
+        return run_fleet(job, device, report)
+    except Lost:
+        return LostWeights()
+    except (MemoryError, torch.OutOfMemoryError):
+        found: Outcome = NoMemory()
+    except RuntimeError as error:  # on a CPU, torch says it in words only
+        found = NoMemory() if "not enough memory" in str(error) else Broken(traceback.format_exc())
+    except OSError as error:
+        return Unwritable(str(error.strerror)) if is_disk_failure(error) else Broken(traceback.format_exc())
+    except Exception:
+        return Broken(traceback.format_exc())
+    if device == "cuda":
+        torch.cuda.empty_cache()
+    return found
 
 
 def _die_with_parent() -> None:

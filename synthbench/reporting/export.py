@@ -8,7 +8,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from synthbench.experiment.runs import RuleSpec
+from synthbench.experiment import members
+from synthbench.experiment.plan import Choice
+from synthbench.experiment.runs import RuleSpec, RunId
 from synthbench.experiment.store import Store
 from synthbench.reporting.report import Report
 from synthbench.scores import SCORES
@@ -19,14 +21,18 @@ POINTS = [name for name, score in SCORES.items() if score.level == "point"]
 
 def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
     """Every run of an experiment, finished or interrupted, in the order in which they were planned."""
-    members, identities = store.members(report.experiment), store.identities()
-    results = store.results(members)
-    for run, (cell, chosen, edge) in members.items():
+    enlisted, identities = store.members(report.experiment), store.identities()
+    results = store.results(enlisted)
+    chosen: dict[RunId, Choice] = {}
+    for trials in members.cells(report.experiment, store, results).values():
+        chosen |= members.chosen(trials, results)
+    for run, cell in enlisted.items():
         identity, result = identities[run], results[run]
         rule = RuleSpec(**identity["rule"])
         yield _settings(run, identity, rule) | {
             "attempt": result.attempt, "status": result.status, "runner": report.card.name,
-            "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": chosen, "edge": edge,
+            "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": run in chosen,
+            "edge": run in chosen and chosen[run].edge,
             "fleet_size": result.fleet_size, "split": "test",
             "scores": {name: result.scores.get(name) for name in POINTS},
             "path": [{"step": step, "scores": dict(scores)} for step, scores in sorted(result.path.items())],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from synthbench.wording import did_you_mean, shown
 class Report:
     """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's.
 
-    versions: what the measured runs were made with.
+    versions: what the measured runs were made with. finished: whether all runs are done. stopped: what could not start.
     """
 
     experiment: str
@@ -30,6 +31,8 @@ class Report:
     rows: list[Row]
     reference: Reference | None
     versions: dict[str, str]
+    finished: bool = True
+    stopped: Sequence[str] = ()
 
     @property
     def table(self) -> Table:
@@ -49,6 +52,9 @@ class Report:
                 f"* reference rows shipped with synthbench: same task, card and code, recorded on "
                 f"{self.reference.device}, torch {self.reference.versions['torch']}."
             )
+        notes += [text[0].upper() + text[1:] for text in self.stopped]
+        if not self.finished:
+            notes.append("Unfinished: the rows hold what was done so far; the same command goes on from there.")
         return table.make(f"{card.name}: {', '.join(self.tasks)}", self.rows, card.columns, notes)
 
     @property
@@ -57,15 +63,16 @@ class Report:
 
     @property
     def all_diverged(self) -> bool:
-        """Whether there are measured rows and all runs of one of them diverged."""
-        return any(row.lr is None for row in self.rows if not row.reference)
+        """Whether all runs of a measured row diverged, or all that any row would have started from."""
+        measured = [row for row in self.rows if not row.reference]
+        return any(row.lr is None for row in measured) or bool(self.stopped and not measured)
 
 
 def latest(store: Store, runner: str | None = None, with_reference: bool = True) -> Report:
     """The report of the experiment that was used last (of a runner, if one is named); raises BadInput if there is none."""
-    found = store.experiments()
-    names = [json.loads(card)["name"] for _, card, _, _ in found]
-    if not found:
+    known = store.experiments()
+    names = [json.loads(one.card)["name"] for one in known]
+    if not known:
         raise BadInput(
             f"--out {store.folder}: no experiment has been finished there; run: synthbench run --out {store.folder}"
         )
@@ -73,14 +80,17 @@ def latest(store: Store, runner: str | None = None, with_reference: bool = True)
         raise BadInput(
             f"--out {store.folder} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}."
         )
-    experiment, text, tasks, command = found[names.index(runner) if runner else 0]
-    card = RunnerCard.model_validate_json(text)
-    fingerprints: dict[str, str] = json.loads(tasks)
-    measured = rows.rows_of(store, experiment, card)
+    recorded = known[names.index(runner) if runner else 0]
+    card = RunnerCard.model_validate_json(recorded.card)
+    fingerprints: dict[str, str] = json.loads(recorded.tasks)
+    found = rows.found_in(store, recorded.id)
+    measured = rows.rows_of(found, card)
     together, source = reference.beside(measured, card, fingerprints) if with_reference else (measured, None)
-    finished = store.results(store.members(experiment), paths=False)
-    versions = dict(next(iter(finished.values())).versions) if finished else {}
-    return Report(experiment, card, fingerprints, command, together, source, versions)
+    versions = dict(next(iter(found.results.values())).versions) if found.results else {}
+    return Report(
+        recorded.id, card, fingerprints, recorded.command, together, source, versions,
+        recorded.finished, rows.stopped(found, card),
+    )  # fmt: skip
 
 
 def markdown(report: Report) -> str:

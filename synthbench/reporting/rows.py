@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from synthbench.cards import Card, RunnerCard
+from synthbench.experiment import members
+from synthbench.experiment.plan import Trial
 from synthbench.experiment.runs import Cell, Result, RunId
 from synthbench.experiment.store import Store
 from synthbench.scores import SCORES, reading
@@ -46,17 +48,39 @@ class Row(Card):
         return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
 
 
-def rows_of(store: Store, experiment: str, card: RunnerCard) -> list[Row]:
-    """A row for each cell of the last stage, in the order in which the cells were first planned."""
-    members = store.members(experiment)
-    results, identities = store.results(members), store.identities()
-    cells: dict[Cell, list[RunId]] = {}
-    for run, (cell, _, _) in members.items():
-        if cell.stage == card.stages[-1].name and run in results:
-            cells.setdefault(cell, []).append(run)
-    choices = {run: (chosen, edge) for run, (_, chosen, edge) in members.items()}
-    rows = [_row(cell, runs, card, results, identities, choices) for cell, runs in cells.items()]
+class Found(NamedTuple):
+    """What the store has of an experiment. cells: its runs that are done. identities: of every run in the store."""
+
+    cells: Mapping[Cell, Sequence[Trial]]
+    results: Mapping[RunId, Result]
+    identities: Mapping[RunId, Mapping[str, Any]]
+
+
+def found_in(store: Store, experiment: str) -> Found:
+    results = store.results(store.members(experiment))
+    return Found(members.cells(experiment, store, results), results, store.identities())
+
+
+def rows_of(found: Found, card: RunnerCard) -> list[Row]:
+    """A row for each cell of the last stage, by task, optimizers and update."""
+    last = card.stages[-1].name
+    rows = [_row(cell, trials, card, found) for cell, trials in found.cells.items() if cell.stage == last]
     return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, _rank(row.update)))
+
+
+def stopped(found: Found, card: RunnerCard) -> list[str]:
+    """What could not start because what it would have started from diverged, a sentence a cell."""
+    sentences = []
+    for cell, trials in found.cells.items():
+        started = members.chosen(trials, found.results) or [trial.id for trial in trials]
+        diverged = [run for run in started if found.results[run].status == "diverged"]
+        if diverged and cell.stage != card.stages[-1].name:
+            seeds = sorted({found.identities[run]["seed"] for run in diverged})
+            sentences.append(
+                f"{cell.stage} of {cell.optimizer} ({cell.task}) diverged at seed{'s' * (len(seeds) > 1)} "
+                f"{', '.join(map(str, seeds))}: nothing was started from there."
+            )
+    return sentences
 
 
 def _rank(update: str) -> tuple[int, int]:
@@ -66,16 +90,16 @@ def _rank(update: str) -> tuple[int, int]:
 
 def _row(
     cell: Cell,
-    runs: Sequence[RunId],
+    trials: Sequence[Trial],
     card: RunnerCard,
-    results: Mapping[RunId, Result],
-    identities: Mapping[RunId, dict[str, Any]],
-    choices: Mapping[RunId, tuple[bool, bool]],
+    found: Found,
 ) -> Row:
+    _, results, identities = found
+    runs, choices = [trial.id for trial in trials], members.chosen(trials, results)
     seed_of = {run: int(identities[run]["seed"]) for run in runs}
     seeds = sorted(set(seed_of.values()))
     sound = [run for run in runs if results[run].status == "ok"]
-    chosen = [run for run in sound if choices[run][0]]
+    chosen = [run for run in sound if run in choices]
     values: dict[str, Values] = {}
     speeds: dict[str, dict[int, Values]] = {}
     for name, score in SCORES.items():
@@ -88,7 +112,7 @@ def _row(
     return Row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
-        edge=any(choices[run][1] for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(sound),
+        edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(sound),
         values=values, speeds=speeds, start=_starts(runs, results, identities),
         start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
         device=results[runs[0]].device,
@@ -96,7 +120,7 @@ def _row(
 
 
 def _starts(
-    runs: Sequence[RunId], results: Mapping[RunId, Result], identities: Mapping[RunId, dict[str, Any]]
+    runs: Sequence[RunId], results: Mapping[RunId, Result], identities: Mapping[RunId, Mapping[str, Any]]
 ) -> dict[str, Values]:
     """Scores of the runs that these started from, by seed."""
     parents = {int(identities[run]["seed"]): identities[run]["parent"] for run in runs}

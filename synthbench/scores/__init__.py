@@ -3,5 +3,9 @@
 from synthbench.scores import forgotten, learned, moved, reading
 from synthbench.scores.observed import Observed, Point
 from synthbench.scores.registry import SCORES, Score, at_point, register
+from synthbench.scores.seen import Seen, scored
 
-__all__ = ["SCORES", "Observed", "Point", "Score", "at_point", "forgotten", "learned", "moved", "reading", "register"]
+__all__ = [
+    "SCORES", "Observed", "Point", "Score", "Seen", "at_point", "forgotten", "learned", "moved", "reading", "register",
+    "scored",
+]  # fmt: skip

@@ -31,8 +31,9 @@ class Data(NamedTuple):
 
 
 def first_position(answer: NDArray[np.bool_]) -> int:
-    """The first position from which some answer token is predicted: nothing before it reaches the loss."""
-    return int(answer.reshape(-1, answer.shape[-1]).any(0).argmax()) - 1
+    """The first position from which some answer token is predicted: nothing before it reaches the loss. (What stands at
+    position 0 is never predicted.)"""
+    return max(0, int(answer.reshape(-1, answer.shape[-1]).any(0).argmax()) - 1)
 
 
 def order(shares: Mapping[str, tuple[int, int]], steps: int, generator: np.random.Generator) -> NDArray[np.int32]:

@@ -14,7 +14,8 @@ from time import perf_counter
 from typing import Any, NamedTuple
 
 from synthbench.cards import TaskCard
-from synthbench.experiment.engine import allocator
+from synthbench.experiment import training
+from synthbench.experiment.crew import environment
 from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job, Record, run_fleet
 
@@ -77,7 +78,7 @@ def fleets(name: str, card: TaskCard, runs: Sequence[Run], workers: int, folder:
     size = len(runs) // workers
     steps = sum(run.steps - WARM for run in runs)
     tasks = [(card, list(runs[worker * size : (worker + 1) * size]), folder) for worker in range(workers)]
-    return Way(name, train_fleets, tasks, steps, allocator)
+    return Way(name, train_fleets, tasks, steps, environment)
 
 
 def alone(name: str, card: TaskCard, run: Run, optimizer: str) -> Way:
@@ -100,7 +101,7 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
             pipe.recv()
 
     while pipe.recv() == TURN:
-        run_fleet(Job(runs, card, [None] * len(runs), folder, attempt=1), "cpu", on_step)
+        run_fleet(Job(runs, card, [None] * len(runs), folder, [1] * len(runs)), "cpu", on_step)
         pipe.send(LEFT)
 
 
@@ -115,7 +116,7 @@ def spent(job: Job) -> Spent:
     """Trains a fleet as a worker does, in a process of its own."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with allocator():
+    with environment():
         process = context.Process(target=train_and_time, args=(theirs, job), daemon=True)
         process.start()
     theirs.close()
@@ -125,21 +126,27 @@ def spent(job: Job) -> Spent:
 
 
 def train_and_time(pipe: Connection, job: Job) -> None:
-    """Scoring is all that a training run does at its points: looking at the fleet, and scores of what was seen."""
+    """Scoring is all that a training run does at its points: looking at the fleet; and after: scores of what was seen, packed for keeping."""
     import torch
 
     torch.set_num_threads(1)
-    scoring, score = list[float](), Record.__call__
+    scoring = list[float]()
 
-    def timed(record: Record, step: int) -> None:
-        start = perf_counter()
-        score(record, step)
-        scoring.append(perf_counter() - start)
+    def timed(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            start = perf_counter()
+            found = function(*arguments)
+            scoring.append(perf_counter() - start)
+            return found
 
-    setattr(Record, "__call__", timed)  # noqa: B010  # mypy takes a plain assignment for an unbound one
+        return call
+
+    parts = ((Record, "__call__"), (training, "scored"), (training, "to_bytes"))
+    for owner, name in parts:
+        setattr(owner, name, timed(getattr(owner, name)))
     start = perf_counter()
     run_fleet(job, "cpu")
-    assert len(scoring) == job.runs[0].points + 1
+    assert len(scoring) == job.runs[0].points + 1 + 2 * len(job.runs)
     pipe.send(Spent(sum(scoring), perf_counter() - start))
 
 
@@ -156,7 +163,7 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
     task, factor = Task(card), Schedule(run.steps, run.schedule, run.warmup).factor
     shown = data(task, [run])
     warm, timed = (shown._replace(order_KTB=shown.order_KTB[:, part]) for part in (slice(WARM), slice(WARM, None)))
-    weights = build(task, [run], [None], torch.device("cpu")).member(0)
+    weights = build(task, [run], [None], Path(), torch.device("cpu")).member(0)
     while pipe.recv() == TURN:
         model = reference.load(ModelCard.model_validate(run.model), weights, task.language.length - 1)
         moving = reference.optimizers(optimizer, model, run.lr, run.weight_decay)

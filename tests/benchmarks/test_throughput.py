@@ -42,7 +42,7 @@ def finetuning(optimizer: str, folder: Path) -> list[Job]:
     jobs = []
     for update in experiment.card.stages[-1].update:
         runs = [run for run in next_runs(experiment, done) if run.update == update][:FLEET]
-        jobs.append(Job(runs, card, [None] * len(runs), folder, attempt=1))
+        jobs.append(Job(runs, card, [None] * len(runs), folder, [1] * len(runs)))
     return jobs
 
 

@@ -17,6 +17,8 @@ import pytest
 
 import synthbench
 from synthbench.errors import BadInput
+from synthbench.experiment.members import cells
+from synthbench.experiment.members import chosen as rate
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result
@@ -130,9 +132,10 @@ def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(c
     assert (stages.count("pretrain"), stages.count("finetune")) == (2, 8)
     with closing(Store.read(alone)) as store:
         identities = store.identities()
-        (experiment_, *_), *others = store.experiments()
-        members = store.members(experiment_)
-        assert others == []
+        (recorded,) = store.experiments()
+        assert recorded.finished
+        members = store.members(recorded.id)
+        chosen = {run for trials in cells(recorded.id, store, found).values() for run in rate(trials, found)}
         assert members.keys() == found.keys() == identities.keys()
         for run, result in found.items():
             steps, points = identities[run]["steps"], identities[run]["points"]
@@ -140,7 +143,7 @@ def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(c
             assert {"fact_recall", "rule_accuracy", "rote_gap", "learning", "kl_new"} <= result.scores.keys()
             is_parent = identities[run]["parent"] is None
             assert ("forgetting" in result.scores) != is_parent
-            assert store.has_weights(result) == (is_parent or members[run][1])
+            assert (store.sound_weights(result) is not None) == (is_parent or run in chosen)
         kept = {result.weights for result in found.values() if result.weights}
         assert {path.name for path in store.weights.iterdir()} == kept
 

@@ -17,8 +17,8 @@ UPDATES = ("full", "full-hidden", "lora-1", "lora-4")
 
 def trained(experiment: Experiment, runs: list[Run], parents: dict[str, Trained], folder: Path) -> list[Trained]:
     task = experiment.tasks["tiny-task"].card
-    files = [folder / str(parents[run.parent].result.weights) if run.parent else None for run in runs]
-    return run_fleet(Job(runs, task, files, folder, 1), "cpu")
+    kept = [parents[run.parent].kept if run.parent else None for run in runs]
+    return run_fleet(Job(runs, task, kept, folder, [1] * len(runs)), "cpu")
 
 
 def assert_same(one: Trained, other: Trained) -> None:

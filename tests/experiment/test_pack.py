@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbench.experiment.engine import EXAMPLES_A_STEP, pack
+from synthbench.experiment.packing import EXAMPLES_A_STEP, pack
 from synthbench.experiment.runs import Run
 from tests.experiment.test_run_identity import RUN
 

@@ -89,7 +89,9 @@ def test_runs_of_a_seed_start_from_the_same_weights(experiment: Experiment) -> N
     task = experiment.tasks["tiny-task"]
     runs = [runs for runs in groups(experiment) if runs[0].stage == "pretrain"]
     starts = [
-        materials.build(task, [run], [None], torch.device("cpu")).flat_KP.detach()[0] for found in runs for run in found
+        materials.build(task, [run], [None], Path(), torch.device("cpu")).flat_KP.detach()[0]
+        for found in runs
+        for run in found
     ]
     same = len(runs[0])
     assert all(torch.equal(start, starts[0]) for start in starts[:same])

@@ -16,10 +16,11 @@ from safetensors import safe_open
 
 from synthbench.errors import BadInput
 from synthbench.experiment import materials
+from synthbench.experiment.database import APPLICATION_ID, DATABASE, VERSION
 from synthbench.experiment.materials import Kept
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.runs import Cell, Result
-from synthbench.experiment.store import APPLICATION_ID, DATABASE, VERSION, Store
+from synthbench.experiment.store import Store
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank
 from tests.experiment import tiny
@@ -95,19 +96,20 @@ def test_an_interrupted_later_attempt_leaves_the_finished_one_standing(store: St
     assert reopened(store) == {RUN.id: RESULT}
 
 
-def test_an_experiments_runs_come_back_with_cell_choice_and_edge(store: Store) -> None:
-    members = {RUN.id: (1, CELL, True, False), OTHER.id: (2, CELL._replace(base=()), False, True)}
+def test_an_experiments_runs_come_back_with_their_cells(store: Store) -> None:
+    members = {RUN.id: (1, CELL), OTHER.id: (2, CELL._replace(base=()))}
     store.enlist("experiment", members)
-    assert store.members("experiment") == {run: found[1:] for run, found in members.items()}
+    assert store.members("experiment") == {run: cell for run, (_, cell) in members.items()}
     assert store.members("another") == {}
-    store.enlist("experiment", {RUN.id: (1, CELL, False, False)})
-    assert store.members("experiment")[RUN.id] == (CELL, False, False)
+    store.keep(RUN, RESULT, [], None, member=("another", CELL))
+    assert store.members("another") == {RUN.id: CELL}
 
 
 def test_experiments_come_back_the_last_used_one_first(store: Store) -> None:
-    for name, used in (("a", "2026-01-01"), ("b", "2026-01-03"), ("a", "2026-01-04"), ("c", "2026-01-02")):
-        store.record(name, "card", "tasks", f"command {name}", used)
-    assert store.experiments() == [(name, "card", "tasks", f"command {name}") for name in ("a", "b", "c")]
+    for name in ("c", "a", "b", "a"):
+        store.record(name, "card", "tasks", f"command {name}")
+    store.record("c", "card", "tasks", "command c", finished=True)
+    assert store.experiments() == [(name, "card", "tasks", f"command {name}", name == "c") for name in ("c", "a", "b")]
 
 
 def test_dropping_weights_removes_the_file_and_the_rows_reference_and_nothing_else(store: Store) -> None:
@@ -123,17 +125,21 @@ def test_dropping_weights_removes_the_file_and_the_rows_reference_and_nothing_el
     assert reopened(store)[OTHER.id].weights == "weights-2.safetensors"
     store.drop_weights([(RUN.id, 1)])  # again: nothing left to drop
     with closing(sqlite3.connect(store.folder / DATABASE)) as db:
-        rows = dict(db.execute("SELECT id, weights_sha256 FROM runs").fetchall())
-    assert rows == {RUN.id: None, OTHER.id: ""}
+        assert db.execute("SELECT run FROM weights").fetchall() == [(OTHER.id,)]
 
 
-def test_weights_are_there_if_row_and_file_are(store: Store) -> None:
-    store.keep(RUN, RESULT, [], KEPT)
-    assert not store.has_weights(RESULT)
+def test_weights_are_there_if_row_and_file_are_and_the_file_is_as_it_was_written(store: Store) -> None:
+    kept = Kept(KEPT.name, 7, sha256(b"weights").hexdigest())
+    store.keep(RUN, RESULT, [], kept)
+    assert store.sound_weights(RESULT) is None
     store.weights.mkdir()
-    (store.weights / KEPT.name).write_bytes(b"weights")
-    assert store.has_weights(RESULT)
-    assert not store.has_weights(replace(RESULT, weights=None))
+    file = store.weights / KEPT.name
+    file.write_bytes(b"weights")
+    assert store.sound_weights(RESULT) == kept
+    assert store.sound_weights(replace(RESULT, run=OTHER.id)) is None
+    for other in (b"weightz", b"weight", b"weights ", b""):
+        file.write_bytes(other)
+        assert store.sound_weights(RESULT) is None
 
 
 def test_a_folder_is_made_with_its_parents_and_opened_again(tmp_path: Path) -> None:
@@ -156,22 +162,24 @@ def foreign(path: Path, application: int = 0, version: int = 0) -> None:
 
 
 @pytest.mark.parametrize("opened", [Store.create, Store.read])
-@pytest.mark.parametrize("kind", ["text", "sqlite", "newer"])
+@pytest.mark.parametrize("kind", ["text", "empty", "sqlite", "newer", "older"])
 def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, opened: object, kind: str) -> None:
     path = tmp_path / DATABASE
     if kind == "text":
         path.write_text("the notes of somebody else\n" * 100)
+    elif kind == "empty":
+        path.touch()
     elif kind == "sqlite":
         foreign(path)
     else:
-        foreign(path, APPLICATION_ID, VERSION + 1)
+        foreign(path, APPLICATION_ID, VERSION + (1 if kind == "newer" else -1))
     before = path.read_bytes()
     with pytest.raises(BadInput) as caught:
         opened(tmp_path)  # type: ignore[operator]
     message = str(caught.value)
     assert str(tmp_path) in message
     assert DATABASE in message
-    assert (f"format {VERSION + 1}" in message) == (kind == "newer")
+    assert ("reads format" in message) == (kind in ("newer", "older"))
     assert path.read_bytes() == before
     assert [found.name for found in tmp_path.iterdir()] == [DATABASE]
 
@@ -215,7 +223,7 @@ def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_ada
     run = replace(forecast(experiment, {})[0], update=update)
     layout = layouts.transformer(experiment.card.shape, task.language.vocabulary, task.language.length - 1)
     wanted = low_rank.adapters(layout, 4) if update == "lora-4" else layout
-    fleet = materials.build(task, [run, replace(run, seed=1)], [None, None], torch.device("cpu"))
+    fleet = materials.build(task, [run, replace(run, seed=1)], [None, None], tmp_path, torch.device("cpu"))
     kept = materials.write_weights(tmp_path / "weights", run, 1, fleet.saved(1))
     path = tmp_path / "weights" / kept.name
     assert [found.name for found in path.parent.iterdir()] == [kept.name]  # no temporary file is left

@@ -1,0 +1,108 @@
+"""Claims: which process trains which run, so that several on one folder share the work and no run is trained twice.
+
+An owner is a file under `owners/` that its process keeps locked: the kernel lets go of the lock when the process ends,
+however it ends, and no clock or process number is asked. An owner that holds its lock but has not counted its beat up
+for a while (a stopped process, a machine that hangs) is passed over too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from synthbench.experiment.runs import Run, RunId
+from synthbench.experiment.store import Store
+
+SILENCE = 60.0  # seconds without a beat after which an owner's claims may be taken
+BEAT = 5.0  # seconds between beats
+
+
+class Claims:
+    """The claims of this process in a store, and what it knows of others'."""
+
+    def __init__(self, store: Store, silence: float = SILENCE) -> None:
+        self._store, self._silence = store, silence
+        self._heard: dict[str, tuple[int, float]] = {}  # by owner: its beat, and when it was first seen at that
+        self._last = time.monotonic()
+        self.owner = uuid4().hex
+        self._file = self._appear()
+
+    @property
+    def _folder(self) -> Path:
+        return self._store.folder / "owners"
+
+    def _appear(self) -> int:
+        """Makes this owner's file, locked before it has its name, so that nobody finds it unlocked."""
+        self._folder.mkdir(exist_ok=True)
+        for left in self._folder.glob("[!.]*"):
+            if not is_locked(left):
+                left.unlink(missing_ok=True)
+        temporary = self._folder / f".{self.owner}"
+        handle = os.open(temporary, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        temporary.rename(self._folder / self.owner)
+        return handle
+
+    def take(self, ready: Iterable[tuple[Run, int]], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
+        """Claims what `pick` picks out of those of the ready runs (each with its attempt) that no one else trains."""
+        attempts = {run.id: (run, attempt) for run, attempt in ready}
+        with self._store.database.writing() as db:
+            held = {
+                (run, attempt)
+                for run, attempt, owner, beat in db.execute("SELECT run, attempt, owner, beat FROM claims")
+                if owner != self.owner and self._lives(owner, beat)
+            }
+            fleet = pick([run for run, attempt in attempts.values() if (run.id, attempt) not in held])
+            rows = [(run.id, attempts[run.id][1], self.owner, 0) for run in fleet]
+            db.executemany("INSERT OR REPLACE INTO claims VALUES (?,?,?,?)", rows)
+        return fleet
+
+    def beat(self) -> None:
+        """Says that this owner lives, now and then."""
+        if time.monotonic() - self._last > BEAT:
+            self._last = time.monotonic()
+            with self._store.database.writing() as db:
+                db.execute("UPDATE claims SET beat = beat + 1 WHERE owner = ?", (self.owner,))
+
+    def release(self, runs: Iterable[RunId]) -> None:
+        """Gives claims up."""
+        with self._store.database.writing() as db:
+            db.executemany("DELETE FROM claims WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
+
+    def close(self) -> None:
+        """Gives every claim up. What cannot be written then is found to be dead by others all the same."""
+        with suppress(Exception), self._store.database.writing() as db:
+            db.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
+        with suppress(OSError):
+            (self._folder / self.owner).unlink(missing_ok=True)
+        os.close(self._file)
+
+    def _lives(self, owner: str, beat: int) -> bool:
+        if not is_locked(self._folder / Path(owner).name):
+            return False
+        known, since = self._heard.get(owner, (-1, 0.0))
+        if known != beat:
+            self._heard[owner] = beat, time.monotonic()
+            return True
+        return time.monotonic() - since < self._silence
+
+
+def is_locked(file: Path) -> bool:
+    """Whether some process holds the lock of a file."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

@@ -1,0 +1,126 @@
+"""The crew: worker processes, started and replaced, and what they say."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+from typing import NamedTuple
+
+from synthbench.experiment.training import Job
+from synthbench.experiment.worker import Outcome, Progress, serve
+
+# glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
+# make it keep them (measured: 1.2 to 1.4 times the run-steps per second). Read by a process when it starts.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(10**9),
+    "MALLOC_TOP_PAD_": str(64 * 2**20),
+}
+# One thread. A fresh interpreter would look for its own modules in the working directory first, were it not told so.
+ENVIRONMENT = {**ALLOCATOR, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+
+
+class Died(NamedTuple):
+    exitcode: int | None  # negative: the signal that killed it
+
+
+@dataclass
+class Worker:
+    process: SpawnProcess
+    pipe: Connection
+    job: Job | None = None
+    told: int = 0  # run-steps of the present job that progress has been told of
+
+    def give(self, job: Job) -> None:
+        self.job, self.told = job, 0
+        with suppress(OSError):  # where it has died, that is heard of next
+            self.pipe.send(job)
+
+
+class Crew:
+    """Worker processes for a kind of device. Use it as a context: they are killed at its end."""
+
+    def __init__(self, size: int, device: str) -> None:
+        self._device = device
+        self.workers: list[Worker] = []
+        with environment(), uninterrupted():
+            self.workers += [Worker(*self._start()) for _ in range(size)]
+
+    def __enter__(self) -> Crew:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the workers at once: what they have finished has been kept, and files are whole or absent."""
+        for worker in self.workers:
+            worker.process.kill()
+        while self.workers:
+            self.dismiss(self.workers[0])
+
+    def dismiss(self, worker: Worker) -> None:
+        """Ends a worker for good."""
+        self.workers.remove(worker)
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+
+    def replace(self, worker: Worker) -> None:
+        """Puts a fresh process in the place of one that died."""
+        self.dismiss(worker)
+        with environment(), uninterrupted():
+            worker.process, worker.pipe = self._start()
+        self.workers.append(worker)
+
+    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Worker, Progress | Outcome | Died]]:
+        """What workers say within this time, or until the file descriptor `wake` can be read."""
+        by_handle: dict[object, Worker] = {worker.pipe: worker for worker in self.workers}
+        by_handle |= {worker.process.sentinel: worker for worker in self.workers}
+        heard = {id(by_handle[h]): by_handle[h] for h in wait([*by_handle, wake], seconds) if h in by_handle}  # type: ignore[list-item]
+        for worker in heard.values():
+            try:
+                while worker.pipe.poll():
+                    yield worker, worker.pipe.recv()
+            except (EOFError, ConnectionError):
+                worker.process.join()
+                yield worker, Died(worker.process.exitcode)
+
+    def _start(self) -> tuple[SpawnProcess, Connection]:
+        context = multiprocessing.get_context("spawn")
+        ours, theirs = context.Pipe()
+        process = context.Process(target=serve, args=(theirs, self._device), daemon=True)
+        process.start()
+        theirs.close()
+        return process, ours
+
+
+@contextmanager
+def environment() -> Iterator[None]:
+    """The environment in which workers start."""
+    before = {name: os.environ.get(name) for name in ENVIRONMENT}
+    os.environ.update(ENVIRONMENT)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Processes started here see no Ctrl-C: until they could ignore it, it would make each print a traceback."""
+    numbers = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
+    resource_tracker.ensure_running()  # its own start would lift the block
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)  # an interrupt that came meanwhile comes now

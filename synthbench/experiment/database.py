@@ -1,0 +1,205 @@
+"""The database file of a folder of results: made whole, opened with checks, its errors turned into sentences."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from synthbench.errors import BadInput, Failed, SynthbenchError, is_disk_failure
+from synthbench.experiment.filesystems import network
+
+APPLICATION_ID = 0x53594E42  # "SYNB"
+VERSION = 2
+DATABASE = "results.db"
+PATIENCE = 60.0  # seconds to wait for another process's transaction
+UNUSABLE = "put back a copy of it, or move it away and its runs will be trained again"
+
+Row = tuple[Any, ...]
+
+
+def seal(*values: Any) -> str:
+    """A checksum of values as SQLite gives them back: SQLite itself does not notice a flipped bit in a value."""
+    return sha256(repr(values).encode()).hexdigest()[:32]
+
+
+class Database:
+    """A connection. Raises BadInput where the file is not ours, damaged or not allowed; Failed where the disk fails."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder, self._connection = folder, connection
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def write(cls, folder: Path, schema: str) -> Database:
+        """Opens the database of a folder for writing; makes both where they are absent."""
+        if (kind := network(folder)) is not None:
+            raise BadInput(
+                f"--out {folder} is on a network file system ({kind}), where results could be torn; choose a local folder."
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / DATABASE).exists():
+                _make(folder, schema)
+        except OSError as error:
+            raise _of_disk(folder, error) from None
+        with _sentences(folder):
+            database = cls(folder, _connect(folder, "rw"))
+            database._check()
+            return database
+
+    @classmethod
+    def read(cls, folder: Path) -> Database:
+        """Opens the database of a folder for looking only, from a copy where the folder cannot be written.
+
+        (To read a database in WAL mode SQLite must be able to make files beside it.)
+        """
+        if not (folder / DATABASE).is_file():
+            raise BadInput(f"--out {folder}: there are no results; make some with: synthbench run --out {folder}")
+        with _sentences(folder):
+            database = cls(folder, _connect(folder, "ro"))
+            try:
+                database._connection.execute("SELECT count(*) FROM sqlite_master")
+            except sqlite3.OperationalError:
+                database._read_copy()
+            database._check()
+            return database
+
+    def _read_copy(self) -> None:
+        self._connection.close()
+        self._copy = tempfile.TemporaryDirectory(prefix="synthbench-")
+        _copy(self.folder, Path(self._copy.name))
+        self._connection = _connect(Path(self._copy.name), "rw")
+
+    def _check(self) -> None:
+        """Raises BadInput, and closes, unless the file is a sound database of ours."""
+        try:
+            self._check_sound()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check_sound(self) -> None:
+        ((application,),) = self.rows("PRAGMA application_id")
+        ((version,),) = self.rows("PRAGMA user_version")
+        if application != APPLICATION_ID:
+            raise BadInput(f"--out {self.folder}: {DATABASE} is not a results file of synthbench, or damaged.")
+        if version != VERSION:
+            raise BadInput(
+                f"--out {self.folder}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
+                f"{'update synthbench or ' if version > VERSION else ''}choose another folder."
+            )
+        if (found := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
+            raise damaged(self.folder, str(found[0][0]))
+
+    def close(self) -> None:
+        self._connection.close()
+        if self._copy:
+            self._copy.cleanup()
+
+    def rows(self, query: str, values: Row = ()) -> list[Row]:
+        with _sentences(self.folder):
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: whole or not at all."""
+        with _sentences(self.folder):
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
+                raise
+
+
+def damaged(folder: Path, what: str) -> BadInput:
+    what = what.splitlines()[-1][:100]
+    return BadInput(f"--out {folder}: {DATABASE} is damaged ({what}); {UNUSABLE}.")
+
+
+def _connect(folder: Path, mode: str) -> sqlite3.Connection:
+    address = (folder / DATABASE).resolve().as_uri() + f"?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
+
+
+def _make(folder: Path, schema: str) -> None:
+    """Makes an empty database beside its place, then puts it there: it is whole or absent, whoever else makes one."""
+    temporary = folder / f".new-{uuid4().hex}.db"
+    try:
+        with _sentences(folder):
+            connection = sqlite3.connect(temporary, isolation_level=None)
+            connection.execute("PRAGMA journal_mode = WAL")
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.close()
+        with suppress(FileExistsError):  # another process was first
+            _put(temporary, folder / DATABASE)
+    finally:
+        for left in folder.glob(f"{temporary.name}*"):
+            left.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, place: Path) -> None:
+    try:
+        os.link(temporary, place)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        temporary.rename(place)
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """Copies the database and what was written to it but not yet moved into it."""
+    for name in (DATABASE, f"{DATABASE}-wal"):
+        try:
+            shutil.copyfile(folder / name, to / name)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise Failed(f"--out {folder}: {name} could not be read ({error.strerror}).") from None
+
+
+def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
+    if is_disk_failure(error):
+        return Failed(
+            f"--out {folder} could not be written ({error.strerror}); make room and give the same command again."
+        )
+    return BadInput(f"--out {folder}: results cannot be written there ({error.strerror}); choose another folder.")
+
+
+@contextmanager
+def _sentences(folder: Path) -> Iterator[None]:
+    """Turns SQLite's errors into ours. Error codes: https://www.sqlite.org/rescode.html"""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.NotSupportedError):
+        raise  # our own mistake
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+            raise Failed(
+                f"--out {folder}: {DATABASE} could not be read or written ({error}); what was finished is kept, make "
+                "room and give the same command again."
+            ) from None
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Failed(
+                f"--out {folder}: {DATABASE} was held by another process for {PATIENCE:.0f} s; give the same command again."
+            ) from None
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+            raise BadInput(f"--out {folder}: {DATABASE} cannot be opened ({error}); choose another folder.") from None
+        if code == sqlite3.SQLITE_NOTADB:
+            raise BadInput(f"--out {folder}: {DATABASE} is not a results file of synthbench, or damaged.") from None
+        raise damaged(folder, str(error)) from None

@@ -1,0 +1,38 @@
+"""What fits in memory where a single run does not: found by trying smaller batches, one step each."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from synthbench.experiment.crew import Crew
+from synthbench.experiment.runs import Run
+from synthbench.experiment.training import Job
+from synthbench.experiment.worker import Progress
+from synthbench.generators import Task
+from synthbench.interrupt import Interrupt
+
+
+def what_fits(run: Run, task: Task, interrupt: Interrupt) -> str:
+    """A sentence that says which batch fits; raises KeyboardInterrupt when interrupted."""
+    unit = sum(part.share for part in task.card.stages[run.stage].values())
+    batch = run.batch // 2 // unit * unit
+    while batch and not _fits(replace(run, batch=batch), task, interrupt):
+        batch = batch // 2 // unit * unit
+    asked = f"A run of stage {run.stage} does not fit in memory with batch = {run.batch}"
+    if batch:
+        return f"{asked}; a batch of {batch} does: --set stages.{run.stage}.batch={batch}"
+    return f"{asked}, nor with any smaller one; take a smaller model, such as --set model=tiny."
+
+
+def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
+    """Whether one step of a run, from fresh weights, can be made and scored by a worker of its own."""
+    run = replace(run, steps=1, points=1, parent=None)
+    with tempfile.TemporaryDirectory(prefix="synthbench-") as folder, Crew(1, run.environment.device) as crew:
+        crew.workers[0].give(Job([run], task.card, [None], Path(folder), [1]))
+        while not interrupt:
+            for _, message in crew.messages(1.0, interrupt.wake):
+                if not isinstance(message, Progress):
+                    return isinstance(message, list)
+    raise KeyboardInterrupt

@@ -1,0 +1,37 @@
+"""Standard streams that may vanish: a closed pipe, a hung-up terminal, a full disk behind them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import Any, TextIO
+
+CLOSED_PIPE = 141  # what a shell reports of a program that a closed pipe ends: 128 + SIGPIPE
+
+
+class Quiet:
+    """A stream whose writes cannot fail: what nobody can read any more is not worth dying for."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def abandon_stdout() -> None:
+    """Sends what is still to be flushed nowhere, so that the interpreter does not complain at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

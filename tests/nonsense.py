@@ -1,0 +1,226 @@
+"""Nonsense: cards, options and settings that nobody means, and what must come of them.
+
+A case is a command in a folder of its own with some files. `judge` runs it in this process: exit 2 with at most three
+plain lines, or 0 where the nonsense happens to mean something; nothing written, no warning, no traceback, within 2 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import math
+import os
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from copy import deepcopy
+from datetime import date
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+from synthbench import cli
+from tests.experiment import tiny
+
+SECONDS = 2.0
+NASTY = (
+    "", " ", ",", ".", "..", "/", "-", "--", "=", "=1+1", "@x", "+1", "1e3", "1_0", "\u0661\u0662", "0x10", "nan", "inf", "1e400",
+    "1" * 5000, "0x" + "f" * 5000, "x" * 300, "x" * 300 + ".toml", "../" * 50 + "x.toml", "/dev/zero", "/dev/stdin", "a" * 5000,
+    "[red]x[/red]", "[/red]", "\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "a|b", "a\nb", "a\r\nb", "\t", "\u202etxt.exe",
+    "\u05e9\u05dc\u05d5\u05dd 12 34", "\u2028", "\ufeff", "\udcff", "`rm`", "<script>", "<!-- END synthbench quick -->", "\U0001f4a9", "e\u0301" * 20,
+    "{a={a={a=1}}}", "[" * 3000, "{a=" * 3000, "a." * 3000 + "a", "'", '"', "'''", "\\", "%s%n", "$(reboot)", "None", "null",
+    "quick", "quik", "muon", "adamw,adamw", "full", "lora-0", "lora-16", "lora-99999", "rote-vs-rule", "task.toml", "runner.toml",
+    "0", "1", "-1", "2", "1,2", "1e-3", "100000000", str(2**63), str(10**400), "0,4,7", "true", "2020-01-01", "table", "json",
+)  # fmt: skip
+KEYS = ("stages", "finetune", "pretrain", "lr", "steps", "for", "adamw", "muon", "optimizer", "arguments", "model", "width",
+        "layers", "scale", "scales", "large", "seeds", "tasks", "reading", "examples", "rule", "language", "0", "-1", "name",
+        "columns", "update", "weight_decay", "batch", "points")  # fmt: skip
+OPTIONS = ("--optimizer", "--task", "--update", "--lr", "--weight-decay", "--seeds", "--set", "--device", "--jobs", "--fleet-size",
+           "--keep-weights", "--out", "--format", "--nonsense")  # fmt: skip
+
+
+class Raw(str):
+    """A value that is put into a card as it stands."""
+
+
+words = st.one_of(
+    st.sampled_from(NASTY),
+    st.text(max_size=20),
+    st.lists(st.sampled_from(NASTY[-30:]), max_size=3).map(",".join),
+    st.integers().map(str),
+    st.floats().map(str),
+).map(lambda text: text.replace("\0", "0"))
+leaves = st.one_of(
+    st.sampled_from([0, 1, -1, 2, 3, 10**8, 10**8 + 1, 2**31, 2**63, -(2**63), 10**400, Raw("0x" + "f" * 5000), 0.0, 1e-300, 1e300, 0.5]),
+    st.sampled_from([math.nan, math.inf, -math.inf, True, False, "same", "full", "tiny", date(2020, 1, 1), [], {}, [[]]]),
+    words, st.integers(), st.floats(),
+)  # fmt: skip
+values = st.recursive(
+    leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words | st.sampled_from(KEYS), inner, max_size=3), max_leaves=6
+)  # fmt: skip
+
+
+class Case(NamedTuple):
+    """arguments: what follows the program's name. files: by name, in the folder where it is called."""
+
+    arguments: list[str]
+    files: dict[str, bytes] = {}  # noqa: RUF012
+
+
+def toml(value: Any) -> str:
+    """A value as TOML."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{toml(str(key))} = {toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(toml, value)) + "]"
+    if isinstance(value, str) and not isinstance(value, Raw):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def card(content: dict[str, Any]) -> bytes:
+    lines = (f"{toml(str(key))} = {toml(value)}" for key, value in content.items())
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def places(content: Any) -> Iterator[tuple[Any, Any]]:
+    """Every (container, key) in a card."""
+    for key, inner in list(content.items() if isinstance(content, dict) else enumerate(content)):
+        yield content, key
+        if isinstance(inner, dict | list):
+            yield from places(inner)
+
+
+@st.composite
+def mutated(draw: st.DrawFn, text: str) -> bytes:
+    """A card with one to three things in it dropped, renamed, copied or replaced."""
+    content = tomllib.loads(text.replace("[TASK]", '["task.toml"]'))
+    for _ in range(draw(st.integers(1, 3))):
+        found = list(places(content))
+        if not found:
+            break
+        container, key = draw(st.sampled_from(found))
+        deed = draw(st.sampled_from(["replace", "replace", "replace", "drop", "rename", "copy"]))
+        if deed == "replace":
+            container[key] = draw(values)
+        elif deed == "copy":
+            if isinstance(container, list):
+                container.extend(deepcopy(container[key]) for _ in range(draw(st.sampled_from([1, 50]))))
+            else:
+                container[draw(words)] = deepcopy(container[key])
+        else:
+            old = container.pop(key)
+            if deed == "rename" and isinstance(container, dict):
+                container[draw(words | st.sampled_from(KEYS))] = old
+    return card(content)
+
+
+@st.composite
+def garbled(draw: st.DrawFn, text: str) -> bytes:
+    """A card's bytes cut, doubled or overwritten."""
+    content = card(tomllib.loads(text.replace("[TASK]", '["task.toml"]')))
+    start, stop = sorted(draw(st.tuples(*[st.integers(0, len(content))] * 2)))
+    junk = draw(
+        st.one_of(
+            st.binary(max_size=20),
+            st.sampled_from([b"\xff\xfe", b"\0", b"\x1b[31m", b"[" * 9000, b"{a=" * 9000, b"a." * 9000 + b"a = 1\n", b'"""', b"#" * 10**6]),
+            st.just(content[start:stop] * 2),
+        )
+    )  # fmt: skip
+    return content[:start] + junk + content[draw(st.sampled_from([start, stop])) :]
+
+
+def written(text: str) -> st.SearchStrategy[bytes]:
+    return mutated(text) | garbled(text)
+
+
+settings = st.builds(
+    "{}{}{}".format,
+    st.one_of(st.lists(st.sampled_from(KEYS), min_size=1, max_size=5).map(".".join), words),
+    st.sampled_from(["=", "=", "=", " = ", ""]),
+    st.one_of(words, values.map(toml)),
+).map(lambda text: text.replace("\0", "0")[:100_000])
+options = st.lists(
+    st.one_of(
+        st.tuples(st.just("--set"), settings),
+        st.tuples(st.sampled_from(OPTIONS), words),
+        st.tuples(st.sampled_from(OPTIONS[:6]), st.sampled_from(NASTY[-30:])),
+    ),
+    min_size=1, max_size=3,
+).map(lambda pairs: [word for pair in pairs for word in pair])  # fmt: skip
+
+RUN = ["run", "--dry-run"]  # in front, so that no other option can take it for its value
+WELL = {"runner.toml": tiny.RUNNER.replace("TASK", '"task.toml"').encode(), "task.toml": tiny.TASK.encode()}
+
+cases = st.one_of(
+    st.builds(lambda runner: Case([*RUN, "runner.toml"], WELL | {"runner.toml": runner}), written(tiny.RUNNER)),
+    st.builds(lambda task: Case([*RUN, "runner.toml"], WELL | {"task.toml": task}), written(tiny.TASK)),
+    st.builds(lambda task: Case(["show", "task", "./task.toml"], {"task.toml": task}), written(tiny.TASK)),
+    st.builds(lambda runner: Case(["show", "runner", "./runner.toml"], {"runner.toml": runner}), written(tiny.RUNNER)),
+    st.builds(lambda more: Case([*RUN, "runner.toml", *more], WELL), options),
+    st.builds(lambda more: Case([*RUN, *more]), options),
+    st.builds(lambda runner: Case([*RUN, runner], WELL), words),
+    st.builds(
+        lambda command, given, more: Case([command, *given, *more]),
+        st.sampled_from(["ls", "show", "report", "export"]), st.lists(words, max_size=2), options | st.just([]),
+    ),
+    st.builds(lambda kind, name: Case(["show", kind, name]), st.sampled_from(["task", "runner", "optimizer", "score"]), words),
+)  # fmt: skip
+
+_written: list[str] | None = None  # while a case runs: what it writes
+
+
+def _watch(event: str, about: tuple[Any, ...]) -> None:
+    if _written is None:
+        return
+    writes = event == "open" and about[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if (writes and "__pycache__" not in str(about[0])) or event in ("os.mkdir", "os.rename"):
+        _written.append(f"{event} {about[0]!r}")
+
+
+sys.addaudithook(_watch)
+
+
+def judge(case: Case) -> int:
+    """Runs a case and returns its exit code; AssertionError says what it should not have done."""
+    global _written
+    before, folder, out, err = sys.argv, Path.cwd(), io.StringIO(), io.StringIO()
+    with tempfile.TemporaryDirectory() as own:
+        for name, content in case.files.items():
+            Path(own, name).write_bytes(content)
+        sys.argv, _written = ["synthbench", *case.arguments], []
+        os.chdir(own)
+        start = time.perf_counter()
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = cli.outcome()
+        finally:
+            seconds, wrote = time.perf_counter() - start, _written
+            sys.argv, _written = before, None
+            os.chdir(folder)
+    told, said = out.getvalue(), err.getvalue()
+    assert code in (0, 2), (code, said)
+    assert seconds < SECONDS, seconds
+    assert not wrote, wrote
+    assert is_plain(told), told
+    lines = said.splitlines()
+    assert is_plain(said), said
+    if code == 2:
+        assert told == ""
+        assert 1 <= len(lines) <= 3, said
+        assert all(len(line) <= 420 for line in lines), said
+        assert len(said) > 20, said
+    else:
+        assert said == ""
+    return code
+
+
+def is_plain(text: str) -> bool:
+    """Whether text is of printable characters alone, and tells of no traceback."""
+    return text.replace("\n", "").isprintable() and "Traceback" not in text
