@@ -25,7 +25,7 @@ from synthbench.trainer import low_rank as lora
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
 from synthbench.wording import did_you_mean, listed, named, shown
 
-MOST_RUNS = 10_000  # of an experiment: what can be planned in a moment
+MOST_RUNS = 5_000  # of an experiment: what can be planned in a moment
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from math import nan
 from typing import Any, Literal, NamedTuple
@@ -70,7 +70,8 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        return asdict(self)
+        own = {one.name: getattr(self, one.name) for one in fields(self)}  # asdict would copy: thrice the time of a plan
+        return own | {"rule": asdict(self.rule), "environment": asdict(self.environment)}
 
     @cached_property
     def id(self) -> RunId:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from collections.abc import Callable, Sequence
 
-from synthbench import cards
+from synthbench import cards, files
 from synthbench.cards import MODELS, RunnerCard, TaskCard
 from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS, Task
 from synthbench.reporting import gallery
 from synthbench.scores import SCORES
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
-from synthbench.wording import did_you_mean, shown
+from synthbench.wording import did_you_mean, inert, markdown, named, prose, shown
 
 WIDTH = 100
 
@@ -80,8 +81,10 @@ def _task(name: str) -> None:
 
     task = Task(cards.load(TaskCard, name))
     parts = list(gallery.slices(task))
-    print(textwrap.fill(f"{task.card.name} {task.card.version}: {task.card.question}", WIDTH))
-    print(textwrap.fill(task.card.description, WIDTH) + f"\nSource: {task.card.source}\n")
+    _prose(f"{task.card.name} {task.card.version}: {task.card.question}")
+    _prose(task.card.description)
+    _prose(f"Source: {task.card.source}")
+    print()
     console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
     for part in parts:
         for text in gallery.coloured(task, part):
@@ -93,10 +96,11 @@ def _task(name: str) -> None:
 
 def _runner(name: str) -> None:
     card = cards.load(RunnerCard, name)
-    print(textwrap.fill(f"{card.name} {card.version}: {card.question}", WIDTH))
-    print(f"Cost: {card.cost}. Fingerprint: {card.fingerprint()}\n")
-    print(cards.locate(RunnerCard, name).read_text(encoding="utf-8").strip())
-    print(f"\nWhat it would train: synthbench run {name} --dry-run")
+    _prose(f"{card.name} {card.version}: {card.question}")
+    _prose(f"Cost: {card.cost}. Fingerprint: {card.fingerprint()}")
+    written = files.text(cards.locate(RunnerCard, name), named(name), files.MOST_BYTES)
+    print("", *(inert(line.expandtabs(4).rstrip()) for line in written.strip().split("\n")), sep="\n")
+    print(f"\nWhat it would train: synthbench run {inert(shlex.quote(name))} --dry-run")
 
 
 def _optimizer(name: str) -> None:
@@ -128,11 +132,15 @@ def _score(name: str) -> None:
 SHOWN: dict[str, Callable[[str], None]] = {"task": _task, "runner": _runner, "optimizer": _optimizer, "score": _score}
 
 
+def _prose(text: str) -> None:
+    print(textwrap.fill(prose(text), WIDTH))
+
+
 def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
     if form == "markdown":
         from tabulate import tabulate
 
-        print(tabulate(rows, heads, tablefmt="github", disable_numparse=True))
+        print(tabulate([[markdown(cell) for cell in row] for row in rows], heads, tablefmt="github", disable_numparse=True))
         return
     from rich import box
     from rich.console import Console
@@ -143,6 +151,6 @@ def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> No
     for head in heads:
         table.add_column(Text(head))
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(prose(cell)) for cell in row))
     console = Console()
     (console if console.is_terminal else Console(width=WIDTH)).print(table)

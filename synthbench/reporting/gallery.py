@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from synthbench import cards
 from synthbench.cards import RunnerCard, StageCard, TaskCard
 from synthbench.generators import Examples, Splits, Task, floor
+from synthbench.wording import inert
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,6 +20,7 @@ COLOURS = {
     "noise": "black on magenta",
 }
 DRAWN = 3  # examples of each slice
+COMPARED = 2**21  # pairs of items for a floor: all of them in every shipped task
 
 
 class Slice(NamedTuple):
@@ -35,9 +37,14 @@ class Slice(NamedTuple):
         train, validation, test = self.splits
         return [
             self.stage, self.name, self.generator, f"{len(train)} / {len(validation)} / {len(test)}",
-            f"{train.bits_N.mean():.4g}", f"{train.chance_N.mean():.2g}", f"{floor(train, train):.2g}",
-            f"{floor(train, test):.2g}",
+            f"{train.bits_N.mean():.4g}", f"{train.chance_N.mean():.2g}", f"{_floor(train, train):.2g}",
+            f"{_floor(train, test):.2g}",
         ]  # fmt: skip
+
+
+def _floor(train: Examples, asked: Examples) -> float:
+    """The floor, over as many of the items asked about as can be compared with all trained ones in a moment."""
+    return floor(train, asked.take(slice(max(1, COMPARED // len(train)))))
 
 
 HEADS = [
@@ -63,14 +70,14 @@ def slices(task: Task, seed: int = 0) -> Iterator[Slice]:
 def strip(task: Task, examples: Examples, place: int) -> list[tuple[str, bool]]:
     """One example as (token, whether it is part of the answer)."""
     tokens, answer = examples.tokens_NL[place], examples.answer_NL[place]
-    return [(task.language.text(int(token)), bool(learned)) for token, learned in zip(tokens, answer, strict=True)]
+    return [(inert(task.language.text(int(token))), bool(learned)) for token, learned in zip(tokens, answer, strict=True)]
 
 
 def coloured(task: Task, part: Slice) -> Iterator[Text]:
     """Strips for a terminal: the prompt plain, the answer in the slice's colour."""
     from rich.text import Text
 
-    for place in range(DRAWN):
+    for place in range(min(DRAWN, len(part.splits.train))):
         text = Text(f"  {part.stage:<9} {part.name:<5} ")
         for token, learned in strip(task, part.splits.train, place):
             text.append(f" {token:<4}", style=COLOURS[part.name] if learned else "")

@@ -8,105 +8,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-import synthbench
-from synthbench.errors import BadInput
 from synthbench.experiment.members import cells
 from synthbench.experiment.members import chosen as rate
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.resolve import Asked, resolve
-from synthbench.experiment.runs import Result
 from synthbench.experiment.store import Store
 from tests.experiment import tiny
+from tests.reliability import program
+from tests.reliability.program import PATIENCE, ROOT, children, ended, has_results, is_running, numbers, results, until
 
-ROOT = Path(synthbench.__file__).parents[1]
 SETTINGS = ("stages.finetune.steps=40", "stages.finetune.update=['full', 'lora-4']")
-PATIENCE = 60.0  # seconds that a slow machine may take for what should take a few
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
-
-Results = Mapping[str, Result]
-
-
-def start(card: Path, out: Path, *options: str, settings: tuple[str, ...] = SETTINGS) -> subprocess.Popen[str]:
-    """The program in a session of its own, as a terminal would start it."""
-    sets = [part for setting in settings for part in ("--set", setting)]
-    command = [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), "--quiet", *sets, *options]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=card.parent,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-
-
-@contextmanager
-def started(*args: Any, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """The same, with nothing of it left behind whatever happens."""
-    with start(*args, **options) as process:
-        try:
-            yield process
-        finally:
-            for pid in (*children(process.pid), process.pid):
-                if is_running(pid):
-                    os.kill(pid, signal.SIGKILL)
-            process.communicate()
-
-
-def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    """What it said, once it has ended with this exit code."""
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code, err
-    return out, err
-
-
-def results(out: Path) -> dict[str, Result]:
-    with closing(Store.read(out)) as store:
-        return store.results()
-
-
-def numbers(found: Results) -> dict[str, tuple[str, Mapping[str, float], Mapping[int, Mapping[str, float]]]]:
-    """All of results that must not depend on how they were made."""
-    return {run: (result.status, result.scores, result.path) for run, result in found.items()}
-
-
-def until(happened: Callable[[], bool], patience: float = PATIENCE) -> float:
-    """Waits for something to happen; returns how long it took."""
-    start = time.monotonic()
-    while not happened():
-        assert time.monotonic() - start < patience, "it did not happen in time"
-        time.sleep(0.01)
-    return time.monotonic() - start
-
-
-def has_results(out: Path, count: int) -> Callable[[], bool]:
-    def happened() -> bool:
-        try:
-            return len(results(out)) >= count
-        except BadInput:  # not there yet
-            return False
-
-    return happened
-
-
-def status(pid: int) -> list[str]:
-    """State, parent and more of a process; nothing if it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def is_running(pid: int) -> bool:
-    return status(pid)[:1] not in ([], ["Z"], ["X"])
-
-
-def children(pid: int) -> list[int]:
-    found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [child for child in found if status(child)[1:2] == [str(pid)]]
+started = partial(program.started, settings=SETTINGS)
 
 
 @pytest.fixture(scope="module")
