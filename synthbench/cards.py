@@ -56,7 +56,9 @@ Seeds = (
         AfterValidator(_unique),
     ]
 )
-Several = Annotated[list[str], Field(min_length=1, max_length=32), AfterValidator(_unique)]
+Several = Annotated[
+    list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=32), AfterValidator(_unique)
+]
 Kind = Literal["full", "lora"]
 
 
@@ -88,7 +90,7 @@ class LanguageCard(Card):
     @model_validator(mode="after")
     def _countable(self) -> LanguageCard:
         if self.syllables**self.name_length > MOST_NAMES:
-            raise ValueError(f"syllables ** name_length may be at most {MOST_NAMES}, so that names can be shuffled")
+            raise ValueError("syllables ** name_length may be at most 2**20, so that names can be shuffled in memory")
         return self
 
 
@@ -293,19 +295,21 @@ def _sentence(error: ValidationError, kind: type[BaseModel], content: Any, origi
     """What is wrong, in one sentence: of several errors the deepest, for it is in the form that was meant."""
     first = max(error.errors(), key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
     where = _place(content, first["loc"], first["type"] == "missing")
-    path = named(".".join(map(str, where))) or "the card"
+    path = named(".".join(map(str, where)))
     if first["type"] == "extra_forbidden":
         known = _keys(kind, where[:-1])
         return f"{origin}: unknown key '{path}'{did_you_mean(str(where[-1]), known)}."
     if first["type"] == "missing":
         return f"{origin}: {path} is missing."
+    if not path:
+        return f"{origin}: {message(first['msg'])}."
     return f"{origin}: {path} = {shown(first['input'])}: {message(first['msg'])}."
 
 
 def message(text: str) -> str:
     """What the validation library says, as the end of a sentence of ours."""
     text = text.removeprefix("Value error, ").replace("Input should be", "must be")
-    text = text.replace("List should have", "must have").replace(" after validation, not 0", "")
+    text = re.sub("^(List|Dictionary|String) should have", "must have", text).replace(" after validation, not 0", "")
     return text[:1].lower() + text[1:]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import tempfile
 import traceback
@@ -13,7 +12,7 @@ import typer
 
 from synthbench import interrupt
 from synthbench.errors import BadInput, Failed, SynthbenchError, is_disk_failure
-from synthbench.terminal import CLOSED_PIPE, Quiet, abandon_stdout
+from synthbench.terminal import CLOSED_PIPE, Quiet, abandon_stdout, open_closed_streams
 from synthbench.wording import inert, short, shown
 
 app = typer.Typer(
@@ -109,6 +108,17 @@ def export(
     commands.export(out, runner, form)
 
 
+@app.command()
+def gc(
+    out: Out = OUT,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it.")] = False,
+) -> None:
+    """List what no experiment in a folder of results uses, and with --yes delete it."""
+    from synthbench import commands
+
+    commands.gc(out, yes)
+
+
 def _version(asked: bool) -> None:
     if asked:
         from synthbench import __version__
@@ -174,7 +184,7 @@ def _debugging() -> bool:
 
 def main() -> NoReturn:
     """The console script: runs a command and turns every outcome into an exit code and at most three plain lines."""
-    signal.signal(signal.SIGINT, interrupt.raise_interrupt)
+    open_closed_streams()
     interrupt.as_ctrl_c()
     sys.stderr = Quiet(sys.stderr)
     sys.exit(outcome())
@@ -187,7 +197,7 @@ def outcome() -> int:
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         return interrupt.CODE
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # the second is what the command-line library makes of the first
         abandon_stdout()
         return CLOSED_PIPE
     except Failed as error:

@@ -24,7 +24,7 @@ from synthbench.reporting import export as exporting
 from synthbench.reporting import reference
 from synthbench.reporting import report as reports
 from synthbench.reporting.table import WRITERS, as_rich
-from synthbench.wording import did_you_mean, listed, shown
+from synthbench.wording import did_you_mean, inert, listed, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -224,6 +224,33 @@ def report(out: Path, runner: str | None, form: str, update: Path | None) -> Non
         print(WRITERS[form](found.table))
 
 
+def gc(out: Path, yes: bool) -> None:
+    """`synthbench gc`: lists what no experiment uses; with `yes` deletes it."""
+    from synthbench.experiment.unused import delete, unused
+
+    if not (out / DATABASE).is_file():
+        raise BadInput(f"--out {shown(str(out))}: there are no results.")
+    with closing(Store.create(out)) as store:
+        found = unused(store)
+        identities = store.identities()
+        for run, attempt, status in found.runs:
+            told = identities.get(run, {"stage": "?", "rule": {"name": "?"}, "seed": "?", "lr": "?"})
+            print(f"run {run[:12]} attempt {attempt} ({status}): {told['stage']} {told['rule']['name']}, "
+                  f"lr {told['lr']}, seed {told['seed']}")  # fmt: skip
+        for file in found.files:
+            print(f"file {inert(str(file.relative_to(out)))}: {file.stat().st_size} bytes")
+        size = found.size / 2**20
+        if yes:
+            delete(store, found)
+        if not found.runs and not found.files:
+            print("Nothing is unused.")
+        elif yes:
+            print(f"Deleted {len(found.runs)} runs and {len(found.files)} files ({size:.1f} MiB).")
+        else:
+            print(f"{len(found.runs)} runs and {len(found.files)} files ({size:.1f} MiB) are unused; delete them with: "
+                  f"{_program()} gc --yes{_out(out)}")  # fmt: skip
+
+
 def export(out: Path, runner: str | None, form: str) -> None:
     """`synthbench export`."""
     if form not in exporting.FORMATS:
@@ -231,4 +258,5 @@ def export(out: Path, runner: str | None, form: str) -> None:
     with closing(Store.read(out)) as store:
         found = reports.latest(store, runner, with_reference=False)
         text = exporting.write(form, list(exporting.objects(found, store)))
-    print(text)
+    if text:  # of no runs, not even an empty line, which would be no JSON
+        print(text)

@@ -42,7 +42,7 @@ def toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary; raises BadInput that names the file."""
     said = named(path)
     try:
-        return parse(text(path, said, MOST_BYTES).replace("\r\n", "\n"))
+        return parse(text(path, said, MOST_BYTES))
     except BadInput:
         raise
     except ValueError as error:
@@ -59,6 +59,10 @@ def parse(content: str) -> dict[str, Any]:
             raise RecursionError
     except RecursionError:
         raise ValueError(f"more than {MOST_LEVELS} tables or lists in each other") from None
+    except ValueError as error:
+        if isinstance(error, tomllib.TOMLDecodeError):
+            raise
+        raise ValueError("a number has thousands of digits") from None
     return found
 
 

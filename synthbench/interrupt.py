@@ -57,7 +57,7 @@ def raise_interrupt(number: int, frame: FrameType | None) -> None:
 
 
 def as_ctrl_c() -> None:
-    """Makes SIGTERM and SIGHUP what Ctrl-C is, where they are not ignored."""
-    for number in SIGNALS[1:]:
+    """Makes all of them what Ctrl-C is in Python, where they are not ignored."""
+    for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, raise_interrupt)

@@ -30,6 +30,16 @@ class Quiet:
         return getattr(self._stream, name)
 
 
+def open_closed_streams() -> None:
+    """Opens standard streams that were closed by the caller on nothing: else the next file opened, perhaps the database,
+    would take their place, and what is written to standard error would be written into it."""
+    while (handle := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(handle, True)
+    os.close(handle)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", closefd=False)
+    sys.stderr = sys.stderr or os.fdopen(2, "w", closefd=False)
+
+
 def abandon_stdout() -> None:
     """Sends what is still to be flushed nowhere, so that the interpreter does not complain at its end."""
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -22,6 +22,11 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def is_text(text: str) -> bool:
+    """Whether text can be written: bytes of a command line that are no UTF-8 come as characters that cannot."""
+    return not re.search("[\ud800-\udfff]", text)
+
+
 def inert(text: str) -> str:
     """Text as one line that neither steers a terminal nor turns the reading direction: what would is shown escaped."""
     return "".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in text)
@@ -47,10 +52,18 @@ def named(text: object) -> str:
     return short(inert(str(text)), 160)
 
 
-def markdown(text: str) -> str:
+def literal(text: str) -> str:
     """Text that a Markdown page shows as it is: no markup, no HTML, no end of a table's cell."""
     escaped = MARKS.sub(r"\\\g<0>", inert(text))
     return escaped.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def delimited(value: Any) -> Any:
+    """A value for a CSV file: text inert, and none that a spreadsheet takes for a formula; numbers as they are."""
+    if not isinstance(value, str):
+        return value
+    is_formula = value.lstrip()[:1] in ("=", "+", "-", "@") or value[:1] in ("\t", "\r", "\n")
+    return "'" * is_formula + inert(value)
 
 
 def code(text: str) -> str:

@@ -44,8 +44,13 @@ class Claims:
                 left.unlink(missing_ok=True)
         temporary = self._folder / f".{self.owner}"
         handle = os.open(temporary, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        temporary.rename(self._folder / self.owner)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            temporary.rename(self._folder / self.owner)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+            raise
         return handle
 
     def take(self, ready: Iterable[tuple[Run, int]], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:

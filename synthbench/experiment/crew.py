@@ -84,10 +84,10 @@ class Crew:
         heard = {id(by_handle[h]): by_handle[h] for h in wait([*by_handle, wake], seconds) if h in by_handle}  # type: ignore[list-item]
         for worker in heard.values():
             try:
-                while worker.pipe.poll():
+                while not worker.pipe.closed and worker.pipe.poll():  # it may be dismissed for what it said
                     yield worker, worker.pipe.recv()
-            except (EOFError, ConnectionError):
-                worker.process.join()
+            except (EOFError, OSError):
+                worker.process.join(1)
                 yield worker, Died(worker.process.exitcode)
 
     def _start(self) -> tuple[SpawnProcess, Connection]:

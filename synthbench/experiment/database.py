@@ -108,6 +108,10 @@ class Database:
         with _sentences(self.folder):
             return self._connection.execute(query, values).fetchall()
 
+    def compact(self) -> None:
+        """Gives the room of deleted rows back to the disk."""
+        self.rows("VACUUM")
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: whole or not at all."""
@@ -139,11 +143,13 @@ def _make(folder: Path, schema: str) -> None:
     try:
         with _sentences(folder):
             connection = sqlite3.connect(temporary, isolation_level=None)
-            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("BEGIN")
             for statement in schema.split(";"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")  # last: closing does not say that moving a log failed
             connection.close()
         with suppress(FileExistsError):  # another process was first
             _put(temporary, folder / DATABASE)
@@ -155,10 +161,10 @@ def _make(folder: Path, schema: str) -> None:
 def _put(temporary: Path, place: Path) -> None:
     try:
         os.link(temporary, place)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without hard links
-        temporary.rename(place)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or is_disk_failure(error):
+            raise
+        temporary.rename(place)  # a file system without hard links
 
 
 def _copy(folder: Path, to: Path) -> None:
@@ -180,6 +186,13 @@ def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
     return BadInput(f"--out {folder}: results cannot be written there ({error.strerror}); choose another folder.")
 
 
+def _is_allowed(folder: Path) -> bool:
+    """Whether a database may be opened there: where it cannot be all the same, for SQLite does not say why, it is the
+    disk, not a person's choice of a folder."""
+    file = folder / DATABASE
+    return os.access(folder, os.W_OK) and (not file.exists() or (file.is_file() and os.access(file, os.R_OK)))
+
+
 @contextmanager
 def _sentences(folder: Path) -> Iterator[None]:
     """Turns SQLite's errors into ours. Error codes: https://www.sqlite.org/rescode.html"""
@@ -189,7 +202,9 @@ def _sentences(folder: Path) -> Iterator[None]:
         raise  # our own mistake
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or (
+            code == sqlite3.SQLITE_CANTOPEN and _is_allowed(folder)
+        ):
             raise Failed(
                 f"--out {folder}: {DATABASE} could not be read or written ({error}); what was finished is kept, make "
                 "room and give the same command again."

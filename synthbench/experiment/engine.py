@@ -193,10 +193,11 @@ class Engine:
         elif len(crew.workers) > 1:
             self._deaths[one] = 0
             crew.dismiss(worker)
-            self.watcher.note(f"{why}, a run alone: going on with {len(crew.workers)} workers.")
+            self.watcher.note(f"{why}, though it was one run alone: going on with {len(crew.workers)} of the workers.")
         else:
             crew.dismiss(worker)
-            raise Failed(f"{why}. {what_fits(runs[0], self.experiment.tasks[runs[0].task], self.interrupt)}")
+            fits = what_fits(runs[0], self.experiment.tasks[runs[0].task], self.interrupt)
+            raise Failed(f"{why}, most likely for lack of memory. {fits}" if isinstance(message, Died) else fits)
 
     def _note_interrupted(self, crew: Crew) -> None:
         for job in [worker.job for worker in crew.workers if worker.job]:

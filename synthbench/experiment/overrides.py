@@ -7,13 +7,15 @@ from typing import Any
 
 from synthbench import files
 from synthbench.errors import BadInput
-from synthbench.wording import did_you_mean, listed, shown
+from synthbench.wording import did_you_mean, is_text, listed, shown
 
 MOST_PARTS = 8  # of a path
 
 
 def parse(setting: str) -> tuple[list[str], Any]:
-    """`a.b=1` as (["a", "b"], 1); raises BadInput where there is no path or no value."""
+    """`a.b=1` as (["a", "b"], 1); raises BadInput where there is no path or no value, or no text."""
+    if not is_text(setting):
+        raise BadInput(f"--set {shown(setting)} is not UTF-8 text.")
     path, equals, text = setting.partition("=")
     parts = path.strip().split(".")
     if not equals or not all(parts):

@@ -67,7 +67,9 @@ def resolve(asked: Asked) -> Experiment:
             _check_updates(stage, card, task, position + 1 == len(card.stages), origin)
         _check_grids(stage, card, origin)
     if (runs := count(card)) > MOST_RUNS:
-        raise BadInput(f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed.")
+        raise BadInput(
+            f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
+        )
     environment = Environment(identity.training_source(), identity.torch_minor(), device)
     return Experiment(card, tasks, rules, environment)
 
@@ -181,7 +183,8 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         if first["type"] == "extra_forbidden":
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
-        raise BadInput(f"{origin}: arguments.{name}.{key} = {shown(first['input'])}: {first['msg']}.") from None
+        said = cards.message(first["msg"])
+        raise BadInput(f"{origin}: arguments.{name}.{key} = {shown(first['input'])}: {said}.") from None
     return RuleSpec(name, optimizer.routing, arguments.model_dump(mode="json"), source_hash(name))
 
 

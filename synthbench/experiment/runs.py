@@ -70,8 +70,11 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        own = {one.name: getattr(self, one.name) for one in fields(self)}  # asdict would copy: thrice the time of a plan
-        return own | {"rule": asdict(self.rule), "environment": asdict(self.environment)}
+        own = {one.name: getattr(self, one.name) for one in fields(self)}
+        return own | {
+            "rule": vars(self.rule),
+            "environment": vars(self.environment),
+        }  # asdict's copies take thrice as long
 
     @cached_property
     def id(self) -> RunId:

@@ -16,6 +16,8 @@ from synthbench.errors import is_disk_failure
 from synthbench.experiment.materials import Lost
 from synthbench.experiment.training import Job, Trained, run_fleet
 
+NO_MEMORY = ("allocate memory", "bad_alloc")  # what torch says on a CPU when there is none
+
 
 class Progress(NamedTuple):
     run_steps: int  # trained since the last message
@@ -62,7 +64,7 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
     except (MemoryError, torch.OutOfMemoryError):
         found: Outcome = NoMemory()
     except RuntimeError as error:  # on a CPU, torch says it in words only
-        found = NoMemory() if "not enough memory" in str(error) else Broken(traceback.format_exc())
+        found = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
     except OSError as error:
         return Unwritable(str(error.strerror)) if is_disk_failure(error) else Broken(traceback.format_exc())
     except Exception:

@@ -13,7 +13,7 @@ from synthbench.generators import GENERATORS, Task
 from synthbench.reporting import gallery
 from synthbench.scores import SCORES
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
-from synthbench.wording import did_you_mean, inert, markdown, named, prose, shown
+from synthbench.wording import did_you_mean, inert, literal, named, prose, shown
 
 WIDTH = 100
 
@@ -140,7 +140,9 @@ def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> No
     if form == "markdown":
         from tabulate import tabulate
 
-        print(tabulate([[markdown(cell) for cell in row] for row in rows], heads, tablefmt="github", disable_numparse=True))
+        print(
+            tabulate([[literal(cell) for cell in row] for row in rows], heads, tablefmt="github", disable_numparse=True)
+        )
         return
     from rich import box
     from rich.console import Console

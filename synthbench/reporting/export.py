@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +11,7 @@ from synthbench.experiment.plan import Choice
 from synthbench.experiment.runs import RuleSpec, RunId
 from synthbench.experiment.store import Store
 from synthbench.reporting.report import Report
+from synthbench.reporting.table import separated
 from synthbench.scores import SCORES
 
 FORMATS = ("jsonl", "csv", "json")
@@ -74,12 +73,4 @@ def write(form: str, found: list[dict[str, Any]]) -> str:
     flat = [
         {key: value for key, value in one.items() if key not in ("scores", "path")} | one["scores"] for one in found
     ]
-    heads = list(dict.fromkeys(key for one in flat for key in one))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, heads, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: json.dumps(value) if isinstance(value, dict | list) else value for key, value in one.items()}
-        for one in flat
-    )
-    return text.getvalue().rstrip("\n")
+    return separated(flat)

@@ -70,7 +70,9 @@ def slices(task: Task, seed: int = 0) -> Iterator[Slice]:
 def strip(task: Task, examples: Examples, place: int) -> list[tuple[str, bool]]:
     """One example as (token, whether it is part of the answer)."""
     tokens, answer = examples.tokens_NL[place], examples.answer_NL[place]
-    return [(inert(task.language.text(int(token))), bool(learned)) for token, learned in zip(tokens, answer, strict=True)]
+    return [
+        (inert(task.language.text(int(token))), bool(learned)) for token, learned in zip(tokens, answer, strict=True)
+    ]
 
 
 def coloured(task: Task, part: Slice) -> Iterator[Text]:

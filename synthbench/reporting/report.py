@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from synthbench import files
 from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
 from synthbench.experiment.store import Store
@@ -14,7 +16,9 @@ from synthbench.reporting import reference, rows, sentence, table
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.rows import Row
 from synthbench.reporting.table import Table
-from synthbench.wording import did_you_mean, shown
+from synthbench.wording import code, did_you_mean, inert, literal, named, prose, shown
+
+MOST_BYTES = 2**24  # of a page that a table is put into
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        return sentence.sentence(self.rows, self.card)
+        return inert(sentence.sentence(self.rows, self.card))
 
     @property
     def all_diverged(self) -> bool:
@@ -74,11 +78,11 @@ def latest(store: Store, runner: str | None = None, with_reference: bool = True)
     names = [json.loads(one.card)["name"] for one in known]
     if not known:
         raise BadInput(
-            f"--out {store.folder}: no experiment has been finished there; run: synthbench run --out {store.folder}"
+            f"--out {named(store.folder)}: no experiment has been finished there; run: synthbench run with this --out."
         )
     if runner is not None and runner not in names:
         raise BadInput(
-            f"--out {store.folder} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}."
+            f"--out {named(store.folder)} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}."
         )
     recorded = known[names.index(runner) if runner else 0]
     card = RunnerCard.model_validate_json(recorded.card)
@@ -95,15 +99,15 @@ def latest(store: Store, runner: str | None = None, with_reference: bool = True)
 
 def markdown(report: Report) -> str:
     """A page: question, table, sentence, and what it was made with."""
-    return "\n".join([f"# {report.card.name}", "", report.card.question, "", body(report)])
+    return "\n".join([f"# {report.card.name}", "", literal(prose(report.card.question)), "", body(report)])
 
 
 def body(report: Report) -> str:
     """The page without its head: what `--update` puts between a file's markers."""
     made = [
-        f"Command: `{report.command}`",
-        f"Device: {report.rows[0].device if report.rows else 'none'}",
-        "Versions: " + ", ".join(f"{name} {number}" for name, number in report.versions.items()),
+        f"Command: {code(report.command)}",
+        f"Device: {literal(report.rows[0].device) if report.rows else 'none'}",
+        "Versions: " + ", ".join(literal(f"{name} {number}") for name, number in report.versions.items()),
         f"Card {report.card.name} {report.card.version}: {report.card.fingerprint()[:16]}; "
         + "; ".join(f"task {name}: {mark[:16]}" for name, mark in report.tasks.items()),
     ]
@@ -111,7 +115,7 @@ def body(report: Report) -> str:
         [
             table.as_markdown(report.table),
             "",
-            report.sentence,
+            literal(report.sentence),
             "",
             *(f"- {line}" for line in made),
         ]
@@ -119,21 +123,19 @@ def body(report: Report) -> str:
 
 
 def update(file: Path, name: str, content: str) -> None:
-    """Puts content between a file's `<!-- BEGIN synthbench NAME -->` and `<!-- END synthbench NAME -->` markers.
+    """Puts content between a file's lines `<!-- BEGIN synthbench NAME -->` and `<!-- END synthbench NAME -->`.
 
-    Raises BadInput where the file or the markers are missing; the file is replaced whole or not at all.
+    Raises BadInput where the file or the lines are missing; the file is replaced whole or not at all.
     """
-    begin, end = f"<!-- BEGIN synthbench {name} -->", f"<!-- END synthbench {name} -->"
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"--update {file} cannot be read: {error}.") from None
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(end) < text.index(begin):
-        raise BadInput(f"--update {file}: it must have the lines {begin} and {end}, once each and in this order.")
-    head, tail = text[: text.index(begin) + len(begin)], text[text.index(end) :]
+    said = f"--update {named(file)}"
+    text = files.text(file, said, MOST_BYTES)
+    markers = [f"<!-- {edge} synthbench {name} -->" for edge in ("BEGIN", "END")]
+    begin, end = ([*re.finditer(rf"^[ \t]*{re.escape(marker)}[ \t\r]*$", text, re.MULTILINE)] for marker in markers)
+    if len(begin) != 1 or len(end) != 1 or end[0].start() < begin[0].end():
+        raise BadInput(f"{said}: it must have the lines {' and '.join(markers)}, once each and in this order.")
     temporary = file.with_name(f".{file.name}.new")
     try:
-        temporary.write_text(f"{head}\n{content}\n{tail}", encoding="utf-8")
+        temporary.write_text(f"{text[: begin[0].end()]}\n{content}\n{text[end[0].start() :]}", "utf-8", newline="")
         temporary.replace(file)
     except OSError as error:
-        raise BadInput(f"--update {file} cannot be written: {error}.") from None
+        raise BadInput(f"{said} cannot be written: {error.strerror}.") from None

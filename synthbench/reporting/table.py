@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from synthbench.reporting.rows import Row
 from synthbench.scores import SCORES
 from synthbench.scores.statistics import Interval, interval
-from synthbench.wording import inert
+from synthbench.wording import delimited, inert, literal, short
 
 DIGITS = 4  # kept of every number, in every format
 SHOWN = 2  # of these in text
+WIDEST = 32  # characters of a name in a table
+FOLDED = {"task": 12, "optimizer": 9}  # columns whose long names go on in a second line, and their least widths
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 
 
@@ -90,7 +93,7 @@ class Table:
     def cells(self) -> list[list[str]]:
         """Every line as text."""
         return [
-            [inert(show(line)) for show in self.fixed().values()]
+            [short(inert(show(line)), WIDEST) for show in self.fixed().values()]
             + [line.entries[name].text(expected(line, name)) for name in self.scores]
             for line in self.lines
         ]
@@ -105,7 +108,7 @@ def make(title: str, rows: Sequence[Row], scores: Sequence[str], notes: Sequence
     lines = [
         Line(row, {name: Entry.of(interval([*row.values.get(name, {}).values()])) for name in scores}) for row in rows
     ]
-    return Table(title, list(scores), lines, list(notes))
+    return Table(title, list(scores), lines, [inert(note) for note in notes])
 
 
 def as_rich(table: Table) -> Any:
@@ -119,8 +122,10 @@ def as_rich(table: Table) -> Any:
     for place, head in enumerate(table.heads()):
         text = Text(head.replace("@fit", "\n@fit").replace("_", "\n", 1) if place >= fixed else head)
         drawn.add_column(
-            text, justify="right" if place >= fixed or head in ("lr", "n", "div.") else "left", no_wrap=place < fixed
-        )
+            text, justify="right" if place >= fixed or head in ("lr", "n", "div.") else "left",
+            no_wrap=place < fixed and head not in FOLDED, min_width=FOLDED.get(head),
+            overflow="fold" if head in FOLDED else "ellipsis",
+        )  # fmt: skip
     previous = None
     for line, cells in zip(table.lines, table.cells(), strict=True):
         if previous is not None and previous != line.name:
@@ -133,9 +138,9 @@ def as_rich(table: Table) -> Any:
 def as_markdown(table: Table) -> str:
     from tabulate import tabulate
 
-    rows = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in row] for row in table.cells()]
+    rows = [[literal(cell) for cell in row] for row in table.cells()]
     drawn = tabulate(rows, table.heads(), tablefmt="github", disable_numparse=True)
-    return "\n\n".join([drawn, *(note.replace("*", "\\*") for note in table.notes)])
+    return "\n\n".join([drawn, *map(literal, table.notes)])
 
 
 def as_latex(table: Table) -> str:
@@ -143,7 +148,8 @@ def as_latex(table: Table) -> str:
 
     heads = [head.translate({ord("↑"): "(up)", ord("↓"): "(down)"}) for head in table.heads()]
     drawn: str = tabulate(table.cells(), heads, tablefmt="latex_booktabs", disable_numparse=True)
-    return drawn.replace("±", "\\pm ").replace("\\pm ", "$\\pm$")
+    drawn = re.sub(r"^(\s*)([*\[])", r"\1{\2}", drawn, flags=re.MULTILINE)  # no arguments of the row's end before them
+    return drawn.replace("±", "$\\pm$")
 
 
 def records(table: Table) -> list[dict[str, Any]]:
@@ -163,18 +169,24 @@ def records(table: Table) -> list[dict[str, Any]]:
 
 
 def as_csv(table: Table) -> str:
+    return separated(records(table))
+
+
+def separated(found: Sequence[Mapping[str, Any]]) -> str:
+    """Records as CSV; tables and lists in them as JSON."""
     text = io.StringIO()
-    found = records(table)
-    writer = csv.DictWriter(text, list(found[0]) if found else ["task"], lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for one in found for key in one)), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(found)
+    for one in found:
+        writer.writerow({key: json.dumps(value) if isinstance(value, dict | list) else delimited(value)
+                         for key, value in one.items()})  # fmt: skip
     return text.getvalue().rstrip("\n")
 
 
 def as_json(table: Table) -> str:
     better = {name: SCORES[name].better for name in table.scores}
     content = {"title": table.title, "better": better, "rows": records(table), "notes": table.notes}
-    return json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    return json.dumps(content, indent=1, allow_nan=False)
 
 
 WRITERS: dict[str, Callable[[Table], str]] = {

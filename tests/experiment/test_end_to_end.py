@@ -37,7 +37,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def alone(card: Path) -> Path:
     """Results of the card, every run trained alone."""
     out = card.parent / "alone"
-    with started(card, out, "--fleet-size", "1", "--jobs", "2") as process:
+    with started(card, out, "--quiet", "--fleet-size", "1", "--jobs", "2") as process:
         ended(process)
     return out
 
@@ -80,7 +80,7 @@ def test_the_first_point_of_a_path_has_forgotten_and_moved_exactly_nothing(alone
 @pytest.mark.slow
 def test_training_in_fleets_of_four_gives_bitwise_what_training_alone_gives(card: Path, alone: Path) -> None:
     out = card.parent / "fleets"
-    with started(card, out, "--fleet-size", "4", "--jobs", "1") as process:
+    with started(card, out, "--quiet", "--fleet-size", "4", "--jobs", "1") as process:
         ended(process)
     assert 4 in {result.fleet_size for result in results(out).values()}
     assert {result.fleet_size for result in results(alone).values()} == {1}
@@ -102,7 +102,7 @@ def test_the_same_command_again_trains_nothing_and_does_without_torch(card: Path
 
 def test_workers_end_within_two_seconds_of_their_parents_death(card: Path) -> None:
     out = card.parent / "killed"
-    with started(card, out, "--jobs", "1", "--seeds", "1", settings=("stages.finetune.steps=100000",)) as process:
+    with started(card, out, "--quiet", "--jobs", "1", "--seeds", "1", settings=("stages.finetune.steps=100000",)) as process:
         until(has_results(out, 1))  # the seed is pretrained: the worker is busy with a long fleet
         workers = children(process.pid)
         try:
@@ -118,7 +118,7 @@ def test_workers_end_within_two_seconds_of_their_parents_death(card: Path) -> No
 def test_an_interrupt_while_workers_start_says_one_line(card: Path) -> None:
     """Python processes that are interrupted while they start print a traceback each."""
     out = card.parent / "at-once"
-    with started(card, out, "--jobs", "2") as process:
+    with started(card, out, "--quiet", "--jobs", "2") as process:
         until(lambda: len(children(process.pid)) >= 3)  # two workers, and what multiprocessing starts for itself
         time.sleep(0.2)
         os.killpg(process.pid, signal.SIGINT)
@@ -132,7 +132,7 @@ def test_an_interrupt_ends_with_130_says_what_is_kept_and_the_rerun_ends_as_if_i
     card: Path, alone: Path
 ) -> None:
     out = card.parent / "interrupted"
-    with started(card, out, "--fleet-size", "1", "--jobs", "1") as process:
+    with started(card, out, "--quiet", "--fleet-size", "1", "--jobs", "1") as process:
         until(has_results(out, 2))
         workers = children(process.pid)
         os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches workers as well
@@ -143,7 +143,7 @@ def test_an_interrupt_ends_with_130_says_what_is_kept_and_the_rerun_ends_as_if_i
     assert 2 <= len(kept) < 10
     line = f"Interrupted: {len(kept)} of 10 runs are finished and kept in {out}; the same command goes on from there."
     assert err.strip() == line
-    with started(card, out, "--fleet-size", "4", "--jobs", "1") as process:
+    with started(card, out, "--quiet", "--fleet-size", "4", "--jobs", "1") as process:
         ended(process)
     finished = results(out)
     assert {result.fleet_size for result in finished.values()} == {1, 4}

@@ -30,7 +30,7 @@ from tests.experiment import tiny
         ({"stages.finetune.fact.share": -1}, ["tiny.toml", "stages.finetune.fact.share = -1", "greater than 0"]),
         ({"stages.finetune.facts": {}}, ["tiny.toml", "stages.finetune.facts"]),
         ({"language.syllables": 1}, ["tiny.toml", "language.syllables = 1"]),
-        ({"language.syllables": 1024, "language.name_length": 3}, ["tiny.toml", "language", "2**24"]),
+        ({"language.syllables": 1024, "language.name_length": 3}, ["tiny.toml", "language", "2**20"]),
         ({"language.syllable": 4}, ["tiny.toml", "'language.syllable'", "'syllables'"]),
         ({"held_out.validation": 0}, ["tiny.toml", "held_out.validation = 0"]),
         ({"version": "1"}, ["tiny.toml", "version = '1'"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,16 +25,23 @@ Results = Mapping[str, Result]
 
 def command(card: Path | str, out: Path, *options: str, settings: tuple[str, ...] = ()) -> list[str]:
     sets = [part for setting in settings for part in ("--set", setting)]
-    return [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), "--quiet", *sets, *options]
+    return [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), *sets, *options]
 
 
 def start(
-    card: Path | str, out: Path, *options: str, settings: tuple[str, ...] = (), env: Mapping[str, str] | None = None
+    card: Path | str,
+    out: Path,
+    *options: str,
+    settings: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+    limit: int | None = None,
 ) -> subprocess.Popen[str]:
-    """The program in a session of its own, as a terminal would start it."""
+    """The program in a session of its own, as a terminal would start it. limit: of address space, KiB a process."""
+    limited = ["bash", "-c", f'ulimit -v {limit}; exec "$@"', "bash"] if limit else []
     return subprocess.Popen(
-        command(card, out, *options, settings=settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, cwd=out.parent, env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
+        limited + command(card, out, *options, settings=settings),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=out.parent,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
     )  # fmt: skip
 
 
@@ -54,6 +62,11 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == code, err
     return out, err
+
+
+def trained(err: str) -> int:
+    """How many runs a process trained, by its last line."""
+    return int(re.findall(r"^(\d+) runs, \d+ run-steps in", err, re.MULTILINE)[-1])
 
 
 def results(out: Path) -> dict[str, Result]:
@@ -110,6 +123,12 @@ def children(pid: int) -> list[int]:
 def workers(pid: int) -> list[int]:
     """Those children that train (multiprocessing keeps one more process for itself)."""
     return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken, 0 if it is gone."""
+    fields = status(pid)
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
 
 def command_line(pid: int) -> bytes:

@@ -1,0 +1,57 @@
+"""What no experiment in a folder of results uses: attempts that `--fresh` replaced, runs that never finished, files that
+no row names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from synthbench.errors import BadInput, Failed
+from synthbench.experiment.claims import is_locked
+from synthbench.experiment.runs import RunId
+from synthbench.experiment.store import Store
+
+QUERY = """
+SELECT id, attempt, status FROM runs r
+WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.run = r.id AND m.attempt = r.attempt) ORDER BY started, id, attempt
+"""
+TABLES = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run", "claims": "run"}
+
+
+class Unused(NamedTuple):
+    """runs: id, attempt and status. files: below the folder of results."""
+
+    runs: list[tuple[RunId, int, str]]
+    files: list[Path]
+
+    @property
+    def size(self) -> int:
+        """Bytes of the files."""
+        return sum(file.stat().st_size for file in self.files)
+
+
+def unused(store: Store) -> Unused:
+    """What could be deleted; raises Failed while a process is at work in the folder."""
+    owners = [file for file in (store.folder / "owners").glob("*") if file.is_file()]
+    if any(map(is_locked, owners)):
+        raise Failed(f"--out {store.folder}: another process is at work there; wait until it has ended.")
+    runs = store.database.rows(QUERY)
+    gone = {row[:2] for row in runs}
+    named = store.database.rows("SELECT run, attempt, name FROM weights")
+    kept = {name for run, attempt, name in named if (run, attempt) not in gone}
+    weights = [file for file in store.weights.glob("*.safetensors*") if file.name not in kept]
+    weights += store.weights.glob(".*.safetensors.*")
+    return Unused(runs, sorted({*weights, *owners, *store.folder.glob(".new-*.db*")}))
+
+
+def delete(store: Store, found: Unused) -> None:
+    """Deletes rows, then files: no row is left that names a lost file. Then the database gives its room back."""
+    with store.database.writing() as db:
+        for table, column in TABLES.items():
+            db.executemany(f"DELETE FROM {table} WHERE {column} = ? AND attempt = ?", [row[:2] for row in found.runs])
+    for file in found.files:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            raise BadInput(f"{file} cannot be deleted ({error.strerror}).") from None
+    store.database.compact()

@@ -1,0 +1,112 @@
+"""Kills: the main process, a worker, or all at once, at random moments; then the same command again."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthbench.experiment.database import DATABASE
+from synthbench.experiment.runs import Result
+from synthbench.experiment.store import Store
+from tests.reliability import program
+from tests.reliability.campaign import Campaign
+
+PROMISE = (
+    "no finished run is lost or trained again (its row keeps `started`), no worker is alive 2 s later, no row is half, "
+    "every weight file that a row names is whole, and the resumed experiment ends with scores bitwise those of an "
+    "undisturbed one"
+)
+# `quick`, with fewer steps, so that a hundred kills take minutes: 2 + 12 runs
+QUICK = ("quick", "--optimizer", "adamw", "--seeds", "2", "--device", "cpu")
+SETTINGS = ("stages.pretrain.steps=60", "stages.finetune.steps=60", "stages.finetune.points=6")
+KINDS = ("main process", "worker", "whole group")
+
+
+@dataclass
+class Trial:
+    """An experiment that is killed and resumed until it is finished. expected: results of an undisturbed run."""
+
+    out: Path
+    expected: dict[str, Result]
+    known: dict[str, Result] = field(default_factory=dict)  # finished runs, as they were when first seen
+
+    def kill(self, kind: str, moment: float) -> tuple[str, list[str]]:
+        """Starts or resumes the experiment, kills something after so many seconds; what happened, and what was broken."""
+        before = len(self.known)
+        with program.started(QUICK[0], self.out, *QUICK[1:], settings=SETTINGS) as process:
+            began = time.monotonic()
+            while time.monotonic() - began < moment and process.poll() is None:
+                time.sleep(0.005)
+            if process.poll() is not None:
+                return "finished before the kill", self._finished(process, before)
+            if kind == "worker":
+                found = program.workers(process.pid)
+                if not found:
+                    return "no worker to kill yet", self._finished(process, before)
+                os.kill(random.Random(moment).choice(found), signal.SIGKILL)
+                return "worker killed", self._finished(process, before)
+            left = program.children(process.pid)
+            (os.killpg if kind == "whole group" else os.kill)(process.pid, signal.SIGKILL)
+            took = program.until(lambda: not any(map(program.is_running, left)))
+            broken = [f"{kind} killed after {moment:.2f} s: a worker lived for {took:.1f} s"] if took > 2 else []
+            return f"{kind} killed", broken + self.check(f"{kind} killed after {moment:.2f} s")
+
+    def check(self, what: str) -> list[str]:
+        """What is wrong with the folder now."""
+        if not (self.out / DATABASE).exists():
+            return [f"{what}: the database is gone"] if self.known else []
+        with closing(Store.read(self.out)) as store:
+            found = store.results()
+            torn = [run for run, result in found.items() if result.weights and not store.sound_weights(result)]
+        broken = [f"{what}: run {run[:8]} is lost" for run in self.known.keys() - found.keys()]
+        broken += [f"{what}: weights of {run[:8]} are torn" for run in torn]
+        for run, result in found.items():
+            if program.numbers({run: result}) != program.numbers({run: self.expected[run]}):
+                broken.append(f"{what}: run {run[:8]} has other numbers")
+            if self.known.setdefault(run, result).started != result.started:
+                broken.append(f"{what}: run {run[:8]} was trained again")
+        return broken
+
+    def _finished(self, process: subprocess.Popen[str], before: int) -> list[str]:
+        _, err = process.communicate(timeout=program.PATIENCE)
+        if process.returncode:
+            return [f"exit code {process.returncode}: {err[-300:]}"]
+        broken = self.check("finished")
+        if before < len(self.expected) and program.trained(err) != len(self.expected) - before:
+            broken.append(f"{program.trained(err)} runs were trained where {len(self.expected) - before} were missing")
+        if self.known.keys() != self.expected.keys():
+            broken.append("finished, yet runs are missing")
+        return broken
+
+    @property
+    def is_done(self) -> bool:
+        return len(self.known) == len(self.expected)
+
+
+def undisturbed(folder: Path) -> tuple[dict[str, Result], float]:
+    """Results of the experiment left alone, and the seconds it took."""
+    began = time.monotonic()
+    with program.started(QUICK[0], folder / "undisturbed", *QUICK[1:], settings=SETTINGS) as process:
+        program.ended(process)
+    return program.results(folder / "undisturbed"), time.monotonic() - began
+
+
+def campaign(folder: Path, trials: int, seed: int) -> Campaign:
+    """Kills at `trials` moments, uniform over the length of an undisturbed run."""
+    found, moments = Campaign("killed", PROMISE), random.Random(seed)
+    expected, seconds = undisturbed(folder)
+    trial = Trial(folder / "0", expected)
+    for number in range(trials):
+        if trial.is_done:
+            shutil.rmtree(trial.out)
+            trial = Trial(folder / str(number), expected)
+        outcome, broken = trial.kill(KINDS[number % len(KINDS)], moments.uniform(0, seconds))
+        found.tried(outcome, *broken)
+    return found

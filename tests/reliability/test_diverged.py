@@ -1,0 +1,144 @@
+"""What diverges is counted and shown, keeps its numbers to itself, and starts nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from synthbench.experiment.plan import choose
+from synthbench.experiment.runs import Result
+from synthbench.experiment.store import Store
+from tests.calling import Called, Caller
+from tests.experiment import tiny
+
+# At this rate losses overflow within a few steps.
+DIVERGING = "1e12"
+
+
+@pytest.fixture
+def card(tmp_path: Path) -> Path:
+    return tiny.write(tmp_path)
+
+
+def run(call: Caller, card: Path, out: Path, options: str) -> Called:
+    return call(f"run {card} --out {out} --jobs 1 --quiet {options}")
+
+
+def numbers(found: Any) -> Iterator[float]:
+    """Every number in a JSON value."""
+    if isinstance(found, dict | list):
+        for one in found.values() if isinstance(found, dict) else found:
+            yield from numbers(one)
+    elif isinstance(found, float):
+        yield found
+
+
+def strict(text: str) -> Any:
+    """JSON by its standard, in which NaN and Infinity are no numbers."""
+
+    def refuse(constant: str) -> float:
+        raise AssertionError(f"{constant} in a JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_a_rate_that_diverges_is_counted_is_not_chosen_and_enters_no_number(
+    call: Caller, card: Path, tmp_path: Path
+) -> None:
+    sound, mixed = tmp_path / "sound", tmp_path / "mixed"
+    assert run(call, card, sound, "--optimizer sgd --lr 1e-3").code == 0
+    code, out, _ = run(call, card, mixed, f"--optimizer sgd --lr 1e-3,{DIVERGING}")
+    assert code == 0
+    assert "2/4" in out  # both seeds at the second rate
+    rows = [strict(call(f"report --format json --out {folder}").out)["rows"][0] for folder in (sound, mixed)]
+    assert (rows[1]["diverged"], rows[1]["runs"], rows[1]["lr"]) == (2, 4, 1e-3)
+    for name in ("fact_recall", "learning", "learning_low", "learning_high"):
+        assert rows[0][name] == rows[1][name]
+    for form in ("json", "jsonl"):
+        for line in (
+            [call(f"export --format {form} --out {mixed}").out]
+            if form == "json"
+            else call(f"export --format {form} --out {mixed}").out.splitlines()
+        ):
+            assert all(map(math.isfinite, numbers(strict(line))))
+    table = list(csv.DictReader(io.StringIO(call(f"export --format csv --out {mixed}").out)))
+    assert {row["status"] for row in table} == {"ok", "diverged"}
+    assert not {"nan", "inf", "-inf"} & {cell.lower() for row in table for cell in row.values()}
+    with closing(Store.read(mixed)) as store:
+        found = [result for result in store.results().values() if result.status == "diverged"]
+    assert len(found) == 2
+    for result in found:
+        assert result.scores == {}
+        assert result.weights is None
+        assert all(math.isfinite(value) for scores in result.path.values() for value in scores.values())
+
+
+def test_pretraining_that_diverges_starts_nothing_says_so_and_exits_3(call: Caller, card: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, told, err = run(call, card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
+    assert code == 3
+    note = "retrain of sgd (tiny-task) diverged at seeds 0, 1: nothing was started from there."
+    assert note in " ".join(told.split())
+    assert "diverged" in err
+    exported = [json.loads(line) for line in call(f"export --out {out}").out.splitlines()]
+    assert [(one["stage"], one["status"]) for one in exported] == [("pretrain", "diverged")] * 2
+    again = run(call, card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
+    assert again.code == 3  # and nothing is trained again for it
+    assert again.out == told
+
+
+def test_where_one_of_two_optimizers_diverges_in_pretraining_the_other_has_its_row(
+    call: Caller, card: Path, tmp_path: Path
+) -> None:
+    rates = f"stages.pretrain.lr={{adamw=[1e-3],sgd=[{DIVERGING}]}}"
+    code, told, _ = run(call, card, tmp_path / "out", f"--optimizer adamw,sgd --set '{rates}'")
+    assert code == 3
+    assert "adamw" in told
+    assert "retrain of sgd (tiny-task) diverged at seeds 0, 1" in " ".join(told.split())
+
+
+def test_progress_counts_on_what_can_still_start(card: Path) -> None:
+    from synthbench.experiment.plan import forecast, next_runs
+    from synthbench.progress import Tally
+
+    experiment = tiny.experiment(card.parent)
+    first, second = next_runs(experiment, {})
+    tally = Tally(forecast(experiment, {}))
+    planned = tally.total
+    done = {first.id: Result(first.id, "diverged")}
+    tally.finished(first, done[first.id])
+    tally.expect(forecast(experiment, done))
+    assert tally.total == planned - 2 * 10  # the two rates of that seed
+    assert str(tally) == "pretrain 1/2, finetune 0/2, 1 diverged"
+    assert second.id not in done
+
+
+VALUES = st.floats(0, 1) | st.just(math.nan)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([1e-3, 2e-3, 4e-3]), st.sampled_from(["ok", "diverged"]), VALUES), min_size=1)
+)
+def test_the_chosen_rate_is_one_that_some_seed_survived(found: list[tuple[float, str, float]]) -> None:
+    from synthbench.experiment.plan import Trial
+
+    trials = [Trial(str(number), lr) for number, (lr, _, _) in enumerate(found)]
+    done = {
+        str(number): Result(str(number), status, {"validation_learning": value, "validation_loss": 1.0})  # type: ignore[arg-type]
+        for number, (_, status, value) in enumerate(found)
+        if value == value
+    }
+    choice = choose(trials, done)
+    sound = {trial.lr for trial in trials if trial.id in done and done[trial.id].status == "ok"}
+    assert (choice is None) == (not sound)
+    assert choice is None or choice.lr in sound

@@ -1,0 +1,97 @@
+"""Two at once, and five, share the work; what a dead or silent owner claimed is taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synthbench.experiment import claims
+from synthbench.experiment.claims import Claims, is_locked
+from synthbench.experiment.runs import Run
+from synthbench.experiment.store import Store
+from tests.experiment.test_run_identity import RUN
+from tests.reliability import together
+
+RUNS = [(replace(RUN, seed=seed), 1) for seed in range(4)]
+
+
+def every(free: list[Run]) -> list[Run]:
+    return free
+
+
+@pytest.mark.parametrize("trials", [2, pytest.param(12, marks=pytest.mark.slow)])
+def test_processes_on_one_folder_all_finish_and_train_nothing_twice(tmp_path: Path, trials: int) -> None:
+    assert not together.campaign(tmp_path, trials).broken
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path)) as found:
+        yield found
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Iterator[Store]:
+    """The same folder, as another process has it open."""
+    with closing(Store.create(tmp_path)) as found:
+        yield found
+
+
+def test_what_one_owner_claims_another_cannot(store: Store, other: Store) -> None:
+    one, two = Claims(store), Claims(other)
+    with closing(one), closing(two):
+        first = one.take(RUNS, lambda free: free[:2])
+        assert two.take(RUNS, every) == [run for run, _ in RUNS[2:]]
+        assert one.take(RUNS, every) == first
+        one.release([first[0].id])
+        assert two.take(RUNS, every) == [first[0], *(run for run, _ in RUNS[2:])]
+
+
+def test_another_attempt_of_a_run_is_another_claim(store: Store, other: Store) -> None:
+    with closing(Claims(store)) as one, closing(Claims(other)) as two:
+        one.take(RUNS[:1], every)
+        assert two.take([(RUNS[0][0], 2)], every) == [RUNS[0][0]]
+
+
+def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(store: Store) -> None:
+    one = Claims(store)
+    (file,) = (store.folder / "owners").iterdir()
+    assert is_locked(file)
+    one.take(RUNS, every)
+    one.close()
+    assert not list((store.folder / "owners").iterdir())
+    assert store.database.rows("SELECT * FROM claims") == []
+
+
+def test_a_dead_owners_claims_are_taken_over_at_once(store: Store, other: Store) -> None:
+    """The kernel lets go of a lock when its process ends, however it ends."""
+    import os
+
+    one = Claims(store)
+    one.take(RUNS, every)
+    os.close(one._file)
+    with closing(Claims(other)) as two:
+        assert two.take(RUNS, every) == [run for run, _ in RUNS]
+
+
+def test_a_silent_owners_claims_are_taken_over_after_a_while_whatever_the_clock_says(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(claims.time, "time", lambda: pytest.fail("the wall clock was asked"))
+    with closing(Claims(store)) as one, closing(Claims(other)) as two:
+        one.take(RUNS, every)
+        assert two.take(RUNS, every) == []
+        for _ in range(20):  # it beats: it keeps its claims, however long
+            now[0] += claims.SILENCE / 2
+            one.beat()
+            assert two.take(RUNS, every) == []
+        now[0] += claims.SILENCE - 1
+        assert two.take(RUNS, every) == []
+        now[0] += 2
+        assert two.take(RUNS, every) == [run for run, _ in RUNS]

@@ -1,0 +1,95 @@
+"""`synthbench gc` lists and deletes what no experiment uses, and nothing else."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from synthbench.experiment.claims import Claims
+from synthbench.experiment.store import Store
+from tests.calling import Caller
+from tests.experiment import tiny
+from tests.reliability import program
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of two experiments that share their pretraining, of which the first was trained afresh."""
+    place = tmp_path_factory.mktemp("unused")
+    card = tiny.write(place)
+    once = ("--seeds", "1", "--jobs", "1")
+    for options, settings in ((once, ()), ((*once, "--fresh"), ()), (once, ("stages.finetune.steps=4",))):
+        with program.started(card, place / "out", *options, settings=settings) as process:
+            program.ended(process)
+    return place / "out"
+
+
+def files(out: Path) -> set[str]:
+    return {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+
+
+def test_only_what_no_experiment_uses_is_listed_and_with_yes_deleted(call: Caller, folder: Path) -> None:
+    for name in (".torn.safetensors.17", "orphan.safetensors"):
+        (folder / "weights" / name).write_bytes(b"x")
+    before, kept = files(folder), program.results(folder)
+    code, out, err = call(f"gc --out {folder}")
+    assert (code, err) == (0, "")
+    first = [line for line in out.splitlines() if line.startswith("run ")]
+    assert len(first) == 3  # the attempts that --fresh replaced
+    assert all("attempt 1 (ok)" in line for line in first)
+    assert "file weights/.torn.safetensors.17" in out
+    assert "file weights/orphan.safetensors" in out
+    assert out.splitlines()[-1].endswith(f"gc --yes --out {folder}")
+    assert files(folder) == before
+    code, out, _ = call(f"gc --yes --out {folder}")
+    assert code == 0
+    assert "Deleted 3 runs" in out.splitlines()[-1]
+    assert program.results(folder) == kept
+    named = {f"weights/{result.weights}" for result in kept.values() if result.weights}
+    assert files(folder) == {"results.db", *named}
+    with closing(Store.read(folder)) as store:
+        assert all(store.sound_weights(result) for result in kept.values() if result.weights)
+    assert call(f"gc --out {folder}").out == "Nothing is unused.\n"
+
+
+def test_what_a_killed_experiment_finished_is_used(call: Caller, tmp_path: Path) -> None:
+    """Its runs are noted as it goes, not at its end."""
+    with program.started(
+        tiny.write(tmp_path), tmp_path / "out", "--jobs", "1", settings=("stages.finetune.steps=20000",)
+    ) as process:
+        program.until(program.has_results(tmp_path / "out", 2))
+        process.kill()
+    assert call(f"gc --out {tmp_path / 'out'}").out.count("(ok)") == 0
+
+
+def test_nothing_is_deleted_while_a_process_is_at_work(call: Caller, tmp_path: Path) -> None:
+    with closing(Store.create(tmp_path)) as store, closing(Claims(store)):
+        code, out, err = call(f"gc --yes --out {tmp_path}")
+    assert (code, out) == (4, "")
+    assert "another process is at work there" in err
+
+
+def test_a_folder_without_results_is_refused_and_nothing_is_made(call: Caller, tmp_path: Path) -> None:
+    code, _, err = call(f"gc --out {tmp_path / 'nothing'}")
+    assert code == 2
+    assert "there are no results" in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_rows_that_name_files_elsewhere_delete_nothing_there(call: Caller, tmp_path: Path, folder: Path) -> None:
+    from synthbench.experiment.materials import Kept
+    from synthbench.experiment.runs import Result
+    from tests.experiment.test_run_identity import RUN
+
+    outside = tmp_path / "outside.safetensors"
+    outside.write_bytes(b"x")
+    with closing(Store.create(tmp_path / "out")) as store:
+        store.weights.mkdir()
+        for name in ("../../outside.safetensors", str(outside)):
+            store.keep(replace(RUN, seed=len(name)), Result(RUN.id, "ok"), [], Kept(name, 1, "x"))
+        store.drop_weights([(RUN.id, 1)])
+    assert call(f"gc --yes --out {tmp_path / 'out'}").code == 0
+    assert outside.exists()

@@ -1,0 +1,249 @@
+"""Whatever a name or a text holds, no output format does more with it than show it."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from synthbench.cards import RunnerCard
+from synthbench.reporting import export, report, table
+from synthbench.reporting.report import Report
+from synthbench.wording import code, delimited, inert, listed, literal, named, prose, short, shown
+from tests.calling import Caller
+from tests.experiment import tiny
+from tests.reporting.made import CARD, row
+
+END = "<!-- END synthbench quick -->"
+NASTY = [
+    "[/red]", "[bold red]x[/bold red]", "\x1b[31mred", "\x1b]8;;http://x\x07y", "\x9b31m", "a|b", "a\nb", "a\r\nb", "a\tb",
+    "\u202etxt.exe", "\u05e9\u05dc\u05d5\u05dd 12", "\u0661\u0662", "\u2028", "\ufeff", "\udcff",
+    "=1+1", " =1+1", "+1", "-1", "@x",
+    "\t=1", "1e3", "1_0", "*", "*x*", "_x_", "`x`", "``", "<script>x</script>", "&amp;", "&lt;", END, "# x", "$x$",
+    "\\", "\\|", "[x](http://y)", "%&#_{}~^", "x" * 300, "", " ", "a,b", 'a"b', "nan", "None",
+]  # fmt: skip
+names = pytest.mark.parametrize("name", NASTY)
+
+
+def is_plain(text: str) -> bool:
+    """Whether nothing but line ends and inert characters is in a text."""
+    return all(line == inert(line) for line in text.split("\n"))
+
+
+def made(name: str) -> table.Table:
+    rows = [
+        row("muon").model_copy(update={"optimizer": name, "base": [name], "device": name}),
+        row("adamw").model_copy(update={"task": name}),
+    ]
+    return table.make(name, rows, CARD.columns, [f"a note on {name}"])
+
+
+def reported(text: str) -> Report:
+    """A report with this text wherever a person's or a machine's words stand."""
+    card: RunnerCard = CARD.model_copy(update={"question": text})
+    rows = [
+        row("adamw").model_copy(update={"device": text}),
+        row("muon").model_copy(update={"optimizer": text, "base": [text], "device": text}),
+    ]
+    return Report("e", card, {"rote-vs-rule": "f"}, text, rows, None, {"torch": text})
+
+
+def drawn(found: table.Table, width: int = 100, **options: Any) -> str:
+    console = Console(width=width, file=io.StringIO(), **options)
+    console.print(table.as_rich(found))
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+@names
+def test_a_terminal_gets_no_control_characters_and_no_markup_but_the_table_s_own(name: str) -> None:
+    coloured = drawn(made(name), force_terminal=True, color_system="truecolor")
+    assert is_plain(re.sub(r"\x1b\[[0-9;]*m", "", coloured))
+    assert set(re.findall(r"\x1b\[([0-9;]*)m", coloured)) <= {"", "0", "1", "2"}  # bold heads, dim reference rows
+    text = drawn(made(name))
+    assert is_plain(text)
+    assert max(map(len, text.splitlines())) <= 100
+    if len(inert(name)) < 10:
+        assert inert(name).strip() in text
+
+
+@names
+def test_markdown_keeps_its_cells_and_shows_the_name(name: str) -> None:
+    page = table.as_markdown(made(name))
+    assert is_plain(page)
+    lines = page.split("\n")
+    cells = [re.split(r"(?<!\\)\|", line.replace("\\\\", "\0"))[1:-1] for line in lines[:4]]
+    assert {len(line) for line in cells} == {len(made(name).heads())}
+    unescaped = re.sub(r"\\(.)", r"\1", cells[2][1].replace("\0", "\\\\")).strip()
+    assert html.unescape(unescaped) == short(inert(name), table.WIDEST).strip()
+    for sign in "<`*[":
+        assert not re.search(rf"(?<!\\){re.escape(sign)}", page.replace("\\\\", "")), sign
+
+
+@names
+def test_csv_has_no_formula_and_no_control_character_and_the_whole_name(name: str) -> None:
+    text = table.as_csv(made(name))
+    assert is_plain(text)
+    record = next(csv.DictReader(io.StringIO(text)))
+    assert record["optimizer"].removeprefix("'") == inert(name)
+    assert not record["optimizer"].lstrip().startswith(("=", "+", "-", "@", "\t"))
+    assert float(record["rote_gap@fit_low"]) == 0.5
+
+
+@names
+def test_json_is_ascii_and_gives_the_name_back(name: str) -> None:
+    text = table.as_json(made(name))
+    assert text.isascii()
+    assert is_plain(text)
+    assert json.loads(text)["rows"][0]["optimizer"] == name
+
+
+@names
+def test_latex_is_escaped(name: str) -> None:
+    text = table.as_latex(made(name))
+    assert is_plain(text)
+    body = text.split("\\midrule\n")[1].split("\\bottomrule")[0].strip().split("\n")
+    assert len(body) == 2
+    for line in body:
+        assert line.endswith("\\\\")
+        assert len(re.findall(r"(?<!\\)&", line)) == len(made(name).heads()) - 1
+        assert not re.search(r"(?<!\\)[%#_]", line)
+        assert not line.lstrip().startswith(("[", "*"))
+
+
+@names
+def test_a_page_is_escaped(name: str) -> None:
+    page = report.markdown(reported(name))
+    assert is_plain(page)
+    outside = re.sub(r"^- Command: (`+).*\1$", "", page, flags=re.MULTILINE)
+    assert "<" not in outside
+    assert outside.count("\n- ") == 3
+    command = re.search(r"^- Command: (`+) ?(.*?) ?\1$", page, re.MULTILINE)
+    assert command
+    assert command[2].strip() == inert(name).strip()
+
+
+@names
+def test_a_page_between_markers_stays_between_them(name: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    begin = "<!-- BEGIN synthbench quick -->"
+    page.write_bytes(f"before\r\n{begin}\r\n{END}\r\nafter\r\n".encode())
+    for _ in range(2):
+        report.update(page, "quick", report.body(reported(name)))
+    content = page.read_bytes()
+    assert content.startswith(f"before\r\n{begin}\r\n".encode())
+    assert content.endswith(f"{END}\r\nafter\r\n".encode())
+    assert report.body(reported(name)) in content.decode()
+
+
+@names
+def test_the_sentence_is_one_inert_line(name: str) -> None:
+    assert reported(name).sentence == inert(reported(name).sentence)
+
+
+@names
+@pytest.mark.parametrize("form", export.FORMATS)
+def test_exported_runs_are_inert(name: str, form: str) -> None:
+    one = {
+        "run": "1e3",
+        "optimizer": name,
+        "lr": -1e-3,
+        "routing": [[name, name]],
+        "versions": {name: name},
+        "device": name,
+    }
+    text = export.write(form, [one | {"scores": {"fit": 0.5}, "path": []}])
+    assert is_plain(text)
+    if form == "csv":
+        (found,) = csv.DictReader(io.StringIO(text))
+        assert (found["run"], found["lr"], found["fit"]) == ("1e3", "-0.001", "0.5")
+        assert found["device"].removeprefix("'") == inert(name)
+        assert json.loads(found["routing"]) == [[name, name]]
+    else:
+        assert text.isascii()
+        found = json.loads(text)
+        assert (found[0] if form == "json" else found)["device"] == name
+
+
+def test_a_name_of_300_characters_is_short_in_tables_and_whole_elsewhere() -> None:
+    name = "begins" + "x" * 290 + "ends"
+    for text in (drawn(made(name)), table.as_markdown(made(name)).split("\n\n")[0], table.as_latex(made(name))):
+        squeezed = re.sub(r"\s", "", text)
+        assert "xxx" in squeezed
+        assert "…" in squeezed
+        assert name not in squeezed
+        assert max(map(len, text.splitlines())) < 250
+    assert name in table.as_csv(made(name))
+    assert name in table.as_json(made(name))
+
+
+def test_two_long_names_that_end_differently_are_told_apart() -> None:
+    assert short("x" * 300 + "a", 32) != short("x" * 300 + "b", 32)
+    assert len(short("x" * 300, 32)) == 32
+    assert short("x" * 32, 32) == "x" * 32
+
+
+@names
+def test_every_piece_of_a_sentence_is_inert(name: str) -> None:
+    for text in (inert(name), named(name), prose(name), shown(name), listed([name]), literal(name), code(name)):
+        assert inert(text) == text
+    assert inert(str(delimited(name))) == delimited(name)
+    assert len(named(name)) <= 160
+
+
+def test_numbers_of_a_csv_file_stay_numbers() -> None:
+    assert [delimited(value) for value in (-1, -1.5, None, True)] == [-1, -1.5, None, True]
+
+
+def test_code_ends_where_it_should() -> None:
+    assert code("a") == "`a`"
+    assert code("a`b") == "`` a`b ``"
+    assert code("``") == "``` `` ```"
+
+
+FREE = [name for name in NASTY if name.isprintable() and "\\" not in name and '"' not in name]
+
+
+@pytest.mark.parametrize("text", [*FREE, "\u202ex", "\x9b31m", "\u2028", "a\\nb", "\\u001b[31m", "\\t"])
+def test_cards_are_shown_inert(text: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tiny.write(tmp_path, tiny.RUNNER.replace("Does it work?", text).replace("nothing", text))
+    monkeypatch.chdir(tmp_path)
+    task = tiny.TASK.replace("Does it work?", text).replace("256 names.", text).replace('"none"', f'"{text}"')
+    (tmp_path / "task.toml").write_text(task.replace("owns", text[:12] or "owns"))
+    for command in ("show runner ./runner.toml", "show task ./task.toml"):
+        status, out, err = call(command)
+        assert (status, err) == (0, ""), err
+        assert is_plain(out)
+        assert all(len(line) <= 100 for line in out.splitlines() if line not in path.read_text())
+
+
+@pytest.mark.parametrize("command", ["run --dry-run", "show runner", "show task", "run --dry-run --task"])
+@pytest.mark.parametrize(
+    "folder", [name for name in NASTY if name.strip() and not set(name) & set("/,") and len(name) < 99]
+)
+def test_paths_are_shown_inert(command: str, folder: str, call: Caller, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    path = tiny.write(tmp_path / folder, tiny.RUNNER.replace("[TASK]", '["./task.toml"]'))
+    broken = tmp_path / folder / "broken.toml"
+    broken.write_text("name = [")
+    status, out, err = call(f"{command} {shlex.quote(str(broken))}")
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert is_plain(err)
+    status, out, err = call(f"{command} {shlex.quote(str(path.parent / 'task.toml' if 'task' in command else path))}")
+    assert status == (2 if command.startswith("run") and folder == "\udcff" else 0), err  # a plan is kept as text
+    assert is_plain(out + err)
+
+
+@pytest.mark.parametrize("form", ["table", "markdown"])
+@pytest.mark.parametrize("kind", ["task", "runner", "optimizer", "score", "generator", "model"])
+def test_lists_are_inert(kind: str, form: str, call: Caller) -> None:
+    status, out, _ = call(f"ls {kind} --format {form}")
+    assert status == 0
+    assert is_plain(out)

@@ -1,0 +1,165 @@
+"""Nonsense is refused in plain lines: 500 drawn cases, and those that could hang or exhaust memory one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from synthbench.experiment.plan import forecast
+from synthbench.experiment.resolve import Asked, count, resolve
+from tests import nonsense
+from tests.experiment import tiny
+from tests.nonsense import RUN, WELL, Case, cases, judge
+
+
+@settings(max_examples=500, suppress_health_check=list(HealthCheck))
+@given(cases)
+def test_nonsense_is_refused_in_plain_lines_and_writes_nothing(case: Case) -> None:
+    judge(case)
+
+
+def runner(old: str, new: str) -> Case:
+    assert old in tiny.RUNNER
+    content = tiny.RUNNER.replace(old, new).replace("[TASK]", '["task.toml"]')
+    return Case([*RUN, "runner.toml"], WELL | {"runner.toml": content.encode("utf-8", "surrogateescape")})
+
+
+def task(old: str, new: str) -> Case:
+    assert old in tiny.TASK
+    return Case([*RUN, "runner.toml"], WELL | {"task.toml": tiny.TASK.replace(old, new).encode()})
+
+
+def chain(length: int) -> Case:
+    """A runner whose stages each cross three optimizers with those of the stage before."""
+    crossed = 'steps = 9\nbatch = 16\nschedule = "constant"\nlr = [1, 2]\noptimizer = ["adamw", "muon", "sgd"]\n'
+    before, after = (
+        tiny.RUNNER.replace("[TASK]", '["task.toml"]').split("[[stages]]")[0],
+        tiny.TASK.split("[stages.")[0],
+    )
+    for number in range(length):
+        before += f'[[stages]]\nname = "s{number}"\n{crossed}'
+        after += f'[stages.s{number}]\nfact = {{ generator = "facts", word = "w{number}", items = 24, share = 1 }}\n'
+    return Case([*RUN, "runner.toml"], {"runner.toml": before.encode(), "task.toml": after.encode()})
+
+
+HUGE = {
+    "layers": runner("layers = 1", "layers = 100000000"),
+    "width": runner("width = 16, layers = 1, head_width = 8", "width = 16384, layers = 128, head_width = 8"),
+    "expansion": runner("head_width = 8", "head_width = 8, expansion = 100000000"),
+    "seeds": runner("seeds = 2", "seeds = 10000"),
+    "a list of seeds": runner("seeds = 2", f"seeds = {list(range(12_000))}"),
+    "rates": runner("lr = [1e-3, 2e-3]", f"lr = {[1 / n for n in range(1, 1000)]}"),
+    "updates": runner("points = 2", f"points = 2\nupdate = {[f'lora-{n}' for n in range(1, 9000)]}"),
+    "stages": runner("[[stages]]\n", "[[stages]]\n" * 500),
+    "a chain of crossed stages": chain(8),
+    "names": task("syllables = 16, name_length = 2", "syllables = 1024, name_length = 3"),
+    "items": task("items = 24", "items = 100000000"),
+    "items held out": task("validation = 16", "validation = 100000000"),
+    "an integer of many digits": runner("seeds = 2", "seeds = " + "1" * 5000),
+    "a hexadecimal integer of many digits": runner("seeds = 2", "seeds = 0x" + "f" * 5000),
+    "lists in lists": runner("seeds = 2", "seeds = " + "[" * 5000),
+    "lists in lists that end": runner("seeds = 2", "seeds = " + "[" * 100 + "]" * 100),
+    "tables in tables": runner("seeds = 2", "seeds = " + "{a = " * 5000),
+    "a dotted key": runner("seeds = 2", "a." * 20_000 + "a = 2"),
+    "a file": runner("seeds = 2", "seeds = 2\n#" + "x" * 10**7),
+    "a path in a scale": Case(
+        [*RUN, "runner.toml", "--set", "scale=large"],
+        runner('"stages.finetune.steps"', '"' + "a\\u002e" * 5000 + 'a"').files,
+    ),
+    "a path in a setting": Case([*RUN, "runner.toml", "--set", "a." * 50_000 + "a=1"], WELL),
+    "a value in a setting": Case([*RUN, "runner.toml", "--set", "seeds=" + "[" * 100_000], WELL),
+    "a name in a setting": Case(
+        [*RUN, "--set", f"stages=[{{name='{'ab' * 9000}'}}]", "--set", "stages." + "ba" * 9000 + ".x=1"]
+    ),
+}  # fmt: skip
+
+
+CROSSED = "stages.finetune.optimizer=['adamw', 'muon']", "stages.finetune.weight_decay=[0.0, 0.1]"
+
+
+@pytest.mark.parametrize(
+    "settings", [[], ["optimizers=['adamw', 'sgd']"], CROSSED, [*CROSSED, "stages.finetune.for.muon.weight_decay=0.5"]]
+)
+def test_runs_are_counted_as_they_are_planned(settings: Sequence[str], tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, *settings)
+    assert count(experiment.card) == len(forecast(experiment, {}))
+
+
+def test_a_chain_of_stages_is_counted_as_it_is_planned(tmp_path: Path) -> None:
+    for name, content in chain(3).files.items():
+        (tmp_path / name).write_bytes(content)
+    experiment = resolve(Asked(str(tmp_path / "runner.toml"), device="cpu"))
+    assert count(experiment.card) == len(forecast(experiment, {})) == 2 * 2 * (3 + 9 + 27)
+
+
+@pytest.mark.parametrize("what", HUGE)
+def test_what_is_huge_is_refused_soon(what: str) -> None:
+    assert judge(HUGE[what]) == 2
+
+
+ODD = {
+    "a stage without slices": task("[stages.finetune]", "[stages.empty]\n[stages.finetune]"),
+    "a list for a name": Case([*RUN, "--set", "stages=[{name=[]}]", "--set", "stages.x.y=1"]),
+    "a number for a name": Case([*RUN, "--set", "stages=[{name=3}]", "--set", "stages.x.y=1"]),
+    "a scale without stages": Case(
+        [*runner('"stages.finetune.steps" = 20', "stages = []").arguments, "--set", "scale=large", "--lr", "1"],
+        runner('"stages.finetune.steps" = 20', "stages = []").files,
+    ),
+    "no number in an argument": Case([*RUN, "--optimizer", "muon", "--set", "optimizer.coefficients=[nan, 1, 1]"]),
+    "no finite argument": Case([*RUN, "--optimizer", "muon", "--set", "optimizer.aux_lr_ratio=1e400"]),
+    "digits of another script": Case([*RUN, "--seeds", "\u0661"]),
+    "digits of another script in a rank": Case([*RUN, "--update", "lora-1\u0661"]),
+    "digits of another script in a version": runner('"1.0"', '"1.\u0661"'),
+    "digits with an underscore": Case([*RUN, "--lr", "1_0"]),
+    "bytes that are no text": Case([*RUN, "--optimizer", "\udcff"]),
+    "bytes that are no text in a scale": Case([*RUN, "--set", "scales.x.y=\udcff"]),
+    "bytes that are no text in a path": Case([*RUN, "--task", "\udcff/task.toml"]),
+    "bytes that are no text in a card": runner('"Does it work?"', '"\udcff"'),
+    "a name that is too long for a file": Case([*RUN, "x" * 5000 + ".toml"]),
+    "a null in a path": runner("[TASK]", '["a\\u0000/b"]'),
+    "a line's end in a path": Case([*RUN, "a\nb\nc\nd\ne.toml"]),
+    "a device": Case([*RUN, "/dev/zero"]),
+    "a folder": Case([*RUN, "./"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ODD)
+def test_what_is_odd_is_refused(what: str) -> None:
+    assert judge(ODD[what]) == 2
+
+
+def test_a_pipe_that_nobody_writes_to_is_no_card(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "card.toml")
+    assert judge(Case([*RUN, str(tmp_path / "card.toml")])) == 2
+    assert judge(Case(["show", "task", str(tmp_path / "card.toml")])) == 2
+
+
+def test_a_plan_of_the_largest_size_is_made_in_time() -> None:
+    assert judge(Case([*RUN, "runner.toml", "--seeds", "1666"], WELL)) == 0
+    assert judge(Case([*RUN, "runner.toml", "--seeds", "1667"], WELL)) == 2
+
+
+def test_a_task_of_the_largest_size_is_drawn_in_time() -> None:
+    large = task("syllables = 16, name_length = 2", "syllables = 1024, name_length = 2")
+    for name, items in (("24", 60_000), ("72", 60_000), ("12", 60_000), ("36", 60_000)):
+        assert large.files["task.toml"].count(f"items = {name},".encode()) == 1
+        large.files["task.toml"] = large.files["task.toml"].replace(f"items = {name},".encode(), b"items = %d," % items)
+    assert judge(large) == 0
+    assert judge(Case(["show", "task", "./task.toml"], large.files)) == 0
+
+
+def test_the_judge_sees_what_is_written_and_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("synthbench.cli.outcome", lambda: Path("left").write_text("") or 2)
+    with pytest.raises(AssertionError, match="left"):
+        judge(Case([]))
+    monkeypatch.setattr("synthbench.cli.outcome", lambda: print("\x1b[31m") or 0)
+    with pytest.raises(AssertionError, match="31m"):
+        judge(Case([]))
+    monkeypatch.setattr("synthbench.cli.outcome", lambda: 0)
+    monkeypatch.setattr(nonsense, "SECONDS", 0.0)
+    with pytest.raises(AssertionError):
+        judge(Case([]))
