@@ -5,8 +5,19 @@ print a traceback of somebody else's code.
 """
 
 import os
-import signal
 import sys
+
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # `python -m` puts the working directory first on the path; a file `signal.py` or `rich.py` lying there must not be
+    # run. (What Python itself imports before it comes here, it does for every module; `python -P -m` does not.)
+    try:
+        here = os.getcwd()
+    except OSError:  # deleted
+        here = ""
+    if sys.path and sys.path[0] in ("", here):
+        del sys.path[0]
+
+import signal
 
 
 def main() -> None:
@@ -18,7 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # `python -m` puts the working directory first on the path; a file `rich.py` lying there must not be run.
-    if sys.path and sys.path[0] in ("", os.getcwd()):
-        del sys.path[0]
     main()

@@ -20,6 +20,7 @@ from copy import deepcopy
 from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
+from unicodedata import bidirectional
 
 from hypothesis import strategies as st
 
@@ -200,6 +201,7 @@ def every_option() -> Iterator[Case]:
     """Every nasty word as the value of every option and in the place of every name."""
     for word in NASTY:
         yield from (Case([*RUN, option, word]) for option in OPTIONS)
+        yield Case([*RUN, f"--x{word}"])
         yield from (Case(["show", kind, word]) for kind in ("task", "runner", "optimizer", "score"))
         yield from (
             Case([command, *given, word]) for command in ("ls", "report", "export", "gc") for given in ([], ["--out"])
@@ -250,6 +252,7 @@ def judge(case: Case) -> int:
     assert is_plain(told), told
     lines = said.splitlines()
     assert is_plain(said), said
+    assert "Traceback" not in said
     if code == 2:
         assert told == ""
         assert 1 <= len(lines) <= 3, said
@@ -261,5 +264,5 @@ def judge(case: Case) -> int:
 
 
 def is_plain(text: str) -> bool:
-    """Whether text is of printable characters alone, and tells of no traceback."""
-    return text.replace("\n", "").isprintable() and "Traceback" not in text
+    """Whether a text's lines are of printable characters that are read from left to right."""
+    return text.replace("\n", "").isprintable() and not any(bidirectional(c) in ("R", "AL", "AN") for c in text)

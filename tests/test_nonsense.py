@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def task(old: str, new: str) -> Case:
     return Case([*RUN, "runner.toml"], WELL | {"task.toml": tiny.TASK.replace(old, new).encode()})
 
 
+def sized(items: int) -> Case:
+    """A task with as many names as there may be, and so many items a slice."""
+    large = re.sub(r"items = \d+", f"items = {items}", tiny.TASK.replace("syllables = 16", "syllables = 1024"))
+    return Case([*RUN, "runner.toml"], WELL | {"task.toml": large.encode()})
+
+
 def chain(length: int) -> Case:
     """A runner whose stages each cross three optimizers with those of the stage before."""
     crossed = 'steps = 9\nbatch = 16\nschedule = "constant"\nlr = [1, 2]\noptimizer = ["adamw", "muon", "sgd"]\n'
@@ -59,6 +66,8 @@ HUGE = {
     "names": task("syllables = 16, name_length = 2", "syllables = 1024, name_length = 3"),
     "items": task("items = 24", "items = 100000000"),
     "items held out": task("validation = 16", "validation = 100000000"),
+    "items that there are names for": sized(100_000),
+    "lists in lists in a scale": runner("[scales.large]", f"[scales.deep]\nseeds = {'[' * 100}{']' * 100}\n[scales.large]"),
     "an integer of many digits": runner("seeds = 2", "seeds = " + "1" * 5000),
     "a hexadecimal integer of many digits": runner("seeds = 2", "seeds = 0x" + "f" * 5000),
     "lists in lists": runner("seeds = 2", "seeds = " + "[" * 5000),
@@ -103,6 +112,7 @@ def test_what_is_huge_is_refused_soon(what: str) -> None:
 
 ODD = {
     "a stage without slices": task("[stages.finetune]", "[stages.empty]\n[stages.finetune]"),
+    "an option": Case([*RUN, "--x\x1b[31m\u202e" + "x" * 5000]),
     "a list for a name": Case([*RUN, "--set", "stages=[{name=[]}]", "--set", "stages.x.y=1"]),
     "a number for a name": Case([*RUN, "--set", "stages=[{name=3}]", "--set", "stages.x.y=1"]),
     "a scale without stages": Case(
@@ -144,12 +154,8 @@ def test_a_plan_of_the_largest_size_is_made_in_time() -> None:
 
 
 def test_a_task_of_the_largest_size_is_drawn_in_time() -> None:
-    large = task("syllables = 16, name_length = 2", "syllables = 1024, name_length = 2")
-    for name, items in (("24", 60_000), ("72", 60_000), ("12", 60_000), ("36", 60_000)):
-        assert large.files["task.toml"].count(f"items = {name},".encode()) == 1
-        large.files["task.toml"] = large.files["task.toml"].replace(f"items = {name},".encode(), b"items = %d," % items)
-    assert judge(large) == 0
-    assert judge(Case(["show", "task", "./task.toml"], large.files)) == 0
+    assert judge(sized(65_000)) == 0
+    assert judge(Case(["show", "task", "./task.toml"], sized(65_000).files)) == 0
 
 
 def test_the_judge_sees_what_is_written_and_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

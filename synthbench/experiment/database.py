@@ -40,11 +40,12 @@ class Database:
     @classmethod
     def write(cls, folder: Path, schema: str) -> Database:
         """Opens the database of a folder for writing; makes both where they are absent."""
-        if (kind := network(folder)) is not None:
-            raise BadInput(
-                f"--out {folder} is on a network file system ({kind}), where results could be torn; choose a local folder."
-            )
         try:
+            if (kind := network(folder)) is not None:
+                raise BadInput(
+                    f"--out {folder} is on a network file system ({kind}), where results could be torn; "
+                    "choose a local folder."
+                )
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / DATABASE).exists():
                 _make(folder, schema)

@@ -2,28 +2,51 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from typing import NamedTuple
 
 MOUNTS = Path("/proc/self/mountinfo")
 NETWORK = {
     "9p", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4",
     "orangefs", "pvfs2", "smb3", "smbfs",
 }  # fmt: skip
+OVER_FUSE = NETWORK | {"rclone", "s3fs", "sshfs"}
+
+
+class Mount(NamedTuple):
+    id: str
+    parent: str
+    point: Path
+    kind: str
 
 
 def network(folder: Path) -> str | None:
     """The network file system that a folder (or, if it is still to be made, its nearest parent) is on, by its name;
     None where it is on another kind, or where that cannot be known."""
+    mounts, place = _mounts(), Path(os.path.realpath(folder))
+    known, kind = {mount.id for mount in mounts}, ""
+    here = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.id]
+    while met := [mount for mount in here if place.is_relative_to(mount.point)]:
+        first = min(met, key=lambda mount: len(mount.point.parts))  # it hides what is mounted below, beside it
+        kind, here = first.kind, [mount for mount in mounts if mount.parent == first.id != mount.id]
+    is_network = kind in NETWORK or (kind.startswith("fuse.") and kind.removeprefix("fuse.") in OVER_FUSE)
+    return kind if is_network else None
+
+
+def _mounts() -> list[Mount]:
+    """Lines of: id, parent's id, device, root, mount point, options, "-", type, source, options. Blanks in names are
+    octal: `\\040`."""
     try:
-        mounts = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
-        return None
-    place = folder.resolve()
-    best, kind = -1, ""
-    for line in mounts:  # ... mount point, options, "-", type, source, options; a later mount hides an earlier one
-        left, _, right = line.partition(" - ")
-        point = Path(left.split()[4].encode().decode("unicode_escape"))
-        if place.is_relative_to(point) and len(point.parts) >= best:
-            best, kind = len(point.parts), right.split()[0]
-    own = kind.removeprefix("fuse.")
-    return kind if own in NETWORK or (kind.startswith("fuse.") and own in ("sshfs", "rclone", "s3fs")) else None
+        return []
+    found = []
+    for line in lines:
+        left, separator, right = line.partition(" - ")
+        fields = left.split(" ")
+        if separator and len(fields) > 5:
+            point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
+            found.append(Mount(fields[0], fields[1], Path(point), right.split(" ")[0]))
+    return found

@@ -20,7 +20,7 @@ from synthbench.experiment import identity
 from synthbench.experiment.database import DATABASE, Database, Row, damaged, seal
 from synthbench.experiment.materials import Kept
 from synthbench.experiment.recorded import from_bytes
-from synthbench.experiment.runs import Cell, Result, Run, RunId
+from synthbench.experiment.runs import Cell, Result, Run, RunId, Scores
 from synthbench.scores import scored
 
 __all__ = ["DATABASE", "Store"]
@@ -35,7 +35,8 @@ CREATE TABLE scores (
 CREATE TABLE curves (run TEXT, attempt INTEGER, losses TEXT, PRIMARY KEY (run, attempt));
 CREATE TABLE observations (run TEXT, attempt INTEGER, content BLOB, seal TEXT NOT NULL, PRIMARY KEY (run, attempt));
 CREATE TABLE weights (
-  run TEXT, attempt INTEGER, name TEXT NOT NULL, size INTEGER, sha256 TEXT, PRIMARY KEY (run, attempt));
+  run TEXT, attempt INTEGER, name TEXT NOT NULL, size INTEGER, sha256 TEXT, seal TEXT NOT NULL,
+  PRIMARY KEY (run, attempt));
 CREATE TABLE experiments (
   id TEXT PRIMARY KEY, card TEXT NOT NULL, tasks TEXT NOT NULL, command TEXT NOT NULL, used INTEGER NOT NULL,
   finished INTEGER NOT NULL, seal TEXT NOT NULL);
@@ -50,6 +51,8 @@ RUNS = (
 ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 0 ORDER BY name"
 PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
 CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
+KEPT = "SELECT run, attempt, name, size, sha256, seal FROM weights"
+EXPERIMENTS = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
 
 
 class Recorded(NamedTuple):
@@ -113,7 +116,7 @@ class Store:
                 if seen is not None:
                     db.execute("INSERT INTO observations VALUES (?,?,?,?)", (*own, seen, seal(*own, seen)))
             if kept:
-                db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?)", (*own, *kept))
+                db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*own, *kept, seal(*own, *kept)))
             if member:
                 _put_member(db, member[0], *own, member[1])
             db.execute("DELETE FROM claims WHERE run = ? AND attempt = ?", own)
@@ -125,30 +128,31 @@ class Store:
         Scores are those of today's code: where it was edited they are computed again from what was seen of the run.
         """
         wanted = None if runs is None else set(runs)
-        names = {row[:2]: row[2] for row in self.database.rows("SELECT run, attempt, name FROM weights")}
+        kept = {row[:2]: row for row in self.database.rows(KEPT)}
         results = {}
         for row in self.database.rows(RUNS):
             if wanted is None or row[0] in wanted:
-                result = self._result(row, names.get(row[:2]), paths)
+                result = self._result(row, kept.get(row[:2]), paths)
                 if result is None:
                     self._refuse(row[0])
                 else:
                     results[result.run] = result
         return results
 
-    def _result(self, row: Row, weights: str | None, paths: bool) -> Result | None:
+    def _result(self, row: Row, kept: Row | None, paths: bool) -> Result | None:
         """A run as its rows say; None where they do not match their checksums."""
         run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, found = row
         own = (run, attempt)
         ends = self.database.rows(ENDS, own)
-        if found != seal(*row[:-1], ends) or run != fingerprint(json.loads(text)):
+        if found != seal(*row[:-1], ends) or _identity(run, text) is None or not (kept is None or _is_sound(kept)):
             return None
-        known = (attempt, weights, fleet_size, seconds, started, device, json.loads(versions))
-        if source != identity.source("scores"):
+        is_old = source != identity.source("scores")
+        values = self.database.rows(PATH, own) if paths or is_old else []
+        if (paths or is_old) and path_seal != seal(values, *self.database.rows(CURVE, own)):
+            return None
+        known = (attempt, kept[2] if kept else None, fleet_size, seconds, started, device, json.loads(versions))
+        if is_old:
             return self._scored_again(Result(run, status, {}, {}, *known), text)
-        values = self.database.rows(PATH, own) if paths else []
-        if paths and path_seal != seal(values, *self.database.rows(CURVE, own)):
-            return None
         path: dict[int, dict[str, float]] = {}
         for step, name, value in values:
             path.setdefault(step, {})[name] = value
@@ -162,7 +166,8 @@ class Store:
         if not found or not curve or found[0][1] != seal(*own, found[0][0]):
             return None
         path, ends = scored(from_bytes(found[0][0]))
-        again = replace(result, path=path, scores=ends if result.status == "ok" else {})
+        ends = ends if result.status == "ok" else {}
+        again = replace(result, path={step: _stored(one) for step, one in path.items()}, scores=_stored(ends))
         if not self._looking:
             with self.database.writing() as db:
                 _put_run(db, again, identity_text, curve[0][0])
@@ -175,9 +180,10 @@ class Store:
 
     def sound_weights(self, result: Result) -> Kept | None:
         """The weights of a run, if their file is here as it was written."""
-        query = "SELECT name, size, sha256 FROM weights WHERE run = ? AND attempt = ?"
-        for row in self.database.rows(query, (result.run, result.attempt)):
-            kept = Kept(*row)
+        for row in self.database.rows(f"{KEPT} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
+            kept = Kept(*row[2:-1])
+            if not _is_sound(row) or _is_elsewhere(kept.name):
+                return None
             with suppress(OSError, ValueError):
                 file = self.weights / kept.name
                 if file.stat().st_size == kept.size and sha256(file.read_bytes()).hexdigest() == kept.sha256:
@@ -194,14 +200,14 @@ class Store:
             "SELECT id, attempt, identity FROM runs r WHERE status = 'interrupted' AND NOT EXISTS "
             "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')"
         )
-        found = [(run, attempt, _identity(text)) for run, attempt, text in rows]
-        return [(run, attempt, known) for run, attempt, known in found if known and run == fingerprint(known)]
+        found = [(run, attempt, _identity(run, text)) for run, attempt, text in rows]
+        return [(run, attempt, known) for run, attempt, known in found if known]
 
     def identities(self) -> dict[RunId, dict[str, Any]]:
         """What each run is, by its id."""
-        found = {run: _identity(text) for run, text in self.database.rows("SELECT id, identity FROM runs")}
-        sound = {run: known for run, known in found.items() if known and run == fingerprint(known)}
-        for run in found.keys() - sound.keys():
+        rows = self.database.rows("SELECT id, identity FROM runs")
+        sound = {run: known for run, text in rows if (known := _identity(run, text))}
+        for run in {run for run, _ in rows} - sound.keys():
             self._refuse(run)
         return sound
 
@@ -209,14 +215,14 @@ class Store:
         """Notes an experiment as the one last used: its resolved card and tasks as JSON, the command, whether every run
         that it asks for is done."""
         with self.database.writing() as db:
-            (last,) = db.execute("SELECT coalesce(max(used), 0) FROM experiments").fetchone()  # no clock, it may jump
+            sound = filter(_is_sound, db.execute(EXPERIMENTS).fetchall())
+            last = max((used for *_, used, _, _ in sound), default=0)  # no clock, it may jump
             row = (experiment, card, tasks, command, last + 1, int(finished))
             db.execute("INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?)", (*row, seal(*row)))
 
     def experiments(self) -> list[Recorded]:
         """Every experiment, the last used one first."""
-        query = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
-        rows = self._sound(self.database.rows(query), "an experiment")
+        rows = self._sound(self.database.rows(EXPERIMENTS), "an experiment")
         return [
             Recorded(name, card, tasks, command, bool(finished)) for name, card, tasks, command, _, finished, _ in rows
         ]
@@ -228,24 +234,28 @@ class Store:
                 _put_member(db, experiment, run, attempt, cell)
 
     def members(self, experiment: str) -> dict[RunId, Cell]:
-        """The runs of an experiment and their cells."""
+        """The finished runs of an experiment and their cells."""
         query = "SELECT experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
         rows = self._sound(self.database.rows(query, (experiment,)), "a member")
-        return {run: _cell(json.loads(cell)) for _, run, _, cell, _ in rows}
+        finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
+        if self._looking and (lost := [run for _, run, *_ in rows if run not in finished]):
+            raise damaged(self.folder, f"run {lost[0][:12]} is lost")
+        return {run: _cell(json.loads(cell)) for _, run, _, cell, _ in rows if finished.get(run)}
 
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
         """Forgets and deletes the weight files of these runs; the rows go first, so that no row names a lost file."""
-        names: list[str] = []
+        rows: list[Row] = []
         with self.database.writing() as db:
             for own in runs:
-                names += [name for (name,) in db.execute("SELECT name FROM weights WHERE run = ? AND attempt = ?", own)]
+                rows += db.execute(f"{KEPT} WHERE run = ? AND attempt = ?", own)
                 db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", own)
-        for name in names:
-            (self.weights / Path(name).name).unlink(missing_ok=True)  # whatever a row says, nothing outside
+        for _, _, name, *_ in filter(_is_sound, rows):
+            if not _is_elsewhere(name):
+                (self.weights / name).unlink(missing_ok=True)
 
     def _sound(self, rows: list[Row], what: str) -> list[Row]:
         """The rows that match the checksum in their last column; looking, all must."""
-        sound = [row for row in rows if row[-1] == seal(*row[:-1])]
+        sound = [row for row in rows if _is_sound(row)]
         if self._looking and len(sound) < len(rows):
             raise damaged(self.folder, f"the row of {what} does not match its checksum")
         return sound
@@ -254,12 +264,8 @@ class Store:
 def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses: str) -> None:
     """Writes a run with its scores and curve, and the checksums of them all."""
     own = (result.run, result.attempt)
-    values = [  # + 0.0, for SQLite takes -0.0 for 0
-        (step, name, value + 0.0)
-        for step, scores in sorted(result.path.items())
-        for name, value in sorted(scores.items())
-    ]
-    ends = [(name, value + 0.0) for name, value in sorted(result.scores.items())]
+    values = [(step, *one) for step, scores in sorted(result.path.items()) for one in sorted(_stored(scores).items())]
+    ends = sorted(_stored(result.scores).items())
     row = (
         *own, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
         json.dumps(dict(result.versions)), identity.source("scores"), seal(values, (losses,)),
@@ -277,12 +283,28 @@ def _put_member(db: sqlite3.Connection, experiment: str, run: RunId, attempt: in
     db.execute("INSERT OR REPLACE INTO members VALUES (?,?,?,?,?)", (*row, seal(*row)))
 
 
-def _identity(text: str) -> dict[str, Any] | None:
-    try:
+def _stored(scores: Scores) -> dict[str, float]:
+    """Scores as SQLite gives them back: it takes -0.0 for 0."""
+    return {name: value + 0.0 for name, value in scores.items()}
+
+
+def _is_sound(row: Row) -> bool:
+    """Whether a row matches the checksum in its last column."""
+    return bool(row[-1] == seal(*row[:-1]))
+
+
+def _is_elsewhere(name: str) -> bool:
+    """Whether a name leads out of the folder: whatever a row says, nothing outside is read or deleted."""
+    return name != Path(name).name or name in ("", "..")
+
+
+def _identity(run: RunId, text: Any) -> dict[str, Any] | None:
+    """What a run is, if that is what its id is the hash of."""
+    with suppress(ValueError, TypeError, RecursionError):
         found: dict[str, Any] = json.loads(text)
-    except ValueError:
-        return None
-    return found
+        if run == fingerprint(found):
+            return found
+    return None
 
 
 def _cell(fields: list[Any]) -> Cell:

@@ -14,7 +14,7 @@ from synthbench.errors import BadInput
 from synthbench.experiment.store import Store
 from synthbench.reporting import reference, rows, sentence, table
 from synthbench.reporting.reference import Reference
-from synthbench.reporting.rows import Row
+from synthbench.reporting.rows import Row, Stopped
 from synthbench.reporting.table import Table
 from synthbench.wording import code, did_you_mean, inert, literal, named, prose, shown
 
@@ -36,7 +36,7 @@ class Report:
     reference: Reference | None
     versions: dict[str, str]
     finished: bool = True
-    stopped: Sequence[str] = ()
+    stopped: Sequence[Stopped] = ()
 
     @property
     def table(self) -> Table:
@@ -56,7 +56,7 @@ class Report:
                 f"* reference rows shipped with synthbench: same task, card and code, recorded on "
                 f"{self.reference.device}, torch {self.reference.versions['torch']}."
             )
-        notes += [text[0].upper() + text[1:] for text in self.stopped]
+        notes += [one.said for one in self.stopped]
         if not self.finished:
             notes.append("Unfinished: the rows hold what was done so far; the same command goes on from there.")
         return table.make(f"{card.name}: {', '.join(self.tasks)}", self.rows, card.columns, notes)
@@ -68,8 +68,8 @@ class Report:
     @property
     def all_diverged(self) -> bool:
         """Whether all runs of a measured row diverged, or all that any row would have started from."""
-        measured = [row for row in self.rows if not row.reference]
-        return any(row.lr is None for row in measured) or bool(self.stopped and not measured)
+        without_rate = any(row.lr is None for row in self.rows if not row.reference)
+        return without_rate or any(one.entirely for one in self.stopped)
 
 
 def latest(store: Store, runner: str | None = None, with_reference: bool = True) -> Report:

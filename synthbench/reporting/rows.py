@@ -68,18 +68,26 @@ def rows_of(found: Found, card: RunnerCard) -> list[Row]:
     return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, _rank(row.update)))
 
 
-def stopped(found: Found, card: RunnerCard) -> list[str]:
-    """What could not start because what it would have started from diverged, a sentence a cell."""
+class Stopped(NamedTuple):
+    """A cell from which nothing could start at some seeds, or at all, because it diverged. said: a sentence."""
+
+    said: str
+    entirely: bool
+
+
+def stopped(found: Found, card: RunnerCard) -> list[Stopped]:
+    """The cells of earlier stages that diverged."""
     sentences = []
     for cell, trials in found.cells.items():
         started = members.chosen(trials, found.results) or [trial.id for trial in trials]
         diverged = [run for run in started if found.results[run].status == "diverged"]
         if diverged and cell.stage != card.stages[-1].name:
             seeds = sorted({found.identities[run]["seed"] for run in diverged})
-            sentences.append(
+            said = (
                 f"{cell.stage} of {cell.optimizer} ({cell.task}) diverged at seed{'s' * (len(seeds) > 1)} "
                 f"{', '.join(map(str, seeds))}: nothing was started from there."
             )
+            sentences.append(Stopped(said[0].upper() + said[1:], len(diverged) == len(started)))
     return sentences
 
 

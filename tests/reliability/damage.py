@@ -281,7 +281,8 @@ def rerun(bench: Bench) -> tuple[str, list[str]]:
         return "refused", [] if len(str(error).splitlines()) == 1 else [f"refused in other words: {error}"]
     with closing(store):
         try:
-            store.record("name", "card", "tasks", "command")
+            card = bench.experiment.card.model_dump_json(by_alias=True)
+            store.record("name", card, "{}", "command")
             done = commands.startable(bench.larger, store)
             enlist(bench.experiment, "name", store, done)
             wrong = [f"run {run[:8]} came back as {one}" for run, one in done.items() if one != bench.results.get(run)]

@@ -22,7 +22,7 @@ from tests.calling import Called, Caller
 from tests.experiment import tiny
 
 # At this rate losses overflow within a few steps.
-DIVERGING = "1e12"
+DIVERGING = "1e30"
 
 
 @pytest.fixture
@@ -87,7 +87,7 @@ def test_pretraining_that_diverges_starts_nothing_says_so_and_exits_3(call: Call
     out = tmp_path / "out"
     code, told, err = run(call, card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
     assert code == 3
-    note = "retrain of sgd (tiny-task) diverged at seeds 0, 1: nothing was started from there."
+    note = "Pretrain of sgd (tiny-task) diverged at seeds 0, 1: nothing was started from there."
     assert note in " ".join(told.split())
     assert "diverged" in err
     exported = [json.loads(line) for line in call(f"export --out {out}").out.splitlines()]
@@ -104,7 +104,7 @@ def test_where_one_of_two_optimizers_diverges_in_pretraining_the_other_has_its_r
     code, told, _ = run(call, card, tmp_path / "out", f"--optimizer adamw,sgd --set '{rates}'")
     assert code == 3
     assert "adamw" in told
-    assert "retrain of sgd (tiny-task) diverged at seeds 0, 1" in " ".join(told.split())
+    assert "Pretrain of sgd (tiny-task) diverged at seeds 0, 1" in " ".join(told.split())
 
 
 def test_progress_counts_on_what_can_still_start(card: Path) -> None:

@@ -1,0 +1,79 @@
+"""Training beside a busy competitor: throughput should fall by the competitor's share of the processors, and no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+from synthbench.experiment.crew import Crew
+from synthbench.experiment.plan import next_runs
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.training import Job
+from synthbench.experiment.worker import Progress
+from tests.reliability import program
+from tests.reliability.campaign import Campaign
+
+PROMISE = (
+    "beside one busy competitor the workers keep at least the share of the processors that it leaves them, within a tenth "
+    "of it"
+)
+WINDOW, WARM = 4.0, 5.0  # seconds
+TOLERANCE = 0.1  # windows of some seconds are noisy
+WORKERS, FLEET = 2, 4
+
+
+def campaign(folder: Path, trials: int) -> Campaign:
+    """So many pairs of windows, with the competitor stopped and let go in turns; throughput with over without."""
+    found = Campaign("company", PROMISE)
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    busy.send_signal(signal.SIGSTOP)
+    wake, other = os.pipe()
+    ratios, shares = [], []
+    try:
+        with Crew(WORKERS, "cpu") as crew:
+            experiment = resolve(
+                Asked(
+                    "quick", ["adamw"], seeds=WORKERS * FLEET, settings=["stages.pretrain.steps=100000"], device="cpu"
+                )
+            )
+            runs = next_runs(experiment, {})
+            for number, worker in enumerate(crew.workers):
+                fleet = runs[number * FLEET :][:FLEET]
+                worker.give(Job(fleet, experiment.tasks[fleet[0].task].card, [None] * FLEET, folder, [1] * FLEET))
+            _steps(crew, wake, WARM)
+            while _steps(crew, wake, 1.0) == 0:  # torch may take longer to import
+                pass
+            for _ in range(trials):
+                alone = _steps(crew, wake, WINDOW)
+                before = program.cpu_seconds(busy.pid)
+                busy.send_signal(signal.SIGCONT)
+                beside = _steps(crew, wake, WINDOW)
+                busy.send_signal(signal.SIGSTOP)
+                shares.append((program.cpu_seconds(busy.pid) - before) / WINDOW / WORKERS)
+                ratios.append(beside / alone)
+                found.tried("a pair of windows")
+    finally:
+        busy.kill()
+        busy.wait()
+        os.close(wake)
+        os.close(other)
+    ratio, left = median(ratios), 1 - median(shares)
+    found.outcomes[f"throughput beside it over alone: median {ratio:.2f}, of processors left: {left:.2f}"] = len(ratios)
+    if ratio < left * (1 - TOLERANCE):
+        found.broken.append(f"throughput fell to {ratio:.2f} where {left:.2f} of the processors were left")
+    return found
+
+
+def _steps(crew: Crew, wake: int, seconds: float) -> float:
+    """Run-steps per second of a crew over a time."""
+    start, steps = time.monotonic(), 0
+    while (passed := time.monotonic() - start) < seconds:
+        for _, message in crew.messages(seconds - passed, wake):
+            assert isinstance(message, Progress), message
+            steps += message.run_steps
+    return steps / (time.monotonic() - start)

@@ -1,0 +1,19 @@
+"""Throughput beside a busy competitor. Run with -m slow."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.reliability import company
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) != company.WORKERS, reason="as many cores as workers"
+)
+def test_a_busy_competitor_costs_no_more_than_the_share_of_the_processors_that_it_takes(tmp_path: Path) -> None:
+    assert not company.campaign(tmp_path, 7).broken

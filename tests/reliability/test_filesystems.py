@@ -1,0 +1,115 @@
+"""A folder on a network file system is refused, where the table of mounts says that it is on one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthbench.experiment import filesystems
+from synthbench.experiment.filesystems import MOUNTS, network
+from tests.calling import Caller
+
+# id, parent, mount point, type: as systemd leaves it, where /proc was mounted before the root was
+TABLE = """
+22 28 /proc proc
+28 1 / ext4
+30 28 /home nfs4
+31 30 /home/me/scratch xfs
+32 31 /home/me/scratch/far cifs
+40 28 /mnt/my\\040disk\\134 nfs
+41 28 /mnt/mein-Übung fuse.sshfs
+42 28 /mnt/stick fuseblk
+43 28 /tmp tmpfs
+44 28 /var/lib overlay
+50 28 /hidden/below nfs4
+51 28 /hidden ext4
+60 28 /stacked ext4
+61 60 /stacked nfs
+70 28 /again nfs
+71 70 /again btrfs
+80 28 /windows 9p
+81 28 /bucket fuse.s3fs
+82 28 /brick fuse.glusterfs
+83 28 /archive fuse.squashfuse
+"""
+KINDS = {
+    "/": None, "/etc": None, "/proc/self": None, "/home": "nfs4", "/home/me": "nfs4", "/homes/me": None,
+    "/home/me/scratch": None, "/home/me/scratch/still/to/be/made": None, "/home/me/scratch/far/results": "cifs",
+    "/home/me/scratchy": "nfs4", "/mnt/my disk\\/results": "nfs", "/mnt/my": None, "/mnt/mein-Übung/x": "fuse.sshfs",
+    "/mnt/stick/results": None, "/tmp/results": None, "/var/lib/results": None, "/hidden/below/results": None,
+    "/stacked/results": "nfs", "/again/results": None, "/windows/c": "9p", "/bucket": "fuse.s3fs",
+    "/brick/x": "fuse.glusterfs", "/archive/x": None, "/home/me/../../tmp": None,
+}  # fmt: skip
+
+
+def line(entry: str) -> str:
+    own, parent, point, kind = entry.split(" ")
+    return f"{own} {parent} 8:1 / {point} rw,relatime shared:1 - {kind} source rw\n"
+
+
+def put(monkeypatch: pytest.MonkeyPatch, place: Path, *entries: str) -> None:
+    place.write_text("".join(map(line, entries)), encoding="utf-8")
+    monkeypatch.setattr(filesystems, "MOUNTS", place)
+
+
+@pytest.mark.parametrize("folder", KINDS)
+def test_a_folder_is_on_what_is_mounted_there(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystems.os.path, "realpath", filesystems.os.path.normpath)  # none of these is here
+    put(monkeypatch, tmp_path / "mounts", *TABLE.strip().split("\n"))
+    assert network(Path(folder)) == KINDS[folder]
+
+
+@pytest.mark.parametrize("kind", sorted(filesystems.NETWORK))
+def test_every_network_file_system_is_known_under_fuse_too(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (kind, f"fuse.{kind}"):
+        put(monkeypatch, tmp_path / "mounts", f"1 0 / {name}")
+        assert network(tmp_path) == name
+
+
+def test_a_link_is_followed_to_where_it_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "far")
+    (tmp_path / "loop").symlink_to("loop")
+    put(monkeypatch, tmp_path / "mounts", "1 0 / ext4", f"2 1 {tmp_path}/far nfs")
+    assert network(tmp_path / "link" / "results") == "nfs"
+    assert network(tmp_path / "loop") is None
+
+
+@pytest.mark.parametrize("table", [None, b"", b"\xff\xfe nonsense\n\n - \n"])
+def test_where_the_table_cannot_be_read_nothing_is_refused(
+    table: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if table is not None:
+        (tmp_path / "mounts").write_bytes(table)
+    monkeypatch.setattr(filesystems, "MOUNTS", tmp_path / "mounts")
+    assert network(tmp_path) is None
+
+
+@pytest.mark.skipif(not MOUNTS.exists(), reason="there is no table of mounts")
+def test_the_table_of_this_machine_is_understood() -> None:
+    assert Path("/proc") in {mount.point for mount in filesystems._mounts()}
+    assert network(Path("/proc")) is None
+
+
+def test_a_run_on_a_network_file_system_is_refused_with_a_sentence_and_writes_nothing(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(monkeypatch, tmp_path / "mounts", "1 0 / ext4", f"2 1 {tmp_path}/far nfs4")
+    out = tmp_path / "far" / "results"
+    code, told, err = call(f"run --out {out}")
+    assert (code, told) == (2, "")
+    assert err == (
+        f"synthbench: --out {out} is on a network file system (nfs4), where results could be torn; "
+        "choose a local folder.\n"
+    )
+    assert not out.parent.exists()
+
+
+def test_a_loop_of_links_is_refused_with_a_sentence(call: Caller, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for command in ("run", "report", "export"):
+        code, _, err = call(f"{command} --out {tmp_path / 'loop'}")
+        assert code == 2
+        assert len(err.strip().splitlines()) == 1

@@ -1,0 +1,261 @@
+"""Only code that a person installed or named is run, and what is only read is not written: see SECURITY.md."""
+
+from __future__ import annotations
+
+import ast
+import os
+import pickle
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from hashlib import sha256
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import synthbench
+from synthbench.experiment.database import APPLICATION_ID, VERSION
+from tests.calling import Caller
+from tests.experiment import tiny
+from tests.reliability import disk, program
+
+SCRIPT = Path(sys.executable).with_name("synthbench")
+STARTS = {"console script": [str(SCRIPT)], "module": [sys.executable, "-m", "synthbench"]}
+INSTALLED = {name.partition(".")[0] for name in packages_distributions()} - {"synthbench"}
+TEMPTING = {*sys.stdlib_module_names, *INSTALLED, "sitecustomize", "usercustomize", "conftest", "setup"}
+
+
+def of_python_itself(folder: Path) -> set[str]:
+    """What `python -m` imports before the module that it is asked for has a say."""
+    (folder / "probe.py").write_text("import sys; print(*sys.modules)")
+    done = subprocess.run(
+        [sys.executable, "-m", "probe"], env=os.environ | {"PYTHONPATH": str(folder)}, cwd="/", capture_output=True,
+        text=True, check=True,
+    )  # fmt: skip
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_nothing_in_the_working_directory_is_imported_by_the_program_or_its_workers(
+    start: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if start == "console script" and not SCRIPT.exists():
+        pytest.skip("the console script is not installed")
+    sprung = tmp_path_factory.mktemp("sprung") / "names"
+    out = tmp_path / "results"
+    out.mkdir()
+    spared = of_python_itself(sprung.parent) if start == "module" else set()
+    for name in TEMPTING - spared:
+        for folder in (tmp_path, out):
+            (folder / f"{name}.py").write_text(f"open({str(sprung)!r}, 'a').write('{name} ')\nraise ImportError\n")
+    tiny.write(tmp_path)
+    env = os.environ | {"PYTHONPATH": str(program.ROOT)}
+    for command in (f"run runner.toml --out {out} --jobs 1 --seeds 1", f"report --out {out}", f"export --out {out}"):
+        done = subprocess.run(
+            [*STARTS[start], *command.split()], cwd=tmp_path, env=env, timeout=program.PATIENCE, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+        assert not sprung.exists(), sprung.read_text()
+        assert done.returncode == 0, done.stderr
+
+
+EVIL = ["evil:X", "evil", "./evil.py:X", "./evil.py", "os:system", "os.system", "synthbench.trainer.rules.evil", "../evil"]
+
+
+@pytest.fixture
+def evil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A card's folder with a module that could be imported by its name: it must not be."""
+    (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path(__file__).with_name('imported').touch()\nX = 1\n")
+    tiny.write(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    yield tmp_path
+    assert "evil" not in sys.modules
+    assert not (tmp_path / "imported").exists()
+
+
+def test_the_trap_of_these_tests_can_be_sprung(tmp_path: Path) -> None:
+    (tmp_path / "evil.py").write_text("import pathlib; pathlib.Path(__file__).with_name('imported').touch()\n")
+    subprocess.run([sys.executable, "-c", "import evil"], cwd=tmp_path, check=True)
+    assert (tmp_path / "imported").exists()
+
+
+@pytest.mark.parametrize("name", EVIL)
+def test_no_module_that_a_card_mentions_is_imported(name: str, evil: Path, call: Caller) -> None:
+    runner, task = (evil / "runner.toml").read_text(), (evil / "task.toml").read_text()
+    runners = [
+        runner.replace('["adamw"]', f'["{name}"]'), runner.replace('"fact_recall"', f'"{name}"'),
+        runner.replace('"constant"', f'"{name}"'), re.sub("model = .*", f'model = "{name}"', runner),
+        f'{runner}\n[arguments."{name}"]\nx = 1\n',
+    ]  # fmt: skip
+    tasks = [task.replace('"facts"', f'"{name}"')]
+    for number, content in enumerate([*runners, *tasks]):
+        card = evil / f"card-{number}.toml"
+        card.write_text(content)
+        asked = f"run {card}" if content in runners else f"run {evil / 'runner.toml'} --task {card}"
+        code, _, err = call(f"{asked} --out {evil / 'out'}")
+        assert code == 2, (content, err)
+        assert 1 <= len(err.strip().splitlines()) <= 3
+    for option in ("--optimizer", "--task", "--update", "--set optimizer.rule="):
+        code, _, err = call(f"run {evil / 'runner.toml'} --out {evil / 'out'} {option} {name}".replace("= ", "="))
+        assert code == 2, (option, err)
+    for kind in ("task", "runner", "optimizer", "score"):
+        assert call(f"show {kind} {name}").code == 2
+    assert not (evil / "out").exists()
+
+
+class Sprung:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, marker: Path) -> None:
+        self._marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self._marker,)
+
+
+@pytest.fixture
+def armed(tmp_path: Path) -> Iterator[bytes]:
+    """A pickle that must not be loaded."""
+    yield pickle.dumps(Sprung(tmp_path / "unpickled"))
+    assert not (tmp_path / "unpickled").exists()
+
+
+def test_a_pickle_of_these_tests_can_be_sprung(tmp_path: Path) -> None:
+    pickle.loads(pickle.dumps(Sprung(tmp_path / "unpickled")))
+    assert (tmp_path / "unpickled").exists()
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> tuple[Path, Path]:
+    """A tiny card and finished results of it."""
+    card, out = tiny.write(tmp_path), tmp_path / "out"
+    said = disk.ran(card, out)
+    assert said.code == 0, said.err
+    return card, out
+
+
+def test_a_pickle_in_the_place_of_a_database_or_card_is_refused(armed: bytes, tmp_path: Path, call: Caller) -> None:
+    (tmp_path / "results.db").write_bytes(armed * 20)
+    (tmp_path / "card.toml").write_bytes(armed)
+    for command in (f"report --out {tmp_path}", f"export --out {tmp_path}", f"run --out {tmp_path}"):
+        assert call(command).code == 2
+    for command in (f"run {tmp_path / 'card.toml'}", f"show task {tmp_path / 'card.toml'}"):
+        assert call(command).code == 2
+
+
+def test_pickles_in_every_value_of_a_database_are_not_loaded(
+    armed: bytes, results: tuple[Path, Path], call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one who makes the checksums match, too: what was seen of a run is read when the scores' code has changed."""
+    card, out = results
+    file = out.parent / "object.npz"
+    np.savez(file, head=np.array([Sprung(out.parent / "unpickled")], dtype=object))
+    monkeypatch.setattr("synthbench.experiment.database.seal", lambda *_: "forged")
+    monkeypatch.setattr("synthbench.experiment.store.seal", lambda *_: "forged")
+    monkeypatch.setattr("synthbench.experiment.identity.source", lambda _: "edited")
+    for content in (armed, file.read_bytes()):
+        with closing(sqlite3.connect(out / "results.db")) as db, db:
+            db.execute("UPDATE observations SET content = ?", (content,))
+            for (table,) in db.execute("SELECT name FROM sqlite_master WHERE sql LIKE '%seal%' AND type = 'table'"):
+                db.execute(f"UPDATE {table} SET seal = 'forged'")
+            db.execute("UPDATE runs SET path = 'forged'")
+        for command in (f"report --out {out}", f"export --out {out}"):
+            assert call(command).code in (2, 4), command
+
+
+def test_pickles_in_the_place_of_weights_are_not_loaded(armed: bytes, results: tuple[Path, Path]) -> None:
+    """Where the row names their size and hash, too: a fleet is to start from them."""
+    from synthbench.experiment.database import seal
+
+    card, out = results
+    digest = sha256(armed).hexdigest()
+    with closing(sqlite3.connect(out / "results.db")) as db, db:
+        for run, attempt, name in db.execute("SELECT run, attempt, name FROM weights").fetchall():
+            (out / "weights" / name).write_bytes(armed)
+            row = (run, attempt, name, len(armed), digest)
+            db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*row, seal(*row)))
+    with program.started(card, out, *disk.OPTIONS, "--lr", "3e-3") as process:
+        _, err = process.communicate(timeout=program.PATIENCE)
+    assert process.returncode == 4
+    assert "SafetensorError" in err
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace watches which files are opened")
+def test_looking_opens_nothing_for_writing(results: tuple[Path, Path], tmp_path: Path) -> None:
+    """But for SQLite's own two files beside a database: its readers, too, say there what they are reading."""
+    card, out = results
+    env = os.environ | {"PYTHONPATH": str(program.ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    before = (out / "results.db").read_bytes()
+    for command in (f"report --out {out}", f"export --out {out}", "ls task", f"show runner {card}", "show optimizer muon"):
+        log = tmp_path / "strace"
+        watched = "trace=open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,unlink,unlinkat"
+        subprocess.run(
+            ["strace", "-f", "-qq", "-o", log, "-e", watched, *STARTS["module"], *command.split()], env=env, check=True,
+            capture_output=True,
+        )  # fmt: skip
+        calls = [line for line in log.read_text().splitlines() if not re.search(r" = -1 E\w+", line)]
+        assert any("synthbench" in line for line in calls)
+        writes = [line for line in calls if not re.search(r"\bopen(at)?\(", line) or re.search("O_(WRONLY|RDWR)", line)]
+        assert not [line for line in writes if not re.search(r'/results\.db-(wal|shm)"|"/dev/(null|tty)"', line)]
+    assert (out / "results.db").read_bytes() == before
+
+
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code", "imp", "ctypes"}
+IMPORTERS = {"importlib", "importlib.util", "importlib.machinery", "pkgutil", "subprocess"}
+CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
+METHODS = {"torch.load", "torch.hub", "os.system", "os.popen", "importlib.import_module"}
+SAFE = {"np.load"}  # with allow_pickle=False said
+
+
+def forbidden(source: str) -> Iterator[str]:
+    """What runs code that is not in this package: by the names of modules, functions and arguments."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ({alias.name for alias in node.names} & (MODULES | IMPORTERS))
+        elif isinstance(node, ast.ImportFrom):
+            yield from {node.module} & (MODULES | IMPORTERS)
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in METHODS:
+            yield ast.unparse(node)
+        elif isinstance(node, ast.Call):
+            called = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            name = ast.unparse(node.func)
+            if name in CALLS or called.get("shell", "False") != "False" or called.get("allow_pickle", "False") != "False":
+                yield ast.unparse(node)
+            if name in SAFE and "allow_pickle" not in called:
+                yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["import pickle", "from pickle import loads", "eval('1')", "exec(text)", "__import__(name)", "torch.load(file)",
+     "np.load(file)", "np.load(file, allow_pickle=True)", "os.system('ls')", "run(line, shell=True)",
+     "import importlib; importlib.import_module(name)", "from importlib.util import spec_from_file_location"],
+)  # fmt: skip
+def test_what_could_run_other_code_is_found_in_source(source: str) -> None:
+    assert [*forbidden(source)]
+
+
+def test_the_package_has_nothing_that_runs_other_code() -> None:
+    files = sorted(Path(synthbench.__file__).parent.rglob("*.py"))
+    assert len(files) > 50
+    found = {file.name: [*forbidden(file.read_text(encoding="utf-8"))] for file in files}
+    assert not {name: calls for name, calls in found.items() if calls}
+
+
+def test_triggers_of_a_database_of_others_are_not_run(tmp_path: Path, call: Caller) -> None:
+    """Views and triggers are SQL that comes with the file: in a database with any, results are not looked for."""
+    with closing(sqlite3.connect(tmp_path / "results.db")) as db, db:
+        db.execute("CREATE TABLE runs (x)")
+        db.execute("CREATE VIEW experiments AS SELECT load_extension('evil') FROM runs")
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    code, _, err = call(f"report --out {tmp_path}")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
