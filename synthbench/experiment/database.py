@@ -51,10 +51,9 @@ class Database:
                 _make(folder, schema)
         except OSError as error:
             raise _of_disk(folder, error) from None
+        cls._looking(folder).close()  # before anything is written: closing a writer moves the log in, sound or not
         with _sentences(folder):
-            database = cls(folder, _connect(folder, "rw"))
-            database._check()
-            return database
+            return cls(folder, _connect(folder, "rw"))
 
     @classmethod
     def read(cls, folder: Path) -> Database:
@@ -64,13 +63,21 @@ class Database:
         """
         if not (folder / DATABASE).is_file():
             raise BadInput(f"--out {folder}: there are no results; make some with: synthbench run --out {folder}")
+        return cls._looking(folder)
+
+    @classmethod
+    def _looking(cls, folder: Path) -> Database:
         with _sentences(folder):
             database = cls(folder, _connect(folder, "ro"))
             try:
-                database._connection.execute("SELECT count(*) FROM sqlite_master")
-            except sqlite3.OperationalError:
-                database._read_copy()
-            database._check()
+                try:
+                    database._connection.execute("SELECT count(*) FROM sqlite_master")
+                except sqlite3.OperationalError:
+                    database._read_copy()
+                database._check()
+            except BaseException:
+                database.close()
+                raise
             return database
 
     def _read_copy(self) -> None:
@@ -80,18 +87,11 @@ class Database:
         self._connection = _connect(Path(self._copy.name), "rw")
 
     def _check(self) -> None:
-        """Raises BadInput, and closes, unless the file is a sound database of ours."""
-        try:
-            self._check_sound()
-        except BaseException:
-            self.close()
-            raise
-
-    def _check_sound(self) -> None:
+        """Raises BadInput unless the file is a sound database of ours."""
         ((application,),) = self.rows("PRAGMA application_id")
         ((version,),) = self.rows("PRAGMA user_version")
         if application != APPLICATION_ID:
-            raise BadInput(f"--out {self.folder}: {DATABASE} is not a results file of synthbench, or damaged.")
+            raise _foreign(self.folder)
         if version != VERSION:
             raise BadInput(
                 f"--out {self.folder}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
@@ -114,6 +114,15 @@ class Database:
         self.rows("VACUUM")
 
     @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within, everything read is of one moment, whatever other processes write."""
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.rows("COMMIT")
+
+    @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: whole or not at all."""
         with _sentences(self.folder):
@@ -126,6 +135,13 @@ class Database:
                     with suppress(sqlite3.Error):
                         self._connection.execute("ROLLBACK")
                 raise
+
+
+def _foreign(folder: Path) -> BadInput:
+    return BadInput(
+        f"--out {folder}: {DATABASE} is not a results file of synthbench, or damaged; choose another folder, or put back "
+        "a copy of it."
+    )
 
 
 def damaged(folder: Path, what: str) -> BadInput:
@@ -169,14 +185,15 @@ def _put(temporary: Path, place: Path) -> None:
 
 
 def _copy(folder: Path, to: Path) -> None:
-    """Copies the database and what was written to it but not yet moved into it."""
-    for name in (DATABASE, f"{DATABASE}-wal"):
+    """Copies the database and what was written to it but not yet moved into it, which lies where a link leads to."""
+    source = (folder / DATABASE).resolve()
+    for name in ("", "-wal"):
         try:
-            shutil.copyfile(folder / name, to / name)
+            shutil.copyfile(f"{source}{name}", f"{to / DATABASE}{name}")
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise Failed(f"--out {folder}: {name} could not be read ({error.strerror}).") from None
+            raise Failed(f"--out {folder}: {DATABASE}{name} could not be read ({error.strerror}).") from None
 
 
 def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
@@ -217,5 +234,5 @@ def _sentences(folder: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise BadInput(f"--out {folder}: {DATABASE} cannot be opened ({error}); choose another folder.") from None
         if code == sqlite3.SQLITE_NOTADB:
-            raise BadInput(f"--out {folder}: {DATABASE} is not a results file of synthbench, or damaged.") from None
+            raise _foreign(folder) from None
         raise damaged(folder, str(error)) from None

@@ -7,6 +7,7 @@ SQLite notices. A run that does not match is not there: `run` trains it again, l
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -53,6 +54,9 @@ PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND s
 CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
 KEPT = "SELECT run, attempt, name, size, sha256, seal FROM weights"
 EXPERIMENTS = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
+
+
+Again = tuple[Result, str, str]  # a run that was scored again, its identity and losses as JSON
 
 
 class Recorded(NamedTuple):
@@ -128,19 +132,24 @@ class Store:
         Scores are those of today's code: where it was edited they are computed again from what was seen of the run.
         """
         wanted = None if runs is None else set(runs)
-        kept = {row[:2]: row for row in self.database.rows(KEPT)}
-        results = {}
-        for row in self.database.rows(RUNS):
-            if wanted is None or row[0] in wanted:
-                result = self._result(row, kept.get(row[:2]), paths)
-                if result is None:
-                    self._refuse(row[0])
-                else:
-                    results[result.run] = result
+        results, again = {}, list[Again]()
+        with self.database.snapshot():  # another process may score again, too
+            kept = {row[:2]: row for row in self.database.rows(KEPT)}
+            for row in self.database.rows(RUNS):
+                if wanted is None or row[0] in wanted:
+                    result = self._result(row, kept.get(row[:2]), paths, again)
+                    if result is None:
+                        self._refuse(row[0])
+                    else:
+                        results[result.run] = result
+        if again and not self._looking:
+            with self.database.writing() as db:
+                for one in again:
+                    _put_run(db, *one)
         return results
 
-    def _result(self, row: Row, kept: Row | None, paths: bool) -> Result | None:
-        """A run as its rows say; None where they do not match their checksums."""
+    def _result(self, row: Row, kept: Row | None, paths: bool, again: list[Again]) -> Result | None:
+        """A run as its rows say; None where they do not match their checksums. again: gets it where it is scored again."""
         run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, found = row
         own = (run, attempt)
         ends = self.database.rows(ENDS, own)
@@ -152,13 +161,13 @@ class Store:
             return None
         known = (attempt, kept[2] if kept else None, fleet_size, seconds, started, device, json.loads(versions))
         if is_old:
-            return self._scored_again(Result(run, status, {}, {}, *known), text)
+            return self._scored_again(Result(run, status, {}, {}, *known), text, again)
         path: dict[int, dict[str, float]] = {}
         for step, name, value in values:
             path.setdefault(step, {})[name] = value
         return Result(run, status, dict(ends), path, *known)
 
-    def _scored_again(self, result: Result, identity_text: str) -> Result | None:
+    def _scored_again(self, result: Result, identity_text: str, again: list[Again]) -> Result | None:
         """A run with its scores computed again by today's code; None where what was seen of it is lost."""
         own = (result.run, result.attempt)
         found = self.database.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", own)
@@ -167,11 +176,9 @@ class Store:
             return None
         path, ends = scored(from_bytes(found[0][0]))
         ends = ends if result.status == "ok" else {}
-        again = replace(result, path={step: _stored(one) for step, one in path.items()}, scores=_stored(ends))
-        if not self._looking:
-            with self.database.writing() as db:
-                _put_run(db, again, identity_text, curve[0][0])
-        return again
+        found_again = replace(result, path={step: _stored(one) for step, one in path.items()}, scores=_stored(ends))
+        again.append((found_again, identity_text, curve[0][0]))
+        return found_again
 
     def _refuse(self, run: RunId) -> None:
         if self._looking:
@@ -182,9 +189,9 @@ class Store:
         """The weights of a run, if their file is here as it was written."""
         for row in self.database.rows(f"{KEPT} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
             kept = Kept(*row[2:-1])
-            if not _is_sound(row) or _is_elsewhere(kept.name):
+            if not _is_sound(row) or not _is_ours(kept.name):
                 return None
-            with suppress(OSError, ValueError):
+            with suppress(OSError):
                 file = self.weights / kept.name
                 if file.stat().st_size == kept.size and sha256(file.read_bytes()).hexdigest() == kept.sha256:
                     return kept
@@ -250,7 +257,7 @@ class Store:
                 rows += db.execute(f"{KEPT} WHERE run = ? AND attempt = ?", own)
                 db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", own)
         for _, _, name, *_ in filter(_is_sound, rows):
-            if not _is_elsewhere(name):
+            if _is_ours(name):
                 (self.weights / name).unlink(missing_ok=True)
 
     def _sound(self, rows: list[Row], what: str) -> list[Row]:
@@ -293,9 +300,9 @@ def _is_sound(row: Row) -> bool:
     return bool(row[-1] == seal(*row[:-1]))
 
 
-def _is_elsewhere(name: str) -> bool:
-    """Whether a name leads out of the folder: whatever a row says, nothing outside is read or deleted."""
-    return name != Path(name).name or name in ("", "..")
+def _is_ours(name: str) -> bool:
+    """Whether weights of ours may have this name: whatever a row says, nothing outside is read or deleted."""
+    return re.fullmatch(r"[\w-]+\.safetensors", str(name)) is not None
 
 
 def _identity(run: RunId, text: Any) -> dict[str, Any] | None:

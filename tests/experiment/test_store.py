@@ -98,6 +98,8 @@ def test_an_interrupted_later_attempt_leaves_the_finished_one_standing(store: St
 
 def test_an_experiments_runs_come_back_with_their_cells(store: Store) -> None:
     members = {RUN.id: (1, CELL), OTHER.id: (2, CELL._replace(base=()))}
+    for run in (RUN, OTHER):
+        store.keep(run, replace(RESULT, run=run.id), [], None)
     store.enlist("experiment", members)
     assert store.members("experiment") == {run: cell for run, (_, cell) in members.items()}
     assert store.members("another") == {}

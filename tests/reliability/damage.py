@@ -236,9 +236,13 @@ DAMAGES: dict[str, Damage] = {
 }  # fmt: skip
 
 
-def campaign(folder: Path, trials: int, seed: int, trained: int = 3) -> Campaign:
+def campaign(folder: Path, trials: int, seed: int, trained: int = 5) -> Campaign:
     """Damages at random positions, the database most often; after the first few reruns really train what is missing."""
-    bench, chance = make(folder), random.Random(seed)
+    return on(make(folder), trials, seed, trained)
+
+
+def on(bench: Bench, trials: int, seed: int, trained: int) -> Campaign:
+    chance = random.Random(seed)
     found = Campaign("damaged files", PROMISE)
     often = [1 + 5 * (" of " in name) + 10 * ("flip" in name and "database" in name) for name in DAMAGES]
     for name in chance.choices([*DAMAGES], often, k=trials):

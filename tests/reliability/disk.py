@@ -71,9 +71,9 @@ def ran(card: Path, out: Path, env: Mapping[str, str] | None = None) -> Said:
 def asked(command: str, out: Path) -> Said:
     """What `report` or `export` says, in this process."""
     told, complained = io.StringIO(), io.StringIO()
-    with patch.object(sys, "argv", ["synthbench", command, "--out", str(out)]):
-        with redirect_stdout(told), redirect_stderr(complained):
-            code = cli.outcome()
+    typed = patch.object(sys, "argv", ["synthbench", command, "--out", str(out)])
+    with typed, redirect_stdout(told), redirect_stderr(complained):
+        code = cli.outcome()
     return Said(code, told.getvalue(), complained.getvalue())
 
 

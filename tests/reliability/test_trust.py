@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import synthbench
-from synthbench.experiment.database import APPLICATION_ID, VERSION
+from synthbench.experiment.database import seal
 from tests.calling import Caller
 from tests.experiment import tiny
 from tests.reliability import disk, program
@@ -56,7 +56,7 @@ def test_nothing_in_the_working_directory_is_imported_by_the_program_or_its_work
             (folder / f"{name}.py").write_text(f"open({str(sprung)!r}, 'a').write('{name} ')\nraise ImportError\n")
     tiny.write(tmp_path)
     env = os.environ | {"PYTHONPATH": str(program.ROOT)}
-    for command in (f"run runner.toml --out {out} --jobs 1 --seeds 1", f"report --out {out}", f"export --out {out}"):
+    for command in (f"run runner.toml --out {out} --jobs 1 --seeds 1", f"report --out {out}"):
         done = subprocess.run(
             [*STARTS[start], *command.split()], cwd=tmp_path, env=env, timeout=program.PATIENCE, capture_output=True,
             text=True, check=False,
@@ -65,7 +65,7 @@ def test_nothing_in_the_working_directory_is_imported_by_the_program_or_its_work
         assert done.returncode == 0, done.stderr
 
 
-EVIL = ["evil:X", "evil", "./evil.py:X", "./evil.py", "os:system", "os.system", "synthbench.trainer.rules.evil", "../evil"]
+EVIL = ["evil:X", "evil", "./evil.py:X", "./evil.py", "os:system", "os.system", "synthbench.trainer.evil", "../evil"]
 
 
 @pytest.fixture
@@ -132,13 +132,20 @@ def test_a_pickle_of_these_tests_can_be_sprung(tmp_path: Path) -> None:
     assert (tmp_path / "unpickled").exists()
 
 
-@pytest.fixture
-def results(tmp_path: Path) -> tuple[Path, Path]:
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A tiny card and finished results of it."""
-    card, out = tiny.write(tmp_path), tmp_path / "out"
-    said = disk.ran(card, out)
+    card = tiny.write(tmp_path_factory.mktemp("trust"))
+    said = disk.ran(card, card.parent / "out")
     assert said.code == 0, said.err
-    return card, out
+    return card, card.parent / "out"
+
+
+@pytest.fixture
+def results(finished: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The same, its results a copy."""
+    shutil.copytree(finished[1], tmp_path / "out")
+    return finished[0], tmp_path / "out"
 
 
 def test_a_pickle_in_the_place_of_a_database_or_card_is_refused(armed: bytes, tmp_path: Path, call: Caller) -> None:
@@ -154,7 +161,7 @@ def test_pickles_in_every_value_of_a_database_are_not_loaded(
     armed: bytes, results: tuple[Path, Path], call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one who makes the checksums match, too: what was seen of a run is read when the scores' code has changed."""
-    card, out = results
+    _, out = results
     file = out.parent / "object.npz"
     np.savez(file, head=np.array([Sprung(out.parent / "unpickled")], dtype=object))
     monkeypatch.setattr("synthbench.experiment.database.seal", lambda *_: "forged")
@@ -172,8 +179,6 @@ def test_pickles_in_every_value_of_a_database_are_not_loaded(
 
 def test_pickles_in_the_place_of_weights_are_not_loaded(armed: bytes, results: tuple[Path, Path]) -> None:
     """Where the row names their size and hash, too: a fleet is to start from them."""
-    from synthbench.experiment.database import seal
-
     card, out = results
     digest = sha256(armed).hexdigest()
     with closing(sqlite3.connect(out / "results.db")) as db, db:
@@ -193,7 +198,8 @@ def test_looking_opens_nothing_for_writing(results: tuple[Path, Path], tmp_path:
     card, out = results
     env = os.environ | {"PYTHONPATH": str(program.ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     before = (out / "results.db").read_bytes()
-    for command in (f"report --out {out}", f"export --out {out}", "ls task", f"show runner {card}", "show optimizer muon"):
+    looks = (f"report --out {out}", f"export --out {out}", "ls task", f"show runner {card}", "show optimizer muon")
+    for command in looks:
         log = tmp_path / "strace"
         watched = "trace=open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,unlink,unlinkat"
         subprocess.run(
@@ -207,7 +213,7 @@ def test_looking_opens_nothing_for_writing(results: tuple[Path, Path], tmp_path:
     assert (out / "results.db").read_bytes() == before
 
 
-MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code", "imp", "ctypes"}
+MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy", "code", "imp"}
 IMPORTERS = {"importlib", "importlib.util", "importlib.machinery", "pkgutil", "subprocess"}
 CALLS = {"eval", "exec", "compile", "__import__", "breakpoint"}
 METHODS = {"torch.load", "torch.hub", "os.system", "os.popen", "importlib.import_module"}
@@ -224,11 +230,10 @@ def forbidden(source: str) -> Iterator[str]:
         elif isinstance(node, ast.Attribute) and ast.unparse(node) in METHODS:
             yield ast.unparse(node)
         elif isinstance(node, ast.Call):
-            called = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            said = {word.arg: ast.unparse(word.value) for word in node.keywords}
             name = ast.unparse(node.func)
-            if name in CALLS or called.get("shell", "False") != "False" or called.get("allow_pickle", "False") != "False":
-                yield ast.unparse(node)
-            if name in SAFE and "allow_pickle" not in called:
+            is_wrong = name in CALLS or {said.get("shell", "False"), said.get("allow_pickle", "False")} != {"False"}
+            if is_wrong or (name in SAFE and "allow_pickle" not in said):
                 yield ast.unparse(node)
 
 
@@ -247,15 +252,3 @@ def test_the_package_has_nothing_that_runs_other_code() -> None:
     assert len(files) > 50
     found = {file.name: [*forbidden(file.read_text(encoding="utf-8"))] for file in files}
     assert not {name: calls for name, calls in found.items() if calls}
-
-
-def test_triggers_of_a_database_of_others_are_not_run(tmp_path: Path, call: Caller) -> None:
-    """Views and triggers are SQL that comes with the file: in a database with any, results are not looked for."""
-    with closing(sqlite3.connect(tmp_path / "results.db")) as db, db:
-        db.execute("CREATE TABLE runs (x)")
-        db.execute("CREATE VIEW experiments AS SELECT load_extension('evil') FROM runs")
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute(f"PRAGMA user_version = {VERSION}")
-    code, _, err = call(f"report --out {tmp_path}")
-    assert code == 2
-    assert len(err.strip().splitlines()) == 1

@@ -1,0 +1,246 @@
+"""Whatever happens to the files of a folder of results: no wrong score, no traceback, nothing outside is touched."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sqlite3
+import struct
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from synthbench.errors import BadInput
+from synthbench.experiment.database import DATABASE, seal
+from synthbench.experiment.runs import Result
+from synthbench.experiment.store import Store
+from tests.reliability import damage
+from tests.reliability.damage import DAMAGES, LOG, LOOKS, Bench, look, rerun, say
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    return damage.make(tmp_path_factory.mktemp("damage"))
+
+
+@pytest.fixture
+def bench(made: Bench) -> Bench:
+    """With the whole experiment in its place."""
+    shutil.rmtree(made.place, ignore_errors=True)
+    shutil.copytree(made.folder / "whole", made.place)
+    return made
+
+
+def change(bench: Bench, *statements: str) -> None:
+    with closing(sqlite3.connect(bench.place / DATABASE, isolation_level=None)) as db:
+        for statement in statements:
+            assert db.execute(statement).rowcount != 0, statement
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)  # nothing that SQLite would notice
+
+
+def ask(bench: Bench, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(bench.place / DATABASE)) as db:
+        return db.execute(query).fetchall()
+
+
+@pytest.mark.parametrize("trials", [60, pytest.param(1000, marks=pytest.mark.slow)])
+def test_damage_at_random_positions_is_harmless_or_recognized(made: Bench, trials: int) -> None:
+    found = damage.on(made, trials, seed=trials, trained=1 if trials < 1000 else 5)
+    assert found.trials == trials
+    assert found.broken == []
+    assert {outcome.split(";")[0] for outcome in found.outcomes} >= {"looking: as undamaged", "looking: refused"}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_every_kind_of_damage_is_harmless_or_recognized(bench: Bench, name: str) -> None:
+    for seed in range(2):
+        assert damage.trial(bench, name, random.Random(seed))[1] == []
+
+
+def test_a_flipped_bit_in_a_score_is_noticed(bench: Bench) -> None:
+    """In the score's eight bytes in the file, so that SQLite finds nothing wrong."""
+    ((value,),) = ask(bench, "SELECT value FROM scores WHERE sampled = 0 AND name = 'validation_loss' LIMIT 1")
+    file, stored = bench.place / DATABASE, struct.pack(">d", value)
+    content = bytearray(file.read_bytes())
+    assert content.count(stored) >= 1
+    content[content.index(stored) + 5] ^= 4
+    file.write_bytes(content)
+    assert ask(bench, "PRAGMA integrity_check") == [("ok",)]
+    assert look(bench) == ("refused", [])
+    assert "does not match its checksum" in say(LOOKS[0], "--out", str(bench.place)).err
+    with closing(Store.create(bench.place)) as store:
+        done = store.results()
+        assert store.damaged == bench.results.keys() & set(planned(bench)) - done.keys()
+        assert len(store.damaged) == 1
+
+
+def planned(bench: Bench) -> list[str]:
+    return [str(run) for (run,) in ask(bench, "SELECT DISTINCT id FROM runs")]
+
+
+DAMAGED_RUNS = {
+    "a score is lost": "DELETE FROM scores WHERE name = 'fit' AND run = (SELECT min(id) FROM runs)",
+    "a score is made up": "INSERT INTO scores SELECT min(id), 1, 99, 0, 'fit', 1.0 FROM runs",
+    "another point of the path": "UPDATE scores SET step = step + 1 WHERE sampled = 1 AND run = (SELECT min(id) FROM runs)",
+    "a curve is lost": "DELETE FROM curves WHERE run = (SELECT min(id) FROM runs)",
+    "a curve is another's": "UPDATE curves SET losses = '[]' WHERE run = (SELECT min(id) FROM runs)",
+    "the status": "UPDATE runs SET status = 'diverged' WHERE id = (SELECT min(id) FROM runs)",
+    "the time": "UPDATE runs SET started = '2001-01-01' WHERE id = (SELECT min(id) FROM runs)",
+    "the attempt": "UPDATE runs SET attempt = 2 WHERE id = (SELECT min(id) FROM runs)",
+    "the seal": "UPDATE runs SET seal = '' WHERE id = (SELECT min(id) FROM runs)",
+    "the seal of a path": "UPDATE runs SET path = '' WHERE id = (SELECT min(id) FROM runs)",
+    "an identity that is no JSON": "UPDATE runs SET identity = '{' WHERE id = (SELECT min(id) FROM runs)",
+    "an identity that is no text": "UPDATE runs SET identity = x'ff00' WHERE id = (SELECT min(id) FROM runs)",
+    "an identity with NaN": "UPDATE runs SET identity = replace(identity, '\"seed\": 0', '\"seed\": NaN')",
+    "an endless identity": f"UPDATE runs SET identity = '{'[' * 100_000}' WHERE id = (SELECT min(id) FROM runs)",
+    "the name of weights": "UPDATE weights SET name = 'another.safetensors' WHERE run = (SELECT min(id) FROM runs)",
+    "the size of weights": "UPDATE weights SET size = x'00' WHERE run = (SELECT min(id) FROM runs)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED_RUNS)
+def test_a_damaged_run_is_refused_by_looks_and_trained_again(bench: Bench, name: str) -> None:
+    change(bench, DAMAGED_RUNS[name])
+    assert look(bench) == ("refused", [])
+    assert rerun(bench) == ("trained again", [])
+
+
+DAMAGED_ROWS = {
+    "a member's cell": "UPDATE members SET cell = replace(cell, 'adamw', 'adamv')",
+    "a member that is no JSON": "UPDATE members SET cell = x'ff'",
+    "a member's seal": "UPDATE members SET seal = 'seal'",
+    "an experiment's card": "UPDATE experiments SET card = replace(card, '0.9', '0.8')",
+    "an experiment's seal": "UPDATE experiments SET seal = ''",
+    "when an experiment was used": "UPDATE experiments SET used = 9223372036854775807",
+    "when an experiment was used, as bytes": "UPDATE experiments SET used = x'ff'",
+    "that an experiment is unfinished": "UPDATE experiments SET finished = 0",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED_ROWS)
+def test_other_damaged_rows_are_refused_by_looks_and_written_again(bench: Bench, name: str) -> None:
+    change(bench, DAMAGED_ROWS[name])
+    assert look(bench) == ("refused", [])
+    assert rerun(bench) == ("nothing is lost", [])
+
+
+def test_the_same_command_on_a_folder_with_a_damaged_experiment_and_members_mends_it(bench: Bench) -> None:
+    change(bench, "UPDATE members SET cell = '[]'", "UPDATE experiments SET used = x'00'")
+    said = say("run", str(bench.card), "--device", "cpu", "--out", str(bench.place), "--quiet")
+    assert (said.code, said.err) == (0, "")
+    after = say(LOOKS[1], "--out", str(bench.place))
+    assert after == bench.said["whole"][LOOKS[1]]
+
+
+def test_a_text_that_is_no_text_is_refused(bench: Bench) -> None:
+    change(bench, "UPDATE runs SET device = CAST(x'c3ff' AS TEXT)")
+    assert look(bench) == ("refused", [])
+    assert rerun(bench) == ("refused", [])
+
+
+def test_a_run_that_is_lost_with_all_its_rows_is_missed_by_looks_and_trained_again(bench: Bench) -> None:
+    run = f"= '{planned(bench)[0]}'"
+    tables = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run"}
+    change(bench, *(f"DELETE FROM {table} WHERE {column} {run}" for table, column in tables.items()))
+    assert look(bench) == ("refused", [])
+    assert rerun(bench) == ("trained again", [])
+
+
+def test_of_a_damaged_run_whose_rerun_was_interrupted_the_others_are_shown(bench: Bench) -> None:
+    change(bench, DAMAGED_RUNS["the status"])
+    with closing(Store.create(bench.place)) as store:
+        store.results()
+        (lost,) = store.damaged
+        (run,) = [run for run in damage.forecast(bench.experiment, store.results()) if run.id == lost]
+        store.keep(run, Result(lost, "interrupted"), [], None)
+    assert [say(command, "--out", str(bench.place)).code for command in LOOKS] == [0, 0]
+    assert rerun(bench) == ("trained again", [])
+
+
+def test_damage_of_a_replaced_attempts_identity_does_not_hide_the_sound_one(bench: Bench) -> None:
+    columns = "identity, status, fleet_size, seconds, started, device, versions, scored, path, seal"
+    change(bench, f"INSERT INTO runs SELECT id, 2, 'x', 'interrupted', {columns.split(', ', 2)[2]} FROM runs")
+    assert look(bench) == ("as undamaged", [])
+    assert rerun(bench) == ("nothing is lost", [])
+
+
+def test_a_refused_database_and_its_log_are_left_as_they_were(bench: Bench) -> None:
+    """Another's log, once it is moved into a database, could not be taken away any more."""
+    with closing(sqlite3.connect(bench.folder / "killed" / DATABASE, isolation_level=None)) as db:
+        db.execute("UPDATE runs SET seconds = 0")
+        db.execute("UPDATE members SET attempt = attempt")
+        log = (bench.folder / "killed" / LOG).read_bytes()
+    shutil.copyfile(bench.folder / "other" / DATABASE, bench.place / DATABASE)
+    (bench.place / LOG).write_bytes(log[: 32 + (4096 + 24) * 9])
+    content = bytearray((bench.place / DATABASE).read_bytes())
+    content[4096 * 3 : 4096 * 4] = bytes(4096)
+    (bench.place / DATABASE).write_bytes(content)
+    before = {name: (bench.place / name).read_bytes() for name in (DATABASE, LOG)}
+    with pytest.raises(BadInput):
+        Store.create(bench.place)
+    assert {name: (bench.place / name).read_bytes() for name in (DATABASE, LOG)} == before
+
+
+@pytest.mark.parametrize(
+    "name", ["../x.safetensors", "/x.safetensors", "below/x.safetensors", "..", ".", "", "a\0b", "x.safetensors\n"]
+)
+def test_weights_outside_of_their_folder_are_neither_read_nor_deleted(bench: Bench, name: str) -> None:
+    """Even where the row's checksum is right, as somebody's who made it."""
+    name = f"{bench.place}{name}" if name.startswith("/") else name
+    for file in (bench.place / "x.safetensors", bench.place / "weights" / "below" / "x.safetensors"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"")
+    row = (planned(bench)[0], 1, name, 0, damage.sha256(b"").hexdigest())
+    with closing(sqlite3.connect(bench.place / DATABASE)) as db, db:
+        db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*row, seal(*row)))
+    with closing(Store.create(bench.place)) as store:
+        assert store.sound_weights(store.results()[row[0]]) is None
+        files = sorted(bench.place.rglob("*"))
+        store.drop_weights([row[:2]])
+        assert sorted(bench.place.rglob("*")) == files
+
+
+def test_weights_that_a_damaged_row_names_are_not_deleted(bench: Bench) -> None:
+    one, two = planned(bench)[:2]
+    change(bench, f"UPDATE weights SET name = (SELECT name FROM weights WHERE run = '{two}') WHERE run = '{one}'")
+    before = sorted((bench.place / "weights").iterdir())
+    with closing(Store.create(bench.place)) as store:
+        store.drop_weights([(one, 1)])
+    assert sorted((bench.place / "weights").iterdir()) == before
+
+
+@pytest.mark.parametrize("name", [DATABASE, LOG])
+def test_a_folder_where_a_file_should_be_is_refused(bench: Bench, name: str) -> None:
+    (bench.place / name).unlink(missing_ok=True)
+    (bench.place / name).mkdir()
+    for command in (*LOOKS, f"run {bench.card} --quiet --device cpu"):
+        said = say(command, "--out", str(bench.place))
+        assert (said.code, len(said.err.splitlines())) in ((2, 1), (4, 1))
+        assert "broke" not in said.err
+
+
+@pytest.mark.parametrize("name", [DATABASE, "weights"])
+def test_files_that_lie_elsewhere_behind_a_link_are_found(bench: Bench, name: str) -> None:
+    moved = bench.folder / f"moved-{name}"
+    (bench.place / name).rename(moved)
+    (bench.place / name).symlink_to(moved)
+    assert look(bench) == ("as undamaged", [])
+    assert rerun(bench) == ("nothing is lost", [])
+
+
+@pytest.mark.parametrize("opened", [Store.create, Store.read])
+def test_a_refusal_says_what_to_do(bench: Bench, opened: Callable[[Path], Store]) -> None:
+    content = bytearray((bench.place / DATABASE).read_bytes())
+    for start, end, advice in (
+        (4096, len(content), "put back a copy of it, or move it away"),
+        (0, 16, "choose another"),
+    ):
+        content[start:end] = bytes(end - start)
+        (bench.place / DATABASE).write_bytes(content)
+        with pytest.raises(BadInput, match=advice):
+            opened(bench.place)
