@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import tempfile
 import traceback
@@ -175,7 +176,7 @@ def _command() -> str:
     """The command as typed, for the record."""
     import shlex
 
-    return shlex.join(["synthbench", *sys.argv[1:]])
+    return inert(shlex.join(["synthbench", *sys.argv[1:]]))
 
 
 def _debugging() -> bool:
@@ -186,6 +187,8 @@ def main() -> NoReturn:
     """The console script: runs a command and turns every outcome into an exit code and at most three plain lines."""
     open_closed_streams()
     interrupt.as_ctrl_c()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a table has ± and arrows, whatever a terminal can show
     sys.stderr = Quiet(sys.stderr)
     sys.exit(outcome())
 

@@ -20,11 +20,12 @@ from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import DATABASE, Store
+from synthbench.files import is_file
 from synthbench.reporting import export as exporting
 from synthbench.reporting import reference
 from synthbench.reporting import report as reports
 from synthbench.reporting.table import WRITERS, as_rich
-from synthbench.wording import did_you_mean, inert, listed, shown
+from synthbench.wording import did_you_mean, inert, listed, named, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -113,7 +114,7 @@ def _train(experiment: Experiment, name: str, store: Store, options: Options, do
     except KeyboardInterrupt:
         kept = sum(run.id in done for run in coming)
         print(
-            f"\nInterrupted: {kept} of {len(coming)} runs are finished and kept in {options.out}; "
+            f"\nInterrupted: {kept} of {len(coming)} runs are finished and kept in {named(options.out)}; "
             "the same command goes on from there.", file=sys.stderr,
         )  # fmt: skip
         raise
@@ -129,7 +130,7 @@ def _train(experiment: Experiment, name: str, store: Store, options: Options, do
 def _describe(experiment: Experiment, options: Options) -> None:
     """`--dry-run`: what is still to be trained, by stage, and how long it should take."""
     existing: dict[RunId, Result] = {}
-    if (options.out / DATABASE).is_file():
+    if is_file(options.out / DATABASE):
         with closing(Store.read(options.out)) as store:
             existing = startable(experiment, store)
     coming = forecast(experiment, {} if options.fresh else existing)
@@ -145,12 +146,12 @@ def _describe(experiment: Experiment, options: Options) -> None:
 
 def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Experiment, options: Options) -> str:
     """Predicted time, from the pace of runs in the folder, else from that of the shipped reference."""
-    members = {run.id: run for run in forecast(experiment, {})}
+    members = {run.id: run for run in (forecast(experiment, {}) if existing else [])}
     known = [(existing[name], run) for name, run in members.items() if name in existing and existing[name].seconds]
     shipped = reference.shipped(experiment.card)
     if known:
         pace = sum(result.seconds for result, _ in known) / sum(run.steps for _, run in known)
-        basis = f"the pace of {len(known)} runs in {options.out}"
+        basis = f"the pace of {len(known)} runs in {named(options.out)}"
     elif shipped and shipped.pace:
         pace, basis = shipped.pace, f"the pace measured on {shipped.device}"
     else:
@@ -164,7 +165,7 @@ def _print(found: reports.Report, store: Store, options: Options) -> None:
     _console().print(as_rich(found.table))
     _notes(found)
     runs, program, out = len(store.members(found.experiment)), _program(), _out(options.out)
-    print(f"Results: {runs} runs in {options.out}; every score along every path: {program} export{out}")
+    print(f"Results: {runs} runs in {named(options.out)}; every score along every path: {program} export{out}")
     if found.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in found.rows if row.reference))
         print(f"Next: {program} run --optimizer {others}{out}   (measures the starred rows here)")
@@ -182,7 +183,7 @@ def _program() -> str:
 
 def _out(folder: Path) -> str:
     """The option that names a folder of results, where it is not the default."""
-    return "" if folder == Path("synthbench-results") else f" --out {shlex.quote(str(folder))}"
+    return "" if folder == Path("synthbench-results") else f" --out {inert(shlex.quote(str(folder)))}"
 
 
 def _notes(found: reports.Report) -> None:
@@ -219,7 +220,7 @@ def report(out: Path, runner: str | None, form: str, update: Path | None) -> Non
         print(reports.markdown(found))
     elif form == "reference":
         made = reference.make(found.card, found.tasks, found.rows, found.command, results)
-        print(made.model_dump_json(indent=1))
+        print(json.dumps(made.model_dump(mode="json"), indent=1, allow_nan=False))
     else:
         print(WRITERS[form](found.table))
 
@@ -228,8 +229,8 @@ def gc(out: Path, yes: bool) -> None:
     """`synthbench gc`: lists what no experiment uses; with `yes` deletes it."""
     from synthbench.experiment.unused import delete, unused
 
-    if not (out / DATABASE).is_file():
-        raise BadInput(f"--out {shown(str(out))}: there are no results.")
+    if not is_file(out / DATABASE):
+        raise BadInput(f"--out {named(out)}: there are no results.")
     with closing(Store.create(out)) as store:
         found = unused(store)
         identities = store.identities()

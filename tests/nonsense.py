@@ -22,12 +22,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unicodedata import bidirectional
 
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
 from synthbench import cli
 from tests.experiment import tiny
+from tests.reliability.campaign import Campaign
 
 SECONDS = 2.0  # of this process's own time, for the machine may be busy; ten times as much on the clock is a hang
+PROMISE = (
+    "cards, options and settings without a meaning end with exit code 2 and at most three plain lines within two seconds, "
+    "nothing written, never a traceback; nothing is trained here"
+)
 NASTY = (
     # numbers that are none, or too large, or so for Python alone
     "0", "1", "-1", "2", "1e3", "1_0", "\u0661\u0662", "0x10", "nan", "inf", "1e400", "1" * 5000, "0x" + "f" * 5000,
@@ -266,3 +273,24 @@ def judge(case: Case) -> int:
 def is_plain(text: str) -> bool:
     """Whether a text's lines are of printable characters that are read from left to right."""
     return text.replace("\n", "").isprintable() and not any(bidirectional(c) in ("R", "AL", "AN") for c in text)
+
+
+def campaign(trials: int) -> Campaign:
+    """So many drawn cases, and every nasty word in every place that takes one."""
+    found = Campaign("nonsense", PROMISE)
+
+    def tried(case: Case) -> None:
+        try:
+            found.tried({0: "had a meaning", 2: "refused with exit code 2"}[judge(case)])
+        except AssertionError as error:
+            found.tried("wrong", f"{case.arguments!r}: {error}")
+
+    @settings_of(max_examples=trials, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @given(cases)
+    def draw(case: Case) -> None:
+        tried(case)
+
+    draw()
+    for case in every_option():
+        tried(case)
+    return found

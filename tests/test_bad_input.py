@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import synthbench
 from synthbench.experiment.database import APPLICATION_ID, VERSION
-from tests.calling import Caller
+from synthbench.wording import inert
+from tests.calling import SHORT, Caller
 
 MISTAKES = {
     "unknown command": ("rnu", "run"),
@@ -137,3 +143,26 @@ def test_names_are_shown_inert(call: Caller) -> None:
     assert "\x1b" not in err
     assert "\u202e" not in err
     assert "[/red]" in err
+
+
+@pytest.mark.parametrize("folder", ["a\x1b[31m\n|b", "\u202egnp", "n\no\nw\nh\ne\nr\ne", "a\udcff", "x" * 200])
+def test_a_folder_of_any_name_is_written_and_named_inert(call: Caller, tmp_path: Path, folder: str) -> None:
+    out = shlex.quote(str(tmp_path / folder))
+    run = f"run --optimizer sgd {SHORT} --update full --lr 1e-3"
+    said = [call(f"{command} --out {out}") for command in (run, f"{run} --dry-run", "report", "export", "gc")]
+    said += [call(f"report --format markdown --out {out}"), call(f"report --out {out}.absent")]
+    assert [one.code for one in said] == [0] * 6 + [2]
+    for told in (text for one in said for text in (one.out, one.err)):
+        assert inert(told.replace("\n", "")) == told.replace("\n", "")
+    assert "there are no results" in said[-1].err
+
+
+def test_output_that_a_stream_cannot_encode_is_shown_escaped(tmp_path: Path) -> None:
+    for command in ("ls score", "show task rote-vs-rule"):
+        found = subprocess.run(
+            [sys.executable, "-m", "synthbench", *command.split()], capture_output=True, check=False,
+            env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(synthbench.__file__).parents[1])},
+            cwd=tmp_path,
+        )  # fmt: skip
+        assert (found.returncode, found.stderr) == (0, b"")
+        assert found.stdout.isascii()

@@ -15,6 +15,8 @@ from uuid import uuid4
 
 from synthbench.errors import BadInput, Failed, SynthbenchError, is_disk_failure
 from synthbench.experiment.filesystems import network
+from synthbench.files import is_file
+from synthbench.wording import named
 
 APPLICATION_ID = 0x53594E42  # "SYNB"
 VERSION = 2
@@ -43,7 +45,7 @@ class Database:
         try:
             if (kind := network(folder)) is not None:
                 raise BadInput(
-                    f"--out {folder} is on a network file system ({kind}), where results could be torn; "
+                    f"--out {named(folder)} is on a network file system ({kind}), where results could be torn; "
                     "choose a local folder."
                 )
             folder.mkdir(parents=True, exist_ok=True)
@@ -61,8 +63,10 @@ class Database:
 
         (To read a database in WAL mode SQLite must be able to make files beside it.)
         """
-        if not (folder / DATABASE).is_file():
-            raise BadInput(f"--out {folder}: there are no results; make some with: synthbench run --out {folder}")
+        if not is_file(folder / DATABASE):
+            raise BadInput(
+                f"--out {named(folder)}: there are no results; make some with: synthbench run --out {named(folder)}"
+            )
         return cls._looking(folder)
 
     @classmethod
@@ -94,7 +98,7 @@ class Database:
             raise _foreign(self.folder)
         if version != VERSION:
             raise BadInput(
-                f"--out {self.folder}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
+                f"--out {named(self.folder)}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
                 f"{'update synthbench or ' if version > VERSION else ''}choose another folder."
             )
         if (found := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
@@ -139,14 +143,14 @@ class Database:
 
 def _foreign(folder: Path) -> BadInput:
     return BadInput(
-        f"--out {folder}: {DATABASE} is not a results file of synthbench, or damaged; choose another folder, or put back "
-        "a copy of it."
+        f"--out {named(folder)}: {DATABASE} is not a results file of synthbench, or damaged; choose another folder, or "
+        "put back a copy of it."
     )
 
 
 def damaged(folder: Path, what: str) -> BadInput:
     what = what.splitlines()[-1][:100]
-    return BadInput(f"--out {folder}: {DATABASE} is damaged ({what}); {UNUSABLE}.")
+    return BadInput(f"--out {named(folder)}: {DATABASE} is damaged ({what}); {UNUSABLE}.")
 
 
 def _connect(folder: Path, mode: str) -> sqlite3.Connection:
@@ -193,15 +197,17 @@ def _copy(folder: Path, to: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise Failed(f"--out {folder}: {DATABASE}{name} could not be read ({error.strerror}).") from None
+            raise Failed(f"--out {named(folder)}: {DATABASE}{name} could not be read ({error.strerror}).") from None
 
 
 def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
     if is_disk_failure(error):
         return Failed(
-            f"--out {folder} could not be written ({error.strerror}); make room and give the same command again."
+            f"--out {named(folder)} could not be written ({error.strerror}); make room and give the same command again."
         )
-    return BadInput(f"--out {folder}: results cannot be written there ({error.strerror}); choose another folder.")
+    return BadInput(
+        f"--out {named(folder)}: results cannot be written there ({error.strerror}); choose another folder."
+    )
 
 
 def _is_allowed(folder: Path) -> bool:
@@ -224,15 +230,18 @@ def _sentences(folder: Path) -> Iterator[None]:
             code == sqlite3.SQLITE_CANTOPEN and _is_allowed(folder)
         ):
             raise Failed(
-                f"--out {folder}: {DATABASE} could not be read or written ({error}); what was finished is kept, make "
-                "room and give the same command again."
+                f"--out {named(folder)}: {DATABASE} could not be read or written ({error}); what was finished is kept, "
+                "make room and give the same command again."
             ) from None
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Failed(
-                f"--out {folder}: {DATABASE} was held by another process for {PATIENCE:.0f} s; give the same command again."
+                f"--out {named(folder)}: {DATABASE} was held by another process for {PATIENCE:.0f} s; give the same "
+                "command again."
             ) from None
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            raise BadInput(f"--out {folder}: {DATABASE} cannot be opened ({error}); choose another folder.") from None
+            raise BadInput(
+                f"--out {named(folder)}: {DATABASE} cannot be opened ({error}); choose another folder."
+            ) from None
         if code == sqlite3.SQLITE_NOTADB:
             raise _foreign(folder) from None
         raise damaged(folder, str(error)) from None

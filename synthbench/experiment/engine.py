@@ -18,6 +18,7 @@ from synthbench.experiment.store import Store
 from synthbench.experiment.training import Job, Trained
 from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Outcome, Progress, Unwritable
 from synthbench.interrupt import Interrupt
+from synthbench.wording import named
 
 LOOK = 0.5  # seconds between looks at what other processes have done
 DEATHS = 3  # of workers on one run alone (or on none), after which it is given up
@@ -150,8 +151,8 @@ class Engine:
             raise Failed(message.text)
         elif isinstance(message, Unwritable):
             raise Failed(
-                f"{self.store.weights} could not be written ({message.text}); what was finished is kept, make room and "
-                "give the same command again."
+                f"{named(self.store.weights)} could not be written ({message.text}); what was finished is kept, make room "
+                "and give the same command again."
             )
         elif isinstance(message, list):
             self._keep(worker, message)

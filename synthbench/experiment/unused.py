@@ -10,6 +10,7 @@ from synthbench.errors import BadInput, Failed
 from synthbench.experiment.claims import is_locked
 from synthbench.experiment.runs import RunId
 from synthbench.experiment.store import Store
+from synthbench.wording import named
 
 QUERY = """
 SELECT id, attempt, status FROM runs r
@@ -34,11 +35,11 @@ def unused(store: Store) -> Unused:
     """What could be deleted; raises Failed while a process is at work in the folder."""
     owners = [file for file in (store.folder / "owners").glob("*") if file.is_file()]
     if any(map(is_locked, owners)):
-        raise Failed(f"--out {store.folder}: another process is at work there; wait until it has ended.")
+        raise Failed(f"--out {named(store.folder)}: another process is at work there; wait until it has ended.")
     runs = store.database.rows(QUERY)
     gone = {row[:2] for row in runs}
-    named = store.database.rows("SELECT run, attempt, name FROM weights")
-    kept = {name for run, attempt, name in named if (run, attempt) not in gone}
+    rows = store.database.rows("SELECT run, attempt, name FROM weights")
+    kept = {name for run, attempt, name in rows if (run, attempt) not in gone}
     weights = [file for file in store.weights.glob("*.safetensors*") if file.name not in kept]
     weights += store.weights.glob(".*.safetensors.*")
     return Unused(runs, sorted({*weights, *owners, *store.folder.glob(".new-*.db*")}))

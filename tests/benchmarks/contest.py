@@ -126,7 +126,8 @@ def spent(job: Job) -> Spent:
 
 
 def train_and_time(pipe: Connection, job: Job) -> None:
-    """Scoring is all that a training run does at its points: looking at the fleet; and after: scores of what was seen, packed for keeping."""
+    """Scoring is all that a training run does at its points, looking at the fleet, and after it: scores of what was seen,
+    and that packed for keeping."""
     import torch
 
     torch.set_num_threads(1)

@@ -22,6 +22,11 @@ from tests.experiment import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
 
+PROMISE = (
+    "a write that fails with ENOSPC or EIO, once or from then on, ends the program with exit code 4 and one to three plain "
+    "lines (or it does without that write); finished runs are then reported and exported with their numbers; the same "
+    "command trains them no more and ends with scores and weights bitwise those of an undisturbed one"
+)
 SHIM = Path(__file__).with_name("failing_disk.c")
 OPTIONS = ("--jobs", "1", "--seeds", "1")  # three runs, one after the other
 FOREVER = 2**40
@@ -110,7 +115,7 @@ def undisturbed(card: Path, out: Path, library: Path) -> Undisturbed:
 
 def campaign(folder: Path, trials: int | None, seed: int) -> Campaign:
     """trials: how many failures to try, spread evenly over the kinds of writes; None for every write."""
-    found = Campaign("failing disk", "one sentence and exit 4; what was finished is kept; the same command finishes")
+    found = Campaign("disk", PROMISE)
     library, card = built(folder), tiny.write(folder)
     whole = undisturbed(card, folder / "undisturbed", library)
     for number, failure in enumerate([*failures(whole.writes, random.Random(seed))][:trials]):
