@@ -102,7 +102,8 @@ def test_the_same_command_again_trains_nothing_and_does_without_torch(card: Path
 
 def test_workers_end_within_two_seconds_of_their_parents_death(card: Path) -> None:
     out = card.parent / "killed"
-    with started(card, out, "--quiet", "--jobs", "1", "--seeds", "1", settings=("stages.finetune.steps=100000",)) as process:
+    long = ("stages.finetune.steps=100000",)
+    with started(card, out, "--quiet", "--jobs", "1", "--seeds", "1", settings=long) as process:
         until(has_results(out, 1))  # the seed is pretrained: the worker is busy with a long fleet
         workers = children(process.pid)
         try:

@@ -28,13 +28,15 @@ CAMPAIGNS: dict[str, Callable[[Path], Campaign]] = {
 }
 
 
+def happened(one: Campaign) -> list[str]:
+    return [f"{count} {what}" for what, count in sorted(one.outcomes.items())]
+
+
 def page(found: list[tuple[Campaign, float]], names: list[str]) -> str:
     """The report as markdown."""
     rows = [
-        [one.name, one.trials, "; ".join(f"{count} {what}" for what, count in sorted(one.outcomes.items())), len(one.broken),
-         f"{seconds:.0f} s"]
-        for one, seconds in found
-    ]  # fmt: skip
+        [one.name, one.trials, "; ".join(happened(one)), len(one.broken), f"{seconds:.0f} s"] for one, seconds in found
+    ]
     made = ", ".join(f"{name} {number}" for name, number in identity.versions().items())
     return "\n".join([
         "# reliability", "",
@@ -50,7 +52,9 @@ def page(found: list[tuple[Campaign, float]], names: list[str]) -> str:
 def main() -> int:
     """Prints the page; exit code 1 where a promise was broken."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}; all where none is named")
+    parser.add_argument(
+        "names", nargs="*", metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}; all where none is named"
+    )
     names: list[str] = parser.parse_args().names
     if unknown := set(names) - set(CAMPAIGNS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
@@ -60,7 +64,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
             one = CAMPAIGNS[name](Path(folder))
         found.append((one, time.monotonic() - start))
-        print(f"{name}: {one.trials} trials, {len(one.broken)} broken, {found[-1][1]:.0f} s", file=sys.stderr, flush=True)
+        print(
+            f"{name}: {one.trials} trials, {len(one.broken)} broken, {found[-1][1]:.0f} s", file=sys.stderr, flush=True
+        )
     print(page(found, names))
     return int(any(one.broken for one, _ in found))
 
