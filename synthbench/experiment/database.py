@@ -86,8 +86,14 @@ class Database:
 
     def _read_copy(self) -> None:
         self._connection.close()
-        self._copy = tempfile.TemporaryDirectory(prefix="synthbench-")
-        _copy(self.folder, Path(self._copy.name))
+        try:
+            self._copy = tempfile.TemporaryDirectory(prefix="synthbench-")
+            _copy(self.folder, Path(self._copy.name))
+        except OSError as error:
+            raise Failed(
+                f"--out {named(self.folder)}: {DATABASE} could not be copied to a temporary folder to be read there "
+                f"({error.strerror}); TMPDIR names another."
+            ) from None
         self._connection = _connect(Path(self._copy.name), "rw")
 
     def _check(self) -> None:
@@ -192,12 +198,8 @@ def _copy(folder: Path, to: Path) -> None:
     """Copies the database and what was written to it but not yet moved into it, which lies where a link leads to."""
     source = (folder / DATABASE).resolve()
     for name in ("", "-wal"):
-        try:
+        with suppress(FileNotFoundError):
             shutil.copyfile(f"{source}{name}", f"{to / DATABASE}{name}")
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise Failed(f"--out {named(folder)}: {DATABASE}{name} could not be read ({error.strerror}).") from None
 
 
 def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
@@ -211,10 +213,10 @@ def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
 
 
 def _is_allowed(folder: Path) -> bool:
-    """Whether a database may be opened there: where it cannot be all the same, for SQLite does not say why, it is the
+    """Whether a database may be written there: where it cannot be all the same (SQLite does not say why), it is the
     disk, not a person's choice of a folder."""
     file = folder / DATABASE
-    return os.access(folder, os.W_OK) and (not file.exists() or (file.is_file() and os.access(file, os.R_OK)))
+    return os.access(folder, os.W_OK) and (not file.exists() or (file.is_file() and os.access(file, os.R_OK | os.W_OK)))
 
 
 @contextmanager
@@ -226,9 +228,8 @@ def _sentences(folder: Path) -> Iterator[None]:
         raise  # our own mistake
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or (
-            code == sqlite3.SQLITE_CANTOPEN and _is_allowed(folder)
-        ):
+        refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or (refused and _is_allowed(folder)):
             raise Failed(
                 f"--out {named(folder)}: {DATABASE} could not be read or written ({error}); what was finished is kept, "
                 "make room and give the same command again."
@@ -238,7 +239,7 @@ def _sentences(folder: Path) -> Iterator[None]:
                 f"--out {named(folder)}: {DATABASE} was held by another process for {PATIENCE:.0f} s; give the same "
                 "command again."
             ) from None
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
+        if refused:
             raise BadInput(
                 f"--out {named(folder)}: {DATABASE} cannot be opened ({error}); choose another folder."
             ) from None

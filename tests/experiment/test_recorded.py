@@ -12,45 +12,42 @@ from hypothesis import strategies as st
 
 from synthbench.experiment.recorded import from_bytes, to_bytes
 from synthbench.scores import Observed, Point, Seen, scored
+from synthbench.scores.observed import Floats
 
 NAMES = ("new/fact/train", "new/rule/train", "new/rule/validation", "new/rule/test", "old/fact/train", "old/rule/test")
 KL_SET = "new/rule/test"
-losses = st.floats(width=32)  # NaN and infinities too: what a diverging run shows
-groups = st.dictionaries(st.sampled_from(["hidden", "embedding", "größe"]), st.floats(), max_size=3)
+ODD = np.array([np.nan, np.inf, -0.0, 1e-45, 3.4e38], dtype=np.float32)  # what a diverging run shows
 
 
 @st.composite
 def made(draw: st.DrawFn) -> Seen:
-    """A run of some sets, seen in full at its end, on a sample on the way, and of the new data a sample at its start."""
+    """A run, sound at its start: its sets seen in full at its end, on the way on a sample, of the new ones at first too."""
+    chance = np.random.default_rng(draw(st.integers(0, 2**32)))  # many values: hypothesis would draw them one by one
     sizes = {name: draw(st.integers(1, 20)) for name in NAMES}
-    about = {
-        name: (draw(st.integers(1, 5)), draw(st.floats(0, 1)), draw(column(size, st.floats(0, 50))))
-        for name, size in sizes.items()
-    }
-    sample, steps = draw(st.integers(1, 12)), draw(st.integers(4, 9))
+    sample, steps, odd = draw(st.integers(1, 12)), draw(st.integers(4, 9)), draw(st.sampled_from([0.0, 0.1]))
     has_kl = draw(st.booleans())
+    entropy = {name: chance.uniform(0, 50, size) for name, size in sizes.items()}
 
-    def look(whole: tuple[str, ...], sampled: tuple[str, ...]) -> Point:
+    def losses(size: int, odd: float) -> Floats:
+        values = chance.exponential(5, size).astype(np.float32)
+        return np.where(chance.random(size) < odd, chance.choice(ODD, size), values).astype(np.float64)
+
+    def look(whole: tuple[str, ...], sampled: tuple[str, ...], odd: float) -> Point:
         sets = {}
         for name in (*whole, *sampled):
             size = sizes[name] if name in whole else min(sample, sizes[name])
             kl = min(size, sample) if has_kl and name == KL_SET else 0
-            tokens, floor, entropy_N = about[name]
             sets[name] = Observed(
-                draw(column(size, st.booleans())).astype(bool), draw(column(size, st.booleans())).astype(bool),
-                draw(column(size, losses)), draw(column(kl, losses)), entropy_N[:size], tokens, floor,
+                chance.random(size) < 0.5, chance.random(size) < 0.5, losses(size, odd), losses(kl, odd), entropy[name][:size],
+                1 + len(name) % 3, 1 / len(name),
             )  # fmt: skip
-        return Point(sets, draw(groups))
+        return Point(sets, dict(zip(("hidden", "größe"), losses(2, odd).tolist(), strict=True)))
 
     on_the_way = tuple(name for name in NAMES if not name.endswith("/validation"))
     old = tuple(name for name in NAMES if name.startswith("old/"))
-    path = {step: look((), on_the_way) for step in draw(st.sets(st.integers(1, steps - 1)))}
-    start = look(old, tuple(name for name in on_the_way if name not in old))
-    return Seen(start, path, look(NAMES, ()), sample, steps)
-
-
-def column(size: int, values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    return st.lists(values, min_size=size, max_size=size).map(lambda found: np.array(found, dtype=np.float64))
+    path = {step: look((), on_the_way, odd) for step in sorted(draw(st.sets(st.integers(1, steps - 1))))}
+    start = look(old, tuple(name for name in on_the_way if name not in old), 0.0)
+    return Seen(start, path, look(NAMES, (), odd), sample, steps)
 
 
 def bits(value: Any) -> Any:
