@@ -23,6 +23,7 @@ VERSION = 2
 DATABASE = "results.db"
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 UNUSABLE = "put back a copy of it, or move it away and its runs will be trained again"
+MENDED = "the `synthbench run` that made it trains what is lost again"
 
 Row = tuple[Any, ...]
 
@@ -154,9 +155,9 @@ def _foreign(folder: Path) -> BadInput:
     )
 
 
-def damaged(folder: Path, what: str) -> BadInput:
+def damaged(folder: Path, what: str, advice: str = UNUSABLE) -> BadInput:
     what = what.splitlines()[-1][:100]
-    return BadInput(f"--out {named(folder)}: {DATABASE} is damaged ({what}); {UNUSABLE}.")
+    return BadInput(f"--out {named(folder)}: {DATABASE} is damaged ({what}); {advice}.")
 
 
 def _connect(folder: Path, mode: str) -> sqlite3.Connection:

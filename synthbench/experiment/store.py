@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from synthbench.cards import fingerprint
 from synthbench.experiment import identity
-from synthbench.experiment.database import DATABASE, Database, Row, damaged, seal
+from synthbench.experiment.database import DATABASE, MENDED, Database, Row, damaged, seal
 from synthbench.experiment.materials import Kept
 from synthbench.experiment.recorded import from_bytes
 from synthbench.experiment.runs import Cell, Result, Run, RunId, Scores
@@ -186,7 +186,7 @@ class Store:
 
     def _refuse(self, run: RunId) -> None:
         if self._looking:
-            raise damaged(self.folder, f"run {run[:12]} does not match its checksum")
+            raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
         self.damaged.add(run)
 
     def sound_weights(self, result: Result) -> Kept | None:
@@ -250,7 +250,7 @@ class Store:
         rows = self._sound(self.database.rows(query, (experiment,)), "a member")
         finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
         if self._looking and (lost := [run for _, run, *_ in rows if run not in finished]):
-            raise damaged(self.folder, f"run {lost[0][:12]} is lost")
+            raise damaged(self.folder, f"run {lost[0][:12]} is lost", MENDED)
         return {run: _cell(json.loads(cell)) for _, run, _, cell, _ in rows if finished.get(run)}
 
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
@@ -268,7 +268,7 @@ class Store:
         """The rows that match the checksum in their last column; looking, all must."""
         sound = [row for row in rows if _is_sound(row)]
         if self._looking and len(sound) < len(rows):
-            raise damaged(self.folder, f"the row of {what} does not match its checksum")
+            raise damaged(self.folder, f"the row of {what} does not match its checksum", MENDED)
         return sound
 
 
