@@ -49,6 +49,8 @@ def build(task: Task, runs: Sequence[Run], parents: Sequence[Kept | None], folde
     model = ModelCard.model_validate(runs[0].model)
     layout = layouts.transformer(model, task.language.vocabulary, task.language.length - 1)
     kept = [parent for parent in parents if parent is not None]
+    if len(kept) != sum(run.parent is not None for run in runs):
+        raise Lost("weights of a parent were not given")  # and never fresh ones in their place
     if kept:
         base_KP = pack(layout, [read_weights(folder, parent) for parent in kept], device)
     else:
@@ -81,7 +83,7 @@ def read_weights(folder: Path, kept: Kept) -> dict[str, torch.Tensor]:
 
     try:
         content = (folder / kept.name).read_bytes()
-    except FileNotFoundError:
+    except OSError:
         raise Lost(kept.name) from None
     if (len(content), sha256(content).hexdigest()) != kept[1:]:
         raise Lost(kept.name)

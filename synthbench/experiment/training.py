@@ -23,9 +23,12 @@ from synthbench.generators import Task
 from synthbench.scores import Point, Seen, scored
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from synthbench.experiment.observe import Observer
     from synthbench.trainer.fleet import Fleet
 
+EXPLODED = 1000.0  # weights so many times as large as at the start are a divergence, whatever the loss
 CURVE = 100  # training losses kept of a run: means over so many equal parts of its steps
 
 
@@ -61,6 +64,7 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
     began, clock = datetime.now(UTC), time.monotonic()
     first, task = job.runs[0], Task(job.task)
     fleet = build(task, job.runs, job.parents, job.folder, torch.device(device_kind))
+    start_K = fleet.flat_KP.detach().norm(dim=1)
     optimizer = FleetOptimizer(first.rule.name, fleet, first.rule.arguments)
     sets = asked(task, first.stage, first.history, [run.seed for run in job.runs], first.examples)
     record = Record(Observer(fleet, sets), first)
@@ -75,7 +79,7 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
     }  # fmt: skip
     trained = []
     for k, (run, attempt) in enumerate(zip(job.runs, job.attempts, strict=True)):
-        diverged = has_diverged(fleet, curve_TK, k)
+        diverged = has_diverged(fleet, start_K, curve_TK, k)
         kept = None if diverged else write_weights(job.folder, run, attempt, fleet.saved(k))
         seen = record.seen(k)
         path, ends = scored(seen)
@@ -111,13 +115,15 @@ def points(run: Run) -> list[int]:
     return sorted({round(run.steps * i / run.points) for i in range(run.points + 1)})
 
 
-def has_diverged(fleet: Fleet, curve_TK: NDArray[np.float32], k: int) -> bool:
-    """Whether a run's losses or the norm of its weights are no numbers, or its last losses twice uniform guessing's."""
+def has_diverged(fleet: Fleet, start_K: Tensor, curve_TK: NDArray[np.float32], k: int) -> bool:
+    """Whether a run's losses or the norm of its weights are no numbers, its last losses twice uniform guessing's, or its
+    weights EXPLODED times as large as at the start (normalization hides that from the loss). start_K: norms then."""
     import torch
 
     vocabulary = fleet.layout.parameters["embedding"].shape[0]
     losses = curve_TK[:, k]
-    if not (torch.isfinite(fleet.flat_KP[k].detach().norm().square()) and np.isfinite(losses).all()):
+    norm = fleet.flat_KP[k].detach().norm()
+    if not (torch.isfinite(norm.square()) and np.isfinite(losses).all()) or norm > EXPLODED * start_K[k]:
         return True
     return bool(losses[-max(1, len(losses) // 10) :].mean() > 2 * log(vocabulary))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -41,7 +42,8 @@ def finetuning(optimizer: str, folder: Path) -> list[Job]:
     done = {run.id: Result(run.id, "ok", scores) for run in next_runs(experiment, {})}
     jobs = []
     for update in experiment.card.stages[-1].update:
-        runs = [run for run in next_runs(experiment, done) if run.update == update][:FLEET]
+        found = [run for run in next_runs(experiment, done) if run.update == update][:FLEET]
+        runs = [replace(run, parent=None) for run in found]
         jobs.append(Job(runs, card, [None] * len(runs), folder, [1] * len(runs)))
     return jobs
 

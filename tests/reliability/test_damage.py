@@ -162,6 +162,11 @@ def test_of_a_damaged_run_whose_rerun_was_interrupted_the_others_are_shown(bench
     assert rerun(bench) == ("trained again", [])
 
 
+def test_an_interrupted_run_that_says_to_be_another_one_is_refused(bench: Bench) -> None:
+    change(bench, "UPDATE runs SET status = 'interrupted', identity = replace(identity, '0.002', '0.003')")
+    assert look(bench) == ("refused", [])
+
+
 def test_damage_of_a_replaced_attempts_identity_does_not_hide_the_sound_one(bench: Bench) -> None:
     columns = "identity, status, fleet_size, seconds, started, device, versions, scored, path, seal"
     change(bench, f"INSERT INTO runs SELECT id, 2, 'x', 'interrupted', {columns.split(', ', 2)[2]} FROM runs")
