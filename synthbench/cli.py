@@ -195,7 +195,7 @@ def main() -> NoReturn:
 
 def outcome() -> int:
     try:
-        result: Any = app(standalone_mode=False)
+        result: Any = app([word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
@@ -214,9 +214,11 @@ def outcome() -> int:
             return _say(error.format_message(), 2)
         if error.__class__.__name__ == "Abort":
             return interrupt.CODE
-        if isinstance(error, OSError) and is_disk_failure(error):
-            abandon_stdout()
-            return _say(f"{error.filename or 'The output'} could not be written ({error.strerror}).", 4)
+        if isinstance(error, OSError) and (error.filename or is_disk_failure(error)):
+            if not error.filename:
+                abandon_stdout()
+            said = f"{error.filename or 'The output'} could not be used ({error.strerror})"
+            return _say(f"{said}; what was finished is kept.", 4 if is_disk_failure(error) else 2)
         return _say(_saved(traceback.format_exc()), 4)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment.claims import Claims
 from synthbench.experiment.members import drop_weights, enlist
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, experiment_id, resolve
@@ -53,9 +54,10 @@ class Options:
         if self.keep_weights not in KEEP:
             raise BadInput(f"--keep-weights {shown(self.keep_weights)} is not allowed; allowed are {listed(KEEP)}.")
 
-    @property
-    def workers(self) -> int:
-        """Worker processes: as asked for, else one for each core that this process may use."""
+    def workers(self, device: str) -> int:
+        """Worker processes: one on a GPU; else as asked for, or one for each core that this process may use."""
+        if device == "cuda":
+            return 1
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return self.jobs or cores or 1
 
@@ -70,18 +72,18 @@ def run(asked: Asked, options: Options) -> None:
     if options.dry_run:
         _describe(experiment, options)
         return
-    with closing(Store.create(options.out)) as store:
+    with closing(Store.create(options.out)) as store, closing(Claims(store)) as claims:
         name = experiment_id(experiment)
         tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
         recorded = (name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command)
-        store.record(*recorded)
         done = {} if options.fresh else startable(experiment, store)
+        store.record(*recorded, finished=not forecast(experiment, done))
         enlist(experiment, name, store, done)
         if store.damaged:
             print(f"synthbench: {len(store.damaged)} stored runs are damaged and count as not done.", file=sys.stderr)
-        _train(experiment, name, store, options, done)
+        _train(experiment, name, claims, options, done)
         store.record(*recorded, finished=True)
-        found = reports.latest(store, experiment.card.name)
+        found = reports.latest(store, experiment=name)
         _print(found, store, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
@@ -98,28 +100,32 @@ def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     return {run: result for run, result in done.items() if run not in lost}
 
 
-def _train(experiment: Experiment, name: str, store: Store, options: Options, done: dict[RunId, Result]) -> None:
+def _train(experiment: Experiment, name: str, claims: Claims, options: Options, done: dict[RunId, Result]) -> None:
     from synthbench.experiment.engine import Engine
     from synthbench.interrupt import noticed
     from synthbench.progress import watch
 
-    coming = forecast(experiment, done)
+    store, coming, before, start = claims.store, forecast(experiment, done), set(done), time.monotonic()
     attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else None
-    start = time.monotonic()
     try:
         with noticed() as interrupt, watch(coming, options.quiet) as watcher:
-            workers = min(options.workers, max(1, len(coming)))
-            engine = Engine(experiment, name, store, watcher, interrupt, workers, options.fleet_size, done, attempt)
+            workers = min(options.workers(experiment.environment.device), max(1, len(coming)))
+            engine = Engine(
+                experiment, name, store, watcher, claims, interrupt, workers, options.fleet_size, done, attempt
+            )
             engine.execute()
+            if interrupt:
+                raise KeyboardInterrupt
     except KeyboardInterrupt:
-        kept = sum(run.id in done for run in coming)
+        on = "--fresh starts anew, without it earlier attempts count" if options.fresh else "the same command goes on"
         print(
-            f"\nInterrupted: {kept} of {len(coming)} runs are finished and kept in {named(options.out)}; "
-            "the same command goes on from there.", file=sys.stderr,
+            f"\nInterrupted: {len(done.keys() - before)} of {len(coming)} runs are finished and kept in "
+            f"{named(options.out)}; {on} from there.", file=sys.stderr,
         )  # fmt: skip
         raise
     enlist(experiment, name, store, done)
-    drop_weights(experiment, name, store, options.keep_weights)
+    if claims.is_alone():  # others may start from them
+        drop_weights(experiment, name, store, options.keep_weights)
     if coming and not options.quiet:
         seconds, runs, steps = time.monotonic() - start, engine.trained, engine.trained_steps
         print(
@@ -139,7 +145,7 @@ def _describe(experiment: Experiment, options: Options) -> None:
         print(f"{stage.name}: {len(runs)} runs, {sum(run.steps for run in runs)} run-steps")
     steps = sum(run.steps for run in coming)
     print(
-        f"in all: {len(coming)} runs, {steps} run-steps, {options.workers} workers; "
+        f"in all: {len(coming)} runs, {steps} run-steps, {options.workers(experiment.environment.device)} workers; "
         + _prediction(coming, existing, experiment, options)
     )
 
@@ -156,7 +162,7 @@ def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Ex
         pace, basis = shipped.pace, f"the pace measured on {shipped.device}"
     else:
         return "no prediction: nothing like it has been run yet"
-    seconds = pace * sum(run.steps for run in coming) / options.workers
+    seconds = pace * sum(run.steps for run in coming) / options.workers(experiment.environment.device)
     return f"about {seconds:.0f} s by {basis}"
 
 
@@ -232,24 +238,21 @@ def gc(out: Path, yes: bool) -> None:
     if not is_file(out / DATABASE):
         raise BadInput(f"--out {named(out)}: there are no results.")
     with closing(Store.create(out)) as store:
-        found = unused(store)
         identities = store.identities()
-        for run, attempt, status in found.runs:
-            told = identities.get(run, {"stage": "?", "rule": {"name": "?"}, "seed": "?", "lr": "?"})
-            print(f"run {run[:12]} attempt {attempt} ({status}): {told['stage']} {told['rule']['name']}, "
-                  f"lr {told['lr']}, seed {told['seed']}")  # fmt: skip
-        for file in found.files:
-            print(f"file {inert(str(file.relative_to(out)))}: {file.stat().st_size} bytes")
-        size = found.size / 2**20
-        if yes:
-            delete(store, found)
-        if not found.runs and not found.files:
-            print("Nothing is unused.")
-        elif yes:
-            print(f"Deleted {len(found.runs)} runs and {len(found.files)} files ({size:.1f} MiB).")
-        else:
-            print(f"{len(found.runs)} runs and {len(found.files)} files ({size:.1f} MiB) are unused; delete them with: "
-                  f"{_program()} gc --yes{_out(out)}")  # fmt: skip
+        found = delete(store) if yes else unused(store)
+    for run, attempt, status in found.runs:
+        told = identities.get(run, {"stage": "?", "rule": {"name": "?"}, "seed": "?", "lr": "?"})
+        about = f"{told['stage']} {told['rule']['name']}, lr {told['lr']}, seed {told['seed']}"
+        print(f"run {run[:12]} attempt {attempt} ({status}): {about}")
+    for file, size in found.files.items():
+        print(f"file {inert(str(file.relative_to(out)))}: {size} bytes")
+    total = f"{len(found.runs)} runs and {len(found.files)} files ({sum(found.files.values()) / 2**20:.1f} MiB)"
+    if not found.runs and not found.files:
+        print("Nothing is unused.")
+    elif yes:
+        print(f"Deleted {total}.")
+    else:
+        print(f"{total} are unused; delete them with: {_program()} gc --yes{_out(out)}")
 
 
 def export(out: Path, runner: str | None, form: str) -> None:

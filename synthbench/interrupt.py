@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -38,11 +39,10 @@ def noticed() -> Iterator[Interrupt]:
     """Within, the first interrupt is only noticed, and the second ends the process. Signals that are ignored
     (`nohup`, a shell's background job) stay so."""
     interrupt = Interrupt()
-    before = {
-        number: signal.signal(number, interrupt.notice)
-        for number in SIGNALS
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    if threading.current_thread() is not threading.main_thread():
+        heard = []  # Python lets the main thread alone handle signals
+    before = {number: signal.signal(number, interrupt.notice) for number in heard}
     try:
         yield interrupt
     finally:

@@ -60,7 +60,7 @@ class Lines(Tally):
         if now - self._last >= self._every or self.done >= self.total:
             self._last = now
             share = self.done / self.total if self.total else 1.0
-            print(f"{share:4.0%} after {now - self._start:.0f} s: {self}", file=sys.stderr, flush=True)
+            print(f"{int(100 * share):3d}% after {now - self._start:.0f} s: {self}", file=sys.stderr, flush=True)
 
 
 class Bar(Tally):

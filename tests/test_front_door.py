@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,10 @@ def test_an_interrupted_run_is_exported_with_the_same_keys_and_no_scores(call: C
 
     assert call(f"run --optimizer sgd {SHORT} --update full --lr 1e-3 --out {tmp_path} --quiet").code == 0
     other = next_runs(resolve(Asked(optimizers=["sgd"], seeds=[5])), {})[0]
-    Store.create(tmp_path).keep(other, Result(other.id, "interrupted"), [], None)
+    with closing(Store.create(tmp_path)) as store:
+        name = store.experiments()[0].id
+        cell = next(iter(store.members(name).values()))
+        store.keep(other, Result(other.id, "interrupted"), [], None, member=(name, cell))
     exported = [json.loads(line) for line in call(f"export --out {tmp_path}").out.splitlines()]
     assert [one["status"] for one in exported] == ["ok", "ok", "interrupted"]
     assert exported[2].keys() == exported[0].keys()

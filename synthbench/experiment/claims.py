@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -26,15 +27,15 @@ class Claims:
     """The claims of this process in a store, and what it knows of others'."""
 
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
-        self._store, self._silence = store, silence
-        self._heard: dict[str, tuple[int, float]] = {}  # by owner: its beat, and when it was first seen at that
+        self.store, self._silence = store, silence
+        self._heard: dict[tuple[RunId, str], tuple[int, float]] = {}  # by claim: its beat, and when first seen at that
         self._last = time.monotonic()
         self.owner = uuid4().hex
         self._file = self._appear()
 
     @property
     def _folder(self) -> Path:
-        return self._store.folder / "owners"
+        return self.store.folder / "owners"
 
     def _appear(self) -> int:
         """Makes this owner's file, locked before it has its name, so that nobody finds it unlocked."""
@@ -53,46 +54,49 @@ class Claims:
             raise
         return handle
 
-    def take(self, ready: Iterable[tuple[Run, int]], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
-        """Claims what `pick` picks out of those of the ready runs (each with its attempt) that no one else trains."""
-        attempts = {run.id: (run, attempt) for run, attempt in ready}
-        with self._store.database.writing() as db:
+    def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
+        """Claims what `pick` picks out of those of the ready runs that no one else trains, and returns it."""
+        with self.store.database.writing() as db:
             held = {
-                (run, attempt)
-                for run, attempt, owner, beat in db.execute("SELECT run, attempt, owner, beat FROM claims")
-                if owner != self.owner and self._lives(owner, beat)
+                run
+                for run, owner, beat in db.execute("SELECT run, owner, beat FROM claims")
+                if owner != self.owner and self._lives(run, owner, beat)
             }
-            fleet = pick([run for run, attempt in attempts.values() if (run.id, attempt) not in held])
-            rows = [(run.id, attempts[run.id][1], self.owner, 0) for run in fleet]
-            db.executemany("INSERT OR REPLACE INTO claims VALUES (?,?,?,?)", rows)
+            fleet = pick([run for run in ready if run.id not in held])
+            rows = [(run.id, self.owner, 0) for run in fleet]
+            db.executemany("INSERT OR REPLACE INTO claims VALUES (?,?,?)", rows)
         return fleet
 
     def beat(self) -> None:
         """Says that this owner lives, now and then."""
         if time.monotonic() - self._last > BEAT:
             self._last = time.monotonic()
-            with self._store.database.writing() as db:
+            with self.store.database.writing() as db:
                 db.execute("UPDATE claims SET beat = beat + 1 WHERE owner = ?", (self.owner,))
 
     def release(self, runs: Iterable[RunId]) -> None:
         """Gives claims up."""
-        with self._store.database.writing() as db:
+        with self.store.database.writing() as db:
             db.executemany("DELETE FROM claims WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
 
     def close(self) -> None:
         """Gives every claim up. What cannot be written then is found to be dead by others all the same."""
-        with suppress(Exception), self._store.database.writing() as db:
+        with suppress(Exception), self.store.database.writing() as db:
             db.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
         with suppress(OSError):
             (self._folder / self.owner).unlink(missing_ok=True)
         os.close(self._file)
 
-    def _lives(self, owner: str, beat: int) -> bool:
-        if not is_locked(self._folder / Path(owner).name):
+    def is_alone(self) -> bool:
+        """Whether no other process is at work in the folder."""
+        return not any(is_locked(file) for file in self._folder.glob("[!.]*") if file.name != self.owner)
+
+    def _lives(self, run: RunId, owner: str, beat: int) -> bool:
+        if not re.fullmatch("[0-9a-f]{32}", str(owner)) or not is_locked(self._folder / owner):
             return False
-        known, since = self._heard.get(owner, (-1, 0.0))
+        known, since = self._heard.get((run, owner), (-1, 0.0))
         if known != beat:
-            self._heard[owner] = beat, time.monotonic()
+            self._heard[run, owner] = beat, time.monotonic()
             return True
         return time.monotonic() - since < self._silence
 
@@ -101,8 +105,10 @@ def is_locked(file: Path) -> bool:
     """Whether some process holds the lock of a file."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         return False
+    except OSError:  # too many open files, another user's: rather wait than train twice
+        return True
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:

@@ -14,7 +14,7 @@ from multiprocessing.context import SpawnProcess
 from typing import NamedTuple
 
 from synthbench.experiment.training import Job
-from synthbench.experiment.worker import Outcome, Progress, serve
+from synthbench.experiment.worker import Outcome, Progress, Ready, serve
 
 # glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
 # make it keep them (measured: 1.2 to 1.4 times the run-steps per second). Read by a process when it starts.
@@ -31,10 +31,14 @@ class Died(NamedTuple):
     exitcode: int | None  # negative: the signal that killed it
 
 
+Said = Ready | Progress | Outcome | Died
+
+
 @dataclass
 class Worker:
     process: SpawnProcess
     pipe: Connection
+    is_ready: bool = False
     job: Job | None = None
     told: int = 0  # run-steps of the present job that progress has been told of
 
@@ -75,9 +79,10 @@ class Crew:
         self.dismiss(worker)
         with environment(), uninterrupted():
             worker.process, worker.pipe = self._start()
+            worker.is_ready = False
         self.workers.append(worker)
 
-    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Worker, Progress | Outcome | Died]]:
+    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Worker, Said]]:
         """What workers say within this time, or until the file descriptor `wake` can be read."""
         by_handle: dict[object, Worker] = {worker.pipe: worker for worker in self.workers}
         by_handle |= {worker.process.sentinel: worker for worker in self.workers}

@@ -6,7 +6,8 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -22,7 +23,8 @@ APPLICATION_ID = 0x53594E42  # "SYNB"
 VERSION = 2
 DATABASE = "results.db"
 PATIENCE = 60.0  # seconds to wait for another process's transaction
-UNUSABLE = "put back a copy of it, or move it away and its runs will be trained again"
+WAIT = 0.2  # seconds that SQLite itself waits: it does so in C, and no signal is acted on meanwhile
+UNUSABLE = "put back a copy of it, or move it and its -wal away and its runs will be trained again"
 MENDED = "the `synthbench run` that made it trains what is lost again"
 
 Row = tuple[Any, ...]
@@ -38,6 +40,7 @@ class Database:
 
     def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
         self.folder, self._connection = folder, connection
+        self.stop: Callable[[], bool] = lambda: False  # whether waiting for another process is to end
         self._copy: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -118,7 +121,19 @@ class Database:
 
     def rows(self, query: str, values: Row = ()) -> list[Row]:
         with _sentences(self.folder):
-            return self._connection.execute(query, values).fetchall()
+            return self._patiently(query, values).fetchall()
+
+    def _patiently(self, query: str, values: Row = ()) -> sqlite3.Cursor:
+        """Executes a statement, waiting for other processes, unless told to stop: then raises KeyboardInterrupt."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._connection.execute(query, values)
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            if self.stop():
+                raise KeyboardInterrupt
 
     def compact(self) -> None:
         """Gives the room of deleted rows back to the disk."""
@@ -138,7 +153,7 @@ class Database:
         """A transaction: whole or not at all."""
         with _sentences(self.folder):
             try:
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._patiently("BEGIN IMMEDIATE")
                 yield self._connection
                 self._connection.execute("COMMIT")
             except BaseException:
@@ -162,7 +177,7 @@ def damaged(folder: Path, what: str, advice: str = UNUSABLE) -> BadInput:
 
 def _connect(folder: Path, mode: str) -> sqlite3.Connection:
     address = (folder / DATABASE).resolve().as_uri() + f"?mode={mode}"
-    return sqlite3.connect(address, uri=True, timeout=PATIENCE, isolation_level=None)
+    return sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None)
 
 
 def _make(folder: Path, schema: str) -> None:
@@ -227,6 +242,8 @@ def _sentences(folder: Path) -> Iterator[None]:
         yield
     except (sqlite3.ProgrammingError, sqlite3.NotSupportedError):
         raise  # our own mistake
+    except UnicodeDecodeError:  # of SQLite's message, which shows what it could not read
+        raise damaged(folder, "its tables cannot be read") from None
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)

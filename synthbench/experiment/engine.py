@@ -9,19 +9,20 @@ from typing import Protocol
 
 from synthbench.errors import Failed
 from synthbench.experiment.claims import Claims
-from synthbench.experiment.crew import Crew, Died, Worker
+from synthbench.experiment.crew import Crew, Died, Said, Worker
 from synthbench.experiment.packing import pack
 from synthbench.experiment.plan import Experiment, forecast, next_runs, walk
 from synthbench.experiment.room import what_fits
 from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.experiment.store import Store
 from synthbench.experiment.training import Job, Trained
-from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Outcome, Progress, Unwritable
+from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Progress, Ready, Unwritable
 from synthbench.interrupt import Interrupt
 from synthbench.wording import named
 
 LOOK = 0.5  # seconds between looks at what other processes have done
-DEATHS = 3  # of workers on one run alone (or on none), after which it is given up
+DEATHS = 3  # of workers on one run alone, or while they start, after which it is given up
+LOSSES = 3  # of a parent's weights, after which it is not trained once more
 
 
 class Watcher(Protocol):
@@ -48,6 +49,7 @@ class Engine:
     name: str
     store: Store
     watcher: Watcher
+    claims: Claims
     interrupt: Interrupt
     jobs: int
     fleet_size: int | None
@@ -59,43 +61,51 @@ class Engine:
     _cells: dict[RunId, Cell] = field(default_factory=dict)
     _limits: dict[str, int] = field(default_factory=dict)  # the most runs of a kind that fit in memory
     _deaths: Counter[RunId] = field(default_factory=Counter)
+    _losses: Counter[RunId] = field(default_factory=Counter)
+    _failed_starts: int = 0
+    _has_waited: bool = False
 
     def execute(self) -> None:
         """Trains until the planner has nothing left. On an interrupt the runs under way are noted as interrupted."""
         if not next_runs(self.experiment, self.done):
             return
-        device = self.experiment.environment.device
         self._attempts = self.store.attempts()
-        claims = Claims(self.store)
-        try:
-            with Crew(1 if device == "cuda" else self.jobs, device) as crew:
-                while self._assign(crew, claims):
-                    for worker, message in crew.messages(LOOK, self.interrupt.wake):
-                        self._receive(worker, message, crew, claims)
-                    claims.beat()
-                    if self.interrupt:
-                        self._note_interrupted(crew)
-                        raise KeyboardInterrupt
-        finally:
-            claims.close()
+        self.store.database.stop = lambda: bool(self.interrupt)
+        with Crew(self.jobs, self.experiment.environment.device) as crew:
+            while self._assign(crew):
+                for worker, message in crew.messages(LOOK, self.interrupt.wake):
+                    self._receive(worker, message, crew)
+                self.claims.beat()
+                if self.interrupt:
+                    self._note_interrupted(crew)
+                    raise KeyboardInterrupt
 
-    def _assign(self, crew: Crew, claims: Claims) -> bool:
+    def _assign(self, crew: Crew) -> bool:
         """Gives every idle worker a fleet where there is one; false when nothing is left to do or to wait for."""
         for worker in crew.workers:
-            if worker.job is None and (job := self._next_job(crew, claims)):
+            if worker.is_ready and worker.job is None and (job := self._next_job(crew)):
                 worker.give(job)
-        return any(worker.job for worker in crew.workers) or bool(next_runs(self.experiment, self.done))
+        if any(worker.job or not worker.is_ready for worker in crew.workers):
+            return True
+        left = next_runs(self.experiment, self.done)
+        if left and not self._has_waited:
+            self._has_waited = True
+            self.watcher.note("Waiting for another process that trains what is left.")
+        return bool(left)
 
-    def _next_job(self, crew: Crew, claims: Claims) -> Job | None:
+    def _next_job(self, crew: Crew) -> Job | None:
         """The next fleet that no other process trains and whose parents' weights are here."""
         while ready := self._ready(crew):
-            runs = claims.take(
-                [(run, self._attempt(run)) for run in ready],
-                lambda free: pack(free, len(crew.workers), self.fleet_size, self._limits),
-            )
-            if not self._learn(ready) and not self._forget_lost_parents(runs):
-                return self._job(runs) if runs else None
-            claims.release(run.id for run in runs)
+            runs = self.claims.take(ready, lambda free: pack(free, len(crew.workers), self.fleet_size, self._limits))
+            parents = [self.store.sound_weights(self.done[run.parent]) if run.parent else None for run in runs]
+            lost = {run.parent for run, kept in zip(runs, parents, strict=True) if run.parent and not kept}
+            if not self._take_over(ready) and not lost:
+                if not runs:
+                    return None
+                attempts = [self._attempt(run) for run in runs]
+                return Job(runs, self.experiment.tasks[runs[0].task].card, parents, self.store.weights, attempts)
+            self.claims.release(run.id for run in runs)
+            self._forget(lost)
         return None
 
     def _ready(self, crew: Crew) -> list[Run]:
@@ -107,14 +117,20 @@ class Engine:
     def _attempt(self, run: Run) -> int:
         return self.attempt or self._attempts.get(run.id, 1)
 
-    def _learn(self, runs: list[Run]) -> bool:
-        """Takes over those of these runs that another process has finished; true if there are any."""
+    def _take_over(self, runs: list[Run]) -> bool:
+        """Counts those of these runs as done that another process has finished; true if there are any."""
         found = self.store.results([run.id for run in runs], paths=False)
-        news = [run for run in runs if run.id in found and self._spares(run, found[run.id])]
+        news = [run for run in runs if run.id in found and self._suffices(run, found[run.id])]
         for run in news:
-            self.watcher.advance(run.steps)
             self._finished(run, found[run.id])
+            self.watcher.advance(run.steps)
         return bool(news)
+
+    def _suffices(self, run: Run, result: Result) -> bool:
+        """Whether a stored result makes training a run needless."""
+        is_last = run.stage == self.experiment.card.stages[-1].name
+        usable = is_last or result.status == "diverged" or self.store.sound_weights(result) is not None
+        return usable and self.attempt in (None, result.attempt)
 
     def _finished(self, run: Run, result: Result) -> None:
         self.done[run.id] = result
@@ -122,29 +138,20 @@ class Engine:
         if result.status == "diverged":  # what would have started from it never will
             self.watcher.expect(forecast(self.experiment, self.done))
 
-    def _spares(self, run: Run, result: Result) -> bool:
-        """Whether a stored result makes training a run needless."""
-        is_last = run.stage == self.experiment.card.stages[-1].name
-        usable = is_last or result.status == "diverged" or self.store.sound_weights(result) is not None
-        return usable and self.attempt in (None, result.attempt)
-
-    def _forget_lost_parents(self, runs: list[Run]) -> bool:
-        """Counts parents whose weights are not here any more as not done; true if there are any."""
-        parents = {run.parent for run in runs if run.parent}
-        lost = [parent for parent in parents if not self.store.sound_weights(self.done[parent])]
-        for parent in lost:
-            del self.done[parent]
-        if lost:
+    def _forget(self, parents: set[RunId]) -> None:
+        """Counts parents whose weights are not here any more as not done, so that they are trained again."""
+        for parent in parents:
+            self._losses[parent] += 1
+            if self._losses[parent] > LOSSES:
+                raise Failed(f"{named(self.store.weights)}: weights written there cannot be read again.")
+            self.done.pop(parent, None)
+        if parents:
             self.watcher.expect(forecast(self.experiment, self.done))
-        return bool(lost)
 
-    def _job(self, runs: list[Run]) -> Job:
-        parents = [self.store.sound_weights(self.done[run.parent]) if run.parent else None for run in runs]
-        card = self.experiment.tasks[runs[0].task].card
-        return Job(runs, card, parents, self.store.weights, [self._attempt(run) for run in runs])
-
-    def _receive(self, worker: Worker, message: Progress | Outcome | Died, crew: Crew, claims: Claims) -> None:
-        if isinstance(message, Progress):
+    def _receive(self, worker: Worker, message: Said, crew: Crew) -> None:
+        if isinstance(message, Ready):
+            worker.is_ready = True
+        elif isinstance(message, Progress):
             worker.told += message.run_steps
             self.watcher.advance(message.run_steps)
         elif isinstance(message, Broken):
@@ -160,47 +167,56 @@ class Engine:
             runs = worker.job.runs if worker.job else []
             self.watcher.advance(-worker.told)
             worker.job, worker.told = None, 0
-            claims.release(run.id for run in runs)
-            if not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
+            self.claims.release(run.id for run in runs)
+            if runs and not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
                 self._spare_memory(worker, runs, message, crew)
+            elif isinstance(message, Died):
+                self._restart(worker, message, crew)
 
     def _keep(self, worker: Worker, trained: list[Trained]) -> None:
         assert worker.job is not None
-        runs = worker.job.runs
+        runs, told = worker.job.runs, worker.told
         for run, found in zip(runs, trained, strict=True):
             self.store.keep(run, *found, member=(self.name, self._cells[run.id]))
             self._finished(run, found.result)
+        self.claims.release(run.id for run in runs)
         steps = sum(run.steps for run in runs)
         self.trained, self.trained_steps = self.trained + len(runs), self.trained_steps + steps
-        self.watcher.advance(steps - worker.told)
-        worker.job = None
+        worker.job, worker.told = None, 0
+        self.watcher.advance(steps - told)
+
+    def _restart(self, worker: Worker, message: Died, crew: Crew) -> None:
+        """Replaces a worker that died without a job."""
+        self._failed_starts += not worker.is_ready
+        if self._failed_starts >= DEATHS:
+            raise Failed(f"Workers die while they start (exit code {message.exitcode}); is torch installed and sound?")
+        crew.replace(worker)
+        self.watcher.note(f"A worker died (exit code {message.exitcode}) and was replaced.")
 
     def _spare_memory(self, worker: Worker, runs: list[Run], message: NoMemory | Died, crew: Crew) -> None:
         """After a fleet that did not fit, or a death that may have come of it: smaller fleets, then fewer workers."""
-        why = "A fleet did not fit in memory"
+        why, one = "A fleet did not fit in memory", runs[0]
         if isinstance(message, Died):
             why = f"A worker died (exit code {message.exitcode})"
             crew.replace(worker)
         if len(runs) > 1:
-            half = self._limits[runs[0].kind] = len(runs) // 2
+            half = self._limits[one.kind] = min(self._limits.get(one.kind, len(runs)), len(runs) // 2)
             self.watcher.note(f"{why}: its {len(runs)} runs are trained again, {half} at a time.")
             return
-        one = runs[0].id if runs else ""
-        self._deaths[one] += 1
-        if isinstance(message, Died) and self._deaths[one] < DEATHS:
-            self.watcher.note(f"{why}: its run is trained again." if runs else f"{why} and was replaced.")
-        elif not runs:
-            raise Failed(f"{why}, {DEATHS} times before it was given anything to do; is torch installed and sound?")
-        elif len(crew.workers) > 1:
-            self._deaths[one] = 0
-            crew.dismiss(worker)
+        self._deaths[one.id] += 1
+        if isinstance(message, Died) and self._deaths[one.id] < DEATHS:
+            self.watcher.note(f"{why}: its run is trained again.")
+            return
+        crew.dismiss(worker)
+        if crew.workers:
+            self._deaths[one.id] = 0
             self.watcher.note(f"{why}, though it was one run alone: going on with {len(crew.workers)} of the workers.")
         else:
-            crew.dismiss(worker)
-            fits = what_fits(runs[0], self.experiment.tasks[runs[0].task], self.interrupt)
+            fits = what_fits(one, self.experiment.tasks[one.task], self.interrupt)
             raise Failed(f"{why}, most likely for lack of memory. {fits}" if isinstance(message, Died) else fits)
 
     def _note_interrupted(self, crew: Crew) -> None:
         for job in [worker.job for worker in crew.workers if worker.job]:
             for run, attempt in zip(job.runs, job.attempts, strict=True):
-                self.store.keep(run, Result(run.id, "interrupted", attempt=attempt), [], None)
+                result = Result(run.id, "interrupted", attempt=attempt)
+                self.store.keep(run, result, [], None, member=(self.name, self._cells[run.id]))

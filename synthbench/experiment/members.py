@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from synthbench.experiment.plan import Choice, Experiment, Trial, choose, walk
 from synthbench.experiment.runs import Cell, Result, RunId
 from synthbench.experiment.store import Store
+
+Identities = Mapping[RunId, Mapping[str, Any]]
 
 
 def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
@@ -16,13 +19,31 @@ def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId,
 
 
 def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
-    """The cells of an experiment with those of their runs that are done, whichever command asked for them."""
-    rates = {run: identity["lr"] for run, identity in store.identities().items()}
+    """The cells of an experiment with those of their runs that are done, whichever command asked for them.
+
+    Of a cell only the seeds that have every rate, where there are any: rates are compared over the same seeds. And only
+    what started from a chosen run: with more seeds another rate of an earlier stage may be chosen than before.
+    """
+    identities = store.identities()
     found: dict[Cell, list[Trial]] = {}
     for run, cell in store.members(name).items():
-        if run in done and run in rates:
-            found.setdefault(cell, []).append(Trial(run, rates[run]))
-    return found
+        if run in done and run in identities:
+            found.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
+    started: set[RunId | None] = {None}
+    for cell in sorted(found, key=lambda cell: len(cell.base)):
+        found[cell] = _whole([one for one in found[cell] if identities[one.id]["parent"] in started], identities)
+        started |= chosen(found[cell], done).keys()
+    return {cell: trials for cell, trials in found.items() if trials}
+
+
+def _whole(trials: Sequence[Trial], identities: Identities) -> list[Trial]:
+    """The trials of the seeds that have every rate; all where no seed has."""
+    rates = {trial.lr for trial in trials}
+    of_seed: dict[int, list[Trial]] = {}
+    for trial in trials:
+        of_seed.setdefault(identities[trial.id]["seed"], []).append(trial)
+    whole = [trial for own in of_seed.values() if len(own) == len(rates) for trial in own]
+    return whole or list(trials)
 
 
 def chosen(trials: Sequence[Trial], done: Mapping[RunId, Result]) -> dict[RunId, Choice]:
@@ -32,14 +53,16 @@ def chosen(trials: Sequence[Trial], done: Mapping[RunId, Result]) -> dict[RunId,
 
 
 def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> None:
-    """Deletes the weights of an experiment's runs that are not to be kept: `none`, `chosen` (and all parents), `all`."""
+    """Deletes the weights of this command's runs that are not to be kept: `none` keeps none, `chosen` those that stand
+    for a cell and all parents, `all` all."""
     if keep == "all":
         return
     done, last = store.results(paths=False), experiment.card.stages[-1].name
+    stand = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
     dropped = [
-        (trial.id, done[trial.id].attempt)
-        for cell, trials in cells(name, store, done).items()
-        for trial in trials
-        if keep == "none" or (cell.stage == last and trial.id not in chosen(trials, done))
+        (run.id, done[run.id].attempt)
+        for cell, runs in walk(experiment, done).cells.items()
+        for run in runs
+        if run.id in done and (keep == "none" or (cell.stage == last and run.id not in stand))
     ]
     store.drop_weights(dropped)

@@ -6,10 +6,11 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+from synthbench.errors import Failed
 from synthbench.experiment.crew import Crew
 from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job
-from synthbench.experiment.worker import Progress
+from synthbench.experiment.worker import Broken, Progress, Ready, Unwritable
 from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
 
@@ -30,9 +31,12 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
     """Whether one step of a run, from fresh weights, can be made and scored by a worker of its own."""
     run = replace(run, steps=1, points=1, parent=None)
     with tempfile.TemporaryDirectory(prefix="synthbench-") as folder, Crew(1, run.environment.device) as crew:
-        crew.workers[0].give(Job([run], task.card, [None], Path(folder), [1]))
         while not interrupt:
-            for _, message in crew.messages(1.0, interrupt.wake):
-                if not isinstance(message, Progress):
+            for worker, message in crew.messages(1.0, interrupt.wake):
+                if isinstance(message, Ready):
+                    worker.give(Job([run], task.card, [None], Path(folder), [1]))
+                elif isinstance(message, Broken | Unwritable):
+                    raise Failed(message.text)
+                elif not isinstance(message, Progress):
                     return isinstance(message, list)
     raise KeyboardInterrupt

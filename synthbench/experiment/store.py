@@ -43,7 +43,7 @@ CREATE TABLE experiments (
   finished INTEGER NOT NULL, seal TEXT NOT NULL);
 CREATE TABLE members (
   experiment TEXT, run TEXT, attempt INTEGER, cell TEXT NOT NULL, seal TEXT NOT NULL, PRIMARY KEY (experiment, run));
-CREATE TABLE claims (run TEXT, attempt INTEGER, owner TEXT NOT NULL, beat INTEGER NOT NULL, PRIMARY KEY (run, attempt))
+CREATE TABLE claims (run TEXT PRIMARY KEY, owner TEXT NOT NULL, beat INTEGER NOT NULL)
 """
 RUNS = (
     "SELECT id, max(attempt), identity, status, fleet_size, seconds, started, device, versions, scored, path, seal "
@@ -122,8 +122,7 @@ class Store:
             if kept:
                 db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*own, *kept, seal(*own, *kept)))
             if member:
-                _put_member(db, member[0], *own, member[1])
-            db.execute("DELETE FROM claims WHERE run = ? AND attempt = ?", own)
+                _put_member(db, member[0], *own, member[1], replacing=result.status != "interrupted")
         self.damaged.discard(run.id)
 
     def results(self, runs: Iterable[RunId] | None = None, paths: bool = True) -> dict[RunId, Result]:
@@ -205,11 +204,13 @@ class Store:
         """The number of the last attempt of each run, finished or not."""
         return dict(self.database.rows("SELECT id, max(attempt) FROM runs GROUP BY id"))
 
-    def interrupted(self) -> list[tuple[RunId, int, dict[str, Any]]]:
-        """Runs that never finished: id, attempt, identity."""
+    def interrupted(self, experiment: str) -> list[tuple[RunId, int, dict[str, Any]]]:
+        """Runs of an experiment that never finished: id, attempt, identity."""
         rows = self.database.rows(
-            "SELECT id, attempt, identity FROM runs r WHERE status = 'interrupted' AND NOT EXISTS "
-            "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')"
+            "SELECT id, attempt, identity FROM runs r WHERE status = 'interrupted' "
+            "AND id IN (SELECT run FROM members WHERE experiment = ?) AND NOT EXISTS "
+            "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')",
+            (experiment,),
         )
         found = [(run, attempt, _identity(run, text)) for run, attempt, text in rows]
         return [(run, attempt, known) for run, attempt, known in found if known]
@@ -289,9 +290,13 @@ def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses:
     db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*own, losses))
 
 
-def _put_member(db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell) -> None:
+def _put_member(
+    db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell, replacing: bool = True
+) -> None:
+    """replacing: false for an attempt that was not finished, which must not stand for an earlier one that was."""
     row = (experiment, run, attempt, json.dumps(cell))
-    db.execute("INSERT OR REPLACE INTO members VALUES (?,?,?,?,?)", (*row, seal(*row)))
+    other = "REPLACE" if replacing else "IGNORE"
+    db.execute(f"INSERT OR {other} INTO members VALUES (?,?,?,?,?)", (*row, seal(*row)))
 
 
 def _stored(scores: Scores) -> dict[str, float]:

@@ -3,6 +3,7 @@ no row names."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,21 +15,17 @@ from synthbench.wording import named
 
 QUERY = """
 SELECT id, attempt, status FROM runs r
-WHERE NOT EXISTS (SELECT 1 FROM members m WHERE m.run = r.id AND m.attempt = r.attempt) ORDER BY started, id, attempt
+WHERE r.status = 'interrupted'
+  OR NOT EXISTS (SELECT 1 FROM members m WHERE m.run = r.id AND m.attempt = r.attempt) ORDER BY started, id, attempt
 """
-TABLES = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run", "claims": "run"}
+TABLES = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run"}
 
 
 class Unused(NamedTuple):
-    """runs: id, attempt and status. files: below the folder of results."""
+    """runs: id, attempt and status. files: below the folder of results, with their sizes in bytes."""
 
     runs: list[tuple[RunId, int, str]]
-    files: list[Path]
-
-    @property
-    def size(self) -> int:
-        """Bytes of the files."""
-        return sum(file.stat().st_size for file in self.files)
+    files: dict[Path, int]
 
 
 def unused(store: Store) -> Unused:
@@ -40,19 +37,22 @@ def unused(store: Store) -> Unused:
     gone = {row[:2] for row in runs}
     rows = store.database.rows("SELECT run, attempt, name FROM weights")
     kept = {name for run, attempt, name in rows if (run, attempt) not in gone}
-    weights = [file for file in store.weights.glob("*.safetensors*") if file.name not in kept]
-    weights += store.weights.glob(".*.safetensors.*")
-    return Unused(runs, sorted({*weights, *owners, *store.folder.glob(".new-*.db*")}))
+    files = [file for file in store.weights.glob("*.safetensors*") if file.name not in kept]
+    files += [*store.weights.glob(".*.safetensors.*"), *owners, *store.folder.glob(".new-*.db*")]
+    return Unused(runs, {file: file.stat().st_size for file in sorted({*files}) if file.exists()})
 
 
-def delete(store: Store, found: Unused) -> None:
-    """Deletes rows, then files: no row is left that names a lost file. Then the database gives its room back."""
+def delete(store: Store) -> Unused:
+    """Looks again, now with the database locked so that nothing can be finished meanwhile; deletes what it finds."""
     with store.database.writing() as db:
+        found = unused(store)
         for table, column in TABLES.items():
             db.executemany(f"DELETE FROM {table} WHERE {column} = ? AND attempt = ?", [row[:2] for row in found.runs])
-    for file in found.files:
-        try:
-            file.unlink(missing_ok=True)
-        except OSError as error:
-            raise BadInput(f"{file} cannot be deleted ({error.strerror}).") from None
-    store.database.compact()
+        for file in found.files:
+            try:
+                file.unlink(missing_ok=True)
+            except OSError as error:
+                raise BadInput(f"{named(file)} cannot be deleted ({error.strerror}).") from None
+    with suppress(Failed):  # a copy of the database may not fit on a full disk
+        store.database.compact()
+    return found

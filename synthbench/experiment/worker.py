@@ -12,11 +12,15 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from typing import NamedTuple
 
-from synthbench.errors import is_disk_failure
 from synthbench.experiment.materials import Lost
 from synthbench.experiment.training import Job, Trained, run_fleet
 
-NO_MEMORY = ("allocate memory", "bad_alloc")  # what torch says on a CPU when there is none
+# what torch says in words only when there is none
+NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
+
+
+class Ready(NamedTuple):
+    """A worker has started and can be given jobs."""
 
 
 class Progress(NamedTuple):
@@ -43,14 +47,20 @@ Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Broken
 
 
 def serve(pipe: Connection, device: str) -> None:
-    """Reads jobs from the pipe until None comes; answers with Progress messages, then an Outcome."""
+    """Says that it is Ready, then reads jobs from the pipe; answers each with Progress messages, then an Outcome."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    import torch
+    try:
+        import torch
 
-    torch.set_num_threads(1)
-    while (job := pipe.recv()) is not None:
+        torch.set_num_threads(1)
+    except Exception:
+        pipe.send(Broken(traceback.format_exc()))
+        return
+    pipe.send(Ready())
+    while True:
+        job = pipe.recv()
         pipe.send(_outcome(job, device, _reporter(pipe, len(job.runs))))
 
 
@@ -63,10 +73,10 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
         return LostWeights()
     except (MemoryError, torch.OutOfMemoryError):
         found: Outcome = NoMemory()
-    except RuntimeError as error:  # on a CPU, torch says it in words only
+    except RuntimeError as error:
         found = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
-    except OSError as error:
-        return Unwritable(str(error.strerror)) if is_disk_failure(error) else Broken(traceback.format_exc())
+    except OSError as error:  # weights are all that a worker writes, and what it cannot read is Lost
+        return Unwritable(str(error.strerror))
     except Exception:
         return Broken(traceback.format_exc())
     if device == "cuda":

@@ -26,6 +26,8 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
     for trials in members.cells(report.experiment, store, results).values():
         chosen |= members.chosen(trials, results)
     for run, cell in enlisted.items():
+        if run not in results:  # interrupted
+            continue
         identity, result = identities[run], results[run]
         rule = RuleSpec(**identity["rule"])
         yield _settings(run, identity, rule) | {
@@ -49,7 +51,7 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
         "started",
         "seconds",
     )
-    for run, attempt, identity in store.interrupted():
+    for run, attempt, identity in store.interrupted(report.experiment):
         yield _settings(run, identity, RuleSpec(**identity["rule"])) | dict.fromkeys(unknown) | {
             "attempt": attempt, "status": "interrupted", "runner": report.card.name, "split": "test",
             "scores": dict.fromkeys(POINTS), "path": [],

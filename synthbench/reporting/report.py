@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import uuid4
 
 from synthbench import files
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput
+from synthbench.errors import BadInput, Failed, is_disk_failure
 from synthbench.experiment.store import Store
 from synthbench.reporting import reference, rows, sentence, table
 from synthbench.reporting.reference import Reference
@@ -67,13 +69,19 @@ class Report:
 
     @property
     def all_diverged(self) -> bool:
-        """Whether all runs of a measured row diverged, or all that any row would have started from."""
-        without_rate = any(row.lr is None for row in self.rows if not row.reference)
-        return without_rate or any(one.entirely for one in self.stopped)
+        """Whether all runs of a measured row of the card's optimizers diverged, or all that it would have started from."""
+        own = set(self.card.optimizers)
+        without_rate = any(
+            row.lr is None for row in self.rows if not row.reference and (*row.base, row.optimizer)[0] in own
+        )
+        return without_rate or any(one.entirely for one in self.stopped if one.optimizer in own)
 
 
-def latest(store: Store, runner: str | None = None, with_reference: bool = True) -> Report:
-    """The report of the experiment that was used last (of a runner, if one is named); raises BadInput if there is none."""
+def latest(
+    store: Store, runner: str | None = None, with_reference: bool = True, experiment: str | None = None
+) -> Report:
+    """The report of the experiment that was used last (of a runner, if one is named), or of the one whose id is given;
+    raises BadInput if there is none."""
     known = store.experiments()
     names = [json.loads(one.card)["name"] for one in known]
     if not known:
@@ -85,6 +93,8 @@ def latest(store: Store, runner: str | None = None, with_reference: bool = True)
             f"--out {named(store.folder)} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}."
         )
     recorded = known[names.index(runner) if runner else 0]
+    if experiment is not None:
+        recorded = next(one for one in known if one.id == experiment)
     card = RunnerCard.model_validate_json(recorded.card)
     fingerprints: dict[str, str] = json.loads(recorded.tasks)
     found = rows.found_in(store, recorded.id)
@@ -133,9 +143,14 @@ def update(file: Path, name: str, content: str) -> None:
     begin, end = ([*re.finditer(rf"^[ \t]*{re.escape(marker)}[ \t\r]*$", text, re.MULTILINE)] for marker in markers)
     if len(begin) != 1 or len(end) != 1 or end[0].start() < begin[0].end():
         raise BadInput(f"{said}: it must have the lines {' and '.join(markers)}, once each and in this order.")
-    temporary = file.with_name(f".{file.name}.new")
+    place = file.resolve()  # what a link leads to is replaced, not the link
+    temporary = place.with_name(f".{uuid4().hex}.new")
     try:
         temporary.write_text(f"{text[: begin[0].end()]}\n{content}\n{text[end[0].start() :]}", "utf-8", newline="")
-        temporary.replace(file)
+        shutil.copymode(place, temporary)
+        temporary.replace(place)
     except OSError as error:
-        raise BadInput(f"{said} cannot be written: {error.strerror}.") from None
+        kind = Failed if is_disk_failure(error) else BadInput
+        raise kind(f"{said} cannot be written: {error.strerror}.") from None
+    finally:
+        temporary.unlink(missing_ok=True)

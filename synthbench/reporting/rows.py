@@ -69,8 +69,10 @@ def rows_of(found: Found, card: RunnerCard) -> list[Row]:
 
 
 class Stopped(NamedTuple):
-    """A cell from which nothing could start at some seeds, or at all, because it diverged. said: a sentence."""
+    """A cell from which nothing could start at some seeds, or at all, because it diverged. optimizer: of the first stage.
+    said: a sentence."""
 
+    optimizer: str
     said: str
     entirely: bool
 
@@ -87,7 +89,9 @@ def stopped(found: Found, card: RunnerCard) -> list[Stopped]:
                 f"{cell.stage} of {cell.optimizer} ({cell.task}) diverged at seed{'s' * (len(seeds) > 1)} "
                 f"{', '.join(map(str, seeds))}: nothing was started from there."
             )
-            sentences.append(Stopped(said[0].upper() + said[1:], len(diverged) == len(started)))
+            sentences.append(
+                Stopped((*cell.base, cell.optimizer)[0], said[0].upper() + said[1:], len(diverged) == len(started))
+            )
     return sentences
 
 

@@ -152,4 +152,4 @@ def test_an_interrupt_ends_with_130_says_what_is_kept_and_the_rerun_ends_as_if_i
     assert all(finished[run] == result for run, result in kept.items() if result.weights == finished[run].weights)
     assert all(finished[run].started == result.started for run, result in kept.items())
     with closing(Store.read(out)) as store:
-        assert store.interrupted() == []
+        assert store.interrupted(store.experiments()[0].id) == []

@@ -38,8 +38,8 @@ def made(draw: st.DrawFn) -> Seen:
             size = sizes[name] if name in whole else min(sample, sizes[name])
             kl = min(size, sample) if has_kl and name == KL_SET else 0
             sets[name] = Observed(
-                chance.random(size) < 0.5, chance.random(size) < 0.5, losses(size, odd), losses(kl, odd), entropy[name][:size],
-                1 + len(name) % 3, 1 / len(name),
+                chance.random(size) < 0.5, chance.random(size) < 0.5, losses(size, odd), losses(kl, odd),
+                entropy[name][:size], 1 + len(name) % 3, 1 / len(name),
             )  # fmt: skip
         return Point(sets, dict(zip(("hidden", "größe"), losses(2, odd).tolist(), strict=True)))
 

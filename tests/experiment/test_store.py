@@ -66,6 +66,20 @@ def test_numbers_come_back_bit_for_bit(store: Store) -> None:
     assert {name: value.hex() for name, value in found.items()} == {name: value.hex() for name, value in values.items()}
 
 
+def test_a_negative_zero_is_kept_as_the_zero_that_sqlite_makes_of_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where scores are computed again: a look before they are stored must say the same as one after."""
+    zeros = replace(RESULT, scores={"fit": -0.0}, path={0: {"fit": -0.0}})
+    store.keep(RUN, zeros, [], KEPT, seen=b"")
+    shown = repr(reopened(store))
+    assert "-0.0" not in shown
+    monkeypatch.setattr("synthbench.experiment.identity.source", lambda *places: "edited")
+    monkeypatch.setattr("synthbench.experiment.store.from_bytes", lambda content: None)
+    monkeypatch.setattr("synthbench.experiment.store.scored", lambda seen: (zeros.path, zeros.scores))
+    assert repr(reopened(store)) == shown
+
+
 def test_an_identity_comes_back_as_the_hash_was_taken_of_it(store: Store) -> None:
     from synthbench.cards import fingerprint
 
@@ -82,12 +96,13 @@ def test_a_later_attempt_shadows_the_first_and_is_not_mixed_with_it(store: Store
 
 
 def test_an_interrupted_run_is_no_result_and_the_finished_one_replaces_it(store: Store) -> None:
-    store.keep(RUN, Result(RUN.id, "interrupted"), [], None)
+    store.keep(RUN, Result(RUN.id, "interrupted"), [], None, member=("experiment", CELL))
     assert reopened(store) == {}
-    assert [(run, attempt) for run, attempt, _ in store.interrupted()] == [(RUN.id, 1)]
+    assert [(run, attempt) for run, attempt, _ in store.interrupted("experiment")] == [(RUN.id, 1)]
+    assert store.interrupted("another") == []
     store.keep(RUN, RESULT, [], KEPT)
     assert reopened(store) == {RUN.id: RESULT}
-    assert store.interrupted() == []
+    assert store.interrupted("experiment") == []
 
 
 def test_an_interrupted_later_attempt_leaves_the_finished_one_standing(store: Store) -> None:

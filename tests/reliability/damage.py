@@ -280,27 +280,26 @@ def look(bench: Bench) -> tuple[str, list[str]]:
 def rerun(bench: Bench) -> tuple[str, list[str]]:
     """What `run` would train again, and whether all that it would not is as it was."""
     try:
-        store = Store.create(bench.place)
+        with closing(Store.create(bench.place)) as store:
+            return _rerun(bench, store)
     except BadInput as error:
         return "refused", [] if len(str(error).splitlines()) == 1 else [f"refused in other words: {error}"]
-    with closing(store):
-        try:
-            card = bench.experiment.card.model_dump_json(by_alias=True)
-            store.record("name", card, "{}", "command")
-            done = commands.startable(bench.larger, store)
-            enlist(bench.experiment, "name", store, done)
-            wrong = [f"run {run[:8]} came back as {one}" for run, one in done.items() if one != bench.results.get(run)]
-            for one in done.values():
-                kept = store.sound_weights(one)
-                if (
-                    kept
-                    and (store.weights / kept.name).read_bytes() != bench.weights[str(bench.results[one.run].weights)]
-                ):
-                    wrong.append(f"the weights of run {one.run[:8]} are others")
-        except BadInput as error:
-            return "refused", [] if len(str(error).splitlines()) == 1 else [f"refused in other words: {error}"]
-        needed = len(forecast(bench.larger, done)) > len(forecast(bench.larger, bench.results))
-        return "trained again" if needed else "nothing is lost", wrong
+    except Exception as error:
+        return "broken", [f"running: {error!r}"]
+
+
+def _rerun(bench: Bench, store: Store) -> tuple[str, list[str]]:
+    card = bench.experiment.card.model_dump_json(by_alias=True)
+    store.record("name", card, "{}", "command")
+    done = commands.startable(bench.larger, store)
+    enlist(bench.experiment, "name", store, done)
+    wrong = [f"run {run[:8]} came back as {one}" for run, one in done.items() if one != bench.results.get(run)]
+    for one in done.values():
+        kept = store.sound_weights(one)
+        if kept and (store.weights / kept.name).read_bytes() != bench.weights[str(bench.results[one.run].weights)]:
+            wrong.append(f"the weights of run {one.run[:8]} are others")
+    needed = len(forecast(bench.larger, done)) > len(forecast(bench.larger, bench.results))
+    return "trained again" if needed else "nothing is lost", wrong
 
 
 def train_again(bench: Bench) -> list[str]:

@@ -143,6 +143,13 @@ def test_a_text_that_is_no_text_is_refused(bench: Bench) -> None:
     assert rerun(bench) == ("refused", [])
 
 
+def test_a_schema_that_sqlite_cannot_even_name_is_refused(bench: Bench) -> None:
+    file = bench.place / DATABASE
+    file.write_bytes(file.read_bytes().replace(b"tablemembersmembers", b"table\x97embersmembers"))
+    assert look(bench) == ("refused", [])
+    assert rerun(bench) == ("refused", [])
+
+
 def test_a_run_that_is_lost_with_all_its_rows_is_missed_by_looks_and_trained_again(bench: Bench) -> None:
     run = f"= '{planned(bench)[0]}'"
     tables = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run"}
@@ -242,7 +249,7 @@ def test_files_that_lie_elsewhere_behind_a_link_are_found(bench: Bench, name: st
 def test_a_refusal_says_what_to_do(bench: Bench, opened: Callable[[Path], Store]) -> None:
     content = bytearray((bench.place / DATABASE).read_bytes())
     for start, end, advice in (
-        (4096, len(content), "put back a copy of it, or move it away"),
+        (4096, len(content), "put back a copy of it, or move it"),
         (0, 16, "choose another"),
     ):
         content[start:end] = bytes(end - start)

@@ -215,7 +215,8 @@ def test_where_what_was_seen_is_lost_or_damaged_an_edited_score_has_the_run_trai
     lost, damaged, *others = sorted(before)
     with closing(sqlite3.connect(out / DATABASE)) as db, db:
         db.execute("DELETE FROM observations WHERE run = ?", (lost,))
-        db.execute("UPDATE observations SET content = substr(content, 2) WHERE run = ?", (damaged,))
+        of_another = "(SELECT content FROM observations WHERE run = ?)"
+        db.execute(f"UPDATE observations SET content = {of_another} WHERE run = ?", (others[0], damaged))
     copy.say("run", str(copy.card), "--out", str(out))  # not needed yet
     assert results(out) == before
     shown = copy.look(out)[1]

@@ -16,7 +16,7 @@ from synthbench.experiment.store import Store
 from tests.experiment.test_run_identity import RUN
 from tests.reliability import together
 
-RUNS = [(replace(RUN, seed=seed), 1) for seed in range(4)]
+RUNS = [replace(RUN, seed=seed) for seed in range(4)]
 
 
 def every(free: list[Run]) -> list[Run]:
@@ -45,16 +45,10 @@ def test_what_one_owner_claims_another_cannot(store: Store, other: Store) -> Non
     one, two = Claims(store), Claims(other)
     with closing(one), closing(two):
         first = one.take(RUNS, lambda free: free[:2])
-        assert two.take(RUNS, every) == [run for run, _ in RUNS[2:]]
+        assert two.take(RUNS, every) == RUNS[2:]
         assert one.take(RUNS, every) == first
         one.release([first[0].id])
-        assert two.take(RUNS, every) == [first[0], *(run for run, _ in RUNS[2:])]
-
-
-def test_another_attempt_of_a_run_is_another_claim(store: Store, other: Store) -> None:
-    with closing(Claims(store)) as one, closing(Claims(other)) as two:
-        one.take(RUNS[:1], every)
-        assert two.take([(RUNS[0][0], 2)], every) == [RUNS[0][0]]
+        assert two.take(RUNS, every) == [first[0], *RUNS[2:]]
 
 
 def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(store: Store) -> None:
@@ -75,7 +69,7 @@ def test_a_dead_owners_claims_are_taken_over_at_once(store: Store, other: Store)
     one.take(RUNS, every)
     os.close(one._file)
     with closing(Claims(other)) as two:
-        assert two.take(RUNS, every) == [run for run, _ in RUNS]
+        assert two.take(RUNS, every) == RUNS
 
 
 def test_a_silent_owners_claims_are_taken_over_after_a_while_whatever_the_clock_says(
@@ -94,4 +88,34 @@ def test_a_silent_owners_claims_are_taken_over_after_a_while_whatever_the_clock_
         now[0] += claims.SILENCE - 1
         assert two.take(RUNS, every) == []
         now[0] += 2
-        assert two.take(RUNS, every) == [run for run, _ in RUNS]
+        assert two.take(RUNS, every) == RUNS
+
+
+def test_claims_of_a_silent_owner_from_different_moments_are_all_taken_over(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+    with closing(Claims(store)) as one, closing(Claims(other)) as two:
+        one.take(RUNS[:2], every)
+        now[0] += claims.BEAT + 1
+        one.beat()
+        one.take(RUNS[2:], every)
+        assert two.take(RUNS, every) == []
+        for _ in range(10):  # it looks on and on, as an engine does
+            now[0] += claims.SILENCE / 8
+            taken = two.take(RUNS, every)
+        assert taken == RUNS
+
+
+def test_an_owner_whose_file_cannot_be_opened_counts_as_living(
+    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(24, "Too many open files")
+
+    with closing(Claims(store)) as one, closing(Claims(other)) as two:
+        one.take(RUNS, every)
+        monkeypatch.setattr(claims.os, "open", refuse)
+        assert two.take(RUNS, every) == []
+        monkeypatch.undo()
