@@ -14,7 +14,7 @@ from synthbench.experiment.crew import Crew
 from synthbench.experiment.plan import next_runs
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.training import Job
-from synthbench.experiment.worker import Progress
+from synthbench.experiment.worker import Progress, Ready
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
 
@@ -74,6 +74,6 @@ def _steps(crew: Crew, wake: int, seconds: float) -> float:
     start, steps = time.monotonic(), 0
     while (passed := time.monotonic() - start) < seconds:
         for _, message in crew.messages(seconds - passed, wake):
-            assert isinstance(message, Progress), message
-            steps += message.run_steps
+            assert isinstance(message, Progress | Ready), message
+            steps += message.run_steps if isinstance(message, Progress) else 0
     return steps / (time.monotonic() - start)
