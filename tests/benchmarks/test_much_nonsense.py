@@ -1,4 +1,4 @@
-"""Ten thousand cases of nonsense, and every nasty word in every place that takes one; none is trained."""
+"""Thousands of cases of nonsense, and every nasty word in every place that takes one; none is trained."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests import nonsense
 
 
 @pytest.mark.slow
-def test_ten_thousand_cases_of_nonsense() -> None:
-    found = nonsense.campaign(10_000)
+def test_thousands_of_cases_of_nonsense() -> None:
+    found = nonsense.campaign(3_000)
     assert not found.broken
-    assert found.trials > 11_000
+    assert found.trials > 4_000
     assert found.outcomes["refused with exit code 2"] > 0.8 * found.trials

@@ -21,7 +21,7 @@ SEED = 1
 CAMPAIGNS: dict[str, Callable[[Path], Campaign]] = {
     "killed": lambda folder: killed.campaign(folder, 100, SEED),
     "together": lambda folder: together.campaign(folder, 12),
-    "disk": lambda folder: disk.campaign(folder, 150, SEED),
+    "disk": lambda folder: disk.campaign(folder, 120, SEED),
     "damage": lambda folder: damage.campaign(folder, 1000, SEED),
     "nonsense": lambda folder: nonsense.campaign(10_000),
     "company": lambda folder: company.campaign(folder, 7),

@@ -48,7 +48,7 @@ def ask(bench: Bench, query: str) -> list[tuple[object, ...]]:
         return db.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("trials", [60, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [60, pytest.param(300, marks=pytest.mark.slow)])
 def test_damage_at_random_positions_is_harmless_or_recognized(made: Bench, trials: int) -> None:
     found = damage.on(made, trials, seed=trials, trained=1 if trials < 1000 else 5)
     assert found.trials == trials
