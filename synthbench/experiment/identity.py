@@ -32,7 +32,7 @@ def source(*places: str) -> str:
 
 
 def training_source() -> str:
-    """sha256 of all the code that can change a trained weight or what is seen of it: part of a run's identity."""
+    """sha256 of the code that draws, trains and looks: part of a run's identity. (What it is told to do is the Run.)"""
     return source(*TRAINING)
 
 

@@ -1,7 +1,7 @@
 """What was seen of a run as bytes, for the store: about 50 KB, from which every score can be computed again.
 
 A numpy archive without pickle: a JSON head, and all looks' items one after the other. Losses are stored as the float32
-that they were computed in, so nothing is rounded on the way.
+that they were computed in, so nothing is rounded on the way. Another format is another VERSION in `database.py`.
 """
 
 from __future__ import annotations
