@@ -80,9 +80,11 @@ class Claims:
             db.executemany("DELETE FROM claims WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
 
     def close(self) -> None:
-        """Gives every claim up. What cannot be written then is found to be dead by others all the same."""
-        with suppress(Exception), self.store.database.writing() as db:
+        """Gives every claim up, without waiting: what cannot be written now is found to be a dead owner's all the same."""
+        self.store.database.stop = lambda: True
+        with suppress(Exception, KeyboardInterrupt), self.store.database.writing() as db:
             db.execute("DELETE FROM claims WHERE owner = ?", (self.owner,))
+        self.store.database.stop = lambda: False
         with suppress(OSError):
             (self._folder / self.owner).unlink(missing_ok=True)
         os.close(self._file)

@@ -142,3 +142,25 @@ def test_the_chosen_rate_is_one_that_some_seed_survived(found: list[tuple[float,
     sound = {trial.lr for trial in trials if trial.id in done and done[trial.id].status == "ok"}
     assert (choice is None) == (not sound)
     assert choice is None or choice.lr in sound
+
+
+def test_what_diverged_under_another_command_is_no_failure_of_this_one(
+    call: Caller, card: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert (
+        run(call, card, out, f"--optimizer sgd --lr 1e-3,{DIVERGING} --set stages.pretrain.lr=[{DIVERGING}]").code == 3
+    )
+    sound = run(call, card, out, "--optimizer sgd --lr 1e-3,2e-3")
+    assert sound.code == 0
+    assert "Pretrain of sgd" not in sound.out
+
+
+def test_an_optimizer_that_diverged_before_is_no_failure_of_the_one_asked_for_now(
+    call: Caller, card: Path, tmp_path: Path
+) -> None:
+    rates = f"--set 'stages.pretrain.lr={{adamw=[1e-3],sgd=[{DIVERGING}]}}'"
+    assert run(call, card, tmp_path / "out", f"--optimizer sgd {rates}").code == 3
+    code, told, _ = run(call, card, tmp_path / "out", f"--optimizer adamw {rates}")
+    assert code == 0
+    assert "Pretrain of sgd" in told  # the row that is missing is accounted for all the same
