@@ -111,8 +111,9 @@ def _train(experiment: Experiment, name: str, claims: Claims, options: Options, 
         with noticed() as interrupt, watch(coming, options.quiet) as watcher:
             workers = min(options.workers(experiment.environment.device), max(1, len(coming)))
             engine = Engine(
-                experiment, name, store, watcher, claims, interrupt, workers, options.fleet_size, done, attempt
-            )
+                experiment, name, store, watcher, claims, interrupt, jobs=workers, fleet_size=options.fleet_size,
+                done=done, attempt=attempt,
+            )  # fmt: skip
             engine.execute()
             if interrupt:
                 raise KeyboardInterrupt
