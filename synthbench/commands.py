@@ -111,17 +111,17 @@ def _train(experiment: Experiment, name: str, claims: Claims, options: Options, 
         with noticed() as interrupt, watch(coming, options.quiet) as watcher:
             workers = min(options.workers(experiment.environment.device), max(1, len(coming)))
             engine = Engine(
-                experiment, name, store, watcher, claims, interrupt, jobs=workers, fleet_size=options.fleet_size,
+                experiment, name, claims, watcher, interrupt, jobs=workers, fleet_size=options.fleet_size,
                 done=done, attempt=attempt,
             )  # fmt: skip
             engine.execute()
             if interrupt:
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
-        on = "--fresh starts anew, without it earlier attempts count" if options.fresh else "the same command goes on"
+        again = "--fresh would start anew." if options.fresh else "the same command goes on from there."
         print(
             f"\nInterrupted: {len(done.keys() - before)} of {len(coming)} runs are finished and kept in "
-            f"{named(options.out)}; {on} from there.", file=sys.stderr,
+            f"{named(options.out)}; {again}", file=sys.stderr,
         )  # fmt: skip
         raise
     enlist(experiment, name, store, done)

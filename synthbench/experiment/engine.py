@@ -47,9 +47,8 @@ class Engine:
 
     experiment: Experiment
     name: str
-    store: Store
-    watcher: Watcher
     claims: Claims
+    watcher: Watcher
     interrupt: Interrupt
     jobs: int
     fleet_size: int | None
@@ -64,6 +63,10 @@ class Engine:
     _losses: Counter[RunId] = field(default_factory=Counter)
     _failed_starts: int = 0
     _has_waited: bool = False
+
+    @property
+    def store(self) -> Store:
+        return self.claims.store
 
     def execute(self) -> None:
         """Trains until the planner has nothing left. On an interrupt the runs under way are noted as interrupted."""
