@@ -95,3 +95,12 @@ def test_every_optimizer_gets_the_same_number_of_rates_a_factor_of_two_apart() -
 def test_the_project_speaks_of_no_machine_s_paths() -> None:
     for path in [*ROOT.glob("*.md"), *ROOT.glob("reports/*"), *ROOT.glob("*/README.md")]:
         assert not re.search(r"/(work|home|root)/", path.read_text()), path
+
+
+def test_the_reliability_report_has_every_campaign_and_no_broken_promise() -> None:
+    from tests.reliability.__main__ import CAMPAIGNS
+
+    text = (ROOT / "reports" / "reliability.md").read_text(encoding="utf-8")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")][1:]
+    assert [row[0] for row in rows] == list(CAMPAIGNS)
+    assert all(int(row[1]) > 0 and row[3] == "0" for row in rows)

@@ -122,7 +122,7 @@ class Engine:
 
     def _take_over(self, runs: list[Run]) -> bool:
         """Counts those of these runs as done that another process has finished; true if there are any."""
-        found = self.store.results([run.id for run in runs], paths=False)
+        found = self.store.results([run.id for run in runs])  # with paths: a damaged one is not finished
         news = [run for run in runs if run.id in found and self._suffices(run, found[run.id])]
         for run in news:
             self._finished(run, found[run.id])

@@ -243,7 +243,7 @@ def campaign(folder: Path, trials: int, seed: int, trained: int = 5) -> Campaign
 
 def on(bench: Bench, trials: int, seed: int, trained: int) -> Campaign:
     chance = random.Random(seed)
-    found = Campaign("damaged files", PROMISE)
+    found = Campaign("damage", PROMISE)
     often = [1 + 5 * (" of " in name) + 10 * ("flip" in name and "database" in name) for name in DAMAGES]
     for name in chance.choices([*DAMAGES], often, k=trials):
         outcome, broken = trial(bench, name, chance, train=trained > 0)
