@@ -20,7 +20,7 @@ from synthbench.errors import BadInput
 from synthbench.wording import did_you_mean, listed, named, shown
 
 MOST_NAMES = 2**20  # of a language: they are shuffled in memory for every slice
-MOST_ITEMS = 2**18  # of a task, held-out ones included
+MOST_ITEMS = 2**17  # of a task, held-out ones included
 MOST_PARAMETERS = 2**31
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]

@@ -154,8 +154,8 @@ def test_a_plan_of_the_largest_size_is_made_in_time() -> None:
 
 
 def test_a_task_of_the_largest_size_is_drawn_in_time() -> None:
-    assert judge(sized(65_000)) == 0
-    assert judge(Case(["show", "task", "./task.toml"], sized(65_000).files)) == 0
+    assert judge(sized(32_000)) == 0
+    assert judge(Case(["show", "task", "./task.toml"], sized(32_000).files)) == 0
 
 
 def test_the_judge_sees_what_is_written_and_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,3 +256,12 @@ def test_a_refusal_says_what_to_do(bench: Bench, opened: Callable[[Path], Store]
         (bench.place / DATABASE).write_bytes(content)
         with pytest.raises(BadInput, match=advice):
             opened(bench.place)
+
+
+def test_a_run_of_which_only_the_path_is_damaged_is_trained_again_by_the_program(bench: Bench) -> None:
+    """Its scores at the end are sound, and so are its weights."""
+    with closing(sqlite3.connect(bench.place / DATABASE)) as db:
+        (run,) = db.execute("SELECT id FROM runs WHERE json_extract(identity, '$.parent') IS NULL LIMIT 1").fetchone()
+        db.execute("UPDATE scores SET value = value + 1 WHERE run = ? AND sampled = 1", (run,))
+        db.commit()
+    assert damage.train_again(bench) == []
