@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from tabulate import tabulate
@@ -62,7 +61,7 @@ def run(name: str) -> None:
         one = CAMPAIGNS[name](Path(folder))
     seconds = time.monotonic() - start
     KEPT.mkdir(exist_ok=True)
-    (KEPT / f"{name}.json").write_text(json.dumps([asdict(one), seconds]))
+    (KEPT / f"{name}.json").write_text(json.dumps([vars(one), seconds]))
     print(f"{name}: {one.trials} trials, {len(one.broken)} broken, {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
