@@ -285,7 +285,10 @@ def campaign(trials: int) -> Campaign:
         except AssertionError as error:
             found.tried("wrong", f"{case.arguments!r}: {error}")
 
-    @settings_of(max_examples=trials, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings_of(
+        max_examples=trials, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None,
+        derandomize=True, database=None,
+    )  # fmt: skip
     @given(cases)
     def draw(case: Case) -> None:
         tried(case)

@@ -27,7 +27,7 @@ KEPT = Path("reliability-results")
 CAMPAIGNS: dict[str, Callable[[Path], Campaign]] = {
     "killed": lambda folder: killed.campaign(folder, 100, SEED),
     "together": lambda folder: together.campaign(folder, 6),
-    "disk": lambda folder: disk.campaign(folder, 40, SEED),
+    "disk": lambda folder: disk.campaign(folder, 20, SEED),
     "damage": lambda folder: damage.campaign(folder, 1000, SEED),
     "nonsense": lambda folder: nonsense.campaign(10_000),
     "company": lambda folder: company.campaign(folder, 7),
