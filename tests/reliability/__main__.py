@@ -24,13 +24,14 @@ from tests.reliability.campaign import Campaign
 
 SEED = 1
 KEPT = Path("reliability-results")
-CAMPAIGNS: dict[str, Callable[[Path], Campaign]] = {
-    "killed": lambda folder: killed.campaign(folder, 100, SEED),
-    "together": lambda folder: together.campaign(folder, 6),
-    "disk": lambda folder: disk.campaign(folder, 20, SEED),
-    "damage": lambda folder: damage.campaign(folder, 1000, SEED),
-    "nonsense": lambda folder: nonsense.campaign(10_000),
-    "company": lambda folder: company.campaign(folder, 7),
+# By name: what tries a promise so many times in a folder, and how often.
+CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
+    "killed": (lambda folder, trials: killed.campaign(folder, trials, SEED), 100),
+    "together": (together.campaign, 6),
+    "disk": (lambda folder, trials: disk.campaign(folder, trials, SEED), 20),
+    "damage": (lambda folder, trials: damage.campaign(folder, trials, SEED), 1000),
+    "nonsense": (lambda _, trials: nonsense.campaign(trials), 10_000),
+    "company": (company.campaign, 7),
 }
 
 
@@ -40,6 +41,8 @@ def happened(one: Campaign) -> list[str]:
 
 def page(found: list[tuple[Campaign, float]]) -> str:
     """The report as markdown."""
+    fewer = [f"{one.name} {one.trials} of {CAMPAIGNS[one.name][1]}" for one, _ in found]
+    fewer = [said for said, (one, _) in zip(fewer, found, strict=True) if one.trials < CAMPAIGNS[one.name][1]]
     rows = [
         [one.name, one.trials, "; ".join(happened(one)), len(one.broken), f"{seconds:.0f} s"] for one, seconds in found
     ]
@@ -50,15 +53,17 @@ def page(found: list[tuple[Campaign, float]]) -> str:
         tabulate(rows, ["campaign", "trials", "what happened", "broken", "time"], tablefmt="github"), "",
         *(f"- **{one.name}**: {one.promise}." for one, _ in found), "",
         *(f"- BROKEN, {one.name}: {said}" for one, _ in found for said in one.broken),
-        f"Command: `python -m tests.reliability` (seed {SEED}), on {identity.device_name('cpu')}; {made}.",
+        f"Command: `python -m tests.reliability` (seed {SEED}), on {identity.device_name('cpu')}; {made}."
+        + (f" Fewer trials, by `--trials`: {', '.join(fewer)}." if fewer else ""),
     ])  # fmt: skip
 
 
-def run(name: str) -> None:
+def run(name: str, trials: int | None) -> None:
     """Runs a campaign and keeps what it found."""
     start = time.monotonic()
+    campaign, usual = CAMPAIGNS[name]
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
-        one = CAMPAIGNS[name](Path(folder))
+        one = campaign(Path(folder), trials or usual)
     seconds = time.monotonic() - start
     KEPT.mkdir(exist_ok=True)
     (KEPT / f"{name}.json").write_text(json.dumps([vars(one), seconds]))
@@ -76,11 +81,13 @@ def main() -> int:
     parser.add_argument(
         "names", nargs="*", metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}; those missing if none"
     )
-    names: list[str] = parser.parse_args().names
+    parser.add_argument("--trials", type=int, help="so many of each, other than usual")
+    asked = parser.parse_args()
+    names: list[str] = asked.names
     if unknown := set(names) - set(CAMPAIGNS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for name in names or [name for name in CAMPAIGNS if not (KEPT / f"{name}.json").exists()]:
-        run(name)
+        run(name, asked.trials)
     found = [kept(name) for name in CAMPAIGNS if (KEPT / f"{name}.json").exists()]
     print(page(found))
     return int(any(one.broken for one, _ in found))
