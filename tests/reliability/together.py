@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from contextlib import ExitStack
@@ -31,8 +30,9 @@ def campaign(folder: Path, trials: int, seed: int = 0) -> Campaign:
                 stack.enter_context(program.started(QUICK[0], out, *options, settings=SETTINGS)) for _ in range(count)
             ]
             if is_killed:
-                time.sleep(seconds * 0.75)
-                os.kill(processes[0].pid, signal.SIGKILL)
+                time.sleep(seconds / 2)
+                is_killed = processes[0].poll() is None  # else it was too late
+                processes[0].kill()
             ends = [process.communicate(timeout=program.PATIENCE) for process in processes]
         codes, results = [process.returncode for process in processes], program.results(out)
         broken = []
