@@ -36,7 +36,7 @@ CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
 
 
 def happened(one: Campaign) -> list[str]:
-    return [f"{count} {what}" for what, count in sorted(one.outcomes.items())]
+    return [f"{count} × {what}" for what, count in sorted(one.outcomes.items())]
 
 
 def page(found: list[tuple[Campaign, float]]) -> str:
