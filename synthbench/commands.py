@@ -77,11 +77,12 @@ def run(asked: Asked, options: Options) -> None:
         tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
         recorded = (name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command)
         done = {} if options.fresh else startable(experiment, store)
-        store.record(*recorded, finished=not forecast(experiment, done))
+        coming = forecast(experiment, done)
+        store.record(*recorded, finished=not coming)
         enlist(experiment, name, store, done)
         if store.damaged:
             print(f"synthbench: {len(store.damaged)} stored runs are damaged and count as not done.", file=sys.stderr)
-        _train(experiment, name, claims, options, done)
+        _train(experiment, name, claims, options, done, coming)
         store.record(*recorded, finished=True)
         found = reports.latest(store, experiment=name)
         _print(found, store, options)
@@ -100,12 +101,15 @@ def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     return {run: result for run, result in done.items() if run not in lost}
 
 
-def _train(experiment: Experiment, name: str, claims: Claims, options: Options, done: dict[RunId, Result]) -> None:
+def _train(
+    experiment: Experiment, name: str, claims: Claims, options: Options, done: dict[RunId, Result], coming: list[Run]
+) -> None:
+    """Trains the runs to come and drops the weights that are not to be kept. done: finished runs, which grows."""
     from synthbench.experiment.engine import Engine
     from synthbench.interrupt import noticed
     from synthbench.progress import watch
 
-    store, coming, before, start = claims.store, forecast(experiment, done), set(done), time.monotonic()
+    store, before, start = claims.store, set(done), time.monotonic()
     attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else None
     try:
         with noticed() as interrupt, watch(coming, options.quiet) as watcher:
