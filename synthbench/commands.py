@@ -240,9 +240,8 @@ def gc(out: Path, yes: bool) -> None:
     """`synthbench gc`: lists what no experiment uses; with `yes` deletes it."""
     from synthbench.experiment.unused import delete, unused
 
-    if not is_file(out / DATABASE):
-        raise BadInput(f"--out {named(out)}: there are no results.")
-    with closing(Store.create(out)) as store:
+    writing = yes and is_file(out / DATABASE)  # reading refuses a folder without results, and makes none
+    with closing(Store.create(out) if writing else Store.read(out)) as store:
         identities = store.identities()
         found = delete(store) if yes else unused(store)
     for run, attempt, status in found.runs:

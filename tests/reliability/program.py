@@ -74,6 +74,15 @@ def results(out: Path) -> dict[str, Result]:
         return store.results()
 
 
+def claimed(out: Path) -> list[str]:
+    """The runs that are being trained."""
+    try:
+        with closing(Store.read(out)) as store:
+            return [run for (run,) in store.database.rows("SELECT run FROM claims")]
+    except BadInput:  # not there yet
+        return []
+
+
 def numbers(found: Results) -> dict[str, tuple[str, Mapping[str, float], Mapping[int, Mapping[str, float]]]]:
     """All of results that must not depend on how they were made."""
     return {run: (result.status, result.scores, result.path) for run, result in found.items()}

@@ -51,7 +51,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def is_pretrained(out: Path) -> Callable[[], bool]:
-    return program.has_results(out, 1)
+    """Whether one run is finished and the next under way."""
+    has_one = program.has_results(out, 1)
+    return lambda: has_one() and bool(set(program.claimed(out)) - set(program.results(out)))
 
 
 def interrupted_runs(out: Path) -> int:

@@ -73,7 +73,7 @@ def test_the_fleet_of_a_killed_worker_is_halved_and_trained_again(card: Path, tm
     with program.started(card, out, "--seeds", "4", "--fleet-size", "4", "--jobs", "1", settings=steps) as process:
         program.until(lambda: len(program.workers(process.pid)) == 1)
         (worker,) = program.workers(process.pid)
-        program.until(lambda: program.cpu_seconds(worker) > 2.0)  # torch is imported, training has begun
+        program.until(lambda: len(program.claimed(out)) == 4)  # the fleet has been given to it
         os.kill(worker, signal.SIGKILL)
         _, err = program.ended(process)
     assert "A worker died (exit code -9): its 4 runs are trained again, 2 at a time." in err
