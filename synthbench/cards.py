@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from synthbench import files
+from synthbench import files, overrides
 from synthbench.errors import BadInput
 from synthbench.wording import did_you_mean, listed, named, shown
 
@@ -48,6 +48,10 @@ def _unique(values: list[Any]) -> list[Any]:
 Update = Annotated[str, AfterValidator(_update)]
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
 Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(_unique)]
+Sizes = Annotated[
+    list[Annotated[float, Field(ge=0.01, le=100)]], Field(min_length=1, max_length=16), AfterValidator(_unique)
+]
+Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(_unique)]
 Seeds = (
     Annotated[int, Field(gt=0, le=10_000, strict=True)]
     | Annotated[
@@ -111,6 +115,19 @@ class TaskCard(Card):
     language: LanguageCard
     held_out: HeldOutCard
     stages: dict[Name, Slices] = Field(min_length=1, max_length=8)
+    family: Name | None = None  # tasks of one family draw the same data in all stages but the last
+    variants: Annotated[dict[Name, dict[str, Any]], Field(max_length=32)] = {}  # `--task NAME:VARIANT`: values by path
+    variant: Name | None = None  # which of them this is, once it is chosen
+
+    @property
+    def origin(self) -> str:
+        """Under which name data is drawn: the family's where there is one."""
+        return self.family or self.name
+
+    @property
+    def label(self) -> str:
+        """How the task is named in experiments and tables."""
+        return f"{self.name}:{self.variant}" if self.variant else self.name
 
     @model_validator(mode="after")
     def _drawable(self) -> TaskCard:
@@ -163,10 +180,12 @@ MODELS = {
 
 
 class OverrideCard(Card):
-    """What one optimizer does differently in a stage: the table `for.OPTIMIZER`."""
+    """What is different in a stage for one task, optimizer or both: the table `for.TASK`, `for.OPTIMIZER` or
+    `for."TASK/OPTIMIZER"`, of which a later one goes before an earlier one."""
 
     steps: Positive | None = None
     weight_decay: Decay | Decays | None = None
+    lr_factor: Rate = 1.0  # what the rates of a grid are multiplied by; of several such tables all factors hold
 
 
 class StageCard(Card):
@@ -176,12 +195,28 @@ class StageCard(Card):
     steps: Positive
     warmup: Share = 0.05  # of the steps, linear from 0
     weight_decay: Decay | Decays = 0.0  # a list is crossed
-    update: Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(_unique)] = ["full"]  # crossed
+    update: Updates = ["full"]  # crossed
     optimizer: Literal["same"] | Several = "same"  # crossed
-    lr: Grid | dict[str, Grid | dict[Kind, Grid]]  # one grid; or by optimizer; or by optimizer and kind of update
+    lr: Grid | dict[str, Grid | dict[Kind | Update, Grid]]  # one; by optimizer; by optimizer and update or its kind
+    extend: Annotated[int, Field(ge=0, le=3, strict=True)] = 0  # how often a grid is extended where its edge is chosen
     examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
+    # Trained items over those of the card, with steps and reading speeds in proportion, so that an item is seen equally
+    # often. Crossed under the first of the updates; the others have the first of the sizes.
+    sizes: Sizes = [1.0]
     points: Positive = 1  # how often scores are read along the path, the start not counted
-    overrides: dict[str, OverrideCard] = Field({}, alias="for")  # by optimizer
+    relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0  # steps for `relearning_savings`; 0: not measured
+    overrides: dict[str, OverrideCard] = Field({}, alias="for")  # by task, optimizer or both
+
+
+class ArmCard(Card):
+    """An optimizer under a name of its own: another one with other arguments, rates, randomness."""
+
+    of: Annotated[str, Field(max_length=4096)]  # the optimizer
+    arguments: dict[str, Any] = {}  # beside those that the card gives the optimizer
+    lr: Grid | None = None  # of the last stage, in place of the optimizer's
+    update: Updates | None = None  # likewise
+    base: Annotated[str, Field(max_length=4096)] | None = None  # finetunes what this one pretrained (none: `of`)
+    salt: Annotated[str, Field(max_length=40)] = ""  # changes initialization and order, not the data
 
 
 class ReadingCard(Card):
@@ -192,6 +227,7 @@ class ReadingCard(Card):
         list[Positive], Field(min_length=1, max_length=32)
     ]  # steps to that fit at which cells are compared
     speed: Positive  # the one that tables show
+    rule: Share = 0.5  # the accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for
     sample: Positive = 256  # at most so many items a set at the points between the first and the last
 
     @model_validator(mode="after")
@@ -199,6 +235,10 @@ class ReadingCard(Card):
         if self.speed not in self.speeds:
             raise ValueError(f"speed {self.speed} must be one of speeds {self.speeds}")
         return self
+
+
+MARGINS = {"share": 0.05, "nats/token": 0.1, "nats/answer": 0.1}
+Margins = Annotated[dict[str, Rate], AfterValidator(lambda given: MARGINS | given)]
 
 
 class RunnerCard(Card):
@@ -211,8 +251,11 @@ class RunnerCard(Card):
     optimizers: Several
     seeds: Seeds
     columns: Several  # scores that its table shows
+    tier: str | None = None  # the score whose tiers its table shows, from 8 seeds on
+    margins: Margins = MARGINS  # by unit: the difference below which two rows count as equal
     reading: ReadingCard
     arguments: dict[str, dict[str, Any]] = {}  # by optimizer: what differs from the rule's own defaults
+    arms: Annotated[dict[Name, ArmCard], Field(max_length=32)] = {}  # names beside those of optimizers
     stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
     scales: dict[Name, dict[str, Any]] = {}  # `--set scale=NAME`: overrides by path, applied before others
 
@@ -225,16 +268,27 @@ class RunnerCard(Card):
         """The model, its preset looked up."""
         return self.model if isinstance(self.model, ModelCard) else MODELS[self.model]
 
+    def rule_of(self, optimizer: str) -> str:
+        """The optimizer behind a name."""
+        return self.arms[optimizer].of if optimizer in self.arms else optimizer
+
+    def root(self, optimizer: str) -> str:
+        """Under which name the stages before the last are trained for an optimizer."""
+        arm = self.arms.get(optimizer)
+        return (arm.base or arm.of) if arm else optimizer
+
     def stage(self, name: str) -> StageCard:
         return next(stage for stage in self.stages if stage.name == name)
 
     def fingerprint(self) -> str:
         """sha256 of all that rows must share to stand in one table: the card but its axes and its prose."""
         content = self.model_dump(
-            mode="json", by_alias=True, exclude={"optimizers", "seeds", "question", "cost", "scales"}
+            mode="json",
+            by_alias=True,
+            exclude={"optimizers", "seeds", "question", "cost", "scales", "tier", "margins"},
         )
         for stage in content["stages"]:
-            del stage["update"], stage["optimizer"]
+            del stage["update"], stage["optimizer"], stage["sizes"]
         return fingerprint(content)
 
 
@@ -267,7 +321,9 @@ def is_path(given: str) -> bool:
 
 
 def locate(kind: type[Card], given: str) -> Path:
-    """The file of a card given by name or by path; raises BadInput with the nearest name."""
+    """The file of a card given by name or by path (of a task perhaps with a variant behind a colon); raises BadInput
+    with the nearest name."""
+    given = split(kind, given)[0]
     if is_path(given):
         if not files.is_file(Path(given)):
             raise BadInput(f"{shown(given)} is not a file; give a card's path or one of {listed(names(kind))}.")
@@ -275,6 +331,12 @@ def locate(kind: type[Card], given: str) -> Path:
     if given not in names(kind):
         raise BadInput(f"Unknown {KINDS[kind]} {shown(given)}{did_you_mean(given, names(kind))}.")
     return shipped() / FOLDERS[kind] / f"{given}.toml"
+
+
+def split(kind: type[Card], given: str) -> tuple[str, str | None]:
+    """A task's name or path, and its variant where one is asked for."""
+    name, colon, variant = given.rpartition(":")
+    return (name, variant) if colon and kind is TaskCard and "/" not in variant else (given, None)
 
 
 def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
@@ -287,8 +349,16 @@ def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
 
 def load(kind: type[C], given: str) -> C:
     """A card by name or path."""
-    path = locate(kind, given)
-    return parse(kind, files.toml(path), str(path))
+    path, variant = locate(kind, given), split(kind, given)[1]
+    content = files.toml(path)
+    card = parse(kind, content, str(path))
+    if variant is None or not isinstance(card, TaskCard):
+        return card
+    if variant not in card.variants:
+        raise BadInput(f"Task {card.name} has no variant {shown(variant)}{did_you_mean(variant, card.variants)}.")
+    for where, new in card.variants[variant].items():
+        overrides.put(content, where.split("."), new, str(path))
+    return parse(kind, content | {"variant": variant}, f"{path}, variant {variant}")
 
 
 def _sentence(error: ValidationError, kind: type[BaseModel], content: Any, origin: str) -> str:
@@ -337,6 +407,7 @@ def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
         "model": ModelCard,
         "stages": StageCard,
         "for": OverrideCard,
+        "arms": ArmCard,
     }
     table = next((tables[part] for part in reversed(where) if part in tables), kind)
     return [field.alias or name for name, field in table.model_fields.items()]

@@ -29,6 +29,8 @@ OUT = Path("synthbench-results")
 Out = Annotated[Path, typer.Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, typer.Argument(help="A runner's name or the path of its card.", show_default=False)]
 
+Columns = Annotated[str | None, typer.Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
+
 
 @app.command()
 def run(
@@ -90,11 +92,35 @@ def report(
     out: Out = OUT,
     form: Annotated[str, typer.Option("--format", help="table, markdown, csv, json, latex or reference.")] = "table",
     update: Annotated[Path | None, typer.Option(help="Put the table as markdown between this file's markers.")] = None,
+    sort: Annotated[str | None, typer.Option(help="Rows by this score, the best first.")] = None,
+    columns: Columns = None,
+    versus: Annotated[str | None, typer.Option(help="Show differences to the rows of this optimizer.")] = None,
 ) -> None:
     """Print the table of the last experiment in a folder of results."""
     from synthbench import commands
+    from synthbench.reporting.view import View
 
-    commands.report(out, runner, form, update)
+    commands.report(out, runner, form, update, View(sort, _words("--columns", columns), versus))
+
+
+@app.command()
+def compare(
+    one: Annotated[str, typer.Argument(metavar="A", help="An optimizer, an update or a folder of results.")],
+    other: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    out: Out = OUT,
+    runner: Annotated[str | None, typer.Option(help="Results of this runner, not of the last one.")] = None,
+    task: Annotated[str | None, typer.Option(help="Only these tasks.")] = None,
+    optimizer: Annotated[str | None, typer.Option(help="Only these optimizers.")] = None,
+    update: Annotated[str | None, typer.Option(help="Only these updates.")] = None,
+    columns: Columns = None,
+    form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table",
+) -> None:
+    """Compare two optimizers, two updates or two folders of results: differences, verdicts, seeds it would take."""
+    from synthbench import commands
+    from synthbench.reporting.compare import Narrow
+
+    narrow = Narrow(_words("--task", task), _words("--optimizer", optimizer), _words("--update", update))
+    commands.compare(one, other, out, runner, narrow, _words("--columns", columns), form)
 
 
 @app.command()

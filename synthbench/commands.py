@@ -1,4 +1,4 @@
-"""What `run`, `report` and `export` do, between the command line and the parts that do the work."""
+"""What `run`, `report`, `compare` and `export` do, between the command line and the parts that do the work."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import shutil
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,14 @@ from synthbench.experiment.resolve import Asked, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import DATABASE, Store
 from synthbench.files import is_file
+from synthbench.reporting import compare as comparing
+from synthbench.reporting import compared, reference
 from synthbench.reporting import export as exporting
-from synthbench.reporting import reference
 from synthbench.reporting import report as reports
+from synthbench.reporting.compare import Narrow
 from synthbench.reporting.table import WRITERS, as_rich
+from synthbench.reporting.tiers import COMPLETE
+from synthbench.reporting.view import AS_IT_IS, View, check_columns
 from synthbench.wording import did_you_mean, inert, listed, named, shown
 
 if TYPE_CHECKING:
@@ -198,12 +203,15 @@ def _out(folder: Path) -> str:
 
 
 def _notes(found: reports.Report) -> None:
+    _say([*found.table.notes, "", found.sentence])
+
+
+def _say(lines: Sequence[str]) -> None:
+    """Prints lines below a table, as wide as it may be."""
     width = min(_console().width, 100)
     print()
-    for note in found.table.notes:
-        print(textwrap.fill(note, width))
-    print()
-    print(textwrap.fill(found.sentence, width))
+    for line in lines:
+        print(line if line.startswith(COMPLETE) else textwrap.fill(inert(line), width))  # to be copied as it is
     print()
 
 
@@ -214,14 +222,18 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=100)
 
 
-def report(out: Path, runner: str | None, form: str, update: Path | None) -> None:
+def report(out: Path, runner: str | None, form: str, update: Path | None, view: View = AS_IT_IS) -> None:
     """`synthbench report`."""
     allowed = ("table", *WRITERS, "reference")
     if form not in allowed:
         raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
+    if form == "reference" and view != AS_IT_IS:
+        raise BadInput("--format reference holds the rows as they are; it goes with no --sort, --columns or --versus.")
     with closing(Store.read(out)) as store:
         found = reports.latest(store, runner, with_reference=form != "reference")
         results = list(store.results(store.members(found.experiment)).values()) if form == "reference" else []
+    view.check(found.rows)
+    found = replace(found, view=view)
     if update is not None:
         reports.update(update, found.card.name, reports.body(found))
     elif form == "table":
@@ -234,6 +246,22 @@ def report(out: Path, runner: str | None, form: str, update: Path | None) -> Non
         print(json.dumps(made.model_dump(mode="json"), indent=1, allow_nan=False))
     else:
         print(WRITERS[form](found.table))
+
+
+def compare(
+    one: str, other: str, out: Path, runner: str | None, narrow: Narrow, columns: Sequence[str] | None, form: str
+) -> None:
+    """`synthbench compare`."""
+    allowed = ("table", *compared.WRITERS)
+    if form not in allowed:
+        raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
+    check_columns(columns)
+    found = comparing.compare(one, other, out, runner, narrow, columns)
+    if form == "table":
+        _console().print(compared.as_rich(found))
+        _say([*found.notes, "", compared.sentence(found)])
+    else:
+        print(compared.WRITERS[form](found))
 
 
 def gc(out: Path, yes: bool) -> None:

@@ -22,6 +22,14 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Whether a path is that of a folder; false for one that is no path at all."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def text(path: Path, said: str, most: int) -> str:
     """A file's text as it stands, line ends included; raises BadInput that names it as `said`."""
     if not is_file(path):

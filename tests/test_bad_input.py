@@ -71,6 +71,8 @@ MISTAKES = {
     "unwritable folder": ("run --out /proc/nowhere", "/proc/nowhere"),
     "no results": ("report --out nowhere", "nowhere"),
     "nothing to export": ("export --out nowhere", "nowhere"),
+    "nothing to compare": ("compare muon adamw --out nowhere", "nowhere"),
+    "one thing to compare": ("compare muon", "B"),
     "a superfluous word": ("run quick again", "again"),
 }
 

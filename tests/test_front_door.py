@@ -14,7 +14,7 @@ import pytest
 
 from tests.calling import SHORT, Caller
 
-COMMANDS = ["", "run", "ls", "show", "report", "export"]
+COMMANDS = ["", "run", "ls", "show", "report", "compare", "export"]
 
 
 def seconds(arguments: list[str], tries: int = 3) -> float:
@@ -181,8 +181,8 @@ def test_an_interrupted_run_is_exported_with_the_same_keys_and_no_scores(call: C
     other = next_runs(resolve(Asked(optimizers=["sgd"], seeds=[5])), {})[0]
     with closing(Store.create(tmp_path)) as store:
         name = store.experiments()[0].id
-        cell = next(iter(store.members(name).values()))
-        store.keep(other, Result(other.id, "interrupted"), [], None, member=(name, cell))
+        cells = next(iter(store.members(name).values()))
+        store.keep(other, Result(other.id, "interrupted"), [], None, member=(name, cells))
     exported = [json.loads(line) for line in call(f"export --out {tmp_path}").out.splitlines()]
     assert [one["status"] for one in exported] == ["ok", "ok", "interrupted"]
     assert exported[2].keys() == exported[0].keys()

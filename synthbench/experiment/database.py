@@ -20,7 +20,7 @@ from synthbench.files import is_file
 from synthbench.wording import named
 
 APPLICATION_ID = 0x53594E42  # "SYNB"
-VERSION = 2
+VERSION = 3
 DATABASE = "results.db"
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 WAIT = 0.2  # seconds that SQLite itself waits: it does so in C, and no signal is acted on meanwhile

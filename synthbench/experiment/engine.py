@@ -17,6 +17,7 @@ from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.experiment.store import Store
 from synthbench.experiment.training import Job, Trained
 from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Progress, Ready, Unwritable
+from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
 from synthbench.wording import named
 
@@ -57,10 +58,11 @@ class Engine:
     trained: int = 0
     trained_steps: int = 0
     _attempts: dict[RunId, int] = field(default_factory=dict)
-    _cells: dict[RunId, Cell] = field(default_factory=dict)
+    _cells: dict[RunId, list[Cell]] = field(default_factory=dict)
     _limits: dict[str, int] = field(default_factory=dict)  # the most runs of a kind that fit in memory
     _deaths: Counter[RunId] = field(default_factory=Counter)
     _losses: Counter[RunId] = field(default_factory=Counter)
+    _expected: set[RunId] = field(default_factory=set)
     _failed_starts: int = 0
     _has_waited: bool = False
 
@@ -106,7 +108,7 @@ class Engine:
                 if not runs:
                     return None
                 attempts = [self._attempt(run) for run in runs]
-                return Job(runs, self.experiment.tasks[runs[0].task].card, parents, self.store.weights, attempts)
+                return Job(runs, self._task(runs[0]).card, parents, self.store.weights, attempts)
             self.claims.release(run.id for run in runs)
             self._forget(lost)
         return None
@@ -114,8 +116,23 @@ class Engine:
     def _ready(self, crew: Crew) -> list[Run]:
         busy = {run.id for worker in crew.workers if worker.job for run in worker.job.runs}
         found = walk(self.experiment, self.done)
-        self._cells = {run.id: cell for cell, runs in found.cells.items() for run in runs}
+        self._cells = {}
+        for cell, runs in found.cells.items():
+            for run in runs:
+                self._cells.setdefault(run.id, []).append(cell)
+        if any(run.id not in self._expected for run in found.missing):  # a grid has been extended
+            self._expect()
         return [run for run in found.missing if run.id not in busy]
+
+    def _expect(self) -> None:
+        """Tells how much is still to come, where that is not what it was."""
+        coming = forecast(self.experiment, self.done)
+        self._expected = {run.id for run in coming}
+        self.watcher.expect(coming)
+
+    def _task(self, run: Run) -> Task:
+        """The task, in the variant that a run is of."""
+        return self.experiment.tasks[self._cells[run.id][0].task]
 
     def _attempt(self, run: Run) -> int:
         return self.attempt or self._attempts.get(run.id, 1)
@@ -139,7 +156,7 @@ class Engine:
         self.done[run.id] = result
         self.watcher.finished(run, result)
         if result.status == "diverged":  # what would have started from it never will
-            self.watcher.expect(forecast(self.experiment, self.done))
+            self._expect()
 
     def _forget(self, parents: set[RunId]) -> None:
         """Counts parents whose weights are not here any more as not done, so that they are trained again."""
@@ -149,7 +166,7 @@ class Engine:
                 raise Failed(f"{named(self.store.weights)}: weights written there cannot be read again.")
             self.done.pop(parent, None)
         if parents:
-            self.watcher.expect(forecast(self.experiment, self.done))
+            self._expect()
 
     def _receive(self, worker: Worker, message: Said, crew: Crew) -> None:
         if isinstance(message, Ready):
@@ -215,7 +232,7 @@ class Engine:
             self._deaths[one.id] = 0
             self.watcher.note(f"{why}, though it was one run alone: going on with {len(crew.workers)} of the workers.")
         else:
-            fits = what_fits(one, self.experiment.tasks[one.task], self.interrupt)
+            fits = what_fits(one, self._task(one), self.interrupt)
             raise Failed(f"{why}, most likely for lack of memory. {fits}" if isinstance(message, Died) else fits)
 
     def _note_interrupted(self, crew: Crew) -> None:

@@ -17,7 +17,8 @@ PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
 
 
-TRAINING = ("generators", "trainer", *(f"experiment/{name}.py" for name in ("materials", "observe", "training")))
+OWN = ("materials", "observe", "relearning", "training")  # files of this package that touch numbers
+TRAINING = ("generators", "trainer", *(f"experiment/{name}.py" for name in OWN))
 
 
 @cache

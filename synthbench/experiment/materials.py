@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from synthbench.cards import ModelCard
 from synthbench.experiment.runs import Run
-from synthbench.generators import Place, Task, stream
+from synthbench.generators import Place, Task, join, stream
 from synthbench.trainer import layout as layouts
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Lost(Exception):
 
 def seed_of(run: Run, purpose: str) -> int:
     """A seed for torch, of its own for each purpose; the same for every optimizer, rate and update of a seed."""
-    return int(stream(Place(run.seed, run.task, run.stage, ""), "", purpose).integers(2**63))
+    return int(stream(Place(run.seed, run.task, run.stage, ""), "", purpose + run.salt).integers(2**63))
 
 
 def build(task: Task, runs: Sequence[Run], parents: Sequence[Kept | None], folder: Path, device: torch.device) -> Fleet:
@@ -64,16 +65,17 @@ def data(task: Task, runs: Sequence[Run]) -> Data:
 
     first = runs[0]
     per_batch = task.shares(first.stage, first.batch)
-    shares = {name: (first.examples[name], per_batch[name]) for name in per_batch}
-    drawn = {seed: task.joined(first.stage, seed, first.examples).train for seed in {run.seed for run in runs}}
-    orders = {
-        seed: order(shares, first.steps, stream(Place(seed, first.task, first.stage, ""), "train", "order"))
-        for seed in drawn
-    }
+    drawn = {seed: task.draw(first.stage, seed, first.examples) for seed in {run.seed for run in runs}}
+    together = {seed: join({name: splits.train for name, splits in parts.items()}) for seed, parts in drawn.items()}
+
+    def order_of(run: Run) -> NDArray[np.int32]:
+        shares = {name: (splits.train.repeats_N, per_batch[name]) for name, splits in drawn[run.seed].items()}
+        return order(shares, run.steps, stream(Place(run.seed, run.task, run.stage, ""), "train", "order" + run.salt))
+
     return Data(
-        np.stack([drawn[run.seed].tokens_NL for run in runs]),
-        np.stack([drawn[run.seed].answer_NL for run in runs]),
-        np.stack([orders[run.seed] for run in runs]),
+        np.stack([together[run.seed].tokens_NL for run in runs]),
+        np.stack([together[run.seed].answer_NL for run in runs]),
+        np.stack([order_of(run) for run in runs]),
     )
 
 

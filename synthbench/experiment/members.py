@@ -15,7 +15,7 @@ Identities = Mapping[RunId, Mapping[str, Any]]
 def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
     """Notes those runs of an experiment that are done, by this command or an earlier one."""
     cells = walk(experiment, done).cells.items()
-    store.enlist(name, {run.id: (done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done})
+    store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
 
 
 def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
@@ -26,8 +26,8 @@ def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, l
     """
     identities = store.identities()
     found: dict[Cell, list[Trial]] = {}
-    for run, cell in store.members(name).items():
-        if run in done and run in identities:
+    for run, own in store.members(name).items():
+        for cell in own if run in done and run in identities else ():
             found.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
     started: set[RunId | None] = {None}
     for cell in sorted(found, key=lambda cell: len(cell.base)):

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from math import log
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synthbench.generators import Examples, Splits, Task, floor
+from synthbench.generators import Examples, Splits, Task, by_slice, floor
 from synthbench.scores import Observed, Point
 from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, Views
@@ -28,10 +28,12 @@ KL_SET = "new/rule/test"
 class Asked(NamedTuple):
     """A set of items for every run of a fleet: a set of the same name and size each, drawn for that run's seed."""
 
-    tokens_KNL: NDArray[np.int32]
-    rule_answer_KNL: NDArray[np.int32]
     examples: list[Examples]
     floors: list[float]
+
+    def stacked(self, column: str, limit: int | None) -> NDArray[Any]:
+        """A column of the examples of all runs, shape (K, N, ...)."""
+        return np.stack([getattr(examples, column)[:limit] for examples in self.examples])
 
 
 def asked(
@@ -43,13 +45,7 @@ def asked(
     """
     per_seed = [_sets(task, stage, history, seed, sizes) for seed in seeds_K]
     return {
-        name: Asked(
-            np.stack([sets[name][0].tokens_NL for sets in per_seed]),
-            np.stack([sets[name][0].rule_answer_NL for sets in per_seed]),
-            [sets[name][0] for sets in per_seed],
-            [sets[name][1] for sets in per_seed],
-        )
-        for name in per_seed[0]
+        name: Asked([sets[name][0] for sets in per_seed], [sets[name][1] for sets in per_seed]) for name in per_seed[0]
     }
 
 
@@ -58,16 +54,19 @@ def _sets(
 ) -> dict[str, tuple[Examples, float]]:
     found: dict[str, tuple[Examples, float]] = {}
 
-    def add(age: str, name: str, splits: Splits, wanted: tuple[str, ...]) -> None:
-        for split in wanted:
-            examples: Examples = getattr(splits, split)
-            found[f"{age}/{name}/{split}"] = examples, floor(splits.train, examples)
+    def add(age: str, splits: Splits, held_out: tuple[str, ...], trained_rule: bool) -> None:
+        for name, part in by_slice(splits.train).items():
+            if name != "rule" or trained_rule:
+                found[f"{age}/{name}/train"] = part, floor(splits.train, part)
+            for split in held_out if name == "rule" else ():
+                if len(examples := getattr(splits, split)):
+                    found[f"{age}/{name}/{split}"] = examples, floor(splits.train, examples)
 
-    for name, splits in task.draw(stage, seed, sizes).items():
-        add("new", name, splits, ("train",) if name == "fact" else ("train", "validation", "test"))
+    for splits in task.draw(stage, seed, sizes).values():
+        add("new", splits, ("validation", "test", "unseen"), trained_rule=True)
     for earlier in history:
-        for name, splits in task.draw(earlier, seed).items():
-            add("old", name, splits, ("train",) if name == "fact" else ("test",))
+        for splits in task.draw(earlier, seed).values():
+            add("old", splits, ("test",), trained_rule=False)
     return found
 
 
@@ -87,7 +86,7 @@ class Observer:
         """
         old = self.look([name for name in self.sets if name.startswith("old/")])
         new = self.look([n for n in self.sets if n.startswith("new/") and not n.endswith("/validation")], sample)
-        return [Point({**first.sets, **second.sets}, first.moved) for first, second in zip(old, new, strict=True)]
+        return [one._replace(sets={**one.sets, **other.sets}) for one, other in zip(old, new, strict=True)]
 
     def path(self, sample: int) -> list[Point]:
         """A look on the way: of every set but validation the sample, its first items."""
@@ -104,13 +103,14 @@ class Observer:
         moved = self._moved(weights)
         logp = self._predicted(list(names), weights, limit)
         seen = {name: self._observed(name, logp_KNSV, limit) for name, logp_KNSV in logp.items()}
-        return [Point({name: runs[k] for name, runs in seen.items()}, moved[k]) for k in range(len(self.fleet))]
+        size = self.fleet.layout.size
+        return [Point({name: runs[k] for name, runs in seen.items()}, moved[k], size) for k in range(len(self.fleet))]
 
     def _predicted(self, names: list[str], weights: Views, limit: int | None) -> dict[str, Tensor]:
         """Log-probabilities where answers are predicted, by set (K, N, S, V). Sets go through the model together."""
         if not names:
             return {}
-        tokens = [self.sets[name].tokens_KNL[:, :limit] for name in names]
+        tokens = [self.sets[name].stacked("tokens_NL", limit) for name in names]
         tokens_KNL = torch.from_numpy(np.concatenate(tokens, axis=1)).long().to(self.fleet.flat_KP.device)
         first = self._first(names[0])
         assert all(self._first(name) == first for name in names), "sets with answers at different places"
@@ -126,27 +126,33 @@ class Observer:
 
     def _observed(self, name: str, logp_KNSV: Tensor, limit: int | None) -> list[Observed]:
         found, after = self.sets[name], self._first(name) + 1
-        target_KNS = torch.from_numpy(found.tokens_KNL[:, :limit, after:]).long().to(logp_KNSV.device)
-        rule_KNS = torch.from_numpy(found.rule_answer_KNL[:, :limit, after:]).long().to(logp_KNSV.device)
+
+        def column(wanted: str) -> Tensor:
+            return torch.from_numpy(found.stacked(wanted, limit)[..., after:]).to(logp_KNSV.device)
+
+        target_KNS, padding_KNS = column("tokens_NL").long(), ~column("answer_NL")
         best_KNS = logp_KNSV.argmax(-1)
-        correct_KN = (best_KNS == target_KNS).all(-1).cpu()
-        by_rule_KN = (best_KNS == rule_KNS).all(-1).cpu()
-        nll_KN = -logp_KNSV.gather(-1, target_KNS[..., None]).squeeze(-1).sum(-1).double().cpu()
-        kl_KN = self._kl(logp_KNSV).double().cpu() if name == KL_SET else nll_KN[:, :0]
+        correct_KN = (padding_KNS | (best_KNS == target_KNS)).all(-1).cpu()
+        by_rule_KN = (padding_KNS | (best_KNS == column("rule_answer_NL"))).all(-1).cpu()
+        nll_KNS = -logp_KNSV.gather(-1, target_KNS[..., None]).squeeze(-1)
+        nll_KN = nll_KNS.masked_fill(padding_KNS, 0).sum(-1).double().cpu()
+        kl_KN = self._kl(logp_KNSV, padding_KNS).double().cpu() if name == KL_SET else nll_KN[:, :0]
         return [
             Observed(
                 correct_KN[k].numpy(), by_rule_KN[k].numpy(), nll_KN[k].numpy(), kl_KN[k].numpy(),
                 examples.bits_N[:limit] * log(2), int(examples.answer_NL[0].sum()), found.floors[k],
+                examples.bucket_N[: limit if examples.bucket_N.any() else 0],
             )
             for k, examples in enumerate(found.examples)
         ]  # fmt: skip
 
-    def _kl(self, logp_KNSV: Tensor) -> Tensor:
-        """KL(before || now) of the items that were looked at first: shape (K, N)."""
+    def _kl(self, logp_KNSV: Tensor, padding_KNS: Tensor) -> Tensor:
+        """KL(before || now), summed over the answer, of the items that were looked at first: shape (K, N)."""
         if self._before is None:
             self._before = _floored(logp_KNSV)
         before = self._before
-        return (before.exp() * (before - _floored(logp_KNSV[:, : before.shape[1]]))).sum((-2, -1))
+        kl_KNS = (before.exp() * (before - _floored(logp_KNSV[:, : before.shape[1]]))).sum(-1)
+        return kl_KNS.masked_fill(padding_KNS[:, : before.shape[1]], 0).sum(-1)
 
     def _moved(self, weights: Views) -> list[dict[str, float]]:
         """By run and parameter group: norm of the change since the start over the norm then."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -78,21 +79,44 @@ def next_runs(experiment: Experiment, done: Done) -> list[Run]:
     return walk(experiment, done).missing
 
 
-def walk(experiment: Experiment, done: Done) -> Walk:
-    """Every cell whose runs are known so far, and the runs among them that are missing."""
-    missing: list[Run] = []
+def walk(experiment: Experiment, done: Done, extending: bool = True) -> Walk:
+    """Every cell whose runs are known so far, and the runs among them that are missing.
+
+    Two tasks may share runs (variants of one, before the stage in which they differ). extending: grids whose edge is
+    chosen.
+    """
+    missing: dict[RunId, Run] = {}
     cells: dict[Cell, list[Run]] = {}
     for task in experiment.tasks.values():
         starts: list[Start] = [Start((), dict.fromkeys(experiment.card.seed_list))]
         for position, stage in enumerate(experiment.card.stages):
-            found = [branch for start in starts for branch in _branches(experiment, task, position, start)]
+            found = []
+            for cell, parents in [
+                branch for start in starts for branch in _branches(experiment, task, position, start)
+            ]:
+                rates = rates_of(experiment.card, stage, task.card.name, cell)
+                runs = _runs(experiment, task, position, cell, rates, parents)
+                for _ in range(stage.extend if extending and len(rates) > 1 else 0):
+                    if any(run.id not in done for run in runs) or not (rate := beyond(runs, done)):
+                        break
+                    runs = [*runs, *_runs(experiment, task, position, cell, [rate], parents)]
+                found.append((cell, runs))
             starts = []
             for cell, runs in found:
                 cells[cell] = runs
-                missing += [run for run in runs if run.id not in done]
+                missing |= {run.id: run for run in runs if run.id not in done}
                 if position + 1 < len(experiment.card.stages):
-                    starts.append(Start((*cell.base, cell.optimizer), _parents(runs, done, stage)))
-    return Walk(missing, cells)
+                    starts.append(Start((*cell.base, cell.optimizer), _parents(runs, done)))
+    return Walk(list(missing.values()), cells)
+
+
+def beyond(runs: Sequence[Run], done: Done) -> float | None:
+    """The rate that would come next on a grid whose edge is chosen, by the grid's factor there; None if it is not."""
+    choice, rates = choose(runs, done), sorted({run.lr for run in runs})
+    if choice is None or not choice.edge:
+        return None
+    next_to = rates[1] if choice.lr == rates[0] else rates[-2]
+    return float(f"{choice.lr**2 / next_to:.6g}")
 
 
 class Start(NamedTuple):
@@ -102,7 +126,7 @@ class Start(NamedTuple):
     parents: Mapping[int, RunId | None]
 
 
-def _parents(runs: Sequence[Run], done: Done, stage: StageCard) -> dict[int, RunId | None]:
+def _parents(runs: Sequence[Run], done: Done) -> dict[int, RunId | None]:
     """By seed the run that later stages start from; a seed is absent while unknown, or for good if it diverged."""
     several = len({run.lr for run in runs}) > 1
     if several and any(run.id not in done for run in runs):
@@ -115,65 +139,91 @@ def _parents(runs: Sequence[Run], done: Done, stage: StageCard) -> dict[int, Run
     }
 
 
-def _branches(experiment: Experiment, task: Task, position: int, start: Start) -> Iterator[tuple[Cell, list[Run]]]:
-    """The cells that a stage makes of one start: its optimizers x updates x decays."""
-    stage = experiment.card.stages[position]
+def _branches(
+    experiment: Experiment, task: Task, position: int, start: Start
+) -> Iterator[tuple[Cell, Mapping[int, RunId | None]]]:
+    """The cells that a stage makes of one start: its optimizers x updates x decays x sizes; what each seed starts from."""
+    card, stage = experiment.card, experiment.card.stages[position]
+    for optimizer in optimizers(card, position, start.base):
+        training = settings(stage, task.card.name, card.rule_of(optimizer))
+        for (update, size), decay in product(updates(card, stage, optimizer), training.weight_decay):
+            yield Cell(task.card.label, stage.name, start.base, optimizer, update, decay, size), start.parents
+
+
+def optimizers(card: RunnerCard, position: int, base: Sequence[str]) -> list[str]:
+    """The optimizers that a stage runs from a start; arms that share what their optimizer pretrained, in the last."""
+    stage, is_last = card.stages[position], position + 1 == len(card.stages)
     if stage.optimizer != "same":
-        optimizers: Sequence[str] = stage.optimizer
-    else:
-        optimizers = start.base[-1:] or experiment.card.optimizers
-    for optimizer in optimizers:
-        training = settings(stage, optimizer)
-        for update in stage.update:
-            for decay in training.weight_decay:
-                cell = Cell(task.card.name, stage.name, start.base, optimizer, update, decay)
-                rates = grid(stage, optimizer, update)
-                yield (
-                    cell,
-                    [
-                        _run(experiment, task, position, cell, training.steps, lr, seed, parent)
-                        for lr in rates
-                        for seed, parent in start.parents.items()
-                    ],
-                )
+        return list(stage.optimizer)
+    if is_last:
+        return [name for name in card.optimizers if not base or card.root(name) == base[-1]]
+    return list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
+
+
+def updates(card: RunnerCard, stage: StageCard, optimizer: str) -> list[tuple[str, float]]:
+    """The updates of a stage for an optimizer, each with a size: all sizes under the first, of others the first size."""
+    arm, is_last = card.arms.get(optimizer), stage is card.stages[-1]
+    allowed = arm.update if arm and arm.update and is_last else stage.update
+    several = [(allowed[0], size) for size in stage.sizes] if arm is None else [(allowed[0], stage.sizes[0])]
+    return several + [(update, stage.sizes[0]) for update in allowed[1:]]
 
 
 class Training(NamedTuple):
     steps: int
     weight_decay: Sequence[float]
+    lr_factor: float
 
 
-def settings(stage: StageCard, optimizer: str) -> Training:
-    """Steps and decays of a stage for one optimizer."""
-    own = stage.overrides.get(optimizer)
-    steps = own.steps if own and own.steps else stage.steps
-    decay = own.weight_decay if own and own.weight_decay is not None else stage.weight_decay
-    return Training(steps, decay if isinstance(decay, list) else [decay])
+def settings(stage: StageCard, task: str, rule: str) -> Training:
+    """Steps, decays and factor of the rates of a stage for one task and optimizer, named by its rule."""
+    steps, decay, factor = stage.steps, stage.weight_decay, 1.0
+    for own in (stage.overrides[name] for name in (task, rule, f"{task}/{rule}") if name in stage.overrides):
+        steps = own.steps or steps
+        decay = own.weight_decay if own.weight_decay is not None else decay
+        factor *= own.lr_factor
+    return Training(steps, decay if isinstance(decay, list) else [decay], factor)
 
 
-def grid(stage: StageCard, optimizer: str, update: str) -> list[float]:
+def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> list[float]:
     """The learning rates of a stage for one optimizer and update."""
-    rates: Any = stage.lr[optimizer] if isinstance(stage.lr, dict) else stage.lr
+    arm = card.arms.get(optimizer)
+    if arm and arm.lr and stage is card.stages[-1]:
+        return list(arm.lr)
+    rates: Any = stage.lr[card.rule_of(optimizer)] if isinstance(stage.lr, dict) else stage.lr
     if isinstance(rates, dict):
-        rates = rates["lora" if update.startswith("lora") else "full"]
+        rates = rates[update if update in rates else kind_of(update)]
     return list(rates)
 
 
+def rates_of(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> list[float]:
+    """The learning rates of a cell: its grid, times the factors of its task and optimizer."""
+    factor = settings(stage, task, card.rule_of(cell.optimizer)).lr_factor
+    rates = grid(card, stage, cell.optimizer, cell.update)
+    return rates if factor == 1 else [float(f"{rate * factor:.6g}") for rate in rates]
+
+
+def kind_of(update: str) -> str:
+    """Which rates an update uses that has none of its own."""
+    return "lora" if update.startswith("lora") else "full"
+
+
+def _runs(
+    experiment: Experiment, task: Task, position: int, cell: Cell, rates: Sequence[float],
+    parents: Mapping[int, RunId | None],
+) -> list[Run]:  # fmt: skip
+    """The runs of a cell at these rates, rate after rate."""
+    return [_run(experiment, task, position, cell, lr, seed, parents[seed]) for lr in rates for seed in parents]
+
+
 def _run(
-    experiment: Experiment,
-    task: Task,
-    position: int,
-    cell: Cell,
-    steps: int,
-    lr: float,
-    seed: int,
-    parent: RunId | None,
+    experiment: Experiment, task: Task, position: int, cell: Cell, lr: float, seed: int, parent: RunId | None
 ) -> Run:
     card, stage = experiment.card, experiment.card.stages[position]
+    arm = card.arms.get(cell.optimizer)
     return Run(
-        task=task.card.name,
-        task_version=task.card.version,
-        task_fingerprint=task.fingerprint,
+        task=task.name_in(stage.name),
+        task_version=task.card.version if task.is_own(stage.name) else "",
+        task_fingerprint=task.fingerprint_to(stage.name),
         model=card.shape.model_dump(mode="json"),
         stage=stage.name,
         history=tuple(earlier.name for earlier in card.stages[:position]),
@@ -181,27 +231,41 @@ def _run(
         lr=lr,
         weight_decay=cell.weight_decay,
         update=cell.update,
-        steps=steps,
+        steps=scaled(settings(stage, task.card.name, card.rule_of(cell.optimizer)).steps, cell.size),
         batch=stage.batch,
         schedule=stage.schedule,
         warmup=stage.warmup,
-        examples=task.card.size(stage.name) | stage.examples,
+        examples=sized(task, stage, cell.size),
         points=stage.points,
         sample=card.reading.sample,
+        relearn=stage.relearn,
         seed=seed,
+        salt=arm.salt if arm else "",
         parent=parent,
         environment=experiment.environment,
     )
 
 
+def scaled(count: int, size: float) -> int:
+    """A number of items, steps or the like for a finetuning set of this size; at least one."""
+    return max(1, round(count * size))
+
+
+def sized(task: Task, stage: StageCard, size: float) -> dict[str, int]:
+    """Trained items by slice for a finetuning set of this size."""
+    return {name: scaled(items, size) for name, items in (task.card.size(stage.name) | stage.examples).items()}
+
+
 def forecast(experiment: Experiment, done: Done) -> list[Run]:
-    """Every run still to come if none diverges.
+    """Every run still to come if none diverges and no grid is extended further.
 
     Rates yet to be chosen are stood in for by any; where a parent must be trained again whose children are done, that
     may count too many.
     """
-    known, coming = dict(done), list[Run]()
-    while runs := next_runs(experiment, known):
-        coming += runs
-        known |= {run.id: Result(run.id, "ok", {"validation_learning": 0.0, "validation_loss": 0.0}) for run in runs}
+    known, coming = dict(done), walk(experiment, done).missing
+    found = coming
+    while found:
+        known |= {run.id: Result(run.id, "ok", {"validation_learning": 0.0, "validation_loss": 0.0}) for run in found}
+        found = walk(experiment, known, extending=False).missing
+        coming = [*coming, *found]
     return coming

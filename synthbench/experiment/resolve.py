@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from synthbench import cards, files
+from synthbench import cards, files, overrides
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard, fingerprint
 from synthbench.errors import BadInput
-from synthbench.experiment import identity, overrides
-from synthbench.experiment.plan import Experiment, grid
+from synthbench.experiment import identity
+from synthbench.experiment.plan import Experiment, grid, kind_of, optimizers, scaled, sized, updates
 from synthbench.experiment.plan import settings as training
 from synthbench.experiment.runs import Environment, RuleSpec
 from synthbench.generators import Task
@@ -49,24 +49,26 @@ def resolve(asked: Asked) -> Experiment:
     card, origin = runner(asked)
     device = identity.device_kind(asked.device)
     found = [Task(cards.load(TaskCard, name)) for name in card.tasks]
-    tasks = {task.card.name: task for task in found}
+    tasks = {task.card.label: task for task in found}
     if len(tasks) < len(found):
-        raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.name for task in found)}.")
+        raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in found)}.")
     if card.model not in MODELS and isinstance(card.model, str):
         raise BadInput(f"{origin}: unknown model {shown(card.model)}{did_you_mean(card.model, MODELS)}.")
     for name in card.columns:
         if name not in SCORES:
             raise BadInput(f"{origin}: unknown score {shown(name)} in columns{did_you_mean(name, SCORES)}.")
+    _check_ranking(card, origin)
     for name in card.arguments:
         if name not in OPTIMIZERS:
             raise BadInput(f"{origin}: arguments: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+    _check_arms(card, origin)
     rules = {name: _rule(name, card, origin) for name in _optimizers(card)}
     for position, stage in enumerate(card.stages):
         for task in tasks.values():
             _check_stage(stage, task, origin)
             _check_updates(stage, card, task, position + 1 == len(card.stages), origin)
-        _check_grids(stage, card, origin)
-    if (runs := count(card)) > MOST_RUNS:
+        _check_grids(stage, card, {*cards.names(TaskCard), *(task.card.name for task in found)}, origin)
+    if (runs := count(card, [task.card.name for task in found])) > MOST_RUNS:
         raise BadInput(
             f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
         )
@@ -113,7 +115,7 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
             overrides.put(content, where, new, "--set")
     changed = origin if not settings else f"{origin} with --set"
     card = cards.parse(RunnerCard, content, changed)
-    for name, (argument, new) in product(_optimizers(card), arguments):
+    for name, (argument, new) in product(dict.fromkeys(map(card.rule_of, _optimizers(card))), arguments):
         overrides.put(content, ["arguments", name, argument], new, origin)
     card = cards.parse(RunnerCard, content, changed)
     names = [stage.name for stage in card.stages]
@@ -133,6 +135,8 @@ def _apply_axes(content: dict[str, Any], asked: Asked) -> None:
         if new is not None:
             content[key] = list(new) if not isinstance(new, int) else new
     last = content["stages"][-1]
+    if asked.lr is not None:
+        last.pop("extend", None)  # a grid of one's own is searched as it is
     for key, values in (("update", asked.updates), ("lr", asked.lr), ("weight_decay", asked.weight_decay)):
         if values is not None:
             last[key] = list(values)
@@ -150,33 +154,64 @@ def experiment_id(experiment: Experiment) -> str:
     )
 
 
-def count(card: RunnerCard) -> int:
-    """How many runs a card means, without planning them."""
-    runs, starts = 0, Counter({"": 1})  # ways to arrive at a stage, by the optimizer of the stage before
-    for stage in card.stages:
-        cells = Counter[str]()
+def count(card: RunnerCard, tasks: Sequence[str]) -> int:
+    """How many runs a card means, without planning them or extending grids; variants of a task counted apart."""
+    return sum(_count(card, task) for task in tasks) * len(card.seed_list)
+
+
+def _count(card: RunnerCard, task: str) -> int:
+    """The same for one task and seed."""
+    runs, starts = 0, Counter[tuple[str, ...]]([()])  # ways to arrive at a stage, by the optimizer of the stage before
+    for position, stage in enumerate(card.stages):
+        cells = Counter[tuple[str, ...]]()
         for before, ways in starts.items():
-            same = [before] if before else card.optimizers
-            for name in same if stage.optimizer == "same" else stage.optimizer:
-                crossed = ways * len(training(stage, name).weight_decay)
-                cells[name] += crossed * len(stage.update)
-                runs += crossed * sum(len(grid(stage, name, update)) for update in stage.update)
+            for name in optimizers(card, position, before):
+                crossed = ways * len(training(stage, task, card.rule_of(name)).weight_decay)
+                cells[name,] += crossed * len(updates(card, stage, name))
+                runs += crossed * sum(len(grid(card, stage, name, update)) for update, _ in updates(card, stage, name))
         starts = cells
-    return runs * len(card.seed_list) * len(card.tasks)
+    return runs
 
 
 def _optimizers(card: RunnerCard) -> list[str]:
     """Every optimizer that some stage runs."""
     crossed = [name for stage in card.stages if stage.optimizer != "same" for name in stage.optimizer]
-    return list(dict.fromkeys([*card.optimizers, *crossed]))
+    return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
+
+
+def _check_ranking(card: RunnerCard, origin: str) -> None:
+    ranking = [name for name, score in SCORES.items() if score.better != "-"]
+    if card.tier is not None and card.tier not in ranking:
+        hint = did_you_mean(card.tier, ranking)
+        raise BadInput(f"{origin}: tier = {shown(card.tier)} is not a score with a direction{hint}.")
+    units = sorted({score.unit for score in SCORES.values()})
+    for unit in card.margins:
+        if unit not in units:
+            raise BadInput(f"{origin}: margins: unknown unit {shown(unit)}{did_you_mean(unit, units)}.")
+
+
+def _check_arms(card: RunnerCard, origin: str) -> None:
+    for name, arm in card.arms.items():
+        if name in OPTIMIZERS:
+            raise BadInput(f"{origin}: arms.{name} has the name of an optimizer; give it another one.")
+        if arm.of not in OPTIMIZERS:
+            raise BadInput(
+                f"{origin}: arms.{name}.of: unknown optimizer {shown(arm.of)}{did_you_mean(arm.of, OPTIMIZERS)}."
+            )
+        if arm.base and arm.base not in (allowed := [*OPTIMIZERS, *card.arms]):
+            raise BadInput(
+                f"{origin}: arms.{name}.base: unknown optimizer {shown(arm.base)}{did_you_mean(arm.base, allowed)}."
+            )
 
 
 def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
-    if name not in OPTIMIZERS:
-        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
-    optimizer = OPTIMIZERS[name]
+    """What a name of an optimizer or of an arm means."""
+    rule = card.rule_of(name)
+    if rule not in OPTIMIZERS:
+        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, [*OPTIMIZERS, *card.arms])}.")
+    optimizer, own = OPTIMIZERS[rule], card.arms[name].arguments if name in card.arms else {}
     try:
-        arguments = optimizer.arguments.model_validate(card.arguments.get(name, {}))
+        arguments = optimizer.arguments.model_validate(card.arguments.get(rule, {}) | own)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
@@ -184,8 +219,9 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
         said = cards.message(first["msg"])
-        raise BadInput(f"{origin}: arguments.{name}.{key} = {shown(first['input'])}: {said}.") from None
-    return RuleSpec(name, optimizer.routing, arguments.model_dump(mode="json"), source_hash(name))
+        place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
+        raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
+    return RuleSpec(rule, optimizer.routing, arguments.model_dump(mode="json"), source_hash(rule))
 
 
 def _check_stage(stage: StageCard, task: Task, origin: str) -> None:
@@ -200,17 +236,18 @@ def _check_stage(stage: StageCard, task: Task, origin: str) -> None:
             raise BadInput(
                 f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}."
             )
-    task.check_sizes(stage.name, stage.examples)
+    for size in stage.sizes:
+        task.check_sizes(stage.name, sized(task, stage, size))
     task.shares(stage.name, stage.batch)
-    if stage.points > stage.steps:
-        raise BadInput(
-            f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {stage.steps}."
-        )
+    steps = min(stage.steps, *(own.steps for own in stage.overrides.values() if own.steps), stage.steps)
+    if stage.points > (fewest := scaled(steps, min(stage.sizes))):
+        raise BadInput(f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {fewest}.")
 
 
 def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool, origin: str) -> None:
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
-    for update in stage.update:
+    of_arms = [update for arm in card.arms.values() for update in arm.update or ()] if is_last else []
+    for update in dict.fromkeys([*stage.update, *of_arms]):
         if update.startswith("lora-"):
             lora.adapters(layout, int(update.removeprefix("lora-")))
             if not is_last:
@@ -221,17 +258,19 @@ def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool
             raise BadInput(
                 f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be partial."
             )
-    if not is_last and (
-        len(stage.update) > 1 or (isinstance(stage.weight_decay, list) and len(stage.weight_decay) > 1)
-    ):
-        raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates or decays.")
+    decays = stage.weight_decay if isinstance(stage.weight_decay, list) else []
+    if not is_last and max(len(stage.update), len(stage.sizes), len(decays)) > 1:
+        raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates, decays or sizes.")
 
 
-def _check_grids(stage: StageCard, card: RunnerCard, origin: str) -> None:
+def _check_grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], origin: str) -> None:
     for name in stage.overrides:
-        if name not in OPTIMIZERS:
+        task, slash, optimizer = name.rpartition("/")
+        known = {*OPTIMIZERS, *([] if slash else tasks)}
+        if optimizer not in known or (slash and task not in tasks):
             raise BadInput(
-                f"{origin}: stages.{stage.name}.for: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}."
+                f"{origin}: stages.{stage.name}.for: unknown task or optimizer {shown(name)}"
+                f"{did_you_mean(name, [*OPTIMIZERS, *tasks])}."
             )
     if not isinstance(stage.lr, dict):
         return
@@ -240,13 +279,18 @@ def _check_grids(stage: StageCard, card: RunnerCard, origin: str) -> None:
             raise BadInput(
                 f"{origin}: stages.{stage.name}.lr: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}."
             )
-    for name in _optimizers(card) if stage.optimizer == "same" else stage.optimizer:
+    is_last = stage is card.stages[-1]
+    same = card.optimizers if is_last else map(card.root, card.optimizers)
+    for optimizer in same if stage.optimizer == "same" else stage.optimizer:
+        name, arm = card.rule_of(optimizer), card.arms.get(optimizer)
+        if arm and arm.lr and is_last:
+            continue
         if name not in stage.lr:
             raise BadInput(
                 f"{origin}: stages.{stage.name}.lr has no learning rates for {name}; it has {', '.join(stage.lr)}."
             )
         rates = stage.lr[name]
         if isinstance(rates, dict):
-            needed = {"lora" if update.startswith("lora") else "full" for update in stage.update}
-            for kind in sorted(needed - set(rates)):
-                raise BadInput(f"{origin}: stages.{stage.name}.lr.{name} has no learning rates for {kind} updates.")
+            for update, _ in updates(card, stage, optimizer):
+                if not {update, kind := kind_of(update)} & set(rates):
+                    raise BadInput(f"{origin}: stages.{stage.name}.lr.{name} has no learning rates for {kind} updates.")

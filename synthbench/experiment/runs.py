@@ -43,8 +43,9 @@ class Environment:
 class Run:
     """One model trained through one stage. Its id is a hash of all that can change its numbers.
 
-    history: the stages that its parents went through. examples: trained items by slice. sample: items a set that are
-    scored between the path's ends. parent: the run whose weights it starts from.
+    task_fingerprint: of the task as far as this stage. history: the stages that its parents went through. examples:
+    trained items by slice. sample: items a set that are scored between the path's ends. relearn: steps of relearning
+    after the last look. salt: changes what is drawn beside the data. parent: the run whose weights it starts from.
     """
 
     task: str
@@ -64,7 +65,9 @@ class Run:
     examples: dict[str, int]
     points: int
     sample: int
+    relearn: int
     seed: int
+    salt: str
     parent: RunId | None
     environment: Environment
 
@@ -83,12 +86,15 @@ class Run:
     @cached_property
     def kind(self) -> str:
         """What runs of one fleet have in common: everything but rate, decay, seed and parent."""
-        own = {"lr", "weight_decay", "seed", "parent"}
+        own = {"lr", "weight_decay", "seed", "salt", "parent"}
         return fingerprint({key: value for key, value in self.identity.items() if key not in own})
 
 
 class Cell(NamedTuple):
-    """What stands in one row of a table: runs that differ in rate and seed alone. base: optimizers of earlier stages."""
+    """What stands in one row of a table: runs that differ in rate and seed alone.
+
+    task: its label. base: optimizers of earlier stages. size: trained items over those of the card.
+    """
 
     task: str
     stage: str
@@ -96,6 +102,7 @@ class Cell(NamedTuple):
     optimizer: str
     update: str
     weight_decay: float
+    size: float = 1.0
 
 
 @dataclass(frozen=True)

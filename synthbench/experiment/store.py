@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
@@ -42,7 +42,7 @@ CREATE TABLE experiments (
   id TEXT PRIMARY KEY, card TEXT NOT NULL, tasks TEXT NOT NULL, command TEXT NOT NULL, used INTEGER NOT NULL,
   finished INTEGER NOT NULL, seal TEXT NOT NULL);
 CREATE TABLE members (
-  experiment TEXT, run TEXT, attempt INTEGER, cell TEXT NOT NULL, seal TEXT NOT NULL, PRIMARY KEY (experiment, run));
+  experiment TEXT, run TEXT, attempt INTEGER, cell TEXT, seal TEXT NOT NULL, PRIMARY KEY (experiment, run, cell));
 CREATE TABLE claims (run TEXT PRIMARY KEY, owner TEXT NOT NULL, beat INTEGER NOT NULL)
 """
 RUNS = (
@@ -102,9 +102,9 @@ class Store:
 
     def keep(
         self, run: Run, result: Result, curve: Sequence[float | None], kept: Kept | None, seen: bytes | None = None,
-        member: tuple[str, Cell] | None = None,
+        member: tuple[str, Sequence[Cell]] | None = None,
     ) -> None:  # fmt: skip
-        """Stores a run, and of which experiment and cell it is, in one transaction.
+        """Stores a run, and of which experiment and cells it is, in one transaction.
 
         An interrupted or damaged row of the same attempt is replaced; of a finished one (trained again for its lost
         weights, or by two at once) all stays as it was but the weights. seen: what was seen of it, see `recorded.py`.
@@ -121,8 +121,9 @@ class Store:
                     db.execute("INSERT INTO observations VALUES (?,?,?,?)", (*own, seen, seal(*own, seen)))
             if kept:
                 db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*own, *kept, seal(*own, *kept)))
-            if member:
-                _put_member(db, member[0], *own, member[1], replacing=result.status != "interrupted")
+            experiment, cells = member or ("", [])
+            for cell in cells:
+                _put_member(db, experiment, *own, cell, replacing=result.status != "interrupted")
         self.damaged.discard(run.id)
 
     def results(self, runs: Iterable[RunId] | None = None, paths: bool = True) -> dict[RunId, Result]:
@@ -239,20 +240,24 @@ class Store:
             Recorded(name, card, tasks, command, bool(finished)) for name, card, tasks, command, _, finished, _ in rows
         ]
 
-    def enlist(self, experiment: str, members: Mapping[RunId, tuple[int, Cell]]) -> None:
-        """Notes runs of an experiment: by run its attempt and cell."""
+    def enlist(self, experiment: str, members: Iterable[tuple[RunId, int, Cell]]) -> None:
+        """Notes runs of an experiment: run, attempt, cell."""
         with self.database.writing() as db:
-            for run, (attempt, cell) in members.items():
-                _put_member(db, experiment, run, attempt, cell)
+            for member in members:
+                _put_member(db, experiment, *member)
 
-    def members(self, experiment: str) -> dict[RunId, Cell]:
-        """The finished runs of an experiment and their cells."""
+    def members(self, experiment: str) -> dict[RunId, list[Cell]]:
+        """The finished runs of an experiment and their cells (a rate of one optimizer may be all that another has)."""
         query = "SELECT experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
         rows = self._sound(self.database.rows(query, (experiment,)), "a member")
         finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
         if self._looking and (lost := [run for _, run, *_ in rows if run not in finished]):
             raise damaged(self.folder, f"run {lost[0][:12]} is lost", MENDED)
-        return {run: _cell(json.loads(cell)) for _, run, _, cell, _ in rows if finished.get(run)}
+        found: dict[RunId, list[Cell]] = {}
+        for _, run, _, cell, _ in rows:
+            if finished.get(run):
+                found.setdefault(run, []).append(_cell(json.loads(cell)))
+        return found
 
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
         """Forgets and deletes the weight files of these runs; the rows go first, so that no row names a lost file."""
@@ -324,5 +329,5 @@ def _identity(run: RunId, text: Any) -> dict[str, Any] | None:
 
 
 def _cell(fields: list[Any]) -> Cell:
-    task, stage, base, optimizer, update, decay = fields
-    return Cell(task, stage, tuple(base), optimizer, update, decay)
+    task, stage, base, *others = fields
+    return Cell(task, stage, tuple(base), *others)

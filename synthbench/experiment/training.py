@@ -57,6 +57,7 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
     import torch
 
     from synthbench.experiment.observe import Observer, asked
+    from synthbench.experiment.relearning import relearn
     from synthbench.trainer.loop import train
     from synthbench.trainer.optimizer import FleetOptimizer
     from synthbench.trainer.schedule import Schedule
@@ -77,11 +78,11 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
         "started": began.isoformat(timespec="seconds"), "device": identity.device_name(device_kind),
         "versions": identity.versions(),
     }  # fmt: skip
-    trained = []
+    trained, seen_K = [], relearn(task, fleet, job.runs, [record.seen(k) for k in range(len(job.runs))])
     for k, (run, attempt) in enumerate(zip(job.runs, job.attempts, strict=True)):
         diverged = has_diverged(fleet, start_K, curve_TK, k)
         kept = None if diverged else write_weights(job.folder, run, attempt, fleet.saved(k))
-        seen = record.seen(k)
+        seen = seen_K[k]
         path, ends = scored(seen)
         status, ends = ("diverged", {}) if diverged else ("ok", ends)
         result = Result(run.id, status, ends, path, attempt, kept and kept.name, **common)  # type: ignore[arg-type]

@@ -1,12 +1,24 @@
 """Synthetic language: generators draw examples, `Task` makes them into disjoint splits. numpy only, no model."""
 
-from synthbench.generators import facts, inflection
-from synthbench.generators.examples import SLICES, SPLITS, Examples, Language, Place, Splits, stream
-from synthbench.generators.floors import floor
+from synthbench.generators import facts, inflection, modular, noisy, wugs
+from synthbench.generators.examples import (
+    BUCKETS,
+    SLICES,
+    SPLITS,
+    Examples,
+    Language,
+    Place,
+    Splits,
+    by_slice,
+    join,
+    stream,
+)
+from synthbench.generators.floors import floor, floors
 from synthbench.generators.registry import GENERATORS, Generator, register
 from synthbench.generators.task import Task
 
 __all__ = [
+    "BUCKETS",
     "GENERATORS",
     "SLICES",
     "SPLITS",
@@ -16,9 +28,15 @@ __all__ = [
     "Place",
     "Splits",
     "Task",
+    "by_slice",
     "facts",
     "floor",
+    "floors",
     "inflection",
+    "join",
+    "modular",
+    "noisy",
     "register",
     "stream",
+    "wugs",
 ]

@@ -15,7 +15,7 @@ def answers(examples: Examples) -> Ints:
 
 def prompts(examples: Examples) -> Ints:
     """The prompts, shape (N, prompt length)."""
-    return examples.tokens_NL[:, ~examples.answer_NL[0]]
+    return examples.tokens_NL[:, : int(examples.answer_NL[0].argmax())]
 
 
 def floor(train: Examples, asked: Examples) -> float:
@@ -25,7 +25,14 @@ def floor(train: Examples, asked: Examples) -> float:
     of the nearest trained item (least Hamming distance between prompts, the first of equals; an item that is asked
     about is not its own neighbour).
     """
-    return max(uniform(asked), modal(train, asked), copied(asked), nearest(train, asked))
+    return max(floors(train, asked).values())
+
+
+def floors(train: Examples, asked: Examples) -> dict[str, float]:
+    """The four, by name."""
+    return {
+        "uniform": uniform(asked), "modal": modal(train, asked), "copy": copied(asked), "nearest": nearest(train, asked),
+    }  # fmt: skip
 
 
 def uniform(asked: Examples) -> float:
@@ -38,9 +45,9 @@ def modal(train: Examples, asked: Examples) -> float:
 
 
 def copied(asked: Examples) -> float:
-    """The prompt is `word name =`, the answer `name .`: the copy is the name with the right end."""
+    """The prompt is `word name =`, the answer `name .`: the copy is as much of the name, with the right end."""
     copy = answers(asked).copy()
-    copy[:, :-1] = prompts(asked)[:, 1:-1]
+    copy[:, :-1] = prompts(asked)[:, 1 : copy.shape[1]]
     return _match(copy, asked)
 
 

@@ -5,18 +5,20 @@
 The syllables fall into as many classes of neighbours as there are shifts; the class of the stem's last syllable
 decides how far that syllable moves (modulo the number of syllables). Trained stems end in every syllable equally often,
 so held-out stems are new combinations of which training has shown all that the rule changes: the rule alone answers
-them.
+them. Under `unseen` = U, no trained stem ends in U of the syllables: stems that do show whether the rule reaches what it
+was never shown.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from synthbench.generators.examples import SLICES, Examples, Ints, Language, Place, compose
+from synthbench.generators.examples import Examples, Ints, Language, Place, examples
 from synthbench.generators.registry import Framed, Generator, register
 
 
@@ -26,16 +28,20 @@ class Options(Framed):
     shifts: Annotated[list[Annotated[int, Field(gt=0, strict=True)]], Field(min_length=1)]  # one for each class
 
 
+def classes(stem_NS: Ints, count: int, syllables: int) -> NDArray[np.int64]:
+    """The class of each stem, from its last syllable."""
+    return (stem_NS[:, -1] * count // syllables).astype(np.int64)
+
+
 def inflect(stem_NS: Ints, shifts: list[int], syllables: int) -> Ints:
     """Forms of stems, both as 0-based syllables."""
-    last_N = stem_NS[:, -1]
-    class_N = last_N * len(shifts) // syllables
     form_NS = stem_NS.copy()
-    form_NS[:, -1] = (last_N + np.asarray(shifts, dtype=np.int32)[class_N]) % syllables
+    shift_N = np.asarray(shifts, dtype=np.int32)[classes(stem_NS, len(shifts), syllables)]
+    form_NS[:, -1] = (stem_NS[:, -1] + shift_N) % syllables
     return form_NS
 
 
-def check(language: Language, options: Options) -> str | None:
+def check(language: Language, options: Options, items: int) -> str | None:
     """What is wrong with these options in this language, or nothing."""
     if len(options.shifts) > language.syllables:
         return f"shifts has {len(options.shifts)} classes, more than the {language.syllables} syllables"
@@ -46,21 +52,15 @@ def check(language: Language, options: Options) -> str | None:
 
 def draw(language: Language, options: Options, item_N: NDArray[np.int64], place: Place, split: str) -> Examples:
     """The form of each stem in item_N (names by number); nothing is random beside the choice of stems."""
-    count = len(item_N)
     stem_NS = language.spell(item_N)
-    tokens_NL, answer_NL = compose(
-        language, options.word, stem_NS, inflect(stem_NS, options.shifts, language.syllables)
-    )
-    return Examples(
-        tokens_NL=tokens_NL,
-        answer_NL=answer_NL,
-        slice_N=np.full(count, SLICES.index("rule"), dtype=np.int8),
-        bucket_N=np.zeros(count, dtype=np.int8),
-        item_N=item_N,
-        rule_answer_NL=tokens_NL,
-        bits_N=np.full(count, language.name_bits),
-        chance_N=np.full(count, 1 / language.names),
-    )
+    form_NS = inflect(stem_NS, options.shifts, language.syllables)
+    found = examples(language, options.word, stem_NS, form_NS, item_N, "rule")
+    return replace(found, rule_answer_NL=found.tokens_NL)
+
+
+def ends_in(language: Language, item_N: NDArray[np.int64], part_U: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which names end in one of these syllables."""
+    return np.isin(item_N % language.syllables, part_U)
 
 
 def balanced(language: Language, item_N: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -74,5 +74,13 @@ def balanced(language: Language, item_N: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 register(
-    Generator("inflection", "forms that follow from their stems by a rule with classes", Options, draw, check, balanced)
+    Generator(
+        "inflection",
+        "forms that follow from their stems by a rule with classes",
+        Options,
+        draw,
+        check,
+        balanced,
+        ends_in,
+    )
 )

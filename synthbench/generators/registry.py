@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,21 +17,29 @@ class Framed(Card):
     """Options of a generator: the word that frames its items. Items are distinct within a word, whatever the stage."""
 
     word: str = Field(min_length=1, max_length=12)
+    unseen: Annotated[int, Field(ge=0, le=1024, strict=True)] = (
+        0  # syllables that are held out as parts of trained items
+    )
+
+
+Numbers = NDArray[np.int64]
 
 
 class Generator(NamedTuple):
     """draw(language, options, item_N, place, split) makes one example for each item number.
 
-    check(language, options) returns what is wrong with them in words, or nothing. arrange(language, item_N) puts items
-    that are to be trained in order: a set of N items is the first N.
+    check(language, options, items) returns what is wrong with them in words, or nothing. arrange(language, item_N) puts
+    items that are to be trained in order: a set of N items is the first N. is_unseen(language, item_N, part_U) says which
+    items have one of these syllables as a part that the rule turns on; None where nothing can be held out in this way.
     """
 
     name: str
     summary: str
     options: type[Framed]
-    draw: Callable[[Language, Any, NDArray[np.int64], Place, str], Examples]
-    check: Callable[[Language, Any], str | None] = lambda language, options: None
-    arrange: Callable[[Language, NDArray[np.int64]], NDArray[np.int64]] = lambda language, item_N: item_N
+    draw: Callable[[Language, Any, Numbers, Place, str], Examples]
+    check: Callable[[Language, Any, int], str | None] = lambda language, options, items: None
+    arrange: Callable[[Language, Numbers], Numbers] = lambda language, item_N: item_N
+    is_unseen: Callable[[Language, Numbers, Numbers], NDArray[np.bool_]] | None = None
 
 
 GENERATORS: dict[str, Generator] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from synthbench.cards import SliceCard, TaskCard, fingerprint
 from synthbench.errors import BadInput
-from synthbench.generators.examples import SPLITS, Examples, Language, Place, Splits, join, stream
+from synthbench.generators.examples import SPLITS, Language, Place, Splits, join, stream
 from synthbench.generators.registry import GENERATORS, Framed, Generator
 from synthbench.wording import did_you_mean, shown
 
@@ -27,10 +27,8 @@ class Task:
         words = dict.fromkeys(self._word(stage, name) for stage, name, _ in self._slices())
         self.language = Language(tuple(words), card.language.syllables, card.language.name_length)
         for stage, name, part in self._slices():
-            generator, options = self._parts[stage, name]
-            if wrong := generator.check(self.language, options):
-                raise BadInput(f"Task {card.name}: stages.{stage}.{name}: {wrong}.")
-            self._region(stage, name, part.items)
+            self._check_parts(stage, name)
+            self._check(stage, name, part.items)
 
     def draw(self, stage: str, seed: int, examples: Mapping[str, int] | None = None) -> dict[str, Splits]:
         """The splits of each slice of a stage.
@@ -40,6 +38,7 @@ class Task:
         names for so many items.
         """
         sizes = self.card.size(stage) | dict(examples or {})
+        self.check_sizes(stage, sizes)
         return {name: self._draw_slice(stage, name, seed, sizes[name]) for name in self.card.stages[stage]}
 
     def shares(self, stage: str, batch: int) -> dict[str, int]:
@@ -54,35 +53,50 @@ class Task:
         return {name: batch // total * share for name, share in shares.items()}
 
     def check_sizes(self, stage: str, examples: Mapping[str, int]) -> None:
-        """Raises BadInput where the language has too few names for so many items."""
+        """Raises BadInput where a slice cannot have so many items."""
         for name, items in examples.items():
-            self._region(stage, name, items)
+            self._check(stage, name, items)
 
     def joined(self, stage: str, seed: int, examples: Mapping[str, int] | None = None) -> Splits:
         """All slices of a stage together, slice after slice."""
         parts = self.draw(stage, seed, examples)
         return Splits(*(join({name: split[i] for name, split in parts.items()}) for i in range(len(SPLITS))))
 
-    @cached_property
-    def digest(self) -> str:
-        """sha256 of the data of every stage at seed 0."""
-        return fingerprint(
-            {
-                f"{stage}/{name}/{split}": examples.digest()
-                for stage in self.card.stages
-                for name, splits in self.draw(stage, 0).items()
-                for split, examples in zip(SPLITS, splits, strict=True)
-            }
-        )
+    def digests(self, stage: str) -> dict[str, str]:
+        """sha256 of each split of each slice of a stage at seed 0, by `stage/slice/split`."""
+        return {
+            f"{stage}/{name}/{split}": examples.digest()
+            for name, splits in self.draw(stage, 0).items()
+            for split, examples in zip(SPLITS, splits, strict=True)
+        }
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of the resolved card and the data's digest. Nothing compares across fingerprints."""
-        content = self.card.model_dump(mode="json", exclude={"question", "description", "source"})
+        """sha256 of the resolved card and the data's digests. Nothing compares across fingerprints."""
+        return self.fingerprint_to(list(self.card.stages)[-1])
+
+    def is_own(self, stage: str) -> bool:
+        """Whether a stage is the task's own: the last, or any where it has no family to share it with."""
+        return self.card.family is None or stage == list(self.card.stages)[-1]
+
+    def name_in(self, stage: str) -> str:
+        """The name under which a stage is trained: the task's, or its family's."""
+        return self.card.name if self.is_own(stage) else self.card.origin
+
+    @cache  # noqa: B019 - a task lives as long as the program
+    def fingerprint_to(self, stage: str) -> str:
+        """The fingerprint of a task as far as this stage: tasks of a family, variants of a task that differ later agree
+        here."""
+        names = list(self.card.stages)
+        known = names[: names.index(stage) + 1]
+        own = {"name", "version"} if self.is_own(stage) else {"family"}
+        content = self.card.model_dump(mode="json", include=own | {"language", "held_out", "stages"})
+        content["stages"] = {name: content["stages"][name] for name in known}
         for parts in content["stages"].values():
             for part in parts.values():
                 del part["note"]
-        return fingerprint({"card": content, "data": self.digest})
+        data = {name: digest for one in known for name, digest in self.digests(one).items()}
+        return fingerprint({"card": content, "data": data})
 
     def _slices(self) -> list[tuple[str, str, SliceCard]]:
         return [(stage, name, part) for stage, parts in self.card.stages.items() for name, part in parts.items()]
@@ -106,36 +120,85 @@ class Task:
         """The frame that a slice's items live in: items are distinct within a word, whatever the stage."""
         return str(self._parts[stage, name][1].word)
 
-    def _region(self, stage: str, name: str, items: int) -> tuple[int, int]:
-        """Bounds of the part of the shuffled names that belongs to a slice, fixed whatever `items` is."""
-        word = self._word(stage, name)
-        sharing = [(s, n) for s, n, _ in self._slices() if self._word(s, n) == word]
-        width = self.language.names // len(sharing)
+    def _sharing(self, stage: str, name: str) -> list[tuple[str, str]]:
+        """The slices whose items live under the same word. In a family every stage has a place there, though it may have
+        no such slice, so that another last stage does not move what is before it."""
+        found = [(s, n) for s, n, _ in self._slices() if self._word(s, n) == self._word(stage, name)]
+        empty = [(s, "") for s in self.card.stages if self.card.family and s not in dict(found)]
+        return sorted([*found, *empty], key=lambda place: list(self.card.stages).index(place[0]))
+
+    def _check_parts(self, stage: str, name: str) -> None:
+        generator, options = self._parts[stage, name]
+        where = f"Task {self.card.name}: stages.{stage}.{name}"
+        if options.unseen and generator.is_unseen is None:
+            raise BadInput(f"{where}: unseen = {options.unseen}: generator {generator.name} has no parts to hold out.")
+        others = [self._parts[other] for other in self._sharing(stage, name) if other in self._parts]
+        if any(other.unseen != options.unseen for _, other in others):
+            raise BadInput(f"{where}: unseen must be the same for all slices under the word {shown(options.word)}.")
+        if options.unseen and any(other.is_unseen is not generator.is_unseen for other, _ in others):
+            raise BadInput(f"{where}: under the word {shown(options.word)} generators hold out different parts.")
+        if options.unseen > self.language.syllables - 2:
+            raise BadInput(f"{where}: unseen = {options.unseen} must be at most {self.language.syllables - 2}.")
+
+    def _check(self, stage: str, name: str, items: int) -> None:
+        """Raises BadInput where a slice cannot have so many items."""
+        generator, options = self._parts[stage, name]
+        if wrong := generator.check(self.language, options, items):
+            raise BadInput(f"Task {self.card.name}: stages.{stage}.{name}: {wrong}.")
         held_out = self.card.held_out.validation + self.card.held_out.test
+        width = self._width(stage, name)
         if held_out + items > width:
             raise BadInput(
                 f"Task {self.card.name}: stages.{stage}.{name}: items = {items} and {held_out} held out are more than "
                 f"the {width} names that the language leaves it; allow at most {max(width - held_out, 0)} items."
             )
-        start = sharing.index((stage, name)) * width
-        return start, start + width
+
+    def _width(self, stage: str, name: str) -> int:
+        """How many names with seen parts are a slice's own: the same for all seeds."""
+        generator, options = self._parts[stage, name]
+        seen = self.language.names
+        if generator.is_unseen and options.unseen:
+            seen -= int(generator.is_unseen(self.language, np.arange(seen), np.arange(options.unseen)).sum())
+        return seen // len(self._sharing(stage, name))
 
     def _draw_slice(self, stage: str, name: str, seed: int, items: int) -> Splits:
-        start, stop = self._region(stage, name, items)
-        names = self._shuffled(seed, self._word(stage, name))[start:stop]
-        sizes = (items, self.card.held_out.validation, self.card.held_out.test)
-        cuts = {"validation": names[: sizes[1]], "test": names[sizes[1] : sum(sizes[1:])]}
+        names, unseen = self._names(seed, stage, name)
+        validation, test = self.card.held_out.validation, self.card.held_out.test
         generator, options = self._parts[stage, name]
-        cuts["train"] = generator.arrange(self.language, names[sum(sizes[1:]) :])[:items]
-        place = Place(seed, self.card.name, stage, name)
+        cuts = {
+            "train": generator.arrange(self.language, names[validation + test :])[:items],
+            "validation": names[:validation],
+            "test": names[validation : validation + test],
+            "unseen": unseen[:test],
+        }
+        place = Place(seed, self.card.origin, stage, name)
+        return Splits(*(generator.draw(self.language, options, cuts[split], place, split) for split in SPLITS))
 
-        def draw(split: str) -> Examples:
-            return generator.draw(self.language, options, cuts[split], place, split)
+    def _names(self, seed: int, stage: str, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """A slice's own part of the names, in random order: those with seen parts, those with an unseen one.
 
-        return Splits(*map(draw, SPLITS))
+        The parts are the same whatever the slice's size.
+        """
+        generator, options = self._parts[stage, name]
+        sharing = self._sharing(stage, name)
+        place, count = sharing.index((stage, name)), len(sharing)
+        names = self._shuffled(seed, options.word)
+        is_unseen = np.zeros(len(names), dtype=bool)
+        if generator.is_unseen and options.unseen:
+            purpose = f"unseen parts under {options.word}"
+            parts = stream(Place(seed, self.card.origin, "", ""), "", purpose).permutation(self.language.syllables)
+            is_unseen = generator.is_unseen(self.language, names, parts[: options.unseen])
+        seen, unseen = names[~is_unseen], names[is_unseen]
+        return _part(seen, place, count), _part(unseen, place, count)
 
     def _shuffled(self, seed: int, word: str) -> NDArray[np.int64]:
         """All names in an order of their own for each word, from which stages and splits take disjoint parts."""
-        return stream(Place(seed, self.card.name, "", ""), "", f"order of names under {word}").permutation(
+        return stream(Place(seed, self.card.origin, "", ""), "", f"order of names under {word}").permutation(
             self.language.names
         )
+
+
+def _part(names: NDArray[np.int64], place: int, count: int) -> NDArray[np.int64]:
+    """One of so many equal parts."""
+    width = len(names) // count
+    return names[width * place : width * (place + 1)]

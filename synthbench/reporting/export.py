@@ -15,7 +15,7 @@ from synthbench.reporting.table import separated
 from synthbench.scores import SCORES
 
 FORMATS = ("jsonl", "csv", "json")
-POINTS = [name for name, score in SCORES.items() if score.level == "point"]
+POINTS = [name for name, score in SCORES.items() if score.level != "cell"]
 
 
 def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
@@ -25,7 +25,7 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
     chosen: dict[RunId, Choice] = {}
     for trials in members.cells(report.experiment, store, results).values():
         chosen |= members.chosen(trials, results)
-    for run, cell in enlisted.items():
+    for run, (cell, *_) in enlisted.items():
         if run not in results:  # interrupted
             continue
         identity, result = identities[run], results[run]

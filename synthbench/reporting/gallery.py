@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthbench import cards
 from synthbench.cards import RunnerCard, StageCard, TaskCard
-from synthbench.generators import Examples, Splits, Task, floor
+from synthbench.generators import Examples, Splits, Task, by_slice, floors
 from synthbench.wording import inert
 
 if TYPE_CHECKING:
@@ -24,38 +24,45 @@ COMPARED = 2**21  # pairs of items for a floor: all of them in every shipped tas
 
 
 class Slice(NamedTuple):
-    """What is shown of a slice of a stage."""
+    """What is shown of a slice of a stage. trained: its items among those of the part of the card that it comes from.
+
+    times: how often an item is seen while one of the part's least frequent ones is seen once.
+    """
 
     stage: str
     name: str
     generator: str
+    trained: Examples
     splits: Splits
     note: str
 
     def facts(self) -> list[str]:
-        """Counts, entropy, chance and floors, as the cells of a table."""
-        train, validation, test = self.splits
+        """Counts, exposures, entropy, chance and floors, as the cells of a table."""
+        is_rule, times = self.name == "rule", sorted(set(self.trained.repeats_N.tolist()), reverse=True)
+        held_out = [len(part) if is_rule else 0 for part in self.splits[1:]]
         return [
-            self.stage, self.name, self.generator, f"{len(train)} / {len(validation)} / {len(test)}",
-            f"{train.bits_N.mean():.4g}", f"{train.chance_N.mean():.2g}", f"{_floor(train, train):.2g}",
-            f"{_floor(train, test):.2g}",
+            self.stage, self.name, self.generator, " / ".join(map(str, [len(self.trained), *held_out])),
+            ", ".join(f"{n}x" for n in times), f"{self.trained.bits_N.mean():.4g}", f"{self.trained.chance_N.mean():.2g}",
+            self._floors(self.trained), self._floors(self.splits.test) if is_rule else "-",
         ]  # fmt: skip
 
+    def _floors(self, asked: Examples) -> str:
+        """The four, over as many of the items asked about as can be compared with all trained ones in a moment."""
+        train = self.splits.train
+        return " / ".join(f"{x:.2g}" for x in floors(train, asked.take(slice(max(1, COMPARED // len(train))))).values())
 
-def _floor(train: Examples, asked: Examples) -> float:
-    """The floor, over as many of the items asked about as can be compared with all trained ones in a moment."""
-    return floor(train, asked.take(slice(max(1, COMPARED // len(train)))))
 
-
+FLOORS = "uniform / modal / copy / nearest"
 HEADS = [
     "stage",
     "slice",
     "generator",
-    "train / validation / test",
+    "train / validation / test / unseen",
+    "seen",
     "bits an answer",
     "chance",
-    "floor, trained",
-    "floor, held out",
+    f"floors, trained: {FLOORS}",
+    f"floors, held out: {FLOORS}",
 ]
 
 
@@ -64,7 +71,8 @@ def slices(task: Task, seed: int = 0) -> Iterator[Slice]:
     for stage, parts in task.card.stages.items():
         drawn = task.draw(stage, seed)
         for name, part in parts.items():
-            yield Slice(stage, name, part.generator, drawn[name], part.note)
+            for slice_name, trained in by_slice(drawn[name].train).items():
+                yield Slice(stage, slice_name, part.generator, trained, drawn[name], part.note)
 
 
 def strip(task: Task, examples: Examples, place: int) -> list[tuple[str, bool]]:
@@ -79,19 +87,29 @@ def coloured(task: Task, part: Slice) -> Iterator[Text]:
     """Strips for a terminal: the prompt plain, the answer in the slice's colour."""
     from rich.text import Text
 
-    for place in range(min(DRAWN, len(part.splits.train))):
-        text = Text(f"  {part.stage:<9} {part.name:<5} ")
-        for token, learned in strip(task, part.splits.train, place):
+    for place in range(min(DRAWN, len(part.trained))):
+        text = Text(f"  {part.stage:<9} {part.name:<9} ")
+        for token, learned in strip(task, part.trained, place):
             text.append(f" {token:<4}", style=COLOURS[part.name] if learned else "")
         yield text
 
 
 def plain(task: Task, part: Slice) -> str:
     """One strip for a page: `past  ka mi to  =  [ka mi se .]`."""
-    tokens = strip(task, part.splits.train, 0)
+    tokens = strip(task, part.trained, 0)
     prompt = " ".join(token for token, learned in tokens if not learned)
     answer = " ".join(token for token, learned in tokens if learned)
-    return f"{part.stage:<9} {part.name:<5}  {prompt} [{answer}]"
+    return f"{part.stage:<9} {part.name:<9}  {prompt} [{answer}]"
+
+
+def _variants(task: Task) -> list[str]:
+    """The variants of a task, each with what it changes."""
+    told = [
+        f"- `{task.card.name}:{name}`: "
+        + ", ".join(f"{key.rpartition('.')[2]} = {new}" for key, new in changed.items())
+        for name, changed in task.card.variants.items()
+    ]
+    return ["Variants:", "", *told, ""] if told else []
 
 
 def tasks_page() -> str:
@@ -112,7 +130,7 @@ def tasks_page() -> str:
             f"## {name} {task.card.version}", "", task.card.question, "", task.card.description, "",
             f"Source: {task.card.source}", "", "```", *(plain(task, part) for part in parts), "```", "",
             tabulate([part.facts() for part in parts], HEADS, tablefmt="github", disable_numparse=True), "",
-            *(f"{part.stage}/{part.name}: {part.note}\n" for part in parts if part.note),
+            *dict.fromkeys(f"{part.stage}/{part.name}: {part.note}\n" for part in parts if part.note), *_variants(task),
             f"{task.language.vocabulary} tokens, {task.language.length} an example. Fingerprint `{task.fingerprint}`.", "",
             *section(task),
         ]  # fmt: skip

@@ -14,10 +14,11 @@ from synthbench import files
 from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput, Failed, is_disk_failure
 from synthbench.experiment.store import Store
-from synthbench.reporting import reference, rows, sentence, table
+from synthbench.reporting import reference, rows, sentence, table, tiers
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.rows import Row, Stopped
 from synthbench.reporting.table import Table
+from synthbench.reporting.view import AS_IT_IS, View
 from synthbench.wording import code, did_you_mean, inert, literal, named, prose, shown
 
 MOST_BYTES = 2**24  # of a page that a table is put into
@@ -28,6 +29,7 @@ class Report:
     """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's.
 
     versions: what the measured runs were made with. finished: whether all runs are done. stopped: what could not start.
+    view: how the rows are shown. folder: where the results are.
     """
 
     experiment: str
@@ -39,29 +41,18 @@ class Report:
     versions: dict[str, str]
     finished: bool = True
     stopped: Sequence[Stopped] = ()
+    view: View = AS_IT_IS
+    folder: Path | None = None
 
     @property
     def table(self) -> Table:
-        card = self.card
-        notes = [
-            "n seeds; mean ±half the 95 % interval (Student's t); div.: runs that diverged, of all rates and seeds; "
-            "lr: best by validation" + (", ! at the edge of its grid." if any(r.edge for r in self.rows) else ".")
-        ]
-        if any(name.endswith("@fit") for name in card.columns):
-            notes.append(
-                f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
-                f"{card.reading.speed} steps to it; other scores at the end, at the rate shown. Each optimizer "
-                "finetunes what it pretrained itself, unless the row says otherwise."
-            )
-        if self.reference:
-            notes.append(
-                f"* reference rows shipped with synthbench: same task, card and code, recorded on "
-                f"{self.reference.device}, torch {self.reference.versions['torch']}."
-            )
-        notes += [one.said for one in self.stopped]
-        if not self.finished:
-            notes.append("Unfinished: the rows hold what was done so far; the same command goes on from there.")
-        return table.make(f"{card.name}: {', '.join(self.tasks)}", self.rows, card.columns, notes)
+        card, shown_rows = self.card, self.view.ordered(self.rows)
+        ranks = card.tier is not None and len(card.seed_list) >= tiers.LEAST_SEEDS
+        return table.make(
+            f"{card.name}: {', '.join(self.tasks)}", shown_rows, self.view.scores(card), _notes(self),
+            tiers.tiers(shown_rows, str(card.tier), card.seed_list) if ranks else None,
+            self.view.versus, self.view.rivals(shown_rows),
+        )  # fmt: skip
 
     @property
     def sentence(self) -> str:
@@ -75,6 +66,37 @@ class Report:
             row.lr is None for row in self.rows if not row.reference and (*row.base, row.optimizer)[0] in own
         )
         return without_rate or any(one.entirely for one in self.stopped if one.optimizer in own)
+
+
+def _notes(report: Report) -> list[str]:
+    """What the table's marks mean, and what is missing."""
+    card, view, reference = report.card, report.view, report.reference
+    notes = [
+        "n seeds; mean ±half the 95 % interval (Student's t); div.: runs that diverged, of all rates and seeds; "
+        "lr: best by validation" + (", ! at the edge of its grid." if any(r.edge for r in report.rows) else ".")
+    ]
+    if view.versus:
+        notes.append(
+            f"Scores are differences to the row of {view.versus} with the same task and update, paired over seeds; "
+            f"- stands for {view.versus} itself and where it has no such row."
+        )
+    if any(name.endswith("@fit") for name in view.scores(card)):
+        notes.append(
+            f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
+            f"{card.reading.speed} steps to it; other scores at the end, at the rate shown. Each optimizer "
+            "finetunes what it pretrained itself, unless the row says otherwise."
+        )
+    if card.tier:
+        notes += tiers.notes(report.rows, card, report.command, report.folder)
+    if reference:
+        notes.append(
+            f"* reference rows shipped with synthbench: same task, card and code, recorded on "
+            f"{reference.device}, torch {reference.versions['torch']}."
+        )
+    notes += [one.said for one in report.stopped]
+    if not report.finished:
+        notes.append("Unfinished: the rows hold what was done so far; the same command goes on from there.")
+    return notes
 
 
 def latest(
@@ -103,7 +125,7 @@ def latest(
     versions = dict(next(iter(found.results.values())).versions) if found.results else {}
     return Report(
         recorded.id, card, fingerprints, recorded.command, together, source, versions,
-        recorded.finished, rows.stopped(found, card),
+        recorded.finished, rows.stopped(found, card), folder=store.folder,
     )  # fmt: skip
 
 

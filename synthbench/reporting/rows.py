@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import nan
 from typing import Any, NamedTuple
+
+from pydantic import Field
 
 from synthbench.cards import Card, RunnerCard
 from synthbench.experiment import members
@@ -13,15 +16,20 @@ from synthbench.experiment.store import Store
 from synthbench.scores import SCORES, reading
 
 Values = dict[int, float]  # by seed
+AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
+AT_FIT = [name for name in SCORES if name.endswith("@fit")]
+SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
 
 
 class Row(Card):
     """One cell: an optimizer under an update, over its rates and seeds.
 
     lr: the chosen rate, None where every run diverged. edge: whether it lies at an end of the grid. runs, diverged:
-    counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`) at
-    the card's speed. speeds: readings `x@fit` by score, speed and seed. device: where it was measured. reference: a
-    shipped row, not one of this folder.
+    counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`) at the
+    card's speed. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. speeds: readings `x@fit`
+    by score, speed and seed. rates: scores at the end by rate, score and seed. size: trained items over those of the
+    card. items: trained items by slice. arm_of: the optimizer, where `optimizer` is an arm's name. device: where it was
+    measured. reference: a shipped row, not one of this folder.
     """
 
     task: str
@@ -35,7 +43,12 @@ class Row(Card):
     runs: int
     diverged: int
     values: dict[str, Values]
+    censored: dict[str, dict[int, str]] = Field(default_factory=dict)
     speeds: dict[str, dict[int, Values]]
+    rates: dict[float, dict[str, Values]] = Field(default_factory=dict)
+    size: float = 1.0
+    items: dict[str, int] = Field(default_factory=dict)
+    arm_of: str | None = None
     start: dict[str, Values]
     start_lr: float | None
     device: str
@@ -44,7 +57,7 @@ class Row(Card):
     @property
     def label(self) -> str:
         """The optimizer, with that of pretraining where it is another one."""
-        other = [name for name in self.base if name != self.optimizer]
+        other = [name for name in self.base if name not in (self.optimizer, self.arm_of)]
         return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
 
 
@@ -65,7 +78,8 @@ def rows_of(found: Found, card: RunnerCard) -> list[Row]:
     """A row for each cell of the last stage, by task, optimizers and update."""
     last = card.stages[-1].name
     rows = [_row(cell, trials, card, found) for cell, trials in found.cells.items() if cell.stage == last]
-    return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, _rank(row.update)))
+    rows = [row.model_copy(update=_by_size(row, rows, card)) for row in rows]
+    return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, _rank(row.update), row.size))
 
 
 class Stopped(NamedTuple):
@@ -112,23 +126,59 @@ def _row(
     seeds = sorted(set(seed_of.values()))
     sound = [run for run in runs if results[run].status == "ok"]
     chosen = [run for run in sound if run in choices]
-    values: dict[str, Values] = {}
-    speeds: dict[str, dict[int, Values]] = {}
-    for name, score in SCORES.items():
-        if score.level == "point":
-            values[name] = _measured({seed_of[run]: results[run].score(name) for run in chosen})
-        else:
-            paths = {seed: [results[run].path for run in sound if seed_of[run] == seed] for seed in seeds}
-            speeds[name] = {speed: readings(paths, name, card, speed) for speed in card.reading.speeds}
-            values[name] = speeds[name][card.reading.speed]
+    values = {name: _measured({seed_of[run]: results[run].score(name) for run in chosen}) for name in AT_END}
+    paths = {seed: [results[run].path for run in sound if seed_of[run] == seed] for seed in seeds}
+    speeds = {
+        name: {speed: readings(paths, name, card, speed, cell.size) for speed in card.reading.speeds} for name in AT_FIT
+    }
+    values |= {name: by_speed[card.reading.speed] for name, by_speed in speeds.items()}
+    values["forgetting_over_fit"] = over_fit(paths, card, cell.size)
+    reached = {seed_of[run]: _steps_to_rule(results[run], card) for run in chosen}
+    rates = {lr: [run for run in sound if identities[run]["lr"] == lr] for lr in sorted({trial.lr for trial in trials})}
     return Row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
         edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(sound),
-        values=values, speeds=speeds, start=_starts(runs, results, identities),
+        values=values | {"steps_to_rule@t": {seed: one.value for seed, one in reached.items() if one}},
+        censored={"steps_to_rule@t": {seed: one.censored for seed, one in reached.items() if one and one.censored}},
+        speeds=speeds, start=_starts(runs, results, identities),
+        rates={
+            lr: {name: _measured({seed_of[run]: results[run].score(name) for run in own}) for name in SWEPT}
+            for lr, own in rates.items()
+        },
         start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
+        size=cell.size, items=identities[runs[0]]["examples"],
+        arm_of=card.rule_of(cell.optimizer) if cell.optimizer in card.arms else None,
         device=results[runs[0]].device,
     )  # fmt: skip
+
+
+def _steps_to_rule(result: Result, card: RunnerCard) -> reading.Reached | None:
+    path = {step: scores["rule_accuracy"] for step, scores in result.path.items() if "rule_accuracy" in scores}
+    return reading.first_reaching(path, card.reading.rule)
+
+
+def _by_size(row: Row, rows: Sequence[Row], card: RunnerCard) -> dict[str, Any]:
+    """What a row says of all sizes of its task: the least number of trained rule items that find the rule."""
+    own = [r for r in rows if _setting(r) == _setting(row)]
+    if len(own) == 1 or "rule" not in row.items:
+        return {}
+    found = {
+        seed: reading.first_reaching(
+            {one.items["rule"]: one.values["rule_accuracy"].get(seed, nan) for one in own}, card.reading.rule
+        )
+        for seed in row.seeds
+    }
+    name = "examples_to_rule@t"
+    return {
+        "values": row.values | {name: {seed: one.value for seed, one in found.items() if one}},
+        "censored": row.censored | {name: {seed: one.censored for seed, one in found.items() if one and one.censored}},
+    }
+
+
+def _setting(row: Row) -> tuple[Any, ...]:
+    """What rows share that differ in size alone."""
+    return row.task, row.base, row.optimizer, row.update, row.weight_decay
 
 
 def _starts(
@@ -137,17 +187,28 @@ def _starts(
     """Scores of the runs that these started from, by seed."""
     parents = {int(identities[run]["seed"]): identities[run]["parent"] for run in runs}
     known = {seed: results[parent] for seed, parent in parents.items() if parent in results}
-    points = [name for name, score in SCORES.items() if score.level == "point"]
-    found = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in points}
+    found = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in AT_END}
     return {name: values for name, values in found.items() if values}
 
 
-def readings(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, speed: int) -> Values:
-    """A score `x@fit` by seed; empty where too few seeds reach the speed for the cell to have a reading."""
-    found = {
-        seed: reading.of_seed(of_rates, name.removesuffix("@fit"), card.reading.fit, speed)
-        for seed, of_rates in paths.items()
-    }
+def readings(
+    paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, speed: int, size: float = 1.0
+) -> Values:
+    """A score `x@fit` by seed; empty where too few seeds reach the speed for the cell to have a reading.
+
+    speed: steps for the card's own size; a set twice as large has twice the time.
+    """
+    score, fit = name.removesuffix("@fit"), card.reading.fit
+    return _enough({seed: reading.of_seed(of_rates, score, fit, speed * size) for seed, of_rates in paths.items()})
+
+
+def over_fit(paths: Mapping[int, Sequence[reading.Path]], card: RunnerCard, size: float = 1.0) -> Values:
+    """`forgetting_over_fit` by seed, at the card's speed; empty where too few seeds reach it."""
+    fit, speed = card.reading.fit, card.reading.speed * size
+    return _enough({seed: reading.over_fit(own, "forgetting", fit, speed) for seed, own in paths.items()})
+
+
+def _enough(found: Mapping[int, float]) -> Values:
     return _measured(found) if reading.is_reached(list(found.values())) else {}
 
 

@@ -8,16 +8,20 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
+from synthbench.reporting.pairing import differences
 from synthbench.reporting.rows import Row
 from synthbench.scores import SCORES
+from synthbench.scores.reading import Reached, median
 from synthbench.scores.statistics import Interval, interval
 from synthbench.wording import delimited, inert, literal, short
 
 DIGITS = 4  # kept of every number, in every format
 SHOWN = 2  # of these in text
 WIDEST = 32  # characters of a name in a table
+RIGHT = ("tier", "lr", "n", "div.")  # columns of numbers before the scores, which stand once
 FOLDED = {"task": 12, "optimizer": 9}  # columns whose long names go on in a second line, and their least widths
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 
@@ -30,26 +34,46 @@ class Entry:
     low: float | None
     high: float | None
     n: int
+    signed: bool = False  # a difference, which shows its sign
+    censored: str | None = None  # of a median: `>` or `<` where it is a bound, empty where it is none
 
     @classmethod
-    def of(cls, found: Interval) -> Entry:
+    def median(cls, seeds: Sequence[Reached]) -> Entry:
+        """Of values some of which are only bounds: n counts those that are none."""
+        found, n = median(seeds), sum(not one.censored for one in seeds)
+        return (
+            cls(round(found.value, DIGITS), None, None, n, censored=found.censored)
+            if found
+            else cls(None, None, None, 0)
+        )
+
+    @classmethod
+    def of(cls, found: Interval, signed: bool = False) -> Entry:
         mean, low, high = (round(x, DIGITS) + 0.0 if x == x else None for x in found[:3])
-        return cls(mean, low, high, found.n)
+        return cls(mean, low, high, found.n, signed)
 
     def text(self, expected: int) -> str:
         """`0.52 ±0.09`, with its n where that is not what is expected."""
         if self.mean is None:
             return "not reached" if expected else "diverged"
+        if self.censored is not None:
+            return f"{self.censored}{self.mean:.0f} ({self.n}/{expected})"
         spread = "" if self.low is None else f" ±{round(self.mean - self.low, DIGITS):.{SHOWN}f}"
-        return f"{self.mean:.{SHOWN}f}{spread}" + (f" n={self.n}" if self.n != expected else "")
+        sign = "+" * self.signed
+        return f"{self.mean:{sign}z.{SHOWN}f}{spread}" + (f" n={self.n}" if self.n != expected else "")
 
 
 @dataclass(frozen=True)
 class Line:
-    """A row as it is shown. lr: the chosen rate as text, `!` behind it on the edge of its grid."""
+    """A row as it is shown. lr: the chosen rate as text, `!` behind it on the edge of its grid.
+
+    rival: the row that the entries are differences to. tier: the row's, where it has one.
+    """
 
     row: Row
     entries: dict[str, Entry]
+    rival: Row | None = None
+    tier: int | None = None
 
     @property
     def lr(self) -> str:
@@ -70,12 +94,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """title, then lines under fixed columns and scores; notes explain marks."""
+    """title, then lines under fixed columns and scores; notes explain marks.
+
+    tiers: whether lines have them. versus: the optimizer to whose rows the entries are differences.
+    """
 
     title: str
     scores: list[str]
     lines: list[Line]
     notes: list[str]
+    tiers: bool = False
+    versus: str | None = None
 
     def fixed(self) -> dict[str, Callable[[Line], str]]:
         """The columns before the scores: only those that tell rows apart."""
@@ -83,8 +112,12 @@ class Table:
         if len({line.row.task for line in self.lines}) > 1:
             columns["task"] = lambda line: line.row.task
         columns |= {"optimizer": lambda line: line.name, "update": lambda line: line.row.update}
+        if len({line.row.size for line in self.lines}) > 1:
+            columns["size"] = lambda line: f"{line.row.size:g}x"
         if len({line.row.weight_decay for line in self.lines}) > 1:
             columns["decay"] = lambda line: f"{line.row.weight_decay:g}"
+        if self.tiers:
+            columns["tier"] = lambda line: str(line.tier or "-")
         return columns | {"lr": lambda line: line.lr, "n": lambda line: line.n, "div.": lambda line: line.diverged}
 
     def heads(self) -> list[str]:
@@ -94,45 +127,66 @@ class Table:
         """Every line as text."""
         return [
             [short(inert(show(line)), WIDEST) for show in self.fixed().values()]
-            + [line.entries[name].text(expected(line, name)) for name in self.scores]
+            + [self._entry(line, name) for name in self.scores]
             for line in self.lines
         ]
 
+    def _entry(self, line: Line, name: str) -> str:
+        return "-" if self.versus and line.rival is None else line.entries[name].text(expected(line))
 
-def expected(line: Line, name: str) -> int:
+
+def expected(line: Line) -> int:
     """Seeds that an entry should rest on: all of them, or none where every run diverged."""
-    return len(line.row.seeds) if line.row.lr is not None else 0
+    compared = [line.row] if line.rival is None else [line.row, line.rival]
+    return 0 if any(row.lr is None for row in compared) else len(line.row.seeds)
 
 
-def make(title: str, rows: Sequence[Row], scores: Sequence[str], notes: Sequence[str]) -> Table:
+def make(
+    title: str, rows: Sequence[Row], scores: Sequence[str], notes: Sequence[str],
+    tiers: Sequence[int | None] | None = None, versus: str | None = None, rivals: Sequence[Row | None] = (),
+) -> Table:  # fmt: skip
+    """A table of rows. tiers: by row. versus: an optimizer, with `rivals` its row that each row is compared with."""
+    compared = zip(rows, rivals if versus else [None] * len(rows), tiers or [None] * len(rows), strict=True)
     lines = [
-        Line(row, {name: Entry.of(interval([*row.values.get(name, {}).values()])) for name in scores}) for row in rows
+        Line(row, {name: _entry(row, rival, name, versus) for name in scores}, rival, tier)
+        for row, rival, tier in compared
     ]
-    return Table(title, list(scores), lines, [inert(note) for note in notes])
+    return Table(title, list(scores), lines, [inert(note) for note in notes], tiers is not None, versus)
+
+
+def _entry(row: Row, rival: Row | None, name: str, versus: str | None) -> Entry:
+    own = row.values.get(name, {})
+    if name.endswith("@t") and versus is None:
+        marks = row.censored.get(name, {})
+        return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in own.items()])
+    if versus is None:
+        return Entry.of(interval([*own.values()]))
+    other = rival.values.get(name, {}) if rival else {}
+    bounds = {*row.censored.get(name, ()), *(rival.censored.get(name, ()) if rival else ())}
+    exact = {seed: value for seed, value in own.items() if seed not in bounds}  # bounds have no difference
+    return Entry.of(interval(differences(exact, other)), signed=True)
 
 
 def as_rich(table: Table) -> Any:
-    """For a terminal; scores in two-line heads, so that five of them fit into 100 columns."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
+    """For a terminal: scores in two- or three-line heads, in as many tables one below the other as the width takes."""
+    from synthbench.reporting.drawing import Column, Drawing
 
-    drawn = RichTable(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-    fixed = len(table.fixed())
-    for place, head in enumerate(table.heads()):
-        text = Text(head.replace("@fit", "\n@fit").replace("_", "\n", 1) if place >= fixed else head)
-        drawn.add_column(
-            text, justify="right" if place >= fixed or head in ("lr", "n", "div.") else "left",
-            no_wrap=place < fixed and head not in FOLDED, min_width=FOLDED.get(head),
-            overflow="fold" if head in FOLDED else "ellipsis",
-        )  # fmt: skip
-    previous = None
-    for line, cells in zip(table.lines, table.cells(), strict=True):
-        if previous is not None and previous != line.name:
-            drawn.add_section()
-        drawn.add_row(*(Text(cell) for cell in cells), style="dim" if line.row.reference else "")
-        previous = line.name
-    return drawn
+    fixed, heads, cells = len(table.fixed()), table.heads(), list(zip(*table.cells(), strict=True))
+    columns = [
+        Column(
+            head.replace("@fit", "\n@fit").replace("_", "\n", 1) if place >= fixed else head,
+            cells[place] if cells else (), is_right=place >= fixed or head in RIGHT, least=FOLDED.get(head),
+        )
+        for place, head in enumerate(heads)
+    ]  # fmt: skip
+    names = [(line.row.task, line.name) for line in table.lines]
+    changes = [place for place, (before, after) in enumerate(pairwise(names)) if before != after]
+    return Drawing(
+        [column for column, head in zip(columns[:fixed], heads, strict=False) if head not in RIGHT],
+        [column for column, head in zip(columns, heads, strict=True) if head in RIGHT] + columns[fixed:],
+        breaks=changes if len(changes) < len(set(names)) else [],
+        dim=[line.row.reference for line in table.lines],
+    )
 
 
 def as_markdown(table: Table) -> str:
@@ -159,9 +213,13 @@ def records(table: Table) -> list[dict[str, Any]]:
         row = line.row
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "update": row.update,
-            "weight_decay": row.weight_decay, "lr": row.lr, "edge": row.edge, "n": len(row.seeds), "runs": row.runs,
-            "diverged": row.diverged, "reference": row.reference, "device": row.device,
+            "size": row.size, "weight_decay": row.weight_decay, "lr": row.lr, "edge": row.edge, "n": len(row.seeds),
+            "runs": row.runs, "diverged": row.diverged, "reference": row.reference, "device": row.device,
         }  # fmt: skip
+        if table.tiers:
+            record["tier"] = line.tier
+        if table.versus:
+            record["versus"] = line.rival.label if line.rival else None
         for name, entry in line.entries.items():
             record |= {name: entry.mean, f"{name}_low": entry.low, f"{name}_high": entry.high, f"{name}_n": entry.n}
         found.append(record)
@@ -185,7 +243,9 @@ def separated(found: Sequence[Mapping[str, Any]]) -> str:
 
 def as_json(table: Table) -> str:
     better = {name: SCORES[name].better for name in table.scores}
-    content = {"title": table.title, "better": better, "rows": records(table), "notes": table.notes}
+    content: dict[str, Any] = {"title": table.title, "better": better}
+    content |= {"versus": table.versus} if table.versus else {}
+    content |= {"rows": records(table), "notes": table.notes}
     return json.dumps(content, indent=1, allow_nan=False)
 
 

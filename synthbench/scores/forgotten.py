@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import nan
 from statistics import fmean
 
@@ -10,8 +11,8 @@ from synthbench.scores.registry import Score, register
 
 
 def kept(slice_name: str) -> str:
-    """The set that shows whether a pretraining slice is still known: facts by trained items, rules by held-out ones."""
-    return f"old/{slice_name}/{'train' if slice_name == 'fact' else 'test'}"
+    """The set that shows whether a pretraining slice is still known: rules by held-out items, others by trained ones."""
+    return f"old/{slice_name}/{'test' if slice_name == 'rule' else 'train'}"
 
 
 def loss_of(before: Point, after: Point, name: str) -> float:
@@ -42,6 +43,12 @@ def loss_forgetting(before: Point, after: Point) -> float:
     return fmean(after.sets[name].capped_nll - before.sets[name].capped_nll for name in names) if names else nan
 
 
+def forgetting_from_peak(path: Mapping[int, Mapping[str, float]]) -> float:
+    """What was known at the best point of the path less what is known at its end (known: before - forgetting)."""
+    lost = [scores.get("forgetting", nan) for _, scores in sorted(path.items())]
+    return lost[-1] - min(lost) if lost and all(value == value for value in lost) else nan
+
+
 for score in (
     Score("forgetting", "mean over pretraining slices of exact match before - after (facts trained, rules held out)",
           "share", "-1 to 1", "down", "arXiv 2605.02105, on exact match", "point", forgetting),
@@ -53,5 +60,7 @@ for score in (
           "point", retention),
     Score("loss_forgetting", "capped loss on pretraining slices after - before", "nats/token", "-inf to inf", "down",
           "arXiv 2605.02105", "point", loss_forgetting),
+    Score("forgetting_from_peak", "greatest over the path - at its end, of the mean exact match on pretraining slices "
+          "(grows with noise)", "share", "0 to 1", "down", "synthbench", "path", forgetting_from_peak),
 ):  # fmt: skip
     register(score)

@@ -6,13 +6,14 @@ Sets are named `new/SLICE/SPLIT` (the stage's own data) and `old/SLICE/SPLIT` (t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+HEAD, TAIL = 1, 3  # places in the generators' BUCKETS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Observed:
     that the rule would give. nll_N: nats, summed over the answer's tokens. kl_N: KL(before || after) in nats, summed
     over the answer's tokens, of the first items or of none: as many as were looked at before. entropy_N: nats of the
     answer for someone who knows neither item nor rule. tokens: answer tokens an item. floor: accuracy without learning.
+    bucket_N: bucket of realized exposures (HEAD, TAIL or between); empty where all items are seen equally often.
     """
 
     correct_N: NDArray[np.bool_]
@@ -32,12 +34,13 @@ class Observed:
     entropy_N: Floats
     tokens: int
     floor: float
+    bucket_N: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
 
     def first(self, count: int) -> Observed:
         """The same of the first `count` items (the floor is the whole set's)."""
         return Observed(
             self.correct_N[:count], self.by_rule_N[:count], self.nll_N[:count], self.kl_N[:count],
-            self.entropy_N[:count], self.tokens, self.floor,
+            self.entropy_N[:count], self.tokens, self.floor, self.bucket_N[:count],
         )  # fmt: skip
 
     @property
@@ -51,10 +54,14 @@ class Observed:
 
 
 class Point(NamedTuple):
-    """One run at one step. sets: by name. moved: by parameter group, norm of the change since the start / norm then."""
+    """One run at one step.
+
+    sets: by name. moved: by parameter group, norm of the change since the start / norm then. parameters: of the model.
+    """
 
     sets: Mapping[str, Observed]
     moved: Mapping[str, float]
+    parameters: int = 0
 
     def slices(self, age: str) -> list[str]:
         """Slices of the new or the old data that are observed here."""
@@ -65,4 +72,4 @@ def aligned(before: Point, after: Point) -> Point:
     """`before` on the items that `after` observes: a path is read on a sample, the beginning of each set."""
     sets = {name: observed.first(len(after.sets[name].correct_N)) for name, observed in before.sets.items()
             if name in after.sets}  # fmt: skip
-    return Point(sets, before.moved)
+    return before._replace(sets=sets)

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from math import log, nan
+from statistics import fmean
+from typing import NamedTuple
 
-from synthbench.scores.registry import Score, register
+from synthbench.scores.moved import GROUPS
+from synthbench.scores.registry import SCORES, Score, register
 
 Path = Mapping[int, Mapping[str, float]]  # scores by step
+FITS = (0.5, 0.6, 0.7, 0.8, 0.9)  # of a reading over fit
 ENOUGH = 0.8  # share of a cell's seeds whose rates must bracket a speed
 
 
@@ -41,22 +45,82 @@ def value_at(path: Path, name: str, step: float) -> float:
     return low if left == right else low + (high - low) * (step - left) / (right - left)
 
 
-def at_speed(readings: Sequence[tuple[float, float]], speed: float) -> float:
-    """The score at a speed, from (T, score) of the rates of one seed; NaN where no two rates bracket the speed.
+class Bracket(NamedTuple):
+    """The two rates between which a speed lies, by their places, and how far from the faster to the slower one."""
+
+    fast: int
+    slow: int
+    weight: float
+
+    def between(self, values: Sequence[float]) -> float:
+        """A value of each rate, interpolated."""
+        low, high = values[self.fast], values[self.slow]
+        return low if self.weight == 0 else low + (high - low) * self.weight
+
+
+def bracket(steps: Sequence[float | None], speed: float) -> Bracket | None:
+    """Which of these rates, given the step at which each reaches fit, the speed lies between; in log T.
 
     Where paths of neighbouring rates cross the speed more than once, the fastest pair in order of T is taken.
     """
-    ordered = sorted(readings)
-    for (fast, low), (slow, high) in pairwise(ordered):
+    ordered = sorted((step, place) for place, step in enumerate(steps) if step)
+    for (fast, first), (slow, second) in pairwise(ordered):
         if fast <= speed <= slow:
-            return low if fast == slow else low + (high - low) * log(speed / fast) / log(slow / fast)
-    return nan
+            return Bracket(first, second, 0.0 if fast == slow else log(speed / fast) / log(slow / fast))
+    return None
 
 
 def of_seed(paths: Sequence[Path], name: str, threshold: float, speed: float) -> float:
     """The reading of one seed from the paths of its rates; NaN where it is not reached."""
-    crossings = [(path, crossing(path, threshold)) for path in paths]
-    return at_speed([(step, value_at(path, name, step)) for path, step in crossings if step], speed)
+    steps = [crossing(path, threshold) for path in paths]
+    found = bracket(steps, speed)
+    return found.between([_read(path, name, step) for path, step in zip(paths, steps, strict=True)]) if found else nan
+
+
+def over_fit(paths: Sequence[Path], name: str, threshold: float, speed: float) -> float:
+    """Mean of a score over the steps at which fit reaches each of FITS, at the rate that takes `speed` steps to the
+    threshold: a path's whole front in one number. NaN where it is not reached."""
+    found = bracket([crossing(path, threshold) for path in paths], speed)
+    if found is None:
+        return nan
+    return fmean(found.between([_read(path, name, crossing(path, fit)) for path in paths]) for fit in FITS)
+
+
+def _read(path: Path, name: str, step: float | None) -> float:
+    return value_at(path, name, step) if step else nan
+
+
+class Reached(NamedTuple):
+    """Where something first reaches a threshold. censored: `>` if it never does and is only known to lie beyond the
+    value, `<` if it does from the first on, else empty."""
+
+    value: float
+    censored: str
+
+
+def first_reaching(found: Mapping[int, float], threshold: float) -> Reached | None:
+    """The least key (steps, items) whose value is at least the threshold, interpolated linearly in the key's logarithm;
+    None where nothing was measured."""
+    measured = sorted((key, value) for key, value in found.items() if key > 0 and value == value)
+    if not measured:
+        return None
+    if measured[0][1] >= threshold:
+        return Reached(float(measured[0][0]), "<")
+    for (before, low), (key, high) in pairwise(measured):
+        if high >= threshold:
+            return Reached(before * (key / before) ** ((threshold - low) / (high - low)), "")
+    return Reached(float(measured[-1][0]), ">")
+
+
+def median(seeds: Sequence[Reached]) -> Reached | None:
+    """The median over seeds, those that are only known to lie beyond counted as beyond all others; a bound where it is
+    one of them."""
+    if not seeds:
+        return None
+    ordered = sorted(seeds, key=lambda one: (one.censored == ">", one.value))
+    low, high = ordered[(len(seeds) - 1) // 2], ordered[len(seeds) // 2]
+    value = (low.value + high.value) / 2
+    return Reached(value, ">" if high.censored == ">" else "<" if low.censored == high.censored == "<" else "")
 
 
 def is_reached(seeds: Sequence[float]) -> bool:
@@ -64,15 +128,23 @@ def is_reached(seeds: Sequence[float]) -> bool:
     return bool(seeds) and sum(value == value for value in seeds) >= ENOUGH * len(seeds)
 
 
-for name, unit, span, better in (
-    ("rule_accuracy", "share", "0 to 1", "up"),
-    ("rote_gap", "share", "-2 to 2", "down"),
-    ("forgetting", "share", "-1 to 1", "down"),
-    ("fact_forgetting", "share", "-1 to 1", "down"),
-    ("skill_forgetting", "share", "-1 to 1", "down"),
-    ("retention", "share", "0 to inf", "up"),
-    ("loss_forgetting", "nats/token", "-inf to inf", "down"),
-    ("kl_new", "nats/answer", "0 to inf", "-"),
-):  # fmt: skip
+AT_FIT = (
+    "rule_accuracy", "unseen_accuracy", "rote_gap", "forgetting", "fact_forgetting", "skill_forgetting", "retention",
+    "loss_forgetting", "kl_new", "fact_recall", "head_recall", "tail_recall", "exception_recall", "overregularization",
+    "noise_recall", "rule_through_noise", *(f"update_norm.{group}" for group in GROUPS),
+)  # fmt: skip
+for name in AT_FIT:
+    of = SCORES[name]
     formula = f"{name} at the step where fit first reaches the card's t, between rates at the card's speed"
-    register(Score(f"{name}@fit", formula, unit, span, better, "synthbench; arXiv 2605.02105", "cell"))  # type: ignore[arg-type]
+    register(Score(f"{name}@fit", formula, of.unit, of.range, of.better, "synthbench; arXiv 2605.02105", "cell"))
+for score in (
+    Score("forgetting_over_fit", f"mean of forgetting where fit first reaches each of {', '.join(map(str, FITS))}, "
+          "between rates at the card's speed", "share", "-1 to 1", "down", "synthbench; arXiv 2605.02105", "cell"),
+    Score("steps_to_rule@t", "first step with rule_accuracy at the card's t, interpolated in log steps, at the chosen "
+          "rate; the median over seeds, those that never reach it counted as later", "steps", "0 to inf", "down",
+          "arXiv 2504.16041", "cell"),
+    Score("examples_to_rule@t", "least number of trained rule items with rule_accuracy at the card's t at the end, "
+          "interpolated in log items over the card's sizes, each at its chosen rate; the median over seeds, those that "
+          "never reach it counted as more", "items", "0 to inf", "down", "synthbench", "cell"),
+):  # fmt: skip
+    register(score)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from synthbench.scores.observed import Point, aligned
 
-Level = Literal["point", "cell"]
+Level = Literal["point", "path", "probe", "cell"]
 
 
 class Score(NamedTuple):
-    """compute(before, after) of a point: the run at its stage's start and now; NaN where it does not apply.
+    """compute gives NaN where the score does not apply. Of level `point`: compute(before, after), the run at its stage's
+    start and now; `path`: compute(scores by step); `probe`: compute(the look after relearning). Scores of level `cell`
+    are readings along the paths of a cell's rates (`scores/reading.py`) and have none.
 
-    Scores of level `cell` are readings of a point score along the paths of a cell's rates (`scores/reading.py`).
     better: `up`, `down` or `-` where neither is better in itself.
     """
 
@@ -24,7 +25,7 @@ class Score(NamedTuple):
     better: Literal["up", "down", "-"]
     source: str
     level: Level = "point"
-    compute: Callable[[Point, Point], float] | None = None
+    compute: Callable[..., float] | None = None
 
 
 SCORES: dict[str, Score] = {}
@@ -37,8 +38,12 @@ def register(score: Score) -> None:
     SCORES[score.name] = score
 
 
+def at_level(level: Level, *seen: Any) -> dict[str, float]:
+    """Every score of a level that applies to what was seen, by name."""
+    values = {s.name: s.compute(*seen) for s in SCORES.values() if s.level == level and s.compute is not None}
+    return {name: value for name, value in values.items() if value == value}
+
+
 def at_point(before: Point, after: Point) -> dict[str, float]:
     """Every point score that applies, by name. Items that `after` leaves out are left out of `before`."""
-    start = aligned(before, after)
-    values = {s.name: s.compute(start, after) for s in SCORES.values() if s.compute is not None}
-    return {name: value for name, value in values.items() if value == value}
+    return at_level("point", aligned(before, after), after)

@@ -1,4 +1,8 @@
-"""Intervals for few seeds: Student's t, on single values and on paired differences."""
+"""Intervals and tests for few seeds: Student's t, on single values and on paired differences.
+
+Differences that do not vary at all are no evidence of a deviation of 0, yet a t test has no other answer: identical rows
+differ in nothing (p = 1), a constant difference is certain (p = 0).
+"""
 
 from __future__ import annotations
 
@@ -54,3 +58,48 @@ def seeds_needed(differences: Sequence[float], power: float = 0.8, level: float 
         if shift == inf or 1 - float(nctdtr(n - 1, shift, bound)) >= power:
             return n
     return inf
+
+
+def paired_p(differences: Sequence[float]) -> float:
+    """p-value of the two-sided paired t test that the mean of these differences is 0; 1 for fewer than two."""
+    n = len(differences)
+    return 2 * _tail(abs(fmean(differences)), differences) if n > 1 and any(differences) else 1.0
+
+
+def equivalence_p(differences: Sequence[float], margin: float) -> float:
+    """p-value of the two one-sided t tests (TOST) that the mean of these differences lies beyond +-margin.
+
+    It is at most .05 where the 90 % interval lies inside +-margin; 1 for fewer than two differences.
+    """
+    return _tail(margin - abs(fmean(differences)), differences) if len(differences) > 1 else 1.0
+
+
+def _tail(distance: float, values: Sequence[float]) -> float:
+    """Probability that the mean of as many values, with the deviation of these, strays at least so far to one side."""
+    from scipy.special import stdtr
+
+    error = stdev(values) / sqrt(len(values))
+    if error == 0:
+        return 0.0 if distance >= 0 else 1.0
+    return float(stdtr(len(values) - 1, -distance / error))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p-values adjusted for being so many (Holm 1979, step-down), in their order: those of at most .05 stand at 5 %."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    adjusted, largest = [1.0] * len(p_values), 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, (len(p_values) - rank) * p_values[place])
+        adjusted[place] = min(1.0, largest)
+    return adjusted
+
+
+def detectable(deviation: float, n: int, power: float = 0.8, level: float = 0.95) -> float:
+    """The least mean difference that a two-sided paired t test over n seeds passes with this power, where paired
+    differences have this deviation (the wrong tail is not counted); inf for fewer than two seeds."""
+    from scipy.special import nctdtrinc, stdtrit
+
+    if n < 2:
+        return inf
+    bound = float(stdtrit(n - 1, (1 + level) / 2))
+    return deviation * float(nctdtrinc(n - 1, 1 - power, bound)) / sqrt(n)

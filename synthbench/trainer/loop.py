@@ -36,17 +36,20 @@ def first_position(answer: NDArray[np.bool_]) -> int:
     return max(0, int(answer.reshape(-1, answer.shape[-1]).any(0).argmax()) - 1)
 
 
-def order(shares: Mapping[str, tuple[int, int]], steps: int, generator: np.random.Generator) -> NDArray[np.int32]:
+def order(
+    shares: Mapping[str, tuple[NDArray[np.integer], int]], steps: int, generator: np.random.Generator
+) -> NDArray[np.int32]:
     """Which items each step shows, shape (T, B): fixed shares of every batch, each slice sampled by epochs.
 
-    shares: by slice, in the items' order: (number of items, examples a batch).
+    shares: by slice, in the items' order: how often an epoch shows each of its items, and its examples a batch.
     """
     columns, offset = [], 0
-    for items, count in shares.values():
-        epochs = -(-steps * count // items)
-        shuffled = generator.permuted(np.tile(np.arange(items, dtype=np.int32), (epochs, 1)), axis=1)
+    for repeats_N, count in shares.values():
+        epoch = np.repeat(np.arange(len(repeats_N), dtype=np.int32), repeats_N)
+        epochs = -(-steps * count // len(epoch))
+        shuffled = generator.permuted(np.tile(epoch, (epochs, 1)), axis=1)
         columns.append(shuffled.reshape(-1)[: steps * count].reshape(steps, count) + offset)
-        offset += items
+        offset += len(repeats_N)
     return np.concatenate(columns, axis=1)
 
 

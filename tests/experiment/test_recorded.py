@@ -15,18 +15,25 @@ from synthbench.scores import Observed, Point, Seen, scored
 from synthbench.scores.observed import Floats
 
 NAMES = ("new/fact/train", "new/rule/train", "new/rule/validation", "new/rule/test", "old/fact/train", "old/rule/test")
+PROBE = ("other/before", "other/after", "control/before", "control/after")
 KL_SET = "new/rule/test"
 ODD = np.array([np.nan, np.inf, -0.0, 1e-45, 3.4e38], dtype=np.float32)  # what a diverging run shows
 
 
 @st.composite
 def made(draw: st.DrawFn) -> Seen:
-    """A run, sound at its start: its sets seen in full at its end, on the way on a sample, of the new ones at first too."""
+    """A run, sound at its start: its sets seen in full at its end, on the way on a sample, of the new ones at first too;
+    perhaps with buckets, perhaps relearned."""
     chance = np.random.default_rng(draw(st.integers(0, 2**32)))  # many values: hypothesis would draw them one by one
-    sizes = {name: draw(st.integers(1, 20)) for name in NAMES}
+    sizes = {name: draw(st.integers(1, 20)) for name in (*NAMES, *PROBE)}
     sample, steps, odd = draw(st.integers(1, 12)), draw(st.integers(4, 9)), draw(st.sampled_from([0.0, 0.1]))
-    has_kl = draw(st.booleans())
+    has_kl, has_buckets, is_relearned = draw(st.booleans()), draw(st.booleans()), draw(st.booleans())
+    parameters = draw(st.integers(0, 2**40))
     entropy = {name: chance.uniform(0, 50, size) for name, size in sizes.items()}
+    bucketed = {"new/fact/train"} if has_buckets else set()
+    bucket = {
+        name: chance.integers(1, 4, size if name in bucketed else 0, dtype=np.int8) for name, size in sizes.items()
+    }
 
     def losses(size: int, odd: float) -> Floats:
         values = chance.exponential(5, size).astype(np.float32)
@@ -39,15 +46,16 @@ def made(draw: st.DrawFn) -> Seen:
             kl = min(size, sample) if has_kl and name == KL_SET else 0
             sets[name] = Observed(
                 chance.random(size) < 0.5, chance.random(size) < 0.5, losses(size, odd), losses(kl, odd),
-                entropy[name][:size], 1 + len(name) % 3, 1 / len(name),
+                entropy[name][:size], 1 + len(name) % 3, 1 / len(name), bucket[name][:size],
             )  # fmt: skip
-        return Point(sets, dict(zip(("hidden", "größe"), losses(2, odd).tolist(), strict=True)))
+        return Point(sets, dict(zip(("hidden", "größe"), losses(2, odd).tolist(), strict=True)), parameters)
 
     on_the_way = tuple(name for name in NAMES if not name.endswith("/validation"))
     old = tuple(name for name in NAMES if name.startswith("old/"))
     path = {step: look((), on_the_way, odd) for step in sorted(draw(st.sets(st.integers(1, steps - 1))))}
     start = look(old, tuple(name for name in on_the_way if name not in old), 0.0)
-    return Seen(start, path, look(NAMES, (), odd), sample, steps)
+    relearned = look(PROBE, (), odd)._replace(moved={}) if is_relearned else Point({}, {})
+    return Seen(start, path, look(NAMES, (), odd), sample, steps, relearned)
 
 
 def bits(value: Any) -> Any:
@@ -77,3 +85,15 @@ def test_scores_of_what_comes_back_are_bitwise_the_same(seen: Seen) -> None:
 @given(made())
 def test_the_same_observations_make_the_same_bytes(seen: Seen) -> None:
     assert to_bytes(from_bytes(to_bytes(seen))) == to_bytes(seen)
+
+
+@given(made())
+def test_what_was_relearned_and_how_often_facts_were_seen_comes_back(seen: Seen) -> None:
+    """Named apart: a reader of older bytes could leave them out of everything above."""
+    back = from_bytes(to_bytes(seen))
+    assert back.relearned.sets.keys() == seen.relearned.sets.keys()
+    assert back.end.parameters == seen.end.parameters
+    for one, other in ((back.end, seen.end), *((back.path[step], seen.path[step]) for step in seen.path)):
+        facts = other.sets["new/fact/train"]
+        assert np.array_equal(one.sets["new/fact/train"].bucket_N, facts.bucket_N)
+        assert len(facts.bucket_N) in (0, len(facts.nll_N))

@@ -16,7 +16,7 @@ RULE = RuleSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8},
 RUN = Run(
     task="t", task_version="1.0", task_fingerprint="f", model={"width": 8, "layers": 1}, stage="finetune",
     history=("pretrain",), rule=RULE, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4, schedule="constant",
-    warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, seed=0, parent="parent",
+    warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, relearn=0, seed=0, salt="", parent="parent",
     environment=Environment("source", "2.13", "cpu"),
 )  # fmt: skip
 
@@ -43,7 +43,9 @@ CHANGES: dict[str, list[Any]] = {
     "examples": [{"fact": 3, "rule": 8}],
     "points": [1],
     "sample": [9],
+    "relearn": [50],
     "seed": [1],
+    "salt": ["other"],
     "parent": ["another", None],
     "environment": [
         replace(RUN.environment, source="edited"),
@@ -82,10 +84,10 @@ def test_a_runs_id_depends_on_the_order_of_routing_and_history() -> None:
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_runs_of_one_fleet_differ_in_rate_decay_seed_and_parent_alone(name: str) -> None:
+def test_runs_of_one_fleet_differ_in_rate_decay_seed_salt_and_parent_alone(name: str) -> None:
     for value in CHANGES[name]:
         shared = replace(RUN, **{name: value}).kind == RUN.kind
-        assert shared == (name in ("lr", "weight_decay", "seed", "parent"))
+        assert shared == (name in ("lr", "weight_decay", "seed", "salt", "parent"))
 
 
 @pytest.mark.parametrize(

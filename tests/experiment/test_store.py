@@ -96,7 +96,7 @@ def test_a_later_attempt_shadows_the_first_and_is_not_mixed_with_it(store: Store
 
 
 def test_an_interrupted_run_is_no_result_and_the_finished_one_replaces_it(store: Store) -> None:
-    store.keep(RUN, Result(RUN.id, "interrupted"), [], None, member=("experiment", CELL))
+    store.keep(RUN, Result(RUN.id, "interrupted"), [], None, member=("experiment", [CELL]))
     assert reopened(store) == {}
     assert [(run, attempt) for run, attempt, _ in store.interrupted("experiment")] == [(RUN.id, 1)]
     assert store.interrupted("another") == []
@@ -112,14 +112,14 @@ def test_an_interrupted_later_attempt_leaves_the_finished_one_standing(store: St
 
 
 def test_an_experiments_runs_come_back_with_their_cells(store: Store) -> None:
-    members = {RUN.id: (1, CELL), OTHER.id: (2, CELL._replace(base=()))}
+    members = [(RUN.id, 1, CELL), (OTHER.id, 2, CELL._replace(base=())), (OTHER.id, 2, CELL)]
     for run in (RUN, OTHER):
         store.keep(run, replace(RESULT, run=run.id), [], None)
     store.enlist("experiment", members)
-    assert store.members("experiment") == {run: cell for run, (_, cell) in members.items()}
+    assert store.members("experiment") == {RUN.id: [CELL], OTHER.id: [CELL._replace(base=()), CELL]}
     assert store.members("another") == {}
-    store.keep(RUN, RESULT, [], None, member=("another", CELL))
-    assert store.members("another") == {RUN.id: CELL}
+    store.keep(RUN, RESULT, [], None, member=("another", [CELL]))
+    assert store.members("another") == {RUN.id: [CELL]}
 
 
 def test_experiments_come_back_the_last_used_one_first(store: Store) -> None:

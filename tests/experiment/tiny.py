@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synthbench import cards
+from synthbench import cards, overrides
 from synthbench.cards import TaskCard
-from synthbench.experiment import overrides
 from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import Asked, resolve
 

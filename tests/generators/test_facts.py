@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency, chisquare
 
-from synthbench.generators import Examples, Language, Place, facts
+from synthbench.generators import BUCKETS, Examples, Language, Place, facts
 from synthbench.generators.examples import END, EQUALS, SPECIAL
+from synthbench.trainer.loop import order
+from tests.generators import shipped
 
 COUNT = 8192
 LANGUAGES = [Language(("owns",), 4, 1), Language(("likes", "owns"), 4, 2), Language(("owns",), 3, 2)]
@@ -74,3 +76,71 @@ def test_seeds_and_splits_draw_objects_that_agree_as_often_as_chance() -> None:
     for other in (drawn(language, seed=1), drawn(language, split="test")):
         equal = (first == objects(other, language)).mean()
         assert abs(equal - 1 / language.names) < 4 * sqrt(1 / language.names / COUNT)
+
+
+@pytest.mark.parametrize("groups", range(2, 7))
+def test_each_group_has_twice_as_many_facts_each_seen_half_as_often_so_all_are_seen_alike(groups: int) -> None:
+    whole = 2**groups - 1
+    for cycles in (1, 3):
+        item_N, options = np.arange(cycles * whole), facts.Options(word="owns", groups=groups)
+        found = facts.draw(Language(("owns",), 8, 3), options, item_N, Place(0, "t", "s", "fact"), "train")
+        repeats, counts = np.unique(found.repeats_N, return_counts=True)
+        assert repeats.tolist() == [2**g for g in range(groups)]  # from the tail to the head
+        assert counts.tolist() == [cycles * 2 ** (groups - 1 - g) for g in range(groups)]
+        assert len(set(repeats * counts)) == 1
+
+
+def test_of_three_groups_seven_facts_in_a_row_are_middle_tail_and_head_spread_out() -> None:
+    # the head at 1/2; the middle at 1/4, 3/4; the tail at 1/8, 3/8, 5/8, 7/8
+    assert facts.cycle(3).tolist() == [2, 1, 2, 0, 2, 1, 2]
+
+
+def in_groups() -> list[tuple[str, str, str]]:
+    return [where for where in shipped.of_generator("facts") if shipped.card_of(*where).options.get("groups", 1) > 1]
+
+
+def test_a_task_with_groups_is_shipped() -> None:
+    assert in_groups()
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), in_groups())
+def test_head_and_tail_are_the_facts_that_whole_epochs_show_most_and_least_often(
+    label: str, stage: str, part: str
+) -> None:
+    """Counted, not believed: the order that training sees."""
+    train, groups = shipped.drawn(label, stage)[part].train, shipped.option(label, stage, part, "groups")
+    epoch = int(train.repeats_N.sum())
+    shown_N = np.bincount(order({"fact": (train.repeats_N, epoch // 4)}, 3 * 4, np.random.default_rng(0)).reshape(-1))
+    assert shown_N.sum() == 3 * epoch
+    buckets = {name: shown_N[train.bucket_N == index] for index, name in enumerate(BUCKETS)}
+    assert len(buckets["all"]) == 0
+    assert set(buckets["head"]) == {3 * 2 ** (groups - 1)}
+    assert set(buckets["tail"]) == {3}
+    assert buckets["tail"].max() < buckets["middle"].min() <= buckets["middle"].max() < buckets["head"].min()
+    assert len(buckets["head"]) * 2 ** (groups - 1) == len(buckets["tail"])
+    assert sum(map(len, buckets.values())) == len(train)
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), in_groups())
+def test_a_smaller_set_of_whole_cycles_has_the_same_groups_in_the_same_shares(
+    label: str, stage: str, part: str
+) -> None:
+    whole = 2 ** shipped.option(label, stage, part, "groups") - 1
+    train = shipped.task(label).draw(stage, 0, {part: whole})[part].train
+    assert np.bincount(train.bucket_N).tolist() == [0, 1, whole - 1 - (whole + 1) // 2, (whole + 1) // 2]
+
+
+def test_frequency_is_independent_of_the_answer() -> None:
+    language, options = LANGUAGES[0], facts.Options(word="owns", groups=3)
+    found = facts.draw(language, options, np.arange(7000) % 4, Place(0, "t", "s", "fact"), "train")
+    table = np.zeros((3, language.names))
+    np.add.at(table, (np.log2(found.repeats_N).astype(int), objects(found, language)), 1)
+    assert chi2_contingency(table).pvalue > 1e-3
+
+
+def test_without_groups_and_where_they_are_held_out_facts_are_seen_alike() -> None:
+    options = facts.Options(word="owns", groups=2)
+    held_out = facts.draw(LANGUAGES[1], options, np.arange(9), Place(0, "t", "s", "fact"), "test")
+    for found in (drawn(LANGUAGES[1]), held_out):
+        assert (found.repeats_N == 1).all()
+        assert (found.bucket_N == BUCKETS.index("all")).all()

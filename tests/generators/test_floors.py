@@ -7,25 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthbench.generators import SLICES, Examples, Language, floor
-from synthbench.generators.examples import compose
-from synthbench.generators.floors import copied, modal, nearest, uniform
+from synthbench.generators import Examples, Language, floor
+from synthbench.generators.examples import examples as made
+from synthbench.generators.floors import copied, floors, modal, nearest, uniform
 
 LANGUAGE = Language(("w",), 5, 2)
-Fact = tuple[tuple[int, int], tuple[int, int]]  # subject, object
+Fact = tuple[tuple[int, ...], tuple[int, ...]]  # subject, object
 A, B, C = (4, 0), (4, 1), (4, 2)
 
 
 def examples(*facts: Fact) -> Examples:
     """One example for each (subject, object); its item is its subject's number."""
     left_NS, right_NS = (np.array(side, dtype=np.int32) for side in zip(*facts, strict=True))
-    tokens_NL, answer_NL = compose(LANGUAGE, "w", left_NS, right_NS)
-    count = len(facts)
-    return Examples(
-        tokens_NL, answer_NL, np.full(count, SLICES.index("fact"), np.int8), np.zeros(count, np.int8),
-        (left_NS @ np.array([5, 1])).astype(np.int64), np.full_like(tokens_NL, -1), np.full(count, LANGUAGE.name_bits),
-        np.full(count, 1 / LANGUAGE.names),
-    )  # fmt: skip
+    return made(LANGUAGE, "w", left_NS, right_NS, (left_NS @ np.array([5, 1])).astype(np.int64), "fact")
 
 
 def test_uniform_is_the_mean_chance() -> None:
@@ -84,3 +78,27 @@ def test_nearest_does_not_depend_on_how_many_are_looked_at_together(block: int) 
 )
 def test_the_floor_is_the_best_of_the_four(train: list[Fact], asked: list[Fact], best: float) -> None:
     assert floor(examples(*train), examples(*asked)) == pytest.approx(best)
+
+
+def test_a_shorter_answer_is_copied_guessed_and_compared_as_far_as_it_goes() -> None:
+    """Pairs with one syllable to answer: the copy of `a b` is `a`, a uniform guess one of five."""
+    train = examples(((0, 1), (0,)), ((0, 2), (2,)), ((3, 3), (2,)))
+    # copied: the first, fourth, fifth and sixth. modal, 2: the second, third and fifth. nearest, the first of equals:
+    asked = examples(
+        ((0, 3), (0,)),  # (0, 1), at one difference: 0, right
+        ((3, 1), (2,)),  # (0, 1), at one difference: 0, wrong
+        ((1, 3), (2,)),  # (3, 3), at one difference: 2, right
+        ((4, 2), (4,)),  # (0, 2), at one difference: 2, wrong
+        ((2, 4), (2,)),  # (0, 1), at two differences as all: 0, wrong
+        ((4, 4), (4,)),  # likewise
+    )
+    assert floors(train, asked) == pytest.approx({"uniform": 0.2, "modal": 3 / 6, "copy": 4 / 6, "nearest": 2 / 6})
+    assert floor(train, asked) == pytest.approx(4 / 6)
+
+
+def test_a_longer_answer_that_begins_with_the_modal_one_is_not_it() -> None:
+    """The end is part of the answer: padding behind a short one does not count as agreement."""
+    train, asked = examples(((0, 0), (2,)), ((0, 1), (2,))), examples(((3, 3), (2,)))
+    longer = replace(asked, tokens_NL=examples(((3, 3), (2, 2))).tokens_NL)
+    assert modal(train, asked) == 1
+    assert modal(train, longer) == 0

@@ -84,5 +84,5 @@ def test_guessing_among_well_formed_answers_hits_as_often_as_the_stated_chance()
     [([1], None), ([3, 1, 2, 3], None), ([4], "between 1 and 3"), ([1, 9], "between 1 and 3"), ([1] * 5, "5 classes")],
 )
 def test_options_that_the_language_cannot_hold_are_named(shifts: list[int], wrong: str | None) -> None:
-    found = inflection.check(LANGUAGE, inflection.Options(word="past", shifts=shifts))
+    found = inflection.check(LANGUAGE, inflection.Options(word="past", shifts=shifts), 10)
     assert (found is None) if wrong is None else (found is not None and wrong in found)

@@ -29,7 +29,7 @@ def test_the_digest_changes_with_one_value_of_any_array(name: str) -> None:
 def test_the_digest_changes_with_the_type_of_any_array(name: str) -> None:
     examples = drawn()
     array = getattr(examples, name)
-    other = np.int16 if array.dtype.itemsize < 8 else np.float32
+    other = np.uint16 if array.dtype.itemsize < 8 else np.float32
     assert replace(examples, **{name: array.astype(other)}).digest() != examples.digest()
 
 

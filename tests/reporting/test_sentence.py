@@ -31,6 +31,15 @@ def test_equal_rows_would_take_more_seeds_than_it_makes_sense_to_ask_for() -> No
     assert "more than 1000 seeds" in said(LOW, [0.20, 0.10, 0.30])
 
 
+def test_a_difference_that_is_surely_small_is_said_to_be() -> None:
+    text = said([0.11, 0.195, 0.301], LOW)
+    assert "generalizes the rule no differently from AdamW, or by less than 0.05 (difference +0.00, 95 %" in text
+
+
+def test_two_seeds_are_too_few() -> None:
+    assert "cannot be compared with AdamW in how it generalizes the rule (2 paired seeds" in said(HIGH[:2], LOW)
+
+
 def test_seeds_are_paired() -> None:
     # Unpaired, a difference of .01 is nothing beside a deviation of .1 between seeds; paired it is certain.
     assert "better than AdamW (by 0.01" in said([0.11, 0.21, 0.3101], LOW)

@@ -104,3 +104,37 @@ def test_names_come_out_inert(name: str) -> None:
     assert "[red]" in drawn(made_table) or "red" not in name
     assert table.as_markdown(made_table).splitlines()[2].replace("\\|", "").count("|") == 7
     assert "\x1b" not in drawn(made_table)
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 200])
+def test_nothing_is_cut_off_however_narrow_the_terminal(width: int) -> None:
+    rows = [row("muon"), row("adamw", "lora-16", reference=True), row("a-plug-in-of-some-length", lr=None)]
+    scores = [*CARD.columns, "skill_forgetting@fit", "loss_forgetting"]
+    found = table.make("quick", rows, scores, [], tiers=[1, None, 2])
+    text = drawn(found, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    assert len(numbers(text)) == 2 * len(CARD.columns)
+    words = set(text.split())
+    for head in found.heads():
+        parts = head.replace("@fit", " @fit").replace("_", " ", 1).split()
+        assert words >= set(parts), head
+    for line in found.cells():
+        assert set(" ".join(line[1:]).split()) <= words
+
+
+def test_a_wide_table_goes_on_below_with_its_rows_named_again() -> None:
+    text = drawn(made(), 80)
+    heads = [line.split() for line in text.splitlines() if line.startswith("optimizer")]
+    assert len(heads) == 2
+    assert heads[0][:5] == ["optimizer", "update", "lr", "n", "div."]
+    assert "lr" not in heads[1]
+    assert text.count("lora-16") == 2
+    assert len(drawn(made(), 100).split("optimizer")) == 2
+
+
+def test_a_tier_more_still_fits_100_columns_in_one_table() -> None:
+    rows = [row("muon").model_copy(update={"lr": 0.00104, "edge": True}), row("adamw", "lora-16", reference=True)]
+    text = drawn(table.make("quick", rows, CARD.columns, [], tiers=[1, None]))
+    assert max(map(len, text.splitlines())) <= 100
+    assert text.count("optimizer") == 1

@@ -11,6 +11,10 @@ from synthbench.scores import Observed, Point
 Sets = Mapping[str, Observed]
 
 
+def letters(text: str) -> np.ndarray:
+    return np.array([letter == "+" for letter in text], dtype=bool)
+
+
 def seen(
     correct: str,
     nll: Sequence[float] | float = 1.0,
@@ -18,19 +22,22 @@ def seen(
     tokens: int = 2,
     floor: float = 0.0,
     kl: Sequence[float] = (),
+    by_rule: str = "",
+    bucket: Sequence[int] = (),
 ) -> Observed:
-    """correct: a letter an item, `+` where the whole answer is right."""
+    """correct: a letter an item, `+` where the whole answer is right. by_rule: likewise, as the rule has it; else never."""
     count = len(correct)
     return Observed(
-        correct_N=np.array([letter == "+" for letter in correct], dtype=bool),
-        by_rule_N=np.zeros(count, dtype=bool),
+        correct_N=letters(correct),
+        by_rule_N=letters(by_rule or "-" * count),
         nll_N=np.broadcast_to(np.asarray(nll, dtype=np.float64), count),
         kl_N=np.asarray(kl, dtype=np.float64),
         entropy_N=np.broadcast_to(np.asarray(entropy, dtype=np.float64), count),
         tokens=tokens,
         floor=floor,
+        bucket_N=np.asarray(bucket, dtype=np.int8),
     )
 
 
-def point(sets: Sets, moved: Mapping[str, float] | None = None) -> Point:
-    return Point(sets, moved or {})
+def point(sets: Sets, moved: Mapping[str, float] | None = None, parameters: int = 0) -> Point:
+    return Point(sets, moved or {}, parameters)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import log, sqrt
+from typing import Any
 
 import numpy as np
 import pytest
@@ -208,6 +209,95 @@ def test_a_model_that_says_nothing_loses_the_whole_vocabularys_entropy_a_token(
 ) -> None:
     for scores in looked_at(sets, monkeypatch, guess, lambda k, prompt: []):
         assert scores["validation_loss"] == pytest.approx(log(TASK.language.vocabulary), rel=1e-5)
+
+
+def changed(stages: tuple[str, ...], **options: Any) -> dict[str, Asked]:
+    """What is asked of the tiny task with another kind of rule, in these stages."""
+    found = {"generator": "inflection", "word": "past", "items": 36, "share": 3, **options}
+    task = Task(tiny.task_card({f"stages.{stage}.rule": found for stage in stages}))
+    assert task.language == TASK.language
+    return asked(task, "finetune", ("pretrain",), SEEDS, task.card.size("finetune"))
+
+
+WUGS: dict[str, Any] = {"generator": "wugs", "shifts": [7], "exceptions": 0.25, "repeats": 4}
+NOISY: dict[str, Any] = {"generator": "noisy", "shifts": [7], "noise": 0.25}
+
+
+def test_the_true_rule_spreads_over_every_exception_and_a_table_over_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = changed(("finetune",), **WUGS)
+    assert len(found["new/exception/train"].examples[0]) == 9
+    for scores in looked_at(found, monkeypatch, guess, rule([7])):
+        assert scores["overregularization"] == scores["rule_fit"] == scores["rule_accuracy"] == 1
+        assert scores["exception_recall"] == 0
+    by_heart = table(found, *TRAINED, "new/exception/train")
+    for scores in looked_at(found, monkeypatch, guess, by_heart):
+        assert scores["exception_recall"] == scores["fact_recall"] == scores["rule_fit"] == scores["fit"] == 1
+        assert scores["overregularization"] == 0
+        assert scores["learning"] == pytest.approx((1 + scores["rule_accuracy"] + 1) / 3)
+
+
+def test_the_true_rule_reads_through_all_noise_and_a_table_through_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = changed(("finetune",), **NOISY)
+    assert len(found["new/noise/train"].examples[0]) == 9
+    for scores in looked_at(found, monkeypatch, guess, rule([7])):
+        assert scores["rule_through_noise"] == scores["rule_accuracy"] == scores["rule_fit"] == 1
+        assert scores["noise_recall"] == 0
+        assert scores["learning"] == pytest.approx((1 + scores["fact_recall"]) / 2)
+    for scores in looked_at(found, monkeypatch, guess, table(found, *TRAINED, "new/noise/train")):
+        assert scores["noise_recall"] == scores["fit"] == 1
+        assert scores["rule_through_noise"] == 0
+
+
+def test_a_model_that_knows_the_rule_for_seen_parts_alone_fails_on_unseen_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = changed(("pretrain", "finetune"), shifts=[7], unseen=3)
+    trained = [{row[2] for row in found["new/rule/train"].examples[k].tokens_NL.tolist()} for k in range(len(SEEDS))]
+    assert all(len(last) == 13 for last in trained)  # of 16 syllables
+    knows = rule([7])
+    partial: Model = lambda k, prompt: knows(k, prompt) if prompt[2] in trained[k] else [0, 0, END]
+    for scores in looked_at(found, monkeypatch, guess, partial):
+        assert (scores["rule_accuracy"], scores["unseen_accuracy"]) == (1, 0)
+    for scores in looked_at(found, monkeypatch, guess, knows):
+        assert (scores["rule_accuracy"], scores["unseen_accuracy"]) == (1, 1)
+
+
+def test_a_model_that_knows_what_was_seen_most_often_has_the_head_and_not_the_tail(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    task = Task(tiny.task_card({"stages.finetune.fact.groups": 3, "stages.finetune.fact.items": 14}))
+    found = asked(task, "finetune", ("pretrain",), SEEDS, task.card.size("finetune"))
+    facts = found["new/fact/train"].examples
+    head = [dict(split(one.take(np.flatnonzero(one.repeats_N == 4)))) for one in facts]
+    assert [len(known) for known in head] == [2] * len(SEEDS)
+    model: Model = lambda k, prompt: head[k].get(prompt) or [0, 0, END]
+    for scores in looked_at(found, monkeypatch, guess, model):
+        assert (scores["head_recall"], scores["tail_recall"]) == (1, 0)
+        assert scores["fact_recall"] == pytest.approx(2 / 14)
+
+
+def test_a_short_answer_is_right_whatever_follows_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = changed(("pretrain", "finetune"), generator="modular", factors=[1, 1])
+    first, syllables = TASK.language.first_syllable, TASK.language.syllables
+
+    def adds(k: int, prompt: Prompt) -> Answer:
+        a, b = (token - first for token in prompt[1:3])
+        return [(a + b) % syllables + first, END, first]
+
+    for scores in looked_at(found, monkeypatch, guess, adds):
+        assert scores["rule_fit"] == scores["rule_accuracy"] == 1
+    without_end: Model = lambda k, prompt: [adds(k, prompt)[0], first, END]
+    for scores in looked_at(found, monkeypatch, guess, without_end):
+        assert scores["rule_fit"] == scores["rule_accuracy"] == 0
+
+
+def test_a_sure_model_that_knows_every_fact_stores_the_datasets_bits_and_one_that_knows_none_nothing(
+    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = layouts.transformer(tiny_model(), TASK.language.vocabulary, TASK.language.length - 1).size
+    for scores in looked_at(sets, monkeypatch, guess, table(sets, "new/fact/train")):
+        assert scores["dataset_bits_per_param"] == pytest.approx(12 * TASK.language.name_bits / parameters)
+        assert scores["bits_per_param"] == pytest.approx(scores["dataset_bits_per_param"], rel=1e-6)
+    for scores in looked_at(sets, monkeypatch, guess, lambda k, prompt: []):
+        assert scores["bits_per_param"] == pytest.approx(0, abs=1e-9)
 
 
 def test_the_stages_own_facts_are_asked_in_training_only_and_old_rules_held_out_only(sets: dict[str, Asked]) -> None:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import isnan, log, nan
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbench.scores.reading import at_speed, crossing, is_reached, of_seed, value_at
+from synthbench.scores.reading import (
+    FITS,
+    Reached,
+    bracket,
+    crossing,
+    first_reaching,
+    is_reached,
+    median,
+    of_seed,
+    over_fit,
+    value_at,
+)
 
 
 def path(*points: tuple[int, float]) -> dict[int, dict[str, float]]:
     """A path of (step, fit), on which `forgetting` is a tenth of the step."""
     return {step: {"fit": fit, "forgetting": step / 10} for step, fit in points}
+
+
+def at_speed(readings: Sequence[tuple[float, float]], speed: float) -> float:
+    """The value at a speed, from (T, value) of the rates of one seed."""
+    found = bracket([step for step, _ in readings], speed)
+    return found.between([value for _, value in readings]) if found else nan
 
 
 @pytest.mark.parametrize(
@@ -130,3 +148,49 @@ def test_rates_that_never_fit_are_left_out_of_a_seeds_reading() -> None:
 )
 def test_a_cell_is_reached_if_80_percent_of_its_seeds_are(seeds: list[float], reached: bool) -> None:
     assert is_reached(seeds) is reached
+
+
+def test_a_reading_over_fit_is_the_mean_over_thresholds_at_the_rates_of_the_speed() -> None:
+    # the fast rate reaches fit f at 100 f / .9 steps, the slow one at 400 f / .9; 200 steps lie half way in log
+    fast, slow = path((0, 0.0), (100, 0.9)), path((0, 0.0), (400, 0.9))
+    mean = sum(FITS) / len(FITS) / 0.9
+    assert over_fit([slow, fast], "forgetting", 0.9, 200) == pytest.approx((10 * mean + 40 * mean) / 2)
+    assert isnan(over_fit([fast], "forgetting", 0.9, 200))
+
+
+@pytest.mark.parametrize(
+    ("found", "reached"),
+    [
+        ({}, None),
+        ({10: nan}, None),
+        ({10: 0.6, 20: 0.9}, Reached(10, "<")),  # from the first on: it may have been reached before
+        ({10: 0.1, 20: 0.4}, Reached(20, ">")),
+        ({10: 0.0, 40: 1.0}, Reached(20, "")),  # half way in log items
+        ({40: 1.0, 10: 0.0}, Reached(20, "")),
+        ({0: 0.9, 10: 0.5, 20: 0.6}, Reached(10, "<")),  # the start is no step
+        ({10: 0.0, 20: 0.5, 40: 0.0}, Reached(20, "")),
+        ({10: 0.25, 20: nan, 40: 0.75}, Reached(20, "")),
+    ],
+)
+def test_a_threshold_is_first_reached_between_points_or_censored(
+    found: dict[int, float], reached: Reached | None
+) -> None:
+    got = first_reaching(found, 0.5)
+    assert (got and got.censored) == (reached and reached.censored)
+    assert reached is None or got is not None and got.value == pytest.approx(reached.value)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "found"),
+    [
+        ([], None),
+        ([Reached(3, "")], Reached(3, "")),
+        ([Reached(1, ""), Reached(3, ""), Reached(2, ">")], Reached(3, "")),  # a censored seed lies beyond all others
+        ([Reached(1, ""), Reached(9, ">"), Reached(9, ">")], Reached(9, ">")),
+        ([Reached(1, ""), Reached(9, ">")], Reached(5, ">")),
+        ([Reached(2, "<"), Reached(4, "")], Reached(3, "")),
+        ([Reached(2, "<"), Reached(2, "<"), Reached(4, "")], Reached(2, "<")),
+    ],
+)
+def test_the_median_counts_censored_seeds_as_beyond_all_others(seeds: list[Reached], found: Reached | None) -> None:
+    assert median(seeds) == found

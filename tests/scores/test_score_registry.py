@@ -7,12 +7,16 @@ from math import inf, isfinite
 import numpy as np
 import pytest
 
-from synthbench.generators import SLICES, SPLITS
+from synthbench.generators import BUCKETS, SLICES, SPLITS
 from synthbench.scores import SCORES, Observed, Point, Score, at_point, register
 from synthbench.scores.moved import GROUPS
+from synthbench.scores.observed import HEAD, TAIL
+from synthbench.scores.registry import at_level
+from synthbench.scores.relearned import CONTROL, OTHER
 
 POINT = [score for score in SCORES.values() if score.level == "point"]
 CELL = [score for score in SCORES.values() if score.level == "cell"]
+AT_FIT = [score for score in CELL if score.name.endswith("@fit")]
 
 
 def bounds(score: Score) -> tuple[float, float]:
@@ -26,6 +30,7 @@ def observed(generator: np.random.Generator, items: int) -> Observed:
     return Observed(
         correct_N, generator.random(items) < 0.5, generator.exponential(3, items), generator.exponential(1, items),
         generator.uniform(0, 9, items), int(generator.integers(1, 9)), float(generator.random()),
+        np.resize(np.array([HEAD, TAIL, 2], dtype=np.int8), items),
     )  # fmt: skip
 
 
@@ -33,10 +38,11 @@ def points(seed: int) -> tuple[Point, Point]:
     """A run before and after, every slice observed, old and new."""
     generator = np.random.default_rng(seed)
     names = [f"{age}/{part}/{split}" for age in ("old", "new") for part in SLICES for split in SPLITS]
-    items = {name: int(generator.integers(1, 7)) for name in names}
+    items = {name: int(generator.integers(2, 7)) for name in names}  # of the head one at least, and of the tail
     before = {name: observed(generator, items[name]) for name in names if name.startswith("old/")}
     after = {name: observed(generator, items[name]) for name in names}
-    return Point(before, {}), Point(after, {group: float(generator.exponential()) for group in GROUPS})
+    moved = {group: float(generator.exponential()) for group in GROUPS}
+    return Point(before, {}), Point(after, moved, int(generator.integers(1, 1000)))
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +59,27 @@ def test_every_point_score_applies_to_a_generic_point(many: list[dict[str, float
 def test_every_point_score_lies_in_its_range(many: list[dict[str, float]], score: Score) -> None:
     low, high = bounds(score)
     assert all(low - 1e-9 <= scores[score.name] <= high + 1e-9 for scores in many)
+
+
+def probe(seed: int) -> Point:
+    """A look after relearning."""
+    generator = np.random.default_rng(seed)
+    return Point(
+        {f"{name}/{when}": observed(generator, 5) for name in (OTHER, CONTROL) for when in ("before", "after")}, {}
+    )
+
+
+@pytest.mark.parametrize("score", [s for s in SCORES.values() if s.level in ("path", "probe")], ids=lambda s: s.name)
+def test_every_score_of_a_path_or_a_probe_applies_and_lies_in_its_range(score: Score) -> None:
+    low, high = bounds(score)
+    for seed in range(100):
+        before, after = points(seed)
+        generator = np.random.default_rng(seed)
+        looks = [Point({name: observed(generator, len(one.nll_N)) for name, one in before.sets.items()} | {
+            name: one for name, one in after.sets.items() if name not in before.sets}, {}) for _ in range(4)]  # fmt: skip
+        path = {step: at_point(before, look) for step, look in enumerate([after, *looks])}
+        found = at_level("path", path) if score.level == "path" else at_level("probe", probe(seed))
+        assert low <= found[score.name] <= high
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -80,7 +107,7 @@ def test_a_score_is_registered_under_its_own_name(name: str) -> None:
     assert SCORES[name].name == name
 
 
-@pytest.mark.parametrize("score", CELL, ids=lambda score: score.name)
+@pytest.mark.parametrize("score", AT_FIT, ids=lambda score: score.name)
 def test_a_reading_has_the_unit_range_and_direction_of_the_score_it_reads(score: Score) -> None:
     name, _, how = score.name.partition("@")
     read = SCORES[name]
@@ -94,3 +121,11 @@ def test_a_scores_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'fit' is registered already"):
         register(Score("fit", "another", "share", "0 to 1", "up", "the test"))
     assert before == SCORES
+
+
+def test_every_level_of_score_is_registered() -> None:
+    assert {score.level for score in SCORES.values()} == {"point", "path", "probe", "cell"}
+
+
+def test_scores_and_generators_mean_the_same_by_head_and_tail() -> None:
+    assert (BUCKETS[HEAD], BUCKETS[TAIL]) == ("head", "tail")

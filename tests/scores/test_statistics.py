@@ -1,4 +1,4 @@
-"""Intervals and seeds needed, against scipy's distributions."""
+"""Intervals, tests and seeds needed, against scipy's distributions and cases computed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from synthbench.scores.statistics import MOST_SEEDS, interval, seeds_needed
+from synthbench.scores.statistics import (
+    MOST_SEEDS,
+    detectable,
+    equivalence_p,
+    holm,
+    interval,
+    paired_p,
+    seeds_needed,
+)
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20)
 
@@ -102,3 +110,88 @@ def test_no_number_of_seeds_tells_no_difference_or_a_tiny_one() -> None:
 
 def test_two_seeds_tell_a_difference_that_never_varies() -> None:
     assert seeds_needed([0.25, 0.25, 0.25]) == 2
+
+
+def samples(seed: int, n: int, mean: float = 0.3) -> tuple[list[float], list[float]]:
+    generator = np.random.default_rng(seed)
+    other = generator.normal(0.5, 0.2, n)
+    return (other + generator.normal(mean, 1.0, n)).tolist(), other.tolist()
+
+
+def less(own: list[float], other: list[float]) -> list[float]:
+    return [a - b for a, b in zip(own, other, strict=True)]
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 50])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_paired_test_is_scipys(seed: int, n: int) -> None:
+    own, other = samples(seed, n)
+    assert paired_p(less(own, other)) == pytest.approx(stats.ttest_rel(own, other).pvalue, rel=1e-9)
+    assert paired_p(less(other, own)) == paired_p(less(own, other))
+
+
+@given(VALUES)
+def test_a_test_passes_at_5_percent_where_the_95_percent_interval_excludes_0(values: list[float]) -> None:
+    p, found = paired_p(values), interval(values)
+    if abs(p - 0.05) > 1e-9 and any(values):
+        assert (p < 0.05) is found.excludes_zero
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 50])
+@pytest.mark.parametrize("mean", [-0.4, 0.0, 2.0])
+def test_the_equivalence_test_is_the_worse_of_two_one_sided_tests_of_scipy(n: int, mean: float) -> None:
+    own, other = samples(n, n, mean)
+    differences = less(own, other)
+    above = stats.ttest_1samp(differences, -0.7, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences, 0.7, alternative="less").pvalue
+    assert equivalence_p(differences, 0.7) == pytest.approx(max(above, below), rel=1e-9)
+    _, low, high, _ = interval(differences, 0.9)
+    assert (equivalence_p(differences, 0.7) < 0.05) is (low > -0.7 and high < 0.7)
+
+
+@pytest.mark.parametrize(("differences", "p"), [([0.0, 0.0, 0.0], 1.0), ([0.25, 0.25], 0.0), ([-0.1] * 8, 0.0)])
+def test_differences_that_do_not_vary_are_none_or_certain(differences: list[float], p: float) -> None:
+    assert paired_p(differences) == p
+    assert equivalence_p(differences, 0.25) == 0.0
+    assert equivalence_p(differences, 0.05) == (1.0 if any(differences) else 0.0)
+
+
+@pytest.mark.parametrize("differences", [[], [0.5]])
+def test_fewer_than_two_differences_show_nothing(differences: list[float]) -> None:
+    assert paired_p(differences) == 1.0
+    assert equivalence_p(differences, 1.0) == 1.0
+
+
+def test_holm_by_hand() -> None:
+    """Sorted .01, .02, .03, .04 times 4, 3, 2, 1: .04, .06, .06, .04, of which none may be below the one before."""
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    assert holm([0.5, 0.001, 0.6]) == pytest.approx([1.0, 0.003, 1.0])
+    assert holm([0.03]) == [0.03]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+def test_holm_lies_between_the_p_values_and_bonferronis_and_keeps_their_order(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for p, found in zip(p_values, adjusted, strict=True):
+        assert p <= found <= min(1.0, len(p_values) * p)
+    assert sorted(adjusted) == [found for _, found in sorted(zip(p_values, adjusted, strict=True))]
+    assert min(adjusted) == min(1.0, len(p_values) * min(p_values))
+
+
+@pytest.mark.parametrize(("n", "effect"), [(3, 3.3), (5, 1.7), (8, 1.2), (16, 0.75)])
+def test_detectable_differences_are_designs(n: int, effect: float) -> None:
+    assert detectable(1.0, n) == pytest.approx(effect, rel=0.05)
+    assert detectable(0.2, n) == pytest.approx(0.2 * detectable(1.0, n))
+
+
+@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("n", [2, 3, 8, 100])
+def test_a_detectable_difference_is_passed_with_the_power_asked_for(n: int, power: float) -> None:
+    shift = detectable(0.3, n, power) * sqrt(n) / 0.3
+    assert stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, shift) == pytest.approx(power, abs=1e-5)
+
+
+def test_one_seed_detects_nothing_and_no_deviation_everything() -> None:
+    assert detectable(0.1, 1) == inf
+    assert detectable(0.0, 3) == 0.0

@@ -50,7 +50,10 @@ def pretrained(model: ModelCard) -> tuple[layouts.Layout, Tensor]:
     layout, base_KP = fresh(model)
     fleet, steps = Fleet(model, layout, base_KP), 30
     drawn = [TASK.joined("pretrain", seed).train for seed in SEEDS]
-    shares = {name: (TASK.card.size("pretrain")[name], count) for name, count in TASK.shares("pretrain", 16).items()}
+    shares = {
+        name: (np.ones(TASK.card.size("pretrain")[name], dtype=np.int16), count)
+        for name, count in TASK.shares("pretrain", 16).items()
+    }
     orders = [order(shares, steps, stream(Place(seed, "t", "pretrain", ""), "train", "order")) for seed in SEEDS]
     data = Data(
         np.stack([found.tokens_NL for found in drawn]), np.stack([found.answer_NL for found in drawn]), np.stack(orders)

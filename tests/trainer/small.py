@@ -46,7 +46,7 @@ def data(seeds_K: Sequence[int], steps: int, batch: int = BATCH) -> Data:
         generator = np.random.default_rng([seed, 0])
         tokens.append(generator.integers(VOCABULARY, size=(ITEMS, LENGTH), dtype=np.int32))
         answers.append(np.arange(LENGTH) >= LENGTH - generator.integers(1, 5, size=(ITEMS, 1)))
-        orders.append(order({"all": (ITEMS, batch)}, steps, generator))
+        orders.append(order({"all": (np.ones(ITEMS, dtype=np.int16), batch)}, steps, generator))
     return Data(np.stack(tokens), np.stack(answers), np.stack(orders))
 
 

@@ -17,7 +17,7 @@ from synthbench.trainer.schedule import Schedule
 from tests.trainer import small
 from tests.trainer.small import BATCH, LENGTH, Run
 
-SHARES = {"fact": (12, 2), "rule": (40, 6)}
+SHARES = {"fact": (np.ones(12, dtype=np.int16), 2), "rule": (np.ones(40, dtype=np.int16), 6)}
 RUNS = [Run(1, 1e-2, 0.1), Run(2, 1e-2, 0.1), Run(3, 1e-2, 0.1)]
 
 
@@ -48,8 +48,17 @@ def test_exposures_of_a_slices_items_differ_by_at_most_one_where_the_last_epoch_
 
 
 def test_a_slice_smaller_than_its_share_of_a_batch_repeats_evenly() -> None:
-    order_TB = order({"fact": (3, 6)}, 5, generator())
+    order_TB = order({"fact": (np.ones(3, dtype=np.int16), 6)}, 5, generator())
     assert all(np.bincount(batch).tolist() == [2, 2, 2] for batch in order_TB)
+
+
+def test_an_epoch_shows_each_item_as_often_as_its_repeats_say_and_spreads_them() -> None:
+    repeats_N = np.array([3, 1, 2], dtype=np.int16)  # an epoch of 6 examples: 4 epochs in 8 steps of 3
+    order_TB = order({"fact": (repeats_N, 3), "rule": (np.ones(5, dtype=np.int16), 1)}, 8, generator())
+    epochs = order_TB[:, :3].reshape(4, 6)
+    assert all(np.bincount(epoch).tolist() == [3, 1, 2] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
+    assert sorted(order_TB[:5, 3].tolist()) == [3, 4, 5, 6, 7]  # the next slice's items come after this one's
 
 
 def test_an_order_is_its_generators_alone() -> None:

@@ -1,6 +1,6 @@
 """Optimizers, one file each. Names, routing and arguments are known without torch."""
 
-from synthbench.trainer.rules import adamw, muon, sgd
+from synthbench.trainer.rules import adamw, adamw_split, muon, sgd
 from synthbench.trainer.rules.registry import (
     OPTIMIZERS,
     RULES,
@@ -15,6 +15,6 @@ from synthbench.trainer.rules.registry import (
 )  # fmt: skip
 
 __all__ = [
-    "OPTIMIZERS", "RULES", "Block", "Hyper", "Optimizer", "Rule", "adamw", "muon", "register", "route", "sgd",
-    "source_hash", "spans",
+    "OPTIMIZERS", "RULES", "Block", "Hyper", "Optimizer", "Rule", "adamw", "adamw_split", "muon", "register", "route",
+    "sgd", "source_hash", "spans",
 ]  # fmt: skip

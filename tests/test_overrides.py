@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbench.errors import BadInput
-from synthbench.experiment.overrides import parse, put, value
+from synthbench.overrides import parse, put, value
 
 
 @pytest.mark.parametrize(

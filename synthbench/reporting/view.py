@@ -1,0 +1,71 @@
+"""How a report's rows are shown: which scores, in which order, as they are or less an optimizer's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from synthbench.cards import RunnerCard
+from synthbench.errors import BadInput
+from synthbench.reporting import pairing
+from synthbench.reporting.rows import Row
+from synthbench.scores import SCORES
+from synthbench.wording import did_you_mean, shown
+
+
+@dataclass(frozen=True)
+class View:
+    """sort: a score, best first. columns: scores in place of the card's. versus: the optimizer to compare rows with."""
+
+    sort: str | None = None
+    columns: Sequence[str] | None = None
+    versus: str | None = None
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raises BadInput for a score or an optimizer that these rows do not have."""
+        if self.sort is not None:
+            _check_score("--sort", self.sort)
+        check_columns(self.columns)
+        if self.versus is not None:
+            pairing.of_optimizer(rows, self.versus, "--versus")
+
+    def scores(self, card: RunnerCard) -> list[str]:
+        return list(self.columns or card.columns)
+
+    def ordered(self, rows: Sequence[Row]) -> list[Row]:
+        """Task by task, the best first (the highest where neither is better); rows without the score last."""
+        if self.sort is None:
+            return list(rows)
+        groups = list(dict.fromkeys(map(pairing.setting, rows)))
+        return sorted(rows, key=lambda row: (groups.index(pairing.setting(row)), _place(row, str(self.sort))))
+
+    def rivals(self, rows: Sequence[Row]) -> list[Row | None]:
+        """For each row the one of the optimizer that it is compared with; None for those rows themselves."""
+        if self.versus is None:
+            return [None] * len(rows)
+        own = pairing.of_optimizer(rows, self.versus, "--versus")
+        return [None if row in own else pairing.counterpart(row, own, apart_from="label") for row in rows]
+
+
+AS_IT_IS = View()
+
+
+def _place(row: Row, score: str) -> float:
+    values = row.values.get(score)
+    if not values:
+        return float("inf")
+    return fmean(values.values()) * (1 if SCORES[score].better == "down" else -1)
+
+
+def check_columns(names: Sequence[str] | None) -> None:
+    """Raises BadInput for scores that there are not, or that are named twice."""
+    for name in names or ():
+        _check_score("--columns", name)
+    if names is not None and len(set(names)) < len(names):
+        raise BadInput(f"--columns {shown(','.join(names))} has the same score twice.")
+
+
+def _check_score(option: str, name: str) -> None:
+    if name not in SCORES:
+        raise BadInput(f"{option}: unknown score {shown(name)}{did_you_mean(name, SCORES)}.")

@@ -1,0 +1,476 @@
+"""What DESIGN promises of data holds for every generator that registers and every task and variant that is shipped.
+
+Shapes: N examples, L tokens, K models, S answer tokens.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from itertools import pairwise
+from math import log2, sqrt
+
+import numpy as np
+import pytest
+import torch
+
+from synthbench import overrides
+from synthbench.cards import ModelCard, TaskCard
+from synthbench.errors import BadInput
+from synthbench.generators import BUCKETS, GENERATORS, SLICES, SPLITS, Examples, Place, Task
+from synthbench.generators.examples import END, EQUALS, PADDING
+from synthbench.generators.floors import copied
+from synthbench.trainer import layout as layouts
+from synthbench.trainer.fleet import Fleet, initialize
+from tests.generators import shipped, small
+
+INFLECTED = shipped.of_generator("inflection", "wugs", "noisy")
+COUNT = 8192  # examples that are counted
+
+
+def prompts(examples: Examples) -> set[bytes]:
+    end = int(examples.answer_NL[0].argmax())
+    return {row[:end].tobytes() for row in examples.tokens_NL}
+
+
+def answers(examples: Examples) -> np.ndarray:
+    """Answers without their end, as 0-based syllables: shape (N, S)."""
+    start, stop = int(examples.answer_NL[0].argmax()), int(examples.answer_NL[0].sum())
+    return examples.tokens_NL[:, start : start + stop - 1]
+
+
+# Splits
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("label", shipped.TASKS)
+def test_no_prompt_of_a_split_is_asked_in_another_split_slice_or_stage(label: str, seed: int) -> None:
+    sets = [prompts(examples) for examples in shipped.splits_of(label, seed).values()]
+    assert sum(map(len, sets)) == len(set.union(*sets))
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_no_two_splits_under_a_word_share_an_item_in_any_stage(label: str, stage: str, part: str, seed: int) -> None:
+    items = [
+        set(examples.item_N.tolist())
+        for _, other, name in shipped.under_the_same_word(label, stage, part)
+        for examples in shipped.drawn(label, other, seed)[name]
+    ]
+    assert len(set.union(*items)) == sum(map(len, items))
+
+
+@pytest.mark.parametrize("unseen", [0, 1, 2])
+@pytest.mark.parametrize("generator", small.HAVE_PARTS)
+def test_two_slices_under_one_word_share_no_item_though_parts_are_held_out(generator: str, unseen: int) -> None:
+    part = dict(small.card(generator, {"unseen": unseen, "items": 9}).model_dump()["stages"]["only"]["rule"])
+    held_out = {"validation": 1, "test": 1}
+    found = Task(small.card(generator, stages={"first": {"rule": part}, "second": {"rule": part}}, held_out=held_out))
+    for seed in range(5):
+        items = [e.item_N for stage in ("first", "second") for e in found.draw(stage, seed)["rule"]]
+        assert len(np.unique(np.concatenate(items))) == sum(map(len, items))
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_splits_have_the_sizes_on_the_card(label: str, stage: str, part: str) -> None:
+    held_out, splits = shipped.task(label).card.held_out, shipped.drawn(label, stage)[part]
+    items = shipped.card_of(label, stage, part).items
+    assert tuple(map(len, splits))[:3] == (items, held_out.validation, held_out.test)
+    assert all(len(set(examples.item_N.tolist())) == len(examples) for examples in splits)
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_held_out_items_are_of_the_slice_that_the_card_names(label: str, stage: str, part: str) -> None:
+    splits = shipped.drawn(label, stage)[part]
+    for examples in splits[1:]:
+        assert (examples.slice_N == SLICES.index(part)).all()
+    found = {SLICES[index] for index in splits.train.slice_N}
+    extra = {"wugs": {"exception"}, "noisy": {"noise"}}.get(shipped.card_of(label, stage, part).generator, set())
+    assert found == {part} | extra
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_held_out_items_of_a_rule_follow_it_are_seen_alike_and_facts_follow_none(
+    label: str, stage: str, part: str
+) -> None:
+    for examples in shipped.drawn(label, stage)[part][1:]:
+        if part == "rule":
+            assert np.array_equal(examples.rule_answer_NL, examples.tokens_NL)
+        else:
+            assert (examples.rule_answer_NL == -1).all()
+        assert (examples.bucket_N == BUCKETS.index("all")).all()
+        assert (examples.repeats_N == 1).all()
+
+
+# Parts that are held out
+
+
+def by_place(label: str, stage: str, part: str, seed: int, split: str) -> list[np.ndarray]:
+    """Syllables of a split's items, one array a place in the name."""
+    items = getattr(shipped.drawn(label, stage, seed)[part], split).item_N
+    return list(shipped.task(label).language.spell(items).T)
+
+
+def trained_parts(label: str, stage: str, part: str, seed: int, until: str | None = None) -> list[set[int]]:
+    """Syllables of the trained items under a word, by place, of all stages or those up to one."""
+    stages = list(shipped.task(label).card.stages)
+    known = stages[: stages.index(until) + 1] if until else stages
+    found: list[set[int]] = [set() for _ in range(shipped.task(label).language.name_length)]
+    for _, other, name in shipped.under_the_same_word(label, stage, part):
+        if other in known:
+            for place, syllables in zip(found, by_place(label, other, name, seed, "train"), strict=True):
+                place |= set(syllables.tolist())
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.with_unseen())
+def test_every_unseen_item_has_a_part_that_no_trained_item_of_its_word_has_there(
+    label: str, stage: str, part: str, seed: int
+) -> None:
+    trained = trained_parts(label, stage, part, seed)
+    asked = by_place(label, stage, part, seed, "unseen")
+    is_new = [~np.isin(syllables, list(known)) for syllables, known in zip(asked, trained, strict=True)]
+    assert len(asked[0]) > 0
+    assert np.logical_or.reduce(is_new).all()
+    new = {int(s) for syllables, new_N in zip(asked, is_new, strict=True) for s in syllables[new_N]}
+    assert len(new) == shipped.option(label, stage, part, "unseen")
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    ("label", "stage", "part"), [where for where in shipped.SLICES if shipped.card_of(*where).generator != "facts"]
+)
+def test_every_part_of_a_held_out_item_was_trained_in_its_place(label: str, stage: str, part: str, seed: int) -> None:
+    """Up to the end of the stage, that is with earlier stages under the same word: a small finetuning set alone leaves out
+    some of the syllables that the rule copies, none of those that it changes (the next test)."""
+    trained = trained_parts(label, stage, part, seed, until=stage)
+    for split in ("validation", "test"):
+        for syllables, known in zip(by_place(label, stage, part, seed, split), trained, strict=True):
+            assert set(syllables.tolist()) <= known
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("label", "stage", "part"), INFLECTED)
+def test_a_stage_trains_every_last_syllable_that_is_not_held_out_and_all_equally_often(
+    label: str, stage: str, part: str, seed: int
+) -> None:
+    card, syllables = shipped.card_of(label, stage, part), shipped.task(label).language.syllables
+    shown = syllables - card.options.get("unseen", 0)
+    counts = np.bincount(by_place(label, stage, part, seed, "train")[-1])
+    counts = counts[counts > 0]
+    assert len(counts) == shown
+    assert set(counts) == {card.items // shown, -(-card.items // shown)}
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_there_are_unseen_items_only_where_the_card_holds_parts_out(label: str, stage: str, part: str) -> None:
+    unseen = shipped.drawn(label, stage)[part].unseen
+    assert (len(unseen) > 0) == bool(shipped.card_of(label, stage, part).options.get("unseen"))
+    assert len(unseen) <= shipped.task(label).card.held_out.test
+
+
+# Streams
+
+
+@pytest.mark.parametrize(("label", "stage"), shipped.STAGES)
+def test_the_same_address_gives_the_same_data_whatever_was_drawn_before(label: str, stage: str) -> None:
+    again = Task(shipped.task(label).card)
+    again.draw(stage, 3)
+    for part, splits in again.draw(stage, 0).items():
+        assert [e.digest() for e in splits] == [e.digest() for e in shipped.drawn(label, stage)[part]]
+
+
+@pytest.mark.parametrize(("label", "stage"), shipped.STAGES)
+def test_data_neither_reads_nor_moves_the_global_random_state_of_numpy(label: str, stage: str) -> None:
+    before = np.random.get_state()
+    try:
+        np.random.seed(0)
+        state = np.random.get_state()[1]
+        drawn = shipped.task(label).joined(stage, 0).train.digest()
+        assert np.array_equal(np.random.get_state()[1], state)
+        np.random.seed(1)
+        assert shipped.task(label).joined(stage, 0).train.digest() == drawn
+    finally:
+        np.random.set_state(before)
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_a_smaller_set_has_the_first_items_of_a_larger_one_and_the_same_held_out_ones(
+    label: str, stage: str, part: str
+) -> None:
+    whole = shipped.drawn(label, stage)[part]
+    other = shipped.task(label).draw(stage, 0, {part: shipped.other_size(label, stage, part)})[part]
+    fewer, more = sorted((whole.train, other.train), key=len)
+    first = more.take(slice(len(fewer)))
+    assert np.array_equal(fewer.item_N, first.item_N)
+    if len({*fewer.slice_N, *first.slice_N}) == 1:  # which of them are exceptions or noise is spread over the whole set
+        assert fewer.digest() == first.digest()
+    for split in SPLITS[1:]:
+        assert getattr(other, split).digest() == getattr(whole, split).digest()
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_the_size_of_a_slice_changes_no_other_slice_and_no_other_stage(label: str, stage: str, part: str) -> None:
+    content = shipped.task(label).card.model_dump(mode="json")
+    content["stages"][stage][part]["items"] = shipped.other_size(label, stage, part)
+    changed = Task(TaskCard.model_validate(content))
+    for other in changed.card.stages:
+        for name, splits in changed.draw(other, 0).items():
+            same = [e.digest() for e in splits] == [e.digest() for e in shipped.drawn(label, other)[name]]
+            assert same == ((other, name) != (stage, part))
+
+
+@pytest.mark.parametrize("label", shipped.TASKS)
+def test_other_seeds_stages_slices_and_splits_have_other_data(label: str) -> None:
+    digests = defaultdict(list)
+    for seed in (0, 1, 2):
+        for where, examples in shipped.splits_of(label, seed).items():
+            digests[examples.digest()].append((seed, *where))
+    assert [found for found in digests.values() if len(found) > 1] == []
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_neighbouring_seeds_share_no_more_items_than_chance_and_facts_no_more_answers(
+    label: str, stage: str, part: str
+) -> None:
+    task = shipped.task(label)
+    names, items = task.language.names, shipped.card_of(label, stage, part).items
+    shared, equal = 0, 0
+    for one, other in pairwise(range(5)):
+        first, second = shipped.drawn(label, stage, one)[part].train, shipped.drawn(label, stage, other)[part].train
+        known = dict(zip(first.item_N.tolist(), map(bytes, first.tokens_NL), strict=True))
+        both = [known[item] == bytes(row) for item, row in zip(second.item_N.tolist(), second.tokens_NL, strict=True)
+                if item in known]  # fmt: skip
+        shared, equal = shared + len(both), equal + sum(both)
+    expected = 4 * items * items / names
+    assert abs(shared - expected) <= 5 * sqrt(expected) + 0.1 * expected + 1  # a tenth: seeds hold out different parts
+    if part == "fact":
+        assert equal <= expected / names + 5 * sqrt(expected / names)
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.of_generator("facts"))
+def test_facts_in_the_same_place_have_equal_objects_no_more_often_than_chance(
+    label: str, stage: str, part: str
+) -> None:
+    """Between neighbouring seeds and between splits: streams that started alike would agree everywhere."""
+    syllables = shipped.task(label).language.syllables
+    sets = [answers(e) for seed in range(4) for e in shipped.drawn(label, stage, seed)[part] if len(e)]
+    assert len(sets) == 4 * 3
+    for one, other in pairwise(sets):
+        count = min(len(one), len(other))
+        equal = one[:count] == other[:count]
+        assert abs(equal.mean() - 1 / syllables) <= 5 * sqrt(1 / syllables / equal.size) + 1 / equal.size
+
+
+# What is recorded
+
+
+@pytest.mark.parametrize("label", shipped.TASKS)
+def test_the_digests_of_a_task_are_those_of_its_data_at_seed_0(label: str) -> None:
+    task = shipped.task(label)
+    for stage in task.card.stages:
+        assert task.digests(stage) == {
+            f"{stage}/{part}/{split}": examples.digest()
+            for part, splits in shipped.drawn(label, stage).items()
+            for split, examples in zip(SPLITS, splits, strict=True)
+        }
+
+
+def values(content: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], object]]:
+    """Every value on a card, lists whole, by path."""
+    if not isinstance(content, dict):
+        return [(path, content)]
+    return [found for key, inner in content.items() for found in values(inner, (*path, key))]
+
+
+def others(value: object) -> list[object]:
+    """Values of the same kind that a card might have instead."""
+    if value is None or isinstance(value, str):
+        return ["other-name", "9.9", "inflection", "facts"]
+    if isinstance(value, list):
+        return [[*value[:-1], value[-1] + 1], [*value[:-1], value[-1] - 1]]
+    assert isinstance(value, (int, float))
+    return [value * 2, value + 1, value - 1, type(value)(value / 2), value + 4]
+
+
+PROSE = {"question", "description", "source", "note"}
+
+
+@pytest.mark.parametrize("name", shipped.NAMES)
+def test_the_fingerprint_changes_with_every_value_on_a_card_but_prose(name: str) -> None:
+    card = shipped.task(name).card.model_dump(mode="json", exclude={"variants", "variant"})
+    fixed = {"generator"}  # its options go with it
+    if any(where[0] == name for where in shipped.of_generator("modular")):
+        fixed |= {"name_length", "family"}  # two operands; it uses most pairs and leaves a family none
+    changed = 0
+    for path, value in values(card):
+        if path[-1] in fixed:
+            continue
+        for other in [found for found in others(value) if found != value]:
+            content = shipped.task(name).card.model_dump(mode="json", exclude={"variants", "variant"})
+            same = [path] if path[-1] != "unseen" else [  # is the same for all slices under a word
+                ("stages", *where[1:], "unseen") for where in shipped.under_the_same_word(name, *path[1:3])
+            ]  # fmt: skip
+            for place in same:
+                overrides.put(content, place, other, "the test")
+            try:
+                found = Task(TaskCard.model_validate(content))
+            except (BadInput, ValueError):
+                continue
+            assert (found.fingerprint == shipped.task(name).fingerprint) == (path[-1] in PROSE), path
+            changed += 1
+            break
+        else:
+            raise AssertionError(f"{path} could not be changed")
+    assert changed > 15
+
+
+@pytest.mark.parametrize("label", shipped.VARIANTS)
+def test_a_variant_shares_the_fingerprint_up_to_the_stage_where_it_differs_and_not_after(label: str) -> None:
+    base, variant = shipped.task(label.split(":")[0]), shipped.task(label)
+    assert variant.card.label == label
+    assert variant.card.name == base.card.name
+    paths = base.card.variants[label.split(":")[1]]
+    differing = {path.split(".")[1] for path in paths if path.startswith("stages.")}
+    assert differing
+    assert len(differing) == len({path.split(".")[1] for path in paths})
+    is_changed = False
+    for stage in base.card.stages:
+        is_changed |= stage in differing
+        assert (variant.fingerprint_to(stage) != base.fingerprint_to(stage)) == is_changed
+    assert variant.fingerprint == variant.fingerprint_to(stage)
+
+
+@pytest.mark.parametrize("name", [name for name in shipped.NAMES if shipped.task(name).card.variants])
+def test_variants_have_fingerprints_of_their_own(name: str) -> None:
+    found = [shipped.task(label).fingerprint for label in shipped.VARIANTS if label.startswith(f"{name}:")]
+    assert len(set(found)) == len(found) > 1
+
+
+FAMILIES = {
+    family: [label for label in shipped.TASKS if shipped.task(label).card.family == family]
+    for family in {shipped.task(label).card.family for label in shipped.TASKS} - {None}
+}
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tasks_of_a_family_draw_the_same_data_in_all_stages_but_the_last_and_share_fingerprints_there(
+    family: str, seed: int
+) -> None:
+    one, *more = FAMILIES[family]
+    *earlier, last = shipped.task(one).card.stages
+    assert len({shipped.task(label).card.name for label in more} - {one}) >= 1
+    assert earlier
+    for other in more:
+        assert list(shipped.task(other).card.stages) == [*earlier, last]
+        for stage in earlier:
+            first, second = shipped.drawn(one, stage, seed), shipped.drawn(other, stage, seed)
+            assert first.keys() == second.keys()
+            for part, splits in first.items():
+                assert [e.digest() for e in splits] == [e.digest() for e in second[part]]
+            assert shipped.task(one).fingerprint_to(stage) == shipped.task(other).fingerprint_to(stage)
+        assert shipped.task(one).fingerprint_to(last) != shipped.task(other).fingerprint_to(last)
+
+
+def test_a_task_outside_a_family_shares_no_data_with_one_inside() -> None:
+    inside = [e.digest() for label in ("rote-vs-rule",) for e in shipped.splits_of(label).values()]
+    content = shipped.task("rote-vs-rule").card.model_dump(mode="json")
+    outside = Task(TaskCard.model_validate(content | {"family": None}))
+    for stage in outside.card.stages:
+        assert not {e.digest() for s in outside.draw(stage, 0).values() for e in s if len(e)} & set(inside)
+
+
+# Lengths, exposures, entropy, chance
+
+
+def noted(label: str, stage: str, part: str) -> bool:
+    return bool(shipped.card_of(label, stage, part).note.strip())
+
+
+@pytest.mark.parametrize(("label", "stage"), shipped.STAGES)
+def test_examples_of_a_stage_are_equally_long_and_so_are_answers_or_the_card_says_why(label: str, stage: str) -> None:
+    drawn = shipped.drawn(label, stage)
+    everything = [e for part in drawn for e in drawn[part] if len(e)]
+    assert {e.tokens_NL.shape[1] for e in everything} == {shipped.task(label).language.length}
+    compared = [e for part in drawn for e in drawn[part] if len(e) and not noted(label, stage, part)]
+    assert len({row.tobytes() for e in compared for row in np.unique(e.answer_NL, axis=0)}) <= 1
+
+
+@pytest.mark.parametrize(("label", "stage"), shipped.STAGES)
+def test_items_of_a_stage_are_seen_equally_often_or_the_card_says_why(label: str, stage: str) -> None:
+    """Exposures of an item in a step, from its slice's share of the batch and its own share of an epoch."""
+    exposures: list[float] = []
+    for part, splits in shipped.drawn(label, stage).items():
+        if not noted(label, stage, part):
+            repeats_N = splits.train.repeats_N.astype(float)
+            exposures.extend(shipped.card_of(label, stage, part).share * repeats_N / repeats_N.sum())
+    assert exposures == pytest.approx(exposures[:1] * len(exposures), rel=1e-9)
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_an_example_is_a_prompt_an_answer_with_its_end_and_padding_behind_it(label: str, stage: str, part: str) -> None:
+    language = shipped.task(label).language
+    for examples in shipped.drawn(label, stage)[part]:
+        for row, answer in zip(examples.tokens_NL.tolist(), examples.answer_NL, strict=True):
+            (places,) = answer.nonzero()
+            assert row[places[0] - 1] == EQUALS
+            assert row.count(EQUALS) == row.count(END) == 1
+            assert row[places[-1]] == END
+            assert (np.diff(places) == 1).all()
+            assert set(row[places[-1] + 1 :]) <= {PADDING}
+            assert PADDING not in row[: places[-1]]
+            assert max(row) < language.vocabulary
+            assert all(token >= language.first_syllable for token in row[places[0] : places[-1]])
+
+
+def test_every_registered_generator_has_a_small_task() -> None:
+    assert small.OPTIONS.keys() == GENERATORS.keys()
+    assert {shipped.card_of(*where).generator for where in shipped.SLICES} == GENERATORS.keys()
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_the_entropy_of_answers_by_counting_is_the_stated_bits(generator: str) -> None:
+    examples = small.drawn(generator, np.arange(COUNT) % small.LANGUAGE.names, Place(0, "t", "s", "rule"))
+    _, counts = np.unique(answers(examples), axis=0, return_counts=True)
+    share = counts / counts.sum()
+    # counting N draws of m values falls short by (m - 1) / (2 N ln 2) = 0.002 bits on average
+    assert -(share * np.log2(share)).sum() == pytest.approx(examples.bits_N[0], abs=0.005)
+    assert (examples.bits_N == examples.bits_N[0]).all()
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+def test_chance_is_that_of_a_uniform_answer_of_its_length_and_its_bits_say_the_same(
+    label: str, stage: str, part: str
+) -> None:
+    syllables = shipped.task(label).language.syllables
+    for examples in shipped.drawn(label, stage)[part]:
+        length_N = examples.answer_NL.sum(1) - 1
+        assert examples.chance_N == pytest.approx(1 / syllables ** length_N.astype(float))
+        assert examples.bits_N == pytest.approx([-log2(chance) for chance in examples.chance_N])
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_an_untrained_model_is_right_among_well_formed_answers_as_often_as_the_stated_chance(generator: str) -> None:
+    """512 models, each asked every item of its own seed; they say the likeliest syllable at each place. A model says
+    almost the same to every prompt, so its items are no independent draws: models are."""
+    models, model = 512, ModelCard(width=8, layers=1, head_width=8)
+    language, item_N = small.LANGUAGE, np.arange(small.LANGUAGE.names)
+    every = [small.drawn(generator, item_N, Place(seed, "t", "s", "rule")) for seed in range(models)]
+    start, size = int(every[0].answer_NL[0].argmax()), answers(every[0]).shape[1]
+    layout = layouts.transformer(model, language.vocabulary, language.length - 1)
+    fleet = Fleet(model, layout, initialize(layout, model, range(models), torch.device("cpu")))
+    tokens_KNL = torch.from_numpy(np.stack([examples.tokens_NL for examples in every])).long()
+    with torch.no_grad():
+        logits_KNSV = fleet.logits(tokens_KNL[..., :-1], start - 1)[:, :, :size, language.first_syllable :]
+    said_KNS = logits_KNSV.argmax(-1) + language.first_syllable
+    right_K = (said_KNS == tokens_KNL[..., start : start + size]).all(-1).double().mean(1).numpy()
+    chance = np.mean([examples.chance_N.mean() for examples in every])
+    assert chance == pytest.approx(1 / language.syllables**size)
+    assert right_K.std() > 0
+    assert abs(right_K.mean() - chance) < 4 * right_K.std() / sqrt(models) < 0.5 * chance
+
+
+@pytest.mark.parametrize(("label", "stage", "part"), INFLECTED)
+def test_copying_the_prompt_never_answers_the_rule(label: str, stage: str, part: str) -> None:
+    assert all(copied(examples) == 0 for examples in shipped.drawn(label, stage)[part][1:] if len(examples))

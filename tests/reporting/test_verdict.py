@@ -1,0 +1,92 @@
+"""Verdicts: what paired differences decide, and that the words respect a score's direction."""
+
+from __future__ import annotations
+
+from math import inf, isnan
+
+import pytest
+
+from synthbench.cards import RunnerCard, parse
+from synthbench.errors import BadInput
+from synthbench.reporting.pairing import Pair
+from synthbench.reporting.verdict import direction, of, verdict, words
+from synthbench.scores.statistics import detectable, seeds_needed
+from tests.reporting.made import CARD, row
+
+CLEAR, NOISY, SMALL = [0.21, 0.20, 0.22, 0.19], [0.3, -0.2, 0.25, -0.1], [0.011, -0.012, 0.004, -0.001]
+
+
+@pytest.mark.parametrize(
+    ("paired", "margin", "kind"),
+    [
+        (CLEAR, 0.05, "higher"),
+        ([-one for one in CLEAR], 0.05, "lower"),
+        (NOISY, 0.05, "undecided"),
+        (SMALL, 0.05, "equal"),
+        (SMALL, None, "undecided"),
+        ([0.0, 0.0, 0.0], None, "identical"),
+        (CLEAR[:2], 0.05, "too few seeds"),
+        ([], 0.05, "too few seeds"),
+        ([0.02, 0.02, 0.02], 0.05, "higher"),
+    ],
+)
+def test_every_kind_of_verdict(paired: list[float], margin: float | None, kind: str) -> None:
+    assert verdict(paired, margin).kind == kind
+
+
+def test_a_direction_whose_sign_changes_with_the_speed_depends_on_it() -> None:
+    assert verdict(CLEAR, 0.05, {True, False}).kind == "depends on speed"
+    assert verdict(CLEAR, 0.05, {True}).kind == "higher"
+    assert verdict(NOISY, 0.05, {True, False}).kind == "undecided"
+
+
+def test_what_is_undecided_has_the_seeds_that_would_tell_and_what_is_decided_has_none() -> None:
+    found = verdict(NOISY, 0.05)
+    assert found.seeds == seeds_needed(NOISY) > 4
+    assert found.detectable == pytest.approx(detectable(0.2496, 4), rel=1e-3)
+    assert isnan(verdict(CLEAR, 0.05).seeds)
+    assert verdict([0.1, -0.1, 0.1, -0.1], 0.05).seeds == inf
+
+
+@pytest.mark.parametrize(
+    ("name", "if_higher", "if_lower"),
+    [("learning", "better", "worse"), ("forgetting", "worse", "better"), ("fact_recall", "higher", "lower")],
+)
+def test_words_respect_the_direction(name: str, if_higher: str, if_lower: str) -> None:
+    higher, lower = verdict(CLEAR, 0.05), verdict([-one for one in CLEAR], 0.05)
+    assert (direction(higher, name), direction(lower, name)) == (if_higher, if_lower)
+    assert words(higher, name, "muon") == f"muon {if_higher}"
+
+
+def test_words_of_what_is_not_a_direction() -> None:
+    assert words(verdict(SMALL, 0.05), "learning", "muon") == "no difference larger than 0.05"
+    assert words(verdict([0.0] * 3, 0.05), "learning", "muon") == "no difference at any seed"
+    assert words(verdict(NOISY, 0.05), "learning", "muon").startswith("undecided: about ")
+    assert (
+        words(verdict([0.1, -0.1, 0.1, -0.1], 0.05), "learning", "muon") == "undecided: more than 1000 seeds would tell"
+    )
+
+
+def test_the_margin_is_the_card_s_for_the_score_s_unit() -> None:
+    pair = Pair(row("muon"), row("adamw"))
+    card = CARD.model_copy(update={"margins": {"share": 0.02}})
+    assert of(pair, "learning", card).margin == 0.02
+    assert of(pair, "loss_forgetting", card).margin is None
+
+
+def test_a_card_s_margins_stand_beside_those_of_other_units_and_change_no_experiment() -> None:
+    content = CARD.model_dump(mode="json", by_alias=True) | {"margins": {"share": 0.02}, "tier": "learning"}
+    card = parse(RunnerCard, content, "a card")
+    assert card.margins == {"share": 0.02, "nats/token": 0.1, "nats/answer": 0.1}
+    assert card.fingerprint() == CARD.fingerprint()
+    with pytest.raises(BadInput, match=r"margins\.share"):
+        parse(RunnerCard, content | {"margins": {"share": 0}}, "a card")
+
+
+def test_the_signs_are_those_at_the_card_s_speeds() -> None:
+    own = row("muon", readings={"rote_gap@fit": [0.4, 0.5, 0.61]})
+    other = row("adamw", readings={"rote_gap@fit": [0.2, 0.3, 0.4]})
+    assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "higher"
+    turned = {**own.speeds["rote_gap@fit"], CARD.reading.speeds[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
+    own = own.model_copy(update={"speeds": {**own.speeds, "rote_gap@fit": turned}})
+    assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "depends on speed"
