@@ -185,6 +185,7 @@ class OverrideCard(Card):
 
     steps: Positive | None = None
     weight_decay: Decay | Decays | None = None
+    sizes: Sizes | None = None
     lr_factor: Rate = 1.0  # what the rates of a grid are multiplied by; of several such tables all factors hold
 
 
@@ -214,7 +215,8 @@ class ArmCard(Card):
     of: Annotated[str, Field(max_length=4096)]  # the optimizer
     arguments: dict[str, Any] = {}  # beside those that the card gives the optimizer
     lr: Grid | None = None  # of the last stage, in place of the optimizer's
-    update: Updates | None = None  # likewise
+    of_tuned: Rate | None = None  # the rate of the last stage, over the one that is chosen for the optimizer itself
+    update: Updates | None = None  # in place of the stage's
     base: Annotated[str, Field(max_length=4096)] | None = None  # finetunes what this one pretrained (none: `of`)
     salt: Annotated[str, Field(max_length=40)] = ""  # changes initialization and order, not the data
 

@@ -6,7 +6,7 @@ Resuming, choosing rates and starting children are all the same call: there is n
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import product
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -21,12 +21,16 @@ Done = Mapping[RunId, Result]
 
 @dataclass(frozen=True)
 class Experiment:
-    """A resolved card: its tasks read, its optimizers specified. rules: by optimizer."""
+    """A resolved card: its tasks read, its optimizers specified.
+
+    rules: by optimizer. planned: runs that were planned before, so that their ids are not hashed at every walk.
+    """
 
     card: RunnerCard
     tasks: dict[str, Task]
     rules: dict[str, RuleSpec]
     environment: Environment
+    planned: dict[Any, Run] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Choice(NamedTuple):
@@ -90,11 +94,13 @@ def walk(experiment: Experiment, done: Done, extending: bool = True) -> Walk:
     for task in experiment.tasks.values():
         starts: list[Start] = [Start((), dict.fromkeys(experiment.card.seed_list))]
         for position, stage in enumerate(experiment.card.stages):
-            found = []
+            found: list[tuple[Cell, list[Run]]] = []
             for cell, parents in [
                 branch for start in starts for branch in _branches(experiment, task, position, start)
             ]:
-                rates = rates_of(experiment.card, stage, task.card.name, cell)
+                rates = tuned(experiment.card, stage, cell, dict(found), done)
+                if rates is None:
+                    rates = rates_of(experiment.card, stage, task.card.name, cell)
                 runs = _runs(experiment, task, position, cell, rates, parents)
                 for _ in range(stage.extend if extending and len(rates) > 1 else 0):
                     if any(run.id not in done for run in runs) or not (rate := beyond(runs, done)):
@@ -108,6 +114,19 @@ def walk(experiment: Experiment, done: Done, extending: bool = True) -> Walk:
                 if position + 1 < len(experiment.card.stages):
                     starts.append(Start((*cell.base, cell.optimizer), _parents(runs, done)))
     return Walk(list(missing.values()), cells)
+
+
+def tuned(
+    card: RunnerCard, stage: StageCard, cell: Cell, known: Mapping[Cell, list[Run]], done: Done
+) -> list[float] | None:
+    """The rate of an arm that has a share of the one chosen for its optimizer, none while that is unknown; None where the
+    arm has rates of its own."""
+    arm = card.arms.get(cell.optimizer)
+    if not (arm and arm.of_tuned and stage is card.stages[-1]):
+        return None
+    runs = known.get(cell._replace(optimizer=arm.of), [])
+    choice = choose(runs, done) if runs and all(run.id in done for run in runs) else None
+    return [float(f"{choice.lr * arm.of_tuned:.6g}")] if choice else []
 
 
 def beyond(runs: Sequence[Run], done: Done) -> float | None:
@@ -146,7 +165,7 @@ def _branches(
     card, stage = experiment.card, experiment.card.stages[position]
     for optimizer in optimizers(card, position, start.base):
         training = settings(stage, task.card.name, card.rule_of(optimizer))
-        for (update, size), decay in product(updates(card, stage, optimizer), training.weight_decay):
+        for (update, size), decay in product(updates(card, stage, task.card.name, optimizer), training.weight_decay):
             yield Cell(task.card.label, stage.name, start.base, optimizer, update, decay, size), start.parents
 
 
@@ -160,28 +179,32 @@ def optimizers(card: RunnerCard, position: int, base: Sequence[str]) -> list[str
     return list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
 
 
-def updates(card: RunnerCard, stage: StageCard, optimizer: str) -> list[tuple[str, float]]:
-    """The updates of a stage for an optimizer, each with a size: all sizes under the first, of others the first size."""
+def updates(card: RunnerCard, stage: StageCard, task: str, optimizer: str) -> list[tuple[str, float]]:
+    """The updates of a stage for an optimizer, each with a size: the first, and under the first of the updates the
+    other ones, too (of an arm only the first)."""
     arm, is_last = card.arms.get(optimizer), stage is card.stages[-1]
     allowed = arm.update if arm and arm.update and is_last else stage.update
-    several = [(allowed[0], size) for size in stage.sizes] if arm is None else [(allowed[0], stage.sizes[0])]
-    return several + [(update, stage.sizes[0]) for update in allowed[1:]]
+    first, *others = settings(stage, task, card.rule_of(optimizer)).sizes
+    several = [(allowed[0], size) for size in (others if arm is None else ())]
+    return [*((update, first) for update in allowed), *several]
 
 
 class Training(NamedTuple):
     steps: int
     weight_decay: Sequence[float]
+    sizes: Sequence[float]
     lr_factor: float
 
 
 def settings(stage: StageCard, task: str, rule: str) -> Training:
-    """Steps, decays and factor of the rates of a stage for one task and optimizer, named by its rule."""
-    steps, decay, factor = stage.steps, stage.weight_decay, 1.0
+    """What a stage has of its own for one task and optimizer, named by its rule."""
+    steps, decay, sizes, factor = stage.steps, stage.weight_decay, stage.sizes, 1.0
     for own in (stage.overrides[name] for name in (task, rule, f"{task}/{rule}") if name in stage.overrides):
         steps = own.steps or steps
         decay = own.weight_decay if own.weight_decay is not None else decay
+        sizes = own.sizes or sizes
         factor *= own.lr_factor
-    return Training(steps, decay if isinstance(decay, list) else [decay], factor)
+    return Training(steps, decay if isinstance(decay, list) else [decay], sizes, factor)
 
 
 def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> list[float]:
@@ -212,7 +235,12 @@ def _runs(
     parents: Mapping[int, RunId | None],
 ) -> list[Run]:  # fmt: skip
     """The runs of a cell at these rates, rate after rate."""
-    return [_run(experiment, task, position, cell, lr, seed, parents[seed]) for lr in rates for seed in parents]
+    found = []
+    for own in ((task.card.label, position, cell, lr, seed, parents[seed]) for lr in rates for seed in parents):
+        if own not in experiment.planned:
+            experiment.planned[own] = _run(experiment, task, *own[1:])
+        found.append(experiment.planned[own])
+    return found
 
 
 def _run(

@@ -65,7 +65,7 @@ def resolve(asked: Asked) -> Experiment:
     rules = {name: _rule(name, card, origin) for name in _optimizers(card)}
     for position, stage in enumerate(card.stages):
         for task in tasks.values():
-            _check_stage(stage, task, origin)
+            _check_stage(stage, card, task, origin)
             _check_updates(stage, card, task, position + 1 == len(card.stages), origin)
         _check_grids(stage, card, {*cards.names(TaskCard), *(task.card.name for task in found)}, origin)
     if (runs := count(card, [task.card.name for task in found])) > MOST_RUNS:
@@ -167,8 +167,9 @@ def _count(card: RunnerCard, task: str) -> int:
         for before, ways in starts.items():
             for name in optimizers(card, position, before):
                 crossed = ways * len(training(stage, task, card.rule_of(name)).weight_decay)
-                cells[name,] += crossed * len(updates(card, stage, name))
-                runs += crossed * sum(len(grid(card, stage, name, update)) for update, _ in updates(card, stage, name))
+                own = updates(card, stage, task, name)
+                cells[name,] += crossed * len(own)
+                runs += crossed * sum(len(grid(card, stage, name, update)) for update, _ in own)
         starts = cells
     return runs
 
@@ -198,6 +199,10 @@ def _check_arms(card: RunnerCard, origin: str) -> None:
             raise BadInput(
                 f"{origin}: arms.{name}.of: unknown optimizer {shown(arm.of)}{did_you_mean(arm.of, OPTIMIZERS)}."
             )
+        if arm.of_tuned and name in card.optimizers and arm.of not in card.optimizers:
+            raise BadInput(
+                f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}: run {arm.of}, too."
+            )
         if arm.base and arm.base not in (allowed := [*OPTIMIZERS, *card.arms]):
             raise BadInput(
                 f"{origin}: arms.{name}.base: unknown optimizer {shown(arm.base)}{did_you_mean(arm.base, allowed)}."
@@ -224,7 +229,7 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
     return RuleSpec(rule, optimizer.routing, arguments.model_dump(mode="json"), source_hash(rule))
 
 
-def _check_stage(stage: StageCard, task: Task, origin: str) -> None:
+def _check_stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) -> None:
     if stage.name not in task.card.stages:
         raise BadInput(
             f"{origin}: stage {shown(stage.name)} is not one of task {task.card.name}"
@@ -236,11 +241,11 @@ def _check_stage(stage: StageCard, task: Task, origin: str) -> None:
             raise BadInput(
                 f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}."
             )
-    for size in stage.sizes:
-        task.check_sizes(stage.name, sized(task, stage, size))
     task.shares(stage.name, stage.batch)
-    steps = min(stage.steps, *(own.steps for own in stage.overrides.values() if own.steps), stage.steps)
-    if stage.points > (fewest := scaled(steps, min(stage.sizes))):
+    own = [training(stage, task.card.name, rule) for rule in dict.fromkeys(map(card.rule_of, _optimizers(card)))]
+    for size in dict.fromkeys(size for one in own for size in one.sizes):
+        task.check_sizes(stage.name, sized(task, stage, size))
+    if stage.points > (fewest := min(scaled(one.steps, min(one.sizes)) for one in own)):
         raise BadInput(f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {fewest}.")
 
 
@@ -291,6 +296,6 @@ def _check_grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], ori
             )
         rates = stage.lr[name]
         if isinstance(rates, dict):
-            for update, _ in updates(card, stage, optimizer):
+            for update, _ in updates(card, stage, "", optimizer):
                 if not {update, kind := kind_of(update)} & set(rates):
                     raise BadInput(f"{origin}: stages.{stage.name}.lr.{name} has no learning rates for {kind} updates.")

@@ -90,7 +90,7 @@ def _task(name: str) -> None:
         for text in gallery.coloured(task, part):
             console.print(text)
     print("\nThe answer (coloured on a terminal: from after = to the end token .) is what is learned and scored.\n")
-    _print(gallery.HEADS, [part.facts() for part in parts], "table")
+    _print(gallery.HEADS, [part.facts(gallery.highest) for part in parts], "table")
     print(f"\n{task.language.vocabulary} tokens, {task.language.length} an example.\nFingerprint: {task.fingerprint}")
 
 

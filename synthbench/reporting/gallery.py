@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthbench import cards
@@ -36,20 +36,31 @@ class Slice(NamedTuple):
     splits: Splits
     note: str
 
-    def facts(self) -> list[str]:
-        """Counts, exposures, entropy, chance and floors, as the cells of a table."""
+    def facts(self, say: Callable[[dict[str, float]], str]) -> list[str]:
+        """Counts, exposures, entropy, chance and floors, as the cells of a table. say: what is said of the floors."""
         is_rule, times = self.name == "rule", sorted(set(self.trained.repeats_N.tolist()), reverse=True)
         held_out = [len(part) if is_rule else 0 for part in self.splits[1:]]
         return [
-            self.stage, self.name, self.generator, " / ".join(map(str, [len(self.trained), *held_out])),
+            self.stage, self.name, self.generator, "/".join(map(str, [len(self.trained), *held_out])),
             ", ".join(f"{n}x" for n in times), f"{self.trained.bits_N.mean():.4g}", f"{self.trained.chance_N.mean():.2g}",
-            self._floors(self.trained), self._floors(self.splits.test) if is_rule else "-",
+            say(self._floors(self.trained)), say(self._floors(self.splits.test)) if is_rule else "-",
         ]  # fmt: skip
 
-    def _floors(self, asked: Examples) -> str:
+    def _floors(self, asked: Examples) -> dict[str, float]:
         """The four, over as many of the items asked about as can be compared with all trained ones in a moment."""
         train = self.splits.train
-        return " / ".join(f"{x:.2g}" for x in floors(train, asked.take(slice(max(1, COMPARED // len(train))))).values())
+        return floors(train, asked.take(slice(max(1, COMPARED // len(train)))))
+
+
+def every(found: dict[str, float]) -> str:
+    """All four floors."""
+    return " / ".join(f"{x:.2g}" for x in found.values())
+
+
+def highest(found: dict[str, float]) -> str:
+    """The highest floor and its kind."""
+    kind = max(found, key=lambda name: found[name])
+    return f"{found[kind]:.2g} {kind}"
 
 
 FLOORS = "uniform / modal / copy / nearest"
@@ -57,13 +68,14 @@ HEADS = [
     "stage",
     "slice",
     "generator",
-    "train / validation / test / unseen",
+    "trained/val./test/unseen",
     "seen",
     "bits an answer",
     "chance",
-    f"floors, trained: {FLOORS}",
-    f"floors, held out: {FLOORS}",
+    "floor, trained",
+    "floor, held out",
 ]
+PAGE_HEADS = [*HEADS[:-2], f"floors, trained: {FLOORS}", f"floors, held out: {FLOORS}"]
 
 
 def slices(task: Task, seed: int = 0) -> Iterator[Slice]:
@@ -129,7 +141,7 @@ def tasks_page() -> str:
         lines += [
             f"## {name} {task.card.version}", "", task.card.question, "", task.card.description, "",
             f"Source: {task.card.source}", "", "```", *(plain(task, part) for part in parts), "```", "",
-            tabulate([part.facts() for part in parts], HEADS, tablefmt="github", disable_numparse=True), "",
+            tabulate([part.facts(every) for part in parts], PAGE_HEADS, tablefmt="github", disable_numparse=True), "",
             *dict.fromkeys(f"{part.stage}/{part.name}: {part.note}\n" for part in parts if part.note), *_variants(task),
             f"{task.language.vocabulary} tokens, {task.language.length} an example. Fingerprint `{task.fingerprint}`.", "",
             *section(task),

@@ -80,11 +80,12 @@ def _notes(report: Report) -> list[str]:
             f"Scores are differences to the row of {view.versus} with the same task and update, paired over seeds; "
             f"- stands for {view.versus} itself and where it has no such row."
         )
+    several = len({row.size for row in report.rows}) > 1
     if any(name.endswith("@fit") for name in view.scores(card)):
         notes.append(
             f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
-            f"{card.reading.speed} steps to it; other scores at the end, at the rate shown. Each optimizer "
-            "finetunes what it pretrained itself, unless the row says otherwise."
+            f"{card.reading.speed} steps to it{' (in proportion to the size)' * several}; other scores at the end, at "
+            "the rate shown. Each optimizer finetunes what it pretrained itself, unless the row says otherwise."
         )
     if card.tier:
         notes += tiers.notes(report.rows, card, report.command, report.folder)

@@ -28,7 +28,8 @@ class Row(Card):
     counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`) at the
     card's speed. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. speeds: readings `x@fit`
     by score, speed and seed. rates: scores at the end by rate, score and seed. size: trained items over those of the
-    card. items: trained items by slice. arm_of: the optimizer, where `optimizer` is an arm's name. device: where it was
+    card. items: trained items by slice. arm_of: the optimizer, where `optimizer` is an arm's name. width: of
+    the model. device: where it was
     measured. reference: a shipped row, not one of this folder.
     """
 
@@ -49,6 +50,7 @@ class Row(Card):
     size: float = 1.0
     items: dict[str, int] = Field(default_factory=dict)
     arm_of: str | None = None
+    width: int = 0
     start: dict[str, Values]
     start_lr: float | None
     device: str
@@ -59,6 +61,12 @@ class Row(Card):
         """The optimizer, with that of pretraining where it is another one."""
         other = [name for name in self.base if name not in (self.optimizer, self.arm_of)]
         return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
+
+
+    @property
+    def movable(self) -> str:
+        """The update, a rank over the width that it is a part of: `lora-16/64`."""
+        return f"{self.update}/{self.width}" if self.update.startswith("lora-") and self.width else self.update
 
 
 class Found(NamedTuple):
@@ -148,7 +156,7 @@ def _row(
         },
         start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
         size=cell.size, items=identities[runs[0]]["examples"],
-        arm_of=card.rule_of(cell.optimizer) if cell.optimizer in card.arms else None,
+        width=card.shape.width, arm_of=card.rule_of(cell.optimizer) if cell.optimizer in card.arms else None,
         device=results[runs[0]].device,
     )  # fmt: skip
 

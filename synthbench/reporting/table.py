@@ -111,7 +111,7 @@ class Table:
         columns: dict[str, Callable[[Line], str]] = {}
         if len({line.row.task for line in self.lines}) > 1:
             columns["task"] = lambda line: line.row.task
-        columns |= {"optimizer": lambda line: line.name, "update": lambda line: line.row.update}
+        columns |= {"optimizer": lambda line: line.name, "update": lambda line: line.row.movable}
         if len({line.row.size for line in self.lines}) > 1:
             columns["size"] = lambda line: f"{line.row.size:g}x"
         if len({line.row.weight_decay for line in self.lines}) > 1:

@@ -1,4 +1,4 @@
-"""The planner's further axes: arms of an optimizer, sizes of the set, grids that grow, variants and tasks that share runs."""
+"""The planner's further axes: arms of an optimizer, sizes of the set, grids that grow, variants and tasks that share."""
 
 from __future__ import annotations
 
@@ -364,7 +364,7 @@ def test_variants_train_on_their_own_data(tmp_path: Path) -> None:
 
 def test_no_fleet_mixes_variants(tmp_path: Path) -> None:
     experiment = with_variants(tmp_path, "", "other")
-    first, second = play(experiment)
+    _, second = play(experiment)
     kinds = {run.id: run.kind for run in second}
     own, other = ({run.id for run in of_task(experiment, label, finished(experiment), "finetune")}
                   for label in experiment.tasks)  # fmt: skip

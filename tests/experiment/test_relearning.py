@@ -146,7 +146,9 @@ def test_relearning_changes_nothing_else_of_a_run(fleets: Fleets, update: str) -
     on = fleets.trained(*runs)
     off = fleets.trained(*(replace(run, relearn=0) for run in runs))
     for one, other in zip(on, off, strict=True):
-        assert one.kept and other.kept and one.kept.sha256 == other.kept.sha256
+        assert one.kept is not None
+        assert other.kept is not None
+        assert one.kept.sha256 == other.kept.sha256
         assert one.curve == other.curve
         assert one.result.path == other.result.path
         scores = dict(one.result.scores)

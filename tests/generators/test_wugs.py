@@ -14,7 +14,7 @@ from synthbench.trainer.loop import order
 from tests.generators import shipped, small
 
 IRREGULAR = shipped.of_generator("wugs")
-# by variant of the shipped task: percent of trained verbs that are exceptions, and how often one is seen while others are once
+# by variant of the shipped task: percent of trained verbs that are exceptions, and how often each is seen
 VARIANTS = {"1-1x": (1, 1), "1-4x": (1, 4), "5-1x": (5, 1), "5-4x": (5, 4), "20-1x": (20, 1), "20-4x": (20, 4)}
 
 

@@ -44,7 +44,7 @@ def campaign(folder: Path, trials: int) -> Campaign:
             runs = next_runs(experiment, {})
             for number, worker in enumerate(crew.workers):
                 fleet = runs[number * FLEET :][:FLEET]
-                worker.give(Job(fleet, experiment.tasks[fleet[0].task].card, [None] * FLEET, folder, [1] * FLEET))
+                worker.give(Job(fleet, next(iter(experiment.tasks.values())).card, [None] * FLEET, folder, [1] * FLEET))
             _steps(crew, wake, WARM)
             while _steps(crew, wake, 1.0) == 0:  # torch may take longer to import
                 pass

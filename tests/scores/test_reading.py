@@ -150,6 +150,15 @@ def test_a_cell_is_reached_if_80_percent_of_its_seeds_are(seeds: list[float], re
     assert is_reached(seeds) is reached
 
 
+def test_a_bracket_names_rates_by_their_places_and_passes_over_those_that_never_fit() -> None:
+    found = bracket([400.0, None, 50.0, 200.0], 100)
+    assert found is not None
+    assert (found.fast, found.slow) == (2, 3)
+    assert found.weight == pytest.approx(0.5)
+    assert found.between([9.0, nan, 1.0, 3.0]) == pytest.approx(2.0)  # what the others say does not enter
+    assert bracket([None, 50.0, None], 50) is None
+
+
 def test_a_reading_over_fit_is_the_mean_over_thresholds_at_the_rates_of_the_speed() -> None:
     # the fast rate reaches fit f at 100 f / .9 steps, the slow one at 400 f / .9; 200 steps lie half way in log
     fast, slow = path((0, 0.0), (100, 0.9)), path((0, 0.0), (400, 0.9))
@@ -169,6 +178,7 @@ def test_a_reading_over_fit_is_the_mean_over_thresholds_at_the_rates_of_the_spee
         ({40: 1.0, 10: 0.0}, Reached(20, "")),
         ({0: 0.9, 10: 0.5, 20: 0.6}, Reached(10, "<")),  # the start is no step
         ({10: 0.0, 20: 0.5, 40: 0.0}, Reached(20, "")),
+        ({10: 0.0, 40: 1.0, 80: 0.0, 160: 1.0}, Reached(20, "")),  # the first of several
         ({10: 0.25, 20: nan, 40: 0.75}, Reached(20, "")),
     ],
 )
@@ -177,7 +187,7 @@ def test_a_threshold_is_first_reached_between_points_or_censored(
 ) -> None:
     got = first_reaching(found, 0.5)
     assert (got and got.censored) == (reached and reached.censored)
-    assert reached is None or got is not None and got.value == pytest.approx(reached.value)
+    assert reached is None or (got is not None and got.value == pytest.approx(reached.value))
 
 
 @pytest.mark.parametrize(
