@@ -95,12 +95,13 @@ def report(
     sort: Annotated[str | None, typer.Option(help="Rows by this score, the best first.")] = None,
     columns: Columns = None,
     versus: Annotated[str | None, typer.Option(help="Show differences to the rows of this optimizer.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Draw figures into this folder (extra: plots).")] = None,
 ) -> None:
     """Print the table of the last experiment in a folder of results."""
     from synthbench import commands
     from synthbench.reporting.view import View
 
-    commands.report(out, runner, form, update, View(sort, _words("--columns", columns), versus))
+    commands.report(out, runner, form, update, View(sort, _words("--columns", columns), versus), figures)
 
 
 @app.command()

@@ -26,6 +26,7 @@ from synthbench.files import is_file
 from synthbench.reporting import compare as comparing
 from synthbench.reporting import compared, reference
 from synthbench.reporting import export as exporting
+from synthbench.reporting import figures as drawing
 from synthbench.reporting import report as reports
 from synthbench.reporting.compare import Narrow
 from synthbench.reporting.table import WRITERS, as_rich
@@ -222,8 +223,10 @@ def _console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=100)
 
 
-def report(out: Path, runner: str | None, form: str, update: Path | None, view: View = AS_IT_IS) -> None:
-    """`synthbench report`."""
+def report(
+    out: Path, runner: str | None, form: str, update: Path | None, view: View = AS_IT_IS, figures: Path | None = None
+) -> None:
+    """`synthbench report`. figures: a folder to draw them into."""
     allowed = ("table", *WRITERS, "reference")
     if form not in allowed:
         raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
@@ -234,18 +237,24 @@ def report(out: Path, runner: str | None, form: str, update: Path | None, view: 
         results = list(store.results(store.members(found.experiment)).values()) if form == "reference" else []
     view.check(found.rows)
     found = replace(found, view=view)
+    made = drawing.make(found.rows, found.card) if figures else drawing.Made()
+    written = drawing.write(made.pictures, figures) if figures else []
+    pictures = drawing.markdown(made.pictures, figures, update) if figures else []
     if update is not None:
-        reports.update(update, found.card.name, reports.body(found))
+        reports.update(update, found.card.name, reports.body(found, pictures))
     elif form == "table":
         _console().print(as_rich(found.table))
         _notes(found)
     elif form == "markdown":
-        print(reports.markdown(found))
+        print(reports.markdown(found, pictures))
     elif form == "reference":
-        made = reference.make(found.card, found.tasks, found.rows, found.command, results)
-        print(json.dumps(made.model_dump(mode="json"), indent=1, allow_nan=False))
+        rows = reference.make(found.card, found.tasks, found.rows, found.command, results)
+        print(json.dumps(rows.model_dump(mode="json"), indent=1, allow_nan=False))
     else:
         print(WRITERS[form](found.table))
+    is_free = update is not None or form == "table"  # standard output holds nothing that another program reads
+    for line in [*(f"Figure: {named(place)}" for place in written), *made.skipped]:
+        print(line, file=sys.stdout if is_free else sys.stderr)
 
 
 def compare(

@@ -95,14 +95,14 @@ CROSSED = "stages.finetune.optimizer=['adamw', 'muon']", "stages.finetune.weight
 )
 def test_runs_are_counted_as_they_are_planned(settings: Sequence[str], tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, *settings)
-    assert count(experiment.card) == len(forecast(experiment, {}))
+    assert count(experiment.card, list(experiment.tasks)) == len(forecast(experiment, {}))
 
 
 def test_a_chain_of_stages_is_counted_as_it_is_planned(tmp_path: Path) -> None:
     for name, content in chain(3).files.items():
         (tmp_path / name).write_bytes(content)
     experiment = resolve(Asked(str(tmp_path / "runner.toml"), device="cpu"))
-    assert count(experiment.card) == len(forecast(experiment, {})) == 2 * 2 * (3 + 9 + 27)
+    assert count(experiment.card, list(experiment.tasks)) == len(forecast(experiment, {})) == 2 * 2 * (3 + 9 + 27)
 
 
 @pytest.mark.parametrize("what", HUGE)

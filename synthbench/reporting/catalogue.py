@@ -15,6 +15,7 @@ from synthbench.scores import SCORES
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
 from synthbench.wording import did_you_mean, inert, literal, named, prose, shown
 
+SHORT = 18  # characters below which a cell of a list is not folded
 WIDTH = 100
 
 
@@ -90,7 +91,8 @@ def _task(name: str) -> None:
         for text in gallery.coloured(task, part):
             console.print(text)
     print("\nThe answer (coloured on a terminal: from after = to the end token .) is what is learned and scored.\n")
-    _print(gallery.HEADS, [part.facts(gallery.highest) for part in parts], "table")
+    heads = [head.replace("trained/val./test/unseen", "trained/val./\ntest/unseen") for head in gallery.HEADS]
+    _print(heads, [part.facts(gallery.highest) for part in parts], "table", named=2)
     print(f"\n{task.language.vocabulary} tokens, {task.language.length} an example.\nFingerprint: {task.fingerprint}")
 
 
@@ -136,7 +138,8 @@ def _prose(text: str) -> None:
     print(textwrap.fill(prose(text), WIDTH))
 
 
-def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> None:
+def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str, named: int = 1) -> None:
+    """named: how many of the first columns name a row."""
     if form == "markdown":
         from tabulate import tabulate
 
@@ -144,15 +147,13 @@ def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str) -> No
             tabulate([[literal(cell) for cell in row] for row in rows], heads, tablefmt="github", disable_numparse=True)
         )
         return
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for head in heads:
-        table.add_column(Text(head))
-    for row in rows:
-        table.add_row(*(Text(prose(cell)) for cell in row))
+    from synthbench.reporting.drawing import Column, Drawing
+
+    columns = [
+        Column(head, [prose(row[place]) for row in rows], least=SHORT if place >= named else None)
+        for place, head in enumerate(heads)
+    ]
     console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(table)
+    (console if console.is_terminal else Console(width=WIDTH)).print(Drawing(columns[:named], columns[named:]))

@@ -130,12 +130,12 @@ def latest(
     )  # fmt: skip
 
 
-def markdown(report: Report) -> str:
-    """A page: question, table, sentence, and what it was made with."""
-    return "\n".join([f"# {report.card.name}", "", literal(prose(report.card.question)), "", body(report)])
+def markdown(report: Report, figures: Sequence[str] = ()) -> str:
+    """A page: question, table, sentence, figures (lines of markdown), and what it was made with."""
+    return "\n".join([f"# {report.card.name}", "", literal(prose(report.card.question)), "", body(report, figures)])
 
 
-def body(report: Report) -> str:
+def body(report: Report, figures: Sequence[str] = ()) -> str:
     """The page without its head: what `--update` puts between a file's markers."""
     made = [
         f"Command: {code(report.command)}",
@@ -150,6 +150,7 @@ def body(report: Report) -> str:
             "",
             literal(report.sentence),
             "",
+            *figures,
             *(f"- {line}" for line in made),
         ]
     )

@@ -50,8 +50,9 @@ def test_an_arm_has_its_own_arguments_and_the_rest_of_its_optimizers(tmp_path: P
     assert {run.rule.name for run in of(experiment, "arm")} == {"adamw"}
 
 
-def test_an_arm_has_its_own_rates_in_the_last_stage_alone(tmp_path: Path) -> None:
-    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw', lr=[0.25]}")
+@pytest.mark.parametrize("base", ["adamw", "arm"])
+def test_an_arm_has_its_own_rates_in_the_last_stage_alone(tmp_path: Path, base: str) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, f"arms.arm={{of='adamw', lr=[0.25], base='{base}'}}")
     assert {run.lr for run in of(experiment, "arm")} == {0.25}
     assert {run.lr for run in of(experiment, "adamw")} == {1e-3, 2e-3}
     assert {run.lr for runs in cells(experiment, "pretrain").values() for run in runs} == {1e-3}
@@ -124,9 +125,68 @@ def test_an_arms_overrides_are_its_optimizers(tmp_path: Path) -> None:
     assert {(run.steps, run.weight_decay) for run in of(experiment, "adamw")} == {(10, 0.0)}
 
 
+QUARTER = "arms.arm={of='adamw', arguments={eps=1e-4}, of_tuned=0.25}"
+
+
+LATER = pytest.mark.xfail(strict=True, reason="an arm that is named before its optimizer never learns the tuned rate")
+
+
+@pytest.mark.parametrize("names", ["['adamw', 'arm']", pytest.param("['arm', 'adamw']", marks=LATER)])
+def test_an_arm_with_a_share_of_the_tuned_rate_waits_until_that_is_chosen(tmp_path: Path, names: str) -> None:
+    experiment = tiny.experiment(tmp_path, f"optimizers={names}", QUARTER)
+    waves = play(experiment, lambda run: ok(run, 0.9 if run.lr == 2e-3 else 0.1))
+    assert [len(wave) for wave in waves] == [2, 4, 2]
+    assert {(run.lr, run.rule.arguments["eps"]) for run in waves[2]} == {(5e-4, 1e-4)}
+    assert {run.seed for run in waves[2]} == {0, 1}
+    assert len(forecast(experiment, {})) == 2 + 4 + 2
+
+
+def test_an_arm_has_its_share_of_the_rate_that_was_found_by_growing(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, QUARTER, "stages.finetune.extend=1")
+    waves = play(experiment, rising)
+    assert [sorted({run.lr for run in wave}) for wave in waves[1:]] == [[1e-3, 2e-3], [4e-3], [1e-3]]
+
+
+def test_an_arm_has_its_share_of_the_rate_of_its_own_update_and_decay(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, QUARTER, "stages.finetune.update=['full', 'lora-4']", "stages.finetune.weight_decay=[0.0, 0.5]"
+    )
+    best = {("full", 0.0): 1e-3, ("full", 0.5): 2e-3, ("lora-4", 0.0): 2e-3, ("lora-4", 0.5): 1e-3}
+
+    def outcome(run: Run) -> Result:
+        return ok(run, 0.9 if run.lr == best[run.update, run.weight_decay] else 0.1) if run.parent else ok(run)
+
+    *_, last = play(experiment, outcome)
+    assert {((run.update, run.weight_decay), 4 * run.lr) for run in last} == set(best.items())
+
+
+def test_an_arm_with_a_share_of_a_rate_that_nothing_chooses_never_starts(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, QUARTER)
+    waves = play(experiment, lambda run: diverged(run) if run.parent else ok(run))
+    assert len(waves) == 2
+
+
+def test_what_a_task_an_optimizer_or_both_do_differently_holds_for_them_alone(tmp_path: Path) -> None:
+    own = "tiny-task={steps=20, lr_factor=2.0}, muon={steps=30, lr_factor=3.0}, 'tiny-task/muon'={steps=40}"
+    experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon']", f"stages.finetune.for={{{own}}}")
+    assert {(run.steps, run.lr) for run in of(experiment, "adamw")} == {(20, 2e-3), (20, 4e-3)}
+    assert {(run.steps, run.lr) for run in of(experiment, "muon")} == {(40, 6e-3), (40, 1.2e-2)}
+    assert {run.steps for run in of(experiment, "muon", "pretrain")} == {12}
+
+
+@pytest.mark.xfail(strict=True, reason="--lr is multiplied by a card's lr_factor")
+def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) -> None:
+    """Whatever the card makes of its own."""
+    own = "points = 2\nfor.tiny-task = { lr_factor = 2.0 }"
+    card = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", own))
+    asked = resolve(Asked(str(card), lr=[5e-3], device="cpu"))
+    assert {run.lr for run in of(asked, "adamw")} == {5e-3}
+
+
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
+        (QUARTER, ["arms.arm", "adamw", "run adamw, too"]),
         ("arms.arm={of='adamv'}", ["arms.arm.of", "'adamv'", "'adamw'"]),
         ("arms.muon={of='adamw'}", ["arms.muon", "the name of an optimizer"]),
         ("arms.arm={of='adamw', base='ar'}", ["arms.arm.base", "'ar'", "'arm'"]),
@@ -139,7 +199,8 @@ def test_an_arms_overrides_are_its_optimizers(tmp_path: Path) -> None:
     ],
 )
 def test_an_arm_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: str, said: list[str]) -> None:
-    settings = [setting] if setting.startswith("opt") else [setting, BOTH]
+    names = "optimizers=['arm']" if setting == QUARTER else BOTH
+    settings = [setting] if setting.startswith("opt") else [setting, names]
     with pytest.raises(BadInput) as caught:
         tiny.experiment(tmp_path, *settings)
     assert all(part in str(caught.value) for part in said), str(caught.value)

@@ -25,7 +25,7 @@ from tests.experiment import tiny
 
 SETTINGS = (
     "seeds=3", "model={ width = 32, layers = 1, head_width = 8 }", "stages.finetune.relearn=6",
-    "stages.pretrain.steps=120", "stages.pretrain.lr=[1e-2]", "stages.pretrain.batch=32", "stages.finetune.steps=12",
+    "stages.pretrain.steps=60", "stages.pretrain.lr=[1e-2]", "stages.pretrain.batch=32", "stages.finetune.steps=12",
     "stages.finetune.lr=[2e-2]", "stages.finetune.update=['full', 'lora-4']",
 )  # fmt: skip
 
@@ -71,7 +71,7 @@ def test_pretraining_teaches_facts_and_finetuning_destroys_some(fleets: Fleets) 
     """Or the rest of this file would test nothing."""
     for trained in fleets.trained(*fleets.full):
         found = seen(trained)
-        assert found.start.sets[FACTS].exact_match > 0.5
+        assert 0.5 < found.start.sets[FACTS].exact_match < 1  # what was never known cannot be lost
         assert len(lost(found)) >= 4
         assert trained.result.status == "ok"
 

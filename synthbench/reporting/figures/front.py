@@ -7,7 +7,7 @@ from typing import NamedTuple
 from matplotlib.figure import Figure
 
 from synthbench.cards import RunnerCard
-from synthbench.reporting.figures.marks import Marks, mean, of_size_1, plain, tasks
+from synthbench.reporting.figures.marks import Marks, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import INK, Sheet, dot, optimizers, share, updates
 from synthbench.reporting.rows import Row
 
@@ -36,7 +36,7 @@ def spots(row: Row) -> list[Spot]:
 
 
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
-    rows = [row for row in plain(of_size_1(rows)) if spots(row)]
+    rows = [row for row in plain(of_one_size(rows)) if spots(row)]
     if not rows:
         return None
     marks = Marks(rows)
@@ -47,7 +47,7 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         tasks(rows), "forgetting (lower is better)", "learning (higher is better)",
         [optimizers(marks, rows), updates(marks),
          ("learning rate", [("chosen, by validation", dot(INK)),
-                            ("another", dot(INK, markerfacecolor="white", markersize=3.5))])],
+                            ("not chosen", dot(INK, markerfacecolor="white", markersize=3.5))])],
         height=2.5,
     )  # fmt: skip
     for row in rows:

@@ -9,9 +9,9 @@ from synthbench.scores.statistics import Interval, interval
 from synthbench.wording import inert, short
 
 WIDEST = 24  # characters of a name in a legend
-# Okabe and Ito's colours, which colour-blind people tell apart, and a purple that is as dark as their blue is
+# Okabe and Ito's colours, which colour-blind people tell apart, a purple and two of Paul Tol's
 COLOURS = {"adamw": "#0072B2", "muon": "#D55E00", "sgd": "#009E73"}
-OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#5D3A9B", "#000000")
+OTHERS = ("#CC79A7", "#E69F00", "#56B4E9", "#5D3A9B", "#000000", "#999933", "#882255")
 MARKERS = {"full": "o", "full-hidden": "s", "lora-4": "v", "lora-16": "^", "lora-64": "D"}
 MORE = ("P", "X", "*", "<", ">", "p")
 
@@ -25,6 +25,7 @@ class Marks:
         others = [name for name in names if name not in COLOURS]
         self._colours = COLOURS | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
         self.updates = list(dict.fromkeys(row.update for row in sorted(rows, key=_rank)))
+        self.labels = {row.update: row.movable for row in rows}
         unknown = [update for update in self.updates if update not in MARKERS]
         self._markers = MARKERS | {update: MORE[place % len(MORE)] for place, update in enumerate(unknown)}
 
@@ -58,8 +59,10 @@ def _rank(row: Row) -> tuple[int, int]:
     return (1, -int(row.update[5:])) if row.update.startswith("lora-") else (0, len(row.update))
 
 
-def of_size_1(rows: Iterable[Row]) -> list[Row]:
-    return [row for row in rows if row.size == 1]
+def of_one_size(rows: Sequence[Row]) -> list[Row]:
+    """The rows whose data has the task's own size, the least one where none has."""
+    size = min((row.size for row in rows), key=lambda size: (size != 1, size), default=1)
+    return [row for row in rows if row.size == size]
 
 
 def plain(rows: Sequence[Row]) -> list[Row]:
@@ -74,8 +77,3 @@ def tasks(rows: Iterable[Row]) -> list[str]:
 def mean(values: Values | None) -> Interval | None:
     """The mean over seeds with its 95 % interval; None where nothing was measured."""
     return interval([*values.values()]) if values else None
-
-
-def bar(found: Interval) -> tuple[float, float]:
-    """From the mean down and up to the bounds of the interval; no length where one seed has none."""
-    return (found.mean - found.low, found.high - found.mean) if found.n > 1 else (0.0, 0.0)

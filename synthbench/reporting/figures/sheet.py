@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks
 from synthbench.reporting.rows import Row
+from synthbench.scores.statistics import Interval
 from synthbench.wording import inert, short
 
 WIDTH = 9.0  # inches, at 96 pixels each: a page of GitHub
@@ -24,9 +26,10 @@ LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.12, 1.0, 0.5  # inches around the panels
 BESIDE, BELOW = 0.28, 0.75  # inches between them
 SPARE = 0.3  # inches that a legend may be taller than a panel
 LINE = 0.19  # inches, of a legend
+SPREAD = "95 % intervals over seeds"
 GREY = "#555555"
 INK = "#222222"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "svg.fonttype": "none", "svg.hashsalt": "synthbench", "text.parse_math": False, "figure.facecolor": "white",
     "savefig.facecolor": "white", "font.size": 9, "axes.titlesize": 9.5, "axes.titleweight": "bold",
     "axes.titlelocation": "left", "axes.titlepad": 5, "axes.labelsize": 9, "xtick.labelsize": 8, "ytick.labelsize": 8,
@@ -114,7 +117,7 @@ class Sheet:
 
 def _columns(groups: Sequence[Group], room: float, wide: float) -> list[list[Group]]:
     """A legend's groups below each other; in two columns where they are too tall for the room and narrow enough."""
-    for place in range(1, len(groups)):
+    for place in reversed(range(1, len(groups))):
         columns = [list(groups[:place]), list(groups[place:])]
         fits = max(map(_tall, columns)) <= room and sum(map(_across, columns)) <= wide
         if _tall(groups) > room and fits:
@@ -147,9 +150,40 @@ def share(axes: Axes, x: bool = True, y: bool = True) -> None:
             limits(-0.04, 1.04)
 
 
+def means(
+    axes: Axes, x: Sequence[Interval | float], y: Sequence[Interval | float], colour: str, marker: str, **more: Any
+) -> None:
+    """Points where means are, with bars as long as their intervals; joined where `linestyle` says how."""
+    looks: dict[str, Any] = {"markersize": 4.5, "linestyle": "none", "color": colour, "marker": marker} | more
+    bars: dict[str, Any] = {"xerr": _bars(x), "yerr": _bars(y), "elinewidth": 0.9, "ecolor": (colour, 0.55)}
+    axes.errorbar(list(map(_mean, x)), list(map(_mean, y)), **bars, **looks)
+
+
+def _mean(one: Interval | float) -> float:
+    return one.mean if isinstance(one, Interval) else one
+
+
+def _bars(found: Sequence[Interval | float]) -> list[list[float]] | None:
+    """Of every mean the way down and up to its bounds; none where there is one seed alone."""
+    known = [one for one in found if isinstance(one, Interval)]
+    if not known:
+        return None
+    return [
+        [one.mean - one.low if one.n > 1 else 0.0 for one in known],
+        [one.high - one.mean if one.n > 1 else 0.0 for one in known],
+    ]
+
+
+def at_fit(card: RunnerCard) -> str:
+    """What a figure of scores `x@fit` says first."""
+    fit, speed = card.reading.fit, card.reading.speed
+    return f"Where fit first reaches {fit:g}, at the rate that takes {speed} steps to it; means with {SPREAD}."
+
+
 def dot(colour: str, marker: str = "o", **more: Any) -> Line2D:
     """What a legend shows of a marker."""
-    return Line2D([], [], color=colour, marker=marker, **{"linestyle": "none", "markersize": 5.5} | more)
+    looks: dict[str, Any] = {"linestyle": "none", "markersize": 5.5, "color": colour, "marker": marker}
+    return Line2D([], [], **looks | more)
 
 
 def optimizers(marks: Marks, rows: Sequence[Row]) -> Group:
@@ -159,7 +193,8 @@ def optimizers(marks: Marks, rows: Sequence[Row]) -> Group:
 def updates(marks: Marks, lines: bool = False) -> Group:
     """lines: whether updates differ in how lines are drawn, too."""
     return "update", [
-        (update, dot(INK, marks.marker(update), linestyle=style(update) if lines else "none")) for update in marks.updates
+        (marks.labels[update], dot(INK, marks.marker(update), linestyle=style(update) if lines else "none"))
+        for update in marks.updates
     ]
 
 

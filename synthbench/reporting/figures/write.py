@@ -37,8 +37,8 @@ class Picture(NamedTuple):
 class Made(NamedTuple):
     """skipped: a sentence for each figure that the rows have no data for."""
 
-    pictures: list[Picture]
-    skipped: list[str]
+    pictures: Sequence[Picture] = ()
+    skipped: Sequence[str] = ()
 
 
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
@@ -49,24 +49,25 @@ def make(rows: Sequence[Row], card: RunnerCard) -> Made:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
-    made = Made([], [])
+    pictures, skipped = [], []
     for name in KINDS:
         kind: Any = import_module(f"synthbench.reporting.figures.{name}")
         draw: Callable[[list[Row], RunnerCard], Figure | None] = kind.draw
         with sheet.styled():
             figure = draw(list(rows), card)
         if figure is None:
-            made.skipped.append(f"No {name}.svg: {kind.NO_DATA}.")
+            skipped.append(f"No {name}.svg: {kind.NO_DATA}.")
         else:
-            made.pictures.append(Picture(name, kind.TITLE, kind.CAPTION, sheet.svg(figure)))
-    return made
+            pictures.append(Picture(name, kind.TITLE, kind.CAPTION, sheet.svg(figure)))
+    return Made(pictures, skipped)
 
 
 def write(pictures: Sequence[Picture], folder: Path) -> list[Path]:
     """Writes pictures into a folder, which is made; each file is replaced whole or not at all."""
     written = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        if pictures:
+            folder.mkdir(parents=True, exist_ok=True)
         for picture in pictures:
             place, temporary = folder / picture.file, folder / f".{uuid4().hex}.new"
             try:
@@ -88,5 +89,6 @@ def markdown(pictures: Sequence[Picture], folder: Path, page: Path | None) -> li
     where = Path(os.path.relpath(folder.resolve(), beside)).as_posix()
     lines = []
     for picture in pictures:
-        lines += [f"![{literal(picture.title)}]({quote(f'{where}/{picture.file}')})", "", f"*{literal(picture.caption)}*", ""]
+        image = f"![{literal(picture.title)}]({quote(where)}/{picture.file})"
+        lines += [image, "", f"*{literal(picture.caption)}*", ""]
     return lines
