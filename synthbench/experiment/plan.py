@@ -30,7 +30,7 @@ class Experiment:
     tasks: dict[str, Task]
     rules: dict[str, RuleSpec]
     environment: Environment
-    planned: dict[Any, Run] = field(default_factory=dict, repr=False, compare=False)
+    planned: dict[Any, Run] = field(default_factory=dict, init=False, repr=False, compare=False)
 
 
 class Choice(NamedTuple):
@@ -83,11 +83,11 @@ def next_runs(experiment: Experiment, done: Done) -> list[Run]:
     return walk(experiment, done).missing
 
 
-def walk(experiment: Experiment, done: Done, extending: bool = True) -> Walk:
+def walk(experiment: Experiment, done: Done, real: Done | None = None) -> Walk:
     """Every cell whose runs are known so far, and the runs among them that are missing.
 
-    Two tasks may share runs (variants of one, before the stage in which they differ). extending: grids whose edge is
-    chosen.
+    Two tasks may share runs (variants of one, before the stage in which they differ). real: of what is done, what grids are
+    extended by; all if none.
     """
     missing: dict[RunId, Run] = {}
     cells: dict[Cell, list[Run]] = {}
@@ -102,8 +102,9 @@ def walk(experiment: Experiment, done: Done, extending: bool = True) -> Walk:
                 if rates is None:
                     rates = rates_of(experiment.card, stage, task.card.name, cell)
                 runs = _runs(experiment, task, position, cell, rates, parents)
-                for _ in range(stage.extend if extending and len(rates) > 1 else 0):
-                    if any(run.id not in done for run in runs) or not (rate := beyond(runs, done)):
+                sure = done if real is None else real
+                for _ in range(stage.extend if len(rates) > 1 else 0):
+                    if any(run.id not in sure for run in runs) or not (rate := beyond(runs, sure)):
                         break
                     runs = [*runs, *_runs(experiment, task, position, cell, [rate], parents)]
                 found.append((cell, runs))
@@ -175,7 +176,8 @@ def optimizers(card: RunnerCard, position: int, base: Sequence[str]) -> list[str
     if stage.optimizer != "same":
         return list(stage.optimizer)
     if is_last:
-        return [name for name in card.optimizers if not base or card.root(name) == base[-1]]
+        own = [name for name in card.optimizers if not base or card.root(name) == base[-1]]
+        return sorted(own, key=lambda name: name in card.arms and card.arms[name].of_tuned is not None)  # they wait
     return list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
 
 
@@ -294,6 +296,6 @@ def forecast(experiment: Experiment, done: Done) -> list[Run]:
     found = coming
     while found:
         known |= {run.id: Result(run.id, "ok", {"validation_learning": 0.0, "validation_loss": 0.0}) for run in found}
-        found = walk(experiment, known, extending=False).missing
+        found = walk(experiment, known, done).missing
         coming = [*coming, *found]
     return coming

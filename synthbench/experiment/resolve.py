@@ -137,6 +137,8 @@ def _apply_axes(content: dict[str, Any], asked: Asked) -> None:
     last = content["stages"][-1]
     if asked.lr is not None:
         last.pop("extend", None)  # a grid of one's own is searched as it is
+        for own in last.get("for", {}).values():
+            own.pop("lr_factor", None)
     for key, values in (("update", asked.updates), ("lr", asked.lr), ("weight_decay", asked.weight_decay)):
         if values is not None:
             last[key] = list(values)
@@ -202,6 +204,12 @@ def _check_arms(card: RunnerCard, origin: str) -> None:
         if arm.of_tuned and name in card.optimizers and arm.of not in card.optimizers:
             raise BadInput(
                 f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}: run {arm.of}, too."
+            )
+        updates_of = card.stages[-1].update
+        if arm.of_tuned and (card.root(name) != arm.of or not set(arm.update or ()) <= set(updates_of)):
+            raise BadInput(
+                f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}, so its base must be "
+                f"{arm.of} and its updates some of {', '.join(updates_of)}."
             )
         if arm.base and arm.base not in (allowed := [*OPTIMIZERS, *card.arms]):
             raise BadInput(

@@ -62,7 +62,6 @@ class Row(Card):
         other = [name for name in self.base if name not in (self.optimizer, self.arm_of)]
         return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
 
-
     @property
     def movable(self) -> str:
         """The update, a rank over the width that it is a part of: `lora-16/64`."""

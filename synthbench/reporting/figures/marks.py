@@ -33,14 +33,14 @@ class Marks:
         """The optimizer as tables name it, with the weight decay where rows differ in it."""
         name = (row.optimizer if row.arm_of else row.label) + ("*" if row.reference else "")
         decay = f", decay {row.weight_decay:g}" if self._has_decays else ""
-        return short(inert(name), WIDEST) + decay
+        return inert(name) + decay
 
     def colour(self, row: Row) -> str:
         return self._colours[self._known(row)]
 
     def colours(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
         """Of some rows every optimizer's name and colour."""
-        return [*{self.name(row): self.colour(row) for row in rows}.items()]
+        return [(brief(name), colour) for name, colour in {self.name(row): self.colour(row) for row in rows}.items()]
 
     def marker(self, update: str) -> str:
         return self._markers[update]
@@ -57,6 +57,11 @@ class Marks:
 def _rank(row: Row) -> tuple[int, int]:
     """Full updates first, then low-rank ones from the largest rank down, as tables have them."""
     return (1, -int(row.update[5:])) if row.update.startswith("lora-") else (0, len(row.update))
+
+
+def brief(name: str) -> str:
+    """A name as short as a legend has it."""
+    return short(name, WIDEST)
 
 
 def of_one_size(rows: Sequence[Row]) -> list[Row]:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from synthbench.cards import RunnerCard
-from synthbench.reporting.figures.marks import Marks, mean, of_one_size, plain, tasks
+from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, INK, SPREAD, Sheet, at_fit, dot, means, optimizers, share
 from synthbench.reporting.rows import Row
 
@@ -27,7 +27,7 @@ ROTE = {  # the first that a task's rows have
 }
 STEP, GAP = 0.14, 0.1  # inches of a line, and between groups of them
 
-Key = tuple[str, str]  # of a line: the update (of an arm: its name) and the optimizer (of an arm: nothing)
+Key = tuple[str, str]  # of a line: the update, empty for an arm, and the optimizer
 
 
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
@@ -36,10 +36,12 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     rows = [row for row in rows if row in own or _is_read(row)]  # arms of one rate cannot be
     if not any(map(_is_read, rows)):
         return None
-    keys = {id(row): (row.movable, marks.name(row)) if row in own else (marks.name(row), "") for row in rows}
-    places = heights([*keys.values()], [marks.labels[update] for update in marks.updates])
+    keys = {id(row): (row.movable if row in own else "", marks.name(row)) for row in rows}
+    places = heights([*keys.values()], [*(marks.labels[update] for update in marks.updates), ""])
     tall = max(places.values()) + STEP
-    names = {name: [place for (of, _), place in places.items() if of == name] for name, _ in places}
+    names: dict[str, list[float]] = {}
+    for (update, name), place in places.items():
+        names.setdefault(update or brief(name), []).append(place)
     sheet = Sheet(
         TITLE,
         f"{at_fit(card)}\nFilled: the rule, further right is better. Open: what no rule gives and can only be memorized.",
@@ -70,10 +72,10 @@ def rote_of(rows: Sequence[Row]) -> str | None:
 
 
 def heights(keys: Sequence[Key], updates: Sequence[str]) -> dict[Key, float]:
-    """How far below the top, in inches, each line is drawn: the optimizers of each update, then the arms."""
+    """How far below the top, in inches, each line is drawn: the optimizers of one update after the other."""
     found, place = dict[Key, float](), 0.0
-    for update in [*updates, None]:
-        group = [key for key in dict.fromkeys(keys) if (key[0] == update if update else not key[1])]
+    for update in updates:
+        group = [key for key in dict.fromkeys(keys) if key[0] == update]
         for key in group:
             place += STEP
             found[key] = place

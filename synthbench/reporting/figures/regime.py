@@ -7,7 +7,7 @@ from matplotlib.patches import Rectangle
 
 from synthbench.cards import RunnerCard
 from synthbench.reporting.calibration import BAND, KEPT
-from synthbench.reporting.figures.marks import Marks, mean, of_one_size, plain, tasks
+from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, at_fit, dot, means, optimizers, share, updates
 from synthbench.reporting.rows import Row
 
@@ -49,7 +49,7 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
             if kept and found:
                 means(axes, [found], [kept], marks.colour(row), marks.marker(row.update), markersize=5)
             else:
-                missing.append(f"{marks.name(row)} {row.movable}")
+                missing.append(f"{brief(marks.name(row))} {row.movable}")
         share(axes)
         if missing:
             axes.text(1, 0.9, "\n".join(["not reached:", *missing]), color=GREY, fontsize=7, va="top", ha="right")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 
 from synthbench.cards import RunnerCard
-from synthbench.reporting.figures.marks import Marks, mean, of_one_size, plain, tasks
+from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, dot, means, optimizers, share, style, updates
 from synthbench.reporting.rows import Row
 from synthbench.scores.statistics import Interval
@@ -45,7 +45,7 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         "rate; one that still rises where it ends, at 1×, has its best rate at the edge of its grid.",
         tasks(rows), "learning rate over the chosen one", "learning (higher is better)",
         [optimizers(marks, rows), updates(marks, lines=True),
-         ("at one rate", [(name, dot(colour, **OPEN)) for name, colour in named.items()])],
+         ("at one rate", [(brief(name), dot(colour, **OPEN)) for name, colour in named.items()])],
     )  # fmt: skip
     for row in rows:
         at, learned = zip(*curve(row), strict=True)
@@ -78,7 +78,15 @@ def fixed(rows: list[Row], card: RunnerCard) -> list[Fixed]:
     for arm in rows:
         known, learning = card.arms.get(arm.optimizer), mean(arm.values.get("learning"))
         row = own.get((arm.task, *arm.base, str(arm.arm_of), arm.update, arm.weight_decay))
-        if known and not (known.arguments or known.salt) and len(arm.rates) == 1 and learning and row and row.lr and arm.lr:
+        if (
+            known
+            and not (known.arguments or known.salt)
+            and len(arm.rates) == 1
+            and learning
+            and row
+            and row.lr
+            and arm.lr
+        ):
             found.append(Fixed(arm, row, log2(arm.lr / row.lr), learning))
     return found
 

@@ -1,0 +1,187 @@
+"""Arms: an optimizer under a name of its own, with other arguments, rates, randomness or another base."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from synthbench.errors import BadInput
+from synthbench.experiment import materials
+from synthbench.experiment.plan import forecast, next_runs
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.runs import Result, Run
+from tests.experiment import tiny
+from tests.experiment.planned import cells, of, rising
+from tests.experiment.test_plan import diverged, ok, play
+
+BOTH = "optimizers=['adamw', 'arm']"
+
+
+def test_an_arm_has_its_own_arguments_and_the_rest_of_its_optimizers(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, "arms.arm={of='adamw', arguments={eps=1e-4}}", "arguments.adamw={betas=[0.5, 0.6]}"
+    )
+    arm, own = (of(experiment, name)[0].rule.arguments for name in ("arm", "adamw"))
+    assert (arm["eps"], own["eps"]) == (1e-4, 1e-8)
+    assert arm["betas"] == own["betas"] == [0.5, 0.6]
+    assert {run.rule.name for run in of(experiment, "arm")} == {"adamw"}
+
+
+@pytest.mark.parametrize("base", ["adamw", "arm"])
+def test_an_arm_has_its_own_rates_in_the_last_stage_alone(tmp_path: Path, base: str) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, f"arms.arm={{of='adamw', lr=[0.25], base='{base}'}}")
+    assert {run.lr for run in of(experiment, "arm")} == {0.25}
+    assert {run.lr for run in of(experiment, "adamw")} == {1e-3, 2e-3}
+    assert {run.lr for runs in cells(experiment, "pretrain").values() for run in runs} == {1e-3}
+
+
+def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, "optimizers=['arm', 'adamw', 'other']", "arms.arm={of='adamw', arguments={eps=1e-4}}",
+        "arms.other={of='adamw', arguments={eps=1e-3}, salt='again'}",
+    )  # fmt: skip
+    first, second = play(experiment)
+    assert [(run.rule.arguments["eps"], run.salt, run.seed) for run in first] == [(1e-8, "", 0), (1e-8, "", 1)]
+    assert {run.parent for run in second} == {run.id for run in first}
+    assert len(second) == 3 * 2 * 2  # names, rates, seeds
+    assert {cell.base for cell in cells(experiment, "finetune")} == {("adamw",)}
+
+
+def test_an_arm_without_its_optimizer_beside_it_is_pretrained_by_its_optimizer_all_the_same(tmp_path: Path) -> None:
+    alone = tiny.experiment(tmp_path, "optimizers=['arm']", "arms.arm={of='adamw', arguments={eps=1e-4}}")
+    (runs,) = cells(alone, "pretrain").values()
+    assert {run.id for run in runs} == {run.id for run in next_runs(tiny.experiment(tmp_path), {})}
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "eps"), [("muon", "muon", 1e-8), ("adamw", "adamw", 1e-8), ("arm", "adamw", 1e-4)]
+)
+def test_an_arm_finetunes_what_its_base_pretrained_an_arm_or_an_optimizer(
+    tmp_path: Path, base: str, name: str, eps: float
+) -> None:
+    arm = f"arms.arm={{of='adamw', arguments={{eps=1e-4}}, base='{base}'}}"
+    experiment = tiny.experiment(tmp_path, "optimizers=['arm']", arm)
+    (start,) = cells(experiment, "pretrain")
+    parents = {run.id: run for run in cells(experiment, "pretrain")[start]}
+    assert start.optimizer == base
+    assert {(run.rule.name, run.rule.arguments["eps"]) for run in parents.values()} == {(name, eps)}
+    (cell,) = cells(experiment, "finetune")
+    assert (cell.base, cell.optimizer) == ((base,), "arm")
+    assert {parents[run.parent or ""].seed - run.seed for run in cells(experiment, "finetune")[cell]} == {0}
+
+
+def test_a_salt_changes_order_and_adapters_and_neither_data_nor_parents(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, "arms.arm={of='adamw', salt='again'}", "stages.finetune.update=['lora-4']", "seeds=1"
+    )
+    plain, salted = of(experiment, "adamw")[0], of(experiment, "arm")[0]
+    assert (plain.salt, salted.salt, plain.lr) == ("", "again", salted.lr)
+    assert plain.parent == salted.parent
+    assert plain.id != salted.id
+    one, other = (materials.data(experiment.tasks["tiny-task"], [run]) for run in (plain, salted))
+    assert np.array_equal(one.tokens_KNL, other.tokens_KNL)
+    assert not np.array_equal(one.order_KTB, other.order_KTB)
+    assert materials.seed_of(plain, "adapters") != materials.seed_of(salted, "adapters")
+    assert plain.kind == salted.kind  # they may share a fleet
+
+
+def test_an_arm_that_differs_in_nothing_shares_every_run_and_each_is_planned_once(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw'}")
+    runs = [run for wave in play(experiment) for run in wave]
+    assert len({run.id for run in runs}) == len(runs) == 2 + 4
+    twin, own = (cells(experiment, "finetune")[cell] for cell in cells(experiment, "finetune"))
+    assert [run.id for run in twin] == [run.id for run in own]
+    assert len(forecast(experiment, {})) == 6
+
+
+def test_an_arms_overrides_are_its_optimizers(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, "arms.arm={of='muon'}", "stages.finetune.for.muon={steps=20, weight_decay=0.5}"
+    )
+    assert {(run.steps, run.weight_decay) for run in of(experiment, "arm")} == {(20, 0.5)}
+    assert {(run.steps, run.weight_decay) for run in of(experiment, "adamw")} == {(10, 0.0)}
+
+
+QUARTER = "arms.arm={of='adamw', arguments={eps=1e-4}, of_tuned=0.25}"
+
+
+@pytest.mark.parametrize("names", ["['adamw', 'arm']", "['arm', 'adamw']"])
+def test_an_arm_with_a_share_of_the_tuned_rate_waits_until_that_is_chosen(tmp_path: Path, names: str) -> None:
+    experiment = tiny.experiment(tmp_path, f"optimizers={names}", QUARTER)
+    waves = play(experiment, lambda run: ok(run, 0.9 if run.lr == 2e-3 else 0.1))
+    assert [len(wave) for wave in waves] == [2, 4, 2]
+    assert {(run.lr, run.rule.arguments["eps"]) for run in waves[2]} == {(5e-4, 1e-4)}
+    assert {run.seed for run in waves[2]} == {0, 1}
+    assert len(forecast(experiment, {})) == 2 + 4 + 2
+
+
+def test_an_arm_has_its_share_of_the_rate_that_was_found_by_growing(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, QUARTER, "stages.finetune.extend=1")
+    waves = play(experiment, rising)
+    assert [sorted({run.lr for run in wave}) for wave in waves[1:]] == [[1e-3, 2e-3], [4e-3], [1e-3]]
+
+
+def test_an_arm_has_its_share_of_the_rate_of_its_own_update_and_decay(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, QUARTER, "stages.finetune.update=['full', 'lora-4']", "stages.finetune.weight_decay=[0.0, 0.5]"
+    )
+    best = {("full", 0.0): 1e-3, ("full", 0.5): 2e-3, ("lora-4", 0.0): 2e-3, ("lora-4", 0.5): 1e-3}
+
+    def outcome(run: Run) -> Result:
+        return ok(run, 0.9 if run.lr == best[run.update, run.weight_decay] else 0.1) if run.parent else ok(run)
+
+    *_, last = play(experiment, outcome)
+    assert {((run.update, run.weight_decay), 4 * run.lr) for run in last} == set(best.items())
+
+
+def test_an_arm_with_a_share_of_a_rate_that_nothing_chooses_never_starts(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, QUARTER)
+    waves = play(experiment, lambda run: diverged(run) if run.parent else ok(run))
+    assert len(waves) == 2
+
+
+def test_what_a_task_an_optimizer_or_both_do_differently_holds_for_them_alone(tmp_path: Path) -> None:
+    own = "tiny-task={steps=20, lr_factor=2.0}, muon={steps=30, lr_factor=3.0}, 'tiny-task/muon'={steps=40}"
+    experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon']", f"stages.finetune.for={{{own}}}")
+    assert {(run.steps, run.lr) for run in of(experiment, "adamw")} == {(20, 2e-3), (20, 4e-3)}
+    assert {(run.steps, run.lr) for run in of(experiment, "muon")} == {(40, 6e-3), (40, 1.2e-2)}
+    assert {run.steps for run in of(experiment, "muon", "pretrain")} == {12}
+
+
+def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) -> None:
+    """Whatever the card makes of its own."""
+    own = "points = 2\nfor.tiny-task = { lr_factor = 2.0 }"
+    card = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", own))
+    asked = resolve(Asked(str(card), lr=[5e-3], device="cpu"))
+    assert {run.lr for run in of(asked, "adamw")} == {5e-3}
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (QUARTER, ["arms.arm", "adamw", "run adamw, too"]),
+        ("arms.arm={of='adamv'}", ["arms.arm.of", "'adamv'", "'adamw'"]),
+        ("arms.muon={of='adamw'}", ["arms.muon", "the name of an optimizer"]),
+        ("arms.arm={of='adamw', base='ar'}", ["arms.arm.base", "'ar'", "'arm'"]),
+        ("arms.arm={of='adamw', arguments={epz=1}}", ["'epz'", "'eps'"]),
+        ("arms.arm={of='adamw', arguments={eps=-1}}", ["arms.arm.arguments.eps = -1", "greater than 0"]),
+        ("arms.arm={of='adamw', lr=[]}", ["arms.arm.lr", "at least 1"]),
+        ("arms.arm={of='adamw', bases='muon'}", ["'arms.arm.bases'", "'base'"]),
+        ("arms.arm={}", ["arms.arm.of is missing"]),
+        ("optimizers=['arn']", ["'arn'"]),
+    ],
+)
+def test_an_arm_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: str, said: list[str]) -> None:
+    names = "optimizers=['arm']" if setting == QUARTER else BOTH
+    settings = [setting] if setting.startswith("opt") else [setting, names]
+    with pytest.raises(BadInput) as caught:
+        tiny.experiment(tmp_path, *settings)
+    assert all(part in str(caught.value) for part in said), str(caught.value)
+
+
+@pytest.mark.parametrize("own", ["base='sgd'", "update=['lora-4']"])
+def test_a_share_of_a_rate_that_is_chosen_nowhere_is_refused(tmp_path: Path, own: str) -> None:
+    with pytest.raises(BadInput, match="share of the rate that is chosen for adamw"):
+        tiny.experiment(tmp_path, BOTH, f"arms.arm={{of='adamw', of_tuned=0.25, {own}}}")

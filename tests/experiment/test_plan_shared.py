@@ -1,0 +1,205 @@
+"""Runs that are shared: by variants and tasks of a family before they differ, by two cells of one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synthbench.experiment import materials, members
+from synthbench.experiment.claims import Claims
+from synthbench.experiment.engine import Engine
+from synthbench.experiment.materials import Kept
+from synthbench.experiment.packing import pack
+from synthbench.experiment.plan import Experiment, next_runs, walk
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.runs import Result, Run
+from synthbench.experiment.store import Store
+from synthbench.interrupt import Interrupt
+from tests.experiment import tiny
+from tests.experiment.planned import of, rising
+from tests.experiment.test_plan import finished, ok, play
+
+BOTH = "optimizers=['adamw', 'arm']"
+
+
+VARIANTS = """
+[variants]
+few = { "stages.finetune.rule.items" = 20 }
+other = { "stages.finetune.rule.shifts" = [3] }
+early = { "stages.pretrain.rule.shifts" = [4] }
+"""
+
+
+def with_variants(folder: Path, *variants: str, **asked: Any) -> Experiment:
+    runner = tiny.write(folder)
+    (folder / "task.toml").write_text(tiny.TASK + VARIANTS)
+    path = folder / "task.toml"
+    return resolve(
+        Asked(str(runner), tasks=[f"{path}:{one}" if one else str(path) for one in variants], device="cpu", **asked)
+    )
+
+
+def of_task(experiment: Experiment, label: str, done: Mapping[str, Result], stage: str) -> list[Run]:
+    found = walk(experiment, done).cells.items()
+    return [run for cell, runs in found if (cell.task, cell.stage) == (label, stage) for run in runs]
+
+
+def test_variants_share_the_runs_of_stages_before_they_differ_and_no_others(tmp_path: Path) -> None:
+    experiment = with_variants(tmp_path, "", "few", "other", "early")
+    assert list(experiment.tasks) == ["tiny-task", "tiny-task:few", "tiny-task:other", "tiny-task:early"]
+    first, second = play(experiment)
+    assert len(first) == 2 + 2  # seeds, of the three that agree so far and of the one that does not
+    assert len(second) == 4 * 2 * 2  # variants, rates, seeds
+    assert len({run.id for run in first + second}) == len(first) + len(second)
+    done = finished(experiment)
+    ids = {
+        label: [{run.id for run in of_task(experiment, label, done, stage)} for stage in ("pretrain", "finetune")]
+        for label in experiment.tasks
+    }
+    before, after = zip(*ids.values(), strict=True)
+    assert before[0] == before[1] == before[2]
+    assert not before[0] & before[3]
+    assert len(set.union(*after)) == sum(map(len, after)) == 16
+
+
+def test_a_variants_runs_are_those_it_has_without_the_others(tmp_path: Path) -> None:
+    """So that a result is found again whatever else is asked for."""
+    together, alone = with_variants(tmp_path, "", "few", "other"), with_variants(tmp_path, "few")
+    assert finished(alone).keys() < finished(together).keys()
+
+
+def test_variants_train_on_their_own_data(tmp_path: Path) -> None:
+    experiment = with_variants(tmp_path, "", "few", "other")
+    done = finished(experiment)
+    data = {
+        label: materials.data(task, of_task(experiment, label, done, "finetune")[:1])
+        for label, task in experiment.tasks.items()
+    }
+    base, few, other = data.values()
+    assert (base.tokens_KNL.shape[1], few.tokens_KNL.shape[1], other.tokens_KNL.shape[1]) == (48, 32, 48)
+    prompt = slice(0, 4)
+    assert np.array_equal(base.tokens_KNL[..., prompt], other.tokens_KNL[..., prompt])
+    assert not np.array_equal(base.tokens_KNL, other.tokens_KNL)
+
+
+def test_no_fleet_mixes_variants(tmp_path: Path) -> None:
+    experiment = with_variants(tmp_path, "", "other")
+    _, second = play(experiment)
+    kinds = {run.id: run.kind for run in second}
+    own, other = ({run.id for run in of_task(experiment, label, finished(experiment), "finetune")}
+                  for label in experiment.tasks)  # fmt: skip
+    assert not {kinds[run] for run in own} & {kinds[run] for run in other}
+    left = list(second)
+    while left:
+        fleet = pack(left, 1, 16, {})
+        assert {run.id for run in fleet} <= own or {run.id for run in fleet} <= other
+        left = [run for run in left if run not in fleet]
+
+
+def test_tasks_of_a_family_share_what_comes_before_their_last_stage_and_others_do_not(tmp_path: Path) -> None:
+    runner = tiny.write(tmp_path)
+    start, own = tiny.TASK.split("[stages.finetune]")
+    last = {"first": own, "second": own.replace("shifts = [7]", "shifts = [3]"), "third": own.split("rule =")[0]}
+    for name, text in last.items():
+        task = f'family = "kin"\n{start}[stages.finetune]{text}'.replace("tiny-task", name)
+        (tmp_path / f"{name}.toml").write_text(task)
+    (tmp_path / "alone.toml").write_text(tiny.TASK.replace("tiny-task", "alone"))
+    paths = [str(tmp_path / f"{name}.toml") for name in (*last, "alone")]
+    experiment = resolve(Asked(str(runner), tasks=paths, device="cpu"))
+    done = finished(experiment)
+    before, after = ({label: {run.id for run in of_task(experiment, label, done, stage)} for label in experiment.tasks}
+                     for stage in ("pretrain", "finetune"))  # fmt: skip
+    assert before["first"] == before["second"] == before["third"]
+    assert not before["first"] & before["alone"]
+    assert len(set.union(*before.values())) == 2 * 2
+    assert len(set.union(*after.values())) == sum(map(len, after.values())) == 4 * 4
+    data = [materials.data(experiment.tasks[label], of_task(experiment, label, done, "pretrain")) for label in last]
+    for other in data[1:]:
+        assert all(np.array_equal(*pair) for pair in zip(data[0], other, strict=True))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store.create(tmp_path / "results")) as found:
+        yield found
+
+
+def test_the_engine_gives_every_fleet_the_card_of_its_runs_variant(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the base card of the name that its runs have in common."""
+    experiment = with_variants(tmp_path, "", "few", "other")
+    silent = SimpleNamespace(
+        advance=lambda steps: None,
+        finished=lambda run, result: None,
+        expect=lambda coming: None,
+        note=lambda text: None,
+    )
+    monkeypatch.setattr(Store, "sound_weights", lambda self, result: Kept("w", 1, "s"))
+    crew = SimpleNamespace(workers=[SimpleNamespace(job=None)])
+    claims, given = Claims(store), list[tuple[str, str, int]]()
+    try:
+        engine = Engine(experiment, "e", claims, silent, Interrupt(), 1, None, {})
+        while job := engine._next_job(crew):  # type: ignore[arg-type]
+            run = job.runs[0]
+            data = materials.data(engine._task(run), job.runs)
+            given.append((run.stage, job.task.label, data.tokens_KNL.shape[1]))
+            own = {cell.task for cell, runs in walk(experiment, engine.done).cells.items() if run in runs}
+            assert job.task.label in own
+            assert job.task == experiment.tasks[job.task.label].card
+            assert job.task.stages[run.stage]["rule"].items == run.examples["rule"]
+            engine.done |= {one.id: ok(one) for one in job.runs}
+            claims.release(one.id for one in job.runs)
+    finally:
+        claims.close()
+    assert {label for stage, label, _ in given if stage == "finetune"} == set(experiment.tasks)
+    assert {label for stage, label, _ in given if stage == "pretrain"} == {"tiny-task"}
+
+
+# A run that is in two cells
+
+
+def test_a_run_in_two_cells_is_a_member_of_both(tmp_path: Path, store: Store) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw'}")
+    done: dict[str, Result] = {}
+    while runs := next_runs(experiment, done):
+        by_id = {run.id: run for run in runs}
+        own = {
+            run: [cell for cell, found in walk(experiment, done).cells.items() if by_id[run] in found] for run in by_id
+        }
+        for run in runs:
+            store.keep(run, ok(run), [], None, member=("e", own[run.id]))
+        done = store.results()
+    found = members.cells("e", store, done)
+    assert {cell.optimizer for cell in found if cell.stage == "finetune"} == {"adamw", "arm"}
+    twin, other = (trials for cell, trials in found.items() if cell.stage == "finetune")
+    assert sorted(trial.id for trial in twin) == sorted(trial.id for trial in other)
+    assert len(twin) == 4
+    before = store.members("e")
+    members.enlist(experiment, "e", store, done)  # the same again changes nothing
+    assert {run: sorted(own) for run, own in store.members("e").items()} == {
+        run: sorted(own) for run, own in before.items()
+    }
+
+
+def test_weights_of_a_run_that_stands_for_one_of_its_cells_are_kept(tmp_path: Path, store: Store) -> None:
+    """An arm with fewer rates chooses one that its optimizer does not."""
+    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw', lr=[1e-3]}")
+    store.weights.mkdir()
+    done: dict[str, Result] = {}
+    while runs := next_runs(experiment, done):
+        for run in runs:
+            (store.weights / f"{run.id[:40]}.safetensors").write_bytes(b"w")
+            store.keep(run, rising(run), [], Kept(f"{run.id[:40]}.safetensors", 1, ""))
+        done = store.results()
+    members.enlist(experiment, "e", store, done)
+    members.drop_weights(experiment, "e", store, "chosen")
+    runs = {run.id[:40]: run for run in [*of(experiment, "adamw"), *of(experiment, "adamw", "pretrain")]}
+    left = {(runs[path.stem].stage, runs[path.stem].lr) for path in store.weights.iterdir()}
+    assert left == {("pretrain", 1e-3), ("finetune", 1e-3), ("finetune", 2e-3)}

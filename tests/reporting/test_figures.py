@@ -1,0 +1,310 @@
+"""Figures: what is drawn are the means of the rows, the same rows make the same bytes, what has no data is said."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from math import log2
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from synthbench.cards import RunnerCard, load
+from synthbench.errors import BadInput
+from synthbench.experiment.runs import Run
+from synthbench.reporting import figures
+from synthbench.reporting.calibration import BAND, KEPT
+from synthbench.reporting.rows import Row
+from tests.calling import Caller
+from tests.reporting import filled
+from tests.reporting.made import row
+
+matplotlib = pytest.importorskip("matplotlib")
+sheet = import_module("synthbench.reporting.figures.sheet")  # needs matplotlib
+marks = import_module("synthbench.reporting.figures.marks")
+CARD = load(RunnerCard, "calibration")
+ARMS = load(RunnerCard, "leaderboard")
+RATES = (2.5e-4, 5e-4, 1e-3)
+
+
+def full_row(optimizer: str, update: str = "full", height: float = 0.3, **more: Any) -> Row:
+    """A row with everything that a figure shows. height: what its means are about."""
+    of_seed = [height - 0.05, height, height + 0.08]
+    values = {name: dict(enumerate(of_seed)) for name in (
+        "learning", "rule_accuracy", "rule_accuracy@fit", "fact_recall@fit", "retention@fit",
+    )}  # fmt: skip
+    rates = {
+        rate: {"learning": {seed: value + place / 10 for seed, value in enumerate(of_seed)},
+               "forgetting": {seed: value / 2 + place / 10 for seed, value in enumerate(of_seed)}}
+        for place, rate in enumerate(RATES)
+    }  # fmt: skip
+    known: dict[str, Any] = {"values": values, "rates": rates, "items": {"fact": 24, "rule": 72}, "lr": 5e-4}
+    return row(optimizer, update).model_copy(update=known | more)
+
+
+ROWS = [
+    full_row(optimizer, update, height, task=task)
+    for task in ("rote-vs-rule", "wugs")
+    for optimizer, update, height in (("adamw", "full", 0.2), ("muon", "full", 0.4), ("muon", "lora-16", 0.6))
+]
+SIZES = [
+    full_row(name, height=height * size, size=size, items={"rule": int(72 * size)})
+    for name, height in (("adamw", 0.2), ("muon", 0.4))
+    for size in (0.5, 1.0, 2.0)
+]
+
+
+def drawn(name: str, rows: list[Row], card: RunnerCard = CARD) -> Any:
+    with sheet.styled():
+        figure = import_module(f"synthbench.reporting.figures.{name}").draw(rows, card)
+    assert figure is not None
+    return figure
+
+
+def points(figure: Any, panel: int = 0, colour: str | None = None) -> set[tuple[float, float]]:
+    """The points of a panel's markers, rounded."""
+    found = set()
+    for line in figure.axes[panel].lines:
+        if line.get_marker() not in ("", "None", None) and colour in (
+            None,
+            line.get_color(),
+            line.get_markeredgecolor(),
+        ):
+            found |= {(round(float(x), 4), round(float(y), 4)) for x, y in line.get_xydata()}
+    return found
+
+
+def mean(values: dict[int, float]) -> float:
+    return sum(values.values()) / len(values)
+
+
+def made(row: Row, *scores: str) -> tuple[float, ...]:
+    return tuple(round(mean(row.values[name]), 4) for name in scores)
+
+
+def test_the_front_has_every_rate_of_every_row_and_fills_the_chosen_one() -> None:
+    figure = drawn("front", ROWS)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["rote-vs-rule", "wugs"]
+    expected = {
+        (round(mean(one["forgetting"]), 4), round(mean(one["learning"]), 4))
+        for made_row in ROWS[:3] for one in made_row.rates.values()
+    }  # fmt: skip
+    assert points(figure) == expected
+    filled_ones = [line for line in figure.axes[0].lines if line.get_marker() != "None" and line.get_markersize() > 5]
+    assert {round(float(line.get_ydata()[0]), 4) for line in filled_ones} == {
+        round(mean(made_row.rates[5e-4]["learning"]), 4) for made_row in ROWS[:3]
+    }
+    assert all(line.get_markerfacecolor() == line.get_markeredgecolor() for line in filled_ones)
+
+
+def test_optimizers_have_their_own_colours_and_updates_their_own_markers() -> None:
+    figure = drawn("front", ROWS)
+    assert {line.get_color() for line in figure.axes[0].lines if line.get_marker() == "None"} == {"#0072B2", "#D55E00"}
+    assert {line.get_marker() for line in figure.axes[0].lines} == {"None", "o", "^"}
+    others = marks.Marks([full_row(name) for name in ("adamw", "x.py:One", "x.py:Other")])
+    assert len({others.colour(full_row(name)) for name in ("adamw", "x.py:One", "x.py:Other")}) == 3
+
+
+def test_arms_have_the_colour_of_what_they_are_a_kind_of() -> None:
+    arm = full_row("adamw-aux-03", base=["adamw"], arm_of="adamw-split")
+    assert marks.Marks([arm]).colour(arm) == marks.COLOURS["adamw"]
+    assert len(points(drawn("front", [ROWS[0], arm]))) == len(RATES)  # an arm's rates are left out
+
+
+def test_memorization_has_held_out_items_and_what_no_rule_gives_with_their_intervals() -> None:
+    lost = full_row("sgd", values={"learning": {0: 0.1}})
+    figure = drawn("memorization", [*ROWS[:3], lost])
+    assert {x for x, _ in points(figure)} == {
+        x for one in ROWS[:3] for x in made(one, "rule_accuracy@fit", "fact_recall@fit")
+    }
+    assert "not reached" in [text.get_text() for text in figure.axes[0].texts]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["full", "lora-16"]
+    bars = [collection.get_segments()[0] for collection in figure.axes[0].collections]
+    half = 4.302653 * 0.065574 / 3**0.5  # Student's t of two degrees of freedom, the rows' deviation
+    assert all(segment[1][0] - segment[0][0] == pytest.approx(2 * half, abs=1e-4) for segment in bars)
+
+
+def test_sizes_has_rule_accuracy_by_trained_items_and_the_card_s_threshold() -> None:
+    figure = drawn("sizes", SIZES)
+    assert points(figure) == {(one.items["rule"], *made(one, "rule_accuracy")) for one in SIZES}
+    assert figure.axes[0].get_xscale() == "log"
+    assert [list(line.get_ydata()) for line in figure.axes[0].lines if line.get_linestyle() == ":"] == [[0.5, 0.5]]
+
+
+def test_sensitivity_is_learning_over_the_rate_and_the_chosen_one() -> None:
+    arm = full_row("adamw-default", lr=1e-3, rates={1e-3: {"learning": {0: 0.5}}}, arm_of="adamw", base=["adamw"])
+    figure = drawn("sensitivity", [*ROWS[:2], arm], ARMS)
+    expected = {
+        (log2(rate / 5e-4), round(mean(scores["learning"]), 4))
+        for made_row in ROWS[:2] for rate, scores in made_row.rates.items()
+    }  # fmt: skip
+    assert points(figure) == expected | {(1.0, *made(arm, "learning"))}
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.5×", "1×", "2×"]
+
+
+def test_the_regime_is_the_calibration_s_and_what_was_not_read_is_named() -> None:
+    lost = full_row("sgd", values={"rule_accuracy@fit": {}}, task="wugs")
+    figure = drawn("regime", [*ROWS, lost])
+    assert points(figure, 1) == {made(one, "rule_accuracy@fit", "retention@fit") for one in ROWS[3:]}
+    (box,) = figure.axes[1].patches
+    assert (box.get_x(), box.get_y()) == (BAND[0], KEPT[0])
+    assert (box.get_x() + box.get_width(), box.get_y() + box.get_height()) == pytest.approx((BAND[1], KEPT[1]))
+    assert figure.axes[1].texts[0].get_text() == "not reached:\nsgd full"
+
+
+def test_a_task_without_a_rule_is_judged_by_its_rare_facts_and_by_retention_alone() -> None:
+    facts = {"tail_recall@fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
+    figure = drawn("regime", [full_row("adamw", values=facts)])
+    assert points(figure) == {(0.8, 0.5)}
+    assert figure.axes[0].get_xlabel() == "recall of rare facts"
+    assert figure.axes[0].patches[0].get_width() > 1
+    assert points(drawn("memorization", [full_row("adamw", values=facts)])).pop()[0] == 0.8
+
+
+def test_figures_without_data_are_left_out_and_said() -> None:
+    found = figures.make(ROWS, CARD)
+    assert [one.name for one in found.pictures] == ["front", "memorization", "sensitivity", "regime"]
+    assert found.skipped == ["No sizes.svg: no rows with a rule differ in the size of their data."]
+    nothing = figures.make([row("sgd", lr=None)], CARD)
+    assert (list(nothing.pictures), len(nothing.skipped)) == ([], len(figures.KINDS))
+
+
+def test_the_same_rows_make_the_same_bytes_whatever_the_person_s_settings() -> None:
+    before = figures.make([*ROWS, *SIZES], CARD)
+    with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
+        after = figures.make([*ROWS, *SIZES], CARD)
+    assert before == after
+    assert len(before.pictures) == len(figures.KINDS)
+    for picture in before.pictures:
+        assert re.search(rb"\d{4}-\d\d-\d\dT", picture.svg) is None  # no date
+        texts = {
+            "".join(one.itertext())
+            for one in ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")
+        }
+        assert {picture.title, "rote-vs-rule", "optimizer", "adamw"} <= texts
+
+
+@pytest.mark.parametrize(
+    "name", ["_x.py:$A_1$", "./opt.py:<b>&", "日本.py:Opt", "a-folder/of-some-length/file.py:Class"]
+)
+def test_names_come_out_as_they_are(name: str) -> None:
+    for picture in figures.make([full_row(name)], CARD).pictures:
+        assert marks.brief(name) in "".join(ElementTree.fromstring(picture.svg).itertext())
+
+
+def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
+    decays = [full_row("adamw", weight_decay=0.0), full_row("adamw", weight_decay=0.1, height=0.5)]
+    found = marks.Marks(decays)
+    assert [name for name, _ in found.colours(decays)] == ["adamw, decay 0", "adamw, decay 0.1"]
+    assert len({found.colour(one) for one in decays}) == 2
+    assert len(points(drawn("memorization", decays))) == 2
+
+
+def inside(figure: Any, texts: list[Any]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    page = figure.bbox
+    boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+    for box in boxes:
+        assert box.x0 >= page.x0 - 1, box
+        assert box.x1 <= page.x1 + 1, box
+        assert box.y0 >= page.y0 - 1, box
+        assert box.y1 <= page.y1 + 1, box
+    for place, one in enumerate(boxes):
+        assert not any(one.overlaps(other) for other in boxes[:place]), (place, [text.get_text() for text in texts])
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 3, 5])
+@pytest.mark.parametrize("name", figures.KINDS)
+def test_nothing_that_is_written_overlaps_or_leaves_the_page(name: str, tasks: int) -> None:
+    names = ["adamw", "muon", "sgd", *(f"a-folder/of-some-length/file.py:Class{place}" for place in range(tasks))]
+    rows = [
+        full_row(optimizer, update, task=f"a-task-{task}", size=size, items={"rule": int(72 * size)})
+        for task in range(tasks) for optimizer in names
+        for update, size in (("full", 1.0), ("full", 2.0), ("full-hidden", 1.0), ("lora-64", 1.0), ("lora-4", 1.0))
+    ]  # fmt: skip
+    with sheet.styled():
+        figure = import_module(f"synthbench.reporting.figures.{name}").draw(rows, CARD)
+        legends = [one for one in figure.get_children() if isinstance(one, matplotlib.legend.Legend)]
+        texts = [*figure.texts, *(text for one in legends for text in [one.get_title(), *one.get_texts()])]
+        for axes in figure.axes:
+            texts += [axes.title, axes._left_title, axes._right_title, axes.xaxis.label, axes.yaxis.label]
+            texts += [*axes.get_xticklabels(), *(axes.get_yticklabels() if axes.yaxis.label.get_text() else [])]
+        inside(figure, [text for text in texts if text.get_text()])
+
+
+def test_files_are_replaced_whole(tmp_path: Path) -> None:
+    pictures = figures.make(ROWS, CARD).pictures
+    (tmp_path / "front.svg").write_text("an older one")
+    written = figures.write(pictures, tmp_path)
+    assert [place.read_bytes() for place in written] == [one.svg for one in pictures]
+    assert sorted(tmp_path.iterdir()) == sorted(written)
+
+
+def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BadInput, match=r"--figures .*file cannot be written: "):
+        figures.write(figures.make(ROWS, CARD).pictures, tmp_path / "file")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def scored(run: Run) -> dict[str, float]:
+        return {"learning": 0.3 + 0.1 * run.seed, "forgetting": 0.2, "rule_accuracy": 0.4, "fact_recall": 0.5}
+
+    return filled.folder(tmp_path_factory.mktemp("results"), scored)
+
+
+def test_the_command_draws_and_names_the_files(call: Caller, out: Path, tmp_path: Path) -> None:
+    code, text, err = call(f"report --out {out} --figures {tmp_path / 'made'}")
+    assert (code, err) == (0, "")
+    said = re.findall(r"^Figure: (.*)$", text, re.MULTILINE)
+    assert {Path(place) for place in said} == set((tmp_path / "made").iterdir())
+    assert {Path(place).stem for place in said} == {"front", "memorization", "sensitivity"}
+    assert "No regime.svg: " in text
+
+
+def test_a_page_shows_the_figures_beside_it(call: Caller, out: Path, tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    code, text, err = call(f"report --out {out} --format markdown --figures '{tmp_path / 'the figures'}'")
+    assert code == 0
+    links = re.findall(r"^!\[[^\]]+\]\((.*)\)\n\n\*.+\*$", text, re.MULTILINE)
+    assert links == [f"the%20figures/{name}.svg" for name in ("front", "memorization", "sensitivity")]
+    assert "Figure: " in err
+    assert "Figure: " not in text
+    page = tmp_path / "deep" / "page.md"
+    page.write_text("<!-- BEGIN synthbench tiny-runner -->\n<!-- END synthbench tiny-runner -->\n")
+    assert call(f"report --out {out} --update {page} --figures {tmp_path / 'made'}").code == 0
+    links = re.findall(r"\((\S+\.svg)\)", page.read_text())
+    assert len(links) == 3
+    assert all((page.parent / link).is_file() for link in links)
+
+
+@pytest.mark.parametrize("form", ["csv", "json", "latex", "reference"])
+def test_what_another_program_reads_is_as_without_figures(form: str, call: Caller, out: Path, tmp_path: Path) -> None:
+    options = f"--out {out} --format {form}"
+    assert call(f"report {options} --figures {tmp_path}").out == call(f"report {options}").out
+
+
+def test_without_matplotlib_one_sentence_says_what_to_install(
+    call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or ".figures." in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr(figures, "sheet")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
+    code, text, err = call(f"report --out {out} --figures {tmp_path / 'made'}")
+    assert (code, text) == (2, "")
+    assert err == "synthbench: --figures needs matplotlib; install it with: pip install 'synthbench[plots]'.\n"
+    assert not (tmp_path / "made").exists()
+
+
+def test_no_command_but_this_one_imports_matplotlib() -> None:
+    check = "import sys, synthbench.commands; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
