@@ -14,6 +14,7 @@ from synthbench import cards
 from synthbench.cards import RunnerCard
 from synthbench.generators import Task
 from synthbench.reporting import reference
+from synthbench.reporting.discrimination import command
 from synthbench.reporting.pairing import differences
 from synthbench.reporting.rows import Row
 from synthbench.scores import SCORES
@@ -23,10 +24,6 @@ BAND = (0.1, 0.9)  # held-out rule accuracy at fit 0.9
 KEPT = (0.2, 0.9)  # retention at fit 0.9
 LEARNED = 0.95  # least score of the pretraining language
 SEEDS = (3, 5, 10, 20)
-COMMAND = (
-    "synthbench run calibration --out calibration-results && "
-    "synthbench report --out calibration-results --format reference > reports/calibration.json"
-)
 
 
 def section(task: Task) -> list[str]:
@@ -44,7 +41,7 @@ def section(task: Task) -> list[str]:
         + (f" and held-out accuracy of the new rule between {BAND[0]} and {BAND[1]}" if _has_rule(rows) else "")
         + f"? {seeds} seeds on {found.device}; mean (deviation between seeds).", "",
         *_regime(rows), "", "Pretraining: chosen rate and mean scores on its own facts and held-out rule items.", "",
-        *_deviations(rows), "", f"```sh\n{COMMAND}\n```", "",
+        *_deviations(rows), "", *command("calibration"),
     ]  # fmt: skip
 
 

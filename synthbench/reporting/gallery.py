@@ -129,12 +129,14 @@ def tasks_page() -> str:
     from tabulate import tabulate
 
     from synthbench.reporting.calibration import section
+    from synthbench.reporting.discrimination import planted, sizes
 
     lines = [
         "# Tasks", "",
         "Made by `synthbench ls task --format markdown > tasks/README.md`; a test fails when it is stale.",
         "The answer, in brackets, is what is learned and scored. Examples are those of seed 0.", "",
     ]  # fmt: skip
+    known: dict[str, str] = {}  # fingerprints
     for name in cards.names(TaskCard):
         task = Task(cards.load(TaskCard, name))
         parts = list(slices(task))
@@ -146,6 +148,8 @@ def tasks_page() -> str:
             f"{task.language.vocabulary} tokens, {task.language.length} an example. Fingerprint `{task.fingerprint}`.", "",
             *section(task),
         ]  # fmt: skip
+        known[name] = task.fingerprint
+    lines += [*planted(known), *sizes(known)]
     return "\n".join(lines).rstrip()
 
 

@@ -1,0 +1,94 @@
+"""What else shows that tasks tell optimizers apart: planted optimizers in their tiers, and rules found with more data.
+
+The runners `planted` and `sizes` measure; `reports/planted.json` and `reports/sizes.json` hold their rows; this makes the
+last two sections of tasks/README.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+
+from synthbench import cards
+from synthbench.cards import RunnerCard
+from synthbench.reporting import reference
+from synthbench.reporting.rows import Row
+from synthbench.reporting.table import Entry
+from synthbench.reporting.tiers import tiers
+from synthbench.scores.reading import Reached
+
+
+def shipped(runner: str, tasks: Mapping[str, str]) -> tuple[RunnerCard, list[Row]] | None:
+    """The rows of a runner that were measured on these very tasks (fingerprints by name), or None."""
+    card = cards.load(RunnerCard, runner)
+    found = reference.shipped(card)
+    if found is None or found.card != card.fingerprint() or not found.tasks.items() <= tasks.items():
+        return None
+    return card, found.rows
+
+
+def planted(tasks: Mapping[str, str]) -> list[str]:
+    """Tiers of optimizers that are known to differ, or not to; nothing where they were not measured."""
+    from tabulate import tabulate
+
+    if (found := shipped("planted", tasks)) is None:
+        return []
+    card, rows = found
+    ranks = dict(
+        zip([(row.task, row.optimizer) for row in rows], tiers(rows, str(card.tier), card.seed_list), strict=True)
+    )
+    means = {(row.task, row.optimizer): fmean(row.values[str(card.tier)].values()) for row in rows}
+    lines = [
+        [name, *(f"{ranks.get((task, name)) or '-'} ({means[task, name]:.2f})" if (task, name) in means else "-"
+                 for task in card.tasks)]
+        for name in card.optimizers
+    ]  # fmt: skip
+    return [
+        "## Planted optimizers", "",
+        f"Tier by {card.tier}, and its mean over {len(card.seed_list)} seeds, of AdamW; of the same with other random "
+        "numbers (which must share its tier); at a quarter of its tuned rate; and with its embeddings frozen.", "",
+        tabulate(lines, ["optimizer", *card.tasks], tablefmt="github", disable_numparse=True), "",
+        *command("planted"),
+    ]  # fmt: skip
+
+
+def sizes(tasks: Mapping[str, str]) -> list[str]:
+    """Rule accuracy by the number of trained items; nothing where it was not measured."""
+    from tabulate import tabulate
+
+    if (found := shipped("sizes", tasks)) is None:
+        return []
+    card, rows = found
+    lines = []
+    for task in card.tasks:
+        for name in card.optimizers:
+            own = sorted((row for row in rows if (row.task, row.optimizer) == (task, name)), key=lambda row: row.size)
+            if own:
+                accuracies = [f"{row.items['rule']}: {_mean(row, 'rule_accuracy')}" for row in own]
+                lines.append([task, name, *accuracies, _examples(own)])
+    most = max((len(line) for line in lines), default=0)
+    heads = ["task", "optimizer", *(["items: rule accuracy"] * (most - 3)), f"examples to {card.reading.rule:g}"]
+    return [
+        "## How much data the rule takes", "",
+        f"Held-out rule accuracy at the end, at the rate chosen for each size, over {len(card.seed_list)} seeds; every "
+        "item is seen equally often at every size. Examples: the median over seeds, a bound where most never get there.", "",
+        tabulate(lines, heads, tablefmt="github", disable_numparse=True), "",
+        *command("sizes"),
+    ]  # fmt: skip
+
+
+def _mean(row: Row, name: str) -> str:
+    values = row.values.get(name)
+    return f"{fmean(values.values()):.2f}" if values else "-"
+
+
+def _examples(own: Sequence[Row]) -> str:
+    name = "examples_to_rule@t"
+    values, marks = own[0].values.get(name, {}), own[0].censored.get(name, {})
+    return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in values.items()]).text(len(own[0].seeds))
+
+
+def command(runner: str) -> list[str]:
+    """How the rows of a runner were made, and are made again."""
+    run, out = f"synthbench run {runner} --out {runner}-results", f"--out {runner}-results"
+    return [f"```sh\n{run} && synthbench report {out} --format reference > reports/{runner}.json\n```", ""]
