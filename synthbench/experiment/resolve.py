@@ -18,7 +18,7 @@ from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, grid, kind_of, optimizers, scaled, sized, updates
 from synthbench.experiment.plan import settings as training
 from synthbench.experiment.runs import Environment, RuleSpec
-from synthbench.generators import Task
+from synthbench.generators import SLICES, Task, by_slice
 from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
@@ -250,6 +250,14 @@ def _check_stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) ->
                 f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}."
             )
     task.shares(stage.name, stage.batch)
+    drawn = {name: by_slice(splits.train) for name, splits in task.draw(stage.name, 0).items()}
+    several = [name for name in SLICES if sum(name in part for part in drawn.values()) > 1]
+    if several:  # they would be observed as one
+        parts = [name for name, part in drawn.items() if several[0] in part]
+        raise BadInput(
+            f"Task {task.card.name}: stages.{stage.name}: {listed(parts)} have items of the slice {several[0]}; a stage may have "
+            "each slice once."
+        )
     own = [training(stage, task.card.name, rule) for rule in dict.fromkeys(map(card.rule_of, _optimizers(card)))]
     for size in dict.fromkeys(size for one in own for size in one.sizes):
         task.check_sizes(stage.name, sized(task, stage, size))

@@ -71,7 +71,7 @@ def sizes(tasks: Mapping[str, str]) -> list[str]:
     return [
         "## How much data the rule takes", "",
         f"Held-out rule accuracy at the end, at the rate chosen for each size, over {len(card.seed_list)} seeds; every "
-        "item is seen equally often at every size. Examples: the median over seeds, a bound where most never get there.", "",
+        "item is seen equally often at every size. Examples: the median over seeds, a bound where most never do.", "",
         tabulate(lines, heads, tablefmt="github", disable_numparse=True), "",
         *command("sizes"),
     ]  # fmt: skip

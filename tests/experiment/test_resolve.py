@@ -223,6 +223,16 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(identity.cuda_devices() > 0, reason="there is a CUDA device here")
+def test_a_stage_whose_parts_share_a_slice_is_refused(tmp_path: Path) -> None:
+    content = (
+        tiny.TASK
+        + """noise = { generator = "noisy", word = "past", shifts = [7], noise = 0.5, items = 36, share = 4 }"""
+    )
+    (tmp_path / "both.toml").write_text(content)
+    with pytest.raises(BadInput, match="rule and noise have items of the slice rule"):
+        resolve(Asked(str(tiny.write(tmp_path)), tasks=[str(tmp_path / "both.toml")], device="cpu"))
+
+
 def test_a_device_that_is_absent_is_refused(tmp_path: Path) -> None:
     message = refused(Asked(str(tiny.write(tmp_path)), device="cuda"))
     assert "--device cuda" in message
