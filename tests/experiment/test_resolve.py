@@ -226,7 +226,7 @@ def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
 def test_a_stage_whose_parts_share_a_slice_is_refused(tmp_path: Path) -> None:
     content = (
         tiny.TASK
-        + """noise = { generator = "noisy", word = "past", shifts = [7], noise = 0.5, items = 36, share = 4 }"""
+        + """noise = { generator = "noisy", word = "wrong", shifts = [7], noise = 0.5, items = 36, share = 4 }"""
     )
     (tmp_path / "both.toml").write_text(content)
     with pytest.raises(BadInput, match="rule and noise have items of the slice rule"):
