@@ -188,7 +188,45 @@ options = st.lists(
 RUN = ["run", "--dry-run"]  # in front, so that no other option can take it for its value
 WELL = {"runner.toml": tiny.RUNNER.replace("TASK", '"task.toml"').encode(), "task.toml": tiny.TASK.encode()}
 
+# The same cards with every key that they can do without.
+RICH_RUNNER = (
+    tiny.RUNNER.replace(
+        "points = 2",
+        "points = 2\nsizes = [1, 0.5]\nextend = 1\nrelearn = 2\nfor.adamw = { steps = 8, lr_factor = 2.0, sizes = [1] }",
+    )
+    + """
+[arms.other]
+of = "adamw"
+arguments = { eps = 1e-4 }
+base = "other"
+salt = "salt"
+lr = [3e-3]
+update = ["full"]
+
+[arms.half]
+of = "adamw"
+of_tuned = 0.5
+"""
+)
+RICH_TASK = (
+    tiny.TASK.replace('source = "none"', 'source = "none"\nfamily = "tiny"').partition("[stages.finetune]")[0]
+    + """
+[stages.finetune]
+fact = { generator = "facts", word = "owns", items = 14, share = 1, groups = 3, note = "unequal" }
+rule = { generator = "wugs", word = "past", shifts = [7], items = 20, share = 3, exceptions = 0.2, repeats = 2 }
+
+[variants]
+few = { "stages.finetune.rule.exceptions" = 0.1, "stages.finetune.rule.repeats" = 4 }
+"""
+)
+
 cases = st.one_of(
+    st.builds(lambda runner: Case([*RUN, "runner.toml"], WELL | {"runner.toml": runner}), written(RICH_RUNNER)),
+    st.builds(
+        lambda task, name: Case([*RUN, "runner.toml", "--task", name], WELL | {"task.toml": task}),
+        written(RICH_TASK),
+        st.sampled_from(["./task.toml", "./task.toml:few"]) | words,
+    ),
     st.builds(lambda runner: Case([*RUN, "runner.toml"], WELL | {"runner.toml": runner}), written(tiny.RUNNER)),
     st.builds(lambda task: Case([*RUN, "runner.toml"], WELL | {"task.toml": task}), written(tiny.TASK)),
     st.builds(lambda task: Case(["show", "task", "./task.toml"], {"task.toml": task}), written(tiny.TASK)),
@@ -197,7 +235,7 @@ cases = st.one_of(
     st.builds(lambda more: Case([*RUN, *more]), options),
     st.builds(
         lambda command, given, more: Case([command, *given, *more]),
-        st.sampled_from(["ls", "show", "report", "export", "gc"]),
+        st.sampled_from(["ls", "show", "report", "compare", "export", "gc"]),
         st.lists(words, max_size=2),
         options | st.just([]),
     ),
@@ -218,6 +256,12 @@ def every_option() -> Iterator[Case]:
             Case([word]),
             Case(["show", word, "muon"]),
             Case(["report", "--update", word]),
+            Case(["report", "--sort", word]),
+            Case(["report", "--columns", word]),
+            Case(["report", "--versus", word]),
+            Case(["report", "--figures", word]),
+            Case(["compare", word, "muon"]),
+            Case(["compare", "adamw", "muon", "--columns", word]),
         )
 
 

@@ -254,9 +254,9 @@ def _check_stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) ->
     several = [name for name in SLICES if sum(name in part for part in drawn.values()) > 1]
     if several:  # they would be observed as one
         parts = [name for name, part in drawn.items() if several[0] in part]
+        where = f"Task {task.card.name}: stages.{stage.name}"
         raise BadInput(
-            f"Task {task.card.name}: stages.{stage.name}: {' and '.join(parts)} have items of the slice {several[0]}; a stage "
-            "may have each slice once."
+            f"{where}: {' and '.join(parts)} have items of the slice {several[0]}; a stage may have each slice once."
         )
     own = [training(stage, task.card.name, rule) for rule in dict.fromkeys(map(card.rule_of, _optimizers(card)))]
     for size in dict.fromkeys(size for one in own for size in one.sizes):
