@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from synthbench import files, overrides
 from synthbench.errors import BadInput
+from synthbench.validation import sentence
 from synthbench.wording import did_you_mean, listed, named, shown
 
 MOST_NAMES = 2**20  # of a language: they are shuffled in memory for every slice
@@ -346,7 +347,7 @@ def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        raise BadInput(_sentence(error, kind, content, named(origin))) from None
+        raise BadInput(sentence(error, content, named(origin), partial(_keys, kind))) from None
 
 
 def load(kind: type[C], given: str) -> C:
@@ -361,43 +362,6 @@ def load(kind: type[C], given: str) -> C:
     for where, new in card.variants[variant].items():
         overrides.put(content, where.split("."), new, str(path))
     return parse(kind, content | {"variant": variant}, f"{path}, variant {variant}")
-
-
-def _sentence(error: ValidationError, kind: type[BaseModel], content: Any, origin: str) -> str:
-    """What is wrong, in one sentence: of several errors the deepest, for it is in the form that was meant."""
-    first = max(error.errors(), key=lambda one: (len(one["loc"]), not one["type"].endswith("_type")))
-    where = _place(content, first["loc"], first["type"] == "missing")
-    path = named(".".join(map(str, where)))
-    if first["type"] == "extra_forbidden":
-        known = _keys(kind, where[:-1])
-        return f"{origin}: unknown key '{path}'{did_you_mean(str(where[-1]), known)}."
-    if first["type"] == "missing":
-        return f"{origin}: {path} is missing."
-    if not path:
-        return f"{origin}: {message(first['msg'])}."
-    return f"{origin}: {path} = {shown(first['input'])}: {message(first['msg'])}."
-
-
-def message(text: str) -> str:
-    """What the validation library says, as the end of a sentence of ours."""
-    text = text.removeprefix("Value error, ").replace("Input should be", "must be")
-    text = re.sub("^(List|Dictionary|String) should have", "must have", text).replace(" after validation, not 0", "")
-    return text[:1].lower() + text[1:]
-
-
-def _place(content: Any, loc: tuple[int | str, ...], missing: bool) -> list[int | str]:
-    """The path that a person wrote: without the branches of unions, entries of a list of tables by their names."""
-    path: list[int | str] = []
-    for part in loc:
-        if isinstance(content, list):
-            inside = isinstance(part, int) and part < len(content)
-        else:
-            inside = isinstance(content, dict) and part in content
-        if inside:
-            content = content[part]
-            named = isinstance(part, int) and isinstance(content, dict) and isinstance(content.get("name"), str)
-            path.append(content["name"] if named else part)
-    return [*path, loc[-1]] if missing else path
 
 
 def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:

@@ -94,27 +94,32 @@ def walk(experiment: Experiment, done: Done, real: Done | None = None) -> Walk:
     for task in experiment.tasks.values():
         starts: list[Start] = [Start((), dict.fromkeys(experiment.card.seed_list))]
         for position, stage in enumerate(experiment.card.stages):
-            found: list[tuple[Cell, list[Run]]] = []
-            for cell, parents in [
-                branch for start in starts for branch in _branches(experiment, task, position, start)
-            ]:
-                rates = tuned(experiment.card, stage, cell, dict(found), done)
+            found: dict[Cell, list[Run]] = {}
+            for cell, parents in [one for start in starts for one in _branches(experiment, task, position, start)]:
+                rates = tuned(experiment.card, stage, cell, found, done)
                 if rates is None:
                     rates = rates_of(experiment.card, stage, task.card.name, cell)
-                runs = _runs(experiment, task, position, cell, rates, parents)
-                sure = done if real is None else real
-                for _ in range(stage.extend if len(rates) > 1 else 0):
-                    if any(run.id not in sure for run in runs) or not (rate := beyond(runs, sure)):
-                        break
-                    runs = [*runs, *_runs(experiment, task, position, cell, [rate], parents)]
-                found.append((cell, runs))
+                found[cell] = _grown(experiment, task, position, cell, rates, parents, done if real is None else real)
             starts = []
-            for cell, runs in found:
-                cells[cell] = runs
+            for cell, runs in found.items():
                 missing |= {run.id: run for run in runs if run.id not in done}
                 if position + 1 < len(experiment.card.stages):
                     starts.append(Start((*cell.base, cell.optimizer), _parents(runs, done)))
+            cells |= found
     return Walk(list(missing.values()), cells)
+
+
+def _grown(
+    experiment: Experiment, task: Task, position: int, cell: Cell, rates: Sequence[float],
+    parents: Mapping[int, RunId | None], done: Done,
+) -> list[Run]:  # fmt: skip
+    """The runs of a cell at these rates, and at those beyond them that its stage extends its grid to."""
+    runs = _runs(experiment, task, position, cell, rates, parents)
+    for _ in range(experiment.card.stages[position].extend if len(rates) > 1 else 0):
+        if any(run.id not in done for run in runs) or not (rate := beyond(runs, done)):
+            break
+        runs = [*runs, *_runs(experiment, task, position, cell, [rate], parents)]
+    return runs
 
 
 def tuned(

@@ -23,6 +23,7 @@ from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
+from synthbench.validation import message
 from synthbench.wording import did_you_mean, listed, named, shown
 
 MOST_RUNS = 5_000  # of an experiment: what can be planned in a moment
@@ -90,7 +91,7 @@ def _check_axes(asked: Asked) -> None:
             kind.validate_python(list(value) if isinstance(value, Sequence) else value) if value is not None else None
         except ValidationError as error:
             first = error.errors()[0]
-            raise BadInput(f"{option} {shown(first['input'])}: {cards.message(first['msg'])}.") from None
+            raise BadInput(f"{option} {shown(first['input'])}: {message(first['msg'])}.") from None
 
 
 def runner(asked: Asked) -> tuple[RunnerCard, str]:
@@ -231,7 +232,7 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         if first["type"] == "extra_forbidden":
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
-        said = cards.message(first["msg"])
+        said = message(first["msg"])
         place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
         raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
     return RuleSpec(rule, optimizer.routing, arguments.model_dump(mode="json"), source_hash(rule))
