@@ -132,7 +132,15 @@ class Table:
         ]
 
     def _entry(self, line: Line, name: str) -> str:
-        return "-" if self.versus and line.rival is None else line.entries[name].text(expected(line))
+        compared = self.versus is None or line.rival is not None
+        return line.entries[name].text(expected(line)) if compared and applies(name, line.row) else "-"
+
+
+def applies(name: str, row: Row) -> bool:
+    """Whether a score has a meaning for a row: where all runs diverged, or at the end what it is a reading of was
+    measured."""
+    of = {"forgetting_over_fit": "forgetting", "steps_to_rule@t": "rule_accuracy", "examples_to_rule@t": "rule_accuracy"}
+    return row.lr is None or bool(row.values.get(of.get(name, name.removesuffix("@fit"))))
 
 
 def expected(line: Line) -> int:

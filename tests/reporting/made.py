@@ -19,6 +19,7 @@ def row(
 ) -> Row:
     """A row whose scores are those of `readings` by seed (the same at every speed), .5 where it says nothing."""
     values = {name: dict(enumerate((readings or {}).get(name, [0.5] * seeds))) for name in CARD.columns}
+    values = {name.removesuffix("@fit"): dict.fromkeys(range(seeds), 0.5) for name in CARD.columns} | values
     if lr is None:
         values = {name: {} for name in values}
     return Row(

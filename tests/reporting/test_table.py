@@ -138,3 +138,12 @@ def test_a_tier_more_still_fits_100_columns_in_one_table() -> None:
     text = drawn(table.make("quick", rows, CARD.columns, [], tiers=[1, None]))
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("optimizer") == 1
+
+
+def test_a_score_that_a_task_has_no_items_for_is_a_dash_and_one_that_was_not_reached_says_so() -> None:
+    reached, without = row("adamw"), row("adamw")
+    values = {name: found for name, found in without.values.items() if not name.startswith("rule_accuracy")}
+    without = without.model_copy(update={"values": values | {"rule_accuracy@fit": {}}})
+    reached = reached.model_copy(update={"values": reached.values | {"rule_accuracy@fit": {}}})
+    cells = table.make("", [reached, without], ["rule_accuracy@fit", "learning"], []).cells()
+    assert [cell[-2] for cell in cells] == ["not reached", "-"]
