@@ -10,7 +10,7 @@ import pytest
 from synthbench.cards import RunnerCard, TaskCard, load, names
 from synthbench.experiment import identity
 from synthbench.generators import Task
-from synthbench.reporting import calibration, gallery, reference, table
+from synthbench.reporting import calibration, figures, gallery, reference, table
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.sentence import sentence
 
@@ -63,6 +63,12 @@ def test_the_calibration_shows_a_regime_in_which_all_optimizers_differ(task: str
     reasons = {name: calibration.why_not(row, has_rule) for name, row in full.items()}
     assert reasons["adamw"] is reasons["muon"] is None
     assert reasons["sgd"] in (None, "no: pretraining not learned")  # no rate of its grid reaches it: the table says so
+
+
+def test_the_figures_of_the_calibration_are_those_of_its_rows() -> None:
+    card, found = shipped("calibration")
+    drawn = {f"{picture.name}.svg": picture.svg for picture in figures.make(found.rows, card).pictures}
+    assert {path.name: path.read_bytes() for path in (ROOT / "reports" / "calibration").iterdir()} == drawn
 
 
 def test_quick_pretrains_at_the_rates_that_the_calibration_chose() -> None:

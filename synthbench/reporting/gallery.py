@@ -20,6 +20,7 @@ COLOURS = {
     "noise": "black on magenta",
 }
 DRAWN = 3  # examples of each slice
+REGIME = "reports/calibration/regime.svg"  # the picture of the calibration
 COMPARED = 2**21  # pairs of items for a floor: all of them in every shipped task
 
 
@@ -137,6 +138,8 @@ def tasks_page() -> str:
         "The answer, in brackets, is what is learned and scored. Examples are those of seed 0.", "",
     ]  # fmt: skip
     known: dict[str, str] = {}  # fingerprints
+    if (cards.shipped() / REGIME).is_file():
+        lines += [f"![Do the tasks let optimizers differ?](../{REGIME})", ""]
     for name in cards.names(TaskCard):
         task = Task(cards.load(TaskCard, name))
         parts = list(slices(task))

@@ -1,0 +1,84 @@
+"""Rows of experiments with sizes, arms and grown grids, from folders in which nothing was trained."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from synthbench.experiment.runs import Run
+from synthbench.experiment.store import Store
+from synthbench.reporting import report, table
+from synthbench.reporting.rows import Row
+from tests.reporting import filled
+
+FULL = "stages.finetune.update=['full']"
+
+
+def rows(out: Path) -> list[Row]:
+    with closing(Store.read(out)) as store:
+        return report.latest(store).rows
+
+
+def by_items(run: Run) -> dict[str, float]:
+    """Scores of a run whose rule accuracy is that of its trained rule items, in hundredths, and more with its rate."""
+    items = run.examples["rule"]
+    return {"learning": run.lr, "validation_learning": run.lr * 100, "rule_accuracy": items / 100, "forgetting": 0.2}
+
+
+def test_a_row_a_size_each_with_the_number_of_examples_that_the_rule_takes(tmp_path: Path) -> None:
+    out = filled.folder(tmp_path / "out", by_items, FULL, "stages.finetune.sizes=[1, 0.5, 2]", optimizers=["adamw"])
+    found = rows(out)
+    assert [(row.size, row.items["rule"]) for row in found] == [(0.5, 18), (1.0, 36), (2.0, 72)]
+    # 18, 36 and 72 items: .18, .36, .72; .5 lies at 36 * 2 ** ((.5 - .36) / .36)
+    for row in found:
+        assert row.values["examples_to_rule@t"][0] == pytest.approx(36 * 2 ** (0.14 / 0.36))
+        assert row.censored["examples_to_rule@t"] == {}
+        assert set(row.rates) == {1e-3, 2e-3}
+        assert row.rates[2e-3]["learning"] == dict.fromkeys(range(3), 2e-3)
+    assert [cells[2] for cells in table.make("", found, ["learning"], []).cells()] == ["0.5x", "1x", "2x"]
+
+
+def test_a_rule_that_no_size_or_step_finds_is_censored_and_the_bound_is_shown(tmp_path: Path) -> None:
+    out = filled.folder(tmp_path / "out", by_items, FULL, "stages.finetune.sizes=[1, 0.5]", optimizers=["adamw"])
+    (_, row) = rows(out)
+    assert row.values["examples_to_rule@t"] == dict.fromkeys(range(3), 36.0)
+    assert row.censored["examples_to_rule@t"] == dict.fromkeys(range(3), ">")
+    assert row.censored["steps_to_rule@t"] == dict.fromkeys(range(3), ">")
+    (cells,) = table.make("", [row], ["examples_to_rule@t", "steps_to_rule@t"], []).cells()
+    assert cells[-2:] == [">36 (0/3)", ">10 (0/3)"]
+
+
+def test_a_larger_set_is_read_at_a_speed_in_proportion(tmp_path: Path) -> None:
+    """Its paths take no longer here, so what brackets the speed at size 1 does not at size 2."""
+    out = filled.folder(tmp_path / "out", by_items, FULL, "stages.finetune.sizes=[1, 2]", optimizers=["adamw"])
+    one, two = rows(out)
+    assert one.values["rule_accuracy@fit"]
+    assert not two.values["rule_accuracy@fit"]
+    assert one.values["forgetting_over_fit"] == dict.fromkeys(range(3), pytest.approx(0.2))
+
+
+def test_an_arm_on_its_optimizers_base_has_its_own_name_alone_and_its_own_rate(tmp_path: Path) -> None:
+    arm = "arms.slow={of='adamw', lr=[1e-3]}"  # a rate that adamw has, too: the run is of two rows
+    found = {
+        row.label: row
+        for row in rows(filled.folder(tmp_path / "out", by_items, FULL, arm, optimizers=["adamw", "slow"]))
+    }
+    assert found.keys() == {"adamw", "slow"}
+    assert (found["slow"].arm_of, found["slow"].base, set(found["slow"].rates)) == ("adamw", ["adamw"], {1e-3})
+    assert set(found["adamw"].rates) == {1e-3, 2e-3}
+    assert (found["adamw"].lr, found["slow"].lr) == (2e-3, 1e-3)
+
+
+def test_a_grown_grid_is_one_row_whose_chosen_rate_may_lie_inside(tmp_path: Path) -> None:
+    def best(run: Run) -> dict[str, float]:
+        return {"validation_learning": {1e-3: 0.1, 2e-3: 0.5, 4e-3: 0.9, 8e-3: 0.2}[run.lr], "rule_accuracy": 0.1}
+
+    (row,) = rows(filled.folder(tmp_path / "out", best, FULL, "stages.finetune.extend=3", optimizers=["adamw"]))
+    assert (sorted(row.rates), row.lr, row.edge) == ([1e-3, 2e-3, 4e-3, 8e-3], 4e-3, False)
+
+
+def test_ranks_are_shown_over_the_width(tmp_path: Path) -> None:
+    found = rows(filled.folder(tmp_path / "out", by_items, optimizers=["adamw"]))
+    assert [cells[1] for cells in table.make("", found, ["learning"], []).cells()] == ["full", "lora-4/16"]
