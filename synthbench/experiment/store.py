@@ -53,6 +53,7 @@ ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled
 PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
 CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
 KEPT = "SELECT run, attempt, name, size, sha256, seal FROM weights"
+MEMBERS = "SELECT rowid, experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
 EXPERIMENTS = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
 
 
@@ -241,15 +242,20 @@ class Store:
         ]
 
     def enlist(self, experiment: str, members: Iterable[tuple[RunId, int, Cell]]) -> None:
-        """Notes runs of an experiment: run, attempt, cell."""
+        """Notes runs of an experiment: run, attempt, cell. What is damaged of what was noted of them goes."""
+        noted = list(members)
+        runs = {run for run, *_ in noted}
         with self.database.writing() as db:
-            for member in members:
+            for rowid, *row in db.execute(MEMBERS, (experiment,)).fetchall():
+                if row[1] in runs and not _is_sound(tuple(row)):
+                    db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
+            for member in noted:
                 _put_member(db, experiment, *member)
 
     def members(self, experiment: str) -> dict[RunId, list[Cell]]:
         """The finished runs of an experiment and their cells (a rate of one optimizer may be all that another has)."""
-        query = "SELECT experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
-        rows = self._sound(self.database.rows(query, (experiment,)), "a member")
+        found_rows = [tuple(row) for _, *row in self.database.rows(MEMBERS, (experiment,))]
+        rows = self._sound(found_rows, "a member")
         finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
         if self._looking and (lost := [run for _, run, *_ in rows if run not in finished]):
             raise damaged(self.folder, f"run {lost[0][:12]} is lost", MENDED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
@@ -44,14 +43,14 @@ class Made(NamedTuple):
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
-        from synthbench.reporting.figures import sheet
+        from synthbench.reporting.figures import front, memorization, regime, sensitivity, sheet, sizes
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
     pictures, skipped = [], []
-    for name in KINDS:
-        kind: Any = import_module(f"synthbench.reporting.figures.{name}")
+    kinds: list[Any] = [front, memorization, sizes, sensitivity, regime]
+    for name, kind in zip(KINDS, kinds, strict=True):
         draw: Callable[[list[Row], RunnerCard], Figure | None] = kind.draw
         with sheet.styled():
             figure = draw(list(rows), card)
