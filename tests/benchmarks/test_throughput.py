@@ -94,12 +94,16 @@ def test_drawing_a_million_examples_takes_less_than_two_seconds(benchmark: Bench
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
-def test_scoring_takes_at_most_a_quarter_of_a_finetuning_fleets_time(
+def test_scoring_takes_at_most_three_tenths_of_a_finetuning_fleets_time(
     optimizer: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
 ) -> None:
-    """Over a fleet of each update as quick trains it, from its first weights to its last scores."""
+    """Over a fleet of each update as quick trains it, from its first weights to its last scores.
+
+    The least favourable part of a run: pretraining is four times as long and looked at once. (It was a quarter before
+    items with unseen parts were looked at, too.)
+    """
     jobs = finetuning(optimizer, tmp_path)
     spent = benchmark.pedantic(lambda: [contest.spent(job) for job in jobs], rounds=1)
     share = sum(fleet.scoring for fleet in spent) / sum(fleet.total for fleet in spent)
     benchmark.extra_info |= {"share": share, "scoring": [f.scoring for f in spent], "total": [f.total for f in spent]}
-    assert share <= 0.25 + BUSY, spent
+    assert share <= 0.3 + BUSY, spent
