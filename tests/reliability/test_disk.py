@@ -56,7 +56,7 @@ def unshare() -> list[str]:
     pytest.skip("mounting takes a mount namespace: `unshare -m` as root, or `unshare -rm`")
 
 
-@pytest.mark.parametrize("trials", [3, pytest.param(12, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_whichever_write_fails_a_sentence_is_said_and_the_same_command_finishes(tmp_path: Path, trials: int) -> None:
     assert not disk.campaign(tmp_path, trials, seed=trials).broken
 

@@ -12,7 +12,7 @@ from tests.reliability import killed
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 
 
-@pytest.mark.parametrize("trials", [3, pytest.param(9, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [3, pytest.param(6, marks=pytest.mark.slow)])
 def test_a_kill_at_any_moment_loses_nothing_and_the_resumed_experiment_ends_as_if_it_had_not_been(
     tmp_path: Path, trials: int
 ) -> None:

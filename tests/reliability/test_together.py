@@ -23,7 +23,7 @@ def every(free: list[Run]) -> list[Run]:
     return free
 
 
-@pytest.mark.parametrize("trials", [1, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_processes_on_one_folder_all_finish_and_train_nothing_twice(tmp_path: Path, trials: int) -> None:
     assert not together.campaign(tmp_path, trials).broken
 
