@@ -105,8 +105,8 @@ def _deviations(rows: Sequence[Row]) -> list[str]:
 def pooled(rows: Sequence[Row], name: str) -> tuple[float, float]:
     """The deviation of a score between seeds, and of its paired differences between optimizers under one update; roots
     of mean variances, 0 where nothing was measured."""
-    alone = [variance(values.values()) for row in rows if len(values := row.values.get(name, {})) > 1]
-    pairs = [differences(a.values.get(name, {}), b.values.get(name, {}))
+    alone = [variance(values.values()) for row in rows if len(values := row.exact(name)) > 1]
+    pairs = [differences(a.exact(name), b.exact(name))
              for a, b in combinations(rows, 2) if a.update == b.update and a.optimizer != b.optimizer]  # fmt: skip
     paired = [variance(pair) for pair in pairs if len(pair) > 1]
     return (sqrt(fmean(alone)) if alone else 0.0), (sqrt(fmean(paired)) if paired else 0.0)

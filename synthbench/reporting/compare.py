@@ -178,7 +178,7 @@ def _compared(
 
 
 def _means(pair: Pair, name: str) -> tuple[float | None, float | None]:
-    values = pair.row.values.get(name, {}), pair.other.values.get(name, {})
+    values = pair.row.exact(name), pair.other.exact(name)
     seeds = values[0].keys() & values[1].keys()
     return (
         (fmean(values[0][seed] for seed in seeds), fmean(values[1][seed] for seed in seeds)) if seeds else (None, None)

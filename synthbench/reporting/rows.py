@@ -67,6 +67,11 @@ class Row(Card):
         """The update, a rank over the width that it is a part of: `lora-16/64`."""
         return f"{self.update}/{self.width}" if self.update.startswith("lora-") and self.width else self.update
 
+    def exact(self, name: str) -> Values:
+        """A score by seed, without the seeds of which only a bound is known: bounds have no differences."""
+        bounds = self.censored.get(name, {})
+        return {seed: value for seed, value in self.values.get(name, {}).items() if seed not in bounds}
+
 
 class Found(NamedTuple):
     """What the store has of an experiment. cells: its runs that are done. identities: of every run in the store."""

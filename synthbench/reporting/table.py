@@ -173,10 +173,7 @@ def _entry(row: Row, rival: Row | None, name: str, versus: str | None) -> Entry:
         return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in own.items()])
     if versus is None:
         return Entry.of(interval([*own.values()]))
-    other = rival.values.get(name, {}) if rival else {}
-    bounds = {*row.censored.get(name, ()), *(rival.censored.get(name, ()) if rival else ())}
-    exact = {seed: value for seed, value in own.items() if seed not in bounds}  # bounds have no difference
-    return Entry.of(interval(differences(exact, other)), signed=True)
+    return Entry.of(interval(differences(row.exact(name), rival.exact(name) if rival else {})), signed=True)
 
 
 def as_rich(table: Table) -> Any:

@@ -24,14 +24,14 @@ MOST_SAID = 4  # rows without a tier that a note names
 
 def lacking(row: Row, score: str, seeds: Sequence[int]) -> str | None:
     """Why a row gets no tier, in words; None where it gets one. seeds: those of the card."""
-    values = row.values.get(score, {})
+    values = row.exact(score)
     if row.reference:
         return "a reference row"
     if row.lr is None:
         return "diverged"
     if missing := set(seeds) - set(row.seeds):
         return f"{len(seeds) - len(missing)} of {len(seeds)} seeds"
-    if SCORES[score].level == "point" and (lost := set(seeds) - values.keys()):
+    if SCORES[score].level != "cell" and (lost := set(seeds) - values.keys()):
         return f"diverged at {len(lost)} of {len(seeds)} seeds"
     return None if len(values) >= max(LEAST, ENOUGH * len(seeds)) else "not reached"
 
@@ -45,7 +45,7 @@ def tiers(rows: Sequence[Row], score: str, seeds: Sequence[int]) -> list[int | N
         own = [place for place in ranked if setting(rows[place]) == group]
         found |= dict.fromkeys(own, 1)
         pairs = list(combinations(own, 2))
-        paired = [differences(rows[a].values[score], rows[b].values[score]) for a, b in pairs]
+        paired = [differences(rows[a].exact(score), rows[b].exact(score)) for a, b in pairs]
         for (a, b), differs, p in zip(pairs, paired, holm([paired_p(one) for one in paired]), strict=True):
             if p < LEVEL:
                 first_is_better = (sum(differs) > 0) is (SCORES[score].better == "up")

@@ -65,7 +65,7 @@ def verdict(paired: Sequence[float], margin: float | None, signs: Collection[boo
 
 def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
     """The verdict on a score of two rows; readings `x@fit` at the card's speed, their signs at all of its speeds."""
-    paired = differences(pair.row.values.get(name, {}), pair.other.values.get(name, {}))
+    paired = differences(pair.row.exact(name), pair.other.exact(name))
     signs = {sign(pair, name, speed) for speed in pair.row.speeds.get(name, {})} - {None}
     return verdict(paired, card.margins.get(SCORES[name].unit), {one for one in signs if one is not None})
 

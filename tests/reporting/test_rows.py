@@ -9,9 +9,11 @@ import pytest
 
 from synthbench.experiment.runs import Run
 from synthbench.experiment.store import Store
-from synthbench.reporting import report, table
+from synthbench.reporting import report, table, verdict
+from synthbench.reporting.calibration import pooled
+from synthbench.reporting.pairing import Pair
 from synthbench.reporting.rows import Row
-from tests.reporting import filled
+from tests.reporting import filled, made
 
 FULL = "stages.finetune.update=['full']"
 
@@ -82,3 +84,15 @@ def test_a_grown_grid_is_one_row_whose_chosen_rate_may_lie_inside(tmp_path: Path
 def test_ranks_are_shown_over_the_width(tmp_path: Path) -> None:
     found = rows(filled.folder(tmp_path / "out", by_items, optimizers=["adamw"]))
     assert [cells[1] for cells in table.make("", found, ["learning"], []).cells()] == ["full", "lora-4/16"]
+
+
+def test_a_bound_has_no_difference_to_anything() -> None:
+    steps = "steps_to_rule@t"
+    own = made.row("adamw").model_copy(
+        update={"values": {steps: {0: 10.0, 1: 180.0, 2: 30.0}}, "censored": {steps: {1: ">"}}}
+    )
+    rival = made.row("muon").model_copy(update={"values": {steps: {0: 15.0, 1: 20.0, 2: 25.0}}})
+    assert own.exact(steps) == {0: 10.0, 2: 30.0}
+    found = verdict.of(Pair(own, rival), steps, made.CARD)
+    assert (found.found.n, found.found.mean) == (2, 0.0)  # -5 and +5; seed 1 is only known to lie beyond 180
+    assert pooled([own], steps)[0] == pytest.approx(200**0.5)  # of 10 and 30
