@@ -29,6 +29,7 @@ OUT = Path("synthbench-results")
 Out = Annotated[Path, typer.Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, typer.Argument(help="A runner's name or the path of its card.", show_default=False)]
 
+Assert = Annotated[bool, typer.Option("--assert-claims", help="Exit with 1 where a claim of the card is refuted.")]
 Columns = Annotated[str | None, typer.Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
 
 
@@ -50,6 +51,7 @@ def run(
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew; earlier attempts are kept.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it takes.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    assert_claims: Assert = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Run an experiment and print its table. The same command again goes on where it stopped."""
@@ -60,7 +62,7 @@ def run(
         runner or "quick", _words("--optimizer", optimizer), _words("--task", task), _words("--update", update),
         _numbers("--lr", lr), _numbers("--weight-decay", weight_decay), _seeds(seeds), set_ or (), device,
     )  # fmt: skip
-    options = commands.Options(out, jobs, fleet_size, keep_weights, fresh, dry_run, quiet, _command())
+    options = commands.Options(out, jobs, fleet_size, keep_weights, fresh, dry_run, quiet, assert_claims, _command())
     commands.run(asked, options)
 
 
@@ -90,18 +92,21 @@ def show(
 def report(
     runner: Runner = None,
     out: Out = OUT,
-    form: Annotated[str, typer.Option("--format", help="table, markdown, csv, json, latex or reference.")] = "table",
+    form: Annotated[
+        str, typer.Option("--format", help="table, markdown, claims, csv, json, latex or reference.")
+    ] = "table",
     update: Annotated[Path | None, typer.Option(help="Put the table as markdown between this file's markers.")] = None,
     sort: Annotated[str | None, typer.Option(help="Rows by this score, the best first.")] = None,
     columns: Columns = None,
     versus: Annotated[str | None, typer.Option(help="Show differences to the rows of this optimizer.")] = None,
     figures: Annotated[Path | None, typer.Option(help="Draw figures into this folder (extra: plots).")] = None,
+    assert_claims: Assert = False,
 ) -> None:
     """Print the table of the last experiment in a folder of results."""
     from synthbench import commands
     from synthbench.reporting.view import View
 
-    commands.report(out, runner, form, update, View(sort, _words("--columns", columns), versus), figures)
+    commands.report(out, runner, form, update, View(sort, _words("--columns", columns), versus), figures, assert_claims)
 
 
 @app.command()

@@ -23,13 +23,13 @@ from synthbench.experiment.resolve import Asked, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import DATABASE, Store
 from synthbench.files import is_file
+from synthbench.reporting import claimed, compared, reference
 from synthbench.reporting import compare as comparing
-from synthbench.reporting import compared, reference
 from synthbench.reporting import export as exporting
 from synthbench.reporting import figures as drawing
 from synthbench.reporting import report as reports
 from synthbench.reporting.compare import Narrow
-from synthbench.reporting.table import WRITERS, as_rich
+from synthbench.reporting.table import as_rich
 from synthbench.reporting.tiers import COMPLETE
 from synthbench.reporting.view import AS_IT_IS, View, check_columns
 from synthbench.wording import did_you_mean, inert, listed, named, shown
@@ -51,6 +51,7 @@ class Options:
     fresh: bool
     dry_run: bool
     quiet: bool
+    assert_claims: bool
     command: str
 
     def check(self) -> None:
@@ -94,6 +95,8 @@ def run(asked: Asked, options: Options) -> None:
         _print(found, store, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
+    if options.assert_claims:
+        reports.assert_claims(found)
 
 
 def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
@@ -205,6 +208,9 @@ def _out(folder: Path) -> str:
 
 def _notes(found: reports.Report) -> None:
     _say([*found.table.notes, "", found.sentence])
+    if found.claims:
+        _console().print(claimed.as_rich(found.claims))
+        _say([claimed.NOTE])
 
 
 def _say(lines: Sequence[str]) -> None:
@@ -224,10 +230,11 @@ def _console() -> Console:
 
 
 def report(
-    out: Path, runner: str | None, form: str, update: Path | None, view: View = AS_IT_IS, figures: Path | None = None
-) -> None:
+    out: Path, runner: str | None, form: str, update: Path | None, view: View = AS_IT_IS, figures: Path | None = None,
+    assert_claims: bool = False,
+) -> None:  # fmt: skip
     """`synthbench report`. figures: a folder to draw them into."""
-    allowed = ("table", *WRITERS, "reference")
+    allowed = ("table", *reports.WRITERS, "reference")
     if form not in allowed:
         raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
     if form == "reference" and view != AS_IT_IS:
@@ -240,8 +247,12 @@ def report(
     made = drawing.make(found.rows, found.card) if figures else drawing.Made()
     written = drawing.write(made.pictures, figures) if figures else []
     pictures = drawing.markdown(made.pictures, figures, update) if figures else []
+    if form == "claims" and not found.card.claims:
+        raise BadInput(f"--format claims: the card of {named(found.card.name)} makes none.")
     if update is not None:
-        reports.update(update, found.card.name, reports.body(found, pictures))
+        claims = form == "claims"
+        content = reports.WRITERS[form](found) if claims else reports.body(found, pictures)
+        reports.update(update, found.card.name + "-claims" * claims, content)
     elif form == "table":
         _console().print(as_rich(found.table))
         _notes(found)
@@ -249,12 +260,14 @@ def report(
         print(reports.markdown(found, pictures))
     elif form == "reference":
         rows = reference.make(found.card, found.tasks, found.rows, found.command, results)
-        print(json.dumps(rows.model_dump(mode="json"), indent=1, allow_nan=False))
+        print(reference.text(rows))
     else:
-        print(WRITERS[form](found.table))
+        print(reports.WRITERS[form](found))
     is_free = update is not None or form == "table"  # standard output holds nothing that another program reads
     for line in [*(f"Figure: {named(place)}" for place in written), *made.skipped]:
         print(line, file=sys.stdout if is_free else sys.stderr)
+    if assert_claims:
+        reports.assert_claims(found)
 
 
 def compare(

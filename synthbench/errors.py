@@ -17,6 +17,12 @@ class BadInput(SynthbenchError, ValueError):
     exit_code = 2
 
 
+class Refuted(SynthbenchError):
+    """What was measured is not what had to hold."""
+
+    exit_code = 1
+
+
 class NotMeasured(SynthbenchError):
     """Everything was valid, yet nothing could be measured (for example, every run diverged)."""
 

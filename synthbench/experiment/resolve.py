@@ -59,6 +59,7 @@ def resolve(asked: Asked) -> Experiment:
         if name not in SCORES:
             raise BadInput(f"{origin}: unknown score {shown(name)} in columns{did_you_mean(name, SCORES)}.")
     _check_ranking(card, origin)
+    _check_claims(card, {*cards.names(TaskCard), *tasks}, origin)
     for name in card.arguments:
         if name not in OPTIMIZERS:
             raise BadInput(f"{origin}: arguments: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
@@ -192,6 +193,22 @@ def _check_ranking(card: RunnerCard, origin: str) -> None:
     for unit in card.margins:
         if unit not in units:
             raise BadInput(f"{origin}: margins: unknown unit {shown(unit)}{did_you_mean(unit, units)}.")
+
+
+def _check_claims(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
+    known = {*OPTIMIZERS, *card.arms}
+    for place, claim in enumerate(card.claims):
+        where = f"{origin}: claims.{place}"
+        if claim.score not in SCORES:
+            raise BadInput(f"{where}.score: unknown score {shown(claim.score)}{did_you_mean(claim.score, SCORES)}.")
+        if claim.rows == claim.than:
+            raise BadInput(f"{where}: its rows are compared with themselves; `rows` and `than` must differ.")
+        for key, name in (("rows", claim.rows.optimizer), ("than", claim.than.optimizer)):
+            if name not in known:
+                raise BadInput(f"{where}.{key}: unknown optimizer {shown(name)}{did_you_mean(name, known)}.")
+        for name in claim.tasks or ():
+            if name not in tasks:
+                raise BadInput(f"{where}.tasks: unknown task {shown(name)}{did_you_mean(name, tasks)}.")
 
 
 def _check_arms(card: RunnerCard, origin: str) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from synthbench import cards
-from synthbench.cards import RunnerCard, StageCard, TaskCard
+from synthbench.cards import ClaimCard, RunnerCard, StageCard, TaskCard
 from synthbench.generators import Examples, Splits, Task, by_slice, floors
 from synthbench.wording import inert
 
@@ -160,6 +160,10 @@ def _stage(stage: StageCard) -> str:
     return f"{stage.name}, {stage.steps} steps of {stage.batch} examples, {' and '.join(stage.update)}"
 
 
+def _claim(claim: ClaimCard) -> str:
+    return f"- {claim.says} ({claim.source})"
+
+
 def runners_page() -> str:
     """runners/README.md: the question that each runner asks, its command and its cost."""
     lines = [
@@ -172,5 +176,6 @@ def runners_page() -> str:
             f"## {name} {card.version}", "", card.question, "", "```sh", f"synthbench run {name}", "```", "",
             f"Cost: {card.cost}. Tasks: {', '.join(card.tasks)}. Optimizers: {', '.join(card.optimizers)}. "
             f"Seeds: {len(card.seed_list)}. Stages: {'; '.join(map(_stage, card.stages))}.", "",
+            *(["Claims that it answers:", "", *map(_claim, card.claims), ""] if card.claims else []),
         ]  # fmt: skip
     return "\n".join(lines).rstrip()

@@ -53,9 +53,14 @@ def of_optimizer(rows: Sequence[Row], name: str, said: str) -> list[Row]:
     return [row for row in rows if row.label == meant[0]]
 
 
+def by_seed(row: Values, other: Values) -> Values:
+    """row - other, of the seeds that both have."""
+    return {seed: row[seed] - other[seed] for seed in sorted(row.keys() & other.keys())}
+
+
 def differences(row: Values, other: Values) -> list[float]:
     """Paired by seed: row - other."""
-    return [row[seed] - other[seed] for seed in sorted(row.keys() & other.keys())]
+    return [*by_seed(row, other).values()]
 
 
 def sign(found: Pair, name: str, speed: int) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
@@ -39,6 +40,13 @@ def make(
         device=measured[0].device if measured else "", versions=dict(results[0].versions) if results else {},
         command=command, pace=round(pace, 5), rows=measured,
     )  # fmt: skip
+
+
+def text(found: Reference) -> str:
+    """As it is shipped: JSON, a row a line."""
+    head = json.dumps(found.model_dump(mode="json", exclude={"rows"}), indent=1, allow_nan=False)
+    rows = (json.dumps(row.model_dump(mode="json"), separators=(",", ":"), allow_nan=False) for row in found.rows)
+    return f'{head[:-2]},\n "rows": [\n{f",{chr(10)}".join(rows)}\n ]\n}}'
 
 
 def shipped(card: RunnerCard) -> Reference | None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
 from synthbench import files
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput, Failed, is_disk_failure
+from synthbench.errors import BadInput, Failed, NotMeasured, Refuted, is_disk_failure
 from synthbench.experiment.store import Store
-from synthbench.reporting import reference, rows, sentence, table, tiers
+from synthbench.reporting import claimed, reference, rows, sentence, table, tiers
+from synthbench.reporting.claims import REFUTED, Answer, answers
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.rows import Row, Stopped
 from synthbench.reporting.table import Table
@@ -57,6 +58,12 @@ class Report:
     @property
     def sentence(self) -> str:
         return inert(sentence.sentence(self.rows, self.card))
+
+    @property
+    def claims(self) -> list[Answer]:
+        """What became of the card's claims; nothing where these rows say nothing of any of them."""
+        found = answers(self.card, self.rows)
+        return found if any(one.tasks for one in found) else []
 
     @property
     def all_diverged(self) -> bool:
@@ -150,10 +157,45 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
             "",
             literal(report.sentence),
             "",
+            *(["**Claims**", "", claimed.NOTE, "", *claim_lines(report), ""] if report.claims else []),
             *figures,
             *(f"- {line}" for line in made),
         ]
     )
+
+
+def assert_claims(report: Report) -> None:
+    """Raises Refuted that names the claims which the rows refute, NotMeasured where they say nothing of some."""
+    numbers: dict[bool, list[str]] = {True: [], False: []}
+    for place, one in enumerate(report.claims or answers(report.card, report.rows), start=1):
+        if one.kind in REFUTED or one.kind == "not measured":
+            numbers[one.kind in REFUTED].append(f"{place}")
+    if not report.card.claims:
+        raise BadInput(f"--assert-claims: the card of {named(report.card.name)} makes no claims.")
+    if numbers[True]:
+        raise Refuted(f"Refuted: claim {', '.join(numbers[True])} of {report.card.name}.")
+    if numbers[False]:
+        raise NotMeasured(f"Not measured: claim {', '.join(numbers[False])} of {report.card.name}.")
+
+
+def claim_lines(report: Report) -> list[str]:
+    """The claims and what became of them, as a list in markdown."""
+    return claimed.lines(report.claims, report.folder)
+
+
+def as_json(report: Report) -> str:
+    """The table, and what became of the claims."""
+    answered = {"claims": claimed.records(report.claims)} if report.claims else {}
+    return json.dumps(table.content(report.table) | answered, indent=1, allow_nan=False)
+
+
+WRITERS: dict[str, Callable[[Report], str]] = {
+    "markdown": lambda report: markdown(report),
+    "claims": lambda report: "\n".join(claim_lines(report)),
+    "csv": lambda report: table.as_csv(report.table),
+    "json": as_json,
+    "latex": lambda report: table.as_latex(report.table),
+}
 
 
 def update(file: Path, name: str, content: str) -> None:

@@ -18,6 +18,7 @@ from synthbench.scores import SCORES, reading
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
 AT_FIT = [name for name in SCORES if name.endswith("@fit")]
+DIGITS = 6  # kept of a score of one run: what a table is drawn of is also what is shipped
 SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
 
 
@@ -225,4 +226,4 @@ def _enough(found: Mapping[int, float]) -> Values:
 
 
 def _measured(values: Mapping[int, float]) -> Values:
-    return {seed: value for seed, value in sorted(values.items()) if value == value}
+    return {seed: round(value, DIGITS) for seed, value in sorted(values.items()) if value == value}

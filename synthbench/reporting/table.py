@@ -250,17 +250,12 @@ def separated(found: Sequence[Mapping[str, Any]]) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def as_json(table: Table) -> str:
+def content(table: Table) -> dict[str, Any]:
+    """The table as one object."""
     better = {name: SCORES[name].better for name in table.scores}
-    content: dict[str, Any] = {"title": table.title, "better": better}
-    content |= {"versus": table.versus} if table.versus else {}
-    content |= {"rows": records(table), "notes": table.notes}
-    return json.dumps(content, indent=1, allow_nan=False)
+    versus = {"versus": table.versus} if table.versus else {}
+    return {"title": table.title, "better": better} | versus | {"rows": records(table), "notes": table.notes}
 
 
-WRITERS: dict[str, Callable[[Table], str]] = {
-    "markdown": as_markdown,
-    "csv": as_csv,
-    "json": as_json,
-    "latex": as_latex,
-}
+def as_json(table: Table) -> str:
+    return json.dumps(content(table), indent=1, allow_nan=False)

@@ -24,9 +24,12 @@ MOST_SAID = 4  # rows without a tier that a note names
 
 def lacking(row: Row, score: str, seeds: Sequence[int]) -> str | None:
     """Why a row gets no tier, in words; None where it gets one. seeds: those of the card."""
+    return "a reference row" if row.reference else incomplete(row, score, seeds)
+
+
+def incomplete(row: Row, score: str, seeds: Sequence[int]) -> str | None:
+    """What of these seeds a row lacks in a score, in words; None where it has all that it takes."""
     values = row.exact(score)
-    if row.reference:
-        return "a reference row"
     if row.lr is None:
         return "diverged"
     if missing := set(seeds) - set(row.seeds):
@@ -67,8 +70,8 @@ def notes(rows: Sequence[Row], card: RunnerCard, command: str, folder: Path | No
         names = [f"{_name(row, rows)} ({why})" for row, why in without]
         more = f" and {len(names) - MOST_SAID} more" if len(names) > MOST_SAID else ""
         said.append(f"No tier: {', '.join(names[:MOST_SAID])}{more}.")
-    incomplete = [row for row, _ in without if row.reference or set(seeds) - set(row.seeds)]
-    return said + ([f"{COMPLETE}{completing(command, incomplete, card, folder)}"] if incomplete else [])
+    wanted = [row for row, _ in without if row.reference or set(seeds) - set(row.seeds)]
+    return said + ([f"{COMPLETE}{completing(command, wanted, card, folder)}"] if wanted else [])
 
 
 def _name(row: Row, rows: Sequence[Row]) -> str:

@@ -1,0 +1,16 @@
+"""Cards: what a task, a model and a runner are. Imports no torch.
+
+A task card (`tasks/NAME.toml`) says which generators make the pretraining language and the finetuning data. A runner
+card (`runners/NAME.toml`) says which tasks, stages, optimizers, updates, learning rates and seeds make an experiment.
+"""
+
+from synthbench.cards.base import Card, Decays, Grid, Seeds, Update, fingerprint
+from synthbench.cards.finding import is_path, load, locate, names, parse, shipped
+from synthbench.cards.model import MODELS, ModelCard
+from synthbench.cards.runner import ClaimCard, RunnerCard, StageCard
+from synthbench.cards.task import SliceCard, TaskCard
+
+__all__ = [
+    "MODELS", "Card", "ClaimCard", "Decays", "Grid", "ModelCard", "RunnerCard", "Seeds", "SliceCard", "StageCard",
+    "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse", "shipped",
+]  # fmt: skip

@@ -1,0 +1,99 @@
+"""Cards by name or by path: found, read and checked, with one sentence for what is wrong."""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from synthbench import files, overrides
+from synthbench.cards.base import Card
+from synthbench.cards.model import ModelCard
+from synthbench.cards.runner import ArmCard, ClaimCard, OverrideCard, ReadingCard, RowsCard, RunnerCard, StageCard
+from synthbench.cards.task import HeldOutCard, LanguageCard, TaskCard
+from synthbench.errors import BadInput
+from synthbench.validation import sentence
+from synthbench.wording import did_you_mean, listed, named, shown
+
+C = TypeVar("C", TaskCard, RunnerCard)
+FOLDERS: dict[type[Card], str] = {TaskCard: "tasks", RunnerCard: "runners"}
+KINDS: dict[type[Card], str] = {TaskCard: "task", RunnerCard: "runner"}
+
+
+@cache
+def shipped() -> Path:
+    """The folder that holds `tasks`, `runners` and `reports`: inside a wheel's package, beside a checkout's."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_cards"
+    return inside if inside.is_dir() else package.parent
+
+
+def names(kind: type[Card]) -> list[str]:
+    """Names of the shipped cards of a kind."""
+    return sorted(path.stem for path in (shipped() / FOLDERS[kind]).glob("*.toml"))
+
+
+def is_path(given: str) -> bool:
+    """Whether a card is given by path, not by name."""
+    return given.endswith(".toml") or "/" in given
+
+
+def locate(kind: type[Card], given: str) -> Path:
+    """The file of a card given by name or by path (of a task perhaps with a variant behind a colon); raises BadInput
+    with the nearest name."""
+    given = split(kind, given)[0]
+    if is_path(given):
+        if not files.is_file(Path(given)):
+            raise BadInput(f"{shown(given)} is not a file; give a card's path or one of {listed(names(kind))}.")
+        return Path(given)
+    if given not in names(kind):
+        raise BadInput(f"Unknown {KINDS[kind]} {shown(given)}{did_you_mean(given, names(kind))}.")
+    return shipped() / FOLDERS[kind] / f"{given}.toml"
+
+
+def split(kind: type[Card], given: str) -> tuple[str, str | None]:
+    """A task's name or path, and its variant where one is asked for."""
+    name, colon, variant = given.rpartition(":")
+    return (name, variant) if colon and kind is TaskCard and "/" not in variant else (given, None)
+
+
+def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
+    """A card from its content; raises BadInput that names the origin, the key, the value and what is allowed."""
+    try:
+        return kind.model_validate(content)
+    except ValidationError as error:
+        raise BadInput(sentence(error, content, named(origin), partial(_keys, kind))) from None
+
+
+def load(kind: type[C], given: str) -> C:
+    """A card by name or path."""
+    path, variant = locate(kind, given), split(kind, given)[1]
+    content = files.toml(path)
+    card = parse(kind, content, str(path))
+    if variant is None or not isinstance(card, TaskCard):
+        return card
+    if variant not in card.variants:
+        raise BadInput(f"Task {card.name} has no variant {shown(variant)}{did_you_mean(variant, card.variants)}.")
+    for where, new in card.variants[variant].items():
+        overrides.put(content, where.split("."), new, str(path))
+    return parse(kind, content | {"variant": variant}, f"{path}, variant {variant}")
+
+
+def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
+    """The keys allowed at a place in a card."""
+    tables: dict[str, type[BaseModel]] = {
+        "language": LanguageCard,
+        "held_out": HeldOutCard,
+        "reading": ReadingCard,
+        "model": ModelCard,
+        "stages": StageCard,
+        "for": OverrideCard,
+        "arms": ArmCard,
+        "claims": ClaimCard,
+        "rows": RowsCard,
+        "than": RowsCard,
+    }
+    table = next((tables[part] for part in reversed(where) if part in tables), kind)
+    return [field.alias or name for name, field in table.model_fields.items()]

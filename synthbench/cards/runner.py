@@ -1,0 +1,173 @@
+"""A runner's card: which tasks, stages, optimizers, updates, learning rates and seeds make an experiment."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from synthbench.cards.base import (
+    Card,
+    Decay,
+    Decays,
+    Grid,
+    Kind,
+    Name,
+    Positive,
+    Prose,
+    Rate,
+    Seeds,
+    Several,
+    Share,
+    Sizes,
+    Update,
+    Updates,
+    Version,
+    fingerprint,
+)
+from synthbench.cards.model import MODELS, ModelCard
+
+
+class OverrideCard(Card):
+    """What is different in a stage for one task, optimizer or both: the table `for.TASK`, `for.OPTIMIZER` or
+    `for."TASK/OPTIMIZER"`, of which a later one goes before an earlier one."""
+
+    steps: Positive | None = None
+    weight_decay: Decay | Decays | None = None
+    sizes: Sizes | None = None
+    lr_factor: Rate = 1.0  # what the rates of a grid are multiplied by; of several such tables all factors hold
+
+
+class StageCard(Card):
+    name: Name
+    batch: Positive  # examples a step
+    schedule: Literal["cosine", "constant"]  # after the warm-up: cosine to 10 %, or constant
+    steps: Positive
+    warmup: Share = 0.05  # of the steps, linear from 0
+    weight_decay: Decay | Decays = 0.0  # a list is crossed
+    update: Updates = ["full"]  # crossed
+    optimizer: Literal["same"] | Several = "same"  # crossed
+    lr: Grid | dict[str, Grid | dict[Kind | Update, Grid]]  # one; by optimizer; by optimizer and update or its kind
+    extend: Annotated[int, Field(ge=0, le=3, strict=True)] = 0  # how often a grid is extended where its edge is chosen
+    examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
+    # Trained items over those of the card, with steps and reading speeds in proportion, so that an item is seen equally
+    # often. Crossed under the first of the updates; the others have the first of the sizes.
+    sizes: Sizes = [1.0]
+    points: Positive = 1  # how often scores are read along the path, the start not counted
+    relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0  # steps for `relearning_savings`; 0: not measured
+    overrides: dict[str, OverrideCard] = Field({}, alias="for")  # by task, optimizer or both
+
+
+class ArmCard(Card):
+    """An optimizer under a name of its own: another one with other arguments, rates, randomness."""
+
+    of: Annotated[str, Field(max_length=4096)]  # the optimizer
+    arguments: dict[str, Any] = {}  # beside those that the card gives the optimizer
+    lr: Grid | None = None  # of the last stage, in place of the optimizer's
+    of_tuned: Rate | None = None  # the rate of the last stage, over the one that is chosen for the optimizer itself
+    update: Updates | None = None  # in place of the stage's
+    base: Annotated[str, Field(max_length=4096)] | None = None  # finetunes what this one pretrained (none: `of`)
+    salt: Annotated[str, Field(max_length=40)] = ""  # changes initialization and order, not the data
+
+
+class ReadingCard(Card):
+    """How scores are read along a finetuning path (the score `x@fit`)."""
+
+    fit: Share  # the reading is at the first step that reaches this fit
+    speeds: Annotated[
+        list[Positive], Field(min_length=1, max_length=32)
+    ]  # steps to that fit at which cells are compared
+    speed: Positive  # the one that tables show
+    rule: Share = 0.5  # the accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for
+    sample: Positive = 256  # at most so many items a set at the points between the first and the last
+
+    @model_validator(mode="after")
+    def _shown(self) -> ReadingCard:
+        if self.speed not in self.speeds:
+            raise ValueError(f"speed {self.speed} must be one of speeds {self.speeds}")
+        return self
+
+
+class RowsCard(Card):
+    """Which rows of a runner's table are meant: one of every task."""
+
+    optimizer: Annotated[str, Field(max_length=4096)]
+    update: Update = "full"
+    size: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+
+
+class ClaimCard(Card):
+    """What somebody expects the runner to show: that a score of some rows is higher or lower than that of others, or the
+    same within the card's margin. Answered from the mean over tasks of the differences, paired over seeds."""
+
+    says: Prose  # in words
+    source: Prose  # who expects it
+    score: str
+    rows: RowsCard
+    than: RowsCard  # the rows they are compared with
+    expected: Literal["higher", "lower", "equal"]
+    tasks: Several | None = None  # labels; none: all that have the score
+    primary: bool = False  # one of the questions that the runner was made for, which share one error rate
+
+
+MOST_PRIMARY = 3  # claims of a card that are corrected for each other
+MARGINS = {"share": 0.05, "nats/token": 0.1, "nats/answer": 0.1}
+Margins = Annotated[dict[str, Rate], AfterValidator(lambda given: MARGINS | given)]
+
+
+class RunnerCard(Card):
+    name: Name
+    version: Version
+    question: Prose
+    cost: Prose  # what it costs to run, in words
+    tasks: Several  # names, or paths of cards
+    model: Name | ModelCard
+    optimizers: Several
+    seeds: Seeds
+    columns: Several  # scores that its table shows
+    tier: str | None = None  # the score whose tiers its table shows, from 8 seeds on
+    margins: Margins = MARGINS  # by unit: the difference below which two rows count as equal
+    reading: ReadingCard
+    arguments: dict[str, dict[str, Any]] = {}  # by optimizer: what differs from the rule's own defaults
+    arms: Annotated[dict[Name, ArmCard], Field(max_length=32)] = {}  # names beside those of optimizers
+    stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
+    scales: dict[Name, dict[str, Any]] = {}  # `--set scale=NAME`: overrides by path, applied before others
+    claims: Annotated[list[ClaimCard], Field(max_length=32)] = []
+
+    @model_validator(mode="after")
+    def _few(self) -> RunnerCard:
+        if sum(claim.primary for claim in self.claims) > MOST_PRIMARY:
+            raise ValueError(f"at most {MOST_PRIMARY} claims may be primary, so that each keeps its power")
+        return self
+
+    @property
+    def seed_list(self) -> list[int]:
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
+
+    @property
+    def shape(self) -> ModelCard:
+        """The model, its preset looked up."""
+        return self.model if isinstance(self.model, ModelCard) else MODELS[self.model]
+
+    def rule_of(self, optimizer: str) -> str:
+        """The optimizer behind a name."""
+        return self.arms[optimizer].of if optimizer in self.arms else optimizer
+
+    def root(self, optimizer: str) -> str:
+        """Under which name the stages before the last are trained for an optimizer."""
+        arm = self.arms.get(optimizer)
+        return (arm.base or arm.of) if arm else optimizer
+
+    def stage(self, name: str) -> StageCard:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def fingerprint(self) -> str:
+        """sha256 of all that rows must share to stand in one table: the card but its axes and its prose."""
+        content = self.model_dump(
+            mode="json",
+            by_alias=True,
+            exclude={"optimizers", "seeds", "question", "cost", "scales", "tier", "margins", "claims"},
+        )
+        for stage in content["stages"]:
+            del stage["update"], stage["optimizer"], stage["sizes"]
+        return fingerprint(content)

@@ -1,0 +1,113 @@
+"""Claims: what a runner's card says that somebody expects, answered by the rows of an experiment.
+
+A claim is about fixed tasks: its answer rests on the mean over tasks of the differences, paired over seeds, and holds for
+these tasks only. What each task says by itself stands beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Literal, NamedTuple
+
+from synthbench.cards import ClaimCard, RunnerCard
+from synthbench.reporting import verdict
+from synthbench.reporting.pairing import Pair, by_seed, differences
+from synthbench.reporting.rows import Row
+from synthbench.reporting.tiers import incomplete
+from synthbench.reporting.verdict import DECIDED, LEVEL, Verdict
+from synthbench.scores import SCORES
+from synthbench.scores.statistics import equivalence_p, holm
+
+Kind = Literal["supported", "opposite", "no difference", "undecided", "depends on speed", "not measured"]
+REFUTED: tuple[Kind, ...] = ("opposite", "no difference")
+
+
+class Answer(NamedTuple):
+    """kind: what became of the claim. pooled: the verdict on the mean over tasks. p: its p-value, of a primary claim
+    adjusted for the other primary ones (Holm). tasks: the verdict of each task. missing: why tasks do not count."""
+
+    claim: ClaimCard
+    kind: Kind
+    pooled: Verdict
+    p: float
+    tasks: dict[str, Verdict]
+    missing: dict[str, str]
+
+
+def answers(card: RunnerCard, rows: Sequence[Row]) -> list[Answer]:
+    """The answer to every claim of a card, in its order."""
+    found = [_answer(claim, card, rows) for claim in card.claims]
+    primary = [place for place, one in enumerate(found) if one.claim.primary and one.tasks]
+    for place, p in zip(primary, holm([found[place].p for place in primary]), strict=True):
+        found[place] = found[place]._replace(kind=_kind(found[place].claim, found[place].pooled, p), p=p)
+    return found
+
+
+def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
+    pairs, missing = _pairs(claim, card, rows)
+    paired = [by_seed(pair.row.exact(claim.score), pair.other.exact(claim.score)) for pair in pairs.values()]
+    common = set.intersection(*map(set, paired)) if paired else set()
+    pooled = [fmean(one[seed] for one in paired) for seed in sorted(common)]
+    margin = card.margins.get(SCORES[claim.score].unit)
+    found = verdict.verdict(pooled, margin, _signs(list(pairs.values()), claim.score, card))
+    found = _equal(found, pooled) if claim.expected == "equal" else found
+    tasks = {task: verdict.of(pair, claim.score, card) for task, pair in pairs.items()}
+    return Answer(claim, _kind(claim, found, found.p) if pairs else "not measured", found, found.p, tasks, missing)
+
+
+def _pairs(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> tuple[dict[str, Pair], dict[str, str]]:
+    """By task the two rows that a claim is about; and of tasks without them, why."""
+    found, missing = {}, {}
+    for task in claim.tasks or dict.fromkeys(row.task for row in rows):
+        sides = [
+            next((row for row in rows if row.task == task and _is_meant(row, wanted)), None)
+            for wanted in (claim.rows, claim.than)
+        ]
+        if sides[0] is None or sides[1] is None:
+            missing[task] = "no rows"
+        elif not any(row.values.get(claim.score.removesuffix("@fit")) for row in sides if row):
+            missing[task] = "has no such score"
+        elif why := next((why for row in sides if row and (why := incomplete(row, claim.score, card.seed_list))), None):
+            missing[task] = why
+        elif len(told := {value for row in sides if row for value in row.values[claim.score].values()}) == 1:
+            missing[task] = f"{told.pop():.2f} at every seed of both"  # a score on its bound tells nothing apart
+        else:
+            found[task] = Pair(sides[0], sides[1])
+    return found, missing
+
+
+def _is_meant(row: Row, wanted: object) -> bool:
+    return all(getattr(row, name) == value for name, value in vars(wanted).items())
+
+
+def _signs(pairs: Sequence[Pair], name: str, card: RunnerCard) -> set[bool]:
+    """The signs of the pooled difference at the card's speeds, of those at which all tasks have a reading."""
+    signs = set()
+    for speed in card.reading.speeds if name.endswith("@fit") else ():
+        means = [differences(*(row.speeds.get(name, {}).get(speed, {}) for row in pair)) for pair in pairs]
+        if means and all(means):
+            signs.add(fmean(fmean(one) for one in means) > 0)
+    return signs
+
+
+def _equal(found: Verdict, pooled: Sequence[float]) -> Verdict:
+    """Of those who expect no difference the first question is whether there is none beyond the margin."""
+    is_equal = (
+        found.margin is not None and len(pooled) >= verdict.LEAST and equivalence_p(pooled, found.margin) <= LEVEL
+    )
+    return found._replace(kind="equal") if is_equal else found
+
+
+def _kind(claim: ClaimCard, found: Verdict, p: float) -> Kind:
+    """p: the p-value that counts, adjusted where the claim is primary."""
+    if found.kind in ("depends on speed", "undecided"):
+        return "depends on speed" if found.kind == "depends on speed" else "undecided"
+    if found.kind == "too few seeds":
+        return "not measured"
+    if found.kind in ("equal", "identical"):
+        return "supported" if claim.expected == "equal" else "no difference"
+    assert found.kind in DECIDED
+    if p >= LEVEL:
+        return "undecided"
+    return "supported" if found.kind == claim.expected else "opposite"

@@ -1,0 +1,253 @@
+"""Claims of a card: answered from the mean over tasks, paired over seeds, in words and in exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from synthbench.cards import ClaimCard, RunnerCard, parse
+from synthbench.errors import BadInput
+from synthbench.experiment.runs import Run
+from synthbench.reporting import claimed
+from synthbench.reporting.claims import Answer, Kind, answers
+from synthbench.reporting.rows import Row
+from tests.calling import Caller
+from tests.reporting import filled
+from tests.reporting.made import CARD, SPEED, row
+
+NOISE = [0.01, -0.01, 0.02, -0.02, 0.0, 0.005, -0.005, 0.015]
+CLAIM = {
+    "says": "Muon learns more.", "source": "a paper", "score": "learning", "rows": {"optimizer": "muon"},
+    "than": {"optimizer": "adamw"}, "expected": "higher",
+}  # fmt: skip
+
+
+def card(*claims: dict[str, object]) -> RunnerCard:
+    made = [ClaimCard.model_validate(CLAIM | claim) for claim in claims]
+    return CARD.model_copy(update={"seeds": 8, "claims": made})
+
+
+def at(optimizer: str, task: str, values: list[float], score: str = "learning") -> Row:
+    return row(optimizer, readings={score: values}, seeds=len(values)).model_copy(update={"task": task})
+
+
+def two(task: str, difference: float, spread: float = 1.0, score: str = "learning") -> list[Row]:
+    """Muon's and AdamW's row of a task."""
+    muon = [0.5 + difference + spread * one for one in NOISE]
+    return [at("muon", task, muon, score), at("adamw", task, [0.5] * len(muon), score)]
+
+
+def test_the_answer_is_that_of_the_mean_over_tasks() -> None:
+    rows = [*two("wugs", 0.2), *two("modular", 0.1, spread=-2.0)]
+    (found,) = answers(card({}), rows)
+    pooled = [(0.2 + one + 0.1 - 2 * one) / 2 for one in NOISE]
+    expected = stats.ttest_1samp(pooled, 0)
+    low, high = expected.confidence_interval()
+    assert found.kind == "supported"
+    assert found.pooled.found == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
+    assert found.p == pytest.approx(expected.pvalue)
+    assert {task: own.found.mean for task, own in found.tasks.items()} == pytest.approx(
+        {"wugs": 0.2 + 0.001875, "modular": 0.1 - 0.00375}
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "spread", "expected", "kind"),
+    [
+        (0.2, 1.0, "higher", "supported"),
+        (0.2, 1.0, "lower", "opposite"),
+        (-0.2, 1.0, "lower", "supported"),
+        (0.0, 1.0, "higher", "no difference"),
+        (0.0, 1.0, "equal", "supported"),
+        (0.03, 1.0, "equal", "supported"),  # there is one, but it is smaller than what counts
+        (0.2, 1.0, "equal", "opposite"),
+        (0.0, 20.0, "higher", "undecided"),
+        (0.0, 20.0, "equal", "undecided"),
+    ],
+)
+def test_every_kind_of_answer(difference: float, spread: float, expected: str, kind: Kind) -> None:
+    assert answers(card({"expected": expected}), two("wugs", difference, spread))[0].kind == kind
+
+
+def test_primary_claims_share_an_error_rate_and_the_others_stand_alone() -> None:
+    weak = two("wugs", 0.012)  # p = .025 or so
+    (alone,) = answers(card({}), weak)
+    (primary,) = answers(card({"primary": True}), weak)
+    of_three = answers(card(*[{"primary": True}] * 3), weak)
+    assert 1 / 60 < alone.p < 0.05
+    assert (alone.kind, primary.kind) == ("supported", "supported")
+    assert [one.kind for one in of_three] == ["undecided"] * 3
+    assert of_three[0].p == pytest.approx(3 * alone.p)
+    assert claimed.said(of_three[0]) == "undecided (Holm)"
+
+
+def test_a_primary_claim_that_was_not_measured_costs_the_others_nothing() -> None:
+    found = answers(card({"primary": True}, {"primary": True, "rows": {"optimizer": "sgd"}}), two("wugs", 0.012))
+    assert [one.kind for one in found] == ["supported", "not measured"]
+
+
+def test_a_sign_that_changes_with_the_speed_is_the_answer() -> None:
+    rows = two("wugs", 0.2, score="rule_accuracy@fit")
+    other = next(speed for speed in CARD.reading.speeds if speed != SPEED)
+    turned = {"rule_accuracy@fit": rows[0].speeds["rule_accuracy@fit"] | {other: dict.fromkeys(range(8), 0.1)}}
+    claim = card({"score": "rule_accuracy@fit"})
+    assert answers(claim, rows)[0].kind == "supported"
+    assert answers(claim, [rows[0].model_copy(update={"speeds": turned}), rows[1]])[0].kind == "depends on speed"
+
+
+def test_tasks_that_cannot_answer_are_left_out_with_the_reason() -> None:
+    bare = [one.model_copy(update={"values": {}}) for one in two("tail-facts", 0.0)]
+    few = [two("modular", 0.2)[0], at("adamw", "modular", [0.5] * 5)]
+    full = [at(name, "noisy-rule", [1.0] * 8) for name in ("muon", "adamw")]
+    (found,) = answers(card({}), [*two("wugs", 0.2), *bare, *few, *full, at("muon", "rote-vs-rule", [0.5] * 8)])
+    assert list(found.tasks) == ["wugs"]
+    assert found.missing == {
+        "tail-facts": "has no such score", "modular": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
+        "rote-vs-rule": "no rows",
+    }  # fmt: skip
+
+
+def test_a_claim_about_some_tasks_and_sizes_looks_at_no_others() -> None:
+    half = [one.model_copy(update={"size": 0.5}) for one in two("wugs", -0.2)]
+    rows = [*two("wugs", 0.2), *half, *two("modular", -0.2)]
+    small = {"rows": {"optimizer": "muon", "size": 0.5}, "than": {"optimizer": "adamw", "size": 0.5}}
+    found = answers(card({"tasks": ["wugs"]}, {"tasks": ["wugs"], **small}), rows)
+    assert [one.kind for one in found] == ["supported", "opposite"]
+
+
+def test_lines_say_what_was_expected_what_came_of_it_and_how_to_see_it() -> None:
+    (found,) = answers(card({"primary": True, "says": "Muon *learns* more."}), two("wugs", 0.2))
+    (line,) = claimed.lines([found], Path("a folder"))
+    assert line == (
+        "1. **supported (primary):** Muon \\*learns\\* more. (a paper) `learning` of muon full less adamw full: +0.20 "
+        "[+0.19, +0.21], n = 8, p < .001. By task: higher in wugs (+0.20). "
+        "`synthbench compare muon adamw --update full --columns learning --out 'a folder'`"
+    )
+
+
+def test_what_repeats_a_comparison_is_a_command_that_runs(call: Caller, out: Path) -> None:
+    updates = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "muon", "update": "lora-4"}}
+    both = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "adamw", "update": "lora-4"}}
+    for claim in ({}, updates):
+        command = claimed.repeat(ClaimCard.model_validate(CLAIM | claim), out)
+        assert command is not None
+        assert call(command.removeprefix("synthbench "))[0] == 0
+    assert claimed.repeat(ClaimCard.model_validate(CLAIM | both), out) is None
+
+
+def scored(run: Run) -> dict[str, float]:
+    return {"learning": 0.5 + 0.2 * (run.rule.name == "muon") + 0.01 * run.seed * (run.rule.name == "muon")}
+
+
+ON_CARD = (
+    'claims=[{{says="More.",source="us",score="learning",rows={{optimizer="muon"}},than={{optimizer="adamw"}},'
+    'expected="{}"}}]'
+)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return filled.folder(tmp_path_factory.mktemp("results"), scored, ON_CARD.format("higher"))
+
+
+def test_a_report_answers_its_card_s_claims_in_every_format(call: Caller, out: Path) -> None:
+    line = call(f"report --out {out} --format claims").out
+    assert line.startswith("1. **supported:** More.")
+    assert line in call(f"report --out {out} --format markdown").out
+    shown = " ".join(call(f"report --out {out}").out.split())
+    assert "1. More. supported +0.21" in shown
+    (record,) = json.loads(call(f"report --out {out} --format json").out)["claims"]
+    assert (record["answer"], record["difference"], record["n"]) == ("supported", 0.21, 3)
+    assert record["tasks"]["tiny-task"]["verdict"] == "higher"
+
+
+def test_claims_are_put_between_markers_of_their_own(call: Caller, out: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    markers = [f"<!-- {edge} synthbench tiny-runner-claims -->" for edge in ("BEGIN", "END")]
+    page.write_text("\n".join(["above", *markers, "below", ""]))
+    assert call(f"report --out {out} --format claims --update {page}")[0] == 0
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("above", "below", 5)
+    assert lines[2].startswith("1. **supported:** More.")
+
+
+def test_a_refuted_claim_is_exit_code_1_where_it_is_asked_for(call: Caller, out: Path, tmp_path: Path) -> None:
+    assert call(f"report --out {out} --assert-claims")[0] == 0
+    refuted = filled.folder(tmp_path / "refuted", scored, ON_CARD.format("lower"))
+    assert call(f"report --out {refuted}")[0] == 0
+    code, text, err = call(f"report --out {refuted} --assert-claims")
+    assert (code, err) == (1, "synthbench: Refuted: claim 1 of tiny-runner.\n")
+    assert "refuted: the opposite" in text
+
+
+def test_a_claim_that_was_not_measured_is_exit_code_3(call: Caller, tmp_path: Path) -> None:
+    alone = filled.folder(tmp_path, scored, ON_CARD.format("higher"), optimizers=["adamw"])
+    assert call(f"report --out {alone}")[0] == 0
+    assert call(f"report --out {alone} --assert-claims")[::2] == (
+        3,
+        "synthbench: Not measured: claim 1 of tiny-runner.\n",
+    )
+
+
+def test_a_card_without_claims_has_none_to_show_or_to_assert(call: Caller, tmp_path: Path) -> None:
+    bare = filled.folder(tmp_path, scored)
+    for option in ("--format claims", "--assert-claims"):
+        code, _, err = call(f"report --out {bare} {option}")
+        assert code == 2
+        assert "claims" in err
+        assert "tiny" in err
+    assert "claims" not in json.loads(call(f"report --out {bare} --format json").out)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ('score="lerning"', "unknown score 'lerning'; did you mean 'learning'?"),
+        ('rows={optimizer="moun"}', "rows: unknown optimizer 'moun'; did you mean 'muon'?"),
+        ('rows={optimizer="adamw"}', "`rows` and `than` must differ"),
+        ('tasks=["tini"]', "tasks: unknown task 'tini'"),
+        ('expected="more"', "claims.0.expected"),
+        ('rows={optimizer="muon",updat="full"}', "'claims.0.rows.updat'; did you mean 'update'?"),
+    ],
+)
+def test_a_wrong_claim_is_one_sentence_that_says_what_is_allowed(tmp_path: Path, wrong: str, said: str) -> None:
+    key, right = wrong.split("=", 1)[0], ON_CARD.format("higher")
+    parts = {
+        "score": 'score="learning"', "rows": 'rows={optimizer="muon"}', "expected": 'expected="higher"',
+        "tasks": 'says="More."',
+    }  # fmt: skip
+    new = wrong if key != "tasks" else f'says="More.",{wrong}'
+    with pytest.raises(BadInput) as raised:
+        filled.folder(tmp_path, scored, right.replace(parts[key], new))
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_at_most_three_claims_are_primary() -> None:
+    content = CARD.model_dump(mode="json", by_alias=True) | {"claims": [CLAIM | {"primary": True}] * 4}
+    with pytest.raises(BadInput, match="at most 3 claims may be primary"):
+        parse(RunnerCard, content, "card.toml")
+
+
+def test_claims_are_no_part_of_what_rows_must_share() -> None:
+    assert card({}).fingerprint() == CARD.model_copy(update={"seeds": 8}).fingerprint()
+
+
+def test_the_leaderboard_makes_ten_claims_each_with_a_source() -> None:
+    from synthbench.cards import load
+
+    claims = load(RunnerCard, "leaderboard").claims
+    assert len(claims) == 10
+    assert sum(claim.primary for claim in claims) == 3
+    assert all(claim.source for claim in claims)
+
+
+def test_by_task_groups_what_tasks_say() -> None:
+    (found,) = answers(card({}), [*two("wugs", 0.2), *two("modular", 0.3), *two("noisy-rule", 0.0)])
+    assert isinstance(found, Answer)
+    assert claimed.by_task(found) == (
+        "higher in wugs (+0.20), modular (+0.30); no difference larger than 0.05 in noisy-rule (+0.00)"
+    )
