@@ -172,8 +172,8 @@ def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Ex
     if known:
         pace = sum(result.seconds for result, _ in known) / sum(run.steps for _, run in known)
         basis = f"the pace of {len(known)} runs in {named(options.out)}"
-    elif shipped and shipped.pace:
-        pace, basis = shipped.pace, f"the pace measured on {shipped.device}"
+    elif shipped and shipped.spent.pace:
+        pace, basis = shipped.spent.pace, f"the pace measured on {shipped.device}"
     else:
         return "no prediction: nothing like it has been run yet"
     seconds = pace * sum(run.steps for run in coming) / options.workers(experiment.environment.device)

@@ -12,7 +12,7 @@ from synthbench.cards import RunnerCard, TaskCard, load, names
 from synthbench.experiment import identity
 from synthbench.experiment.plan import grid
 from synthbench.generators import Task
-from synthbench.reporting import calibration, figures, gallery, reference, table
+from synthbench.reporting import calibration, claimed, claims, figures, gallery, reference, table, tiers
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.sentence import sentence
 
@@ -34,13 +34,13 @@ def test_the_page_of_runners_is_not_stale() -> None:
     assert (ROOT / "runners" / "README.md").read_text().rstrip() == gallery.runners_page()
 
 
-@pytest.mark.parametrize("runner", ["quick", "calibration"])
+@pytest.mark.parametrize("runner", ["quick", "calibration", "leaderboard", "planted", "sizes"])
 def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
     card, found = shipped(runner)
     assert found.card == card.fingerprint()
     assert found.tasks == {name: Task(load(TaskCard, name)).fingerprint for name in card.tasks}
     assert found.package == identity.package_fingerprint(), "edited since: make reports/ again, see CONTRIBUTING.md"
-    assert {row.optimizer for row in found.rows} == {"adamw", "muon", "sgd"}
+    assert {row.optimizer for row in found.rows} >= {*card.optimizers}
 
 
 @pytest.mark.parametrize("page", ["reports/quick.md", "README.md"])
@@ -67,10 +67,43 @@ def test_the_calibration_shows_a_regime_in_which_all_optimizers_differ(task: str
     assert reasons["sgd"] in (None, "no: pretraining not learned")  # no rate of its grid reaches it: the table says so
 
 
-def test_the_figures_of_the_calibration_are_those_of_its_rows() -> None:
-    card, found = shipped("calibration")
+@pytest.mark.parametrize("runner", ["calibration", "leaderboard"])
+def test_published_figures_are_those_of_the_published_rows(runner: str) -> None:
+    card, found = shipped(runner)
     drawn = {f"{picture.name}.svg": picture.svg for picture in figures.make(found.rows, card).pictures}
-    assert {path.name: path.read_bytes() for path in (ROOT / "reports" / "calibration").iterdir()} == drawn
+    assert {path.name: path.read_bytes() for path in (ROOT / "reports" / runner).iterdir()} == drawn
+
+
+def test_the_leaderboard_s_page_and_the_findings_are_those_of_its_rows() -> None:
+    card, found = shipped("leaderboard")
+    page, findings = ((ROOT / "reports" / name).read_text() for name in ("leaderboard.md", "README.md"))
+    ranks = tiers.tiers(found.rows, str(card.tier), card.seed_list)
+    assert table.as_markdown(table.make("", found.rows, card.columns, [], ranks)).strip() in page
+    lines = claimed.lines(claims.answers(card, found.rows), Path("leaderboard-results"))
+    assert len(lines) == 10
+    for text in (page, findings):
+        assert "\n".join(lines) in text
+    for wanted in (found.device, found.command, *found.versions.values()):
+        assert wanted in page
+
+
+def test_the_leaderboard_is_complete() -> None:
+    card, found = shipped("leaderboard")
+    assert {row.task for row in found.rows} == {*card.tasks}
+    assert all(row.seeds == card.seed_list and len(row.seeds) >= 8 for row in found.rows)
+    for name in ("adamw", "muon", "sgd"):
+        updates = {row.update for row in found.rows if row.optimizer == name}
+        assert updates == {"full", "full-hidden", "lora-4", "lora-16", "lora-64"}
+    assert found.spent.span <= 75 * 60
+
+
+def test_planted_optimizers_fall_and_a_twin_does_not() -> None:
+    card, found = shipped("planted")
+    ranks = tiers.tiers(found.rows, str(card.tier), card.seed_list)
+    tier = {(row.optimizer, row.task): rank for row, rank in zip(found.rows, ranks, strict=True)}
+    for name in ("adamw-quarter", "adamw-frozen"):
+        assert any((tier[name, task] or 0) > (tier["adamw", task] or 99) for task in card.tasks), name
+    assert all(tier["adamw-twin", task] == tier["adamw", task] for task in card.tasks)
 
 
 def test_quick_pretrains_at_the_rates_that_the_calibration_chose() -> None:

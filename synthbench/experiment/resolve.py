@@ -26,7 +26,7 @@ from synthbench.trainer.rules import OPTIMIZERS, source_hash
 from synthbench.validation import message
 from synthbench.wording import did_you_mean, listed, named, shown
 
-MOST_RUNS = 5_000  # of an experiment: what can be planned in a moment
+MOST_RUNS = 10_000  # of an experiment: what can be planned in some seconds
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from synthbench.cards import Card, RunnerCard
 from synthbench.experiment import identity
 from synthbench.experiment.runs import Result
 from synthbench.reporting.rows import Row
+from synthbench.reporting.spent import Spent, spent
 
 
 class Reference(Card):
@@ -24,7 +25,7 @@ class Reference(Card):
     device: str
     versions: dict[str, str]
     command: str
-    pace: float  # seconds of one worker a run-step, scoring included
+    spent: Spent
     rows: list[Row]
 
 
@@ -33,12 +34,10 @@ def make(
 ) -> Reference:
     """Reference rows out of measured ones and the results that they were made of."""
     measured = [row for row in rows if not row.reference]
-    steps = sum(max(result.path, default=0) for result in results)
-    pace = sum(result.seconds for result in results) / steps if steps else 0.0
     return Reference(
         runner=card.name, card=card.fingerprint(), tasks=dict(tasks), package=identity.package_fingerprint(),
         device=measured[0].device if measured else "", versions=dict(results[0].versions) if results else {},
-        command=command, pace=round(pace, 5), rows=measured,
+        command=command, spent=spent(results), rows=measured,
     )  # fmt: skip
 
 
@@ -59,10 +58,11 @@ def shipped(card: RunnerCard) -> Reference | None:
 
 
 def agreeing(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
-    """The shipped reference, if its fingerprints are those of this card, these tasks and this code."""
+    """The shipped reference, if its fingerprints are those of this card, this code and (among others) these tasks."""
     found = shipped(card)
-    own = (card.fingerprint(), dict(tasks), identity.package_fingerprint())
-    return found if found and (found.card, found.tasks, found.package) == own else None
+    if found is None or (found.card, found.package) != (card.fingerprint(), identity.package_fingerprint()):
+        return None
+    return found if tasks.items() <= found.tasks.items() else None
 
 
 def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:
@@ -75,6 +75,6 @@ def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> t
     extra = [
         row.model_copy(update={"reference": True})
         for row in found.rows
-        if (row.task, *row.base, row.optimizer) not in own and row.update in updates
+        if row.task in tasks and (row.task, *row.base, row.optimizer) not in own and row.update in updates
     ]
     return [*rows, *extra], found if extra else None

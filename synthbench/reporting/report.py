@@ -18,10 +18,12 @@ from synthbench.reporting import claimed, reference, rows, sentence, table, tier
 from synthbench.reporting.claims import REFUTED, Answer, answers
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.rows import Row, Stopped
+from synthbench.reporting.spent import Spent, spent
 from synthbench.reporting.table import Table
 from synthbench.reporting.view import AS_IT_IS, View
 from synthbench.wording import code, did_you_mean, inert, literal, named, prose, shown
 
+NOTHING = Spent()
 MOST_BYTES = 2**24  # of a page that a table is put into
 
 
@@ -30,7 +32,7 @@ class Report:
     """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's.
 
     versions: what the measured runs were made with. finished: whether all runs are done. stopped: what could not start.
-    view: how the rows are shown. folder: where the results are.
+    view: how the rows are shown. folder: where the results are. spent: what the measured runs took.
     """
 
     experiment: str
@@ -44,6 +46,7 @@ class Report:
     stopped: Sequence[Stopped] = ()
     view: View = AS_IT_IS
     folder: Path | None = None
+    spent: Spent = NOTHING
 
     @property
     def table(self) -> Table:
@@ -133,7 +136,7 @@ def latest(
     versions = dict(next(iter(found.results.values())).versions) if found.results else {}
     return Report(
         recorded.id, card, fingerprints, recorded.command, together, source, versions,
-        recorded.finished, rows.stopped(found, card), folder=store.folder,
+        recorded.finished, rows.stopped(found, card), folder=store.folder, spent=spent(found.results.values()),
     )  # fmt: skip
 
 
@@ -148,6 +151,7 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
         f"Command: {code(report.command)}",
         f"Device: {literal(report.rows[0].device) if report.rows else 'none'}",
         "Versions: " + ", ".join(literal(f"{name} {number}") for name, number in report.versions.items()),
+        *([f"Time: {report.spent.said}"] if report.spent.runs else []),
         f"Card {report.card.name} {report.card.version}: {report.card.fingerprint()[:16]}; "
         + "; ".join(f"task {name}: {mark[:16]}" for name, mark in report.tasks.items()),
     ]

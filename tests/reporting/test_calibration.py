@@ -9,6 +9,7 @@ import pytest
 from synthbench.cards import RunnerCard, load
 from synthbench.reporting import calibration, discrimination, reference
 from synthbench.reporting.rows import Row
+from synthbench.reporting.spent import Spent
 from synthbench.scores.statistics import detectable
 from tests.reporting import made
 
@@ -74,7 +75,7 @@ def shipping(monkeypatch: pytest.MonkeyPatch, runner: str, rows: list[Row]) -> d
         device="",
         versions={},
         command="",
-        pace=0.0,
+        spent=Spent(),
         rows=rows,
     )
     monkeypatch.setattr(reference, "shipped", lambda asked: found)
