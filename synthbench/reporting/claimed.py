@@ -10,7 +10,7 @@ from typing import Any
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.reporting import verdict
-from synthbench.reporting.claims import Answer
+from synthbench.reporting.claims import REFUTED, Answer
 from synthbench.reporting.drawing import Column, Drawing
 from synthbench.reporting.table import DIGITS, SHOWN, Entry
 from synthbench.reporting.verdict import DECIDED, Verdict
@@ -53,6 +53,15 @@ def said(one: Answer) -> str:
             f"no difference larger than {found.margin:g}" if any(found.found[:3]) else "no difference"
         )
     return "refuted: the opposite" if one.kind == "opposite" else one.kind
+
+
+def summary(found: Sequence[Answer]) -> str:
+    """All answers in one sentence: `Of 10 claims, 4 are supported (1, 4, 6, 7), ...`."""
+    groups: dict[str, list[str]] = {}
+    for place, one in enumerate(found, start=1):
+        groups.setdefault("refuted" if one.kind in REFUTED else one.kind, []).append(str(place))
+    parts = [f"{len(own)} {'is' if len(own) == 1 else 'are'} {kind} ({', '.join(own)})" for kind, own in groups.items()]
+    return f"Of {len(found)} claim{'s' * (len(found) > 1)}, {', '.join(parts)}."
 
 
 def by_task(one: Answer) -> str:

@@ -60,7 +60,8 @@ class Report:
 
     @property
     def sentence(self) -> str:
-        return inert(sentence.sentence(self.rows, self.card))
+        """What the rows show: what became of the claims, or of two optimizers on the first task."""
+        return claimed.summary(self.claims) if self.claims else inert(sentence.sentence(self.rows, self.card))
 
     @property
     def claims(self) -> list[Answer]:

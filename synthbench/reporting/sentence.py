@@ -17,15 +17,16 @@ NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 
 def pair(rows: Sequence[Row]) -> Pair | None:
-    """The two rows that a table is read for: the first optimizer measured here against AdamW (or the next one) under
-    full updates; with one optimizer alone, full against low rank."""
+    """The two rows that a table is read for: of the first task the first optimizer measured here (no arm, if there is
+    another) against AdamW (or the next one) under full updates; with one optimizer alone, full against low rank."""
     own = [row for row in rows if not row.reference]
     if not own:
         return None
-    first = next((row for row in own if row.optimizer != "adamw"), own[0])
+    others = [row for row in own if row.task == own[0].task and row.optimizer != "adamw"]
+    first = min(others, key=lambda row: row.arm_of is not None, default=own[0])
     alike = [r for r in rows if setting(r) == setting(first)]
     rivals = [r for r in alike if r.optimizer != first.optimizer and r.update == first.update]
-    rivals.sort(key=lambda row: row.optimizer != "adamw")
+    rivals.sort(key=lambda row: (row.optimizer != "adamw", row.arm_of is not None))
     same = [r for r in alike if not r.reference and r.optimizer == first.optimizer and r.update != first.update]
     return Pair(first, (rivals or same)[0]) if rivals or same else None
 
@@ -39,8 +40,9 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
     if row.lr is None or other.lr is None:
         return f"Nothing can be said: every run of {_who(row if row.lr is None else other, found)} diverged."
     parts = [_clause(name, found, card) for name in HEADLINES]
+    where = f"On {row.task}, at" if len({one.task for one in rows}) > 1 else "At"
     return (
-        f"At equal fit ({card.reading.fit:g}) and equal speed ({card.reading.speed} steps), {_who(row, found)} "
+        f"{where} equal fit ({card.reading.fit:g}) and equal speed ({card.reading.speed} steps), {_who(row, found)} "
         f"{parts[0]}, and {parts[1]} (paired over seeds)."
     )
 

@@ -251,3 +251,10 @@ def test_by_task_groups_what_tasks_say() -> None:
     assert claimed.by_task(found) == (
         "higher in wugs (+0.20), modular (+0.30); no difference larger than 0.05 in noisy-rule (+0.00)"
     )
+
+
+def test_all_answers_are_one_sentence() -> None:
+    claims = card({}, {"expected": "lower"}, {}, {"rows": {"optimizer": "sgd"}})
+    assert claimed.summary(answers(claims, two("wugs", 0.2))) == (
+        "Of 4 claims, 2 are supported (1, 3), 1 is refuted (2), 1 is not measured (4)."
+    )

@@ -79,3 +79,13 @@ def test_one_s_own_optimizer_is_compared_with_adamw_under_the_same_update() -> N
 def test_a_single_row_cannot_be_compared() -> None:
     assert pair([row("muon")]) is None
     assert "compared" in sentence([row("muon")], CARD)
+
+
+def test_of_several_tasks_the_first_is_named_and_an_arm_is_no_optimizer_to_read_it_for() -> None:
+    arm = row("adamw-aux-01").model_copy(update={"arm_of": "adamw-split"})
+    elsewhere = [row(name).model_copy(update={"task": "wugs"}) for name in ("adamw", "sgd")]
+    found = pair([arm, row("adamw"), row("muon"), *elsewhere])
+    assert found is not None
+    assert [one.optimizer for one in found] == ["muon", "adamw"]
+    assert sentence([arm, row("adamw"), row("muon"), *elsewhere], CARD).startswith("On rote-vs-rule, at equal fit")
+    assert sentence([row("adamw"), row("muon")], CARD).startswith("At equal fit")
