@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synthbench.cards import MODELS, RunnerCard, names
+from synthbench.cards import MODELS, RunnerCard, load, names
 from synthbench.errors import BadInput
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment
@@ -328,3 +328,12 @@ def test_an_experiments_id_changes_with_its_tasks_data_and_its_device(tmp_path: 
     (tmp_path / "task.toml").write_text(tiny.TASK.replace("items = 36", "items = 30"))
     edited_task = resolve(Asked(str(tmp_path / "runner.toml"), device="cpu"))
     assert experiment_id(edited_task) != experiment_id(before)
+
+
+SCALES = [(name, scale) for name in names(RunnerCard) for scale in load(RunnerCard, name).scales]
+
+
+@pytest.mark.parametrize(("runner", "scale"), SCALES)
+def test_every_scale_of_a_shipped_runner_can_be_planned(runner: str, scale: str) -> None:
+    found, usual = (resolve(Asked(runner, settings=given, device="cpu")) for given in ([f"scale={scale}"], []))
+    assert len(found.card.seed_list) * found.card.shape.width > len(usual.card.seed_list) * usual.card.shape.width
