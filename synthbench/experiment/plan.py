@@ -226,7 +226,10 @@ def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> lis
 
 
 def rates_of(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> list[float]:
-    """The learning rates of a cell: its grid, times the factors of its task and optimizer."""
+    """The learning rates of a cell: its grid, times the factors of its task and optimizer; an arm's own as they are."""
+    arm = card.arms.get(cell.optimizer)
+    if arm and arm.lr and stage is card.stages[-1]:
+        return list(arm.lr)
     factor = settings(stage, task, card.rule_of(cell.optimizer)).lr_factor
     rates = grid(card, stage, cell.optimizer, cell.update)
     return rates if factor == 1 else [float(f"{rate * factor:.6g}") for rate in rates]

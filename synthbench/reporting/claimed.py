@@ -14,7 +14,7 @@ from synthbench.reporting.claims import REFUTED, Answer
 from synthbench.reporting.drawing import Column, Drawing
 from synthbench.reporting.table import DIGITS, SHOWN, Entry
 from synthbench.reporting.verdict import DECIDED, Verdict
-from synthbench.wording import code, inert, literal, prose
+from synthbench.wording import code, inert, listed, literal, prose
 
 NOTE = (
     "Answers hold for these tasks, sizes and readings. Differences are means over tasks, paired over seeds, with their "
@@ -23,7 +23,8 @@ NOTE = (
 
 
 def lines(found: Sequence[Answer], folder: Path | None) -> list[str]:
-    """A numbered list in markdown: what was expected, what came of it, and the command that repeats the comparison."""
+    """A numbered list in markdown: what was expected, what came of it, and the command that repeats the comparison. Where
+    not all tasks have all seeds, the mean over tasks has those that all of them have."""
     return [f"{place}. {_line(one, folder)}" for place, one in enumerate(found, start=1)]
 
 
@@ -34,8 +35,11 @@ def _line(one: Answer, folder: Path | None) -> str:
     if one.tasks:
         parts.append(
             f"{code(claim.score)} of {literal(_contrast(claim))}: {_difference(one)}, n = {one.pooled.found.n}"
-            f"{_p(one)}. By task: {literal(by_task(one))}."
+            f"{_p(one)}. {len(one.tasks)} of {len(one.tasks) + len(one.missing)} tasks: {literal(by_task(one))}."
         )
+    if one.tasks and one.seeds:
+        lost = (f"{literal(task)} lacks {_seeds(own)}" for task, own in one.seeds.items())
+        parts.append(f"Of the seeds, {'; '.join(lost)}.")
     if one.missing:
         parts.append(f"Left out: {literal(', '.join(f'{task} ({why})' for task, why in one.missing.items()))}.")
     if command := repeat(claim, folder):
@@ -52,7 +56,15 @@ def said(one: Answer) -> str:
         return "refuted: " + (
             f"no difference larger than {found.margin:g}" if any(found.found[:3]) else "no difference"
         )
-    return "refuted: the opposite" if one.kind == "opposite" else one.kind
+    if one.kind == "opposite":
+        return "refuted: " + ("there is one" if one.claim.expected == "equal" else "the opposite")
+    is_small = found.margin is not None and max(abs(found.found.low), abs(found.found.high)) < found.margin
+    is_direction = one.kind == "supported" and one.claim.expected != "equal"
+    return f"supported (smaller than {found.margin:g})" if is_direction and is_small else one.kind
+
+
+def _seeds(own: Sequence[int]) -> str:
+    return listed(map(str, own))
 
 
 def summary(found: Sequence[Answer]) -> str:

@@ -14,6 +14,7 @@ from synthbench.cards import ClaimCard, RunnerCard
 from synthbench.reporting import verdict
 from synthbench.reporting.pairing import Pair, by_seed, differences
 from synthbench.reporting.rows import Row
+from synthbench.reporting.table import applies
 from synthbench.reporting.tiers import incomplete
 from synthbench.reporting.verdict import DECIDED, LEVEL, Verdict
 from synthbench.scores import SCORES
@@ -24,8 +25,9 @@ REFUTED: tuple[Kind, ...] = ("opposite", "no difference")
 
 
 class Answer(NamedTuple):
-    """kind: what became of the claim. pooled: the verdict on the mean over tasks. p: its p-value, of a primary claim
-    adjusted for the other primary ones (Holm). tasks: the verdict of each task. missing: why tasks do not count."""
+    """kind: what became of the claim. pooled: the verdict on the mean over tasks. p: of the test that decided it, of a
+    primary claim adjusted for the other primary ones (Holm). tasks: the verdict of each task. missing: why tasks do not
+    count. seeds: by task those that it lacks, and that are therefore missing of the mean over tasks."""
 
     claim: ClaimCard
     kind: Kind
@@ -33,6 +35,7 @@ class Answer(NamedTuple):
     p: float
     tasks: dict[str, Verdict]
     missing: dict[str, str]
+    seeds: dict[str, list[int]]
 
 
 def answers(card: RunnerCard, rows: Sequence[Row]) -> list[Answer]:
@@ -52,28 +55,31 @@ def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
     margin = card.margins.get(SCORES[claim.score].unit)
     found = verdict.verdict(pooled, margin, _signs(list(pairs.values()), claim.score, card))
     found = _equal(found, pooled) if claim.expected == "equal" else found
+    p = equivalence_p(pooled, found.margin) if found.kind == "equal" and found.margin else found.p
     tasks = {task: verdict.of(pair, claim.score, card) for task, pair in pairs.items()}
-    return Answer(claim, _kind(claim, found, found.p) if pairs else "not measured", found, found.p, tasks, missing)
+    lost = {task: sorted(set(card.seed_list) - set(one)) for task, one in zip(pairs, paired, strict=True)}
+    kind = _kind(claim, found, p) if pairs else "not measured"
+    return Answer(claim, kind, found, p, tasks, missing, {task: seeds for task, seeds in lost.items() if seeds})
 
 
 def _pairs(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> tuple[dict[str, Pair], dict[str, str]]:
     """By task the two rows that a claim is about; and of tasks without them, why."""
     found, missing = {}, {}
     for task in claim.tasks or dict.fromkeys(row.task for row in rows):
-        sides = [
-            next((row for row in rows if row.task == task and _is_meant(row, wanted)), None)
-            for wanted in (claim.rows, claim.than)
-        ]
-        if sides[0] is None or sides[1] is None:
+        sides = [[row for row in rows if row.task == task and _is_meant(row, one)] for one in (claim.rows, claim.than)]
+        meant = [row for side in sides for row in side]
+        if not all(sides):
             missing[task] = "no rows"
-        elif not any(row.values.get(claim.score.removesuffix("@fit")) for row in sides if row):
+        elif len(meant) > 2:
+            missing[task] = "several rows of one name"
+        elif not any(applies(claim.score, row) for row in meant):
             missing[task] = "has no such score"
-        elif why := next((why for row in sides if row and (why := incomplete(row, claim.score, card.seed_list))), None):
+        elif why := next((why for row in meant if (why := incomplete(row, claim.score, card.seed_list))), None):
             missing[task] = why
-        elif len(told := {value for row in sides if row for value in row.values[claim.score].values()}) == 1:
+        elif len(told := {value for row in meant for value in row.values[claim.score].values()}) == 1:
             missing[task] = f"{told.pop():.2f} at every seed of both"  # a score on its bound tells nothing apart
         else:
-            found[task] = Pair(sides[0], sides[1])
+            found[task] = Pair(*meant)
     return found, missing
 
 
@@ -82,13 +88,22 @@ def _is_meant(row: Row, wanted: object) -> bool:
 
 
 def _signs(pairs: Sequence[Pair], name: str, card: RunnerCard) -> set[bool]:
-    """The signs of the pooled difference at the card's speeds, of those at which all tasks have a reading."""
-    signs = set()
+    """The signs of the mean difference at the card's speeds. Where not all tasks have a reading at a speed, those that have
+    are compared with themselves at the card's own: a sign differs where it turns there."""
+    own, signs = _means(pairs, name, card.reading.speed), set[bool]()
     for speed in card.reading.speeds if name.endswith("@fit") else ():
-        means = [differences(*(row.speeds.get(name, {}).get(speed, {}) for row in pair)) for pair in pairs]
-        if means and all(means):
-            signs.add(fmean(fmean(one) for one in means) > 0)
+        other = _means(pairs, name, speed)
+        if common := own.keys() & other.keys():
+            here, there = (fmean(means[place] for place in common) > 0 for means in (own, other))
+            signs |= {fmean(own.values()) > 0, (fmean(own.values()) > 0) is (here is there)}
     return signs
+
+
+def _means(pairs: Sequence[Pair], name: str, speed: int) -> dict[int, float]:
+    """Mean differences at a speed, by place, of the pairs that have readings there."""
+    read = {place: differences(*(row.speeds.get(name, {}).get(speed, {}) for row in pair))
+            for place, pair in enumerate(pairs)}  # fmt: skip
+    return {place: fmean(one) for place, one in read.items() if one}
 
 
 def _equal(found: Verdict, pooled: Sequence[float]) -> Verdict:
@@ -105,9 +120,11 @@ def _kind(claim: ClaimCard, found: Verdict, p: float) -> Kind:
         return "depends on speed" if found.kind == "depends on speed" else "undecided"
     if found.kind == "too few seeds":
         return "not measured"
-    if found.kind in ("equal", "identical"):
+    if found.kind == "identical":
         return "supported" if claim.expected == "equal" else "no difference"
-    assert found.kind in DECIDED
     if p >= LEVEL:
         return "undecided"
+    if found.kind == "equal":
+        return "supported" if claim.expected == "equal" else "no difference"
+    assert found.kind in DECIDED
     return "supported" if found.kind == claim.expected else "opposite"

@@ -162,7 +162,7 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
             "",
             literal(report.sentence),
             "",
-            *(["**Claims**", "", claimed.NOTE, "", *claim_lines(report), ""] if report.claims else []),
+            *(["**Claims**", "", *claim_lines(report), ""] if report.claims else []),
             *figures,
             *(f"- {line}" for line in made),
         ]
@@ -184,8 +184,8 @@ def assert_claims(report: Report) -> None:
 
 
 def claim_lines(report: Report) -> list[str]:
-    """The claims and what became of them, as a list in markdown."""
-    return claimed.lines(report.claims, report.folder)
+    """The claims and what became of them, in markdown."""
+    return [claimed.NOTE, "", *claimed.lines(report.claims, report.folder)]
 
 
 def as_json(report: Report) -> str:

@@ -145,7 +145,7 @@ def _row(
         name: {speed: readings(paths, name, card, speed, cell.size) for speed in card.reading.speeds} for name in AT_FIT
     }
     values |= {name: by_speed[card.reading.speed] for name, by_speed in speeds.items()}
-    values["forgetting_over_fit"] = over_fit(paths, card, cell.size)
+    values |= {f"{name}_over_fit": over_fit(paths, name, card, cell.size) for name in reading.OVER_FIT}
     reached = {seed_of[run]: _steps_to_rule(results[run], card) for run in chosen}
     rates = {lr: [run for run in sound if identities[run]["lr"] == lr] for lr in sorted({trial.lr for trial in trials})}
     return Row(
@@ -215,10 +215,10 @@ def readings(
     return _enough({seed: reading.of_seed(of_rates, score, fit, speed * size) for seed, of_rates in paths.items()})
 
 
-def over_fit(paths: Mapping[int, Sequence[reading.Path]], card: RunnerCard, size: float = 1.0) -> Values:
-    """`forgetting_over_fit` by seed, at the card's speed; empty where too few seeds reach it."""
+def over_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, size: float = 1.0) -> Values:
+    """A score `x_over_fit` by seed, at the card's speed; empty where too few seeds reach it."""
     fit, speed = card.reading.fit, card.reading.speed * size
-    return _enough({seed: reading.over_fit(own, "forgetting", fit, speed) for seed, own in paths.items()})
+    return _enough({seed: reading.over_fit(own, name, fit, speed) for seed, own in paths.items()})
 
 
 def _enough(found: Mapping[int, float]) -> Values:

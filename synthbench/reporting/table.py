@@ -139,12 +139,8 @@ class Table:
 def applies(name: str, row: Row) -> bool:
     """Whether a score has a meaning for a row: where all runs diverged, or at the end what it is a reading of was
     measured."""
-    of = {
-        "forgetting_over_fit": "forgetting",
-        "steps_to_rule@t": "rule_accuracy",
-        "examples_to_rule@t": "rule_accuracy",
-    }
-    return row.lr is None or bool(row.values.get(of.get(name, name.removesuffix("@fit"))))
+    of = "rule_accuracy" if name.endswith("@t") else name.removesuffix("@fit").removesuffix("_over_fit")
+    return row.lr is None or bool(row.values.get(of))
 
 
 def expected(line: Line) -> int:

@@ -198,7 +198,7 @@ def test_a_threshold_is_first_reached_between_points_or_censored(
         ([Reached(1, ""), Reached(3, ""), Reached(2, ">")], Reached(3, "")),  # a censored seed lies beyond all others
         ([Reached(1, ""), Reached(9, ">"), Reached(9, ">")], Reached(9, ">")),
         ([Reached(1, ""), Reached(9, ">")], Reached(5, ">")),
-        ([Reached(2, "<"), Reached(4, "")], Reached(3, "")),
+        ([Reached(2, "<"), Reached(4, "")], Reached(3, "<")),  # the mean of a bound and a value is a bound
         ([Reached(2, "<"), Reached(2, "<"), Reached(4, "")], Reached(2, "<")),
     ],
 )
