@@ -10,7 +10,8 @@ import pytest
 
 from synthbench.cards import RunnerCard, TaskCard, load, names
 from synthbench.experiment import identity
-from synthbench.experiment.plan import grid
+from synthbench.experiment.plan import grid, rates_of, settings
+from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
 from synthbench.reporting import calibration, claimed, claims, figures, gallery, reference, table, tiers
 from synthbench.reporting.reference import Reference
@@ -106,13 +107,25 @@ def test_planted_optimizers_fall_and_a_twin_does_not() -> None:
     assert all(tier["adamw-twin", task] == tier["adamw", task] for task in card.tasks)
 
 
-def test_quick_pretrains_at_the_rates_that_the_calibration_chose() -> None:
-    card, _ = shipped("quick")
-    _, found = shipped("calibration")
-    rates = card.stage("pretrain").lr
-    assert isinstance(rates, dict)
-    for row in (row for row in found.rows if row.task in card.tasks):
-        assert rates[row.optimizer] == [row.start_lr]
+@pytest.mark.parametrize("runner", ["quick", "leaderboard", "planted", "sizes"])
+def test_runners_pretrain_at_the_rates_that_the_calibration_chose(runner: str) -> None:
+    card, found = load(RunnerCard, runner), shipped("calibration")[1]
+    stage = card.stage("pretrain")
+    assert isinstance(stage.lr, dict)
+    chosen = {(row.task, row.optimizer): row.start_lr for row in found.rows if row.optimizer in stage.lr}
+    for (task, name), rate in chosen.items():
+        if task in card.tasks:
+            assert rates_of(card, stage, task, Cell(task, "pretrain", (), name, "full", 0.0)) == [rate], (task, name)
+
+
+def test_runners_pretrain_as_the_calibration_does() -> None:
+    wide = load(RunnerCard, "calibration")
+    for runner in ("quick", "leaderboard", "planted", "sizes"):
+        card = load(RunnerCard, runner)
+        for task, name in product(card.tasks, card.optimizers):
+            if name in wide.optimizers:
+                ours, theirs = (settings(one.stage("pretrain"), task, name) for one in (card, wide))
+                assert (ours.steps, ours.weight_decay) == (theirs.steps, theirs.weight_decay), (runner, task, name)
 
 
 def test_quick_and_calibration_train_alike() -> None:

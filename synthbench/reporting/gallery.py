@@ -71,7 +71,7 @@ HEADS = [
     "generator",
     "trained/val./test/unseen",
     "seen",
-    "bits an answer",
+    "bits, rule unknown",
     "chance",
     "floor, trained",
     "floor, held out",

@@ -95,8 +95,8 @@ def _notes(report: Report) -> list[str]:
     if any(name.endswith("@fit") for name in view.scores(card)):
         notes.append(
             f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
-            f"{card.reading.speed} steps to it{' (in proportion to the size)' * several}; other scores at the end, at "
-            "the rate shown. Each optimizer finetunes what it pretrained itself, unless the row says otherwise."
+            f"{card.reading.speed} steps to it{' (in proportion to the size)' * several}, on {card.reading.sample} items "
+            "of a set at most; other scores at the end, at the rate shown, on all of them. Each optimizer finetunes what it pretrained itself, unless the row says otherwise."
         )
     if card.tier:
         notes += tiers.notes(report.rows, card, report.command, report.folder)

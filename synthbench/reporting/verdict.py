@@ -17,6 +17,7 @@ from synthbench.scores.statistics import (
     equivalence_p,
     interval,
     paired_p,
+    seeds_for_equivalence,
     seeds_needed,
 )
 
@@ -60,7 +61,12 @@ def verdict(paired: Sequence[float], margin: float | None, signs: Collection[boo
         return Verdict("depends on speed" if len(set(signs)) > 1 else kind, *told)
     if margin is not None and equivalence_p(paired, margin) <= LEVEL:
         return Verdict("equal", *told)
-    return Verdict("undecided", *told, max(seeds_needed(paired), found.n + 1))
+    if margin is None:
+        return Verdict("undecided", *told, max(seeds_needed(paired), found.n + 1))
+    fewest = min(
+        seeds_needed(paired), seeds_for_equivalence(paired, margin)
+    )  # to tell a difference, or that it is small
+    return Verdict("undecided", *told, max(fewest, found.n + 1))
 
 
 def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:

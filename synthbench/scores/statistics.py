@@ -60,6 +60,27 @@ def seeds_needed(differences: Sequence[float], power: float = 0.8, level: float 
     return inf
 
 
+def seeds_for_equivalence(
+    differences: Sequence[float], margin: float, power: float = 0.8, level: float = 0.05
+) -> float:
+    """Seeds with which two one-sided t tests would show, with this power, that a mean such as that of these differences
+    lies within +-margin. As rough as they are few; inf beyond MOST_SEEDS, and where it lies beyond."""
+    from scipy.special import nctdtr, stdtrit
+
+    deviation, mean = stdev(differences), abs(fmean(differences))
+    if mean >= margin:
+        return inf
+    for n in range(2, MOST_SEEDS + 1):
+        bound = float(stdtrit(n - 1, 1 - level))
+        missed = [
+            float(nctdtr(n - 1, distance * sqrt(n) / deviation, bound)) if deviation else 0.0
+            for distance in (margin - mean, margin + mean)
+        ]
+        if 1 - sum(missed) >= power:
+            return n
+    return inf
+
+
 def paired_p(differences: Sequence[float]) -> float:
     """p-value of the two-sided paired t test that the mean of these differences is 0; 1 for fewer than two."""
     n = len(differences)

@@ -29,12 +29,21 @@ def test_an_arm_has_its_own_arguments_and_the_rest_of_its_optimizers(tmp_path: P
     assert {run.rule.name for run in of(experiment, "arm")} == {"adamw"}
 
 
+FACTOR = "stages.finetune.for={tiny-task={lr_factor=2.0}}"
+
+
 @pytest.mark.parametrize("base", ["adamw", "arm"])
 def test_an_arm_has_its_own_rates_in_the_last_stage_alone(tmp_path: Path, base: str) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, f"arms.arm={{of='adamw', lr=[0.25], base='{base}'}}")
     assert {run.lr for run in of(experiment, "arm")} == {0.25}
     assert {run.lr for run in of(experiment, "adamw")} == {1e-3, 2e-3}
     assert {run.lr for runs in cells(experiment, "pretrain").values() for run in runs} == {1e-3}
+
+
+def test_rates_of_an_arm_are_no_grid_that_a_task_scales(tmp_path: Path) -> None:
+    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw', lr=[0.25]}", FACTOR)
+    assert {run.lr for run in of(experiment, "arm")} == {0.25}
+    assert {run.lr for run in of(experiment, "adamw")} == {2e-3, 4e-3}
 
 
 def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(tmp_path: Path) -> None:

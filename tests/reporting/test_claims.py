@@ -95,7 +95,11 @@ def test_a_sign_that_changes_with_the_speed_is_the_answer() -> None:
     turned = {"rule_accuracy@fit": rows[0].speeds["rule_accuracy@fit"] | {other: dict.fromkeys(range(8), 0.1)}}
     claim = card({"score": "rule_accuracy@fit"})
     assert answers(claim, rows)[0].kind == "supported"
-    assert answers(claim, [rows[0].model_copy(update={"speeds": turned}), rows[1]])[0].kind == "depends on speed"
+    turning = [rows[0].model_copy(update={"speeds": turned}), rows[1]]
+    assert answers(claim, turning)[0].kind == "depends on speed"
+    nowhere_else = [one.model_copy(update={"task": "modular", "speeds": {}}) for one in rows]
+    several = answers(claim, [*turning, *nowhere_else])[0]  # one of the tasks is read at the card's own speed alone
+    assert (len(several.tasks), several.kind) == (2, "depends on speed")
 
 
 def test_tasks_that_cannot_answer_are_left_out_with_the_reason() -> None:
@@ -104,10 +108,42 @@ def test_tasks_that_cannot_answer_are_left_out_with_the_reason() -> None:
     full = [at(name, "noisy-rule", [1.0] * 8) for name in ("muon", "adamw")]
     (found,) = answers(card({}), [*two("wugs", 0.2), *bare, *few, *full, at("muon", "rote-vs-rule", [0.5] * 8)])
     assert list(found.tasks) == ["wugs"]
+    assert found.seeds == {}
     assert found.missing == {
         "tail-facts": "has no such score", "modular": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
         "rote-vs-rule": "no rows",
     }  # fmt: skip
+
+
+def test_seeds_that_a_task_lacks_are_missing_of_the_mean_and_are_named() -> None:
+    partial = two("modular", 0.2, score="rule_accuracy@fit")
+    own = {
+        name: {seed: value for seed, value in values.items() if seed != 5} for name, values in partial[0].values.items()
+    }
+    rows = [*two("wugs", 0.2, score="rule_accuracy@fit"), partial[0].model_copy(update={"values": own}), partial[1]]
+    (found,) = answers(card({"score": "rule_accuracy@fit"}), rows)
+    assert (found.pooled.found.n, found.seeds) == (7, {"modular": [5]})
+    assert "Of the seeds, modular lacks 5." in claimed.lines([found], None)[0]
+
+
+def test_two_rows_of_one_name_are_no_answer() -> None:
+    decayed = [one.model_copy(update={"weight_decay": 0.1}) for one in two("wugs", -0.2)]
+    assert answers(card({}), [*two("wugs", 0.2), *decayed])[0].missing == {"wugs": "several rows of one name"}
+
+
+def test_no_difference_is_a_test_among_the_primary_ones_too() -> None:
+    """Its p-value is that of the equivalence test, and Holm takes it as it takes the others'."""
+    rows = two("wugs", 0.041)  # 90 % interval within the margin, but not by far
+    (alone,) = answers(card({"expected": "equal", "primary": True}), rows)
+    of_three = answers(card(*[{"expected": "equal", "primary": True}] * 3), rows)
+    assert (alone.kind, of_three[0].kind) == ("supported", "undecided")
+    assert of_three[0].p == pytest.approx(3 * alone.p)
+
+
+def test_a_direction_within_the_margin_is_said_to_be_small() -> None:
+    assert claimed.said(answers(card({}), two("wugs", 0.02))[0]) == "supported (smaller than 0.05)"
+    assert claimed.said(answers(card({}), two("wugs", 0.2))[0]) == "supported"
+    assert claimed.said(answers(card({"expected": "equal"}), two("wugs", 0.2))[0]) == "refuted: there is one"
 
 
 def test_a_claim_about_some_tasks_and_sizes_looks_at_no_others() -> None:
@@ -123,7 +159,7 @@ def test_lines_say_what_was_expected_what_came_of_it_and_how_to_see_it() -> None
     (line,) = claimed.lines([found], Path("a folder"))
     assert line == (
         "1. **supported (primary):** Muon \\*learns\\* more. (a paper) `learning` of muon full less adamw full: +0.20 "
-        "[+0.19, +0.21], n = 8, p < .001. By task: higher in wugs (+0.20). "
+        "[+0.19, +0.21], n = 8, p < .001. 1 of 1 tasks: higher in wugs (+0.20). "
         "`synthbench compare muon adamw --update full --columns learning --out 'a folder'`"
     )
 
@@ -154,7 +190,8 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_report_answers_its_card_s_claims_in_every_format(call: Caller, out: Path) -> None:
-    line = call(f"report --out {out} --format claims").out
+    note, _, line = call(f"report --out {out} --format claims").out.splitlines()
+    assert note == claimed.NOTE
     assert line.startswith("1. **supported:** More.")
     assert line in call(f"report --out {out} --format markdown").out
     shown = " ".join(call(f"report --out {out}").out.split())
@@ -170,8 +207,8 @@ def test_claims_are_put_between_markers_of_their_own(call: Caller, out: Path, tm
     page.write_text("\n".join(["above", *markers, "below", ""]))
     assert call(f"report --out {out} --format claims --update {page}")[0] == 0
     lines = page.read_text().splitlines()
-    assert (lines[0], lines[-1], len(lines)) == ("above", "below", 5)
-    assert lines[2].startswith("1. **supported:** More.")
+    assert (lines[0], lines[-1], len(lines)) == ("above", "below", 7)
+    assert lines[4].startswith("1. **supported:** More.")
 
 
 def test_a_refuted_claim_is_exit_code_1_where_it_is_asked_for(call: Caller, out: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from synthbench.scores.statistics import (
     holm,
     interval,
     paired_p,
+    seeds_for_equivalence,
     seeds_needed,
 )
 
@@ -195,3 +196,18 @@ def test_a_detectable_difference_is_passed_with_the_power_asked_for(n: int, powe
 def test_one_seed_detects_nothing_and_no_deviation_everything() -> None:
     assert detectable(0.1, 1) == inf
     assert detectable(0.0, 3) == 0.0
+
+
+@pytest.mark.parametrize("mean", [0.0, 0.02])
+def test_seeds_for_equivalence_have_the_power_asked_for(mean: float) -> None:
+    """Against a simulation: differences with these seeds' mean and deviation, tested as `equivalence_p` does."""
+    unit = np.array([-1.0, 1.0]) / sqrt(2)  # deviation 1
+    needed = seeds_for_equivalence((mean + 0.06 * unit).tolist(), 0.05)
+    drawn = np.random.default_rng(0).normal(mean, 0.06, size=(2000, int(needed)))
+    shown = [equivalence_p(one.tolist(), 0.05) <= 0.05 for one in drawn]
+    assert 0.77 <= float(np.mean(shown)) <= 0.87
+
+
+def test_no_number_of_seeds_shows_that_a_large_difference_is_small() -> None:
+    assert seeds_for_equivalence([0.1, 0.12, 0.09], 0.05) == inf
+    assert seeds_for_equivalence([0.0, 0.0, 0.0], 0.05) == 2
