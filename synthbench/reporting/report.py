@@ -96,7 +96,8 @@ def _notes(report: Report) -> list[str]:
         notes.append(
             f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
             f"{card.reading.speed} steps to it{' (in proportion to the size)' * several}, on {card.reading.sample} items "
-            "of a set at most; other scores at the end, at the rate shown, on all of them. Each optimizer finetunes what it pretrained itself, unless the row says otherwise."
+            "of a set at most; other scores at the end, at the rate shown, on all items. Each optimizer finetunes what it "
+            "pretrained itself, unless the row says otherwise."
         )
     if card.tier:
         notes += tiers.notes(report.rows, card, report.command, report.folder)
