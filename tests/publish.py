@@ -1,4 +1,4 @@
-"""Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick pages`.
+"""Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick`.
 
 Results are kept in `NAME-results/`, so that an interrupted one goes on and a finished one is written again in seconds.
 """
@@ -18,7 +18,8 @@ PAGES = ["ls task --format markdown > tasks/README.md", "ls runner --format mark
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],
     "leaderboard": [
-        RUN, ROWS, f"{FIGURES} --format markdown > reports/{{0}}.md", f"{REPORT} --format claims --update reports/README.md",
+        RUN, ROWS, f"{FIGURES} --format markdown > reports/{{0}}.md",
+        f"{REPORT} --format claims --update reports/README.md",
     ],
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],

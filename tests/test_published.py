@@ -91,12 +91,12 @@ def test_the_leaderboard_s_page_and_the_findings_are_those_of_its_rows() -> None
 
 def test_every_published_file_has_a_command_that_makes_it() -> None:
     made = {"reports/README.md", "reports/reliability.md"}
-    for product in publish.PRODUCTS:
-        for command in publish.commands(product):
+    for name in publish.PRODUCTS:
+        for command in publish.commands(name):
             words, _, target = command.partition(" > ")
             made |= {target} if target else set()
             if "--figures" in words:
-                made |= {f"reports/{product}/{path.name}" for path in (ROOT / "reports" / product).iterdir()}
+                made |= {f"reports/{name}/{path.name}" for path in (ROOT / "reports" / name).iterdir()}
     published = [path for path in ROOT.glob("reports/**/*") if path.is_file()] + [*ROOT.glob("*s/README.md")]
     assert {path.relative_to(ROOT).as_posix() for path in published} == made - {""}
 

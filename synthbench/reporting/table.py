@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean
 from typing import Any
 
 from synthbench.reporting.pairing import differences
@@ -23,6 +24,7 @@ SHOWN = 2  # of these in text
 WIDEST = 32  # characters of a name in a table
 RIGHT = ("tier", "lr", "n", "div.")  # columns of numbers before the scores, which stand once
 FOLDED = {"task": 12, "optimizer": 9}  # columns whose long names go on in a second line, and their least widths
+CEILING = 0.95  # share of the bits in the data
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 
 
@@ -133,7 +135,8 @@ class Table:
 
     def _entry(self, line: Line, name: str) -> str:
         compared = self.versus is None or line.rival is not None
-        return line.entries[name].text(expected(line)) if compared and applies(name, line.row) else "-"
+        text = line.entries[name].text(expected(line)) if compared and applies(name, line.row) else "-"
+        return f"{text} ceiling" if name == "bits_per_param" and self.versus is None and at_ceiling(line.row) else text
 
 
 def applies(name: str, row: Row) -> bool:
@@ -141,6 +144,12 @@ def applies(name: str, row: Row) -> bool:
     measured."""
     of = "rule_accuracy" if name.endswith("@t") else name.removesuffix("@fit").removesuffix("_over_fit")
     return row.lr is None or bool(row.values.get(of))
+
+
+def at_ceiling(row: Row) -> bool:
+    """Whether a row stores nearly all that its facts hold, so that more could not be seen."""
+    stored, held = (row.values.get(name, {}) for name in ("bits_per_param", "dataset_bits_per_param"))
+    return bool(stored and held) and fmean(stored.values()) >= CEILING * fmean(held.values())
 
 
 def expected(line: Line) -> int:

@@ -147,3 +147,16 @@ def test_a_score_that_a_task_has_no_items_for_is_a_dash_and_one_that_was_not_rea
     reached = reached.model_copy(update={"values": reached.values | {"rule_accuracy@fit": {}}})
     cells = table.make("", [reached, without], ["rule_accuracy@fit", "learning"], []).cells()
     assert [cell[-2] for cell in cells] == ["not reached", "-"]
+
+
+def test_bits_that_are_nearly_all_there_are_stand_at_the_ceiling() -> None:
+    def drawn_bits(stored: float) -> str:
+        own = {
+            "bits_per_param": dict.fromkeys(range(3), stored),
+            "dataset_bits_per_param": dict.fromkeys(range(3), 2.0),
+        }
+        made_row = row("adamw").model_copy(update={"values": own})
+        return table.as_markdown(table.make("", [made_row], ["bits_per_param"], []))
+
+    assert "1.96 ±0.00 ceiling" in drawn_bits(1.96)
+    assert "ceiling" not in drawn_bits(1.8)
