@@ -157,10 +157,10 @@ def test_the_regime_is_the_calibration_s_and_what_was_not_read_is_named() -> Non
 
 
 def test_a_task_without_a_rule_is_judged_by_its_rare_facts_and_by_retention_alone() -> None:
-    facts = {"tail_recall@fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
+    facts = {"tail_recall_over_fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
     figure = drawn("regime", [full_row("adamw", values=facts)])
     assert points(figure) == {(0.8, 0.5)}
-    assert figure.axes[0].get_xlabel() == "recall of rare facts"
+    assert figure.axes[0].get_xlabel() == "recall of rare facts, on the way"
     assert figure.axes[0].patches[0].get_width() > 1
     assert points(drawn("memorization", [full_row("adamw", values=facts)])).pop()[0] == 0.8
 

@@ -18,7 +18,10 @@ CAPTION = (
 )
 NO_DATA = "the runner's columns are without retention@fit, or no row was read at equal fit"
 OLD, RULE = "retention@fit", "rule_accuracy@fit"
-NEW = {RULE: "held-out rule accuracy", "tail_recall@fit": "recall of rare facts"}  # the first that a task's rows have
+NEW = {
+    RULE: "held-out rule accuracy",
+    "tail_recall_over_fit": "recall of rare facts, on the way",
+}  # the first that a task's rows have
 SHADE, EDGE = "#EDEDED", "#BDBDBD"
 
 
