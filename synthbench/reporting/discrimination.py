@@ -46,7 +46,8 @@ def planted(tasks: Mapping[str, str]) -> list[str]:
     return [
         "## Planted optimizers", "",
         f"Tier by {card.tier}, and its mean over {len(card.seed_list)} seeds, of AdamW; of the same with other random "
-        "numbers (which must share its tier); at a quarter of its tuned rate; and with embeddings and head frozen.", "",
+        "numbers (which must share its tier); at a quarter of its tuned rate; with embeddings and head frozen from the "
+        "beginning; and with both frozen in finetuning alone.", "",
         tabulate(lines, ["optimizer", *card.tasks], tablefmt="github", disable_numparse=True), "",
         *command("planted"),
     ]  # fmt: skip

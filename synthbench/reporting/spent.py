@@ -26,8 +26,8 @@ class Spent(Card):
     @property
     def said(self) -> str:
         return (
-            f"{self.runs} runs, {self.steps} run-steps, {self.seconds / 60:.0f} minutes of worker processes, one thread "
-            f"each; {self.span / 60:.0f} minutes from the first start to the last end"
+            f"{self.runs} runs, {self.steps} run-steps, {self.seconds / 60:.3g} minutes of worker processes, one thread "
+            f"each; {self.span / 60:.3g} minutes from the first start to the last end"
         )
 
 

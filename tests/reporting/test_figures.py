@@ -143,7 +143,7 @@ def test_sensitivity_is_learning_over_the_rate_and_the_chosen_one() -> None:
         for made_row in ROWS[:2] for rate, scores in made_row.rates.items()
     }  # fmt: skip
     assert points(figure) == expected | {(1.0, *made(arm, "learning"))}
-    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["0.5×", "1×", "2×"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1/2×", "1×", "2×"]
 
 
 def test_the_regime_is_the_calibration_s_and_what_was_not_read_is_named() -> None:

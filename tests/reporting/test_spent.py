@@ -19,8 +19,8 @@ def test_time_is_that_of_workers_and_of_the_clock() -> None:
     assert found == Spent(runs=3, steps=250, seconds=120.0, span=110.0)
     assert found.pace == pytest.approx(120 / 250)
     assert found.said == (
-        "3 runs, 250 run-steps, 2 minutes of worker processes, one thread each; 2 minutes from the first start to the last "
-        "end"
+        "3 runs, 250 run-steps, 2 minutes of worker processes, one thread each; 1.83 minutes from the first start to the "
+        "last end"
     )
 
 

@@ -15,6 +15,7 @@ from synthbench.scores.statistics import Interval
 
 TITLE = "What a badly chosen learning rate costs"
 CAPTION = f"Learning at the end of finetuning against the learning rate over the row's chosen one; means with {SPREAD}."
+MOST_NAMED = 6  # ticks on an axis
 NO_DATA = "no row has more than one learning rate"
 LOW_RANK = "lora-16"  # shown beside full updates; where there is none, the largest rank
 OPEN: dict[str, Any] = {"markersize": 7.0, "markerfacecolor": "none"}
@@ -55,10 +56,11 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         means(sheet.axes[one.row.task], [one.at], [one.learning.mean], marks.colour(one.row), "o", **OPEN)
     reached = [at for row in rows for at, _ in curve(row)] + [one.at for one in arms]
     ticks = range(round(min(reached)), round(max(reached)) + 1)
+    every = 1 if len(ticks) <= MOST_NAMED else 2  # so that their names do not touch
     for axes in sheet.axes.values():
         share(axes, x=False)
         axes.axvline(0, color=GREY, linewidth=0.8, zorder=0)
-        axes.set_xticks(list(ticks), [f"{2.0**tick:g}×" for tick in ticks])
+        axes.set_xticks(list(ticks), [_times(tick) if tick % every == 0 else "" for tick in ticks])
         axes.set_xlim(min(reached) - 0.25, max(reached) + 0.25)
     return sheet.figure
 
@@ -95,3 +97,8 @@ def two(updates: list[str]) -> list[str]:
     """The first update, full as a rule, and one low-rank one: more curves could not be told apart."""
     low = [update for update in updates if update.startswith("lora-")]
     return list(dict.fromkeys([updates[0], LOW_RANK if LOW_RANK in low else (low or updates)[0]]))
+
+
+def _times(power: int) -> str:
+    """A power of two as a factor: `4×`, `1/16×`."""
+    return f"{2**power}×" if power >= 0 else f"1/{2**-power}×"
