@@ -72,6 +72,5 @@ def _clause(name: str, found: Pair, card: RunnerCard) -> str:
     if judged.kind != "undecided":
         return f"{verb} no differently from {rival}, or by less than {judged.margin:g} ({size})"
     return (
-        f"{verb} no differently from {rival} as far as {n} seeds can tell ({size}; {verdict.seeds(judged)} would tell one "
-        "of that size)"
+        f"{verb} no differently from {rival} as far as {n} seeds can tell ({size}; {verdict.seeds(judged)} would tell)"
     )

@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
     found: their mean with its 95 % interval. p: of the paired t test. margin: the largest difference that counts as none,
     None where the card has none for the score's unit. detectable: the difference that as many seeds tell with 80 % power.
-    seeds: that would tell a difference of the size found, where undecided.
+    seeds: where undecided, that would tell a difference of the size found, or that it is smaller than the margin.
     """
 
     kind: Kind

@@ -91,12 +91,16 @@ def test_planted_optimizers_stand_in_their_tiers(monkeypatch: pytest.MonkeyPatch
         )
         for place, (name, mean) in enumerate(of.items())
     ]
-    text = "\n".join(discrimination.planted(shipping(monkeypatch, "planted", rows)))
+    text, by_forgetting = "\n".join(discrimination.planted(shipping(monkeypatch, "planted", rows))).split(
+        "| tier by forg"
+    )
+    assert "adamw-quarter" in by_forgetting
     first = {
         line.split("|")[1].strip(): line.split("|")[2].strip()
         for line in text.splitlines()
         if line.startswith("| adamw")
     }
+    assert first.pop("adamw-frozen-late") == "-"
     assert first == {
         "adamw": "1 (0.80)",
         "adamw-twin": "1 (0.80)",
