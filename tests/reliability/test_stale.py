@@ -129,7 +129,11 @@ def test_edited_code_that_trains_or_looks_makes_every_run_new(copy: Copy, out: P
 
 def test_other_code_makes_no_new_runs(copy: Copy, out: Path) -> None:
     package = copy.root / "synthbench"
-    with edited(package / "cards.py"), edited(package / "scores" / "learned.py"), edited(package / "commands.py"):
+    with (
+        edited(package / "cards" / "runner.py"),
+        edited(package / "scores" / "learned.py"),
+        edited(package / "commands.py"),
+    ):
         assert copy.coming(out) == {"pretrain": 0, "finetune": 0}
 
 
