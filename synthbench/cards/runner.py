@@ -135,7 +135,7 @@ class RunnerCard(Card):
     claims: Annotated[list[ClaimCard], Field(max_length=32)] = []
 
     @model_validator(mode="after")
-    def _few(self) -> RunnerCard:
+    def _few_primary(self) -> RunnerCard:
         if sum(claim.primary for claim in self.claims) > MOST_PRIMARY:
             raise ValueError(f"at most {MOST_PRIMARY} claims may be primary, so that each keeps its power")
         return self

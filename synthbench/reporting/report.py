@@ -196,7 +196,7 @@ def as_json(report: Report) -> str:
 
 
 WRITERS: dict[str, Callable[[Report], str]] = {
-    "markdown": lambda report: markdown(report),
+    "markdown": markdown,
     "claims": lambda report: "\n".join(claim_lines(report)),
     "csv": lambda report: table.as_csv(report.table),
     "json": as_json,
