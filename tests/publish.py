@@ -24,7 +24,7 @@ PRODUCTS = {
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "quick": [
-        f"{RUN} --optimizer adamw,muon,sgd", ROWS, f"{REPORT} --format markdown > reports/{{0}}.md",
+        "run {0} --optimizer adamw,muon,sgd --out {0}-results", ROWS, f"{REPORT} --format markdown > reports/{{0}}.md",
         f"{REPORT} --update README.md",
     ],
     "pages": [],
