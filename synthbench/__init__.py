@@ -1,3 +1,23 @@
 """synthbench: what an optimizer makes a language model learn, and what it makes the model forget."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from synthbench.api import Compared, Results, run
+    from synthbench.plugins import flat_rule, matrix_rule
+
 __version__ = "0.1.0"
+__all__ = ["Compared", "Results", "flat_rule", "matrix_rule", "run"]
+
+_HOMES = {"Compared": "api", "Results": "api", "run": "api", "flat_rule": "plugins", "matrix_rule": "plugins"}
+
+
+def __getattr__(name: str) -> Any:
+    """What is public is imported where it is first used, so that the command line answers at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -55,14 +55,14 @@ def run(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
     """Run an experiment and print its table. The same command again goes on where it stopped."""
-    from synthbench import commands
+    from synthbench import commands, running
     from synthbench.experiment.resolve import Asked
 
     asked = Asked(
         runner or "quick", _words("--optimizer", optimizer), _words("--task", task), _words("--update", update),
         _numbers("--lr", lr), _numbers("--weight-decay", weight_decay), _seeds(seeds), set_ or (), device,
     )  # fmt: skip
-    options = commands.Options(out, jobs, fleet_size, keep_weights, fresh, dry_run, quiet, assert_claims, _command())
+    options = running.Options(out, jobs, fleet_size, keep_weights, fresh, dry_run, quiet, assert_claims, _command())
     commands.run(asked, options)
 
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import shutil
 import sys
 import textwrap
-import time
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from synthbench.errors import BadInput, NotMeasured
-from synthbench.experiment.claims import Claims
-from synthbench.experiment.members import drop_weights, enlist
 from synthbench.experiment.plan import Experiment, forecast
-from synthbench.experiment.resolve import Asked, experiment_id, resolve
+from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import DATABASE, Store
 from synthbench.files import is_file
@@ -32,41 +28,11 @@ from synthbench.reporting.compare import Narrow
 from synthbench.reporting.table import as_rich
 from synthbench.reporting.tiers import COMPLETE
 from synthbench.reporting.view import AS_IT_IS, View, check_columns
+from synthbench.running import Options, perform, startable
 from synthbench.wording import did_you_mean, inert, listed, named, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-KEEP = ("none", "chosen", "all")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How to run, beside what. command: as typed, for the record."""
-
-    out: Path
-    jobs: int | None
-    fleet_size: int | None
-    keep_weights: str
-    fresh: bool
-    dry_run: bool
-    quiet: bool
-    assert_claims: bool
-    command: str
-
-    def check(self) -> None:
-        for name, number in (("--jobs", self.jobs), ("--fleet-size", self.fleet_size)):
-            if number is not None and not 1 <= number <= 4096:
-                raise BadInput(f"{name} {number} must be between 1 and 4096.")
-        if self.keep_weights not in KEEP:
-            raise BadInput(f"--keep-weights {shown(self.keep_weights)} is not allowed; allowed are {listed(KEEP)}.")
-
-    def workers(self, device: str) -> int:
-        """Worker processes: one on a GPU; else as asked for, or one for each core that this process may use."""
-        if device == "cuda":
-            return 1
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return self.jobs or cores or 1
 
 
 def run(asked: Asked, options: Options) -> None:
@@ -79,72 +45,12 @@ def run(asked: Asked, options: Options) -> None:
     if options.dry_run:
         _describe(experiment, options)
         return
-    with closing(Store.create(options.out)) as store, closing(Claims(store)) as claims:
-        name = experiment_id(experiment)
-        tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
-        recorded = (name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command)
-        done = {} if options.fresh else startable(experiment, store)
-        coming = forecast(experiment, done)
-        store.record(*recorded, finished=not coming)
-        enlist(experiment, name, store, done)
-        if store.damaged:
-            print(f"synthbench: {len(store.damaged)} stored runs are damaged and count as not done.", file=sys.stderr)
-        _train(experiment, name, claims, options, done, coming)
-        store.record(*recorded, finished=True)
-        found = reports.latest(store, experiment=name)
-        _print(found, store, options)
+    found = perform(experiment, options)
+    _print(found, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
     if options.assert_claims:
         reports.assert_claims(found)
-
-
-def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
-    """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
-    done = store.results()
-    parents = {run: identity["parent"] for run, identity in store.identities().items()}
-    needed, lost = {run.parent for run in forecast(experiment, done)}, set[RunId | None]()
-    while needed := {run for run in done.keys() & needed - lost if not store.sound_weights(done[run])}:
-        lost |= needed
-        needed = {parents[run] for run in needed}  # a parent that is trained again needs its own parent in turn
-    return {run: result for run, result in done.items() if run not in lost}
-
-
-def _train(
-    experiment: Experiment, name: str, claims: Claims, options: Options, done: dict[RunId, Result], coming: list[Run]
-) -> None:
-    """Trains the runs to come and drops the weights that are not to be kept. done: finished runs, which grows."""
-    from synthbench.experiment.engine import Engine
-    from synthbench.interrupt import noticed
-    from synthbench.progress import watch
-
-    store, before, start = claims.store, set(done), time.monotonic()
-    attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else None
-    try:
-        with noticed() as interrupt, watch(coming, options.quiet) as watcher:
-            workers = min(options.workers(experiment.environment.device), max(1, len(coming)))
-            engine = Engine(
-                experiment, name, claims, watcher, interrupt, jobs=workers, fleet_size=options.fleet_size,
-                done=done, attempt=attempt,
-            )  # fmt: skip
-            engine.execute()
-            if interrupt:
-                raise KeyboardInterrupt
-    except KeyboardInterrupt:
-        again = "--fresh would start anew." if options.fresh else "the same command goes on from there."
-        print(
-            f"\nInterrupted: {len(done.keys() - before)} of {len(coming)} runs are finished and kept in "
-            f"{named(options.out)}; {again}", file=sys.stderr,
-        )  # fmt: skip
-        raise
-    enlist(experiment, name, store, done)
-    if claims.is_alone():  # others may start from them
-        drop_weights(experiment, name, store, options.keep_weights)
-    if coming and not options.quiet:
-        seconds, runs, steps = time.monotonic() - start, engine.trained, engine.trained_steps
-        print(
-            f"{runs} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).", file=sys.stderr
-        )
 
 
 def _describe(experiment: Experiment, options: Options) -> None:
@@ -180,11 +86,11 @@ def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Ex
     return f"about {seconds:.0f} s by {basis}"
 
 
-def _print(found: reports.Report, store: Store, options: Options) -> None:
+def _print(found: reports.Report, options: Options) -> None:
     """The table, the sentence, where the results are, what to type next."""
     _console().print(as_rich(found.table))
     _notes(found)
-    runs, program, out = len(store.members(found.experiment)), _program(), _out(options.out)
+    runs, program, out = found.spent.runs, _program(), _out(options.out)
     print(f"Results: {runs} runs in {named(options.out)}; every score along every path: {program} export{out}")
     if found.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in found.rows if row.reference))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import ModuleType
 from typing import NamedTuple
 
 from synthbench.experiment.training import Job
 from synthbench.experiment.worker import Outcome, Progress, Ready, serve
+from synthbench.plugins import Origin
 
 # glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
 # make it keep them (measured: 1.2 to 1.4 times the run-steps per second). Read by a process when it starts.
@@ -49,10 +52,10 @@ class Worker:
 
 
 class Crew:
-    """Worker processes for a kind of device. Use it as a context: they are killed at its end."""
+    """Worker processes for a kind of device, which know these plug-ins. Use it as a context: they are killed at its end."""
 
-    def __init__(self, size: int, device: str) -> None:
-        self._device = device
+    def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
+        self._device, self._plugins = device, tuple(plugins)
         self.workers: list[Worker] = []
         with environment(), uninterrupted():
             self.workers += [Worker(*self._start()) for _ in range(size)]
@@ -98,8 +101,9 @@ class Crew:
     def _start(self) -> tuple[SpawnProcess, Connection]:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._device), daemon=True)
-        process.start()
+        process = context.Process(target=serve, args=(theirs, self._device, self._plugins), daemon=True)
+        with without_main():
+            process.start()
         theirs.close()
         return process, ours
 
@@ -117,6 +121,18 @@ def environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextmanager
+def without_main() -> Iterator[None]:
+    """Processes started here do not run the main script again: a script may call us without guarding its lines, and what
+    workers need of it comes by value."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from synthbench.experiment.training import Job, Trained
 from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Progress, Ready, Unwritable
 from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
+from synthbench.plugins import origins
 from synthbench.wording import named
 
 LOOK = 0.5  # seconds between looks at what other processes have done
@@ -76,7 +77,8 @@ class Engine:
             return
         self._attempts = self.store.attempts()
         self.store.database.stop = lambda: bool(self.interrupt)
-        with Crew(self.jobs, self.experiment.environment.device) as crew:
+        plugins = origins(rule.name for rule in self.experiment.rules.values())
+        with Crew(self.jobs, self.experiment.environment.device, plugins) as crew:
             while self._assign(crew):
                 for worker, message in crew.messages(LOOK, self.interrupt.wake):
                     self._receive(worker, message, crew)

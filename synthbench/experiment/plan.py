@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from synthbench.cards import RunnerCard, StageCard
 from synthbench.experiment.runs import Cell, Environment, Result, RuleSpec, Run, RunId
 from synthbench.generators import Task
+from synthbench.trainer.rules import OPTIMIZERS
 
 TIE = 0.01  # of validation learning: rates this close to the best are equal
 Done = Mapping[RunId, Result]
@@ -219,7 +220,10 @@ def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> lis
     arm = card.arms.get(optimizer)
     if arm and arm.lr and stage is card.stages[-1]:
         return list(arm.lr)
-    rates: Any = stage.lr[card.rule_of(optimizer)] if isinstance(stage.lr, dict) else stage.lr
+    rule = card.rule_of(optimizer)
+    if isinstance(stage.lr, dict) and rule not in stage.lr:
+        return list(OPTIMIZERS[rule].grid)
+    rates: Any = stage.lr[rule] if isinstance(stage.lr, dict) else stage.lr
     if isinstance(rates, dict):
         rates = rates[update if update in rates else kind_of(update)]
     return list(rates)

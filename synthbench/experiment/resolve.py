@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from synthbench import cards, files, overrides
+from synthbench import cards, files, overrides, plugins
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard, fingerprint
 from synthbench.errors import BadInput
 from synthbench.experiment import identity
@@ -74,6 +74,8 @@ def resolve(asked: Asked) -> Experiment:
         raise BadInput(
             f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
         )
+    for spec in {spec.fingerprint: spec for spec in rules.values() if spec.name in plugins.TAKEN}.values():
+        _try(spec, card, found[0])
     environment = Environment(identity.training_source(), identity.torch_minor(), device)
     return Experiment(card, tasks, rules, environment)
 
@@ -111,9 +113,11 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
                 overrides.put(content, name.split("."), new, origin)
             cards.parse(RunnerCard, content, f"{origin} with scale {scale}")
     _apply_axes(content, asked)
+    content["optimizers"] = [_taken(name, path if asked.optimizers is None else None) for name in content["optimizers"]]
     arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
+    arguments += [("routing", new) for where, new in settings if where == ["routing"]]
     for where, new in settings:
-        if where != ["scale"] and not (where[0] == "optimizer" and len(where) == 2):
+        if where not in (["scale"], ["routing"]) and not (where[0] == "optimizer" and len(where) == 2):
             overrides.put(content, where, new, "--set")
     changed = origin if not settings else f"{origin} with --set"
     card = cards.parse(RunnerCard, content, changed)
@@ -124,6 +128,15 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     if len(set(names)) < len(names):
         raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
     return card, origin
+
+
+def _taken(name: str, card: Path | None) -> str:
+    """An optimizer's name in tables: a person's own is loaded. card: where its path is read from, if it stands there."""
+    if not plugins.is_plugin(name):
+        return name
+    if card is not None and name.rpartition(":")[0].endswith(".py"):
+        name = str(card.parent / name)
+    return plugins.take(name, "--optimizer" if card is None else f"{named(card)}: optimizer").label
 
 
 def _beside(runner: Path, task: str) -> str:
@@ -245,6 +258,8 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         arguments = optimizer.arguments.model_validate(card.arguments.get(rule, {}) | own)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise BadInput(f"{origin}: {message(first['msg'])}.") from None
         key = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
             allowed = optimizer.arguments.model_fields
@@ -252,7 +267,10 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         said = message(first["msg"])
         place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
         raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
-    return RuleSpec(rule, optimizer.routing, arguments.model_dump(mode="json"), source_hash(rule))
+    given = arguments.model_dump(mode="json")
+    if rule in plugins.TAKEN:
+        return RuleSpec(rule, plugins.routed(given["routing"], rule), given, plugins.TAKEN[rule].source)
+    return RuleSpec(rule, optimizer.routing, given, source_hash(rule))
 
 
 def _check_stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) -> None:
@@ -302,6 +320,23 @@ def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool
         raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates, decays or sizes.")
 
 
+def _try(spec: RuleSpec, card: RunnerCard, task: Task) -> None:
+    """Raises BadInput where a plug-in cannot move what it will be given."""
+    from synthbench.plugins.trial import check
+
+    layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
+    arguments = OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments)
+    for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
+        check(spec.name, spec.routing, trainable(layout, update), arguments, f"--optimizer {spec.name}")
+
+
+def trainable(layout: layouts.Layout, update: str) -> layouts.Layout:
+    """The parameters that an update moves."""
+    if update.startswith("lora-"):
+        return lora.adapters(layout, int(update.removeprefix("lora-")))
+    return layouts.hidden(layout) if update == "full-hidden" else layout
+
+
 def _check_grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], origin: str) -> None:
     for name in stage.overrides:
         task, slash, optimizer = name.rpartition("/")
@@ -323,6 +358,8 @@ def _check_grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], ori
     for optimizer in same if stage.optimizer == "same" else stage.optimizer:
         name, arm = card.rule_of(optimizer), card.arms.get(optimizer)
         if arm and arm.lr and is_last:
+            continue
+        if name not in stage.lr and OPTIMIZERS[name].grid:
             continue
         if name not in stage.lr:
             raise BadInput(

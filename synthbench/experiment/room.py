@@ -13,6 +13,7 @@ from synthbench.experiment.training import Job
 from synthbench.experiment.worker import Broken, Progress, Ready, Unwritable
 from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
+from synthbench.plugins import origins
 
 
 def what_fits(run: Run, task: Task, interrupt: Interrupt) -> str:
@@ -30,7 +31,10 @@ def what_fits(run: Run, task: Task, interrupt: Interrupt) -> str:
 def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
     """Whether one step of a run, from fresh weights, can be made and scored by a worker of its own."""
     run = replace(run, steps=1, points=1, parent=None)
-    with tempfile.TemporaryDirectory(prefix="synthbench-") as folder, Crew(1, run.environment.device) as crew:
+    with (
+        tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
+        Crew(1, run.environment.device, origins([run.rule.name])) as crew,
+    ):
         while not interrupt:
             for worker, message in crew.messages(1.0, interrupt.wake):
                 if isinstance(message, Ready):

@@ -66,7 +66,7 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
     first, task = job.runs[0], Task(job.task)
     fleet = build(task, job.runs, job.parents, job.folder, torch.device(device_kind))
     start_K = fleet.flat_KP.detach().norm(dim=1)
-    optimizer = FleetOptimizer(first.rule.name, fleet, first.rule.arguments)
+    optimizer = FleetOptimizer(first.rule.name, fleet, first.rule.arguments, first.rule.routing)
     sets = asked(task, first.stage, first.history, [run.seed for run in job.runs], first.examples)
     record = Record(Observer(fleet, sets), first)
     curve_TK = train(

@@ -7,13 +7,14 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from typing import NamedTuple
 
 from synthbench.experiment.materials import Lost
 from synthbench.experiment.training import Job, Trained, run_fleet
+from synthbench.plugins import Origin, restore
 
 # what torch says in words only when there is none
 NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
@@ -46,8 +47,8 @@ class Broken(NamedTuple):
 Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Broken
 
 
-def serve(pipe: Connection, device: str) -> None:
-    """Says that it is Ready, then reads jobs from the pipe; answers each with Progress messages, then an Outcome."""
+def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None:
+    """Loads plug-ins, says that it is Ready, then reads jobs; answers each with Progress messages, then an Outcome."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -55,6 +56,8 @@ def serve(pipe: Connection, device: str) -> None:
         import torch
 
         torch.set_num_threads(1)
+        for origin in plugins:
+            restore(origin)
     except Exception:
         pipe.send(Broken(traceback.format_exc()))
         return

@@ -91,7 +91,7 @@ def compare(
     known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
     if folders and not {one, other} <= known:
         return _across(Path(one), Path(other), runner, narrow, columns)
-    return _inside(report, one, other, narrow, columns)
+    return inside(report, one, other, narrow, columns)
 
 
 def _report(folder: Path, runner: str | None, with_reference: bool = True) -> Report:
@@ -99,7 +99,7 @@ def _report(folder: Path, runner: str | None, with_reference: bool = True) -> Re
         return reports.latest(store, runner, with_reference)
 
 
-def _inside(report: Report, one: str, other: str, narrow: Narrow, columns: Sequence[str] | None) -> Comparison:
+def inside(report: Report, one: str, other: str, narrow: Narrow, columns: Sequence[str] | None) -> Comparison:
     """Two optimizers or two updates of one experiment."""
     axis = _axis(report.rows, one, other)
     rows = narrow.kept(report.rows, axis)

@@ -73,7 +73,8 @@ def train(
     """Trains every run of the optimizer's fleet for `schedule.steps` steps; returns the training losses, shape (T, K).
 
     rates: learning rate and weight decay of each run. on_point(step) is called at each of at_steps, 0 being the start;
-    on_step(step) after every step. A run that diverges keeps its NaN to itself and trains on.
+    on_step(step) after every step. A run that diverges keeps its NaN to itself and trains on. The fleet is left with the
+    weights that are to be looked at.
     """
     fleet = optimizer.fleet
     device = fleet.flat_KP.device
@@ -86,6 +87,7 @@ def train(
     curve_TK = torch.zeros(schedule.steps, len(fleet), device=device)
     if 0 in at_steps:
         on_point(0)
+    optimizer.look(False)
     for step, indices_KB in enumerate(order_TKB):
         loss_K = losses(fleet, tokens_KNL[rows_K1, indices_KB], answer_KNL[rows_K1, indices_KB], first)
         fleet.flat_KP.grad = None
@@ -94,6 +96,9 @@ def train(
         curve_TK[step] = loss_K.detach()
         on_step(step + 1)
         if step + 1 in at_steps:
+            optimizer.look(True)
             on_point(step + 1)
+            optimizer.look(False)
+    optimizer.look(True)
     curve: NDArray[np.float32] = curve_TK.cpu().numpy()
     return curve

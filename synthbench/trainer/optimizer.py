@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,15 +13,19 @@ from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.layout import Parameter
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Block, Hyper, route, spans
 
+Routing = Sequence[tuple[str, str]]  # (pattern of parameter names, rule), first match wins
+
 
 class FleetOptimizer:
-    """optimizer: a registered name. arguments: what differs from its defaults."""
+    """optimizer: a registered name. arguments: what differs from its defaults. routing: in place of its own."""
 
-    def __init__(self, optimizer: str, fleet: Fleet, arguments: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, optimizer: str, fleet: Fleet, arguments: Mapping[str, Any] | None = None, routing: Routing | None = None
+    ) -> None:
         spec = OPTIMIZERS[optimizer]
         self.fleet = fleet
         self.arguments: Card = spec.arguments.model_validate(dict(arguments or {}))
-        self.routing = route(spec.routing, fleet.trainable)
+        self.routing = route(routing or spec.routing, fleet.trainable)
         self.main = optimizer
         self._spans = spans(self.routing, fleet.trainable)
         self._states = {
@@ -37,6 +41,12 @@ class FleetOptimizer:
             blocks = self._blocks(self.fleet.flat_KP.detach(), self.fleet.grad_KP, found)
             rate = lr_K if rule == self.main else lr_K * ratio
             RULES[rule].step(blocks, self._states[rule], Hyper(step, rate, weight_decay_K), self.arguments)
+
+    @torch.no_grad()
+    def look(self, looking: bool) -> None:
+        """Puts the weights that are to be looked at in place (False: those that are trained), where a rule has both."""
+        for rule, state in self._states.items():
+            RULES[rule].look(state, looking)
 
     @staticmethod
     def _blocks(flat_KP: Tensor, grad_KP: Tensor, found: list[tuple[Parameter, ...]]) -> list[Block]:

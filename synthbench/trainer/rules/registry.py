@@ -38,20 +38,29 @@ class Block(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """start(blocks, arguments) -> state; step(blocks, state, hyper, arguments) moves the blocks' values in place."""
+    """start(blocks, arguments) -> state; step(blocks, state, hyper, arguments) moves the blocks' values in place.
+
+    look(state, True), where a rule has it, puts the weights that are to be looked at in place of those that are trained,
+    look(state, False) these back (an average of the path, say).
+    """
 
     start: Callable[[Sequence[Block], Any], State]
     step: Callable[[Sequence[Block], State, Hyper, Any], None]
+    look: Callable[[State, bool], None] = lambda state, looking: None
 
 
 class Optimizer(NamedTuple):
-    """What `--optimizer NAME` means. routing: (pattern of parameter names, rule), in order. arguments: their defaults."""
+    """What `--optimizer NAME` means. routing: (pattern of parameter names, rule), in order. arguments: their defaults.
+
+    grid: learning rates where a card has none for it.
+    """
 
     name: str
     summary: str
     source: str
     arguments: type[Card]
     routing: tuple[tuple[str, str], ...]
+    grid: tuple[float, ...] = ()
 
 
 RULES: dict[str, Rule] = {}

@@ -1,0 +1,176 @@
+"""Python: `synthbench.run(...)` trains and returns results, as the command of the same name does and prints.
+
+import synthbench
+results = synthbench.run("quick", optimizer=MyOptimizer, seeds=3)
+print(results.table())
+results.compare("adamw")
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthbench.errors import BadInput
+from synthbench.reporting import compare as comparing
+from synthbench.reporting import compared, export, table
+from synthbench.reporting.compare import Comparison, Narrow
+from synthbench.reporting.report import Report
+from synthbench.wording import shown
+
+if TYPE_CHECKING:
+    import pandas
+
+OUT = "synthbench-results"
+WIDTH = 100  # of a table as text
+
+
+def run(
+    runner: str | Path = "quick", *, optimizer: Any = None, task: str | Sequence[str] | None = None,
+    update: str | Sequence[str] | None = None, lr: float | Sequence[float] | None = None,
+    weight_decay: float | Sequence[float] | None = None, seeds: int | Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None, device: str = "auto", out: str | Path = OUT, jobs: int | None = None,
+    fleet_size: int | None = None, keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False,
+) -> Results:  # fmt: skip
+    """Runs an experiment and returns what it showed; what is finished in the folder `out` is not trained again.
+
+    runner: a name or the path of a card. optimizer: a name, `path/file.py:Class`, a `torch.optim.Optimizer` class, a rule
+    (see `matrix_rule`), or several of them; a class may be defined in the script or notebook that calls. task, update, lr,
+    weight_decay, seeds (a count, or which), device, jobs, fleet_size, keep_weights, fresh, quiet: as in `synthbench run`.
+    settings: values by path in the card, such as {"optimizer.momentum": 0.9, "stages.finetune.steps": 90}.
+
+    Raises BadInput for what is not allowed (a ValueError with one sentence), Failed where a disk or a worker gives up.
+    """
+    from synthbench.experiment.resolve import Asked, resolve
+    from synthbench.running import Options, perform
+
+    asked = Asked(
+        str(runner), _optimizers(optimizer), _several(task), _several(update), _several(lr), _several(weight_decay),
+        seeds, [f"{path}={_toml(value)}" for path, value in (settings or {}).items()], device,
+    )  # fmt: skip
+    options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, "synthbench.run(...)")
+    options.check()
+    return Results(perform(resolve(asked), options))
+
+
+class Results:
+    """What an experiment showed: rows of a table, one for each task, optimizer and update."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a row: settings, and of every score of the card mean, 95 % interval, number of seeds."""
+        return table.records(self.report.table)
+
+    def table(self) -> str:
+        """The table with its notes and its sentence, as text."""
+        return _text(table.as_rich(self.report.table), [*self.report.table.notes, self.report.sentence])
+
+    def compare(self, other: str, optimizer: str | None = None) -> Compared:
+        """Every score of an optimizer (or update) against another one's, paired over seeds. optimizer: which, none for the
+        first that was measured here; raises BadInput where rows are missing."""
+        own = [row.label for row in self.report.rows if not row.reference and row.label != other]
+        if optimizer is None and not own:
+            raise BadInput(f"compare: {shown(other)} is all that was measured here; run another optimizer, too.")
+        return Compared(comparing.inside(self.report, optimizer or own[0], other, Narrow(), None))
+
+    def runs(self) -> list[dict[str, Any]]:
+        """Every run with its settings, its scores at the end and along its path."""
+        from contextlib import closing
+
+        from synthbench.experiment.store import Store
+
+        assert self.report.folder is not None
+        with closing(Store.read(self.report.folder)) as store:
+            return list(export.objects(self.report, store))
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a DataFrame; raises BadInput where pandas is not installed."""
+        return _frame(self.rows())
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        found = self.report.table
+        return _html(found.heads(), found.cells(), [*found.notes, self.report.sentence])
+
+
+class Compared:
+    """Differences between two optimizers, score by score, each with its verdict."""
+
+    def __init__(self, found: Comparison) -> None:
+        self.found = found
+
+    @property
+    def sentence(self) -> str:
+        """What is decided, and how many seeds it would take to decide the rest."""
+        return compared.sentence(self.found)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dictionary a score and pair of rows."""
+        return compared.records(self.found)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The same as a DataFrame; raises BadInput where pandas is not installed."""
+        return _frame(self.rows())
+
+    def __repr__(self) -> str:
+        return _text(compared.as_rich(self.found), [*self.found.notes, self.sentence])
+
+    def _repr_html_(self) -> str:
+        return _html(compared.heads(self.found), compared.cells(self.found), [*self.found.notes, self.sentence])
+
+
+def _optimizers(given: Any) -> list[str] | None:
+    """Names of what is run; classes and rules are registered under theirs."""
+    from synthbench import plugins
+
+    if given is None:
+        return None
+    return [
+        one if isinstance(one, str) else plugins.take_object(one).label
+        for one in (given if isinstance(given, list | tuple) else [given])
+    ]
+
+
+def _several(given: Any) -> list[Any] | None:
+    return None if given is None else list(given) if isinstance(given, list | tuple) else [given]
+
+
+def _toml(value: Any) -> str:
+    """A value as `--set` reads it."""
+    import json
+
+    return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value)
+
+
+def _text(drawing: Any, lines: Sequence[str]) -> str:
+    from textwrap import fill
+
+    from rich.console import Console
+
+    console = Console(width=WIDTH, file=io.StringIO(), color_system=None)
+    console.print(drawing)
+    return "\n\n".join([console.file.getvalue().rstrip(), *(fill(line, WIDTH) for line in lines)])  # type: ignore[attr-defined]
+
+
+def _html(heads: Sequence[str], cells: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
+    from html import escape
+
+    from tabulate import tabulate
+
+    return "".join(
+        [tabulate(cells, heads, tablefmt="html", disable_numparse=True), *(f"<p>{escape(line)}</p>" for line in lines)]
+    )
+
+
+def _frame(rows: list[dict[str, Any]]) -> pandas.DataFrame:
+    try:
+        import pandas
+    except ModuleNotFoundError:
+        raise BadInput("to_pandas needs pandas; install it with: pip install pandas.") from None
+    return pandas.DataFrame(rows)

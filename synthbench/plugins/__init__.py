@@ -1,0 +1,172 @@
+"""Optimizers from elsewhere: any `torch.optim.Optimizer`, and rules of one's own, registered under a name.
+
+`take(name)` loads what a name means and registers it; workers `restore` the same by its origin.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from pydantic import ConfigDict, model_validator
+
+from synthbench.cards import Card
+from synthbench.errors import BadInput
+from synthbench.plugins import by_code, loading
+from synthbench.plugins.loading import is_plugin
+from synthbench.plugins.rules import OwnRule, Routing, flat_rule, matrix_rule
+from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, Rule, adamw
+from synthbench.wording import did_you_mean, shown
+
+__all__ = [
+    "Origin",
+    "OwnRule",
+    "Plugin",
+    "flat_rule",
+    "is_plugin",
+    "matrix_rule",
+    "origins",
+    "restore",
+    "take",
+    "take_object",
+]
+
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a default rate: the grid of an optimizer that a card has no rates for
+RATE = 1e-3  # where a constructor has no default
+BESIDE = "adamw-beside"  # moves what a `hidden` plug-in leaves
+Origin = str | bytes  # where a worker finds it: a name with an absolute path, or a class by value
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """label: its name in tables, and in the registry. source: sha256 of its code. changed: settings that its import
+    changed, and that were put back."""
+
+    label: str
+    source: str
+    origin: Origin
+    changed: tuple[str, ...] = ()
+
+
+TAKEN: dict[str, Plugin] = {}  # by label: what this process has registered
+
+
+class Arguments(Card):
+    """Arguments that are given to a plug-in, checked by the names that it has: its defaults are its own matter."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    routing: Routing = "all"
+
+
+def take(name: str, said: str = "--optimizer") -> Plugin:
+    """Loads and registers what `pkg.mod:Class` or `path/file.py:Class` means; raises BadInput that begins with `said`."""
+    found = loading.load(name, said)
+    where, _, attribute = name.rpartition(":")
+    origin = f"{Path(where).resolve()}:{attribute}" if where.endswith(loading.SUFFIX) else name
+    return _register(found.thing, Plugin(found.label, found.source, origin, found.changed), f"{said} {found.label}")
+
+
+def take_object(thing: Any, said: str = "optimizer") -> Plugin:
+    """The same for a class, or a rule, itself: one that a script or a notebook defines goes to workers by value."""
+    written = thing.written if isinstance(thing, OwnRule) else thing
+    module, name = getattr(written, "__module__", None), getattr(written, "__qualname__", None)
+    if not module or not name:
+        raise BadInput(f"{said} {shown(thing)} is neither a name nor a class.")
+    if module != "__main__" and "<" not in name:
+        return _register(thing, Plugin(f"{module}:{name}", loading.source_of(module), by_value(thing)), said)
+    label = name.rpartition(".")[2]
+    if label in OPTIMIZERS and label not in TAKEN:
+        raise BadInput(f"{said}: there is a built-in optimizer of the name {shown(label)}; give the class another one.")
+    return _register(thing, Plugin(label, by_code.digest(thing), by_value(thing)), said)
+
+
+def by_value(thing: Any) -> bytes:
+    """A class or a rule as bytes that another process of ours makes it from again."""
+    import cloudpickle
+
+    content: bytes = cloudpickle.dumps(thing)
+    return content
+
+
+def restore(origin: Origin) -> None:
+    """Registers a plug-in in a worker."""
+    if isinstance(origin, str):
+        take(origin)
+    else:
+        import cloudpickle
+
+        take_object(cloudpickle.loads(origin))  # what our own parent process wrote, and nothing that was stored
+
+
+def routed(routing: Routing, label: str) -> tuple[tuple[str, str], ...]:
+    """The routing table of a plug-in."""
+    return (("*", label),) if routing == "all" else (("*norm*", BESIDE), ("layers.*", label), ("*", BESIDE))
+
+
+def origins(rules: Iterable[str]) -> list[Origin]:
+    """Where workers find those of these rules that are plug-ins."""
+    return [TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN]
+
+
+def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:
+    import torch
+
+    if isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer):
+        from synthbench.plugins import instances
+
+        known = instances.signature(thing)
+        rule, names = instances.rule(thing), {name: one.default for name, one in known.items()}
+        takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
+        lr = names.get("lr", RATE)
+        routing: Routing = "hidden" if thing is getattr(torch.optim, "Muon", None) else "all"
+        summary = (inspect.getdoc(thing) or thing.__name__).strip().splitlines()[0]
+        written = instances.__file__
+    elif isinstance(thing, OwnRule):
+        rule, names, takes_any, lr, routing = thing.rule, dict(thing.arguments), False, thing.lr, thing.routing
+        summary = (inspect.getdoc(thing.written) or plugin.label).strip().splitlines()[0]
+        written = str(Path(loading.__file__).with_name("rules.py"))
+    else:
+        raise BadInput(
+            f"{said} is no torch.optim.Optimizer class, nor a rule made by synthbench.matrix_rule or synthbench.flat_rule."
+        )
+    rate = float(lr) if isinstance(lr, int | float) else RATE
+    source = sha256(Path(written).read_bytes() + plugin.source.encode()).hexdigest()
+    allowed = [name for name in names if name not in ("lr", "weight_decay")]
+    OPTIMIZERS[plugin.label] = Optimizer(
+        plugin.label, summary, plugin.label, arguments_of(plugin.label, allowed, takes_any, routing),
+        routed(routing, plugin.label), tuple(float(f"{rate * factor:.6g}") for factor in FACTORS),
+    )  # fmt: skip
+    RULES[plugin.label] = rule
+    RULES[BESIDE] = Rule(_start_beside, _step_beside)
+    TAKEN[plugin.label] = Plugin(plugin.label, source, plugin.origin, plugin.changed)
+    return TAKEN[plugin.label]
+
+
+def arguments_of(label: str, allowed: list[str], takes_any: bool, usual: Routing) -> type[Arguments]:
+    """The arguments that a plug-in can be given. usual: its routing where none is asked for."""
+
+    class Own(Arguments):
+        routing: Routing = usual
+
+        @model_validator(mode="after")
+        def _known(self) -> Own:
+            for name in self.model_extra or {}:
+                if name not in allowed and not takes_any:
+                    raise ValueError(
+                        f"{label} has no argument {shown(name)}{did_you_mean(name, [*allowed, 'routing'])}"
+                    )
+            return self
+
+    return Own
+
+
+def _start_beside(blocks: Any, arguments: Any) -> Any:
+    return adamw.start(blocks, adamw.AdamW())
+
+
+def _step_beside(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    adamw.step(blocks, state, hyper, adamw.AdamW())

@@ -1,0 +1,185 @@
+"""A person's code, named on the command line: `pkg.mod:Name` or `path/file.py:Name`. Nothing else is ever imported.
+
+A file is loaded by its path, its folder appended to the end of `sys.path` so that it finds its neighbours, and no bytecode
+is written. Settings of torch that an import changes are put back: they would change the numbers of everybody else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import random
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+from synthbench import files
+from synthbench.errors import BadInput
+from synthbench.wording import did_you_mean, named, short, shown
+
+SUFFIX = ".py"
+
+
+class Loaded(NamedTuple):
+    """thing: what was named. label: what it is called in tables. source: sha256 of the code that it came from (and the
+    version of its distribution, where it is installed). changed: settings that its import changed, and that were put back.
+    """
+
+    thing: Any
+    label: str
+    source: str
+    changed: tuple[str, ...] = ()
+
+
+def is_plugin(name: str) -> bool:
+    """Whether a name means a person's code, and no built-in optimizer."""
+    return ":" in name
+
+
+def load(name: str, said: str) -> Loaded:
+    """What `pkg.mod:Name` or `path/file.py:Name` means; raises BadInput that begins with `said`."""
+    where, _, attribute = name.rpartition(":")
+    if not where or not attribute.isidentifier():
+        raise BadInput(f"{said} {shown(name)}: give pkg.mod:Name or path/file.py:Name.")
+    with put_back() as changed:
+        try:
+            module = _from_file(Path(where), said) if where.endswith(SUFFIX) else _from_package(where, said)
+        except BadInput:
+            raise
+        except BaseException as error:  # a person's module may raise anything, exit among it
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            why = short(f"{type(error).__name__}: {error}", 200)
+            raise BadInput(f"{said} {named(name)} cannot be imported: {named(why)}.") from error
+    if not hasattr(module, attribute):
+        public = [key for key in vars(module) if not key.startswith("_")]
+        raise BadInput(f"{said} {named(where)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
+    label = f"{Path(where).name}:{attribute}" if where.endswith(SUFFIX) else name
+    return Loaded(getattr(module, attribute), label, _source(module), tuple(changed))
+
+
+def _from_package(name: str, said: str) -> ModuleType:
+    """A module on the path."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(error.name + ".")):
+            raise BadInput(
+                f"{said}: there is no module {shown(error.name)}; install it, or give a file (path/file.py:Name)."
+            ) from None
+        raise
+
+
+def _from_file(path: Path, said: str) -> ModuleType:
+    """A module from its file, loaded once in a process as long as the file is what it was."""
+    if not files.is_file(path):
+        raise BadInput(f"{said}: {named(path)} is not a file.")
+    place = path.resolve()
+    if str(place.parent) not in sys.path:
+        sys.path.append(str(place.parent))
+    name = f"synthbench_plugin_{sha256(bytes(place) + place.read_bytes()).hexdigest()[:16]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, place)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        writing, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+        finally:
+            sys.dont_write_bytecode = writing
+    return sys.modules[name]
+
+
+def _source(module: ModuleType) -> str:
+    """sha256 of a module's file, of the modules in its folder that it got names from, and of its distribution's version."""
+    state = sha256()
+    if found := packages_distributions().get(module.__name__.partition(".")[0]):
+        state.update("".join(f"{name} {version(name)}\n" for name in sorted(set(found))).encode())
+    own = _file(module)
+    for path in sorted(_near(module, own.parent, set())) if own and not found else [own] if own else []:
+        state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return state.hexdigest()
+
+
+def source_of(name: str) -> str:
+    """The same for a module that is loaded, by its name."""
+    return _source(sys.modules[name])
+
+
+def _near(module: ModuleType, folder: Path, seen: set[Path]) -> set[Path]:
+    """The files below a folder that a module's names come from, its own and theirs in turn."""
+    own = _file(module)
+    if own is None or own in seen or folder not in own.parents or "site-packages" in own.parts:
+        return seen
+    seen.add(own)
+    for value in list(vars(module).values()):
+        other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
+        if other is not None:
+            _near(other, folder, seen)
+    return seen
+
+
+def _file(module: ModuleType) -> Path | None:
+    """A module's Python file; None for one that has none."""
+    file = getattr(module, "__file__", None)
+    return Path(file).resolve() if file and file.endswith(SUFFIX) else None
+
+
+@contextmanager
+def put_back() -> Iterator[list[str]]:
+    """Puts back what is changed meanwhile of the settings that numbers depend on; yields a list that names them then."""
+    before, changed = settings(), list[str]()
+    draws = random.getstate()
+    try:
+        yield changed
+    finally:
+        after = settings()
+        for name in before:
+            if _differs(before[name].value, after[name].value):
+                before[name].put(before[name].value)
+                changed.append(name)
+        random.setstate(draws)
+
+
+class Setting(NamedTuple):
+    value: Any
+    put: Any
+
+
+def settings() -> dict[str, Setting]:
+    """The settings of torch and numpy that change what is computed, or how its threads do it."""
+    import numpy as np
+    import torch
+
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    return {
+        "threads": Setting(torch.get_num_threads(), torch.set_num_threads),
+        "default dtype": Setting(torch.get_default_dtype(), torch.set_default_dtype),
+        "matmul precision": Setting(torch.get_float32_matmul_precision(), torch.set_float32_matmul_precision),
+        "deterministic algorithms": Setting(
+            deterministic, lambda one: torch.use_deterministic_algorithms(one[0], warn_only=one[1])
+        ),
+        "gradients": Setting(torch.is_grad_enabled(), torch.set_grad_enabled),
+        "cudnn.benchmark": Setting(
+            torch.backends.cudnn.benchmark, lambda one: setattr(torch.backends.cudnn, "benchmark", one)
+        ),
+        "random numbers of torch": Setting(torch.get_rng_state(), torch.set_rng_state),
+        "random numbers of numpy": Setting(np.random.get_state(), np.random.set_state),
+    }
+
+
+def _differs(one: Any, other: Any) -> bool:
+    if hasattr(one, "equal"):
+        return not one.equal(other)
+    if isinstance(one, tuple) and len(one) == 5:  # numpy's generator
+        return bool((one[1] != other[1]).any() or one[2:] != other[2:])
+    return bool(one != other)
