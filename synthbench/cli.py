@@ -130,6 +130,19 @@ def compare(
 
 
 @app.command()
+def verify(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run's id, as `export` prints it.")],
+    out: Out = OUT,
+    optimizer: Annotated[str | None, typer.Option(help="The run's own optimizer, where it is a plug-in.")] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many of its steps.")] = 50,
+) -> None:
+    """Train one run again as a plain torch module in a plain loop, and say where the two part."""
+    from synthbench import commands
+
+    commands.verify(out, run, optimizer, steps)
+
+
+@app.command()
 def export(
     runner: Runner = None,
     out: Out = OUT,

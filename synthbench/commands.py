@@ -215,6 +215,30 @@ def gc(out: Path, yes: bool) -> None:
         print(f"{total} are unused; delete them with: {_program()} gc --yes{_out(out)}")
 
 
+def verify(out: Path, prefix: str, optimizer: str | None, steps: int) -> None:
+    """`synthbench verify`: a run trained again as a fleet's member and in a plain loop, side by side."""
+    from tabulate import tabulate
+
+    from synthbench import plugins
+    from synthbench.verification import member
+
+    if optimizer is not None:
+        plugins.take(optimizer)
+    with closing(Store.read(out)) as store:
+        name = member.found(prefix, store.identities(), "verify")
+        run, card = member.stored(store, name)
+        parent = member.parent_of(store, run)
+        found = member.verify(run, card, parent, store.weights, min(steps, run.steps))
+    print(f"{run.stage} of {named(run.task)}, {named(run.rule.name)}, {run.update}, lr {run.lr:g}, seed {run.seed}\n")
+    told = sorted({step for step in member.TOLD if step <= len(found.fleet)} | {found.at or 1, len(found.fleet)})
+    rows = [
+        [step, *(f"{losses[step - 1]:.6f}" for losses in found), f"{found.differences[step - 1]:.1e}"] for step in told
+    ]
+    print(tabulate(rows, ["step", "fleet", "plain loop", "relative"], disable_numparse=True, stralign="right"))
+    where = f"They part at step {found.at}" if found.at else f"They do not part within {len(found.fleet)} steps"
+    print(f"\nTraining loss, nats per answer token. {where} (by more than {member.CLOSE:g}).")
+
+
 def export(out: Path, runner: str | None, form: str) -> None:
     """`synthbench export`."""
     if form not in exporting.FORMATS:

@@ -50,6 +50,7 @@ class Plugin:
     source: str
     origin: Origin
     changed: tuple[str, ...] = ()
+    made_by: Any = None  # its class, where it is a torch.optim.Optimizer
 
 
 TAKEN: dict[str, Plugin] = {}  # by label: what this process has registered
@@ -142,7 +143,9 @@ def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:
     )  # fmt: skip
     RULES[plugin.label] = rule
     RULES[BESIDE] = Rule(_start_beside, _step_beside)
-    TAKEN[plugin.label] = Plugin(plugin.label, source, plugin.origin, plugin.changed)
+    TAKEN[plugin.label] = Plugin(
+        plugin.label, source, plugin.origin, plugin.changed, None if isinstance(thing, OwnRule) else thing
+    )
     return TAKEN[plugin.label]
 
 

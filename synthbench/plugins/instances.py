@@ -21,9 +21,18 @@ def rule(made_by: type[torch.optim.Optimizer]) -> Rule:
     """The rule that moves blocks as this class of optimizers does."""
 
     def start(blocks: Sequence[Block], arguments: Any) -> State:
-        return begin(made_by, blocks, keywords(made_by, arguments.model_dump(exclude={"routing"})))
+        return begin(made_by, blocks, arguments.model_dump(exclude={"routing"}))
 
     return Rule(start, step, look)
+
+
+def instance(
+    made_by: type[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], given: Mapping[str, Any]
+) -> torch.optim.Optimizer:
+    """An optimizer of a class with these arguments; where it has no default rate, some rate (it is set at every step)."""
+    known = signature(made_by)
+    needs_rate = "lr" in known and known["lr"].default is inspect.Parameter.empty
+    return made_by(parameters, **({"lr": 1.0} if needs_rate else {}), **keywords(made_by, given))
 
 
 def begin(made_by: type[torch.optim.Optimizer], blocks: Sequence[Block], given: Mapping[str, Any]) -> State:
@@ -33,7 +42,7 @@ def begin(made_by: type[torch.optim.Optimizer], blocks: Sequence[Block], given: 
     runs = len(blocks[0].value_Kn)
     parameters = [[torch.nn.Parameter(view) for view in views_of_run(blocks, "value_Kn", k)] for k in range(runs)]
     return {
-        "optimizers": [made_by(own, **given) for own in parameters],
+        "optimizers": [instance(made_by, own, given) for own in parameters],
         "parameters": parameters,
         "random": [torch.Generator().manual_seed(0).get_state() for _ in range(runs)],
     }

@@ -159,19 +159,23 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
     from synthbench.experiment.materials import build, data
     from synthbench.generators import Task
     from synthbench.trainer.schedule import Schedule
-    from tests import reference
+    from synthbench.verification import plain as reference
 
-    task, factor = Task(card), Schedule(run.steps, run.schedule, run.warmup).factor
+    task, schedule = Task(card), Schedule(run.steps, run.schedule, run.warmup)
+
+    def rates(step: int) -> float:
+        return run.lr * schedule.factor(step)
+
     shown = data(task, [run])
     warm, timed = (shown._replace(order_KTB=shown.order_KTB[:, part]) for part in (slice(WARM), slice(WARM, None)))
     weights = build(task, [run], [None], Path(), torch.device("cpu")).member(0)
     while pipe.recv() == TURN:
         model = reference.load(ModelCard.model_validate(run.model), weights, task.language.length - 1)
-        moving = reference.optimizers(optimizer, model, run.lr, run.weight_decay)
-        reference.train(model, moving, warm, 0, factor)
+        moving = reference.optimizers(optimizer, model)
+        reference.train(model, moving, warm, 0, rates, run.weight_decay)
         pipe.send(READY)
         pipe.recv()
-        reference.train(model, moving, timed, 0, factor)
+        reference.train(model, moving, timed, 0, rates, run.weight_decay)
         pipe.send(DONE)
         pipe.recv()
         pipe.send(LEFT)

@@ -5,6 +5,8 @@ Shapes: K runs, T steps, B examples, L tokens, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer.fleet import views
 from synthbench.trainer.loop import losses
 from synthbench.trainer.schedule import Schedule
-from tests import reference
+from synthbench.verification import plain as reference
 from tests.trainer import small
 from tests.trainer.small import LENGTH, Run
 
@@ -25,6 +27,10 @@ RATES = {
     ("muon", "full"): 1e-3, ("muon", "lora-4"): 8e-3,
     ("sgd", "full"): 1e-2, ("sgd", "lora-4"): 4e-2,
 }  # fmt: skip
+
+
+def rates_of(lr: float, factor: Callable[[int], float]) -> Callable[[int], float]:
+    return lambda step: lr * factor(step)
 
 
 def family(optimizer: str, update: str, count: int) -> list[Run]:
@@ -42,8 +48,8 @@ def test_every_member_loses_what_its_plain_loop_loses_at_every_step(optimizer: s
         model = reference.load(small.MODEL, untrained.member(k), LENGTH - 1)
         if update != "full":
             model = reference.adapt(model, untrained.saved(k))
-        moving = reference.optimizers(optimizer, model, run.lr, run.weight_decay)
-        theirs_T = reference.train(model, moving, data, k, Schedule(STEPS, "cosine", 0.1).factor)
+        moving, factor = reference.optimizers(optimizer, model), Schedule(STEPS, "cosine", 0.1).factor
+        theirs_T = reference.train(model, moving, data, k, rates_of(run.lr, factor), run.weight_decay)
         assert theirs_T[-1] < 0.9 * theirs_T[0]
         np.testing.assert_allclose(ours_TK[:, k], theirs_T, rtol=TOLERANCE, atol=0)
 

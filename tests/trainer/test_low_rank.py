@@ -14,7 +14,7 @@ from synthbench.errors import BadInput
 from synthbench.trainer import low_rank
 from synthbench.trainer.fleet import Fleet, views
 from synthbench.trainer.rules import OPTIMIZERS
-from tests import reference
+from synthbench.verification import plain as reference
 from tests.trainer import small
 from tests.trainer.small import LENGTH, Run
 

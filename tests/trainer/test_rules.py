@@ -22,7 +22,7 @@ from synthbench.trainer.fleet import Fleet, Views, views
 from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Block, Hyper, adamw, muon, register, route, source_hash, spans
-from tests import reference
+from synthbench.verification import plain as reference
 from tests.trainer import small
 from tests.trainer.small import Run
 

@@ -9,15 +9,16 @@ Shapes: N items, B examples, L tokens, H heads, h head width, d width, V vocabul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthbench.cards import ModelCard
+from synthbench.plugins.instances import set_rate
 from synthbench.trainer.loop import Data
 
 EPSILON = 1e-6  # under the root of the norms
@@ -169,23 +170,42 @@ def adapt(model: Plain, adapters: Mapping[str, Tensor]) -> Plain:
     return model
 
 
-def newton_schulz(matrix: Tensor, steps: int = 5) -> Tensor:
+QUINTIC = (3.4445, -4.7750, 2.0315)
+
+
+def newton_schulz(
+    matrix: Tensor,
+    steps: int = 5,
+    coefficients: tuple[float, float, float] = QUINTIC,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """X / |X|, then X <- a X + (b G + c G G) X with G = X X^T, of one matrix, tall ones transposed."""
-    a, b, c = 3.4445, -4.7750, 2.0315
+    a, b, c = coefficients
     if matrix.shape[0] > matrix.shape[1]:
-        return newton_schulz(matrix.T, steps).T
-    x = matrix / matrix.norm().clamp_min(1e-7)
+        return newton_schulz(matrix.T, steps, coefficients, dtype).T
+    x = matrix.to(dtype)
+    x = x / x.norm().clamp_min(1e-7)
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x
+    return x.to(matrix.dtype)
 
 
 class Muon(torch.optim.Optimizer):
-    """torch.optim.Muon with adjust_lr_fn="match_rms_adamw", its Newton-Schulz in float32 instead of bfloat16."""
+    """torch.optim.Muon, its Newton-Schulz in float32 (or another type) in place of bfloat16.
 
-    def __init__(self, params: Sequence[nn.Parameter], lr: float, weight_decay: float, momentum: float = 0.95) -> None:
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay, "momentum": momentum})
+    scale: `match_rms_adamw`, 0.2 sqrt(max(rows, columns)), or `original`, sqrt(max(1, rows / columns)).
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0, momentum: float = 0.95,
+        nesterov: bool = True, steps: int = 5, coefficients: tuple[float, float, float] = QUINTIC,
+        dtype: str = "float32", scale: str = "match_rms_adamw",
+    ) -> None:  # fmt: skip
+        own = {"momentum": momentum, "nesterov": nesterov, "scale": scale, "dtype": getattr(torch, dtype)}
+        super().__init__(
+            params, {"lr": lr, "weight_decay": weight_decay, "steps": steps, "coefficients": coefficients, **own}
+        )
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -195,45 +215,66 @@ class Muon(torch.optim.Optimizer):
                 state = self.state[weight]
                 average = state.setdefault("average", torch.zeros_like(weight))
                 average.copy_(momentum * average + (1 - momentum) * weight.grad)
-                nesterov = (1 - momentum) * weight.grad + momentum * average
+                moved = (1 - momentum) * weight.grad + momentum * average if group["nesterov"] else average
+                rows, columns = weight.shape
+                is_original = group["scale"] == "original"
+                scale = sqrt(max(1.0, rows / columns)) if is_original else 0.2 * sqrt(max(rows, columns))
                 weight.mul_(1 - lr * group["weight_decay"])
-                weight.sub_(lr * 0.2 * sqrt(max(weight.shape)) * newton_schulz(nesterov))
+                weight.sub_(lr * scale * newton_schulz(moved, group["steps"], group["coefficients"], group["dtype"]))
 
 
-def optimizers(name: str, model: Plain, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
-    """What torch offers for `adamw`, `sgd` and `muon`. `torch-muon` is `muon` with torch's own bfloat16 products."""
+class Moving(NamedTuple):
+    """An optimizer, and the part of a run's rate that it moves at."""
+
+    optimizer: torch.optim.Optimizer
+    ratio: float = 1.0
+
+
+def optimizers(name: str, model: Plain, arguments: Mapping[str, Any] | None = None) -> list[Moving]:
+    """The plain counterpart of a built-in optimizer with these arguments (its defaults, where they are left out).
+    `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates and decays are set at every step."""
+    given = dict(arguments or {})
     moved = [p for p in model.parameters() if p.requires_grad]
     if name == "sgd":
-        return [torch.optim.SGD(moved, lr=lr, weight_decay=weight_decay, momentum=0.9)]
+        momentum, nesterov = given.get("momentum", 0.9), given.get("nesterov", False)
+        return [Moving(torch.optim.SGD(moved, lr=0.0, momentum=momentum, nesterov=nesterov))]
+    betas, eps = tuple(given.pop("betas", (0.9, 0.999))), given.pop("eps", 1e-8)
+    ratio = given.pop("aux_lr_ratio", 1.0)
+
+    def adamw(parameters: list[nn.Parameter], ratio: float) -> Moving:
+        return Moving(torch.optim.AdamW(parameters, lr=0.0, betas=betas, eps=eps), ratio)
+
     if name == "adamw":
-        return [torch.optim.AdamW(moved, lr=lr, weight_decay=weight_decay)]
+        return [adamw(moved, 1.0)]
     hidden = model.hidden()
     matrices = {id(p) for p in hidden}
-    found: list[torch.optim.Optimizer] = [
-        Muon(hidden, lr, weight_decay) if name == "muon"
-        else torch.optim.Muon(hidden, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
-    ]  # fmt: skip
-    if rest := [p for p in moved if id(p) not in matrices]:
-        found.append(torch.optim.AdamW(rest, lr=lr, weight_decay=weight_decay))
-    return found
+    if name == "adamw-split":
+        found = [adamw(hidden, 1.0)]
+    elif name == "torch-muon":
+        found = [Moving(torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))]
+    else:
+        found = [Moving(Muon(hidden, **given))]
+    rest = [p for p in moved if id(p) not in matrices]
+    return [*found, adamw(rest, ratio)] if rest else found
 
 
 def train(
-    model: Plain, moving: Sequence[torch.optim.Optimizer], data: Data, k: int, factor: Callable[[int], float]
+    model: Plain, moving: Sequence[Moving], data: Data, k: int, rates: Callable[[int], float], weight_decay: float
 ) -> list[float]:
-    """Trains a model on the data of run k, its rates times factor(step); returns the loss of every step."""
-    schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, factor) for optimizer in moving]
+    """Trains a model on the data of run k; returns the loss of every step. rates: learning rate by step, from 0."""
     tokens_NL = torch.from_numpy(data.tokens_KNL[k]).long()
     target_NL = tokens_NL.masked_fill(~torch.from_numpy(data.answer_KNL[k]), IGNORED)
     losses = []
-    for indices_B in torch.from_numpy(data.order_KTB[k]).long():
+    for step, indices_B in enumerate(torch.from_numpy(data.order_KTB[k]).long()):
         logits_BLV = model(tokens_NL[indices_B, :-1])
         loss = F.cross_entropy(logits_BLV.flatten(0, 1), target_NL[indices_B, 1:].flatten(), ignore_index=IGNORED)
         model.zero_grad()
         loss.backward()
-        for optimizer in moving:
+        for optimizer, ratio in moving:
+            for group in optimizer.param_groups:
+                set_rate(group, rates(step) * ratio)
+                if "weight_decay" in group:
+                    group["weight_decay"] = weight_decay
             optimizer.step()
-        for schedule in schedules:
-            schedule.step()
         losses.append(loss.item())
     return losses

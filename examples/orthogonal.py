@@ -1,0 +1,17 @@
+"""Momentum with its singular values set to one, for one matrix: what Muon approximates, by an exact SVD.
+
+synthbench run --optimizer examples/orthogonal.py:orthogonal
+"""
+
+import torch
+
+import synthbench
+
+
+@synthbench.matrix_rule(state=("momentum",), lr=1e-3, routing="hidden", beta=0.95)
+def orthogonal(grad, state, param, hyper):
+    """Orthogonalized momentum at Moonlight's scale, decoupled weight decay."""
+    momentum = hyper.beta * state["momentum"] + (1 - hyper.beta) * grad
+    u, _, v = torch.linalg.svd(momentum, full_matrices=False)
+    scale = 0.2 * max(param.shape) ** 0.5
+    return param * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * scale * (u @ v), {"momentum": momentum}

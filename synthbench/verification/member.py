@@ -1,0 +1,138 @@
+"""One run trained again in two ways, side by side: as a fleet of one, and as a plain module in a plain loop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from synthbench.cards import ModelCard, TaskCard, load
+from synthbench.errors import BadInput
+from synthbench.experiment.materials import Kept
+from synthbench.experiment.runs import Environment, RuleSpec, Run
+from synthbench.experiment.store import Store
+from synthbench.generators import Task
+from synthbench.wording import named, shown
+
+TOLD = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps that are shown
+CLOSE = 1e-5  # relative difference of losses up to which two ways are the same
+
+
+class Parting(NamedTuple):
+    """fleet, plain: the training loss of every step, in nats per answer token. at: the first step (from 1) at which they
+    differ by more than CLOSE, None if they never do."""
+
+    fleet: list[float]
+    plain: list[float]
+
+    @property
+    def differences(self) -> list[float]:
+        """Relative, by step."""
+        pairs = zip(self.fleet, self.plain, strict=True)
+        return [abs(one - other) / max(abs(other), 1e-12) for one, other in pairs]
+
+    @property
+    def at(self) -> int | None:
+        return next((step for step, one in enumerate(self.differences, start=1) if not one <= CLOSE), None)
+
+
+def run_of(identity: Mapping[str, Any]) -> Run:
+    """A run from its identity as the store keeps it."""
+    own = dict(identity)
+    rule = own["rule"] | {"routing": tuple(map(tuple, own["rule"]["routing"]))}
+    return Run(
+        **own
+        | {"rule": RuleSpec(**rule), "environment": Environment(**own["environment"]), "history": tuple(own["history"])}
+    )
+
+
+def stored(store: Store, name: str) -> tuple[Run, TaskCard]:
+    """A run of the store and the card of its task, by an experiment that it belongs to; raises BadInput without one."""
+    run = run_of(store.identities()[name])
+    for recorded in store.experiments():
+        if name in store.members(recorded.id):
+            for task in json.loads(recorded.card)["tasks"]:
+                card = load(TaskCard, task)
+                if Task(card).name_in(run.stage) == run.task:
+                    return run, card
+    raise BadInput(f"verify: run {name[:12]} belongs to no experiment here.")
+
+
+def parent_of(store: Store, run: Run) -> Kept | None:
+    """The weights that a run started from, None from scratch; raises BadInput where they are no longer kept."""
+    if run.parent is None:
+        return None
+    result = store.results([run.parent]).get(run.parent)
+    kept = store.sound_weights(result) if result else None
+    if kept is None:
+        raise BadInput(
+            f"verify: the weights that it started from (run {run.parent[:12]}) are not kept; verify that run."
+        )
+    return kept
+
+
+def verify(run: Run, card: TaskCard, parent: Kept | None, folder: Path, steps: int) -> Parting:
+    """Trains a run for so many of its steps in both ways. parent: its weights in the folder, None from scratch."""
+    import torch
+
+    from synthbench.experiment.materials import build, data
+    from synthbench.trainer.loop import train
+    from synthbench.trainer.optimizer import FleetOptimizer
+    from synthbench.trainer.schedule import Schedule
+    from synthbench.verification import plain
+
+    task = Task(card)
+    if task.fingerprint_to(run.stage) != run.task_fingerprint:
+        raise BadInput(f"Task {named(run.task)} is another one than when the run was made; nothing compares.")
+    fleet = build(task, [run], [parent], folder, torch.device("cpu"))
+    model = plain.load(ModelCard.model_validate(run.model), fleet.member(0), task.language.length - 1)
+    if run.update.startswith("lora-"):
+        plain.adapt(model, fleet.saved(0))
+    elif run.update == "full-hidden":
+        kept = set(map(id, model.hidden()))
+        for parameter in model.parameters():
+            parameter.requires_grad_(id(parameter) in kept)
+    whole, schedule = data(task, [run]), Schedule(run.steps, run.schedule, run.warmup)
+    shown_data = whole._replace(order_KTB=whole.order_KTB[:, :steps])
+    moving = counterpart(run.rule, model)
+    plain_T = plain.train(model, moving, shown_data, 0, lambda step: run.lr * schedule.factor(step), run.weight_decay)
+    optimizer = FleetOptimizer(run.rule.name, fleet, run.rule.arguments, run.rule.routing)
+    curve_TK = train(optimizer, shown_data, schedule, ([run.lr], [run.weight_decay]), (), lambda step: None)
+    return Parting(curve_TK[:steps, 0].tolist(), plain_T)
+
+
+def counterpart(rule: RuleSpec, model: Any) -> list[Any]:
+    """The plain optimizers of a rule: torch's, or the plug-in's own class."""
+    from synthbench import plugins
+    from synthbench.plugins import instances
+    from synthbench.verification import plain
+
+    if rule.name not in plugins.TAKEN:
+        return plain.optimizers(rule.name, model, rule.arguments)
+    made_by = plugins.TAKEN[rule.name].made_by
+    if made_by is None:
+        raise BadInput(f"{named(rule.name)} is no torch.optim.Optimizer: there is no plain loop to compare it with.")
+    given = {name: value for name, value in rule.arguments.items() if name != "routing"}
+    if rule.arguments.get("routing") != "hidden":
+        return [plain.Moving(instances.instance(made_by, [p for p in model.parameters() if p.requires_grad], given))]
+    hidden = model.hidden()
+    matrices = set(map(id, hidden))
+    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in matrices]
+    import torch
+
+    beside = [plain.Moving(torch.optim.AdamW(rest, lr=0.0))] if rest else []
+    return [plain.Moving(instances.instance(made_by, hidden, given)), *beside]
+
+
+def found(prefix: str, known: Mapping[str, Mapping[str, Any]], said: str) -> str:
+    """The run whose id begins with a prefix; raises BadInput where there is none, or more than one."""
+    own = [name for name in known if name.startswith(prefix)]
+    if len(own) != 1 or len(prefix) < 4:
+        many = (
+            f"{len(own)} runs begin so; give more of its id"
+            if own
+            else "no run begins so; ids are in: synthbench export"
+        )
+        raise BadInput(f"{said} {shown(prefix)}: {many}.")
+    return own[0]

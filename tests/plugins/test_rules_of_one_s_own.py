@@ -1,0 +1,117 @@
+"""Rules for one matrix, batched by vmap: equal to their loop; flat rules; the examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+import synthbench
+from synthbench import plugins
+from synthbench.plugins.rules import batched
+from synthbench.trainer.loop import train
+from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.trainer.rules import OPTIMIZERS, RULES, Hyper
+from synthbench.trainer.schedule import Schedule
+from tests.calling import SHORT, Caller
+from tests.trainer import small
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+NAMES = ["signum.py:Signum", "lion.py:lion", "orthogonal.py:orthogonal"]
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Puts back what a test registers."""
+    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
+    yield
+    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
+        registry.clear()
+        registry.update(old)  # type: ignore[arg-type]
+
+
+def update(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
+    """Needs a product of matrices, two states, both rates, the step and an argument."""
+    first = hyper.beta * state["first"] + grad
+    second = state["second"] + (grad @ grad.mT) @ grad
+    moved = param * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * (first + second / hyper.step)
+    return moved, {"first": first, "second": second}
+
+
+def test_a_batched_update_is_its_loop() -> None:
+    generator = torch.Generator().manual_seed(0)
+    value, grad, first, second = torch.randn(4, 3, 2, 5, 6, generator=generator)
+    hyper = Hyper(7, torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.0, 0.5, 1.0]))
+    new, state = batched(update, grad, {"first": first, "second": second}, value, hyper, {"beta": 0.9})
+    for k in range(3):
+        for m in range(2):
+            own = SimpleNamespace(lr=hyper.lr_K[k], weight_decay=hyper.weight_decay_K[k], step=7, beta=0.9)
+            kept = {"first": first[k, m], "second": second[k, m]}
+            alone, after = update(grad[k, m], kept, value[k, m], own)
+            torch.testing.assert_close(new[k, m], alone, rtol=1e-5, atol=1e-6)
+            for name in kept:
+                torch.testing.assert_close(state[name][k, m], after[name], rtol=1e-5, atol=1e-6)
+
+
+def trained(name: str, seeds: list[int], steps: int = 10) -> Any:
+    fleet = small.fleet(seeds)
+    moving = FleetOptimizer(name, fleet, {}, OPTIMIZERS[name].routing)
+    rates = [OPTIMIZERS[name].grid[2]] * len(seeds), [0.1] * len(seeds)
+    curve = train(moving, small.data(seeds, steps), Schedule(steps, "constant", 0.0), rates, (), lambda step: None)
+    return fleet, curve
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_learns_and_is_bitwise_independent_of_the_fleet(name: str) -> None:
+    label = plugins.take(f"{EXAMPLES}/{name}").label
+    fleet, curve = trained(label, [1, 2, 3], 30)
+    assert (curve[-1] < curve[0]).all()
+    for k, seed in enumerate((1, 2, 3)):
+        assert torch.equal(trained(label, [seed], 30)[0].flat_KP[0], fleet.flat_KP[k])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_is_short_and_says_how_it_is_run(name: str) -> None:
+    file, _, thing = name.partition(":")
+    lines = (EXAMPLES / file).read_text().splitlines()
+    assert len(lines) < 40
+    assert f"synthbench run --optimizer examples/{file}:{thing}" in lines
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_example_runs_through_the_front_door(call: Caller, tmp_path: Path, name: str) -> None:
+    code, out, err = call(f"run --optimizer {EXAMPLES}/{name} {SHORT} --quiet --update full --out {tmp_path}")
+    assert code == 0, err
+    assert name.partition(":")[2] in out.replace("\n", "")
+
+
+def test_a_flat_rule_equals_the_same_class(tmp_path: Path) -> None:
+    flat = plugins.take(f"{EXAMPLES}/lion.py:lion").label
+
+    class Lion(torch.optim.Optimizer):
+        def __init__(self, params: Any, lr: float = 1e-4, weight_decay: float = 0.0) -> None:
+            super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+        @torch.no_grad()
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            for group in self.param_groups:
+                for p in group["params"]:
+                    momentum = self.state[p].setdefault("m", torch.zeros_like(p))
+                    p.mul_(1 - group["lr"] * group["weight_decay"])
+                    p.sub_(group["lr"] * (0.9 * momentum + (1 - 0.9) * p.grad).sign())
+                    momentum.lerp_(p.grad, 1 - 0.99)
+
+    Lion.__qualname__ = "Lion"
+    ours, theirs = trained(flat, [1, 2], 5)[1], trained(plugins.take_object(Lion).label, [1, 2], 5)[1]
+    torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-5, atol=0)
+
+
+def test_arguments_of_a_rule_are_checked_by_name() -> None:
+    rule = synthbench.matrix_rule(state=("first", "second"), beta=0.9)(update)
+    label = plugins.take_object(rule).label
+    with pytest.raises(ValueError, match="has no argument 'bet'; did you mean 'beta'"):
+        OPTIMIZERS[label].arguments.model_validate({"bet": 1})
