@@ -154,6 +154,20 @@ def export(
     commands.export(out, runner, form)
 
 
+@app.command("export-data")
+def export_data(
+    task: Annotated[str, typer.Argument(help="A task's name, such as wugs:20-4x, or the path of its card.")],
+    stage: Annotated[str | None, typer.Option(help="Only this stage.", show_default="all")] = None,
+    seed: Annotated[int, typer.Option(help="Root seed that the data is drawn for.")] = 0,
+    form: Annotated[str, typer.Option("--format", help="jsonl, or parquet (extra: data).")] = "jsonl",
+    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="synthbench-data/TASK")] = None,
+) -> None:
+    """Write a task's examples as readable text, for a language model of any kind."""
+    from synthbench.reporting import data
+
+    data.export(task, stage, seed, form, out)
+
+
 @app.command()
 def gc(
     out: Out = OUT,
