@@ -14,7 +14,7 @@ from synthbench.generators.examples import (
     stream,
 )
 from synthbench.generators.floors import floor, floors
-from synthbench.generators.registry import GENERATORS, Generator, register
+from synthbench.generators.registry import GENERATORS, Framed, Generator, register
 from synthbench.generators.task import Task
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "SLICES",
     "SPLITS",
     "Examples",
+    "Framed",
     "Generator",
     "Language",
     "Place",

@@ -1,0 +1,167 @@
+"""Keeps published runs through an edit of the code that trains, where the edit changes no number.
+
+    python -m tests.unchanged FOLDER RUNNER...    for instance leaderboard-results leaderboard planted sizes
+
+What is published is tied to the very code that trained it, so that any edit of it asks for hours of training. This trains
+every run of one seed of each runner again, with the code as it is now, and compares losses, scores and weights bit by
+bit; the seed is drawn from the hash of the code, not chosen. Where all agree, FOLDER-adopted gets every run of FOLDER
+under the code as it is now, each with a note in its versions of the code that trained it; `python -m tests.publish` makes
+the reports of it. Where one differs it says which, and all is to be trained again.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from synthbench.cards import RunnerCard, load
+from synthbench.experiment import identity
+from synthbench.experiment.materials import Kept
+from synthbench.experiment.runs import Environment, Result, RuleSpec, Run, RunId
+from synthbench.experiment.store import CURVE, KEPT, Store
+from synthbench.trainer.rules import source_hash
+
+
+class Known(NamedTuple):
+    """A run with all that came of it. identity_: what it is, as its id is the hash of. seen: what was seen of it."""
+
+    run: Run
+    result: Result
+    curve: str
+    kept: Kept | None
+    seen: bytes | None
+
+    def differs(self, other: Known) -> list[str]:
+        """What is not the same, to the last bit."""
+        pairs = {
+            "status": (self.result.status, other.result.status), "curve": (self.curve, other.curve),
+            "scores": (repr(sorted(self.result.scores.items())), repr(sorted(other.result.scores.items()))),
+            "path": (repr(sorted(self.result.path.items())), repr(sorted(other.result.path.items()))),
+            "weights": (self.kept and self.kept.sha256, other.kept and other.kept.sha256),
+        }  # fmt: skip
+        if None in pairs["weights"]:  # kept of chosen runs alone
+            del pairs["weights"]
+        return [name for name, (one, two) in pairs.items() if one != two]
+
+
+def known(folder: Path) -> dict[RunId, Known]:
+    """Every finished run of a folder by its id."""
+    with closing(Store.read(folder)) as store:
+        rows = store.database.rows
+        kept = {run: Kept(*others[1:-1]) for run, *others in rows(KEPT)}
+        seen = dict(rows("SELECT run, content FROM observations"))
+        identities = store.identities()
+        return {
+            run: Known(
+                made(identities[run]), result, rows(CURVE, (run, result.attempt))[0][0], kept.get(run), seen.get(run)
+            )
+            for run, result in store.results().items()
+        }
+
+
+def made(told: dict[str, Any]) -> Run:
+    """A run from what its identity says."""
+    rule = told["rule"] | {"routing": tuple(map(tuple, told["rule"]["routing"]))}
+    own = {"rule": RuleSpec(**rule), "environment": Environment(**told["environment"])}
+    return Run(**(told | own | {"history": tuple(told["history"])}))
+
+
+def renewed(runs: dict[RunId, Known]) -> dict[RunId, Run]:
+    """By their ids, all runs as they would be asked for now."""
+    found: dict[RunId, Run] = {}
+
+    def renew(old: Run) -> Run:
+        if old.id not in found:
+            rule = replace(old.rule, source=source_hash(old.rule.name))
+            environment = replace(old.environment, source=identity.training_source())
+            parent = renew(runs[old.parent].run).id if old.parent else None
+            found[old.id] = replace(old, rule=rule, environment=environment, parent=parent)
+        return found[old.id]
+
+    for one in runs.values():
+        renew(one.run)
+    return found
+
+
+def current(runs: dict[RunId, Known]) -> dict[RunId, Known]:
+    """Those of one code alone, that of most: a folder may hold runs of older ones."""
+    sources = [one.run.environment.source for one in runs.values()]
+    most = max(set(sources), key=sources.count)
+    return {run: one for run, one in runs.items() if one.run.environment.source == most}
+
+
+def trained(folder: Path, runner: str) -> Path:
+    """The folder of one seed of a runner, trained with the code as it is now."""
+    seeds = load(RunnerCard, runner).seed_list
+    seed = seeds[int(identity.training_source(), 16) % len(seeds)]
+    out = folder.with_name(f"{folder.name}-again")
+    words = ["run", runner, "--set", f"seeds=[{seed}]", "--out", str(out), "--keep-weights", "all"]
+    if runner == "quick":
+        words += ["--optimizer", "adamw,muon,sgd"]
+    subprocess.run([sys.executable, "-m", "synthbench", *words], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def compared(old: dict[RunId, Known], again: dict[RunId, Known]) -> Iterator[tuple[Run, list[str]]]:
+    """Every run that is in both, and what differs."""
+    new = renewed(old)
+    for run, one in old.items():
+        if new[run].id in again:
+            yield one.run, one.differs(again[new[run].id])
+
+
+def adopt(folder: Path, old: dict[RunId, Known]) -> Path:
+    """Writes all runs of a folder under the code as it is now into another one."""
+    to, new = folder.with_name(f"{folder.name}-adopted"), renewed(old)
+    with closing(Store.create(to)) as store:
+        (to / "weights").mkdir(exist_ok=True)
+        for run, one in old.items():
+            before = one.run.environment.source[:8]
+            said = {"trained by": before} | dict(one.result.versions)
+            losses = [None if loss is None else float(loss) for loss in _curve(one.curve)]
+            if one.kept:
+                _link(folder / "weights" / one.kept.name, to / "weights" / one.kept.name)
+            store.keep(new[run], replace(one.result, run=new[run].id, versions=said), losses, one.kept, one.seen)
+    return to
+
+
+def _curve(text: str) -> list[float | None]:
+    import json
+
+    found: list[float | None] = json.loads(text)
+    return found
+
+
+def _link(source: Path, place: Path) -> None:
+    if source.exists() and not place.exists():
+        try:
+            os.link(source, place)
+        except OSError:
+            shutil.copyfile(source, place)
+
+
+def main(folder: Path, runners: list[str]) -> int:
+    old = current(known(folder))
+    for runner in runners:
+        found = list(compared(old, known(trained(folder, runner))))
+        wrong = [(run, names) for run, names in found if names]
+        print(f"{runner}: {len(found)} runs of one seed trained again, {len(wrong)} differ.", flush=True)
+        for run, names in wrong[:5]:
+            print(f"  {run.id[:12]} ({run.task} {run.rule.name} {run.update} lr {run.lr:g}): {', '.join(names)}")
+        if wrong or not found:
+            return 1
+    print(f"All {len(old)} runs are written to {adopt(folder, old)}.")
+    return 0
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
