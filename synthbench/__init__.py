@@ -6,12 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from synthbench.api import Compared, Results, run
+    from synthbench.errors import BadInput, Failed
+    from synthbench.fleets import Fleet
     from synthbench.plugins import flat_rule, matrix_rule
 
 __version__ = "0.1.0"
-__all__ = ["Compared", "Results", "flat_rule", "matrix_rule", "run"]
+__all__ = ["BadInput", "Compared", "Failed", "Fleet", "Results", "flat_rule", "matrix_rule", "run"]
 
-_HOMES = {"Compared": "api", "Results": "api", "run": "api", "flat_rule": "plugins", "matrix_rule": "plugins"}
+_HOMES = {
+    "BadInput": "errors", "Compared": "api", "Failed": "errors", "Fleet": "fleets", "Results": "api",
+    "flat_rule": "plugins", "matrix_rule": "plugins", "run": "api",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
@@ -21,3 +26,8 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Names for completion."""
+    return sorted([*globals(), *__all__])

@@ -46,11 +46,15 @@ def run(
     from synthbench.experiment.resolve import Asked, resolve
     from synthbench.running import Options, perform
 
+    called: dict[str, Any] = {
+        "optimizer": _optimizers(optimizer), "task": task, "update": update, "lr": lr, "weight_decay": weight_decay,
+        "seeds": seeds, "settings": settings and dict(settings),
+    }  # fmt: skip
     asked = Asked(
-        str(runner), _optimizers(optimizer), _several(task), _several(update), _several(lr), _several(weight_decay),
+        str(runner), called["optimizer"], _several(task), _several(update), _several(lr), _several(weight_decay),
         seeds, [f"{path}={_toml(value)}" for path, value in (settings or {}).items()], device,
     )  # fmt: skip
-    options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, "synthbench.run(...)")
+    options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, _call(runner, called))
     options.check()
     return Results(perform(resolve(asked), options))
 
@@ -123,6 +127,12 @@ class Compared:
 
     def _repr_html_(self) -> str:
         return _html(compared.heads(self.found), compared.cells(self.found), [*self.found.notes, self.sentence])
+
+
+def _call(runner: str | Path, given: Mapping[str, Any]) -> str:
+    """The call as it can be typed again, for the record."""
+    words = [f"{str(runner)!r}", *(f"{name}={value!r}" for name, value in given.items() if value is not None)]
+    return f"synthbench.run({', '.join(words)})"
 
 
 def _optimizers(given: Any) -> list[str] | None:

@@ -268,9 +268,8 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
         raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
     given = arguments.model_dump(mode="json")
-    if rule in plugins.TAKEN:
-        return RuleSpec(rule, plugins.routed(given["routing"], rule), given, plugins.TAKEN[rule].source)
-    return RuleSpec(rule, optimizer.routing, given, source_hash(rule))
+    source = plugins.TAKEN[rule].source if rule in plugins.TAKEN else source_hash(rule)
+    return RuleSpec(rule, plugins.routing_of(rule, given), given, source)
 
 
 def _check_stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) -> None:

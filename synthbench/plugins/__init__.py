@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,8 +29,10 @@ __all__ = [
     "flat_rule",
     "is_plugin",
     "matrix_rule",
+    "name_of",
     "origins",
     "restore",
+    "routing_of",
     "take",
     "take_object",
 ]
@@ -106,6 +108,24 @@ def restore(origin: Origin) -> None:
 def routed(routing: Routing, label: str) -> tuple[tuple[str, str], ...]:
     """The routing table of a plug-in."""
     return (("*", label),) if routing == "all" else (("*norm*", BESIDE), ("layers.*", label), ("*", BESIDE))
+
+
+def routing_of(name: str, given: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """The routing table of a registered optimizer with these arguments; raises ValidationError where one is wrong."""
+    arguments = OPTIMIZERS[name].arguments.model_validate(dict(given))
+    return routed(arguments.routing, name) if isinstance(arguments, Arguments) else OPTIMIZERS[name].routing
+
+
+def name_of(optimizer: Any, said: str = "optimizer") -> str:
+    """The registered name of an optimizer that is given by name, by path, or as a class or a rule; registers it where it
+    is not built in. Raises BadInput that begins with `said`."""
+    if not isinstance(optimizer, str):
+        return take_object(optimizer, said).label
+    if is_plugin(optimizer):
+        return take(optimizer, said).label
+    if optimizer not in OPTIMIZERS:
+        raise BadInput(f"{said}: unknown optimizer {shown(optimizer)}{did_you_mean(optimizer, OPTIMIZERS)}.")
+    return optimizer
 
 
 def origins(rules: Iterable[str]) -> list[Origin]:

@@ -59,8 +59,13 @@ def load(name: str, said: str) -> Loaded:
     if not hasattr(module, attribute):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise BadInput(f"{said} {named(where)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
-    label = f"{Path(where).name}:{attribute}" if where.endswith(SUFFIX) else name
-    return Loaded(getattr(module, attribute), label, _source(module), tuple(changed))
+    return Loaded(getattr(module, attribute), label(name), _source(module), tuple(changed))
+
+
+def label(name: str) -> str:
+    """What is called so on a command line in tables: of a file its name, without its folder."""
+    where, _, attribute = name.rpartition(":")
+    return f"{Path(where).name}:{attribute}" if where.endswith(SUFFIX) else name
 
 
 def _from_package(name: str, said: str) -> ModuleType:

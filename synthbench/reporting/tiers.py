@@ -9,6 +9,7 @@ from itertools import combinations
 from pathlib import Path
 
 from synthbench.cards import RunnerCard
+from synthbench.plugins.loading import label
 from synthbench.reporting.pairing import SETTING, differences, named, setting
 from synthbench.reporting.rows import Row
 from synthbench.reporting.verdict import LEAST, LEVEL
@@ -19,6 +20,7 @@ from synthbench.wording import inert
 
 LEAST_SEEDS = 8  # of a card that shows tiers
 COMPLETE = "To complete them: "  # what follows is a command
+CALL = "synthbench.run("  # how a command begins that was a call in Python
 MOST_SAID = 4  # rows without a tier that a note names
 
 
@@ -85,6 +87,9 @@ def completing(command: str, rows: Sequence[Row], card: RunnerCard, folder: Path
 
     Its other options stay (`--task` too), for they are part of what makes it the same experiment.
     """
+    if command.startswith(CALL):
+        rules, updates = (list(dict.fromkeys(getattr(row, axis) for row in rows)) for axis in ("optimizer", "update"))
+        return inert(f"{CALL}{card.name!r}, ..., optimizer={rules}, update={updates})")
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     for option in ("--optimizer", "--update", "--out"):
         parser.add_argument(option)
@@ -94,8 +99,9 @@ def completing(command: str, rows: Sequence[Row], card: RunnerCard, folder: Path
         asked, others = parser.parse_known_args(shlex.split(command))
     except (ValueError, argparse.ArgumentError):  # not as we recorded it
         return inert(command)
-    optimizers = (row.optimizer if row.optimizer in card.arms else [*row.base, row.optimizer][0] for row in rows)
-    axes = {"--optimizer": optimizers, "--update": (row.update for row in rows)}
+    typed = {label(name): name for name in (asked.optimizer or "").split(",")}  # a file's folder is in no table
+    names = (row.optimizer if row.optimizer in card.arms else [*row.base, row.optimizer][0] for row in rows)
+    axes = {"--optimizer": (typed.get(name, name) for name in names), "--update": (row.update for row in rows)}
     words = [word for option, names in axes.items() for word in (option, ",".join(dict.fromkeys(names)))]
     out = str(folder) if folder else asked.out
     return inert(shlex.join([*others, *words, *(["--out", out] if out else [])]))
