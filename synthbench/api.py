@@ -163,7 +163,7 @@ def _text(drawing: Any, lines: Sequence[str]) -> str:
 
     from rich.console import Console
 
-    console = Console(width=WIDTH, file=io.StringIO(), color_system=None)
+    console = Console(width=WIDTH, file=io.StringIO(), color_system=None, force_jupyter=False)
     console.print(drawing)
     return "\n\n".join([console.file.getvalue().rstrip(), *(fill(line, WIDTH) for line in lines)])  # type: ignore[attr-defined]
 
