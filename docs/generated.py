@@ -1,0 +1,155 @@
+"""Pages and parts of pages that are made from cards, registries and published rows when the site is built."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+from tabulate import tabulate
+from typer.main import get_command
+
+from synthbench import cards
+from synthbench.cards import RunnerCard
+from synthbench.cli import app
+from synthbench.reporting import claimed, claims, reference
+from synthbench.reporting.catalogue import LISTS
+from synthbench.reporting.rows import Row
+from synthbench.scores import SCORES
+from synthbench.scores.registry import Score
+from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.wording import code, literal
+
+DIRECTION = {"up": "higher is better", "down": "lower is better", "-": "neither direction is better in itself"}
+
+
+def table(heads: list[str], rows: list[list[str]]) -> str:
+    """A table in markdown, cells as given."""
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+
+
+def scores_page() -> str:
+    """Every score by the file that computes it, with formula, unit, range, direction and source."""
+    lines = [
+        "# Scores", "",
+        "Made from the registry of scores; `synthbench ls score` prints it, `synthbench show score rote_gap` one of them.",
+        "Exact match is of the whole answer, end token included. *Floors* are what can be had without learning, see",
+        "[Tasks](../tasks/README.md).", "",
+    ]  # fmt: skip
+    for home, found in groupby(sorted(SCORES.values(), key=_home), _home):
+        title, _, rest = _about(home)
+        lines += [f"## {title}", "", *([f"{rest[0].upper()}{rest[1:]}", ""] if rest else [])]
+        if home == READINGS:
+            heads = ["score", "formula", "unit, range", "better", "source"]
+            rows = [[code(s.name), literal(s.formula), f"{s.unit}, {s.range}", s.better, s.source] for s in found]
+            lines += [table(heads, rows), ""]
+        else:
+            lines += [line for score in found for line in _section(score)]
+    return "\n".join(lines)
+
+
+READINGS = "synthbench.scores.reading"  # scores that are read along the paths of a cell's rates have no function
+
+
+def _home(score: Score) -> str:
+    compute: Any = score.compute
+    return str(getattr(compute, "func", compute).__module__) if compute else READINGS
+
+
+def _about(home: str) -> tuple[str, str, str]:
+    """What the first line of a module says: `Scores of what is lost: rest.` in its two halves."""
+    told = str(sys.modules[home].__doc__).strip().partition("\n")[0].removeprefix("Scores of ")
+    title, colon, rest = told.partition(": ")
+    return title[0].upper() + title[1:], colon, rest
+
+
+def _section(score: Score) -> Iterator[str]:
+    yield from (f"### {literal(score.name)}", "", code(score.formula), "")
+    yield from (f"{score.unit}, {score.range}; {DIRECTION[score.better]}. Source: {score.source}.", "")
+
+
+def optimizers_page() -> str:
+    """Every built-in optimizer with routing and arguments, the generators and the models."""
+    lines = [
+        "# Optimizers, generators, models", "",
+        "What is built in, made from the registries. Any other optimizer: [Add an optimizer](add-an-optimizer.md).", "",
+    ]  # fmt: skip
+    for found in OPTIMIZERS.values():
+        arguments = found.arguments().model_dump()
+        lines += [
+            f"## {found.name}", "", f"{found.summary[0].upper()}{found.summary[1:]}. Source: {found.source}.", "",
+            table(["parameters", "moved by"], [[code(pattern), rule] for pattern, rule in found.routing]), "",
+            table(["argument", "default"], [[code(key), code(str(value))] for key, value in arguments.items()]), "",
+        ]  # fmt: skip
+    lines += ["The first pattern that matches a parameter's name decides. Vectors are parameters of norms.", ""]
+    heads, rows = LISTS["generator"]()
+    lines += ["## Generators", "", table(heads, [[code(name), literal(told)] for name, told in rows]), ""]
+    heads, rows = LISTS["model"]()
+    names = [code(row[0]) for row in rows]
+    turned = [[code(head), *values] for head, *values in zip(heads, *rows, strict=True)][1:]
+    return "\n".join([*lines, "## Models", "", table(["", *names], turned), ""])
+
+
+def commands_page() -> str:
+    """The help of every command."""
+    lines = ["# Commands", "", "`python -m synthbench` is the same program. [Exit codes](#exit-codes).", ""]
+    for name, command in get_command(app).commands.items():
+        context = command.make_context(f"synthbench {name}", [], resilient_parsing=True)
+        lines += [f"## {name}", "", "```text", command.get_help(context).strip(), "```", ""]
+    return "\n".join([*lines, EXIT_CODES])
+
+
+EXIT_CODES = """\
+## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | fine |
+| 1 | a claim is refuted, under `--assert-claims` |
+| 2 | bad input: at most three lines that name the file or option, the value and what is allowed |
+| 3 | everything was valid, yet nothing could be measured, such as where every run diverged |
+| 4 | an internal error, or a full disk: one sentence, and where the traceback was saved |
+| 130 | interrupted |
+"""
+
+
+def published(runner: str) -> tuple[RunnerCard, list[Row]]:
+    """A runner's card and its published rows; raises ValueError where none are published."""
+    card = cards.load(RunnerCard, runner)
+    found = reference.shipped(card)
+    if found is None:
+        raise ValueError(f"There are no published rows of {runner!r}.")
+    return card, list(found.rows)
+
+
+def claim(runner: str, beginning: str) -> str:
+    """What became of the one claim of a card that begins so, as a quotation; raises ValueError unless there is one."""
+    card, rows = published(runner)
+    found = [one for one in claims.answers(card, rows) if one.claim.says.startswith(beginning)]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} claims of {runner!r} begin with {beginning!r}; a page must name one.")
+    return "> " + re.sub(r"^1\. ", "", claimed.lines(found, None)[0])
+
+
+def rates(runner: str, other: str) -> str:
+    """The chosen rates of two optimizers by update: the least and the greatest over tasks, and how they compare."""
+    card, rows = published(runner)
+    one, _, two = other.partition(" ")
+    chosen = {(r.update, r.optimizer, r.task): r.lr for r in rows if r.base == [r.optimizer] and r.size == 1}
+    lines = []
+    for update in card.stages[-1].update:
+        by_task = [(chosen[update, one, task], chosen[update, two, task]) for task in card.tasks]
+        spans = [f"{min(rates):.2g} to {max(rates):.2g}" for rates in zip(*by_task, strict=True)]
+        lines.append([code(update), *spans, f"{median(second / first for first, second in by_task):.2g}"])
+    return table(["update", one, two, f"{two} over {one}, median over tasks"], lines)
+
+
+MADE = {"claim": claim, "rates": rates}
+
+
+def filled(text: str) -> str:
+    """A page with every `<!-- claim RUNNER: WORDS -->` and `<!-- rates RUNNER: A B -->` replaced by what it asks for."""
+    return re.sub(r"^<!-- (claim|rates) ([a-z]+): (.+) -->$", lambda m: MADE[m[1]](m[2], m[3]), text, flags=re.M)
