@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -131,7 +132,7 @@ def claim(runner: str, beginning: str) -> str:
     found = [one for one in claims.answers(card, rows) if one.claim.says.startswith(beginning)]
     if len(found) != 1:
         raise ValueError(f"{len(found)} claims of {runner!r} begin with {beginning!r}; a page must name one.")
-    return "> " + re.sub(r"^1\. ", "", claimed.lines(found, None)[0])
+    return "> " + re.sub(r"^1\. ", "", claimed.lines(found, Path(f"{runner}-results"))[0])
 
 
 def rates(runner: str, other: str) -> str:

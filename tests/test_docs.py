@@ -20,7 +20,7 @@ from typer.main import get_command
 
 from docs import build, drawings, generated
 from synthbench import cards
-from synthbench.cards import RunnerCard, TaskCard
+from synthbench.cards import ClaimCard, RunnerCard, TaskCard
 from synthbench.cli import app
 from synthbench.scores import SCORES
 from synthbench.trainer.rules import OPTIMIZERS
@@ -89,7 +89,10 @@ def test_python_compiles(page: str, block: str) -> None:
 
 @pytest.mark.parametrize(("page", "block"), blocks("toml"))
 def test_toml_parses(page: str, block: str) -> None:
-    assert tomllib.loads(block)
+    read = tomllib.loads(block)
+    assert read
+    for claim in read.get("claims", []):
+        ClaimCard.model_validate(claim)
 
 
 def test_every_language_of_a_block_is_checked() -> None:
