@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
 
 from synthbench.cards.base import Card, Name, Positive, Prose, Version
 
 MOST_NAMES = 2**20  # of a language: they are shuffled in memory for every slice
 MOST_ITEMS = 2**17  # of a task, held-out ones included
+GENERATOR = r"[a-z0-9][a-z0-9_-]{0,39}|[^:]+:[A-Za-z_][A-Za-z0-9_]{0,99}"
+
+
+def _generator(text: str) -> str:
+    if not re.fullmatch(GENERATOR, text):
+        raise ValueError("allowed are a generator's name, path/file.py:name and pkg.mod:name")
+    return text
 
 
 class SliceCard(BaseModel):
@@ -17,10 +26,18 @@ class SliceCard(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    generator: Name
+    generator: Annotated[str, Field(max_length=4096), AfterValidator(_generator)]
     items: Positive  # trained items
     share: Positive  # of every batch, relative to the stage's other slices
     note: Prose = ""  # why lengths or exposures differ from the other slices', where they do
+    code: str = (
+        ""  # sha256 of the generator's code where it is not built in: noted by the program, on no card in a file
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, serialize: Callable[[SliceCard], dict[str, Any]]) -> dict[str, Any]:
+        """Without `code` where there is none: what built-in generators draw has the fingerprint that it always had."""
+        return {key: value for key, value in serialize(self).items() if key != "code" or value}
 
     @property
     def options(self) -> dict[str, Any]:

@@ -77,7 +77,8 @@ class Engine:
             return
         self._attempts = self.store.attempts()
         self.store.database.stop = lambda: bool(self.interrupt)
-        plugins = origins(rule.name for rule in self.experiment.rules.values())
+        tasks = [task.card for task in self.experiment.tasks.values()]
+        plugins = origins((rule.name for rule in self.experiment.rules.values()), tasks)
         with Crew(self.jobs, self.experiment.environment.device, plugins) as crew:
             while self._assign(crew):
                 for worker, message in crew.messages(LOOK, self.interrupt.wake):

@@ -19,6 +19,7 @@ from synthbench.experiment.plan import Experiment, grid, kind_of, optimizers, sc
 from synthbench.experiment.plan import settings as training
 from synthbench.experiment.runs import Environment, RuleSpec
 from synthbench.generators import SLICES, Task, by_slice
+from synthbench.plugins import entry_points, generators
 from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
@@ -49,7 +50,7 @@ def resolve(asked: Asked) -> Experiment:
     _check_axes(asked)
     card, origin = runner(asked)
     device = identity.device_kind(asked.device)
-    found = [Task(cards.load(TaskCard, name)) for name in card.tasks]
+    found = generators.tasks(card.tasks)
     tasks = {task.card.label: task for task in found}
     if len(tasks) < len(found):
         raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in found)}.")
@@ -113,7 +114,8 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
                 overrides.put(content, name.split("."), new, origin)
             cards.parse(RunnerCard, content, f"{origin} with scale {scale}")
     _apply_axes(content, asked)
-    content["optimizers"] = [_taken(name, path if asked.optimizers is None else None) for name in content["optimizers"]]
+    place = path if asked.optimizers is None else None
+    content["optimizers"] = [name if name in written.arms else _taken(name, place) for name in content["optimizers"]]
     arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
     arguments += [("routing", new) for where, new in settings if where == ["routing"]]
     for where, new in settings:
@@ -132,11 +134,17 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
 
 def _taken(name: str, card: Path | None) -> str:
     """An optimizer's name in tables: a person's own is loaded. card: where its path is read from, if it stands there."""
-    if not plugins.is_plugin(name):
+    said = "--optimizer" if card is None else f"{named(card)}: optimizer"
+    if not plugins.is_plugin(name) and name in OPTIMIZERS:
         return name
-    if card is not None and name.rpartition(":")[0].endswith(".py"):
-        name = str(card.parent / name)
-    return plugins.take(name, "--optimizer" if card is None else f"{named(card)}: optimizer").label
+    place = name if plugins.is_plugin(name) else entry_points.find(entry_points.RULES, name, said)
+    if place is None:
+        return name  # unknown: said where all that is known is known
+    if card is not None:
+        if name.rpartition(":")[0].endswith(".py"):
+            name = place = str(card.parent / name)
+        generators.announce(card, place)
+    return plugins.take(name, said).label
 
 
 def _beside(runner: Path, task: str) -> str:

@@ -33,7 +33,7 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
     run = replace(run, steps=1, points=1, parent=None)
     with (
         tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
-        Crew(1, run.environment.device, origins([run.rule.name])) as crew,
+        Crew(1, run.environment.device, origins([run.rule.name], [task.card])) as crew,
     ):
         while not interrupt:
             for worker, message in crew.messages(1.0, interrupt.wake):

@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from synthbench.cards import Card
+from synthbench.cards import Card, TaskCard
 from synthbench.errors import BadInput
-from synthbench.plugins import by_code, loading
+from synthbench.plugins import by_code, entry_points, generators, loading
 from synthbench.plugins.loading import is_plugin
 from synthbench.plugins.rules import OwnRule, Routing, flat_rule, matrix_rule
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, Rule, adamw
@@ -40,7 +40,8 @@ __all__ = [
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a default rate: the grid of an optimizer that a card has no rates for
 RATE = 1e-3  # where a constructor has no default
 BESIDE = "adamw-beside"  # moves what a `hidden` plug-in leaves
-Origin = str | bytes  # where a worker finds it: a name with an absolute path, or a class by value
+# where a worker finds it: a name with an absolute path, a class by value, or a generator's
+Origin = str | bytes | generators.Origin
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,11 @@ class Arguments(Card):
 
 
 def take(name: str, said: str = "--optimizer") -> Plugin:
-    """Loads and registers what `pkg.mod:Class` or `path/file.py:Class` means; raises BadInput that begins with `said`."""
-    found = loading.load(name, said)
+    """Loads and registers what `pkg.mod:Class`, `path/file.py:Class` or the name of an entry point means; raises BadInput
+    that begins with `said`."""
+    offered = None if is_plugin(name) else entry_points.find(entry_points.RULES, name, said)
+    found = loading.load(offered or name, said)
+    found = found._replace(label=name) if offered else found
     where, _, attribute = name.rpartition(":")
     origin = f"{Path(where).resolve()}:{attribute}" if where.endswith(loading.SUFFIX) else name
     return _register(found.thing, Plugin(found.label, found.source, origin, found.changed), f"{said} {found.label}")
@@ -97,7 +101,9 @@ def by_value(thing: Any) -> bytes:
 
 def restore(origin: Origin) -> None:
     """Registers a plug-in in a worker."""
-    if isinstance(origin, str):
+    if isinstance(origin, generators.Origin):
+        generators.restore(origin)
+    elif isinstance(origin, str):
         take(origin)
     else:
         import cloudpickle
@@ -128,9 +134,9 @@ def name_of(optimizer: Any, said: str = "optimizer") -> str:
     return optimizer
 
 
-def origins(rules: Iterable[str]) -> list[Origin]:
-    """Where workers find those of these rules that are plug-ins."""
-    return [TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN]
+def origins(rules: Iterable[str], tasks: Iterable[TaskCard]) -> list[Origin]:
+    """Where workers find those of these rules, and of the generators of these tasks, that are not built in."""
+    return [*(TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN), *generators.origins([*tasks])]
 
 
 def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:

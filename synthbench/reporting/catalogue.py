@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from synthbench import cards, files
 from synthbench.cards import MODELS, RunnerCard, TaskCard
 from synthbench.errors import BadInput
-from synthbench.generators import GENERATORS, Task
+from synthbench.generators import GENERATORS
+from synthbench.plugins import entry_points, generators
 from synthbench.reporting import gallery
 from synthbench.scores import SCORES
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
@@ -54,7 +55,10 @@ def _runners() -> Listing:
 
 
 def _optimizers() -> Listing:
-    return ["optimizer", "what it does", "source"], [[o.name, o.summary, o.source] for o in OPTIMIZERS.values()]
+    offered = [[*one, ""] for one in _offered(entry_points.RULES, OPTIMIZERS)]
+    return ["optimizer", "what it does", "source"], [
+        [o.name, o.summary, o.source] for o in OPTIMIZERS.values()
+    ] + offered
 
 
 def _scores() -> Listing:
@@ -63,7 +67,15 @@ def _scores() -> Listing:
 
 
 def _generators() -> Listing:
-    return ["generator", "what it draws"], [[g.name, g.summary] for g in GENERATORS.values()]
+    offered = _offered(entry_points.GENERATORS, GENERATORS)
+    return ["generator", "what it draws"], [[g.name, g.summary] for g in GENERATORS.values()] + offered
+
+
+def _offered(group: str, known: Collection[str]) -> list[list[str]]:
+    """What installed distributions offer beside what is built in; none of it is imported."""
+    return [
+        [one.name, f"{one.value}, of {one.distribution}"] for one in entry_points.offers(group) if one.name not in known
+    ]
 
 
 def _models() -> Listing:
@@ -80,7 +92,7 @@ LISTS: dict[str, Callable[[], Listing]] = {
 def _task(name: str) -> None:
     from rich.console import Console
 
-    task = Task(cards.load(TaskCard, name))
+    task = generators.task(name)
     parts = list(gallery.slices(task))
     _prose(f"{task.card.name} {task.card.version}: {task.card.question}")
     _prose(task.card.description)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from synthbench.cards import ModelCard, TaskCard, load
+from synthbench.cards import ModelCard, TaskCard
 from synthbench.errors import BadInput
 from synthbench.experiment.materials import Kept
 from synthbench.experiment.runs import Environment, RuleSpec, Run
 from synthbench.experiment.store import Store
 from synthbench.generators import Task
+from synthbench.plugins import generators
 from synthbench.wording import named, shown
 
 TOLD = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps that are shown
@@ -53,9 +54,9 @@ def stored(store: Store, name: str) -> tuple[Run, TaskCard]:
     for recorded in store.experiments():
         if name in store.members(recorded.id):
             for task in json.loads(recorded.card)["tasks"]:
-                card = load(TaskCard, task)
-                if Task(card).name_in(run.stage) == run.task:
-                    return run, card
+                known = generators.task(task)
+                if known.name_in(run.stage) == run.task:
+                    return run, known.card
     raise BadInput(f"verify: run {name[:12]} belongs to no experiment here.")
 
 

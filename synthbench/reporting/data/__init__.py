@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthbench import cards
-from synthbench.cards import TaskCard
 from synthbench.errors import BadInput
-from synthbench.generators import Task
+from synthbench.plugins import generators
 from synthbench.reporting.data.files import FORMATS, contents, write
 from synthbench.reporting.data.page import page
 from synthbench.reporting.data.text import parts
@@ -35,7 +33,7 @@ def export(given: str, stage: str | None, seed: int, form: str, out: Path | None
         raise BadInput(f"--format {shown(form)} is not allowed; allowed are {listed(FORMATS)}.")
     if not 0 <= seed <= MOST_SEED:
         raise BadInput(f"--seed {shown(seed)} must be between 0 and {MOST_SEED}.")
-    task = Task(cards.load(TaskCard, given))
+    task = generators.task(given)
     stages = list(task.card.stages)
     if stage is not None and stage not in stages:
         raise BadInput(f"--stage {shown(stage)}: task {task.card.name} has no such stage{did_you_mean(stage, stages)}.")
