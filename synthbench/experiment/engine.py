@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from synthbench.errors import Failed
+from synthbench.errors import BadInput, Failed
 from synthbench.experiment.claims import Claims
 from synthbench.experiment.crew import Crew, Died, Said, Worker
 from synthbench.experiment.packing import pack
@@ -16,7 +16,7 @@ from synthbench.experiment.room import what_fits
 from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.experiment.store import Store
 from synthbench.experiment.training import Job, Trained
-from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Progress, Ready, Unwritable
+from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Progress, Ready, Refused, Unwritable
 from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
 from synthbench.plugins import origins
@@ -77,8 +77,7 @@ class Engine:
             return
         self._attempts = self.store.attempts()
         self.store.database.stop = lambda: bool(self.interrupt)
-        tasks = [task.card for task in self.experiment.tasks.values()]
-        plugins = origins((rule.name for rule in self.experiment.rules.values()), tasks)
+        plugins = origins((rule.name for rule in self.experiment.rules.values()), self.experiment.tasks.values())
         with Crew(self.jobs, self.experiment.environment.device, plugins) as crew:
             while self._assign(crew):
                 for worker, message in crew.messages(LOOK, self.interrupt.wake):
@@ -179,6 +178,8 @@ class Engine:
             self.watcher.advance(message.run_steps)
         elif isinstance(message, Broken):
             raise Failed(message.text)
+        elif isinstance(message, Refused):
+            raise BadInput(message.text)
         elif isinstance(message, Unwritable):
             raise Failed(
                 f"{named(self.store.weights)} could not be written ({message.text}); what was finished is kept, make room "

@@ -10,7 +10,7 @@ from synthbench.errors import Failed
 from synthbench.experiment.crew import Crew
 from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job
-from synthbench.experiment.worker import Broken, Progress, Ready, Unwritable
+from synthbench.experiment.worker import Broken, Progress, Ready, Refused, Unwritable
 from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
 from synthbench.plugins import origins
@@ -33,13 +33,13 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
     run = replace(run, steps=1, points=1, parent=None)
     with (
         tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
-        Crew(1, run.environment.device, origins([run.rule.name], [task.card])) as crew,
+        Crew(1, run.environment.device, origins([run.rule.name], [task])) as crew,
     ):
         while not interrupt:
             for worker, message in crew.messages(1.0, interrupt.wake):
                 if isinstance(message, Ready):
                     worker.give(Job([run], task.card, [None], Path(folder), [1]))
-                elif isinstance(message, Broken | Unwritable):
+                elif isinstance(message, Broken | Refused | Unwritable):
                     raise Failed(message.text)
                 elif not isinstance(message, Progress):
                     return isinstance(message, list)

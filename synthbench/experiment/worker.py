@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 from typing import NamedTuple
 
+from synthbench.errors import BadInput
 from synthbench.experiment.materials import Lost
 from synthbench.experiment.training import Job, Trained, run_fleet
 from synthbench.plugins import Origin, restore
@@ -40,11 +41,15 @@ class Unwritable(NamedTuple):
     text: str  # why weights could not be written
 
 
+class Refused(NamedTuple):
+    text: str  # what is wrong with a person's own code
+
+
 class Broken(NamedTuple):
     text: str  # the traceback
 
 
-Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Broken
+Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Refused | Broken
 
 
 def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None:
@@ -58,6 +63,9 @@ def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None
         torch.set_num_threads(1)
         for origin in plugins:
             restore(origin)
+    except BadInput as error:
+        pipe.send(Refused(str(error)))
+        return
     except Exception:
         pipe.send(Broken(traceback.format_exc()))
         return
@@ -80,6 +88,8 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
         found = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
     except OSError as error:  # weights are all that a worker writes, and what it cannot read is Lost
         return Unwritable(str(error.strerror))
+    except BadInput as error:  # a generator of somebody's own that fails at some seed
+        return Refused(str(error))
     except Exception:
         return Broken(traceback.format_exc())
     if device == "cuda":

@@ -14,8 +14,9 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from synthbench.cards import Card, TaskCard
+from synthbench.cards import Card
 from synthbench.errors import BadInput
+from synthbench.generators import Task
 from synthbench.plugins import by_code, entry_points, generators, loading
 from synthbench.plugins.loading import is_plugin
 from synthbench.plugins.rules import OwnRule, Routing, flat_rule, matrix_rule
@@ -134,9 +135,9 @@ def name_of(optimizer: Any, said: str = "optimizer") -> str:
     return optimizer
 
 
-def origins(rules: Iterable[str], tasks: Iterable[TaskCard]) -> list[Origin]:
+def origins(rules: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
     """Where workers find those of these rules, and of the generators of these tasks, that are not built in."""
-    return [*(TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN), *generators.origins([*tasks])]
+    return [*(TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN), *generators.origins(tasks)]
 
 
 def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:

@@ -7,7 +7,7 @@ the task depends on it. Workers `restore` the same.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -22,16 +22,24 @@ from synthbench.verification.generators import CHECKS, Sample, malformed
 from synthbench.wording import named, short, shown
 
 
-class Origin(NamedTuple):
-    """Where a worker finds a generator. place: `/path/file.py:name` or `pkg.mod:name`. code: sha256 of its code."""
+class Source(NamedTuple):
+    """Where a generator is. place: `/path/file.py:name` or `pkg.mod:name`. code: sha256 of its code."""
 
     label: str
     place: str
     code: str
 
 
+class Origin(NamedTuple):
+    """What a worker needs for a task: the generators of its card that are not built in, and what it has to draw."""
+
+    sources: tuple[Source, ...]
+    card: TaskCard
+    fingerprint: str
+
+
 BUILT_IN = frozenset(GENERATORS)
-TAKEN: dict[str, Origin] = {}  # by label: what this process has registered
+TAKEN: dict[str, Source] = {}  # by label: what this process has registered
 _TOLD: set[str] = set()
 _GUARDED: dict[int, tuple[Any, Callable[..., Any]]] = {}  # by id of a function: slices under a word share `is_unseen`
 
@@ -71,17 +79,28 @@ def foreign(card: TaskCard) -> list[SliceCard]:
     return [part for parts in card.stages.values() for part in parts.values() if part.code]
 
 
-def origins(found: Sequence[TaskCard]) -> list[Origin]:
-    """Where workers find the generators of these tasks that are not built in."""
-    return [TAKEN[label] for label in dict.fromkeys(part.generator for card in found for part in foreign(card))]
+def origins(found: Iterable[Task]) -> list[Origin]:
+    """What workers need for those of these tasks whose generators are not all built in."""
+    return [origin_of(one) for one in found if foreign(one.card)]
+
+
+def origin_of(found: Task) -> Origin:
+    labels = dict.fromkeys(part.generator for part in foreign(found.card))
+    return Origin(tuple(TAKEN[label] for label in labels), found.card, found.fingerprint)
 
 
 def restore(origin: Origin) -> None:
-    """Registers a generator in a worker; raises BadInput where its code is no longer what it was."""
-    found = _loaded(origin.place, "generator")
-    if found.source != origin.code:
-        raise BadInput(f"generator {named(origin.place)} was edited meanwhile; give the same command again.")
-    _register(origin, _checked(found.thing, f"generator {named(origin.label)}"))
+    """Registers generators in a worker; raises BadInput where their code, or what they draw, is not what it was."""
+    for source in origin.sources:
+        found = _loaded(source.place, "generator")
+        if found.source != source.code:
+            raise BadInput(f"generator {named(source.place)} was edited meanwhile; give the same command again.")
+        _register(source, _checked(found.thing, f"generator {named(source.label)}"))
+    if Task(origin.card).fingerprint != origin.fingerprint:
+        raise BadInput(
+            f"Task {origin.card.label} is other data in another process; draw from synthbench.generators.stream alone, and "
+            "never from hash(), sets or the clock."
+        )
 
 
 def _with_code(card: TaskCard, path: Path) -> TaskCard:
@@ -110,9 +129,9 @@ def _resolved(part: SliceCard, path: Path, said: str) -> SliceCard:
         return part  # unknown: the Task says which there are
     announce(path, place)
     found = _loaded(place, said)
-    origin = Origin(label, place, found.source)
-    _register(origin, _checked(found.thing, f"{said} {named(label)}"))
-    return part.model_copy(update={"generator": label, "code": origin.code})
+    source = Source(label, place, found.source)
+    _register(source, _checked(found.thing, f"{said} {named(label)}"))
+    return part.model_copy(update={"generator": label, "code": source.code})
 
 
 def _loaded(place: str, said: str) -> loading.Loaded:
@@ -144,16 +163,16 @@ def _checked(thing: Any, said: str) -> Generator:
     return thing
 
 
-def _register(origin: Origin, generator: Generator) -> None:
+def _register(source: Source, generator: Generator) -> None:
     """Registers a generator under its label, guarded: what it raises, or returns in the wrong form, is one sentence."""
-    said = f"generator {named(Path(origin.place.rpartition(':')[0]).name)}"
+    said = f"generator {named(Path(source.place.rpartition(':')[0]).name)}"
     guarded: dict[str, Any] = {
         name: _guarded(function, f"{said}: {name}", WRONG[name])
         for name, function in generator._asdict().items()
         if name in WRONG and function is not None
     }
-    GENERATORS[origin.label] = generator._replace(name=origin.label, **guarded)
-    TAKEN[origin.label] = origin
+    GENERATORS[source.label] = generator._replace(name=source.label, **guarded)
+    TAKEN[source.label] = source
 
 
 def _wrong_check(found: Any, *given: Any) -> str | None:
