@@ -131,14 +131,22 @@ def compare(
 
 @app.command()
 def verify(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The beginning of a run's id, as `export` prints it.")],
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="The beginning of a run's id, as `export` prints it.")
+    ] = None,
     out: Out = OUT,
     optimizer: Annotated[str | None, typer.Option(help="The run's own optimizer, where it is a plug-in.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many of its steps.")] = 50,
+    task: Annotated[str | None, typer.Option(help="Check the data of a task instead, by name or path.")] = None,
 ) -> None:
-    """Train one run again as a plain torch module in a plain loop, and say where the two part."""
+    """Train one run again as a plain torch module in a plain loop, and say where the two part; or check a task's data."""
     from synthbench import commands
 
+    if task is not None:
+        commands.verify_task(task)
+        return
+    if run is None:
+        raise BadInput("verify: give the beginning of a run's id, or --task.")
     commands.verify(out, run, optimizer, steps)
 
 
@@ -166,6 +174,27 @@ def export_data(
     from synthbench.reporting import data
 
     data.export(task, stage, seed, form, out)
+
+
+@app.command()
+def new(
+    kind: Annotated[str, typer.Argument(help="task, runner, rule or generator.")],
+    name: Annotated[str, typer.Argument(help="Its name, from which the file gets its own.")],
+    out: Annotated[Path, typer.Option(help="Folder to write into.", show_default="here")] = Path(),
+) -> None:
+    """Write a commented file to start from, which works as it is."""
+    from synthbench.starting.new import write
+
+    for line in write(kind, name, out):
+        typer.echo(line)
+
+
+@app.command()
+def schema(kind: Annotated[str, typer.Argument(help="task or runner.")]) -> None:
+    """Print the JSON Schema of a kind of cards, by which editors complete and check them."""
+    from synthbench.starting.schema import text
+
+    typer.echo(text(kind))
 
 
 @app.command()

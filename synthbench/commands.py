@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthbench.errors import BadInput, NotMeasured
+from synthbench.errors import BadInput, NotMeasured, Refuted
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run, RunId
@@ -237,6 +237,24 @@ def verify(out: Path, prefix: str, optimizer: str | None, steps: int) -> None:
     print(tabulate(rows, ["step", "fleet", "plain loop", "relative"], disable_numparse=True, stralign="right"))
     where = f"They part at step {found.at}" if found.at else f"They do not part within {len(found.fleet)} steps"
     print(f"\nTraining loss, nats per answer token. {where} (by more than {member.CLOSE:g}).")
+
+
+def verify_task(given: str) -> None:
+    """`synthbench verify --task`: what a task's data has to hold to, each kept or broken; raises Refuted where one is."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    from synthbench.verification.tasks import check_task
+
+    found = check_task(given)
+    table = Table("", "promise", "broken by", box=None)
+    for promise, wrong in found:
+        table.add_row("broken" if wrong else "kept", escape(promise), escape(inert(wrong or "")))
+    _console().print(table)
+    broken = sum(wrong is not None for _, wrong in found)
+    if broken:
+        raise Refuted(f"{named(given)}: {broken} of {len(found)} promises are broken.")
+    print(f"\n{named(given)} keeps all {len(found)} promises.")
 
 
 def export(out: Path, runner: str | None, form: str) -> None:

@@ -53,7 +53,8 @@ Kind = Literal["full", "lora"]
 
 
 class Card(BaseModel):
-    """Base of every card and table in one: unknown keys are refused, and nothing changes after reading."""
+    """Base of every card and table in one: unknown keys are refused, and nothing changes after reading. What a field means
+    stands below it, for its JSON Schema, too."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

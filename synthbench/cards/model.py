@@ -17,11 +17,14 @@ class ModelCard(Card):
     width: Annotated[int, Field(gt=0, le=2**14, strict=True)]
     layers: Annotated[int, Field(gt=0, le=128, strict=True)]
     head_width: Positive
-    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"  # rmsnorm has no parameters, layernorm has gain and bias
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """rmsnorm has no parameters, layernorm has gain and bias."""
     positions: Literal["rope", "learned"] = "rope"
     mlp: Literal["relu2", "gelu", "swiglu"] = "relu2"
-    expansion: Annotated[int, Field(gt=0, le=64, strict=True)] = 4  # hidden width of the MLP over the model's
-    tied: bool = False  # the head shares the embedding's weights
+    expansion: Annotated[int, Field(gt=0, le=64, strict=True)] = 4
+    """Hidden width of the MLP over the model's."""
+    tied: bool = False
+    """The head shares the embedding's weights."""
 
     @model_validator(mode="after")
     def _divisible(self) -> ModelCard:

@@ -35,51 +35,77 @@ class OverrideCard(Card):
     steps: Positive | None = None
     weight_decay: Decay | Decays | None = None
     sizes: Sizes | None = None
-    lr_factor: Rate = 1.0  # what the rates of a grid are multiplied by; of several such tables all factors hold
+    lr_factor: Rate = 1.0
+    """What the rates of a grid are multiplied by; of several such tables all factors hold."""
 
 
 class StageCard(Card):
+    """One phase of training."""
+
     name: Name
-    batch: Positive  # examples a step
-    schedule: Literal["cosine", "constant"]  # after the warm-up: cosine to 10 %, or constant
+    """A stage of the tasks."""
+    batch: Positive
+    """Examples a step."""
+    schedule: Literal["cosine", "constant"]
+    """After the warm-up: cosine to 10 %, or constant."""
     steps: Positive
-    warmup: Share = 0.05  # of the steps, linear from 0
-    weight_decay: Decay | Decays = 0.0  # a list is crossed
-    update: Updates = ["full"]  # crossed
-    optimizer: Literal["same"] | Several = "same"  # crossed
-    lr: Grid | dict[str, Grid | dict[Kind | Update, Grid]]  # one; by optimizer; by optimizer and update or its kind
-    extend: Annotated[int, Field(ge=0, le=3, strict=True)] = 0  # how often a grid is extended where its edge is chosen
-    examples: dict[str, Positive] = {}  # trained items by slice, where they differ from the task's card
-    # Trained items over those of the card, with steps and reading speeds in proportion, so that an item is seen equally
-    # often. Crossed under the first of the updates; the others have the first of the sizes.
+    warmup: Share = 0.05
+    """Share of the steps in which the rate rises, linearly from 0."""
+    weight_decay: Decay | Decays = 0.0
+    """One, or a list that is crossed with everything else."""
+    update: Updates = ["full"]
+    """Which weights may move: full, full-hidden (the matrices that LoRA touches) or lora-R; crossed."""
+    optimizer: Literal["same"] | Several = "same"
+    """Same as in the stage before, or a list that is crossed."""
+    lr: Grid | dict[str, Grid | dict[Kind | Update, Grid]]
+    """Learning rates: one grid; by optimizer; by optimizer and update or its kind (full, lora)."""
+    extend: Annotated[int, Field(ge=0, le=3, strict=True)] = 0
+    """How often a grid is extended where its edge is chosen."""
+    examples: dict[str, Positive] = {}
+    """Trained items by slice, where they differ from the task's card."""
     sizes: Sizes = [1.0]
-    points: Positive = 1  # how often scores are read along the path, the start not counted
-    relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0  # steps for `relearning_savings`; 0: not measured
-    overrides: dict[str, OverrideCard] = Field({}, alias="for")  # by task, optimizer or both
+    """Trained items over those of the card, with steps and reading speeds in proportion, so that an item is seen equally
+    often. Crossed under the first of the updates; the others have the first of the sizes."""
+    points: Positive = 1
+    """How often scores are read along the path, the start not counted."""
+    relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
+    """Steps for `relearning_savings`; 0: not measured."""
+    overrides: dict[str, OverrideCard] = Field({}, alias="for")
+    """What is different for one task, optimizer or both (TASK/OPTIMIZER)."""
 
 
 class ArmCard(Card):
     """An optimizer under a name of its own: another one with other arguments, rates, randomness."""
 
-    of: Annotated[str, Field(max_length=4096)]  # the optimizer
-    arguments: dict[str, Any] = {}  # beside those that the card gives the optimizer
-    lr: Grid | None = None  # of the last stage, in place of the optimizer's
-    of_tuned: Rate | None = None  # the rate of the last stage, over the one that is chosen for the optimizer itself
-    update: Updates | None = None  # in place of the stage's
-    base: Annotated[str, Field(max_length=4096)] | None = None  # finetunes what this one pretrained (none: `of`)
-    salt: Annotated[str, Field(max_length=40)] = ""  # changes initialization and order, not the data
+    of: Annotated[str, Field(max_length=4096)]
+    """The optimizer behind the name."""
+    arguments: dict[str, Any] = {}
+    """Arguments beside those that the card gives the optimizer."""
+    lr: Grid | None = None
+    """Rates of the last stage, in place of the optimizer's."""
+    of_tuned: Rate | None = None
+    """The rate of the last stage, over the one that is chosen for the optimizer itself."""
+    update: Updates | None = None
+    """Updates in place of the stage's."""
+    base: Annotated[str, Field(max_length=4096)] | None = None
+    """Finetunes what this one pretrained (none: `of`)."""
+    salt: Annotated[str, Field(max_length=40)] = ""
+    """Changes initialization and order, not the data."""
 
 
 class ReadingCard(Card):
     """How scores are read along a finetuning path (the score `x@fit`)."""
 
-    fit: Share  # the reading is at the first step that reaches this fit
-    speeds: Annotated[
-        list[Positive], Field(min_length=1, max_length=32)
-    ]  # steps to that fit at which cells are compared
-    speed: Positive  # the one that tables show
-    rule: Share = 0.5  # the accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for
-    sample: Positive = 256  # at most so many items a set at the points between the first and the last
+    fit: Share
+    """The reading is at the first step that reaches this fit."""
+    speeds: Annotated[list[Positive], Field(min_length=1, max_length=32)]
+    """Steps to that fit at which cells are compared."""
+    speed: Positive
+    """The one of the speeds that tables show."""
+    rule: Share = 0.5
+    """The accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for."""
+    sample: Positive = 256
+    """At most so many items a set at the points between the first and the last."""
 
     @model_validator(mode="after")
     def _shown(self) -> ReadingCard:
@@ -100,14 +126,20 @@ class ClaimCard(Card):
     """What somebody expects the runner to show: that a score of some rows is higher or lower than that of others, or the
     same within the card's margin. Answered from the mean over tasks of the differences, paired over seeds."""
 
-    says: Prose  # in words
-    source: Prose  # who expects it
+    says: Prose
+    """The claim in words."""
+    source: Prose
+    """Who expects it."""
     score: str
     rows: RowsCard
-    than: RowsCard  # the rows they are compared with
+    than: RowsCard
+    """The rows they are compared with."""
     expected: Literal["higher", "lower", "equal"]
-    tasks: Several | None = None  # labels; none: all that have the score
-    primary: bool = False  # one of the questions that the runner was made for, which share one error rate
+    """How the first rows' score differs from that of the others."""
+    tasks: Several | None = None
+    """Labels of tasks; none: all that have the score."""
+    primary: bool = False
+    """One of the questions that the runner was made for, which share one error rate."""
 
 
 MOST_PRIMARY = 3  # claims of a card that are corrected for each other
@@ -116,22 +148,36 @@ Margins = Annotated[dict[str, Rate], AfterValidator(lambda given: MARGINS | give
 
 
 class RunnerCard(Card):
+    """An experiment: tasks, stages, optimizers, updates, learning rates and seeds."""
+
     name: Name
     version: Version
     question: Prose
-    cost: Prose  # what it costs to run, in words
-    tasks: Several  # names, or paths of cards
+    """What the experiment asks."""
+    cost: Prose
+    """What it costs to run, in words."""
+    tasks: Several
+    """Names of tasks, or paths of their cards, read from this card's folder."""
     model: Name | ModelCard
+    """A preset (tiny, compact, gpt2-small), or a model of its own."""
     optimizers: Several
+    """Names, path/file.py:Name (from this card's folder) or pkg.mod:Name, and names of arms."""
     seeds: Seeds
-    columns: Several  # scores that its table shows
-    tier: str | None = None  # the score whose tiers its table shows, from 8 seeds on
-    margins: Margins = MARGINS  # by unit: the difference below which two rows count as equal
+    """How many, or which."""
+    columns: Several
+    """Scores that its table shows."""
+    tier: str | None = None
+    """The score whose tiers its table shows, from 8 seeds on."""
+    margins: Margins = MARGINS
+    """By unit: the difference below which two rows count as equal."""
     reading: ReadingCard
-    arguments: dict[str, dict[str, Any]] = {}  # by optimizer: what differs from the rule's own defaults
-    arms: Annotated[dict[Name, ArmCard], Field(max_length=32)] = {}  # names beside those of optimizers
+    arguments: dict[str, dict[str, Any]] = {}
+    """By optimizer: what differs from the rule's own defaults."""
+    arms: Annotated[dict[Name, ArmCard], Field(max_length=32)] = {}
+    """Names beside those of optimizers, for one with other arguments, rates or randomness."""
     stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
-    scales: dict[Name, dict[str, Any]] = {}  # `--set scale=NAME`: overrides by path, applied before others
+    scales: dict[Name, dict[str, Any]] = {}
+    """`--set scale=NAME`: overrides by path, applied before others."""
     claims: Annotated[list[ClaimCard], Field(max_length=32)] = []
 
     @model_validator(mode="after")

@@ -22,17 +22,20 @@ def _generator(text: str) -> str:
 
 
 class SliceCard(BaseModel):
-    """One slice of a stage's data; keys beside these four are the generator's own options."""
+    """One slice of a stage's data; keys beside its own are the generator's own options."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     generator: Annotated[str, Field(max_length=4096), AfterValidator(_generator)]
-    items: Positive  # trained items
-    share: Positive  # of every batch, relative to the stage's other slices
-    note: Prose = ""  # why lengths or exposures differ from the other slices', where they do
-    code: str = (
-        ""  # sha256 of the generator's code where it is not built in: noted by the program, on no card in a file
-    )
+    """What draws the items: a name, path/file.py:name (from this card's folder) or pkg.mod:name."""
+    items: Positive
+    """Trained items."""
+    share: Positive
+    """Share of every batch, relative to the stage's other slices."""
+    note: Prose = ""
+    """Why lengths or exposures differ from the other slices', where they do."""
+    code: str = ""
+    """sha256 of the generator's code where it is not built in; noted by the program, on no card in a file."""
 
     @model_serializer(mode="wrap")
     def _as_written(self, serialize: Callable[[SliceCard], dict[str, Any]]) -> dict[str, Any]:
@@ -45,8 +48,12 @@ class SliceCard(BaseModel):
 
 
 class LanguageCard(Card):
-    syllables: Annotated[int, Field(ge=2, le=1024, strict=True)]  # distinct syllables
-    name_length: Annotated[int, Field(ge=1, le=8, strict=True)]  # syllables in a subject, object, stem or form
+    """The synthetic language that names are made of."""
+
+    syllables: Annotated[int, Field(ge=2, le=1024, strict=True)]
+    """Distinct syllables."""
+    name_length: Annotated[int, Field(ge=1, le=8, strict=True)]
+    """Syllables in a subject, object, stem or form."""
 
     @model_validator(mode="after")
     def _countable(self) -> LanguageCard:
@@ -56,25 +63,37 @@ class LanguageCard(Card):
 
 
 class HeldOutCard(Card):
-    validation: Positive  # items a slice for choosing learning rates
-    test: Positive  # items a slice for scores
+    """Items that are not trained."""
+
+    validation: Positive
+    """Items a slice for choosing learning rates."""
+    test: Positive
+    """Items a slice for scores."""
 
 
 Slices = Annotated[dict[Literal["fact", "rule", "exception", "noise"], SliceCard], Field(min_length=1)]
 
 
 class TaskCard(Card):
+    """A task: which generators make its data, stage by stage."""
+
     name: Name
     version: Version
-    question: Prose  # what the task tells apart
-    description: Prose  # how, in a paragraph
-    source: Prose  # where the question comes from
+    question: Prose
+    """What the task tells apart."""
+    description: Prose
+    """How, in a paragraph."""
+    source: Prose
+    """Where the question comes from."""
     language: LanguageCard
     held_out: HeldOutCard
     stages: dict[Name, Slices] = Field(min_length=1, max_length=8)
-    family: Name | None = None  # tasks of one family draw the same data in all stages but the last
-    variants: Annotated[dict[Name, dict[str, Any]], Field(max_length=32)] = {}  # `--task NAME:VARIANT`: values by path
-    variant: Name | None = None  # which of them this is, once it is chosen
+    family: Name | None = None
+    """Tasks of one family draw the same data in all stages but the last."""
+    variants: Annotated[dict[Name, dict[str, Any]], Field(max_length=32)] = {}
+    """`--task NAME:VARIANT`: values by path."""
+    variant: Name | None = None
+    """Which of them this is, once it is chosen."""
 
     @property
     def origin(self) -> str:

@@ -1,0 +1,1 @@
+"""Where own cards and code start: commented files that work at once, and the schemas that editors complete cards by."""
