@@ -9,6 +9,7 @@ from synthbench import cards
 from synthbench.cards import SliceCard, TaskCard
 from synthbench.errors import BadInput
 from synthbench.generators import SPLITS, Examples, Splits, Task
+from synthbench.verification.generators import Sample
 
 NAMES = cards.names(TaskCard)
 VARIANTS = [f"{name}:{variant}" for name in NAMES for variant in cards.load(TaskCard, name).variants]
@@ -30,6 +31,11 @@ def with_unseen() -> list[tuple[str, str, str]]:
 @cache
 def task(label: str) -> Task:
     return Task(cards.load(TaskCard, label))
+
+
+@cache
+def sample(label: str) -> Sample:
+    return Sample(task(label))
 
 
 def card_of(label: str, stage: str, part: str) -> SliceCard:

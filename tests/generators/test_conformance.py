@@ -5,7 +5,6 @@ Shapes: N examples, L tokens, K models, S answer tokens.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from itertools import pairwise
 from math import sqrt
 
@@ -15,15 +14,11 @@ import pytest
 from synthbench import overrides
 from synthbench.cards import TaskCard
 from synthbench.errors import BadInput
-from synthbench.generators import BUCKETS, SLICES, SPLITS, Examples, Task
+from synthbench.generators import SLICES, SPLITS, Examples, Task
+from synthbench.verification.generators import CHECKS, Check
 from tests.generators import shipped, small
 
 INFLECTED = shipped.of_generator("inflection", "wugs", "noisy")
-
-
-def prompts(examples: Examples) -> set[bytes]:
-    end = int(examples.answer_NL[0].argmax())
-    return {row[:end].tobytes() for row in examples.tokens_NL}
 
 
 def answers(examples: Examples) -> np.ndarray:
@@ -32,25 +27,16 @@ def answers(examples: Examples) -> np.ndarray:
     return examples.tokens_NL[:, start : start + stop - 1]
 
 
-# Splits
+# What every generator promises, built in or not
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
 @pytest.mark.parametrize("label", shipped.TASKS)
-def test_no_prompt_of_a_split_is_asked_in_another_split_slice_or_stage(label: str, seed: int) -> None:
-    sets = [prompts(examples) for examples in shipped.splits_of(label, seed).values()]
-    assert sum(map(len, sets)) == len(set.union(*sets))
+def test_a_shipped_task_keeps_a_promise(label: str, check: Check) -> None:
+    assert check.holds(shipped.sample(label)) is None
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_no_two_splits_under_a_word_share_an_item_in_any_stage(label: str, stage: str, part: str, seed: int) -> None:
-    items = [
-        set(examples.item_N.tolist())
-        for _, other, name in shipped.under_the_same_word(label, stage, part)
-        for examples in shipped.drawn(label, other, seed)[name]
-    ]
-    assert len(set.union(*items)) == sum(map(len, items))
+# Splits
 
 
 @pytest.mark.parametrize("unseen", [0, 1, 2])
@@ -65,34 +51,13 @@ def test_two_slices_under_one_word_share_no_item_though_parts_are_held_out(gener
 
 
 @pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_splits_have_the_sizes_on_the_card(label: str, stage: str, part: str) -> None:
-    held_out, splits = shipped.task(label).card.held_out, shipped.drawn(label, stage)[part]
-    items = shipped.card_of(label, stage, part).items
-    assert tuple(map(len, splits))[:3] == (items, held_out.validation, held_out.test)
-    assert all(len(set(examples.item_N.tolist())) == len(examples) for examples in splits)
-
-
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_held_out_items_are_of_the_slice_that_the_card_names(label: str, stage: str, part: str) -> None:
+def test_trained_items_are_of_the_slice_that_the_card_names_and_of_what_its_generator_mixes_in(
+    label: str, stage: str, part: str
+) -> None:
     splits = shipped.drawn(label, stage)[part]
-    for examples in splits[1:]:
-        assert (examples.slice_N == SLICES.index(part)).all()
     found = {SLICES[index] for index in splits.train.slice_N}
     extra = {"wugs": {"exception"}, "noisy": {"noise"}}.get(shipped.card_of(label, stage, part).generator, set())
     assert found == {part} | extra
-
-
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_held_out_items_of_a_rule_follow_it_are_seen_alike_and_facts_follow_none(
-    label: str, stage: str, part: str
-) -> None:
-    for examples in shipped.drawn(label, stage)[part][1:]:
-        if part == "rule":
-            assert np.array_equal(examples.rule_answer_NL, examples.tokens_NL)
-        else:
-            assert (examples.rule_answer_NL == -1).all()
-        assert (examples.bucket_N == BUCKETS.index("all")).all()
-        assert (examples.repeats_N == 1).all()
 
 
 # Parts that are held out
@@ -131,19 +96,6 @@ def test_every_unseen_item_has_a_part_that_no_trained_item_of_its_word_has_there
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(
-    ("label", "stage", "part"), [where for where in shipped.SLICES if shipped.card_of(*where).generator != "facts"]
-)
-def test_every_part_of_a_held_out_item_was_trained_in_its_place(label: str, stage: str, part: str, seed: int) -> None:
-    """Up to the end of the stage, that is with earlier stages under the same word: a small finetuning set alone leaves out
-    some of the syllables that the rule copies, none of those that it changes (the next test)."""
-    trained = trained_parts(label, stage, part, seed, until=stage)
-    for split in ("validation", "test"):
-        for syllables, known in zip(by_place(label, stage, part, seed, split), trained, strict=True):
-            assert set(syllables.tolist()) <= known
-
-
-@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(("label", "stage", "part"), INFLECTED)
 def test_a_stage_trains_every_last_syllable_that_is_not_held_out_and_all_equally_often(
     label: str, stage: str, part: str, seed: int
@@ -156,71 +108,7 @@ def test_a_stage_trains_every_last_syllable_that_is_not_held_out_and_all_equally
     assert set(counts) == {card.items // shown, -(-card.items // shown)}
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_there_are_unseen_items_only_where_the_card_holds_parts_out(label: str, stage: str, part: str) -> None:
-    unseen = shipped.drawn(label, stage)[part].unseen
-    assert (len(unseen) > 0) == bool(shipped.card_of(label, stage, part).options.get("unseen"))
-    assert len(unseen) <= shipped.task(label).card.held_out.test
-
-
 # Streams
-
-
-@pytest.mark.parametrize(("label", "stage"), shipped.STAGES)
-def test_the_same_address_gives_the_same_data_whatever_was_drawn_before(label: str, stage: str) -> None:
-    again = Task(shipped.task(label).card)
-    again.draw(stage, 3)
-    for part, splits in again.draw(stage, 0).items():
-        assert [e.digest() for e in splits] == [e.digest() for e in shipped.drawn(label, stage)[part]]
-
-
-@pytest.mark.parametrize(("label", "stage"), shipped.STAGES)
-def test_data_neither_reads_nor_moves_the_global_random_state_of_numpy(label: str, stage: str) -> None:
-    before = np.random.get_state()
-    try:
-        np.random.seed(0)
-        state = np.random.get_state()[1]
-        drawn = shipped.task(label).joined(stage, 0).train.digest()
-        assert np.array_equal(np.random.get_state()[1], state)
-        np.random.seed(1)
-        assert shipped.task(label).joined(stage, 0).train.digest() == drawn
-    finally:
-        np.random.set_state(before)
-
-
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_a_smaller_set_has_the_first_items_of_a_larger_one_and_the_same_held_out_ones(
-    label: str, stage: str, part: str
-) -> None:
-    whole = shipped.drawn(label, stage)[part]
-    other = shipped.task(label).draw(stage, 0, {part: shipped.other_size(label, stage, part)})[part]
-    fewer, more = sorted((whole.train, other.train), key=len)
-    first = more.take(slice(len(fewer)))
-    assert np.array_equal(fewer.item_N, first.item_N)
-    if len({*fewer.slice_N, *first.slice_N}) == 1:  # which of them are exceptions or noise is spread over the whole set
-        assert fewer.digest() == first.digest()
-    for split in SPLITS[1:]:
-        assert getattr(other, split).digest() == getattr(whole, split).digest()
-
-
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
-def test_the_size_of_a_slice_changes_no_other_slice_and_no_other_stage(label: str, stage: str, part: str) -> None:
-    content = shipped.task(label).card.model_dump(mode="json")
-    content["stages"][stage][part]["items"] = shipped.other_size(label, stage, part)
-    changed = Task(TaskCard.model_validate(content))
-    for other in changed.card.stages:
-        for name, splits in changed.draw(other, 0).items():
-            same = [e.digest() for e in splits] == [e.digest() for e in shipped.drawn(label, other)[name]]
-            assert same == ((other, name) != (stage, part))
-
-
-@pytest.mark.parametrize("label", shipped.TASKS)
-def test_other_seeds_stages_slices_and_splits_have_other_data(label: str) -> None:
-    digests = defaultdict(list)
-    for seed in (0, 1, 2):
-        for where, examples in shipped.splits_of(label, seed).items():
-            digests[examples.digest()].append((seed, *where))
-    assert [found for found in digests.values() if len(found) > 1] == []
 
 
 @pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
