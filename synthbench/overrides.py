@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,17 +11,19 @@ from synthbench.errors import BadInput
 from synthbench.wording import did_you_mean, is_text, listed, shown
 
 MOST_PARTS = 8  # of a path
+PART = r'(?:"[^"]*"|[^".=]+)'  # a name with dots or an equals sign in it stands in quotes
+PATH = re.compile(rf"\s*({PART}(?:\.{PART})*)\s*=(.*)", re.DOTALL)
 
 
 def parse(setting: str) -> tuple[list[str], Any]:
-    """`a.b=1` as (["a", "b"], 1); raises BadInput where there is no path or no value, or no text."""
+    """`a."b.c"=1` as (["a", "b.c"], 1); raises BadInput where there is no path or no value, or no text."""
     if not is_text(setting):
         raise BadInput(f"--set {shown(setting)} is not UTF-8 text.")
-    path, equals, text = setting.partition("=")
-    parts = path.strip().split(".")
-    if not equals or not all(parts):
+    found = PATH.fullmatch(setting)
+    parts = [part.strip().strip('"') for part in re.findall(PART, found[1])] if found else []
+    if not found or not all(parts):
         raise BadInput(f"--set {shown(setting)} must have the form path=value, such as stages.finetune.steps=400.")
-    return parts, value(text.strip())
+    return parts, value(found[2].strip())
 
 
 def value(text: str) -> Any:

@@ -25,6 +25,8 @@ from synthbench.overrides import parse, put, value
         ("a=lora-8", ["a"], "lora-8"),
         ("a=b=c", ["a"], "b=c"),
         (" a = 1 ", ["a"], 1),
+        ('a."b.c:D".e=1', ["a", "b.c:D", "e"], 1),
+        ('a."b=c"=1', ["a", "b=c"], 1),
         ("a=", ["a"], ""),
         ("a=[1, 2", ["a"], "[1, 2"),
         ("a=1\nb=2", ["a"], "1\nb=2"),  # a second line is text, never a second key
@@ -35,7 +37,7 @@ def test_a_setting_is_a_path_and_a_toml_value_or_text(setting: str, path: list[s
     assert type(parse(setting)[1]) is type(found)
 
 
-@pytest.mark.parametrize("setting", ["", "a", "=1", ".=1", "a.=1", ".a=1", "a..b=1", " =1"])
+@pytest.mark.parametrize("setting", ["", "a", "=1", ".=1", "a.=1", ".a=1", "a..b=1", " =1", '""=1', 'a."b=1', '"a"b=1'])
 def test_a_setting_without_a_path_or_a_value_is_refused(setting: str) -> None:
     with pytest.raises(BadInput, match="must have the form path=value"):
         parse(setting)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from synthbench.errors import BadInput, Failed
@@ -19,7 +19,7 @@ from synthbench.experiment.training import Job, Trained
 from synthbench.experiment.worker import Broken, LostWeights, NoMemory, Progress, Ready, Refused, Unwritable
 from synthbench.generators import Task
 from synthbench.interrupt import Interrupt
-from synthbench.plugins import origins
+from synthbench.plugins import made_with, origins
 from synthbench.wording import named
 
 LOOK = 0.5  # seconds between looks at what other processes have done
@@ -176,6 +176,8 @@ class Engine:
         elif isinstance(message, Progress):
             worker.told += message.run_steps
             self.watcher.advance(message.run_steps)
+        elif isinstance(message, Refused):
+            raise BadInput(message.text)
         elif isinstance(message, Broken):
             raise Failed(message.text)
         elif isinstance(message, Refused):
@@ -201,8 +203,9 @@ class Engine:
         assert worker.job is not None
         runs, told = worker.job.runs, worker.told
         for run, found in zip(runs, trained, strict=True):
-            self.store.keep(run, *found, member=(self.name, self._cells[run.id]))
-            self._finished(run, found.result)
+            result = replace(found.result, versions=dict(found.result.versions) | made_with(run.rule.name))
+            self.store.keep(run, *found._replace(result=result), member=(self.name, self._cells[run.id]))
+            self._finished(run, result)
         self.claims.release(run.id for run in runs)
         steps = sum(run.steps for run in runs)
         self.trained, self.trained_steps = self.trained + len(runs), self.trained_steps + steps

@@ -75,8 +75,7 @@ def resolve(asked: Asked) -> Experiment:
         raise BadInput(
             f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
         )
-    for spec in {spec.fingerprint: spec for spec in rules.values() if spec.name in plugins.TAKEN}.values():
-        _try(spec, card, found[0])
+    _try([spec for spec in rules.values() if spec.name in plugins.TAKEN], card, found[0])
     environment = Environment(identity.training_source(), identity.torch_minor(), device)
     return Experiment(card, tasks, rules, environment)
 
@@ -117,14 +116,23 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     place = path if asked.optimizers is None else None
     content["optimizers"] = [name if name in written.arms else _taken(name, place) for name in content["optimizers"]]
     arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
-    arguments += [("routing", new) for where, new in settings if where == ["routing"]]
     for where, new in settings:
         if where not in (["scale"], ["routing"]) and not (where[0] == "optimizer" and len(where) == 2):
             overrides.put(content, where, new, "--set")
     changed = origin if not settings else f"{origin} with --set"
     card = cards.parse(RunnerCard, content, changed)
-    for name, (argument, new) in product(dict.fromkeys(map(card.rule_of, _optimizers(card))), arguments):
+    run = list(dict.fromkeys(map(card.rule_of, _optimizers(card))))
+    for name, (argument, new) in product(run, arguments):
         overrides.put(content, ["arguments", name, argument], new, origin)
+    for routing in [new for where, new in settings if where == ["routing"]]:
+        theirs = [name for name in run if name in plugins.TAKEN]
+        if not theirs:
+            raise BadInput(
+                f"--set routing={shown(routing)} is for plug-ins; {listed(run)} have the routing that `synthbench show "
+                "optimizer` prints."
+            )
+        for name in theirs:
+            overrides.put(content, ["arguments", name, "routing"], routing, origin)
     card = cards.parse(RunnerCard, content, changed)
     names = [stage.name for stage in card.stages]
     if len(set(names)) < len(names):
@@ -327,14 +335,22 @@ def _check_updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool
         raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates, decays or sizes.")
 
 
-def _try(spec: RuleSpec, card: RunnerCard, task: Task) -> None:
-    """Raises BadInput where a plug-in cannot move what it will be given."""
+def _try(specs: Sequence[RuleSpec], card: RunnerCard, task: Task) -> None:
+    """Raises BadInput where a plug-in cannot move what it will be given; says which settings plug-ins changed."""
     from synthbench.plugins.trial import check
 
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
-    arguments = OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments)
-    for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
-        check(spec.name, spec.routing, trainable(layout, update), arguments, f"--optimizer {spec.name}")
+    changed: dict[str, list[str]] = {spec.name: [] for spec in specs}
+    for spec in {spec.fingerprint: spec for spec in specs}.values():
+        arguments, made_by = (
+            OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments),
+            plugins.TAKEN[spec.name].made_by,
+        )
+        for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
+            said = f"--optimizer {spec.name}"
+            changed[spec.name] += check(spec.name, spec.routing, trainable(layout, update), arguments, made_by, said)
+    for name, settings in changed.items():
+        plugins.put_back(name, settings)
 
 
 def trainable(layout: layouts.Layout, update: str) -> layouts.Layout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -57,6 +58,7 @@ def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
+    sys.stdout = sys.stderr  # what a person's optimizer prints is no result
     try:
         import torch
 
@@ -82,14 +84,14 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
         return run_fleet(job, device, report)
     except Lost:
         return LostWeights()
+    except BadInput as error:  # of an optimizer, or of a generator that fails at some seed
+        return Refused(str(error))
     except (MemoryError, torch.OutOfMemoryError):
         found: Outcome = NoMemory()
     except RuntimeError as error:
         found = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
     except OSError as error:  # weights are all that a worker writes, and what it cannot read is Lost
         return Unwritable(str(error.strerror))
-    except BadInput as error:  # a generator of somebody's own that fails at some seed
-        return Refused(str(error))
     except Exception:
         return Broken(traceback.format_exc())
     if device == "cuda":

@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from synthbench.cards import Card
 from synthbench.errors import BadInput
@@ -47,24 +49,41 @@ Origin = str | bytes | generators.Origin
 
 @dataclass(frozen=True)
 class Plugin:
-    """label: its name in tables, and in the registry. source: sha256 of its code. changed: settings that its import
-    changed, and that were put back."""
+    """label: its name in tables, and in the registry. source: sha256 of its code. versions: of what it is installed by.
+    changed: settings that its import changed, and that were put back."""
 
     label: str
     source: str
     origin: Origin
+    versions: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     made_by: Any = None  # its class, where it is a torch.optim.Optimizer
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """What is recorded with its results, beside the versions of torch and the like."""
+        put_back = {f"put back after {self.label}": ", ".join(self.changed)} if self.changed else {}
+        return dict(self.versions) | put_back
 
 
 TAKEN: dict[str, Plugin] = {}  # by label: what this process has registered
 
 
 class Arguments(Card):
-    """Arguments that are given to a plug-in, checked by the names that it has: its defaults are its own matter."""
+    """Arguments that are given to a plug-in, checked by the names that it has: its defaults are its own matter.
+
+    routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors, at aux_lr_ratio of its rate).
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     routing: Routing = "all"
+    aux_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+
+
+class OfClass(Arguments):
+    """Those of a torch.optim.Optimizer. group: keys of its group of parameters, such as a flag that it reads there."""
+
+    group: dict[str, Any] = Field(default_factory=dict)
 
 
 def take(name: str, said: str = "--optimizer") -> Plugin:
@@ -75,7 +94,8 @@ def take(name: str, said: str = "--optimizer") -> Plugin:
     found = found._replace(label=name) if offered else found
     where, _, attribute = name.rpartition(":")
     origin = f"{Path(where).resolve()}:{attribute}" if where.endswith(loading.SUFFIX) else name
-    return _register(found.thing, Plugin(found.label, found.source, origin, found.changed), f"{said} {found.label}")
+    plugin = Plugin(found.label, found.source, origin, found.versions, found.changed)
+    return _register(found.thing, plugin, f"{said} {found.label}")
 
 
 def take_object(thing: Any, said: str = "optimizer") -> Plugin:
@@ -85,7 +105,9 @@ def take_object(thing: Any, said: str = "optimizer") -> Plugin:
     if not module or not name:
         raise BadInput(f"{said} {shown(thing)} is neither a name nor a class.")
     if module != "__main__" and "<" not in name:
-        return _register(thing, Plugin(f"{module}:{name}", loading.source_of(module), by_value(thing)), said)
+        home = sys.modules[module]
+        found = Plugin(f"{module}:{name}", loading.source_of(home), by_value(thing), loading.versions_of(home))
+        return _register(thing, found, said)
     label = name.rpartition(".")[2]
     if label in OPTIMIZERS and label not in TAKEN:
         raise BadInput(f"{said}: there is a built-in optimizer of the name {shown(label)}; give the class another one.")
@@ -135,6 +157,20 @@ def name_of(optimizer: Any, said: str = "optimizer") -> str:
     return optimizer
 
 
+def put_back(label: str, changed: Sequence[str]) -> None:
+    """Notes settings that a plug-in changed while it was tried, too, and says all that it changed."""
+    plugin = TAKEN[label]
+    TAKEN[label] = plugin = replace(plugin, changed=tuple(dict.fromkeys([*plugin.changed, *changed])))
+    if plugin.changed:
+        what = ", ".join(plugin.changed)
+        print(f"synthbench: {label} changed settings that were put back: {what}.", file=sys.stderr)
+
+
+def made_with(rule: str) -> dict[str, str]:
+    """What is recorded with the results of an optimizer for its being a plug-in; nothing for a built-in one."""
+    return TAKEN[rule].made_with if rule in TAKEN else {}
+
+
 def origins(rules: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
     """Where workers find those of these rules, and of the generators of these tasks, that are not built in."""
     return [*(TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN), *generators.origins(tasks)]
@@ -165,30 +201,34 @@ def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:
     source = sha256(Path(written).read_bytes() + plugin.source.encode()).hexdigest()
     allowed = [name for name in names if name not in ("lr", "weight_decay")]
     OPTIMIZERS[plugin.label] = Optimizer(
-        plugin.label, summary, plugin.label, arguments_of(plugin.label, allowed, takes_any, routing),
+        plugin.label, summary, plugin.label,
+        arguments_of(plugin.label, allowed, takes_any, routing, Arguments if isinstance(thing, OwnRule) else OfClass),
         routed(routing, plugin.label), tuple(float(f"{rate * factor:.6g}") for factor in FACTORS),
     )  # fmt: skip
     RULES[plugin.label] = rule
     RULES[BESIDE] = Rule(_start_beside, _step_beside)
-    TAKEN[plugin.label] = Plugin(
-        plugin.label, source, plugin.origin, plugin.changed, None if isinstance(thing, OwnRule) else thing
-    )
+    TAKEN[plugin.label] = replace(plugin, source=source, made_by=None if isinstance(thing, OwnRule) else thing)
     return TAKEN[plugin.label]
 
 
-def arguments_of(label: str, allowed: list[str], takes_any: bool, usual: Routing) -> type[Arguments]:
-    """The arguments that a plug-in can be given. usual: its routing where none is asked for."""
+def arguments_of(
+    label: str, allowed: list[str], takes_any: bool, usual: Routing, card: type[Arguments]
+) -> type[Arguments]:
+    """The arguments that a plug-in can be given. takes_any: whether it swallows any name (`**kwargs`); then only what looks
+    like a slip is refused. usual: its routing where none is asked for. card: what it may be given beside its own."""
 
-    class Own(Arguments):
+    class Own(card):  # type: ignore[valid-type, misc]
         routing: Routing = usual
 
         @model_validator(mode="after")
         def _known(self) -> Own:
             for name in self.model_extra or {}:
-                if name not in allowed and not takes_any:
-                    raise ValueError(
-                        f"{label} has no argument {shown(name)}{did_you_mean(name, [*allowed, 'routing'])}"
-                    )
+                if name in ("lr", "weight_decay"):
+                    raise ValueError(f"{label} is given {name} by --{name.replace('_', '-')}, not as an argument")
+                is_slip = not takes_any or difflib.get_close_matches(name, allowed, n=1, cutoff=0.85)
+                if name not in allowed and is_slip:
+                    others = [*allowed, *card.model_fields]
+                    raise ValueError(f"{label} has no argument {shown(name)}{did_you_mean(name, others)}")
             return self
 
     return Own

@@ -11,7 +11,7 @@ import importlib.util
 import random
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from hashlib import sha256
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
@@ -27,13 +27,18 @@ SUFFIX = ".py"
 
 class Loaded(NamedTuple):
     """thing: what was named. label: what it is called in tables. source: sha256 of the code that it came from (and the
-    version of its distribution, where it is installed). changed: settings that its import changed, and that were put back.
+    version of its distribution, where it is installed). versions: of its distributions, by name. changed: settings that its
+    import changed, and that were put back.
     """
 
     thing: Any
     label: str
     source: str
+    versions: dict[str, str]
     changed: tuple[str, ...] = ()
+
+
+CHANGED: dict[str, tuple[str, ...]] = {}  # by module: what its import changed, which happens once in a process
 
 
 def is_plugin(name: str) -> bool:
@@ -46,7 +51,7 @@ def load(name: str, said: str) -> Loaded:
     where, _, attribute = name.rpartition(":")
     if not where or not attribute.isidentifier():
         raise BadInput(f"{said} {shown(name)}: give pkg.mod:Name or path/file.py:Name.")
-    with put_back() as changed:
+    with put_back() as changed, redirect_stdout(sys.stderr):  # standard output is for results
         try:
             module = _from_file(Path(where), said) if where.endswith(SUFFIX) else _from_package(where, said)
         except BadInput:
@@ -59,7 +64,8 @@ def load(name: str, said: str) -> Loaded:
     if not hasattr(module, attribute):
         public = [key for key in vars(module) if not key.startswith("_")]
         raise BadInput(f"{said} {named(where)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
-    return Loaded(getattr(module, attribute), label(name), _source(module), tuple(changed))
+    once = CHANGED.setdefault(module.__name__, tuple(changed))
+    return Loaded(getattr(module, attribute), label(name), source_of(module), versions_of(module), once)
 
 
 def label(name: str) -> str:
@@ -104,20 +110,21 @@ def _from_file(path: Path, said: str) -> ModuleType:
     return sys.modules[name]
 
 
-def _source(module: ModuleType) -> str:
+def versions_of(module: ModuleType) -> dict[str, str]:
+    """The distributions that a module is installed by, each with its version; none for a file of one's own."""
+    found = packages_distributions().get(module.__name__.partition(".")[0], [])
+    return {name: version(name) for name in sorted(set(found))}
+
+
+def source_of(module: ModuleType) -> str:
     """sha256 of a module's file, of the modules in its folder that it got names from, and of its distribution's version."""
     state = sha256()
-    if found := packages_distributions().get(module.__name__.partition(".")[0]):
-        state.update("".join(f"{name} {version(name)}\n" for name in sorted(set(found))).encode())
+    if found := versions_of(module):
+        state.update("".join(f"{name} {number}\n" for name, number in found.items()).encode())
     own = _file(module)
     for path in sorted(_near(module, own.parent, set())) if own and not found else [own] if own else []:
         state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()
-
-
-def source_of(name: str) -> str:
-    """The same for a module that is loaded, by its name."""
-    return _source(sys.modules[name])
 
 
 def _near(module: ModuleType, folder: Path, seen: set[Path]) -> set[Path]:
@@ -174,8 +181,13 @@ def settings() -> dict[str, Setting]:
             deterministic, lambda one: torch.use_deterministic_algorithms(one[0], warn_only=one[1])
         ),
         "gradients": Setting(torch.is_grad_enabled(), torch.set_grad_enabled),
+        "default device": Setting(torch.get_default_device(), torch.set_default_device),
+        "anomaly detection": Setting(torch.is_anomaly_enabled(), torch.autograd.set_detect_anomaly),
         "cudnn.benchmark": Setting(
             torch.backends.cudnn.benchmark, lambda one: setattr(torch.backends.cudnn, "benchmark", one)
+        ),
+        "cudnn.deterministic": Setting(
+            torch.backends.cudnn.deterministic, lambda one: setattr(torch.backends.cudnn, "deterministic", one)
         ),
         "random numbers of torch": Setting(torch.get_rng_state(), torch.set_rng_state),
         "random numbers of numpy": Setting(np.random.get_state(), np.random.set_state),

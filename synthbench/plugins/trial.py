@@ -4,58 +4,60 @@ to its parameters, is one sentence here and a broken run later."""
 from __future__ import annotations
 
 import inspect
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 from synthbench.errors import BadInput
 from synthbench.trainer.layout import Layout
-from synthbench.trainer.rules.registry import RULES, Block, Hyper, route, spans
-from synthbench.wording import named, short
+from synthbench.trainer.rules.registry import OPTIMIZERS, RULES, Block, Hyper, route, spans
 
-STEPS = 2
-RATE = 1e-4
+LEAST, MOST = 2, 12  # steps: some optimizers only gather gradients in their first ones
+DECAY = 0.1
 
 
-def check(name: str, routing: tuple[tuple[str, str], ...], layout: Layout, arguments: Any, said: str) -> None:
-    """Raises BadInput that begins with `said` where a rule cannot move parameters of this layout."""
+def check(
+    name: str, routing: tuple[tuple[str, str], ...], layout: Layout, arguments: Any, made_by: Any, said: str
+) -> list[str]:
+    """Raises BadInput that begins with `said` where a rule cannot move parameters of this layout. made_by: its class,
+    where it has one. Returns settings of torch that its steps changed, and that were put back."""
     import torch
 
+    from synthbench.plugins.instances import refusal
     from synthbench.plugins.loading import put_back
 
+    if made_by is not None:
+        _without_closure(made_by, said)
     generator = torch.Generator().manual_seed(0)
-    value_KP, grad_KP = (0.1 * torch.randn(2, 1, layout.row, generator=generator)).unbind()
-    blocks = []
-    for run in spans(route(routing, layout), layout).get(name, []):
-        reach = slice(run[0].offset, run[-1].offset + run[-1].size)
-        blocks.append(Block(value_KP[:, reach], grad_KP[:, reach], run))
-    rule, before = RULES[name], value_KP.clone()
-    with put_back(), torch.no_grad():
+    value_KP = 0.1 * torch.randn(1, layout.row, generator=generator)
+    grad_KP, before = torch.empty_like(value_KP), value_KP.clone()
+    reaches = [(run, slice(run[0].offset, run[-1].offset + run[-1].size))
+               for run in spans(route(routing, layout), layout).get(name, [])]  # fmt: skip
+    blocks = [Block(value_KP[:, reach], grad_KP[:, reach], run) for run, reach in reaches]
+    rule, grid = RULES[name], OPTIMIZERS[name].grid
+    rate = grid[len(grid) // 2]
+    with put_back() as changed, torch.no_grad(), redirect_stdout(sys.stderr):
         try:
             state = rule.start(blocks, arguments)
-            _without_closure(state, said)
-            for step in range(STEPS):
-                rule.step(blocks, state, Hyper(step + 1, torch.tensor([RATE]), torch.tensor([0.0])), arguments)
-            rule.look(state, True)
-            rule.look(state, False)
-        except BadInput:
-            raise
+            for step in range(1, MOST + 1):
+                grad_KP.copy_(0.1 * torch.randn(1, layout.row, generator=generator))
+                rule.step(blocks, state, Hyper(step, torch.tensor([rate]), torch.tensor([DECAY])), arguments)
+                rule.look(state, True)
+                if step >= LEAST and not torch.equal(value_KP, before):
+                    break
+                rule.look(state, False)
+        except BadInput as error:
+            raise BadInput(f"{said}: {error}") from error
         except Exception as error:
-            why = short(f"{type(error).__name__}: {error}", 200)
-            raise BadInput(f"{said} cannot move the model's parameters: {named(why)}.") from error
-    moved = [p.data_ptr() for own in state.get("parameters", []) for p in own]
-    if moved and moved != [p.data_ptr() for p in _views(blocks)]:
-        raise BadInput(f"{said} gives its parameters other memory; it must change them in place.")
+            raise BadInput(f"{said} cannot move the model's parameters: {refusal(error)}.") from error
     if torch.equal(value_KP, before):
-        raise BadInput(f"{said} moved nothing in {STEPS} steps with gradients.")
+        raise BadInput(f"{said} moved nothing in {MOST} steps with gradients.")
+    if not torch.isfinite(value_KP).all():
+        raise BadInput(f"{said} makes parameters that are no numbers in its first steps at lr {rate:g}.")
+    return changed
 
 
-def _without_closure(state: dict[str, Any], said: str) -> None:
-    for optimizer in state.get("optimizers", []):
-        closure = inspect.signature(optimizer.step).parameters.get("closure")
-        if closure is not None and closure.default is inspect.Parameter.empty:
-            raise BadInput(f"{said} needs a closure; losses of many runs are computed together, so none can be given.")
-
-
-def _views(blocks: list[Block]) -> list[Any]:
-    from synthbench.plugins.instances import views_of_run
-
-    return list(views_of_run(blocks, "value_Kn", 0))
+def _without_closure(made_by: Any, said: str) -> None:
+    closure = inspect.signature(made_by.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise BadInput(f"{said} needs a closure; losses of many runs are computed together, so none can be given.")

@@ -135,7 +135,7 @@ def latest(
     found = rows.found_in(store, recorded.id)
     measured = rows.rows_of(found, card)
     together, source = reference.beside(measured, card, fingerprints) if with_reference else (measured, None)
-    versions = dict(next(iter(found.results.values())).versions) if found.results else {}
+    versions = {name: number for one in found.results.values() for name, number in one.versions.items()}
     return Report(
         recorded.id, card, fingerprints, recorded.command, together, source, versions,
         recorded.finished, rows.stopped(found, card), folder=store.folder, spent=spent(found.results.values()),
@@ -190,9 +190,10 @@ def claim_lines(report: Report) -> list[str]:
 
 
 def as_json(report: Report) -> str:
-    """The table, and what became of the claims."""
+    """The table, what became of the claims, and what the measured runs were made with."""
     answered = {"claims": claimed.records(report.claims)} if report.claims else {}
-    return json.dumps(table.content(report.table) | answered, indent=1, allow_nan=False)
+    made = {"versions": report.versions}
+    return json.dumps(table.content(report.table) | answered | made, indent=1, allow_nan=False)
 
 
 WRITERS: dict[str, Callable[[Report], str]] = {

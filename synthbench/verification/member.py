@@ -96,14 +96,14 @@ def verify(run: Run, card: TaskCard, parent: Kept | None, folder: Path, steps: i
             parameter.requires_grad_(id(parameter) in kept)
     whole, schedule = data(task, [run]), Schedule(run.steps, run.schedule, run.warmup)
     shown_data = whole._replace(order_KTB=whole.order_KTB[:, :steps])
-    moving = counterpart(run.rule, model)
+    moving = counterpart(run.rule, model, run.weight_decay)
     plain_T = plain.train(model, moving, shown_data, 0, lambda step: run.lr * schedule.factor(step), run.weight_decay)
     optimizer = FleetOptimizer(run.rule.name, fleet, run.rule.arguments, run.rule.routing)
     curve_TK = train(optimizer, shown_data, schedule, ([run.lr], [run.weight_decay]), (), lambda step: None)
     return Parting(curve_TK[:steps, 0].tolist(), plain_T)
 
 
-def counterpart(rule: RuleSpec, model: Any) -> list[Any]:
+def counterpart(rule: RuleSpec, model: Any, weight_decay: float) -> list[Any]:
     """The plain optimizers of a rule: torch's, or the plug-in's own class."""
     from synthbench import plugins
     from synthbench.plugins import instances
@@ -114,16 +114,17 @@ def counterpart(rule: RuleSpec, model: Any) -> list[Any]:
     made_by = plugins.TAKEN[rule.name].made_by
     if made_by is None:
         raise BadInput(f"{named(rule.name)} is no torch.optim.Optimizer: there is no plain loop to compare it with.")
-    given = {name: value for name, value in rule.arguments.items() if name != "routing"}
-    if rule.arguments.get("routing") != "hidden":
-        return [plain.Moving(instances.instance(made_by, [p for p in model.parameters() if p.requires_grad], given))]
+    given, ratio = rule.arguments, rule.arguments["aux_lr_ratio"]
+    if given["routing"] != "hidden":
+        trained = [p for p in model.parameters() if p.requires_grad]
+        return [plain.Moving(instances.instance(made_by, trained, given, weight_decay))]
     hidden = model.hidden()
     matrices = set(map(id, hidden))
     rest = [p for p in model.parameters() if p.requires_grad and id(p) not in matrices]
     import torch
 
-    beside = [plain.Moving(torch.optim.AdamW(rest, lr=0.0))] if rest else []
-    return [plain.Moving(instances.instance(made_by, hidden, given)), *beside]
+    beside = [plain.Moving(torch.optim.AdamW(rest, lr=0.0), ratio)] if rest else []
+    return [plain.Moving(instances.instance(made_by, hidden, given, weight_decay)), *beside]
 
 
 def found(prefix: str, known: Mapping[str, Mapping[str, Any]], said: str) -> str:

@@ -214,8 +214,8 @@ torch.use_deterministic_algorithms(True)
     [
         ("Closure", "needs a closure"),
         ("Moves", "gives its parameters other memory; it must change them in place"),
-        ("Lazy", "moved nothing in 2 steps with gradients"),
-        ("Shapes", "cannot move the model's parameters: ValueError: only square matrices"),
+        ("Lazy", "moved nothing in 12 steps with gradients"),
+        ("Shapes", "cannot be made of a list of the model's parameters: ValueError: only square matrices; keys of"),
         ("Thing", "is no torch.optim.Optimizer class"),
         ("Missing", "has no 'Missing'"),
     ],
