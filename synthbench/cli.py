@@ -137,17 +137,20 @@ def verify(
     out: Out = OUT,
     optimizer: Annotated[str | None, typer.Option(help="The run's own optimizer, where it is a plug-in.")] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many of its steps.")] = 50,
-    task: Annotated[str | None, typer.Option(help="Check the data of a task instead, by name or path.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(help="Without RUN: check this task's data. With it: the run's own, where it names code."),
+    ] = None,
 ) -> None:
     """Train one run again as a plain torch module in a plain loop, and say where the two part; or check a task's data."""
     from synthbench import commands
 
-    if task is not None:
+    if run is not None:
+        commands.verify(out, run, optimizer, steps, task)
+    elif task is not None:
         commands.verify_task(task)
-        return
-    if run is None:
+    else:
         raise BadInput("verify: give the beginning of a run's id, or --task.")
-    commands.verify(out, run, optimizer, steps)
 
 
 @app.command()

@@ -215,8 +215,8 @@ def gc(out: Path, yes: bool) -> None:
         print(f"{total} are unused; delete them with: {_program()} gc --yes{_out(out)}")
 
 
-def verify(out: Path, prefix: str, optimizer: str | None, steps: int) -> None:
-    """`synthbench verify`: a run trained again as a fleet's member and in a plain loop, side by side."""
+def verify(out: Path, prefix: str, optimizer: str | None, steps: int, task: str | None = None) -> None:
+    """`synthbench verify`: a run trained again as a fleet's member and in a plain loop, side by side. task: its card."""
     from tabulate import tabulate
 
     from synthbench import plugins
@@ -226,7 +226,7 @@ def verify(out: Path, prefix: str, optimizer: str | None, steps: int) -> None:
         plugins.take(optimizer)
     with closing(Store.read(out)) as store:
         name = member.found(prefix, store.identities(), "verify")
-        run, card = member.stored(store, name)
+        run, card = member.stored(store, name, task)
         parent = member.parent_of(store, run)
         found = member.verify(run, card, parent, store.weights, min(steps, run.steps))
     print(f"{run.stage} of {named(run.task)}, {named(run.rule.name)}, {run.update}, lr {run.lr:g}, seed {run.seed}\n")

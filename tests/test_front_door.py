@@ -14,7 +14,7 @@ import pytest
 
 from tests.calling import SHORT, Caller
 
-COMMANDS = ["", "run", "ls", "show", "report", "compare", "export", "export-data"]
+COMMANDS = ["", "run", "ls", "show", "report", "compare", "export", "export-data", "verify", "new", "schema"]
 
 
 def seconds(arguments: list[str], tries: int = 3) -> float:

@@ -79,6 +79,11 @@ def foreign(card: TaskCard) -> list[SliceCard]:
     return [part for parts in card.stages.values() for part in parts.values() if part.code]
 
 
+def names_code(card: TaskCard) -> bool:
+    """Whether a card, as it is written, names generators that are not built in."""
+    return any(part.generator not in BUILT_IN for parts in card.stages.values() for part in parts.values())
+
+
 def origins(found: Iterable[Task]) -> list[Origin]:
     """What workers need for those of these tasks whose generators are not all built in."""
     return [origin_of(one) for one in found if foreign(one.card)]

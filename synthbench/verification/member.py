@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from synthbench.cards import ModelCard, TaskCard
+from synthbench.cards import ModelCard, TaskCard, load
 from synthbench.errors import BadInput
 from synthbench.experiment.materials import Kept
 from synthbench.experiment.runs import Environment, RuleSpec, Run
@@ -48,15 +48,24 @@ def run_of(identity: Mapping[str, Any]) -> Run:
     )
 
 
-def stored(store: Store, name: str) -> tuple[Run, TaskCard]:
-    """A run of the store and the card of its task, by an experiment that it belongs to; raises BadInput without one."""
+def stored(store: Store, name: str, given: str | None = None) -> tuple[Run, TaskCard]:
+    """A run of the store and the card of its task, by an experiment that it belongs to; raises BadInput without one.
+
+    given: the task's card. Where that names code it must be given: what a store says makes no code run.
+    """
     run = run_of(store.identities()[name])
+    if given is not None:
+        return run, generators.task(given).card
     for recorded in store.experiments():
         if name in store.members(recorded.id):
             for task in json.loads(recorded.card)["tasks"]:
-                known = generators.task(task)
-                if known.name_in(run.stage) == run.task:
-                    return run, known.card
+                card = load(TaskCard, task)
+                if run.task not in (card.name, card.origin):
+                    continue
+                if generators.names_code(card):
+                    raise BadInput(f"verify: task {card.label} names code of its own; give its card with --task.")
+                if Task(card).name_in(run.stage) == run.task:
+                    return run, card
     raise BadInput(f"verify: run {name[:12]} belongs to no experiment here.")
 
 

@@ -109,7 +109,10 @@ def test_a_run_with_two_workers_says_whose_code_runs_and_an_edit_makes_new_runs(
     assert len(first) == len(second) == 3
     assert not {one["run"] for one in first} & {one["run"] for one in second}
     stage = next(one for one in second if one["stage"] == "finetune")
-    code, out, err = call(f"verify {stage['run']} --out {tmp_path}/out --steps 2")
+    code, _, err = call(f"verify {stage['run']} --out {tmp_path}/out --steps 2")
+    assert code == 2
+    assert err == "synthbench: verify: task tiny-task names code of its own; give its card with --task.\n"
+    code, out, err = call(f"verify {stage['run']} --out {tmp_path}/out --steps 2 --task {card}")
     assert code == 0, err
     assert "do not part" in out
 

@@ -86,28 +86,69 @@ def test_the_trap_of_these_tests_can_be_sprung(tmp_path: Path) -> None:
     assert (tmp_path / "imported").exists()
 
 
+def asked(evil: Path, name: str) -> list[str]:
+    """Commands whose cards mention a name where none means code."""
+    runner = (evil / "runner.toml").read_text()
+    runners = [
+        runner.replace('"fact_recall"', f'"{name}"'), runner.replace('"constant"', f'"{name}"'),
+        re.sub("model = .*", f'model = "{name}"', runner), f'{runner}\n[arguments."{name}"]\nx = 1\n',
+    ]  # fmt: skip
+    for number, content in enumerate(runners):
+        (evil / f"card-{number}.toml").write_text(content)
+    return [f"run {evil / f'card-{number}.toml'}" for number in range(len(runners))]
+
+
 @pytest.mark.parametrize("name", EVIL)
 def test_no_module_that_a_card_mentions_is_imported(name: str, evil: Path, call: Caller) -> None:
-    runner, task = (evil / "runner.toml").read_text(), (evil / "task.toml").read_text()
-    runners = [
-        runner.replace('["adamw"]', f'["{name}"]'), runner.replace('"fact_recall"', f'"{name}"'),
-        runner.replace('"constant"', f'"{name}"'), re.sub("model = .*", f'model = "{name}"', runner),
-        f'{runner}\n[arguments."{name}"]\nx = 1\n',
-    ]  # fmt: skip
-    tasks = [task.replace('"facts"', f'"{name}"')]
-    for number, content in enumerate([*runners, *tasks]):
-        card = evil / f"card-{number}.toml"
-        card.write_text(content)
-        asked = f"run {card}" if content in runners else f"run {evil / 'runner.toml'} --task {card}"
-        code, _, err = call(f"{asked} --out {evil / 'out'}")
-        assert code == 2, (content, err)
+    options = [f"--task {name}", f"--update {name}", f"--set optimizer.rule={name}"]
+    for command in [*asked(evil, name), *(f"run {evil / 'runner.toml'} {option}" for option in options)]:
+        code, _, err = call(f"{command} --out {evil / 'out'}")
+        assert code == 2, (command, err)
         assert 1 <= len(err.strip().splitlines()) <= 3
-    for option in ("--optimizer", "--task", "--update", "--set optimizer.rule="):
-        code, _, err = call(f"run {evil / 'runner.toml'} --out {evil / 'out'} {option} {name}".replace("= ", "="))
-        assert code == 2, (option, err)
     for kind in ("task", "runner", "optimizer", "score"):
         assert call(f"show {kind} {name}").code == 2
     assert not (evil / "out").exists()
+
+
+@pytest.mark.parametrize("name", [name for name in EVIL if ":" not in name])
+def test_an_optimizer_or_generator_that_is_not_written_as_code_imports_nothing(
+    name: str, evil: Path, call: Caller
+) -> None:
+    runner, task = (evil / "runner.toml").read_text(), (evil / "task.toml").read_text()
+    (evil / "card.toml").write_text(runner.replace('["adamw"]', f'["{name}"]'))
+    (evil / "own.toml").write_text(task.replace('"facts"', f'"{name}"'))
+    commands = (f"run {evil / 'card.toml'}", f"run {evil / 'runner.toml'} --task {evil / 'own.toml'}",
+                f"run {evil / 'runner.toml'} --optimizer {name}", f"show task {evil / 'own.toml'}")  # fmt: skip
+    for command in commands:
+        code, _, err = call(f"{command} --out {evil / 'out'}" if "show" not in command else command)
+        assert code == 2, (command, err)
+        assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["./evil.py:X", "evil:X"])
+@pytest.mark.parametrize("where", ["generator", "optimizer"])
+def test_code_that_a_card_names_is_run_and_is_said_before(
+    where: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Caller
+) -> None:
+    (tmp_path / "evil.py").write_text("import sys\nprint('run', file=sys.stderr)\nX = 1\n")
+    tiny.write(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    if where == "generator":
+        card = tmp_path / "task.toml"
+        card.write_text(card.read_text().replace('"facts"', f'"{name}"'))
+        command = f"show task {card}"
+    else:
+        card = tmp_path / "runner.toml"
+        card.write_text(card.read_text().replace('["adamw"]', f'["{name}"]'))
+        command = f"run {card} --dry-run"
+    code, _, err = call(command)
+    sys.modules.pop("evil", None)
+    assert code == 2
+    said, ran, refused = err.splitlines()
+    assert said.startswith(f"synthbench: {card} names code, which is run: ")
+    assert said.endswith("evil" if name == "evil:X" else "evil.py")
+    assert ran == "run"
+    assert "X is a int" in refused or "is no torch.optim.Optimizer class" in refused
 
 
 class Sprung:
