@@ -132,25 +132,22 @@ def compare(
 @app.command()
 def verify(
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="The beginning of a run's id, as `export` prints it.")
+        str | None,
+        typer.Argument(metavar="RUN", help="The beginning of a run's id, as `export` prints it.", show_default=False),
     ] = None,
     out: Out = OUT,
-    optimizer: Annotated[str | None, typer.Option(help="The run's own optimizer, where it is a plug-in.")] = None,
-    steps: Annotated[int, typer.Option(min=1, help="How many of its steps.")] = 50,
-    task: Annotated[
-        str | None,
-        typer.Option(help="Without RUN: check this task's data. With it: the run's own, where it names code."),
+    optimizer: Annotated[
+        str | None, typer.Option(help="An optimizer to check; beside RUN, the plug-in that the run was trained by.")
     ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="A task whose data to check; beside RUN, the run's own where it names code.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="How many steps of the run.")] = 50,
 ) -> None:
-    """Train one run again as a plain torch module in a plain loop, and say where the two part; or check a task's data."""
-    from synthbench import commands
+    """Train RUN again as a plain torch module and say where they part; or check a rule (--optimizer) or data (--task)."""
+    from synthbench.verification import shown
 
-    if run is not None:
-        commands.verify(out, run, optimizer, steps, task)
-    elif task is not None:
-        commands.verify_task(task)
-    else:
-        raise BadInput("verify: give the beginning of a run's id, or --task.")
+    shown.verify(out, run, optimizer, task, steps)
 
 
 @app.command()

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from synthbench.errors import BadInput, NotMeasured, Refuted
+from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run, RunId
@@ -29,10 +28,8 @@ from synthbench.reporting.table import as_rich
 from synthbench.reporting.tiers import COMPLETE
 from synthbench.reporting.view import AS_IT_IS, View, check_columns
 from synthbench.running import Options, perform, startable
+from synthbench.terminal import console
 from synthbench.wording import did_you_mean, inert, listed, named, shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 def run(asked: Asked, options: Options) -> None:
@@ -88,7 +85,7 @@ def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Ex
 
 def _print(found: reports.Report, options: Options) -> None:
     """The table, the sentence, where the results are, what to type next."""
-    _console().print(as_rich(found.table))
+    console().print(as_rich(found.table))
     _notes(found)
     runs, program, out = found.spent.runs, _program(), _out(options.out)
     print(f"Results: {runs} runs in {named(options.out)}; every score along every path: {program} export{out}")
@@ -115,24 +112,17 @@ def _out(folder: Path) -> str:
 def _notes(found: reports.Report) -> None:
     _say([*found.table.notes, "", found.sentence])
     if found.claims:
-        _console().print(claimed.as_rich(found.claims))
+        console().print(claimed.as_rich(found.claims))
         _say([claimed.NOTE])
 
 
 def _say(lines: Sequence[str]) -> None:
     """Prints lines below a table, as wide as it may be."""
-    width = min(_console().width, 100)
+    width = min(console().width, 100)
     print()
     for line in lines:
         print(line if line.startswith(COMPLETE) else textwrap.fill(inert(line), width))  # to be copied as it is
     print()
-
-
-def _console() -> Console:
-    """A console as wide as the terminal, 100 columns where there is none."""
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=100)
 
 
 def report(
@@ -160,7 +150,7 @@ def report(
         content = reports.WRITERS[form](found) if claims else reports.body(found, pictures)
         reports.update(update, found.card.name + "-claims" * claims, content)
     elif form == "table":
-        _console().print(as_rich(found.table))
+        console().print(as_rich(found.table))
         _notes(found)
     elif form == "markdown":
         print(reports.markdown(found, pictures))
@@ -186,7 +176,7 @@ def compare(
     check_columns(columns)
     found = comparing.compare(one, other, out, runner, narrow, columns)
     if form == "table":
-        _console().print(compared.as_rich(found))
+        console().print(compared.as_rich(found))
         _say([*found.notes, "", compared.sentence(found)])
     else:
         print(compared.WRITERS[form](found))
@@ -213,48 +203,6 @@ def gc(out: Path, yes: bool) -> None:
         print(f"Deleted {total}.")
     else:
         print(f"{total} are unused; delete them with: {_program()} gc --yes{_out(out)}")
-
-
-def verify(out: Path, prefix: str, optimizer: str | None, steps: int, task: str | None = None) -> None:
-    """`synthbench verify`: a run trained again as a fleet's member and in a plain loop, side by side. task: its card."""
-    from tabulate import tabulate
-
-    from synthbench import plugins
-    from synthbench.verification import member
-
-    if optimizer is not None:
-        plugins.take(optimizer)
-    with closing(Store.read(out)) as store:
-        name = member.found(prefix, store.identities(), "verify")
-        run, card = member.stored(store, name, task)
-        parent = member.parent_of(store, run)
-        found = member.verify(run, card, parent, store.weights, min(steps, run.steps))
-    print(f"{run.stage} of {named(run.task)}, {named(run.rule.name)}, {run.update}, lr {run.lr:g}, seed {run.seed}\n")
-    told = sorted({step for step in member.TOLD if step <= len(found.fleet)} | {found.at or 1, len(found.fleet)})
-    rows = [
-        [step, *(f"{losses[step - 1]:.6f}" for losses in found), f"{found.differences[step - 1]:.1e}"] for step in told
-    ]
-    print(tabulate(rows, ["step", "fleet", "plain loop", "relative"], disable_numparse=True, stralign="right"))
-    where = f"They part at step {found.at}" if found.at else f"They do not part within {len(found.fleet)} steps"
-    print(f"\nTraining loss, nats per answer token. {where} (by more than {member.CLOSE:g}).")
-
-
-def verify_task(given: str) -> None:
-    """`synthbench verify --task`: what a task's data has to hold to, each kept or broken; raises Refuted where one is."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    from synthbench.verification.tasks import check_task
-
-    found = check_task(given)
-    table = Table("", "promise", "broken by", box=None)
-    for promise, wrong in found:
-        table.add_row("broken" if wrong else "kept", escape(promise), escape(inert(wrong or "")))
-    _console().print(table)
-    broken = sum(wrong is not None for _, wrong in found)
-    if broken:
-        raise Refuted(f"{named(given)}: {broken} of {len(found)} promises are broken.")
-    print(f"\n{named(given)} keeps all {len(found)} promises.")
 
 
 def export(out: Path, runner: str | None, form: str) -> None:

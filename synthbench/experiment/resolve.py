@@ -283,6 +283,11 @@ def _rule(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         said = message(first["msg"])
         place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
         raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
+    return spec_of(rule, arguments)
+
+
+def spec_of(rule: str, arguments: cards.Card) -> RuleSpec:
+    """What a registered optimizer is with these arguments, in a run's identity."""
     given = arguments.model_dump(mode="json")
     source = plugins.TAKEN[rule].source if rule in plugins.TAKEN else source_hash(rule)
     return RuleSpec(rule, plugins.routing_of(rule, given), given, source)

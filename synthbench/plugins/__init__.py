@@ -57,7 +57,12 @@ class Plugin:
     origin: Origin
     versions: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
-    made_by: Any = None  # its class, where it is a torch.optim.Optimizer
+    thing: Any = None  # the class or the rule itself
+
+    @property
+    def made_by(self) -> Any:
+        """Its class, where it is a torch.optim.Optimizer."""
+        return None if isinstance(self.thing, OwnRule) else self.thing
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -150,11 +155,11 @@ def name_of(optimizer: Any, said: str = "optimizer") -> str:
     is not built in. Raises BadInput that begins with `said`."""
     if not isinstance(optimizer, str):
         return take_object(optimizer, said).label
-    if is_plugin(optimizer):
-        return take(optimizer, said).label
-    if optimizer not in OPTIMIZERS:
+    if optimizer in OPTIMIZERS:
+        return optimizer
+    if not is_plugin(optimizer) and entry_points.find(entry_points.RULES, optimizer, said) is None:
         raise BadInput(f"{said}: unknown optimizer {shown(optimizer)}{did_you_mean(optimizer, OPTIMIZERS)}.")
-    return optimizer
+    return take(optimizer, said).label
 
 
 def put_back(label: str, changed: Sequence[str]) -> None:
@@ -207,7 +212,7 @@ def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:
     )  # fmt: skip
     RULES[plugin.label] = rule
     RULES[BESIDE] = Rule(_start_beside, _step_beside)
-    TAKEN[plugin.label] = replace(plugin, source=source, made_by=None if isinstance(thing, OwnRule) else thing)
+    TAKEN[plugin.label] = replace(plugin, source=source, thing=thing)
     return TAKEN[plugin.label]
 
 

@@ -13,19 +13,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Routing = Literal["all", "hidden"]
+OURS = {"routing", "aux_lr_ratio"}  # arguments that are no rule's own
 Update = Callable[["Tensor", dict[str, "Tensor"], "Tensor", Any], "tuple[Tensor, dict[str, Tensor]]"]
 
 
 @dataclass(frozen=True)
 class OwnRule:
     """A rule that somebody wrote. lr: the rate that its grid lies around. arguments: names and defaults. routing: whether
-    it moves all parameters, or the hidden matrices and AdamW the rest. written: the function that it was made of."""
+    it moves all parameters, or the hidden matrices and AdamW the rest. written: the function that it was made of. kept:
+    what a rule for one matrix keeps for each, None for a rule on flat buffers."""
 
     rule: Rule
     lr: float
     arguments: Mapping[str, Any]
     routing: Routing
     written: Callable[..., Any]
+    kept: tuple[str, ...] | None = None
 
 
 def matrix_rule(
@@ -46,14 +49,14 @@ def matrix_rule(
                              for block in blocks for value in stacks(block, block.value_Kn)]}  # fmt: skip
 
         def step(blocks: Sequence[Block], kept: State, hyper: Hyper, given: Any) -> None:
-            own = dict(arguments) | given.model_dump(exclude={"routing"})
+            own = dict(arguments) | given.model_dump(exclude=OURS)
             values = [value for block in blocks for value in stacks(block, block.value_Kn)]
             grads = [grad for block in blocks for grad in stacks(block, block.grad_Kn)]
             for place, (value, grad) in enumerate(zip(values, grads, strict=True)):
                 new, kept["kept"][place] = batched(update, grad, kept["kept"][place], value, hyper, own)
                 value.copy_(new)
 
-        return OwnRule(Rule(start, step), lr, arguments, routing, update)
+        return OwnRule(Rule(start, step), lr, arguments, routing, update, tuple(state))
 
     return made
 
@@ -63,13 +66,17 @@ def flat_rule(
     start: Callable[[Sequence[Block], Any], State] = lambda blocks, given: {}, **arguments: Any,
 ) -> OwnRule:  # fmt: skip
     """A rule on the flat buffers of a fleet: `start(blocks, arguments) -> state`, `step(blocks, state, hyper, arguments)`
-    moves `block.value_Kn` by `block.grad_Kn` in place, (K, n) each; K runs, n floats. See `matrix_rule` for the rest."""
+    moves `block.value_Kn` by `block.grad_Kn` in place, (K, n) each; K runs, n floats. Runs know nothing of each other:
+    every reduction is over a row. hyper has step (from 1), lr_K and weight_decay_K, shape (K,), on the buffers' device;
+    arguments are attributes. See `matrix_rule` for the rest."""
 
     def begin(blocks: Sequence[Block], given: Any) -> State:
-        return start(blocks, SimpleNamespace(**(dict(arguments) | given.model_dump(exclude={"routing"}))))
+        return start(blocks, SimpleNamespace(**(dict(arguments) | given.model_dump(exclude=OURS))))
 
     def move(blocks: Sequence[Block], state: State, hyper: Hyper, given: Any) -> None:
-        step(blocks, state, hyper, SimpleNamespace(**(dict(arguments) | given.model_dump(exclude={"routing"}))))
+        device = blocks[0].value_Kn.device
+        here = Hyper(hyper.step, hyper.lr_K.to(device), hyper.weight_decay_K.to(device))
+        step(blocks, state, here, SimpleNamespace(**(dict(arguments) | given.model_dump(exclude=OURS))))
 
     return OwnRule(Rule(begin, move), lr, arguments, routing, step)
 

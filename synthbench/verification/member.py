@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from synthbench import plugins
 from synthbench.cards import ModelCard, TaskCard, load
 from synthbench.errors import BadInput
 from synthbench.experiment.materials import Kept
+from synthbench.experiment.resolve import spec_of
 from synthbench.experiment.runs import Environment, RuleSpec, Run
 from synthbench.experiment.store import Store
 from synthbench.generators import Task
-from synthbench.plugins import generators
+from synthbench.plugins import generators, loading
+from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.wording import named, shown
 
 TOLD = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps that are shown
@@ -29,9 +33,12 @@ class Parting(NamedTuple):
 
     @property
     def differences(self) -> list[float]:
-        """Relative, by step."""
+        """Relative, by step; 0 where neither is a number any more."""
         pairs = zip(self.fleet, self.plain, strict=True)
-        return [abs(one - other) / max(abs(other), 1e-12) for one, other in pairs]
+        return [
+            abs(one - other) / max(abs(other), 1e-12) if isfinite(one) or isfinite(other) else 0.0
+            for one, other in pairs
+        ]
 
     @property
     def at(self) -> int | None:
@@ -46,6 +53,16 @@ def run_of(identity: Mapping[str, Any]) -> Run:
         **own
         | {"rule": RuleSpec(**rule), "environment": Environment(**own["environment"]), "history": tuple(own["history"])}
     )
+
+
+def found(prefix: str, known: Collection[str]) -> str:
+    """The run whose id begins with a prefix; raises BadInput where there is none, or more than one."""
+    own = [name for name in known if name.startswith(prefix)] if prefix else []
+    if not own:
+        raise BadInput(f"verify {shown(prefix)}: no run here has an id that begins so; ids are in: synthbench export.")
+    if len(own) > 1:
+        raise BadInput(f"verify {shown(prefix)}: the ids of {len(own)} runs begin so; give more of one's id.")
+    return own[0]
 
 
 def stored(store: Store, name: str, given: str | None = None) -> tuple[Run, TaskCard]:
@@ -66,7 +83,28 @@ def stored(store: Store, name: str, given: str | None = None) -> tuple[Run, Task
                     raise BadInput(f"verify: task {card.label} names code of its own; give its card with --task.")
                 if Task(card).name_in(run.stage) == run.task:
                     return run, card
-    raise BadInput(f"verify: run {name[:12]} belongs to no experiment here.")
+    raise BadInput(f"verify: run {name[:12]} never finished, or belongs to no experiment here.")
+
+
+def load_rule(run: Run, optimizer: str | None) -> None:
+    """Loads the plug-in that a run was trained by. optimizer: as it was named for `run`; not needed for an installed one.
+
+    Raises BadInput where it is another rule than the run's, or has been edited since.
+    """
+    of_run, said = run.rule.name, f"verify: run {run.id[:12]} was trained by {named(run.rule.name)}"
+    if of_run not in OPTIMIZERS and optimizer is None:
+        if loading.SUFFIX + ":" in of_run or not plugins.is_plugin(of_run):
+            raise BadInput(f"{said}, a rule of one's own; name its file: --optimizer path/file.py:Name.")
+        optimizer = of_run
+    if optimizer is not None:
+        label = plugins.take(optimizer).label if plugins.is_plugin(optimizer) else optimizer
+        if label != of_run:
+            raise BadInput(f"{said}, and --optimizer is {shown(optimizer)}; give a run or an optimizer, not both.")
+        if of_run not in plugins.TAKEN:
+            raise BadInput(f"{said}, which is built in; give a run or --optimizer, not both.")
+    arguments = OPTIMIZERS[of_run].arguments.model_validate(run.rule.arguments)
+    if spec_of(of_run, arguments).fingerprint != run.rule.fingerprint:
+        raise BadInput(f"{said}, whose code has been edited since; run the experiment again, and verify a new run.")
 
 
 def parent_of(store: Store, run: Run) -> Kept | None:
@@ -83,7 +121,10 @@ def parent_of(store: Store, run: Run) -> Kept | None:
 
 
 def verify(run: Run, card: TaskCard, parent: Kept | None, folder: Path, steps: int) -> Parting:
-    """Trains a run for so many of its steps in both ways. parent: its weights in the folder, None from scratch."""
+    """Trains a run for so many of its steps in both ways. parent: its weights in the folder, None from scratch.
+
+    Raises BadInput where its task has changed since, or its rule has no plain counterpart.
+    """
     import torch
 
     from synthbench.experiment.materials import build, data
@@ -92,6 +133,7 @@ def verify(run: Run, card: TaskCard, parent: Kept | None, folder: Path, steps: i
     from synthbench.trainer.schedule import Schedule
     from synthbench.verification import plain
 
+    torch.set_num_threads(1)  # as a worker
     task = Task(card)
     if task.fingerprint_to(run.stage) != run.task_fingerprint:
         raise BadInput(f"Task {named(run.task)} is another one than when the run was made; nothing compares.")
@@ -113,37 +155,34 @@ def verify(run: Run, card: TaskCard, parent: Kept | None, folder: Path, steps: i
 
 
 def counterpart(rule: RuleSpec, model: Any, weight_decay: float) -> list[Any]:
-    """The plain optimizers of a rule: torch's, or the plug-in's own class."""
-    from synthbench import plugins
-    from synthbench.plugins import instances
+    """The plain optimizers of a rule: torch's, or the plug-in's own."""
+    import torch
+
     from synthbench.verification import plain
 
     if rule.name not in plugins.TAKEN:
         return plain.optimizers(rule.name, model, rule.arguments)
-    made_by = plugins.TAKEN[rule.name].made_by
-    if made_by is None:
-        raise BadInput(f"{named(rule.name)} is no torch.optim.Optimizer: there is no plain loop to compare it with.")
     given, ratio = rule.arguments, rule.arguments["aux_lr_ratio"]
+    moved = [p for p in model.parameters() if p.requires_grad]
     if given["routing"] != "hidden":
-        trained = [p for p in model.parameters() if p.requires_grad]
-        return [plain.Moving(instances.instance(made_by, trained, given, weight_decay))]
+        return [plain.Moving(by_itself(rule.name, moved, given, weight_decay))]
     hidden = model.hidden()
     matrices = set(map(id, hidden))
-    rest = [p for p in model.parameters() if p.requires_grad and id(p) not in matrices]
-    import torch
-
+    rest = [p for p in moved if id(p) not in matrices]
     beside = [plain.Moving(torch.optim.AdamW(rest, lr=0.0), ratio)] if rest else []
-    return [plain.Moving(instances.instance(made_by, hidden, given, weight_decay)), *beside]
+    return [plain.Moving(by_itself(rule.name, hidden, given, weight_decay)), *beside]
 
 
-def found(prefix: str, known: Mapping[str, Mapping[str, Any]], said: str) -> str:
-    """The run whose id begins with a prefix; raises BadInput where there is none, or more than one."""
-    own = [name for name in known if name.startswith(prefix)]
-    if len(own) != 1 or len(prefix) < 4:
-        many = (
-            f"{len(own)} runs begin so; give more of its id"
-            if own
-            else "no run begins so; ids are in: synthbench export"
+def by_itself(name: str, parameters: list[Any], given: dict[str, Any], weight_decay: float) -> Any:
+    """A plug-in as an optimizer of these parameters: its own class, or the loop over matrices of a rule for one."""
+    from synthbench.plugins import instances
+    from synthbench.verification.looped import Looped
+
+    thing = plugins.TAKEN[name].thing
+    if not isinstance(thing, plugins.OwnRule):
+        return instances.instance(thing, parameters, given, weight_decay)
+    if thing.kept is None:
+        raise BadInput(
+            f"verify: {named(name)} moves the buffers of a fleet; there is no plain loop to compare it with."
         )
-        raise BadInput(f"{said} {shown(prefix)}: {many}.")
-    return own[0]
+    return Looped(parameters, thing, given)

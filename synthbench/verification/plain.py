@@ -188,7 +188,8 @@ def newton_schulz(
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.to(matrix.dtype)
+    found: Tensor = x.to(matrix.dtype)
+    return found
 
 
 class Muon(torch.optim.Optimizer):
@@ -265,11 +266,14 @@ def train(
     tokens_NL = torch.from_numpy(data.tokens_KNL[k]).long()
     target_NL = tokens_NL.masked_fill(~torch.from_numpy(data.answer_KNL[k]), IGNORED)
     losses = []
+    for optimizer, _ in moving:
+        if callable(turn := getattr(optimizer, "train", None)):  # Schedule-Free and its like
+            turn()
     for step, indices_B in enumerate(torch.from_numpy(data.order_KTB[k]).long()):
         logits_BLV = model(tokens_NL[indices_B, :-1])
         loss = F.cross_entropy(logits_BLV.flatten(0, 1), target_NL[indices_B, 1:].flatten(), ignore_index=IGNORED)
         model.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         for optimizer, ratio in moving:
             for group in optimizer.param_groups:
                 set_rate(group, rates(step) * ratio)

@@ -1,0 +1,30 @@
+"""A rule for one matrix in a plain loop: matrix by matrix, without `torch.vmap`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from synthbench.plugins.rules import OwnRule
+
+
+class Looped(torch.optim.Optimizer):
+    """The rule as an optimizer over parameters. given: its arguments, where they are not its defaults."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter], rule: OwnRule, given: Mapping[str, Any]) -> None:
+        super().__init__(parameters, {"lr": 0.0, "weight_decay": 0.0})
+        self.rule, self.arguments, self.steps = rule, dict(rule.arguments) | dict(given), 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.steps += 1
+        for group in self.param_groups:
+            rates = {name: torch.tensor(group[name]) for name in ("lr", "weight_decay")}
+            for p in group["params"]:
+                kept = self.state[p] or {name: torch.zeros_like(p) for name in self.rule.kept or ()}
+                hyper = SimpleNamespace(step=self.steps, **rates, **self.arguments)
+                moved, self.state[p] = self.rule.written(p.grad, kept, p.detach(), hyper)
+                p.copy_(moved)

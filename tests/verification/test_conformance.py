@@ -1,0 +1,338 @@
+"""Every rule passes the checks, whoever wrote it; and every check catches the rule that is broken in its way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic import Field
+
+from synthbench import flat_rule, matrix_rule, plugins
+from synthbench.cards import MODELS, Card, ModelCard
+from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, sgd
+from synthbench.verification import conformance, world
+from synthbench.verification.conformance import CHECKS, Candidate
+from tests.calling import Caller
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+BUILT_IN = sorted(OPTIMIZERS)
+OTHERS = [
+    *(f"{EXAMPLES}/{name}" for name in ("signum.py:Signum", "lion.py:lion", "orthogonal.py:orthogonal")),
+    *(f"torch.optim:{name}" for name in ("AdamW", "SGD", "Muon", "Adafactor")),
+]
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Puts back what a test registers."""
+    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
+    yield
+    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
+        registry.clear()
+        registry.update(old)  # type: ignore[arg-type]
+
+
+def failures(candidate: Candidate) -> dict[str, str]:
+    """What failed, by the name of the check's function."""
+    names = {title: check.__name__ for title, check in CHECKS.items()}
+    return {names[title]: said for title, said in conformance.outcomes(candidate) if said}
+
+
+@pytest.mark.parametrize("name", [*BUILT_IN, *OTHERS], ids=lambda name: name.rpartition("/")[2])
+def test_a_rule_passes_every_check(name: str) -> None:
+    assert failures(conformance.taken(name)) == {}
+
+
+def test_the_built_in_rules_are_tried() -> None:
+    assert {"adamw", "adamw-split", "muon", "sgd"} <= set(BUILT_IN)
+
+
+def test_every_option_of_a_model_is_among_the_styles() -> None:
+    for option, field in ModelCard.model_fields.items():
+        if choices := get_args(field.annotation):
+            assert {getattr(model, option) for model in conformance.STYLES.values()} == set(choices), option
+    assert set(MODELS) <= set(conformance.STYLES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("preset", MODELS)
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_rule_is_finite_on_a_preset_s_own_width(name: str, preset: str) -> None:
+    model = MODELS[preset].model_copy(update={"layers": 1})
+    fleet, curve_TK = world.language(name, model, "full", 1e-3, steps=2)
+    assert fleet.flat_KP.isfinite().all()
+    assert curve_TK.shape == (2, 1)
+
+
+class Base(torch.optim.Optimizer):
+    """SGD, to be broken."""
+
+    def __init__(self, params: Any, lr: float = 1e-2, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for p in group["params"]:
+                self.move(p, p.grad, group["lr"])
+
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        p.sub_(lr * grad)
+
+
+class NeedsClosure(Base):
+    def step(self, closure: Any) -> None:  # type: ignore[override]
+        closure()
+        super().step()
+
+
+class NaNOnVectors(Base):
+    """Divides by the deviation over rows, which one row has none of."""
+
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        rows = grad.view(-1, grad.shape[-1])
+        variance = (rows - rows.mean(0)).square().sum(0) / (len(rows) - 1)
+        p.sub_(lr * grad / (1 + variance))
+
+
+class NaNOnZeros(Base):
+    """Normalizes without an epsilon: the embedding of a token that no batch had has a gradient of zero."""
+
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        p.sub_(lr * grad / grad.norm(dim=-1, keepdim=True))
+
+
+class Climbs(Base):
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        p.add_(lr * grad)
+
+
+class LeavesVectors(Base):
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        if p.ndim == 2:
+            p.sub_(lr * grad)
+
+
+class IgnoresRate(Base):
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        p.sub_(1e-2 * grad)
+
+
+class DecaysAtAnyRate(Base):
+    """Decay that the rate does not multiply."""
+
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        p.mul_(1 - 0.01 * self.param_groups[0]["weight_decay"]).sub_(lr * grad)
+
+
+class CountsTogether(Base):
+    """Its warm-up counts the steps of all instances."""
+
+    steps = 0
+
+    def step(self, closure: Any = None) -> None:
+        type(self).steps += 1
+        super().step()
+
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        p.sub_(lr * min(1.0, self.steps / 1000) * grad)
+
+
+class StateInAttributes(Base):
+    """Momentum that no state_dict has."""
+
+    def __init__(self, params: Any, lr: float = 1e-2, weight_decay: float = 0.0) -> None:
+        super().__init__(params, lr, weight_decay)
+        self.momentum: dict[int, Any] = {}
+
+    def move(self, p: Any, grad: Any, lr: float) -> None:
+        momentum = self.momentum.setdefault(id(p), torch.zeros_like(p))
+        p.sub_(lr * momentum.mul_(0.9).add_(grad))
+
+
+def flat(step: Callable[..., None], **given: Any) -> Any:
+    return flat_rule(step, lr=1e-2, **given)
+
+
+def means_over_runs(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    """The mean gradient's size is that of the whole fleet."""
+    for block in blocks:
+        block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn / (1 + block.grad_Kn.abs().mean()))
+
+
+def checked_for_nan(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    """Stops the whole fleet where one run has diverged."""
+    for block in blocks:
+        if not block.grad_Kn.isfinite().all():
+            raise ArithmeticError("a gradient is no number")
+        block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn)
+
+
+def spreads_nan(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    """Equal to a sound rule, until a run diverges."""
+    for block in blocks:
+        block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn + 0 * block.grad_Kn.sum())
+
+
+def unseeded(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    for block in blocks:
+        noise_Kn = torch.randn(block.grad_Kn.shape).mul_(1e-3)
+        block.value_Kn.sub_(hyper.lr_K[:, None] * (block.grad_Kn + noise_Kn))
+
+
+ELSEWHERE: dict[int, Any] = {}
+
+
+def in_a_global(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    """Momentum in a dictionary of the module; a new fleet begins with none, so that nothing but a stop shows it."""
+    if hyper.step == 1:
+        ELSEWHERE.clear()
+    for place, block in enumerate(blocks):
+        momentum = ELSEWHERE.setdefault(place, torch.zeros_like(block.value_Kn))
+        block.value_Kn.sub_(hyper.lr_K[:, None] * momentum.mul_(0.9).add_(block.grad_Kn))
+
+
+def kept_views(blocks: Any, arguments: Any) -> Any:
+    return {"values": [block.value_Kn for block in blocks]}
+
+
+def moves_what_it_kept(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    """Moves the weights that it saw at its start, not those that it is given."""
+    for value_Kn, block in zip(state["values"], blocks, strict=True):
+        value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn)
+
+
+class Hidden(sgd.SGD):
+    """An argument that no identity has."""
+
+    warmup: int = Field(default=10, exclude=True)
+
+
+@pytest.mark.parametrize(
+    ("broken", "caught"),
+    [
+        (NeedsClosure, "is_accepted"),
+        (NaNOnVectors, "is_finite"),
+        (NaNOnZeros, "is_finite"),
+        (Climbs, "lowers_a_quadratic"),
+        (LeavesVectors, "lowers_a_quadratic"),
+        (IgnoresRate, "rate_zero_changes_nothing"),
+        (DecaysAtAnyRate, "rate_zero_changes_nothing"),
+        (CountsTogether, "is_independent_of_the_fleet"),
+        (flat(means_over_runs), "is_independent_of_the_fleet"),
+        (flat(checked_for_nan), "keeps_a_divergence_to_itself"),
+        (flat(spreads_nan), "keeps_a_divergence_to_itself"),
+        (flat(unseeded), "is_repeatable"),
+        (flat(in_a_global), "survives_being_rebuilt"),
+        (flat(moves_what_it_kept, start=kept_views), "survives_being_rebuilt"),
+        (StateInAttributes, "survives_being_rebuilt"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else getattr(one, "written", one).__name__,
+)
+def test_a_broken_rule_is_caught_by_the_check_meant_for_it(broken: Any, caught: str) -> None:
+    candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
+    found = failures(candidate)
+    assert caught in found
+    assert found[caught].endswith(".")
+    assert "\n" not in found[caught]
+
+
+@pytest.mark.parametrize(
+    ("broken", "caught"),
+    [
+        (flat(checked_for_nan), "keeps_a_divergence_to_itself"),
+        (flat(spreads_nan), "keeps_a_divergence_to_itself"),
+        (flat(moves_what_it_kept, start=kept_views), "survives_being_rebuilt"),
+        (StateInAttributes, "survives_being_rebuilt"),
+        (LeavesVectors, "lowers_a_quadratic"),
+        (IgnoresRate, "rate_zero_changes_nothing"),
+    ],
+    ids=lambda one: one if isinstance(one, str) else getattr(one, "written", one).__name__,
+)
+def test_what_is_broken_in_one_way_alone_is_caught_by_one_check_alone(broken: Any, caught: str) -> None:
+    candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
+    assert set(failures(candidate)) == {caught}
+
+
+def test_an_argument_that_no_fingerprint_has_is_caught() -> None:
+    OPTIMIZERS["hidden"] = Optimizer("hidden", "", "", Hidden, (("*", "hidden"),))
+    RULES["hidden"] = RULES["sgd"]
+    candidate = Candidate("hidden", {"momentum": 0.9, "nesterov": False, "warmup": 10})
+    assert failures(candidate) == {
+        "fingerprint_tells_arguments_apart": "warmup = 11 has the fingerprint of its defaults: runs of both would be taken "
+        "for the same."
+    }
+
+
+def test_an_argument_that_can_have_one_value_alone_is_said_to_be_so() -> None:
+    class Fixed(Card):
+        kind: None = None
+
+    OPTIMIZERS["fixed"] = Optimizer("fixed", "", "", Fixed, (("*", "fixed"),))
+    RULES["fixed"] = RULES["sgd"]
+    said = conformance.fingerprint_tells_arguments_apart(Candidate("fixed", {"kind": None}))
+    assert said == "No value but None was found that the argument kind can have."
+
+
+def test_a_rule_that_raises_fails_in_one_sentence() -> None:
+    @matrix_rule()
+    def broken(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
+        raise RuntimeError("two\nlines")
+
+    candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
+    assert conformance.outcome(conformance.is_finite, candidate) == "It raised RuntimeError: two\\nlines."
+
+
+def test_the_front_door_prints_every_check_and_passes_a_sound_rule(call: Caller) -> None:
+    code, out, err = call("verify --optimizer sgd")
+    assert (code, err) == (0, "")
+    assert out.count("passed") == len(CHECKS)
+    for title in CHECKS:
+        assert title in out
+
+
+BROKEN = """
+import torch
+class Fixed(torch.optim.SGD):
+    def step(self, closure=None):
+        for group in self.param_groups:
+            group["lr"] = 1e-2
+        super().step()
+class Lazy(torch.optim.SGD):
+    def step(self, closure=None): pass
+"""
+
+
+def test_the_front_door_names_what_failed_and_exits_with_1(call: Caller, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    code, out, err = call(f"verify --optimizer {tmp_path}/mine.py:Fixed")
+    assert code == 1
+    assert "at rate 0 and weight decay 0" in " ".join(out.replace("│", " ").split())
+    assert "mine.py:Fixed" in out
+    assert "checks failed" in err
+
+
+def test_what_moves_nothing_is_tried_no_further(call: Caller, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(BROKEN)
+    code, out, err = call(f"verify --optimizer {tmp_path}/mine.py:Lazy")
+    assert (code, out.count("not tried")) == (1, len(CHECKS) - 1)
+    assert "1 of 1 checks failed" in err
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("verify", "give a run (the beginning of its id), or --optimizer"),
+        ("verify --optimizer moun", "did you mean 'muon'"),
+        ("verify --optimizer nowhere.py:Thing", "nowhere.py is not a file"),
+        ("verify --optimizer torch.optim:Adamaxx", "did you mean 'Adamax'"),
+    ],
+)
+def test_what_cannot_be_verified_is_one_sentence(call: Caller, command: str, said: str) -> None:
+    code, out, err = call(command)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1

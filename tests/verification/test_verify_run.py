@@ -1,0 +1,206 @@
+"""`synthbench verify RUN`: a stored run trained again as a fleet of one and in a plain loop, through the front door."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from math import inf, nan
+from pathlib import Path
+
+import pytest
+
+from synthbench import plugins
+from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.verification.member import Parting
+from tests.calling import Caller
+from tests.experiment import tiny
+
+CLASS = """
+import torch
+class Mine(torch.optim.SGD):
+    def __init__(self, params, lr=1e-2, weight_decay=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay, momentum=0.5)
+"""
+FLAT = """
+import synthbench
+@synthbench.flat_rule
+def flat(blocks, state, hyper, arguments):
+    for block in blocks:
+        block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn)
+"""
+MATRIX = """
+import synthbench
+@synthbench.matrix_rule(state=("momentum",), lr=1e-2, routing="hidden", beta=0.9)
+def matrix(grad, state, param, hyper):
+    momentum = hyper.beta * state["momentum"] + grad / (1 + grad.norm())
+    decayed = param * (1 - hyper.lr * hyper.weight_decay)
+    return decayed - hyper.lr / hyper.step**0.5 * momentum, {"momentum": momentum}
+"""
+BUILT_IN = ("adamw", "adamw-split", "muon", "sgd")
+OWN = ("mine.py:Mine", "matrix.py:matrix", "rule.py:flat")
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Puts back what a test registers."""
+    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
+    yield
+    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
+        registry.clear()
+        registry.update(old)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of every built-in optimizer, of a class and of two rules, under three updates."""
+    from synthbench.experiment.resolve import Asked, resolve
+    from synthbench.running import Options, perform
+
+    here = tmp_path_factory.mktemp("verified")
+    (here / "mine.py").write_text(CLASS)
+    (here / "rule.py").write_text(FLAT)
+    (here / "matrix.py").write_text(MATRIX)
+    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
+    asked = Asked(
+        str(tiny.write(here)), [*BUILT_IN, *(f"{here}/{name}" for name in OWN)], device="cpu", seeds=1,
+        lr=[1e-3], updates=["full", "full-hidden", "lora-4"],
+    )  # fmt: skip
+    perform(resolve(asked), Options(here / "out", 1, None, "all", False, False, True, False, "the test"))
+    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
+        registry.clear()
+        registry.update(old)  # type: ignore[arg-type]
+    return here
+
+
+def ids(folder: Path, optimizer: str) -> dict[str, str]:
+    """Runs of an optimizer, by stage and update."""
+    with closing(sqlite3.connect(folder / "out" / "results.db")) as db:
+        known = [(run, json.loads(text)) for run, text in db.execute("SELECT id, identity FROM runs")]
+    return {f"{one['stage']} {one['update']}": run for run, one in known if one["rule"]["name"] == optimizer}
+
+
+@pytest.mark.parametrize("optimizer", [*BUILT_IN, *OWN[:2]])
+def test_a_run_does_not_part_from_the_plain_loop(folder: Path, optimizer: str, call: Caller) -> None:
+    runs = ids(folder, optimizer)
+    assert set(runs) == {"pretrain full", "finetune full", "finetune full-hidden", "finetune lora-4"}
+    option = f"--optimizer {folder}/{optimizer}" if ":" in optimizer else ""
+    for what, run in runs.items():
+        code, out, err = call(f"verify {run[:16]} {option} --out {folder}/out")
+        assert (code, err) == (0, "")
+        stage, update = what.split()
+        assert out.startswith(f"{stage} of ")
+        assert f" {optimizer}, {update}, " in out
+        assert f"They do not part within {12 if stage == 'pretrain' else 10} steps" in out
+
+
+def test_steps_are_as_many_as_asked_for(folder: Path, call: Caller) -> None:
+    run = ids(folder, "adamw")["pretrain full"]
+    _, out, _ = call(f"verify {run} --steps 3 --out {folder}/out")
+    assert "within 3 steps" in out
+    assert [line.split()[0] for line in out.splitlines() if line.strip()[:1].isdigit()] == ["1", "2", "3"]
+
+
+def test_two_ways_that_part_are_said_to(folder: Path, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain loop with another momentum: the same at the first step, not after it."""
+    from synthbench.verification import plain
+
+    right = plain.optimizers
+    monkeypatch.setattr(plain, "optimizers", lambda name, model, given: right(name, model, {**given, "momentum": 0.5}))
+    _, out, _ = call(f"verify {ids(folder, 'sgd')['pretrain full']} --out {folder}/out")
+    assert "They part at step 3 " in out  # the second step moves by another momentum, and the third's loss tells
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "at"),
+    [([1.0, 2.0], [1.0, 2.0], None), ([1.0, 2.1], [1.0, 2.0], 2), ([nan, nan], [nan, inf], None), ([nan], [1.0], 1)],
+)
+def test_runs_that_both_diverge_do_not_part(one: list[float], other: list[float], at: int | None) -> None:
+    assert Parting(one, other).at == at
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("verify zz", "no run here has an id that begins so"),
+        ("verify ''", "no run here has an id that begins so"),
+        (
+            "verify {adamw} --optimizer muon",
+            "was trained by adamw, and --optimizer is 'muon'; give a run or an optimizer",
+        ),
+        ("verify {adamw} --optimizer adamw", "which is built in; give a run or --optimizer, not both"),
+        ("verify {adamw} --optimizer {folder}/mine.py:Mine", "give a run or an optimizer, not both"),
+        ("verify {mine}", "trained by mine.py:Mine, a rule of one's own; name its file: --optimizer path/file.py:Name"),
+        ("verify {rule} --optimizer {folder}/rule.py:flat", "moves the buffers of a fleet; there is no plain loop"),
+        ("verify {adamw} --steps 0", "--steps"),
+    ],
+)
+def test_what_cannot_be_verified_is_one_sentence(folder: Path, call: Caller, command: str, said: str) -> None:
+    of = {name: ids(folder, label)["pretrain full"] for name, label in
+          (("adamw", "adamw"), ("mine", "mine.py:Mine"), ("rule", "rule.py:flat"))}  # fmt: skip
+    code, out, err = call(f"{command.format(folder=folder, **of)} --out {folder}/out")
+    assert (code, out) == (2, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_an_id_that_several_begin_with_is_one_sentence(folder: Path, call: Caller) -> None:
+    runs = [run for name in (*BUILT_IN, *OWN) for run in ids(folder, name).values()]
+    first = next(letter for letter in "0123456789abcdef" if sum(run.startswith(letter) for run in runs) > 1)
+    count = sum(run.startswith(first) for run in runs)
+    code, _, err = call(f"verify {first} --out {folder}/out")
+    assert code == 2
+    assert f"the ids of {count} runs begin so; give more of one's id" in err
+
+
+def test_an_edited_plug_in_is_refused(folder: Path, call: Caller, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(CLASS.replace("0.5", "0.6"))
+    run = ids(folder, "mine.py:Mine")["pretrain full"]
+    code, _, err = call(f"verify {run} --optimizer {tmp_path}/mine.py:Mine --out {folder}/out")
+    assert code == 2
+    assert "whose code has been edited since" in err
+
+
+def copied(folder: Path, target: Path) -> Path:
+    """The folder of results elsewhere, to be damaged."""
+    import shutil
+
+    shutil.copytree(folder / "out", target / "out")
+    return target / "out"
+
+
+def test_a_run_without_the_weights_that_it_started_from_names_the_run_to_verify(
+    folder: Path, call: Caller, tmp_path: Path
+) -> None:
+    out = copied(folder, tmp_path)
+    runs = ids(folder, "adamw")
+    (lost,) = (out / "weights").glob(f"{runs['pretrain full'][:32]}*")
+    lost.write_bytes(lost.read_bytes()[:-1] + b"\0")
+    code, _, err = call(f"verify {runs['finetune full']} --out {out}")
+    assert code == 2
+    assert f"(run {runs['pretrain full'][:12]}) are not kept" in err
+
+
+def test_a_damaged_run_is_refused(folder: Path, call: Caller, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    run = ids(folder, "adamw")["finetune full"]
+    with closing(sqlite3.connect(out / "results.db")) as db:
+        db.execute(
+            "UPDATE runs SET identity = replace(identity, '\"lr\": 0.001', '\"lr\": 0.002') WHERE id = ?", (run,)
+        )
+        db.commit()
+    code, _, err = call(f"verify {run} --out {out}")
+    assert code == 2
+    assert f"run {run[:12]} does not match its checksum" in err
+
+
+def test_an_interrupted_run_is_one_sentence(folder: Path, call: Caller, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    run = ids(folder, "adamw")["finetune full"]
+    with closing(sqlite3.connect(out / "results.db")) as db:
+        db.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (run,))
+        db.commit()
+    code, _, err = call(f"verify {run} --out {out}")
+    assert code == 2
+    assert f"run {run[:12]} never finished" in err
