@@ -64,16 +64,29 @@ def test_torch_s_optimizers_equal_the_built_in_rules(theirs: str, ours: str, arg
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=1e-5, atol=0)
 
 
-def test_torch_s_muon_equals_the_built_in_rule_with_its_products() -> None:
-    """Both in bfloat16, and the scale of Moonlight: what parts them is the order in which products are rounded."""
+def muons(**built_in: Any) -> tuple[Any, Any]:
+    """The losses of torch.optim.Muon through this door, and of the built-in Muon with these arguments: (T, K) each."""
     name = plugins.take("torch.optim:Muon").label
     assert OPTIMIZERS[name].routing == plugins.routed("hidden", name)
-    theirs_TK, _ = curve(name, RUNS, adjust_lr_fn="match_rms_adamw", steps=20)
-    ours = FleetOptimizer("muon", small.fleet([1, 2, 3]), {"dtype": "bfloat16"})
+    theirs_TK, _ = curve(name, RUNS, adjust_lr_fn="match_rms_adamw")
+    ours = FleetOptimizer("muon", small.fleet([1, 2, 3]), built_in)
     rates = [run.lr for run in RUNS], [run.weight_decay for run in RUNS]
-    ours_TK = train(ours, small.data([1, 2, 3], 20), Schedule(20, "cosine", 0.1), rates, (), lambda step: None)
-    np.testing.assert_allclose(theirs_TK[:3], ours_TK[:3], rtol=1e-3, atol=0)
-    assert np.abs(theirs_TK - ours_TK).max() < 0.05
+    schedule = Schedule(STEPS, "cosine", 0.1)
+    return theirs_TK, train(ours, small.data([1, 2, 3], STEPS), schedule, rates, (), lambda step: None)
+
+
+def test_torch_s_muon_equals_the_built_in_rule_once_its_products_are_in_float32_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """torch casts to bfloat16 whatever it is given; with that cast alone left out nothing else parts the two."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
+    np.testing.assert_allclose(*muons(dtype="float32"), rtol=1e-5, atol=0)
+
+
+def test_torch_s_muon_as_it_is_stays_near_the_built_in_rule_in_bfloat16() -> None:
+    """Products are rounded to 8 bits in another order, which training amplifies: 1.3e-3 at most where this was written."""
+    theirs_TK, ours_TK = muons(dtype="bfloat16")
+    np.testing.assert_allclose(theirs_TK, ours_TK, rtol=5e-3, atol=0)
 
 
 class Clipped(torch.optim.SGD):

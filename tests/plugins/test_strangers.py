@@ -1,0 +1,285 @@
+"""What somebody's optimizer class may want, print, change, refuse and break, from the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from synthbench import plugins
+from synthbench.errors import BadInput
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.plugins import instances
+from synthbench.trainer.loop import train
+from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.trainer.schedule import Schedule
+from tests.calling import SHORT, Caller
+from tests.trainer import small
+
+CLASSES = """
+import torch
+
+class Base(torch.optim.Optimizer):
+    def __init__(self, params, lr=1e-3, **more):
+        super().__init__(params, {"lr": lr, **more})
+        self.steps = 0
+    @torch.no_grad()
+    def step(self, closure=None):
+        self.steps += 1
+        for group in self.param_groups:
+            for p in group["params"]:
+                p.sub_(group["lr"] * p.grad)
+
+class Plain(Base):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr)
+
+class Decays(Base):
+    "Keeps its decay to itself, as the constructor got it."
+    def __init__(self, params, lr=1e-3, weight_decay=0.5):
+        super().__init__(params, lr)
+        self.decay = weight_decay
+    @torch.no_grad()
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.mul_(1 - self.param_groups[0]["lr"] * self.decay)
+
+class Flagged(Base):
+    "Moves the groups that have a flag."
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            if group["flag"]:
+                super().step()
+
+class OneGroup(Base):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr)
+        if len(self.param_groups) > 1:
+            raise ValueError("one group only")
+
+class TwoGroups(Base):
+    def __init__(self, params, lr=1e-3):
+        super().__init__(params, lr)
+        if len(self.param_groups) < 2:
+            raise ValueError("give matrices and vectors as two groups")
+
+class NoRate(Base):
+    def __init__(self, params):
+        super().__init__(params)
+        self.param_groups[0].pop("lr")
+
+class Needs(Base):
+    def __init__(self, params, horizon, lr=1e-3):
+        super().__init__(params, lr)
+
+class Nonsense(Base):
+    def step(self, closure=None):
+        for p in self.param_groups[0]["params"]:
+            p.data.fill_(float("nan"))
+
+class MovesLater(Base):
+    def step(self, closure=None):
+        super().step()
+        if self.steps == 3:
+            for p in self.param_groups[0]["params"]:
+                p.data = p.data.clone()
+
+class FailsLater(Base):
+    def step(self, closure=None):
+        super().step()
+        if self.steps == 3:
+            raise TypeError("no third step")
+
+class Breaks(Base):
+    "Its algebra fails at high rates."
+    def step(self, closure=None):
+        if self.param_groups[0]["lr"] > 0.5:
+            torch.linalg.cholesky(-torch.eye(2))
+        super().step()
+
+class Talks(Base):
+    def step(self, closure=None):
+        print("step taken")
+        super().step()
+"""
+CHANGES = """
+print("hello from the import")
+torch.set_default_dtype(torch.float64)
+torch.set_float32_matmul_precision("medium")
+"""
+
+
+@pytest.fixture(autouse=True)
+def registries() -> Iterator[None]:
+    """Puts back what a test registers."""
+    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
+    yield
+    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
+        registry.clear()
+        registry.update(old)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "mine.py").write_text(CLASSES)
+    return tmp_path / "mine.py"
+
+
+def trained(
+    label: str, lr_K: list[float], decay: float = 0.0, steps: int = 4, **arguments: Any
+) -> tuple[Any, torch.Tensor, torch.Tensor]:
+    """Losses (T, K), weights before and after (K, P) of runs that differ in rate alone."""
+    fleet = small.fleet([1] * len(lr_K))
+    before = fleet.flat_KP.detach().clone()
+    moving = FleetOptimizer(label, fleet, arguments, plugins.routed(arguments.get("routing", "all"), label))
+    rates = lr_K, [decay] * len(lr_K)
+    data, schedule = small.data([1] * len(lr_K), steps), Schedule(steps, "constant", 0.0)
+    return train(moving, data, schedule, rates, (), lambda step: None), before, fleet.flat_KP.detach()
+
+
+def test_decay_reaches_a_class_that_keeps_it_to_itself(file: Path) -> None:
+    _, before, after = trained(plugins.take(f"{file}:Decays").label, [0.1, 0.1], decay=0.25, steps=1)
+    torch.testing.assert_close(after, before * (1 - 0.1 * 0.25), rtol=1e-6, atol=0)
+
+
+def test_keys_of_the_group_are_arguments(file: Path) -> None:
+    label = plugins.take(f"{file}:Flagged").label
+    with pytest.raises(BadInput, match="failed at step 1: KeyError: 'flag'"):
+        trained(label, [0.1])
+    _, before, after = trained(label, [0.1], group={"flag": False})
+    assert torch.equal(before, after)
+    assert not torch.equal(before, trained(label, [0.1], group={"flag": True})[2])
+
+
+def test_a_class_that_wants_one_group_gets_one(file: Path) -> None:
+    _, before, after = trained(plugins.take(f"{file}:OneGroup").label, [0.1])
+    assert not torch.equal(before, after)
+
+
+def test_beside_a_hidden_plug_in_adamw_moves_the_rest_at_its_share_of_the_rate(file: Path) -> None:
+    label = plugins.take(f"{file}:Plain").label
+    moved = {}
+    for ratio in (1.0, 0.01):
+        _, before, after = trained(label, [0.1], steps=1, routing="hidden", aux_lr_ratio=ratio)
+        at = small.fleet([1]).layout.parameters["embedding"]
+        moved[ratio] = (after - before)[:, at.offset : at.offset + at.size].abs().max().item()
+    assert moved[1.0] == pytest.approx(0.1, rel=1e-3)  # of AdamW's first step the size is the rate
+    assert moved[0.01] == pytest.approx(0.001, rel=1e-3)
+
+
+def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
+    label = plugins.take(f"{file}:Breaks").label
+    losses_TK, _, after = trained(label, [0.1, 1.0])
+    assert torch.isfinite(after[0]).all()
+    assert torch.isnan(after[1]).any()
+    alone_TK, _, alone = trained(label, [0.1])
+    assert torch.equal(alone[0], after[0])
+    assert (alone_TK[:, 0] == losses_TK[:, 0]).all()
+
+
+def test_an_error_that_is_no_divergence_is_one() -> None:
+    sound, lost = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
+    assert not instances.has_broken_down(RuntimeError("what"), [sound])
+    assert instances.has_broken_down(RuntimeError("what"), [sound, lost])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "TwoGroups",
+            "cannot be made of a list of the model's parameters: ValueError: give matrices and vectors as two",
+        ),
+        ("NoRate", "has no learning rate `lr` in its groups of parameters, so none can be set"),
+        ("Needs", "needs the argument 'horizon'; give it as --set optimizer.horizon=VALUE"),
+        ("Nonsense", "makes parameters that are no numbers in its first steps at lr 0.001"),
+        ("Flagged", "failed at step 1: KeyError: 'flag'"),
+    ],
+)
+def test_what_a_trial_shows_is_refused_in_one_sentence(file: Path, name: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        resolve(Asked(optimizers=[f"{file}:{name}"], device="cpu"))
+    assert str(caught.value).startswith(f"--optimizer mine.py:{name}")
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("MovesLater", "gives its parameters other memory; it must change them in place"),
+        ("FailsLater", "failed at step 3: TypeError: no third step"),
+    ],
+)
+def test_what_only_training_shows_is_one_sentence_too(call: Caller, file: Path, name: str, said: str) -> None:
+    code, _, err = call(f"run --optimizer {file}:{name} {SHORT} --update full --quiet --out {file.parent}/out")
+    assert code == 2
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(call: Caller, file: Path) -> None:
+    file.write_text(CLASSES + CHANGES)
+    command = f"run --optimizer {file}:Talks {SHORT} --update full --quiet --out {file.parent}/out"
+    code, out, err = call(command)
+    assert code == 0, err
+    assert "hello" not in out
+    assert "step taken" not in out
+    told = "synthbench: mine.py:Talks changed settings that were put back: default dtype, matmul precision."
+    assert err.count(told) == 1
+    assert torch.get_default_dtype() == torch.float32
+    runs = [json.loads(line) for line in call(f"export --format jsonl --out {file.parent}/out").out.splitlines()]
+    report = json.loads(call(f"report --format json --out {file.parent}/out").out)
+    for versions in (*(run["versions"] for run in runs), report["versions"]):
+        assert versions["put back after mine.py:Talks"] == "default dtype, matmul precision"
+
+
+def test_the_distribution_of_a_plug_in_is_recorded() -> None:
+    assert plugins.take("torch.optim:AdamW").made_with == {"torch": torch.__version__}
+    assert plugins.made_with("adamw") == {}
+
+
+def test_routing_is_for_plug_ins(file: Path) -> None:
+    mixed = resolve(Asked(optimizers=["adamw", f"{file}:Plain"], settings=["routing=hidden"], device="cpu"))
+    assert mixed.rules["adamw"].routing == OPTIMIZERS["adamw"].routing
+    assert mixed.rules["mine.py:Plain"].routing == plugins.routed("hidden", "mine.py:Plain")
+    with pytest.raises(BadInput, match=r"^--set routing='hidden' is for plug-ins; adamw, muon have the routing that"):
+        resolve(Asked(optimizers=["adamw", "muon"], settings=["routing=hidden"], device="cpu"))
+    with pytest.raises(BadInput, match="routing = 'none'") as caught:
+        resolve(Asked(optimizers=[f"{file}:Plain"], settings=["routing=none"], device="cpu"))
+    assert "hidden" in str(caught.value)
+
+
+def test_one_of_several_is_given_arguments_by_its_name_in_quotes(file: Path) -> None:
+    settings = ['arguments."mine.py:Flagged".group={flag=true}', "routing=hidden"]
+    found = resolve(Asked(optimizers=[f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")).rules
+    assert found["mine.py:Flagged"].arguments["group"] == {"flag": True}
+    assert found["mine.py:Plain"].arguments["group"] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "said"),
+    [
+        ("Plain", "optimizer.beta=1", "has no argument 'beta'"),
+        ("Base", "optimizer.lr=1", "is given lr by --lr, not as an argument"),
+        ("Decays", "optimizer.weight_decay=1", "is given weight_decay by --weight-decay, not as an argument"),
+        ("Plain", "optimizer.aux_lr_ratio=0", "must be greater than 0"),
+    ],
+)
+def test_arguments_are_checked(file: Path, name: str, setting: str, said: str) -> None:
+    with pytest.raises(BadInput) as caught:
+        resolve(Asked(optimizers=[f"{file}:{name}"], settings=[setting], device="cpu"))
+    assert said in str(caught.value)
+
+
+def test_a_slip_is_refused_even_where_any_name_is_taken() -> None:
+    card = plugins.arguments_of("Any", ["weight_decouple"], True, "all", plugins.OfClass)
+    assert card.model_validate({"own": 1}).model_dump()["own"] == 1
+    with pytest.raises(ValueError, match="has no argument 'weight_decoupel'; did you mean 'weight_decouple'"):
+        card.model_validate({"weight_decoupel": True})
