@@ -40,7 +40,7 @@ class Origin(NamedTuple):
 
 BUILT_IN = frozenset(GENERATORS)
 TAKEN: dict[str, Source] = {}  # by label: what this process has registered
-_TOLD: set[str] = set()
+_TOLD: set[tuple[Path, str]] = set()
 _GUARDED: dict[int, tuple[Any, Callable[..., Any]]] = {}  # by id of a function: slices under a word share `is_unseen`
 
 
@@ -151,8 +151,8 @@ def _loaded(place: str, said: str) -> loading.Loaded:
 
 def announce(card: Path, place: str) -> None:
     """Says, once, that a card makes code run: a card may come from somebody else."""
-    if place not in _TOLD:
-        _TOLD.add(place)
+    if (card, place) not in _TOLD:
+        _TOLD.add((card, place))
         print(f"synthbench: {named(card)} names code, which is run: {named(place.rpartition(':')[0])}", file=sys.stderr)
 
 

@@ -288,8 +288,16 @@ def test_what_could_run_other_code_is_found_in_source(source: str) -> None:
     assert [*forbidden(source)]
 
 
-def test_the_package_has_nothing_that_runs_other_code() -> None:
+ALLOWED = {
+    "__init__.py": {"importlib"},  # its own modules, by the names that are public
+    "plugins/__init__.py": {"cloudpickle"},  # between a process and its own workers
+    "plugins/loading.py": {"importlib", "importlib.util", "importlib.import_module"},  # what a person or a card names
+}
+
+
+def test_the_package_has_nothing_that_runs_other_code_but_where_it_is_named() -> None:
     files = sorted(Path(synthbench.__file__).parent.rglob("*.py"))
     assert len(files) > 50
-    found = {file.name: [*forbidden(file.read_text(encoding="utf-8"))] for file in files}
-    assert not {name: calls for name, calls in found.items() if calls}
+    package = files[0].parent
+    found = {file.relative_to(package).as_posix(): {*forbidden(file.read_text(encoding="utf-8"))} for file in files}
+    assert {name: calls for name, calls in found.items() if calls} == ALLOWED
