@@ -5,7 +5,6 @@ It reads what `COMMAND` has trained, and measures what a step of each costs.
 
 from __future__ import annotations
 
-import json
 import shlex
 
 OUT = "optimizers-results"

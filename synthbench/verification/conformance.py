@@ -19,7 +19,7 @@ from torch import Tensor
 from synthbench import plugins
 from synthbench.cards import MODELS, ModelCard
 from synthbench.errors import BadInput
-from synthbench.experiment.resolve import spec_of, trainable
+from synthbench.experiment.rulespecs import spec_of, trainable
 from synthbench.plugins import instances, loading, trial
 from synthbench.plugins.rules import OwnRule
 from synthbench.trainer import layout as layouts

@@ -12,7 +12,7 @@ from synthbench import plugins
 from synthbench.cards import ModelCard, TaskCard, load
 from synthbench.errors import BadInput
 from synthbench.experiment.materials import Kept
-from synthbench.experiment.resolve import spec_of
+from synthbench.experiment.rulespecs import spec_of
 from synthbench.experiment.runs import Environment, RuleSpec, Run
 from synthbench.experiment.store import Store
 from synthbench.generators import Task

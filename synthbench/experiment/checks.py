@@ -1,0 +1,179 @@
+"""What a runner's card must hold to beside its form: names that exist, sizes that can be drawn, rates for every optimizer.
+
+Each raises BadInput with one sentence for the first thing that is wrong. origin: where the card came from, in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from synthbench import cards
+from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard
+from synthbench.errors import BadInput
+from synthbench.experiment.plan import kind_of, scaled, sized, updates
+from synthbench.experiment.plan import settings as training
+from synthbench.experiment.rulespecs import every_optimizer
+from synthbench.generators import SLICES, Task, by_slice
+from synthbench.scores import SCORES
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import low_rank as lora
+from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.wording import did_you_mean, shown
+
+
+def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
+    """Models, scores, optimizers and arms that the card names. tasks: those of the experiment by their labels."""
+    if card.model not in MODELS and isinstance(card.model, str):
+        raise BadInput(f"{origin}: unknown model {shown(card.model)}{did_you_mean(card.model, MODELS)}.")
+    for name in card.columns:
+        if name not in SCORES:
+            raise BadInput(f"{origin}: unknown score {shown(name)} in columns{did_you_mean(name, SCORES)}.")
+    _ranking(card, origin)
+    _claims(card, {*cards.names(TaskCard), *tasks}, origin)
+    for name in card.arguments:
+        if name not in OPTIMIZERS:
+            raise BadInput(f"{origin}: arguments: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
+    _arms(card, origin)
+
+
+def stages(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
+    """Every stage for every task: slices, sizes, updates, learning rates."""
+    known = {*cards.names(TaskCard), *(task.card.name for task in tasks.values())}
+    for position, stage in enumerate(card.stages):
+        for task in tasks.values():
+            _stage(stage, card, task, origin)
+            _updates(stage, card, task, position + 1 == len(card.stages), origin)
+        _grids(stage, card, known, origin)
+
+
+def _ranking(card: RunnerCard, origin: str) -> None:
+    ranking = [name for name, score in SCORES.items() if score.better != "-"]
+    if card.tier is not None and card.tier not in ranking:
+        hint = did_you_mean(card.tier, ranking)
+        raise BadInput(f"{origin}: tier = {shown(card.tier)} is not a score with a direction{hint}.")
+    units = sorted({score.unit for score in SCORES.values()})
+    for unit in card.margins:
+        if unit not in units:
+            raise BadInput(f"{origin}: margins: unknown unit {shown(unit)}{did_you_mean(unit, units)}.")
+
+
+def _claims(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
+    known = {*OPTIMIZERS, *card.arms}
+    for place, claim in enumerate(card.claims):
+        where = f"{origin}: claims.{place}"
+        if claim.score not in SCORES:
+            raise BadInput(f"{where}.score: unknown score {shown(claim.score)}{did_you_mean(claim.score, SCORES)}.")
+        if claim.rows == claim.than:
+            raise BadInput(f"{where}: its rows are compared with themselves; `rows` and `than` must differ.")
+        for key, name in (("rows", claim.rows.optimizer), ("than", claim.than.optimizer)):
+            if name not in known:
+                raise BadInput(f"{where}.{key}: unknown optimizer {shown(name)}{did_you_mean(name, known)}.")
+        for name in claim.tasks or ():
+            if name not in tasks:
+                raise BadInput(f"{where}.tasks: unknown task {shown(name)}{did_you_mean(name, tasks)}.")
+
+
+def _arms(card: RunnerCard, origin: str) -> None:
+    for name, arm in card.arms.items():
+        if name in OPTIMIZERS:
+            raise BadInput(f"{origin}: arms.{name} has the name of an optimizer; give it another one.")
+        if arm.of not in OPTIMIZERS:
+            raise BadInput(
+                f"{origin}: arms.{name}.of: unknown optimizer {shown(arm.of)}{did_you_mean(arm.of, OPTIMIZERS)}."
+            )
+        if arm.of_tuned and name in card.optimizers and arm.of not in card.optimizers:
+            raise BadInput(
+                f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}: run {arm.of}, too."
+            )
+        updates_of = card.stages[-1].update
+        if arm.of_tuned and (card.root(name) != arm.of or not set(arm.update or ()) <= set(updates_of)):
+            raise BadInput(
+                f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}, so its base must be "
+                f"{arm.of} and its updates some of {', '.join(updates_of)}."
+            )
+        if arm.base and arm.base not in (allowed := [*OPTIMIZERS, *card.arms]):
+            raise BadInput(
+                f"{origin}: arms.{name}.base: unknown optimizer {shown(arm.base)}{did_you_mean(arm.base, allowed)}."
+            )
+
+
+def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) -> None:
+    if stage.name not in task.card.stages:
+        raise BadInput(
+            f"{origin}: stage {shown(stage.name)} is not one of task {task.card.name}"
+            f"{did_you_mean(stage.name, task.card.stages)}."
+        )
+    slices = task.card.stages[stage.name]
+    for name in stage.examples:
+        if name not in slices:
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.examples has no slice {shown(name)}{did_you_mean(name, slices)}."
+            )
+    task.shares(stage.name, stage.batch)
+    drawn = {name: by_slice(splits.train) for name, splits in task.draw(stage.name, 0).items()}
+    several = [name for name in SLICES if sum(name in part for part in drawn.values()) > 1]
+    if several:  # they would be observed as one
+        parts = [name for name, part in drawn.items() if several[0] in part]
+        where = f"Task {task.card.name}: stages.{stage.name}"
+        raise BadInput(
+            f"{where}: {' and '.join(parts)} have items of the slice {several[0]}; a stage may have each slice once."
+        )
+    own = [training(stage, task.card.name, rule) for rule in dict.fromkeys(map(card.rule_of, every_optimizer(card)))]
+    for size in dict.fromkeys(size for one in own for size in one.sizes):
+        task.check_sizes(stage.name, sized(task, stage, size))
+    if stage.points > (fewest := min(scaled(one.steps, min(one.sizes)) for one in own)):
+        raise BadInput(f"{origin}: stages.{stage.name}.points = {stage.points} must be at most its steps, {fewest}.")
+
+
+def _updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool, origin: str) -> None:
+    layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
+    of_arms = [update for arm in card.arms.values() for update in arm.update or ()] if is_last else []
+    for update in dict.fromkeys([*stage.update, *of_arms]):
+        if update.startswith("lora-"):
+            lora.adapters(layout, int(update.removeprefix("lora-")))
+            if not is_last:
+                raise BadInput(
+                    f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be low rank."
+                )
+        elif update == "full-hidden" and not is_last:
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.update = {shown(update)}: only the last stage may be partial."
+            )
+    decays = stage.weight_decay if isinstance(stage.weight_decay, list) else []
+    if not is_last and max(len(stage.update), len(stage.sizes), len(decays)) > 1:
+        raise BadInput(f"{origin}: stages.{stage.name}: only the last stage may cross updates, decays or sizes.")
+
+
+def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], origin: str) -> None:
+    for name in stage.overrides:
+        task, slash, optimizer = name.rpartition("/")
+        known = {*OPTIMIZERS, *([] if slash else tasks)}
+        if optimizer not in known or (slash and task not in tasks):
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.for: unknown task or optimizer {shown(name)}"
+                f"{did_you_mean(name, [*OPTIMIZERS, *tasks])}."
+            )
+    if not isinstance(stage.lr, dict):
+        return
+    for name in stage.lr:
+        if name not in OPTIMIZERS:
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.lr: unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}."
+            )
+    is_last = stage is card.stages[-1]
+    same = card.optimizers if is_last else map(card.root, card.optimizers)
+    for optimizer in same if stage.optimizer == "same" else stage.optimizer:
+        name, arm = card.rule_of(optimizer), card.arms.get(optimizer)
+        if arm and arm.lr and is_last:
+            continue
+        if name not in stage.lr and OPTIMIZERS[name].grid:
+            continue
+        if name not in stage.lr:
+            raise BadInput(
+                f"{origin}: stages.{stage.name}.lr has no learning rates for {name}; it has {', '.join(stage.lr)}."
+            )
+        rates = stage.lr[name]
+        if isinstance(rates, dict):
+            for update, _ in updates(card, stage, "", optimizer):
+                if not {update, kind := kind_of(update)} & set(rates):
+                    raise BadInput(f"{origin}: stages.{stage.name}.lr.{name} has no learning rates for {kind} updates.")

@@ -1,0 +1,77 @@
+"""What the optimizers of a card are: names and arguments made into all that can change how weights move."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from synthbench import cards, plugins
+from synthbench.cards import RunnerCard
+from synthbench.errors import BadInput
+from synthbench.experiment.runs import RuleSpec
+from synthbench.generators import Task
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import low_rank as lora
+from synthbench.trainer.rules import OPTIMIZERS, source_hash
+from synthbench.validation import message
+from synthbench.wording import did_you_mean, shown
+
+
+def every_optimizer(card: RunnerCard) -> list[str]:
+    """Every optimizer that some stage runs."""
+    crossed = [name for stage in card.stages if stage.optimizer != "same" for name in stage.optimizer]
+    return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
+
+
+def spec(name: str, card: RunnerCard, origin: str) -> RuleSpec:
+    """What a name of an optimizer or of an arm means."""
+    rule = card.rule_of(name)
+    if rule not in OPTIMIZERS:
+        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, [*OPTIMIZERS, *card.arms])}.")
+    optimizer, own = OPTIMIZERS[rule], card.arms[name].arguments if name in card.arms else {}
+    try:
+        arguments = optimizer.arguments.model_validate(card.arguments.get(rule, {}) | own)
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise BadInput(f"{origin}: {message(first['msg'])}.") from None
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            allowed = optimizer.arguments.model_fields
+            raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
+        said = message(first["msg"])
+        place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
+        raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
+    return spec_of(rule, arguments)
+
+
+def spec_of(rule: str, arguments: cards.Card) -> RuleSpec:
+    """What a registered optimizer is with these arguments, in a run's identity."""
+    given = arguments.model_dump(mode="json")
+    source = plugins.TAKEN[rule].source if rule in plugins.TAKEN else source_hash(rule)
+    return RuleSpec(rule, plugins.routing_of(rule, given), given, source)
+
+
+def try_plugins(specs: Sequence[RuleSpec], card: RunnerCard, task: Task) -> None:
+    """Raises BadInput where a plug-in cannot move what it will be given; says which settings plug-ins changed."""
+    from synthbench.plugins.trial import check
+
+    layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
+    theirs = {spec.fingerprint: spec for spec in specs if spec.name in plugins.TAKEN}.values()
+    changed: dict[str, list[str]] = {spec.name: [] for spec in theirs}
+    for spec in theirs:
+        arguments = OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments)
+        made_by = plugins.TAKEN[spec.name].made_by
+        for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
+            said = f"--optimizer {spec.name}"
+            changed[spec.name] += check(spec.name, spec.routing, trainable(layout, update), arguments, made_by, said)
+    for name, settings in changed.items():
+        plugins.put_back(name, settings)
+
+
+def trainable(layout: layouts.Layout, update: str) -> layouts.Layout:
+    """The parameters that an update moves."""
+    if update.startswith("lora-"):
+        return lora.adapters(layout, int(update.removeprefix("lora-")))
+    return layouts.hidden(layout) if update == "full-hidden" else layout
