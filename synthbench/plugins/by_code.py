@@ -41,8 +41,9 @@ def _told(thing: Any, seen: set[int]) -> Iterator[str]:
         yield from _of_class(thing, seen)
     elif hasattr(thing, "__wrapped__"):
         yield from _told(thing.__wrapped__, seen)
-    elif hasattr(thing, "written"):  # a rule: its function, and what it was given
-        yield from _told((thing.written, thing.lr, thing.routing, dict(thing.arguments)), seen)
+    elif hasattr(thing, "written"):  # a rule: its functions, and what it was given
+        own = (thing.rule.start, thing.rule.step, thing.lr, thing.routing, dict(thing.arguments), thing.kept)
+        yield from _told(own, seen)
 
 
 def _of_class(thing: type, seen: set[int]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import torch
 
 import synthbench
 from synthbench import plugins
+from synthbench.plugins import by_code
 from synthbench.plugins.rules import batched
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
@@ -115,3 +116,23 @@ def test_arguments_of_a_rule_are_checked_by_name() -> None:
     label = plugins.take_object(rule).label
     with pytest.raises(ValueError, match="has no argument 'bet'; did you mean 'beta'"):
         OPTIMIZERS[label].arguments.model_validate({"bet": 1})
+
+
+def test_a_rule_without_a_file_is_another_one_where_any_of_its_parts_is() -> None:
+    def step(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+        blocks[0].value_Kn.sub_(hyper.lr_K[:, None])
+
+    def zeros(blocks: Any, arguments: Any) -> Any:
+        return {"kept": [torch.zeros_like(block.value_Kn) for block in blocks]}
+
+    def ones(blocks: Any, arguments: Any) -> Any:
+        return {"kept": [torch.ones_like(block.value_Kn) for block in blocks]}
+
+    rules = [
+        synthbench.flat_rule(step, start=zeros), synthbench.flat_rule(step, start=ones),
+        synthbench.flat_rule(step, start=zeros, lr=2e-3), synthbench.flat_rule(step, start=zeros, beta=0.5),
+        synthbench.matrix_rule(state=("first", "second"))(update),
+        synthbench.matrix_rule(state=("first", "second", "third"))(update),
+    ]  # fmt: skip
+    assert len({by_code.digest(rule) for rule in rules}) == len(rules)
+    assert by_code.digest(rules[0]) == by_code.digest(synthbench.flat_rule(step, start=zeros))
