@@ -10,7 +10,6 @@ from synthbench import cards, files
 from synthbench.cards import MODELS, RunnerCard, TaskCard
 from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS
-from synthbench.plugins import entry_points, generators
 from synthbench.reporting import gallery
 from synthbench.scores import SCORES
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
@@ -55,7 +54,7 @@ def _runners() -> Listing:
 
 
 def _optimizers() -> Listing:
-    offered = [[*one, ""] for one in _offered(entry_points.RULES, OPTIMIZERS)]
+    offered = [[*one, ""] for one in _offered("synthbench.rules", OPTIMIZERS)]
     return ["optimizer", "what it does", "source"], [
         [o.name, o.summary, o.source] for o in OPTIMIZERS.values()
     ] + offered
@@ -67,12 +66,14 @@ def _scores() -> Listing:
 
 
 def _generators() -> Listing:
-    offered = _offered(entry_points.GENERATORS, GENERATORS)
+    offered = _offered("synthbench.generators", GENERATORS)
     return ["generator", "what it draws"], [[g.name, g.summary] for g in GENERATORS.values()] + offered
 
 
 def _offered(group: str, known: Collection[str]) -> list[list[str]]:
     """What installed distributions offer beside what is built in; none of it is imported."""
+    from synthbench.plugins import entry_points
+
     return [
         [one.name, f"{one.value}, of {one.distribution}"] for one in entry_points.offers(group) if one.name not in known
     ]
@@ -91,6 +92,8 @@ LISTS: dict[str, Callable[[], Listing]] = {
 
 def _task(name: str) -> None:
     from rich.console import Console
+
+    from synthbench.plugins import generators
 
     task = generators.task(name)
     parts = list(gallery.slices(task))
