@@ -20,7 +20,7 @@ KINDS = ("task", "runner", "rule", "generator")
 NEXT: Mapping[str, tuple[str, ...]] = {
     "task": ("synthbench verify --task {toml}", "synthbench run --task {toml}"),
     "runner": ("synthbench run {toml} --dry-run", "synthbench run {toml}"),
-    "rule": ("synthbench run --optimizer {py}",),
+    "rule": ("synthbench verify --optimizer {py}", "synthbench run --optimizer {py}"),
     "generator": ("synthbench verify --task {toml}", "synthbench run --task {toml}"),
 }  # what to type then
 MARK = "#:schema "  # what editors take the schema of a TOML file from

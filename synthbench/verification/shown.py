@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -32,39 +34,41 @@ def verify(out: Path, prefix: str | None, optimizer: str | None, task: str | Non
 def of_optimizer(name: str) -> None:
     """`verify --optimizer NAME`: every check with its verdict; raises Refuted where one fails."""
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     from synthbench.verification import conformance
 
     candidate = conformance.taken(name)
     with Console(stderr=True).status("", spinner="line"):
         found = dict(conformance.outcomes(candidate))
-    failed = {title: said for title, said in found.items() if said}
-    table = Table("check", "verdict", *(["what failed"] if failed else []), title=Text(inert(candidate.name)))
-    for title in conformance.CHECKS:
-        verdict = "not tried" if title not in found else "failed" if title in failed else "passed"
-        table.add_row(title, verdict, *([Text(inert(failed.get(title, "")))] if failed else []))
-    console().print(table)
-    if failed:
-        raise Refuted(f"{named(candidate.name)}: {len(failed)} of {len(found)} checks failed.")
+    verdicts = dict.fromkeys(conformance.CHECKS, "not tried")
+    show(candidate.name, verdicts | {title: "failed" if said else "passed" for title, said in found.items()}, found)
+    if failed := sum(said is not None for said in found.values()):
+        raise Refuted(f"{named(candidate.name)}: {failed} of {len(found)} checks failed.")
 
 
 def of_task(name: str) -> None:
     """`verify --task NAME`: what a task's data has to hold to, each kept or broken; raises Refuted where one is broken."""
-    from rich.table import Table
-    from rich.text import Text
-
     from synthbench.verification.tasks import check_task
 
-    found = check_task(name)
-    broken = sum(wrong is not None for _, wrong in found)
-    table = Table("promise", "verdict", *(["broken by"] if broken else []), title=Text(inert(name)))
-    for promise, wrong in found:
-        table.add_row(promise, "broken" if wrong else "kept", *([Text(inert(wrong or ""))] if broken else []))
-    console().print(table)
-    if broken:
+    found = dict(check_task(name))
+    show(name, {title: "broken" if said else "kept" for title, said in found.items()}, found)
+    if broken := sum(said is not None for said in found.values()):
         raise Refuted(f"{named(name)}: {broken} of {len(found)} promises are broken.")
+
+
+def show(title: str, verdicts: Mapping[str, str], found: Mapping[str, str | None]) -> None:
+    """A table of verdicts, and below it what is wrong, a paragraph each."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table("check", "verdict", box=box.SIMPLE_HEAD)
+    for check, verdict in verdicts.items():
+        table.add_row(inert(check), verdict)
+    print(inert(title))
+    console().print(table)
+    for check, said in found.items():
+        if said:
+            print(textwrap.fill(inert(f"{check}: {said}"), console().width, subsequent_indent="  "))
 
 
 def of_run(out: Path, prefix: str, optimizer: str | None, task: str | None, steps: int) -> None:
