@@ -1,4 +1,5 @@
-"""Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick`.
+"""Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick
+optimizers`.
 
 Results are kept in `NAME-results/`, so that an interrupted one goes on and a finished one is written again in seconds.
 """
@@ -10,38 +11,42 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import optimizers
+
 ROOT = Path(__file__).resolve().parent.parent
-RUN, REPORT = "run {0} --out {0}-results", "report {0} --out {0}-results"
-ROWS = f"{REPORT} --format reference > reports/{{0}}.json"
-FIGURES = f"{REPORT} --figures reports/{{0}}"
+RUN, REPORT = "run NAME --out NAME-results", "report NAME --out NAME-results"
+ROWS = f"{REPORT} --format reference > reports/NAME.json"
+FIGURES = f"{REPORT} --figures reports/NAME"
 PAGES = ["ls task --format markdown > tasks/README.md", "ls runner --format markdown > runners/README.md"]
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],
     "leaderboard": [
-        RUN, ROWS, f"{FIGURES} --format markdown > reports/{{0}}.md",
+        RUN, ROWS, f"{FIGURES} --format markdown > reports/NAME.md",
         f"{REPORT} --format claims --update reports/README.md",
     ],
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "quick": [
-        "run {0} --optimizer adamw,muon,sgd --out {0}-results", ROWS, f"{REPORT} --format markdown > reports/{{0}}.md",
+        "run NAME --optimizer adamw,muon,sgd --out NAME-results", ROWS, f"{REPORT} --format markdown > reports/NAME.md",
         f"{REPORT} --update README.md",
     ],
+    "optimizers": [optimizers.COMMAND, "tests.optimizers > reports/optimizers.md"],
     "pages": [],
 }  # fmt: skip
 
 
 def commands(product: str) -> list[str]:
     """What makes a product, as typed in the project's folder, and the pages that show it."""
-    return [command.format(product) for command in [*PRODUCTS[product], *PAGES]]
+    return [command.replace("NAME", product) for command in [*PRODUCTS[product], *PAGES]]
 
 
 def publish(product: str) -> None:
     for command in commands(product):
-        print(f"synthbench {command}", flush=True)
+        module = [] if command.startswith("tests.") else ["synthbench"]
+        print(*module, command, flush=True)
         words, _, target = command.partition(" > ")
         done = subprocess.run(
-            [sys.executable, "-m", "synthbench", *shlex.split(words)], cwd=ROOT, check=True, text=True,
+            [sys.executable, "-m", *module, *shlex.split(words)], cwd=ROOT, check=True, text=True,
             stdout=subprocess.PIPE if target else None,
         )  # fmt: skip
         if target:

@@ -1,0 +1,30 @@
+"""Twelve rules of the `pytorch_optimizer` package (the extra `optimizers`) through the front door."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from tests import optimizers
+from tests.calling import SHORT, Caller
+
+NAMES = ["Lion", "SOAP", "Shampoo", "AdEMAMix", "MARS", "AdaFactor", "ScheduleFreeAdamW", "Prodigy", "ADOPT", "CAME",
+         "Adan", "Muon"]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_rule_of_another_package_runs_and_is_recorded(call: Caller, tmp_path: Path, name: str) -> None:
+    full = f"{optimizers.PACKAGE}:{name}"
+    needs = " ".join(f"--set optimizer.{key}={value}" for key, value in optimizers.NEEDS[full].items())
+    code, _, err = call(f"run --optimizer {full} {needs} {SHORT} --update full,lora-4 --quiet --out {tmp_path}")
+    assert code == 0, err
+    runs = [json.loads(line) for line in call(f"export --format jsonl --out {tmp_path}").out.splitlines()]
+    assert len(runs) == 5 * 3  # rates of pretraining, and of each update
+    assert {run["status"] for run in runs} == {"ok"}
+    assert {run["versions"][optimizers.PACKAGE] for run in runs} == {version(optimizers.PACKAGE)}
+    [chosen] = {run["parent"] for run in runs if run["parent"]}
+    assert chosen in {run["run"] for run in runs if run["stage"] == "pretrain"}
