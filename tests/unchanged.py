@@ -19,14 +19,15 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from synthbench.cards import RunnerCard, load
 from synthbench.experiment import identity
 from synthbench.experiment.materials import Kept
-from synthbench.experiment.runs import Environment, Result, RuleSpec, Run, RunId
+from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import CURVE, KEPT, Store
 from synthbench.trainer.rules import source_hash
+from synthbench.verification.member import run_of
 
 
 class Known(NamedTuple):
@@ -60,17 +61,10 @@ def known(folder: Path) -> dict[RunId, Known]:
         identities = store.identities()
         return {
             run: Known(
-                made(identities[run]), result, rows(CURVE, (run, result.attempt))[0][0], kept.get(run), seen.get(run)
+                run_of(identities[run]), result, rows(CURVE, (run, result.attempt))[0][0], kept.get(run), seen.get(run)
             )
             for run, result in store.results().items()
         }
-
-
-def made(told: dict[str, Any]) -> Run:
-    """A run from what its identity says."""
-    rule = told["rule"] | {"routing": tuple(map(tuple, told["rule"]["routing"]))}
-    own = {"rule": RuleSpec(**rule), "environment": Environment(**told["environment"])}
-    return Run(**(told | own | {"history": tuple(told["history"])}))
 
 
 def renewed(runs: dict[RunId, Known]) -> dict[RunId, Run]:
@@ -148,11 +142,14 @@ def _link(source: Path, place: Path) -> None:
 
 
 def main(folder: Path, runners: list[str]) -> int:
-    old = current(known(folder))
+    old, seen = current(known(folder)), set[RunId]()
     for runner in runners:
-        found = list(compared(old, known(trained(folder, runner))))
+        again = {run: one for run, one in known(trained(folder, runner)).items() if run not in seen}
+        seen |= again.keys()
+        found = list(compared(old, again))
         wrong = [(run, names) for run, names in found if names]
-        print(f"{runner}: {len(found)} runs of one seed trained again, {len(wrong)} differ.", flush=True)
+        said = f"{len(again)} runs of one seed trained again, {len(found)} of them published, {len(wrong)} differ"
+        print(f"{runner}: {said}.", flush=True)
         for run, names in wrong[:5]:
             print(f"  {run.id[:12]} ({run.task} {run.rule.name} {run.update} lr {run.lr:g}): {', '.join(names)}")
         if wrong or not found:
