@@ -13,7 +13,7 @@ from synthbench.trainer.layout import Layout
 from synthbench.trainer.rules.registry import OPTIMIZERS, RULES, Block, Hyper, route, spans
 
 LEAST, MOST = 2, 12  # steps: some optimizers only gather gradients in their first ones
-DECAY = 0.1
+RATE, DECAY = 1e-4, 0.1  # of a rule without a grid of its own
 
 
 def check(
@@ -34,7 +34,7 @@ def check(
     reaches = [(run, slice(run[0].offset, run[-1].offset + run[-1].size))
                for run in spans(route(routing, layout), layout).get(name, [])]  # fmt: skip
     blocks = [Block(value_KP[:, reach], grad_KP[:, reach], run) for run, reach in reaches]
-    rule, grid = RULES[name], OPTIMIZERS[name].grid
+    rule, grid = RULES[name], OPTIMIZERS[name].grid or (RATE,)
     rate = grid[len(grid) // 2]
     with put_back() as changed, torch.no_grad(), redirect_stdout(sys.stderr):
         try:

@@ -24,7 +24,6 @@ from synthbench.plugins import instances, loading, trial
 from synthbench.plugins.rules import OwnRule
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import views
-from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.rules.registry import State
 from synthbench.verification.world import LENGTH, VOCABULARY, Quadratic, Run, language
@@ -252,10 +251,13 @@ def first_difference(world: Quadratic, one_P: Tensor, other_P: Tensor) -> str | 
 
 
 def rebuilt(world: Quadratic, name: str) -> Quadratic:
-    """The same fleet made anew: of its weights, and of the state of its optimizer as bytes."""
-    again = Quadratic(name, SMALL, world.fleet.update, world.runs)
+    """The same fleet made anew: of its weights, and of the state of its optimizer as bytes.
+
+    It takes a step before, for optimizers of torch are made in their first one; nothing of that step may remain.
+    """
+    again = Quadratic(name, SMALL, world.fleet.update, world.runs).go(1)
     again.weights_KP.copy_(world.weights_KP)
-    again.optimizer, again.steps = FleetOptimizer(name, again.fleet), world.steps
+    again.steps = world.steps
     for rule, state in world.optimizer._states.items():  # the trainer itself never saves them: a fleet is trained whole
         again.optimizer._states[rule] = carried(again.optimizer._states[rule], state)
     return again
@@ -301,4 +303,6 @@ def others(default: Any) -> Iterator[Any]:
             yield [first, *default[1:]]
     elif isinstance(default, str):
         yield default + "-other"
+    elif isinstance(default, dict):
+        yield {"key": 1}
     yield from (True, 0.5)
