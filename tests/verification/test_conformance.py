@@ -215,7 +215,7 @@ class Hidden(sgd.SGD):
     ("broken", "caught"),
     [
         (NeedsClosure, "is_accepted"),
-        (NaNOnVectors, "is_finite"),
+        (NaNOnVectors, "is_accepted"),
         (NaNOnZeros, "is_finite"),
         (Climbs, "lowers_a_quadratic"),
         (LeavesVectors, "lowers_a_quadratic"),
