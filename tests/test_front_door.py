@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -18,13 +19,19 @@ COMMANDS = ["", "run", "ls", "show", "report", "compare", "export", "export-data
 
 
 def seconds(arguments: list[str], tries: int = 3) -> float:
-    """The best of some tries: what the command costs, not what else the machine does."""
+    """The best of some tries, in processor time: what the command costs, not what else the machine does."""
     found = []
     for _ in range(tries):
-        start = time.perf_counter()
+        start = spent()
         subprocess.run([sys.executable, "-m", "synthbench", *arguments], check=True, capture_output=True)
-        found.append(time.perf_counter() - start)
+        found.append(spent() - start)
     return min(found)
+
+
+def spent() -> float:
+    """Processor time of child processes that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_help_takes_less_than_half_a_second() -> None:
@@ -122,9 +129,9 @@ def test_the_same_command_again_trains_nothing_in_under_three_seconds(call: Call
     command = f"run --optimizer sgd {SHORT} --update full --lr 1e-3,2e-3 --out {tmp_path} --quiet"
     first = call(command)
     before = call(f"export --out {tmp_path}").out
-    start = time.perf_counter()
+    start = time.process_time()
     again = call(command)
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 3
     assert again.out == first.out
     assert call(f"export --out {tmp_path}").out == before
 
