@@ -84,7 +84,7 @@ def main() -> str:
 
 def given(rows: Mapping[str, Row], experiment: Experiment) -> str:
     """What each optimizer needed, the rates that were tried of it, and the cost of its steps."""
-    first = {cell.optimizer: runs for cell, runs in walk(experiment, {}).cells.items()}
+    first = {cell.optimizer: runs for cell, runs in walk(experiment, {}).cells.items() if runs}  # those of pretraining
     spent = costs(experiment, {name: runs[0] for name, runs in first.items()})
     lines = []
     for name, needs in NEEDS.items():
@@ -95,7 +95,7 @@ def given(rows: Mapping[str, Row], experiment: Experiment) -> str:
             f"{spent[name] / spent['adamw']:.2f}",
         ])  # fmt: skip
     heads = ["optimizer", "given", "rates of pretraining", "best", "rates of finetuning", "cost of a step"]
-    return tabulate(lines, heads, tablefmt="github", disable_numparse=True)
+    return str(tabulate(lines, heads, tablefmt="github", disable_numparse=True))
 
 
 def _rates(rates: list[float]) -> str:

@@ -28,3 +28,13 @@ def test_a_rule_of_another_package_runs_and_is_recorded(call: Caller, tmp_path: 
     assert {run["versions"][optimizers.PACKAGE] for run in runs} == {version(optimizers.PACKAGE)}
     [chosen] = {run["parent"] for run in runs if run["parent"]}
     assert chosen in {run["run"] for run in runs if run["stage"] == "pretrain"}
+
+
+def test_the_published_page_has_every_rule_and_what_it_was_given() -> None:
+    page = (Path(__file__).resolve().parents[2] / "reports" / "optimizers.md").read_text(encoding="utf-8")
+    assert f"synthbench {optimizers.COMMAND}`" in page
+    asked = page.partition("## What each was given")[2].partition("\n## ")[0]
+    lines = {cells[1].strip(): cells[2] for cells in (line.split("|") for line in asked.splitlines()) if len(cells) > 2}
+    assert [name for name in lines if name in optimizers.NEEDS] == list(optimizers.NEEDS)
+    for name, needs in optimizers.NEEDS.items():
+        assert all(f"--set optimizer.{key}={value}" in lines[name] for key, value in needs.items())
