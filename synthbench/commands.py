@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from synthbench.cards import RunnerCard, is_path, load
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, resolve
@@ -136,7 +137,7 @@ def report(
     if form == "reference" and view != AS_IT_IS:
         raise BadInput("--format reference holds the rows as they are; it goes with no --sort, --columns or --versus.")
     with closing(Store.read(out)) as store:
-        found = reports.latest(store, runner, with_reference=form != "reference")
+        found = reports.latest(store, _named_by(runner), with_reference=form != "reference")
         results = list(store.results(store.members(found.experiment)).values()) if form == "reference" else []
     view.check(found.rows)
     found = replace(found, view=view)
@@ -166,6 +167,11 @@ def report(
         reports.assert_claims(found)
 
 
+def _named_by(runner: str | None) -> str | None:
+    """The name of a runner that is given by its name or by the path of its card."""
+    return load(RunnerCard, runner).name if runner and is_path(runner) else runner
+
+
 def compare(
     one: str, other: str, out: Path, runner: str | None, narrow: Narrow, columns: Sequence[str] | None, form: str
 ) -> None:
@@ -174,7 +180,7 @@ def compare(
     if form not in allowed:
         raise BadInput(f"--format {shown(form)} is not allowed{did_you_mean(form, allowed)}.")
     check_columns(columns)
-    found = comparing.compare(one, other, out, runner, narrow, columns)
+    found = comparing.compare(one, other, out, _named_by(runner), narrow, columns)
     if form == "table":
         console().print(compared.as_rich(found))
         _say([*found.notes, "", compared.sentence(found)])
@@ -210,7 +216,7 @@ def export(out: Path, runner: str | None, form: str) -> None:
     if form not in exporting.FORMATS:
         raise BadInput(f"--format {shown(form)} is not allowed; allowed are {listed(exporting.FORMATS)}.")
     with closing(Store.read(out)) as store:
-        found = reports.latest(store, runner, with_reference=False)
+        found = reports.latest(store, _named_by(runner), with_reference=False)
         text = exporting.write(form, list(exporting.objects(found, store)))
     if text:  # of no runs, not even an empty line, which would be no JSON
         print(text)

@@ -5,6 +5,7 @@ Each raises BadInput with one sentence for the first thing that is wrong. origin
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Collection, Mapping
 
 from synthbench import cards
@@ -39,6 +40,10 @@ def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
 def stages(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
     """Every stage for every task: slices, sizes, updates, learning rates."""
     known = {*cards.names(TaskCard), *(task.card.name for task in tasks.values())}
+    trained = [stage.name for stage in card.stages]
+    for label, task in tasks.items():
+        if left := [name for name in task.card.stages if name not in trained]:
+            print(f"synthbench: task {label}: {origin} trains no stage {' or '.join(left)}.", file=sys.stderr)
     for position, stage in enumerate(card.stages):
         for task in tasks.values():
             _stage(stage, card, task, origin)

@@ -19,7 +19,7 @@ from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS, Framed, Generator, Task
 from synthbench.plugins import entry_points, loading
 from synthbench.verification.generators import CHECKS, Sample, malformed
-from synthbench.wording import named, short, shown
+from synthbench.wording import did_you_mean, named, short, shown
 
 
 class Source(NamedTuple):
@@ -116,8 +116,18 @@ def _with_code(card: TaskCard, path: Path) -> TaskCard:
             where = f"{named(path)}: stages.{stage}.{name}"
             if part.code:
                 raise BadInput(f"{where}.code: the program notes the code of generators itself; leave the key out.")
-            stages.setdefault(stage, {})[name] = _resolved(part, path, f"{where}.generator")
+            own = stages.setdefault(stage, {})[name] = _resolved(part, path, f"{where}.generator")
+            _check_options(own, where)
     return card.model_copy(update={"stages": stages})
+
+
+def _check_options(part: SliceCard, where: str) -> None:
+    """Raises BadInput for an option that the slice's generator does not have."""
+    known = GENERATORS[part.generator].options.model_fields if part.generator in GENERATORS else part.options
+    for key in part.options:
+        if key not in known:
+            hint = did_you_mean(key, [*known, *(name for name in SliceCard.model_fields if name != "code")])
+            raise BadInput(f"{where}: generator {named(part.generator)} has no option {shown(key)}{hint}.")
 
 
 def _resolved(part: SliceCard, path: Path, said: str) -> SliceCard:
@@ -132,7 +142,8 @@ def _resolved(part: SliceCard, path: Path, said: str) -> SliceCard:
         place, label = offered, part.generator
     else:
         return part  # unknown: the Task says which there are
-    announce(path, place)
+    if not loading.is_missing(place):
+        announce(path, place)
     found = _loaded(place, said)
     source = Source(label, place, found.source)
     _register(source, _checked(found.thing, f"{said} {named(label)}"))

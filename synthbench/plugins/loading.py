@@ -62,10 +62,24 @@ def load(name: str, said: str) -> Loaded:
             why = short(f"{type(error).__name__}: {error}", 200)
             raise BadInput(f"{said} {named(name)} cannot be imported: {named(why)}.") from error
     if not hasattr(module, attribute):
-        public = [key for key in vars(module) if not key.startswith("_")]
+        public = [key for key, value in vars(module).items() if not key.startswith("_") and _is_own(value, module)]
         raise BadInput(f"{said} {named(where)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
     once = CHANGED.setdefault(module.__name__, tuple(changed))
     return Loaded(getattr(module, attribute), label(name), source_of(module), versions_of(module), once)
+
+
+def _is_own(value: Any, module: ModuleType) -> bool:
+    """Whether a module's name may be what somebody meant: no other module, and nothing that it took from one."""
+    return not isinstance(value, ModuleType) and getattr(value, "__module__", module.__name__) in (
+        module.__name__,
+        type(value).__module__,  # an instance says where its class is
+    )
+
+
+def is_missing(name: str) -> bool:
+    """Whether a name means a file that is not there."""
+    where = name.rpartition(":")[0]
+    return where.endswith(SUFFIX) and not files.is_file(Path(where))
 
 
 def label(name: str) -> str:

@@ -15,7 +15,18 @@ from numpy.typing import NDArray
 
 from synthbench.cards import TaskCard
 from synthbench.errors import BadInput
-from synthbench.generators import BUCKETS, SLICES, SPLITS, Examples, Language, Splits, Task, examples
+from synthbench.generators import (
+    BUCKETS,
+    GENERATORS,
+    SLICES,
+    SPLITS,
+    Examples,
+    Language,
+    Place,
+    Splits,
+    Task,
+    examples,
+)
 from synthbench.generators.floors import prompts
 
 SEEDS = (0, 1, 2)
@@ -160,6 +171,24 @@ def held_out(sample: Sample) -> str | None:
     return None
 
 
+def by_item(sample: Sample) -> str | None:
+    """What a rule answers depends on the item alone, not on which others are drawn with it."""
+    task = sample.task
+    for stage, name, split, found in sample.sets():
+        part = task.card.stages[stage][name]  # type: ignore[index]
+        generator = GENERATORS[part.generator]
+        options, place = generator.options.model_validate(part.options), Place(0, task.card.origin, stage, name)
+        alone = generator.draw(task.language, options, found.item_N[::-1].copy(), place, split)
+        both_N = (found.rule_answer_NL[::-1, 0] != -1) & (alone.rule_answer_NL[:, 0] != -1)
+        wrong_N = (found.rule_answer_NL[::-1] != alone.rule_answer_NL).any(1) & both_N
+        if wrong_N.any():
+            return (
+                f"{stage}/{name}/{split} has {int(wrong_N.sum())} items to which the rule has another answer "
+                "(rule_answer_NL) when they are drawn in another order"
+            )
+    return None
+
+
 def parts(sample: Sample) -> str | None:
     """Of a held-out rule item every syllable was trained in its place, up to its stage; an unseen one has one that never
     was."""
@@ -293,6 +322,7 @@ CHECKS = (
     Check("items", apart, True),
     Check("slices", slices, True),
     Check("held out", held_out, True),
+    Check("by item", by_item, True),
     Check("parts", parts),
     Check("unseen", unseen, True),
     Check("repeatable", repeatable, True),

@@ -221,7 +221,35 @@ def test_verify_says_which_promises_a_task_keeps(call: Caller, tmp_path: Path) -
     result = call(f"verify --task {card}")
     assert result.code == 1
     assert "training never shows there" in " ".join(result.out.split())  # 72 names of 256 do not show all syllables
-    assert f"{card}: 1 of 13 promises are broken" in result.err
+    assert f"{card}: 1 of 14 promises are broken" in result.err
     kept = call("verify --task modular")
-    assert (kept.code, kept.out.count("kept"), kept.out.count("broken")) == (0, 13, 0)
+    assert (kept.code, kept.out.count("kept"), kept.out.count("broken")) == (0, 14, 0)
     assert call("verify").code == 2
+
+
+@pytest.mark.parametrize("form", ["np.roll(name_NS, 1, axis=0)", "np.repeat(name_NS[:1], len(item_N), axis=0)"])
+def test_an_answer_that_depends_on_an_item_s_place_is_refused_before_training(tmp_path: Path, form: str) -> None:
+    """The first gives every item its neighbour's answer, the second all items that of the first."""
+    code = "import numpy as np\n" + CODE.replace("name_NS[:, ::-1]", form)
+    with pytest.raises(BadInput, match=r"to which the rule has another answer .* drawn in another order"):
+        tasks([str(write(tmp_path, code))])
+
+
+def test_an_option_that_a_generator_does_not_have_is_named_with_its_file(tmp_path: Path) -> None:
+    card = write(tmp_path)
+    card.write_text(card.read_text().replace('"mine.py:backwards",', '"mine.py:backwards", unsen = 1,'))
+    with pytest.raises(BadInput, match=r"card.toml: stages.\w+.rule: .* has no option 'unsen'; did you mean 'unseen'"):
+        task(str(card))
+
+
+def test_code_that_is_not_there_is_not_said_to_be_run(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="is not a file"):
+        task(str(write(tmp_path, name="gone.py:backwards")))
+    assert "which is run" not in capsys.readouterr().err
+
+
+def test_of_a_file_only_its_own_names_are_offered(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"'backward'; did you mean 'backwards'\? Allowed are Options, draw, backwards, number"
+    ):
+        task(str(write(tmp_path, name="mine.py:backward")))
