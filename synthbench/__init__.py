@@ -1,10 +1,12 @@
 """synthbench: what an optimizer makes a language model learn, and what it makes the model forget."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+# Nothing is imported here, not even `typing`: `python -m synthbench` comes by before `__main__` takes the working directory
+# off the path, and a file of that name lying there would be run.
+TYPE_CHECKING = False  # type checkers know the name
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from synthbench.api import Compared, Results, run
     from synthbench.errors import BadInput, Failed
     from synthbench.fleets import Fleet
@@ -19,7 +21,7 @@ _HOMES = {
 }  # fmt: skip
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     """What is public is imported where it is first used, so that the command line answers at once."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

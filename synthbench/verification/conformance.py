@@ -6,8 +6,8 @@ where the same sums are done in the same order, so that "the same" means every b
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
+from copy import deepcopy
 from inspect import Parameter
 from math import inf
 from typing import Any, NamedTuple, get_args
@@ -251,7 +251,7 @@ def first_difference(world: Quadratic, one_P: Tensor, other_P: Tensor) -> str | 
 
 
 def rebuilt(world: Quadratic, name: str) -> Quadratic:
-    """The same fleet made anew: of its weights, and of the state of its optimizer as bytes.
+    """The same fleet made anew: of its weights, and of a copy of the state of its optimizer.
 
     It takes a step before, for optimizers of torch are made in their first one; nothing of that step may remain.
     """
@@ -264,19 +264,13 @@ def rebuilt(world: Quadratic, name: str) -> Quadratic:
 
 
 def carried(fresh: State, state: State) -> State:
-    """A rule's state by way of bytes. Optimizers of torch are not saved: their state_dict is, and fresh ones load it."""
+    """A copy of a rule's state, which shares nothing with it. Optimizers of torch are not copied: their state_dict is, and
+    fresh ones load it."""
     own = ("optimizers", "parameters")
     for new, old in zip(fresh.get("optimizers", []), state.get("optimizers", []), strict=True):
-        new.load_state_dict(by_bytes(old.state_dict()))
+        new.load_state_dict(deepcopy(old.state_dict()))
     rest = {key: value for key, value in state.items() if key not in own or "optimizers" not in state}
-    return fresh | by_bytes(rest)  # type: ignore[no-any-return]
-
-
-def by_bytes(thing: Any) -> Any:
-    file = io.BytesIO()
-    torch.save(thing, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)  # a state may hold anything, and these bytes are our own
+    return fresh | deepcopy(rest)
 
 
 def changed(rule: str, name: str, default: Any) -> dict[str, Any] | None:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS
-from synthbench.plugins import generators
 from synthbench.plugins.generators import task, tasks
 from tests.calling import SHORT, Caller
 from tests.experiment import tiny
@@ -34,16 +32,6 @@ def draw(language, options, item_N, place, split):
 backwards = Generator("anything", "names backwards", Options, draw)
 number = 3
 """
-
-
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = dict(GENERATORS), dict(generators.TAKEN)
-    yield
-    for registry, old in zip((GENERATORS, generators.TAKEN), before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 def write(folder: Path, code: str = CODE, name: str = "mine.py:backwards", file: str = "mine.py") -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,23 +15,13 @@ from synthbench.plugins import by_code
 from synthbench.plugins.rules import batched
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS, RULES, Hyper
+from synthbench.trainer.rules import OPTIMIZERS, Hyper
 from synthbench.trainer.schedule import Schedule
 from tests.calling import SHORT, Caller
 from tests.trainer import small
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 NAMES = ["signum.py:Signum", "lion.py:lion", "orthogonal.py:orthogonal"]
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
-    yield
-    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 def update(grad: Any, state: Any, param: Any, hyper: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from synthbench.experiment.resolve import Asked, resolve
 from synthbench.plugins import instances
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
 from tests.calling import SHORT, Caller
 from tests.trainer import small
@@ -113,16 +112,6 @@ print("hello from the import")
 torch.set_default_dtype(torch.float64)
 torch.set_float32_matmul_precision("medium")
 """
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
-    yield
-    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 @pytest.fixture

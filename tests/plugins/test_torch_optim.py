@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +19,6 @@ from tests.trainer import small
 from tests.trainer.small import Run
 
 STEPS = 50
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
-    yield
-    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 def curve(name: str, runs: list[Run], update: str = "full", steps: int = STEPS, **arguments: Any) -> Any:

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,16 +18,6 @@ from synthbench.trainer.rules import OPTIMIZERS, RULES
 from tests.calling import SHORT, Caller
 
 REGISTRIES = (GENERATORS, generators.TAKEN, OPTIMIZERS, RULES, plugins.TAKEN)
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = [dict(registry) for registry in REGISTRIES]
-    yield
-    for registry, old in zip(REGISTRIES, before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 def commands(out: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from math import inf, nan
 from pathlib import Path
@@ -40,16 +39,6 @@ def matrix(grad, state, param, hyper):
 """
 BUILT_IN = ("adamw", "adamw-split", "muon", "sgd")
 OWN = ("mine.py:Mine", "matrix.py:matrix", "rule.py:flat")
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
-    yield
-    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -23,16 +23,6 @@ OTHERS = [
     *(f"{EXAMPLES}/{name}" for name in ("signum.py:Signum", "lion.py:lion", "orthogonal.py:orthogonal")),
     *(f"torch.optim:{name}" for name in ("AdamW", "SGD", "Muon", "Adafactor")),
 ]
-
-
-@pytest.fixture(autouse=True)
-def registries() -> Iterator[None]:
-    """Puts back what a test registers."""
-    before = [dict(registry) for registry in (OPTIMIZERS, RULES, plugins.TAKEN)]
-    yield
-    for registry, old in zip((OPTIMIZERS, RULES, plugins.TAKEN), before, strict=True):
-        registry.clear()
-        registry.update(old)  # type: ignore[arg-type]
 
 
 def failures(candidate: Candidate) -> dict[str, str]:
