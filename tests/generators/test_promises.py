@@ -60,6 +60,7 @@ BREAKS: dict[str, Change] = {
     "held out": lambda found, language, place: replace(found, rule_answer_NL=np.full_like(found.rule_answer_NL, -1)),
     "repeatable": lambda found, language, place: random_answers(found, language, next(CALLS)),
     "global state": lambda found, language, place: random_answers(found, language, random.randrange(10**6)),
+    "by item": lambda found, language, place: random_answers(found, language, np.arange(len(found))[:, None]),
     "prefix": lambda found, language, place: random_answers(found, language, len(found)),
     "independent": by_the_draw_before,
     "different": lambda found, language, place: draw(
