@@ -69,11 +69,14 @@ def load(name: str, said: str) -> Loaded:
 
 
 def _is_own(value: Any, module: ModuleType) -> bool:
-    """Whether a module's name may be what somebody meant: no other module, and nothing that it took from one."""
-    return not isinstance(value, ModuleType) and getattr(value, "__module__", module.__name__) in (
-        module.__name__,
-        type(value).__module__,  # an instance says where its class is
-    )
+    """Whether a module's name may be what somebody meant: no other module, and nothing taken from outside of it.
+
+    A package's names often come from modules within it (``torch.optim.Adamax`` from ``torch.optim.adamax``).
+    """
+    if isinstance(value, ModuleType):
+        return False
+    home = str(getattr(value, "__module__", type(value).__module__))  # an instance says where its class is
+    return home == type(value).__module__ or f"{home}.".startswith(f"{module.__name__}.")
 
 
 def is_missing(name: str) -> bool:
