@@ -29,7 +29,9 @@ OUT = Path("synthbench-results")
 Out = Annotated[Path, typer.Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, typer.Argument(help="A runner's name or the path of its card.", show_default=False)]
 
-Assert = Annotated[bool, typer.Option("--assert-claims", help="Exit with 1 where a claim of the card is refuted.")]
+Assert = Annotated[
+    bool, typer.Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one is not measured.")
+]
 Columns = Annotated[str | None, typer.Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
 
 
@@ -221,6 +223,7 @@ def _top(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes with every command.")] = False,
 ) -> None:
     pass
 

@@ -111,7 +111,13 @@ def _out(folder: Path) -> str:
 
 
 def _notes(found: reports.Report) -> None:
-    _say([*found.table.notes, "", found.sentence])
+    _say([*found.table.notes, *found.advice, "", found.sentence])
+    if found.card.claims and not found.claims:
+        _say(
+            [
+                f"None of the {len(found.card.claims)} claims of {found.card.name} is measured: rows are missing for each."
+            ]
+        )
     if found.claims:
         console().print(claimed.as_rich(found.claims))
         _say([claimed.NOTE])

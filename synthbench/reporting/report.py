@@ -14,7 +14,7 @@ from synthbench import files
 from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput, Failed, NotMeasured, Refuted, is_disk_failure
 from synthbench.experiment.store import Store
-from synthbench.reporting import claimed, reference, rows, sentence, table, tiers
+from synthbench.reporting import claimed, pace, reference, rows, sentence, table, tiers
 from synthbench.reporting.claims import REFUTED, Answer, answers
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.rows import Row, Stopped
@@ -32,7 +32,8 @@ class Report:
     """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's.
 
     versions: what the measured runs were made with. finished: whether all runs are done. stopped: what could not start.
-    view: how the rows are shown. folder: where the results are. spent: what the measured runs took.
+    advice: which rates to add where rows are read at no speed. view: how the rows are shown. folder: where the results
+    are. spent: what the measured runs took.
     """
 
     experiment: str
@@ -44,6 +45,7 @@ class Report:
     versions: dict[str, str]
     finished: bool = True
     stopped: Sequence[Stopped] = ()
+    advice: Sequence[str] = ()
     view: View = AS_IT_IS
     folder: Path | None = None
     spent: Spent = NOTHING
@@ -138,7 +140,8 @@ def latest(
     versions = {name: number for one in found.results.values() for name, number in one.versions.items()}
     return Report(
         recorded.id, card, fingerprints, recorded.command, together, source, versions,
-        recorded.finished, rows.stopped(found, card), folder=store.folder, spent=spent(found.results.values()),
+        recorded.finished, rows.stopped(found, card), pace.advice(found, card), folder=store.folder,
+        spent=spent(found.results.values()),
     )  # fmt: skip
 
 
@@ -185,8 +188,8 @@ def assert_claims(report: Report) -> None:
 
 
 def claim_lines(report: Report) -> list[str]:
-    """The claims and what became of them, in markdown."""
-    return [claimed.NOTE, "", *claimed.lines(report.claims, report.folder)]
+    """The claims and what became of them, in markdown; those that these rows say nothing of, too."""
+    return [claimed.NOTE, "", *claimed.lines(report.claims or answers(report.card, report.rows), report.folder)]
 
 
 def as_json(report: Report) -> str:
