@@ -81,10 +81,10 @@ def list_(
 
 @app.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="task, runner, optimizer or score.")],
+    kind: Annotated[str, typer.Argument(help="task, runner, optimizer, score or generator.")],
     name: Annotated[str, typer.Argument(help="Its name, or the path of a card.")],
 ) -> None:
-    """Show one thing: a task's examples, a runner's plan, an optimizer's arguments, a score's formula."""
+    """Show one thing: a task's examples, a runner's card, what a generator or an optimizer takes, a score's formula."""
     from synthbench.reporting import catalogue
 
     catalogue.show_one(kind, name)

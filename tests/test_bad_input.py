@@ -15,6 +15,7 @@ import synthbench
 from synthbench.experiment.database import APPLICATION_ID, VERSION
 from synthbench.wording import inert
 from tests.calling import SHORT, Caller
+from tests.experiment import tiny
 
 MISTAKES = {
     "unknown command": ("rnu", "run"),
@@ -25,6 +26,7 @@ MISTAKES = {
     "unknown optimizer": ("run --optimizer moun", "'muon'"),
     "unknown optimizer's argument": ("run --set optimizer.momentun=0.9", "'momentum'"),
     "optimizer's argument out of range": ("run --set optimizer.momentum=1.5", "momentum"),
+    "unknown generator": ("show generator wugz", "'wugs'"),
     "unknown score": ("show score forgeting", "'forgetting'"),
     "unknown score in columns": ("run --set 'columns=[\"learnin\"]'", "'learning'"),
     "unknown key": ("run --set stages.finetune.stepz=3", "'steps'"),
@@ -98,6 +100,27 @@ def test_a_mistake_is_told_in_plain_lines_and_writes_nothing(
     assert 1 <= len(err.strip().splitlines()) <= 3
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "said"),
+    [
+        ('name = "tiny-task"', 'name = "Tiny"', "name = 'Tiny': must be 1 to 40 small letters, digits and hyphens"),
+        ('version = "1.0"', 'version = "1"', "version = '1': must be two numbers with a dot between them"),
+        ('version = "1.0"', "version = 1.0", "version = 1.0: must be text, in quotes"),
+        ("items = 12, share", "items = 12, shares", "finetune.fact.share is missing; 'shares' may stand for it"),
+        ("held_out = { validation", "held_out = { vallidation", "unknown key 'held_out.vallidation'"),
+    ],
+)
+def test_a_mistake_on_a_card_is_told_with_its_place(
+    written: str, instead: str, said: str, call: Caller, tmp_path: Path
+) -> None:
+    card = tmp_path / "own.toml"
+    card.write_text(tiny.TASK.replace(written, instead, 1))
+    code, out, err = call(f"show task {card}")
+    assert (code, out) == (2, "")
+    assert f"{card}: " in err
+    assert said in err
 
 
 def test_cuda_is_refused_where_it_is_absent(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from synthbench.generators import GENERATORS
 from tests.calling import SHORT, Caller
 
 COMMANDS = ["", "run", "ls", "show", "report", "compare", "export", "export-data", "verify", "new", "schema"]
@@ -84,6 +85,14 @@ def test_show_task_draws_examples_with_counts_entropy_chance_and_fingerprint(cal
     assert Task(load(TaskCard, "rote-vs-rule")).fingerprint in out
     assert "3.1e-05" in out  # chance: one name in 32^3
     assert " 15 " in out  # bits: three syllables of 32
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_show_generator_explains_every_option(name: str, call: Caller) -> None:
+    code, out, _ = call(f"show generator {name}")
+    assert code == 0
+    for option in GENERATORS[name].options.model_fields:
+        assert f"\n{option} " in out
 
 
 def test_strips_are_coloured_by_slice() -> None:

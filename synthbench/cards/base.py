@@ -9,13 +9,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
+from synthbench.validation import NAME, VERSION
+
+Name = Annotated[str, Field(pattern=NAME)]
 Prose = Annotated[str, Field(max_length=4000)]
 Positive = Annotated[int, Field(gt=0, le=10**8, strict=True)]
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Version = Annotated[str, Field(pattern=r"^[0-9]{1,4}\.[0-9]{1,4}$")]
+Version = Annotated[str, Field(pattern=VERSION)]
 
 
 def _update(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import shlex
 import textwrap
 from collections.abc import Callable, Collection, Sequence
@@ -146,7 +147,37 @@ def _score(name: str) -> None:
         print(f"{head}: {getattr(found, 'name' if head == 'score' else head)}")
 
 
-SHOWN: dict[str, Callable[[str], None]] = {"task": _task, "runner": _runner, "optimizer": _optimizer, "score": _score}
+def _generator(name: str) -> None:
+    from synthbench.starting.meanings import meanings
+
+    if name not in GENERATORS:
+        raise BadInput(f"Unknown generator {shown(name)}{did_you_mean(name, GENERATORS)}.")
+    found = GENERATORS[name]
+    print(f"{found.name}: {found.summary}")
+    for paragraph in (inspect.getdoc(inspect.getmodule(found.options)) or "").split("\n\n"):
+        is_example = paragraph.startswith(" ")
+        print("", textwrap.dedent(paragraph) if is_example else textwrap.fill(paragraph, WIDTH), sep="\n")
+    print()
+    known = found.options.model_json_schema()
+    explained = {"word": "the word that stands in front of each item, one slice's own"} | meanings(found.options)
+    _print(
+        ["option", "kind", "default", "meaning"],
+        [
+            [
+                key,
+                str(one["type"]),
+                "needed" if key in known["required"] else str(one["default"]),
+                explained.get(key, ""),
+            ]
+            for key, one in known["properties"].items()
+        ],
+        "table",
+    )
+
+
+SHOWN: dict[str, Callable[[str], None]] = {
+    "task": _task, "runner": _runner, "optimizer": _optimizer, "score": _score, "generator": _generator,
+}  # fmt: skip
 
 
 def _prose(text: str) -> None:

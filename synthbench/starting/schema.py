@@ -5,21 +5,21 @@ A card names it in its first line: `#:schema PATH`, relative to the card's own f
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
-from functools import cache
-from types import ModuleType
 from typing import Any
+
+from pydantic import BaseModel
 
 from synthbench.cards import Card, RunnerCard, TaskCard, model, runner, task
 from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS
+from synthbench.starting.meanings import meanings
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.wording import did_you_mean, shown
 
 KINDS: dict[str, type[Card]] = {"task": TaskCard, "runner": RunnerCard}
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that the TOML tools of editors read
+CARDS = {name: one for module in (model, runner, task) for name, one in vars(module).items() if isinstance(one, type)}
 NOTED = {"SliceCard": ["code"], "TaskCard": ["variant"]}  # fields that the program fills in, and no person
 
 Schema = dict[str, Any]
@@ -36,8 +36,8 @@ def schema(kind: str) -> Schema:
     card = KINDS[kind]
     found = card.model_json_schema()
     for name, table in {**found["$defs"], card.__name__: found}.items():
-        for field, meaning in _meanings().get(name, {}).items():
-            table["properties"][field]["description"] = meaning
+        if name in CARDS:
+            _explain(table, CARDS[name])
         for field in NOTED.get(name, []):
             del table["properties"][field]
     if kind == "task":
@@ -53,7 +53,7 @@ def _slices(table: Schema) -> Schema:
     """A slice, by its generator: a built-in one has the options that it has, another one any."""
     found = []
     for name, generator in GENERATORS.items():
-        options = generator.options.model_json_schema()
+        options = _explain(generator.options.model_json_schema(), generator.options)
         named = {"generator": {"const": name, "description": generator.summary}}
         properties = table["properties"] | named | options["properties"]
         required = [*table["required"], *options["required"]]
@@ -63,9 +63,18 @@ def _slices(table: Schema) -> Schema:
     return {"description": table["description"], "oneOf": found}
 
 
+def _explain(table: Schema, card: type[BaseModel]) -> Schema:
+    """A table with what its keys mean, as editors show it."""
+    for field, meaning in meanings(card).items():
+        table["properties"][field]["description"] = meaning
+    return table
+
+
 def _close(node: Any) -> None:
-    """Where keys have a pattern, others are refused."""
+    """Where keys have a pattern, others are refused; lists of a fixed length are written as the dialect has them."""
     if isinstance(node, dict):
+        if "prefixItems" in node:
+            node |= {"items": node.pop("prefixItems"), "additionalItems": False}
         if "patternProperties" in node:
             node.setdefault("additionalProperties", False)
         for inner in node.values():
@@ -73,23 +82,3 @@ def _close(node: Any) -> None:
     elif isinstance(node, list):
         for inner in node:
             _close(inner)
-
-
-@cache
-def _meanings() -> dict[str, dict[str, str]]:
-    """What stands below the fields of cards, by card and key."""
-    return {name: found for module in (model, runner, task) for name, found in _below(module).items()}
-
-
-def _below(module: ModuleType) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {}
-    for table in ast.parse(inspect.getsource(module)).body:
-        if not isinstance(table, ast.ClassDef):
-            continue
-        fields = getattr(module, table.name).model_fields
-        for field, below in zip(table.body, table.body[1:], strict=False):
-            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr):
-                name = ast.unparse(field.target)
-                meaning = " ".join(str(ast.literal_eval(below.value)).split())
-                found.setdefault(table.name, {})[fields[name].alias or name] = meaning
-    return found

@@ -59,6 +59,11 @@ def test_what_a_key_means_is_in_the_schema() -> None:
     assert task["$defs"]["LanguageCard"]["properties"]["syllables"]["description"] == "Distinct syllables."
     assert "multiplied" in runner["$defs"]["OverrideCard"]["properties"]["lr_factor"]["description"]
     assert "for" in runner["$defs"]["StageCard"]["properties"]
+    (wugs,) = (
+        one for one in task["$defs"]["SliceCard"]["oneOf"] if one["properties"]["generator"].get("const") == "wugs"
+    )
+    assert wugs["properties"]["exceptions"]["description"] == "share of the trained verbs"
+    assert "held out" in wugs["properties"]["unseen"]["description"]  # an inherited one
     assert "nesterov" in runner["properties"]["arguments"]["properties"]["muon"]["properties"]
 
 
