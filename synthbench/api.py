@@ -10,15 +10,19 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synthbench import plugins
+from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
 from synthbench.reporting import compare as comparing
 from synthbench.reporting import compared, export, table
 from synthbench.reporting.compare import Comparison, Narrow
 from synthbench.reporting.report import Report
-from synthbench.wording import shown
+from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.wording import listed
 
 if TYPE_CHECKING:
     import pandas
@@ -56,14 +60,23 @@ def run(
     )  # fmt: skip
     options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, _call(runner, called))
     options.check()
-    return Results(perform(resolve(asked), options))
+    experiment = resolve(asked)
+    return Results(only(perform(experiment, options), experiment.card), experiment.card.optimizers)
+
+
+def only(report: Report, card: RunnerCard) -> Report:
+    """A report without the rows of others' classes and tasks that the folder has from other calls. What is built in stays,
+    to be compared with."""
+    own = {*card.optimizers, *OPTIMIZERS.keys() - plugins.TAKEN.keys()}
+    return replace(report, rows=[row for row in report.rows if row.reference or row.optimizer in own])
 
 
 class Results:
-    """What an experiment showed: rows of a table, one for each task, optimizer and update."""
+    """What a call showed: rows of a table, one for each task, optimizer and update."""
 
-    def __init__(self, report: Report) -> None:
-        self.report = report
+    def __init__(self, report: Report, asked: Sequence[str]) -> None:
+        """asked: labels of the optimizers that the call named."""
+        self.report, self.asked = report, list(asked)
 
     def rows(self) -> list[dict[str, Any]]:
         """One flat dictionary a row: settings, and of every score of the card mean, 95 % interval, number of seeds."""
@@ -73,23 +86,30 @@ class Results:
         """The table with its notes and its sentence, as text."""
         return _text(table.as_rich(self.report.table), [*self.report.table.notes, self.report.sentence])
 
-    def compare(self, other: str, optimizer: str | None = None) -> Compared:
-        """Every score of an optimizer (or update) against another one's, paired over seeds. optimizer: which, none for the
-        first that was measured here; raises BadInput where rows are missing."""
-        own = [row.label for row in self.report.rows if not row.reference and row.label != other]
-        if optimizer is None and not own:
-            raise BadInput(f"compare: {shown(other)} is all that was measured here; run another optimizer, too.")
-        return Compared(comparing.inside(self.report, optimizer or own[0], other, Narrow(), None))
+    def compare(self, other: Any, optimizer: Any = None) -> Compared:
+        """Every score of an optimizer (or update) against another one's, paired over seeds.
+
+        other, optimizer: a name as in the table, or the class itself. optimizer: which one; none for the one that was run
+        beside `other`. Raises BadInput where several were, or where rows are missing.
+        """
+        names = [one if isinstance(one, str) or one is None else plugins.name_of(one) for one in (other, optimizer)]
+        own = [name for name in self.asked if name != names[0]]
+        if names[1] is None and len(own) != 1:
+            which = f"say which with optimizer=: {listed(own)}" if own else "run another optimizer, too"
+            raise BadInput(f"compare: {listed(self.asked)} were run; {which}.")
+        return Compared(comparing.inside(self.report, names[1] or own[0], str(names[0]), Narrow(), None))
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run with its settings, its scores at the end and along its path."""
+        """Every run of these rows' optimizers with its settings, its scores at the end and along its path."""
         from contextlib import closing
 
         from synthbench.experiment.store import Store
 
         assert self.report.folder is not None
+        own = {row.optimizer for row in self.report.rows} | {name for row in self.report.rows for name in row.base}
+        rules = {self.report.card.rule_of(name) for name in own}
         with closing(Store.read(self.report.folder)) as store:
-            return list(export.objects(self.report, store))
+            return [one for one in export.objects(self.report, store) if one["optimizer"] in rules]
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a DataFrame; raises BadInput where pandas is not installed."""
@@ -137,8 +157,6 @@ def _call(runner: str | Path, given: Mapping[str, Any]) -> str:
 
 def _optimizers(given: Any) -> list[str] | None:
     """Names of what is run; classes and rules are registered under theirs."""
-    from synthbench import plugins
-
     if given is None:
         return None
     return [

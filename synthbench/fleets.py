@@ -108,8 +108,13 @@ class Fleet:
 
         if self._optimizer is None or self._rates is None:
             raise BadInput("Fleet.step: say which optimizer trains, with Fleet.use.")
-        tokens_KBL = self._spread(tokens).long()
+        tokens_KBL = self._tokens(tokens)
         answer_KBL = torch.ones_like(tokens_KBL, dtype=torch.bool) if answers is None else self._spread(answers).bool()
+        if answer_KBL.shape != tokens_KBL.shape:
+            raise BadInput(
+                f"Fleet.step: answers of shape {tuple(answer_KBL.shape)} must have that of the tokens, "
+                f"{tuple(tokens_KBL.shape)}."
+            )
         loss_K = losses(self._fleet, tokens_KBL, answer_KBL, first_position(answer_KBL.cpu().numpy()))
         self._fleet.flat_KP.grad = None
         loss_K.sum().backward()  # type: ignore[no-untyped-call]
@@ -123,12 +128,30 @@ class Fleet:
         import torch
 
         with self._looking(), torch.no_grad():
-            return self._fleet.logits(self._spread(tokens).long())
+            return self._fleet.logits(self._tokens(tokens))
 
     def weights(self, k: int) -> dict[str, Tensor]:
         """Copies of one model's weights by name, low-rank updates merged into them."""
         with self._looking():
             return self._fleet.member(k)
+
+    def _tokens(self, tokens: Tensor) -> Tensor:
+        """Ids, shape (K, B, L); raises BadInput where they are none of the vocabulary's: a model would read another's
+        embedding."""
+        vocabulary = self._fleet.layout.parameters["embedding"].shape[0]
+        if tokens.is_floating_point() or tokens.is_complex() or not tokens.numel():
+            raise BadInput(
+                f"Fleet: tokens of type {tokens.dtype} and shape {tuple(tokens.shape)} must be some whole numbers."
+            )
+        least, most = int(tokens.min()), int(tokens.max())
+        if least < 0 or most >= vocabulary:
+            raise BadInput(
+                f"Fleet: tokens {least} to {most} must be from 0 to {vocabulary - 1} (vocabulary = {vocabulary})."
+            )
+        return self._spread(tokens).long()
+
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self)} models, update {self._fleet.update}, step {self._step}>"
 
     def _spread(self, values: Tensor) -> Tensor:
         """Shape (K, B, L); raises BadInput where it cannot be."""

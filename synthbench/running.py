@@ -64,6 +64,8 @@ def perform(experiment: Experiment, options: Options) -> reports.Report:
         enlist(experiment, name, store, done)
         if store.damaged:
             print(f"synthbench: {len(store.damaged)} stored runs are damaged and count as not done.", file=sys.stderr)
+        if not coming and not options.quiet:
+            print("All runs were done before; nothing is trained.", file=sys.stderr)
         train(experiment, name, claims, options, done, coming)
         store.record(*recorded, finished=True)
         return reports.latest(store, experiment=name)

@@ -100,6 +100,29 @@ def test_tokens_of_other_shapes_are_refused() -> None:
             fleet.logits(torch.zeros(shape, dtype=torch.long))
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (torch.full((8, 6), 16), "tokens 16 to 16 must be from 0 to 15"),
+        (torch.full((8, 6), -1), "must be from 0 to 15"),
+        (torch.rand(8, 6), "must be some whole numbers"),
+        (torch.zeros(0, 6, dtype=torch.long), "must be some whole numbers"),
+    ],
+)
+def test_tokens_that_are_none_are_refused(given: torch.Tensor, said: str) -> None:
+    """A model would read its neighbour's embedding."""
+    fleet = Fleet("tiny", vocabulary=16, length=6, seeds=[0, 1])
+    with pytest.raises(BadInput, match=said):
+        fleet.logits(given)
+
+
+def test_answers_have_the_shape_of_their_tokens() -> None:
+    fleet = Fleet("tiny", vocabulary=16, length=6, seeds=[0, 1])
+    fleet.use("sgd", lr=1e-2)
+    with pytest.raises(BadInput, match=r"answers of shape \(2, 8, 5\) must have that of the tokens, \(2, 8, 6\)"):
+        fleet.step(tokens(0), torch.ones(8, 5, dtype=torch.bool))
+
+
 def test_the_example_is_ten_lines_and_learns(capsys: pytest.CaptureFixture[str]) -> None:
     text = EXAMPLE.read_text()
     assert len([line for line in text.splitlines()[1:] if line.strip()]) <= 10

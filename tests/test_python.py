@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
 import synthbench
@@ -142,6 +143,64 @@ def test_comparing_with_itself_says_what_is_missing(tmp_path: Path) -> None:
     alone = run_tiny(tmp_path, optimizer="adamw", lr=1e-3, seeds=1)
     with pytest.raises(BadInput, match="run another optimizer, too"):
         alone.compare("adamw")
+
+
+EDITED = """
+import sys
+import torch
+import synthbench
+
+class Mine(torch.optim.SGD):
+    def __init__(self, params, lr=1e-2, weight_decay=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter -= FACTOR * group["lr"] * parameter.grad
+
+for seeds in map(int, sys.argv[1:]):
+    found = synthbench.run("quick", optimizer=Mine, seeds=seeds, lr=1e-2, update="full", settings=SETTINGS)
+    (row,) = (row for row in found.rows() if row["optimizer"] == "Mine")
+    print(row["n"], row["runs"], row["diverged"], len(found.runs()))
+"""
+
+
+def test_runs_of_edited_code_replace_those_of_before_and_a_class_run_twice_is_the_same(tmp_path: Path) -> None:
+    """Five rates of pretraining and one of finetuning a seed."""
+
+    def script(factor: float, *seeds: int) -> tuple[list[str], str]:
+        text = EDITED.replace("FACTOR", str(factor)).replace("SETTINGS", str(TINY))
+        (tmp_path / "mine.py").write_text(text)
+        done = subprocess.run(
+            [sys.executable, "mine.py", *map(str, seeds)], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+            text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines(), done.stderr
+
+    out, err = script(1.0, 1, 1, 2)
+    assert out == ["1 1 0 6", "1 1 0 6", "2 2 0 12"]
+    assert [line.split()[:2] for line in err.splitlines() if "run-steps in" in line] == [["6", "runs,"]] * 2
+    assert err.count("All runs were done before; nothing is trained.") == 1
+    out, _ = script(0.5, 1, 2)
+    assert out == ["1 1 0 6", "2 2 0 12"]
+    out, err = script(1.0, 2)  # as it was
+    assert out == ["2 2 0 12"]
+    assert "nothing is trained" in err
+
+
+def test_results_are_those_of_the_call_not_of_the_folder(tmp_path: Path) -> None:
+    mine = {"lr": [1e-3, 1e-2], "out": tmp_path, "seeds": 1}
+    run_tiny(optimizer=torch.optim.NAdam, **mine)
+    found = run_tiny(optimizer=[torch.optim.RAdam, "sgd"], **mine)
+    assert [row["optimizer"] for row in found.rows()] == ["sgd", "torch.optim:RAdam"]
+    assert {run["optimizer"] for run in found.runs()} == {"sgd", "torch.optim:RAdam"}
+    assert "torch.optim:RAdam" in found.compare("sgd").sentence
+    assert found.compare("sgd", torch.optim.RAdam).rows() == found.compare("sgd").rows()
+    with pytest.raises(BadInput, match=r"say which with optimizer=: torch\.optim:RAdam, sgd"):
+        found.compare("muon")
 
 
 def test_the_package_is_typed_and_lists_its_names_without_importing_torch() -> None:

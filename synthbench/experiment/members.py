@@ -5,17 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthbench import plugins
 from synthbench.experiment.plan import Choice, Experiment, Trial, choose, walk
-from synthbench.experiment.runs import Cell, Result, RunId
+from synthbench.experiment.runs import Cell, Result, RuleSpec, RunId
 from synthbench.experiment.store import Store
 
 Identities = Mapping[RunId, Mapping[str, Any]]
 
 
 def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
-    """Notes those runs of an experiment that are done, by this command or an earlier one."""
+    """Notes those runs of an experiment that are done, by this command or an earlier one. Those that earlier code of one of
+    its plug-ins trained are members no more."""
     cells = walk(experiment, done).cells.items()
     store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
+    if theirs := [label for label, rule in experiment.rules.items() if rule.name in plugins.TAKEN]:
+        store.dismiss(name, _replaced(experiment, theirs, store.members(name), store.identities()))
+
+
+def _replaced(
+    experiment: Experiment, labels: Sequence[str], listed: Mapping[RunId, Sequence[Cell]], identities: Identities
+) -> list[tuple[RunId, Cell]]:
+    """Members of these optimizers whose code or arguments are not those of the experiment. (Of built-in ones, and of
+    arguments on the card, the experiment itself would be another.)"""
+    return [
+        (run, cell)
+        for run, own in listed.items()
+        for cell in own
+        if cell.optimizer in labels
+        and run in identities
+        and RuleSpec(**identities[run]["rule"]).fingerprint != experiment.rules[cell.optimizer].fingerprint
+    ]
 
 
 def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:

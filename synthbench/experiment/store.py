@@ -252,6 +252,16 @@ class Store:
             for member in noted:
                 _put_member(db, experiment, *member)
 
+    def dismiss(self, experiment: str, members: Iterable[tuple[RunId, Cell]]) -> None:
+        """Strikes runs off the cells of an experiment; the runs themselves stay."""
+        gone = {(run, json.dumps(cell)) for run, cell in members}
+        if not gone:
+            return
+        with self.database.writing() as db:
+            for rowid, _, run, _, cell, _ in db.execute(MEMBERS, (experiment,)).fetchall():
+                if (run, cell) in gone:
+                    db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
+
     def members(self, experiment: str) -> dict[RunId, list[Cell]]:
         """The finished runs of an experiment and their cells (a rate of one optimizer may be all that another has)."""
         found_rows = [tuple(row) for _, *row in self.database.rows(MEMBERS, (experiment,))]

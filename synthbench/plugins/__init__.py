@@ -110,6 +110,7 @@ def take_object(thing: Any, said: str = "optimizer") -> Plugin:
     if not module or not name:
         raise BadInput(f"{said} {shown(thing)} is neither a name nor a class.")
     if module != "__main__" and "<" not in name:
+        module = _shortest(module, name, thing)
         home = sys.modules[module]
         found = Plugin(f"{module}:{name}", loading.source_of(home), by_value(thing), loading.versions_of(home))
         return _register(thing, found, said)
@@ -117,6 +118,13 @@ def take_object(thing: Any, said: str = "optimizer") -> Plugin:
     if label in OPTIMIZERS and label not in TAKEN:
         raise BadInput(f"{said}: there is a built-in optimizer of the name {shown(label)}; give the class another one.")
     return _register(thing, Plugin(label, by_code.digest(thing), by_value(thing)), said)
+
+
+def _shortest(module: str, name: str, thing: Any) -> str:
+    """The outermost package that has a thing under its name: `torch.optim` of what `torch.optim.nadam` has."""
+    parts = module.split(".")
+    packages = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return next(one for one in packages if one == module or getattr(sys.modules.get(one), name, None) is thing)
 
 
 def by_value(thing: Any) -> bytes:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from hashlib import sha256
 from types import CodeType, FunctionType
 from typing import Any
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))  # values whose text is what they are
+
+# attributes of a class that nobody wrote
+MADE = ("__dict__", "__weakref__", "__doc__", "__module__", "__static_attributes__", "__firstlineno__")
 
 
 def digest(thing: Any) -> str:
@@ -35,7 +39,7 @@ def _told(thing: Any, seen: set[int]) -> Iterator[str]:
     elif isinstance(thing, staticmethod | classmethod | property):
         yield from _told(thing.fget if isinstance(thing, property) else thing.__func__, seen)
     elif isinstance(thing, FunctionType):
-        yield from _of_function(thing, seen)
+        yield from _of_function(_as_written(thing), seen)
     elif isinstance(thing, type):
         yield f"{thing.__module__}.{thing.__qualname__}"
         yield from _of_class(thing, seen)
@@ -46,19 +50,26 @@ def _told(thing: Any, seen: set[int]) -> Iterator[str]:
         yield from _told(own, seen)
 
 
+def _as_written(thing: FunctionType) -> Any:
+    """A function without what torch wraps a `step` in when the first instance of its class is made."""
+    return thing.__wrapped__ if getattr(thing, "hooked", False) else thing  # type: ignore[attr-defined]
+
+
+def _is_inherited(of: type, name: str, value: Any) -> bool:
+    """Whether an attribute of a class is that of a base, put there when torch wrapped it."""
+    if not getattr(value, "hooked", False):
+        return False
+    return any(
+        inspect.unwrap(vars(base)[name]) is inspect.unwrap(value) for base in of.__mro__[1:] if name in vars(base)
+    )
+
+
 def _of_class(thing: type, seen: set[int]) -> Iterator[str]:
     """Its own attributes, and those of its bases in the same module."""
     for base in thing.__mro__:
         if base.__module__ == thing.__module__:
             for name, value in sorted(vars(base).items()):
-                if name not in (
-                    "__dict__",
-                    "__weakref__",
-                    "__doc__",
-                    "__module__",
-                    "__static_attributes__",
-                    "__firstlineno__",
-                ):
+                if name not in MADE and not _is_inherited(base, name, value):
                     yield name
                     yield from _told(value, seen)
 
