@@ -47,7 +47,7 @@ class Tally:
 
 
 class Lines(Tally):
-    """A line to standard error at the start, and then every `every` seconds."""
+    """A line to standard error every `every` seconds, and at the end: 100 % when every run is kept."""
 
     def __init__(self, coming: Sequence[Run], every: float = 10.0) -> None:
         super().__init__(coming)
@@ -56,11 +56,17 @@ class Lines(Tally):
 
     def advance(self, run_steps: float) -> None:
         super().advance(run_steps)
-        now = time.monotonic()
-        if now - self._last >= self._every or self.done >= self.total:
-            self._last = now
-            share = self.done / self.total if self.total else 1.0
-            print(f"{int(100 * share):3d}% after {now - self._start:.0f} s: {self}", file=sys.stderr, flush=True)
+        if time.monotonic() - self._last >= self._every:
+            self._say(min(99, int(100 * self.done / self.total) if self.total else 0))
+
+    def finished(self, run: Run, result: Result) -> None:
+        super().finished(run, result)
+        if self._finished >= self.total:
+            self._say(100)
+
+    def _say(self, percent: int) -> None:
+        self._last = time.monotonic()
+        print(f"{percent:3d}% after {self._last - self._start:.0f} s: {self}", file=sys.stderr, flush=True)
 
 
 class Bar(Tally):
