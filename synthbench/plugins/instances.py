@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synthbench.errors import BadInput
+from synthbench.plugins.refusals import check_no_text, is_of_memory, of_step, refusal
 from synthbench.trainer.rules.registry import Block, Hyper, Rule, State
-from synthbench.wording import named, short
 
 if TYPE_CHECKING:
     import torch
@@ -47,6 +47,7 @@ def instance(
     import torch
 
     known, name = signature(made_by), made_by.__name__
+    check_no_text(name, given, {key: one.default for key, one in known.items()})
     keywords = {key: as_taken(value, known.get(key)) for key, value in given.items() if key not in OURS}
     if "lr" in known and known["lr"].default is inspect.Parameter.empty:
         keywords["lr"] = 1.0
@@ -101,15 +102,30 @@ def step(
             with drawing(state["draws"], k), torch.enable_grad():  # as in anybody's loop
                 optimizer.step()
         except Exception as error:
+            if is_of_memory(error):
+                raise
+            check_shapes(made_by, blocks, state["parameters"][k], k)  # a change of shape is why, where there is one
             if not has_broken_down(error, state["parameters"][k]):
-                raise BadInput(f"{made_by.__name__} failed at step {hyper.step}: {refusal(error)}.") from error
+                why = of_step(error, state["parameters"][k])
+                raise BadInput(f"{made_by.__name__} failed at step {hyper.step}: {why}.") from error
             state["optimizers"][k] = None
             for view in views_of_run(blocks, "value_Kn", k):
                 view.fill_(torch.nan)
             continue
+        check_shapes(made_by, blocks, state["parameters"][k], k)
         views = views_of_run(blocks, "value_Kn", k)
         if any(one.data_ptr() != view.data_ptr() for one, view in zip(state["parameters"][k], views, strict=True)):
             raise BadInput(f"{made_by.__name__} gives its parameters other memory; it must change them in place.")
+
+
+def check_shapes(
+    made_by: type[torch.optim.Optimizer], blocks: Sequence[Block], parameters: Sequence[torch.nn.Parameter], k: int
+) -> None:
+    """Raises BadInput where a parameter of run k no longer has its shape."""
+    for one, view in zip(parameters, views_of_run(blocks, "value_Kn", k), strict=True):
+        if one.shape != view.shape:
+            was, now = tuple(view.shape), tuple(one.shape)
+            raise BadInput(f"{made_by.__name__} changes the shape of a parameter from {was} to {now}.")
 
 
 def _begin(
@@ -193,8 +209,3 @@ def as_taken(value: Any, parameter: inspect.Parameter | None) -> Any:
     """A value as a constructor takes it: cards have no tuples."""
     is_tuple = parameter is not None and isinstance(parameter.default, tuple)
     return tuple(value) if isinstance(value, list) and is_tuple else value
-
-
-def refusal(error: Exception) -> str:
-    """What a person's class raised, as the end of a sentence."""
-    return named(short(f"{type(error).__name__}: {error}".strip().rstrip("."), 200))

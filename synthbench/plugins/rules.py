@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from synthbench.errors import BadInput
+from synthbench.plugins import refusals
 from synthbench.trainer.rules.registry import Block, Hyper, Rule, State
+from synthbench.wording import did_you_mean, shown
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Routing = Literal["all", "hidden"]
 OURS = {"routing", "aux_lr_ratio"}  # arguments that are no rule's own
+ELSEWHERE = OURS | {"step", "weight_decay"}  # names that arguments of one's own cannot have
 Update = Callable[["Tensor", dict[str, "Tensor"], "Tensor", Any], "tuple[Tensor, dict[str, Tensor]]"]
 
 
@@ -31,34 +35,60 @@ class OwnRule:
     kept: tuple[str, ...] | None = None
 
 
+class Given(SimpleNamespace):
+    """Values by name; one that is not there is told with those that are."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"there is no {shown(name)} here{did_you_mean(name, vars(self))}")
+
+
 def matrix_rule(
-    *, state: Sequence[str] = (), lr: float = 1e-3, routing: Routing = "all", **arguments: Any
-) -> Callable[[Update], OwnRule]:
+    without_parentheses: None = None, /, *, state: Sequence[str] = (), lr: float = 1e-3, routing: Routing = "all",
+    **arguments: Any,
+) -> Callable[[Update], OwnRule]:  # fmt: skip
     """Makes `update(grad, state, param, hyper) -> (param, state)`, written for one matrix, an optimizer.
 
     state: names of tensors that it keeps for every matrix, zeros of the matrix's shape at first. lr: the rate that its grid
     lies around. routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors). arguments: its own, with defaults;
     `--set optimizer.NAME=value` changes one. hyper has lr, weight_decay (tensors without dimensions), step (from 1) and the
     arguments. The function sees one matrix of one run (a vector where a parameter is one), and is batched by torch.vmap: it
-    changes nothing in place and draws no random numbers.
+    neither branches on values nor draws random numbers. Raises ValueError for what none of these can be.
     """
+    if without_parentheses is not None:
+        raise ValueError(f"{name_of(without_parentheses)}: write @synthbench.matrix_rule(...), with parentheses")
 
     def made(update: Update) -> OwnRule:
+        name = name_of(update)
+        check(name, state, routing, arguments)
+
         def start(blocks: Sequence[Block], given: Any) -> State:
+            own_arguments(name, arguments, given)
             return {"kept": [{name: value.new_zeros(value.shape) for name in state}
                              for block in blocks for value in stacks(block, block.value_Kn)]}  # fmt: skip
 
         def step(blocks: Sequence[Block], kept: State, hyper: Hyper, given: Any) -> None:
-            own = dict(arguments) | given.model_dump(exclude=OURS)
+            own = own_arguments(name, arguments, given)
             values = [value for block in blocks for value in stacks(block, block.value_Kn)]
             grads = [grad for block in blocks for grad in stacks(block, block.grad_Kn)]
             for place, (value, grad) in enumerate(zip(values, grads, strict=True)):
-                new, kept["kept"][place] = batched(update, grad, kept["kept"][place], value, hyper, own)
+                new, found = batched(update, grad, kept["kept"][place], value, hyper, own)
+                kept["kept"][place] = apart(found, (value, grad))
                 value.copy_(new)
 
         return OwnRule(Rule(start, step), lr, arguments, routing, update, tuple(state))
 
     return made
+
+
+def check(name: str, state: Any, routing: Any, arguments: Mapping[str, Any]) -> None:
+    """Raises ValueError, which loading says with the file, where what a decorator was given cannot be."""
+    if isinstance(state, str) or not all(isinstance(one, str) for one in state):
+        raise ValueError(f"{name}: state = {shown(state)} must be a tuple of names, such as ('momentum',)")
+    if routing not in get_args(Routing):
+        raise ValueError(f"{name}: routing = {shown(routing)} must be 'all' or 'hidden'")
+    for key in arguments:
+        if key in ELSEWHERE:
+            raise ValueError(f"{name}: an argument of its own cannot be called {key}; every rule has that")
 
 
 def flat_rule(
@@ -69,16 +99,30 @@ def flat_rule(
     moves `block.value_Kn` by `block.grad_Kn` in place, (K, n) each; K runs, n floats. Runs know nothing of each other:
     every reduction is over a row. hyper has step (from 1), lr_K and weight_decay_K, shape (K,), on the buffers' device;
     arguments are attributes. See `matrix_rule` for the rest."""
+    name = name_of(step)
+    check(name, (), routing, arguments)
 
     def begin(blocks: Sequence[Block], given: Any) -> State:
-        return start(blocks, SimpleNamespace(**(dict(arguments) | given.model_dump(exclude=OURS))))
+        return start(blocks, Given(**own_arguments(name, arguments, given)))
 
     def move(blocks: Sequence[Block], state: State, hyper: Hyper, given: Any) -> None:
         device = blocks[0].value_Kn.device
         here = Hyper(hyper.step, hyper.lr_K.to(device), hyper.weight_decay_K.to(device))
-        step(blocks, state, here, SimpleNamespace(**(dict(arguments) | given.model_dump(exclude=OURS))))
+        step(blocks, state, here, Given(**own_arguments(name, arguments, given)))
 
     return OwnRule(Rule(begin, move), lr, arguments, routing, step)
+
+
+def name_of(written: Any) -> str:
+    """What a function is called in messages."""
+    return str(getattr(written, "__name__", "the rule"))
+
+
+def own_arguments(name: str, defaults: Mapping[str, Any], given: Any) -> dict[str, Any]:
+    """A rule's own arguments; raises BadInput where text stands in place of a number."""
+    asked: dict[str, Any] = given.model_dump(exclude=OURS)
+    refusals.check_no_text(name, asked, defaults)
+    return dict(defaults) | asked
 
 
 def stacks(block: Block, flat_Kn: Tensor) -> list[Tensor]:
@@ -90,20 +134,38 @@ def stacks(block: Block, flat_Kn: Tensor) -> list[Tensor]:
     return found
 
 
+def apart(state: dict[str, Tensor], others: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The state, copied where it lies in the memory of others, which change: a rule may keep the parameter itself."""
+    changing = {other.untyped_storage().data_ptr() for other in others}
+    return {
+        name: value.clone() if value.untyped_storage().data_ptr() in changing else value
+        for name, value in state.items()
+    }
+
+
 def batched(
     update: Update, grad: Tensor, state: dict[str, Tensor], value: Tensor, hyper: Hyper, arguments: Mapping[str, Any]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The update of every matrix of every run: leading dimensions K and M."""
+    """The update of every matrix of every run: leading dimensions K and M. Raises BadInput where it fails, or returns what
+    it may not."""
     import torch
 
     def one(grad: Tensor, state: dict[str, Tensor], value: Tensor, lr: Tensor, decay: Tensor) -> Any:
-        own = SimpleNamespace(lr=lr, weight_decay=decay, step=hyper.step, **arguments)
-        return update(grad, state, value, own)
+        own = Given(lr=lr, weight_decay=decay, step=hyper.step, **arguments)
+        shape, declared = value.shape, tuple(state)
+        found = update(grad, state, value, own)
+        refusals.check_returned(name_of(update), found, shape, declared)
+        return found
 
     of_matrices = torch.vmap(one, in_dims=(0, 0, 0, None, None))
     of_runs = torch.vmap(of_matrices, in_dims=(0, 0, 0, 0, 0))
-    device = value.device
-    found: tuple[Tensor, dict[str, Tensor]] = of_runs(
-        grad, state, value, hyper.lr_K.to(device), hyper.weight_decay_K.to(device)
-    )
+    # Copies: a rule that halves `hyper.lr` in place would halve it for all parameters after this one
+    rates = hyper.lr_K.to(value.device, copy=True), hyper.weight_decay_K.to(value.device, copy=True)
+    try:
+        found: tuple[Tensor, dict[str, Tensor]] = of_runs(grad, state, value, *rates)
+    except Exception as error:
+        if isinstance(error, BadInput) or refusals.is_of_memory(error):
+            raise
+        why = refusals.of_update(error, tuple(value.shape[2:]), tuple(state))
+        raise BadInput(f"{name_of(update)} failed at step {hyper.step}: {why}.") from error
     return found

@@ -9,6 +9,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from synthbench.errors import BadInput
+from synthbench.plugins.refusals import CLOSURE, place, refusal
 from synthbench.trainer.layout import Layout
 from synthbench.trainer.rules.registry import OPTIMIZERS, RULES, Block, Hyper, route, spans
 
@@ -23,7 +24,6 @@ def check(
     where it has one. Returns settings of torch that its steps changed, and that were put back."""
     import torch
 
-    from synthbench.plugins.instances import refusal
     from synthbench.plugins.loading import put_back
 
     if made_by is not None:
@@ -47,9 +47,9 @@ def check(
                     break
                 rule.look(state, False)
         except BadInput as error:
-            raise BadInput(f"{said}: {error}") from error
+            raise BadInput(f"{said} cannot be used: {error}") from error
         except Exception as error:
-            raise BadInput(f"{said} cannot move the model's parameters: {refusal(error)}.") from error
+            raise BadInput(f"{said} cannot move the model's parameters: {refusal(error)}{place(error)}.") from error
     if torch.equal(value_KP, before):
         raise BadInput(f"{said} moved nothing in {MOST} steps with gradients.")
     if not torch.isfinite(value_KP).all():
@@ -60,4 +60,4 @@ def check(
 def _without_closure(made_by: Any, said: str) -> None:
     closure = inspect.signature(made_by.step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
-        raise BadInput(f"{said} needs a closure; losses of many runs are computed together, so none can be given.")
+        raise BadInput(f"{said} {CLOSURE}.")

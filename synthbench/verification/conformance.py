@@ -21,13 +21,14 @@ from synthbench.cards import MODELS, ModelCard
 from synthbench.errors import BadInput
 from synthbench.experiment.rulespecs import spec_of, trainable
 from synthbench.plugins import instances, loading, trial
+from synthbench.plugins.refusals import place, refusal
 from synthbench.plugins.rules import OwnRule
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import views
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.rules.registry import State
 from synthbench.verification.world import LENGTH, VOCABULARY, Quadratic, Run, language
-from synthbench.wording import named, short, shown
+from synthbench.wording import named, shown
 
 UPDATES = ("full", "full-hidden", "lora-4")
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # where an optimizer has no grid of its own: runners have it
@@ -92,11 +93,10 @@ def is_accepted(candidate: Candidate) -> str | None:
     made_by = plugin.made_by if plugin else None
     for update in UPDATES:
         try:
-            trial.check(
-                candidate.name, spec.routing, trainable(layout, update), spec.arguments(), made_by, f"{update}: it"
-            )
+            of_update = trainable(layout, update)
+            trial.check(candidate.name, spec.routing, of_update, spec.arguments(), made_by, f"Under {update} it")
         except BadInput as error:
-            return str(error)
+            return f"{error} As the first check fails, the others were not tried."
     return None
 
 
@@ -236,8 +236,10 @@ def outcome(check: Callable[[Candidate], str | None], candidate: Candidate) -> s
     """What a check says; what a person's code raises is a failure like another."""
     try:
         return check(candidate)
+    except BadInput as error:
+        return str(error)
     except Exception as error:
-        return f"It raised {named(short(f'{type(error).__name__}: {error}', 200))}."
+        return f"It raised {refusal(error)}{place(error)}."
 
 
 def first_difference(world: Quadratic, one_P: Tensor, other_P: Tensor) -> str | None:
