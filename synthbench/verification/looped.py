@@ -26,5 +26,5 @@ class Looped(torch.optim.Optimizer):
             for p in group["params"]:
                 kept = self.state[p] or {name: torch.zeros_like(p) for name in self.rule.kept or ()}
                 hyper = SimpleNamespace(step=self.steps, **rates, **self.arguments)
-                moved, self.state[p] = self.rule.written(p.grad, kept, p.detach(), hyper)
+                moved, self.state[p] = self.rule.written(p.grad, kept, p.detach().clone(), hyper)
                 p.copy_(moved)
