@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from synthbench import cards, files, overrides, plugins
 from synthbench.cards import RunnerCard, fingerprint
 from synthbench.errors import BadInput
-from synthbench.experiment import checks, identity
+from synthbench.experiment import checks, identity, naming
 from synthbench.experiment.plan import Experiment, grid, optimizers, updates
 from synthbench.experiment.plan import settings as training
 from synthbench.experiment.rulespecs import every_optimizer, spec, try_plugins
@@ -87,6 +86,7 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
     written = cards.parse(RunnerCard, content, origin)
     content["tasks"] = [_beside(path, name) for name in written.tasks]
     settings = [overrides.parse(setting) for setting in asked.settings]
+    changed = origin if not settings else f"{origin} with --set"
     for where, scale in settings:
         if where == ["scale"]:
             if scale not in list(written.scales):
@@ -97,16 +97,22 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
             cards.parse(RunnerCard, content, f"{origin} with scale {scale}")
     _apply_axes(content, asked)
     place = path if asked.optimizers is None else None
+    naming.apart([name for name in content["optimizers"] if name not in written.arms], _said(place))
     content["optimizers"] = [name if name in written.arms else _taken(name, place) for name in content["optimizers"]]
-    arguments = [(where[1], new) for where, new in settings if where[0] == "optimizer" and len(where) == 2]
     for where, new in settings:
         if where not in (["scale"], ["routing"]) and not (where[0] == "optimizer" and len(where) == 2):
             overrides.put(content, where, new, "--set")
-    changed = origin if not settings else f"{origin} with --set"
+    for name, arm in cards.parse(RunnerCard, content, changed).arms.items():
+        if plugins.is_plugin(arm.of) and arm.of not in OPTIMIZERS:
+            _taken(arm.of, path if name in written.arms and written.arms[name].of == arm.of else None)
+    content = naming.labelled(content)
     card = cards.parse(RunnerCard, content, changed)
     run = list(dict.fromkeys(map(card.rule_of, every_optimizer(card))))
-    for name, (argument, new) in product(run, arguments):
-        overrides.put(content, ["arguments", name, argument], new, origin)
+    for (where, new), setting in zip(settings, asked.settings, strict=True):
+        if where[0] == "optimizer" and len(where) == 2:
+            naming.shared(where[1], new, setting.partition("=")[2].strip(), run)
+            for name in run:
+                overrides.put(content, ["arguments", name, where[1]], new, "--set")
     for routing in [new for where, new in settings if where == ["routing"]]:
         theirs = [name for name in run if name in plugins.TAKEN]
         if not theirs:
@@ -115,17 +121,17 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
                 "optimizer` prints."
             )
         for name in theirs:
-            overrides.put(content, ["arguments", name, "routing"], routing, origin)
+            overrides.put(content, ["arguments", name, "routing"], routing, "--set")
     card = cards.parse(RunnerCard, content, changed)
     names = [stage.name for stage in card.stages]
     if len(set(names)) < len(names):
-        raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
-    return card, origin
+        raise BadInput(f"{changed}: two stages have the same name; they are {', '.join(names)}.")
+    return card, changed
 
 
 def _taken(name: str, card: Path | None) -> str:
     """An optimizer's name in tables: a person's own is loaded. card: where its path is read from, if it stands there."""
-    said = "--optimizer" if card is None else f"{named(card)}: optimizer"
+    said = _said(card)
     if not plugins.is_plugin(name) and name in OPTIMIZERS:
         return name
     place = name if plugins.is_plugin(name) else entry_points.find(entry_points.RULES, name, said)
@@ -136,6 +142,11 @@ def _taken(name: str, card: Path | None) -> str:
             name = place = str(card.parent / name)
         generators.announce(card, place)
     return plugins.take(name, said).label
+
+
+def _said(card: Path | None) -> str:
+    """Where an optimizer is named: in a card, or on the command line."""
+    return "--optimizer" if card is None else f"{named(card)}: optimizer"
 
 
 def _beside(runner: Path, task: str) -> str:

@@ -11,6 +11,7 @@ from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
 from synthbench.experiment.runs import RuleSpec
 from synthbench.generators import Task
+from synthbench.plugins.unknown import unknown
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
 from synthbench.trainer.rules import OPTIMIZERS, source_hash
@@ -28,7 +29,8 @@ def spec(name: str, card: RunnerCard, origin: str) -> RuleSpec:
     """What a name of an optimizer or of an arm means."""
     rule = card.rule_of(name)
     if rule not in OPTIMIZERS:
-        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, [*OPTIMIZERS, *card.arms])}.")
+        said = unknown(name, [*OPTIMIZERS, *card.arms])
+        raise BadInput(f"{said[:1].upper()}{said[1:]}.")
     optimizer, own = OPTIMIZERS[rule], card.arms[name].arguments if name in card.arms else {}
     try:
         arguments = optimizer.arguments.model_validate(card.arguments.get(rule, {}) | own)
@@ -43,6 +45,12 @@ def spec(name: str, card: RunnerCard, origin: str) -> RuleSpec:
         said = message(first["msg"])
         place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
         raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
+    is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
+    if is_idle and "aux_lr_ratio" in arguments.model_fields_set:
+        raise BadInput(
+            f"{origin}: {name}: aux_lr_ratio is the rate of what AdamW moves beside it, which is nothing under routing = "
+            "all; give --set routing=hidden, too."
+        )
     return spec_of(rule, arguments)
 
 

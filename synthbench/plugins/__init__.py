@@ -22,6 +22,7 @@ from synthbench.generators import Task
 from synthbench.plugins import by_code, entry_points, generators, loading
 from synthbench.plugins.loading import is_plugin
 from synthbench.plugins.rules import OwnRule, Routing, flat_rule, matrix_rule
+from synthbench.plugins.unknown import unknown
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, Rule, adamw
 from synthbench.wording import did_you_mean, shown
 
@@ -166,7 +167,7 @@ def name_of(optimizer: Any, said: str = "optimizer") -> str:
     if optimizer in OPTIMIZERS:
         return optimizer
     if not is_plugin(optimizer) and entry_points.find(entry_points.RULES, optimizer, said) is None:
-        raise BadInput(f"{said}: unknown optimizer {shown(optimizer)}{did_you_mean(optimizer, OPTIMIZERS)}.")
+        raise BadInput(f"{said}: {unknown(optimizer, OPTIMIZERS)}.")
     return take(optimizer, said).label
 
 

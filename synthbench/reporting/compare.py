@@ -13,6 +13,7 @@ from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
 from synthbench.experiment.store import DATABASE, Store
 from synthbench.files import is_file, is_folder
+from synthbench.plugins.loading import label
 from synthbench.reporting import pairing, verdict
 from synthbench.reporting import report as reports
 from synthbench.reporting.pairing import Pair
@@ -82,14 +83,14 @@ def compare(
 ) -> Comparison:
     """Compares what two names mean: optimizers or updates of the last experiment in `out` (of a runner, if one is named),
     or else two folders. Raises BadInput where that is not clear, or where no rows can be paired."""
-    if one == other:
+    if label(one) == label(other):
         raise BadInput(f"compare: {shown(one)} is named twice; name two different ones.")
     folders = is_folder(Path(one)) and is_folder(Path(other))
     if folders and not is_file(out / DATABASE):
         return _across(Path(one), Path(other), runner, narrow, columns)
     report = _report(out, runner)
     known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
-    if folders and not {one, other} <= known:
+    if folders and not {label(one), label(other)} <= known:
         return _across(Path(one), Path(other), runner, narrow, columns)
     return inside(report, one, other, narrow, columns)
 
@@ -101,6 +102,7 @@ def _report(folder: Path, runner: str | None, with_reference: bool = True) -> Re
 
 def inside(report: Report, one: str, other: str, narrow: Narrow, columns: Sequence[str] | None) -> Comparison:
     """Two optimizers or two updates of one experiment."""
+    one, other = label(one), label(other)
     axis = _axis(report.rows, one, other)
     rows = narrow.kept(report.rows, axis)
     if axis == "update":

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from synthbench.errors import BadInput
+from synthbench.plugins.loading import label
 from synthbench.reporting.rows import Row, Values
 from synthbench.wording import did_you_mean, listed, shown
 
@@ -40,11 +41,12 @@ def counterpart(row: Row, rows: Sequence[Row], apart_from: str | None = None) ->
 
 
 def of_optimizer(rows: Sequence[Row], name: str, said: str) -> list[Row]:
-    """The rows of an optimizer, named as in the table or, where that is clear, without that of pretraining.
+    """The rows of an optimizer, named as in the table, as for `run`, or, where that is clear, without that of pretraining.
 
     Raises BadInput that begins with `said` where there are none, or where the name could mean several.
     """
     labels = list(dict.fromkeys(row.label for row in rows))
+    name = name if name in labels else label(name)
     meant = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
     if len(meant) > 1:
         raise BadInput(f"{said} {shown(name)} could be any of {listed(meant)}; name one of them.")

@@ -1,0 +1,129 @@
+"""An optimizer of one's own has one name: as it is typed for `run` it is accepted wherever its label is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthbench.errors import BadInput
+from synthbench.experiment import naming
+from synthbench.experiment.resolve import Asked, resolve
+from tests.calling import Caller
+from tests.experiment import tiny
+from tests.reporting import filled
+
+FILE = '''
+import torch
+class Mine(torch.optim.SGD):
+    """Takes its step."""
+    def __init__(self, params, lr=1e-2, weight_decay=0.0, floor=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
+class _Hidden: pass
+def helper(): pass
+'''
+LABEL = "own.py:Mine"
+
+
+@pytest.fixture
+def typed(tmp_path: Path) -> str:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "own.py").write_text(FILE)
+    return f"{tmp_path}/mine/{LABEL}"
+
+
+def test_compare_versus_and_optimizer_take_the_name_that_run_takes(typed: str, tmp_path: Path, call: Caller) -> None:
+    out = filled.folder(tmp_path / "out", lambda run: {"learning": 0.5 + 1e-3 * run.seed}, optimizers=[typed, "adamw"])
+    named = [call(f"{words} --out {out}") for words in (f"compare {typed} adamw", f"compare {LABEL} adamw")]
+    assert named[0] == named[1]
+    assert (named[0].code, named[0].err) == (0, "")
+    for words in (f"report --versus {typed}", f"compare full lora-4 --optimizer {typed}"):
+        assert call(f"{words} --out {out}")[::2] == (0, "")
+    code, _, err = call(f"compare {typed} {LABEL} --out {out}")
+    assert code == 2
+    assert "is named twice" in err
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        'arguments."{}".floor=0.5', 'stages.pretrain.lr={{adamw=[1e-3], "{}"=[3e-3]}}', 'stages.pretrain.for."{}".steps=5',
+        'stages.finetune.for."tiny-task/{}".steps=5', 'stages.finetune.optimizer=["adamw","{}"]',
+    ],
+)  # fmt: skip
+def test_set_takes_the_name_that_run_takes(setting: str, typed: str, tmp_path: Path) -> None:
+    card = str(tiny.write(tmp_path))
+    found = [
+        resolve(Asked(card, [typed, "adamw"], settings=[setting.format(name)], device="cpu")).card
+        for name in (typed, LABEL)
+    ]
+    assert found[0] == found[1]
+    plain = resolve(Asked(card, [typed, "adamw"], device="cpu")).card
+    assert found[0] != plain
+
+
+def test_what_is_set_under_both_names_is_one_table(typed: str, tmp_path: Path) -> None:
+    settings = [f'arguments."{LABEL}".floor=0.5', f'arguments."{LABEL}".routing="hidden"', f'arguments."{typed}".floor=0.1']
+    card = resolve(Asked(str(tiny.write(tmp_path)), [typed], settings=settings, device="cpu")).card
+    assert card.arguments == {LABEL: {"floor": 0.1, "routing": "hidden"}}
+
+
+def test_an_arm_is_of_the_name_that_run_takes(typed: str, tmp_path: Path) -> None:
+    settings = [f'arms.floored={{of="{typed}", arguments={{floor=0.5}}}}']
+    found = resolve(Asked(str(tiny.write(tmp_path)), ["floored"], settings=[*settings, "optimizers=['floored']"]))
+    assert found.card.arms["floored"].of == LABEL
+    assert found.rules["floored"].name == LABEL
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("mine/own.py", "'mine/own.py' is a file; name the class, too: mine/own.py:Mine."),
+        ("mine/none.py", "'mine/none.py' is not a file"),
+        ("Mine", "Unknown optimizer 'Mine'; allowed are adamw, adamw-split, muon, sgd; "
+                 "a class of your own is named with its file: path/file.py:Mine."),
+    ],
+)  # fmt: skip
+@pytest.mark.usefixtures("typed")
+def test_a_name_without_its_other_half_is_told_how_to_be_named(
+    name: str, said: str, tmp_path: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(f"run --optimizer {name} --dry-run")
+    assert code == 2
+    assert said in err
+    assert said[1:] in call(f"verify --optimizer {name}").err
+
+
+def test_two_files_of_one_name_are_said_to_be(typed: str, tmp_path: Path, call: Caller) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "own.py").write_text(FILE)
+    code, _, err = call(f"run --optimizer {typed},{tmp_path}/other/{LABEL} --dry-run")
+    assert code == 2
+    assert f"are in two files of the same name, by which they are told apart ({LABEL})" in err
+    naming.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file, said elsewhere to be named twice
+    assert "has the same entry twice" in call(f"run --optimizer {typed},{typed} --dry-run").err
+
+
+def test_an_argument_that_one_of_several_lacks_is_shown_how_to_give_to_the_other(typed: str, tmp_path: Path) -> None:
+    card = str(tiny.write(tmp_path))
+    with pytest.raises(BadInput) as caught:
+        resolve(Asked(card, [typed, "adamw"], settings=["optimizer.floor=0.01"], device="cpu"))
+    setting = f'arguments."{LABEL}".floor=0.01'
+    assert str(caught.value).endswith(f"adamw has no argument 'floor'; give it to one alone: --set '{setting}'.")
+    found = resolve(Asked(card, [typed, "adamw"], settings=[setting], device="cpu"))
+    assert found.rules[LABEL].arguments["floor"] == 0.01
+
+
+@pytest.mark.parametrize("setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"])
+def test_a_wrong_argument_is_said_to_come_from_set(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"runner\.toml with --set: "):
+        resolve(Asked(str(tiny.write(tmp_path)), ["adamw"], settings=[setting], device="cpu"))
+
+
+def test_a_rate_for_what_nothing_is_left_to_is_refused(typed: str, tmp_path: Path) -> None:
+    asked = [Asked(str(tiny.write(tmp_path)), [typed], settings=["optimizer.aux_lr_ratio=0.3", *more], device="cpu")
+             for more in ([], ["routing=hidden"])]  # fmt: skip
+    with pytest.raises(BadInput, match="which is nothing under routing = all; give --set routing=hidden, too"):
+        resolve(asked[0])
+    assert resolve(asked[1]).rules[LABEL].arguments["aux_lr_ratio"] == 0.3
