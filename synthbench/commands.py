@@ -111,7 +111,7 @@ def _out(folder: Path) -> str:
 
 
 def _notes(found: reports.Report) -> None:
-    _say([*found.table.notes, *found.advice, "", found.sentence])
+    _say([*found.table.notes, *found.remarks, *found.advice, "", found.sentence])
     if found.card.claims and not found.claims:
         _say(
             [

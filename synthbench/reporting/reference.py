@@ -13,6 +13,7 @@ from synthbench.experiment import identity
 from synthbench.experiment.runs import Result
 from synthbench.reporting.rows import Row
 from synthbench.reporting.spent import Spent, spent
+from synthbench.wording import listed
 
 
 class Reference(Card):
@@ -59,22 +60,42 @@ def shipped(card: RunnerCard) -> Reference | None:
 
 def agreeing(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
     """The shipped reference, if its fingerprints are those of this card, this code and (among others) these tasks."""
+    found = _of_this_code(card, tasks)
+    return found if found and found.card == card.fingerprint() else None
+
+
+def _of_this_code(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
+    """The same whatever the card's fingerprint is."""
     found = shipped(card)
-    if found is None or (found.card, found.package) != (card.fingerprint(), identity.package_fingerprint()):
-        return None
-    return found if tasks.items() <= found.tasks.items() else None
+    agrees = found and found.package == identity.package_fingerprint() and tasks.items() <= found.tasks.items()
+    return found if agrees else None
 
 
 def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:
     """Measured rows and, after them, the reference's rows for other optimizers under the same updates."""
     found = agreeing(card, tasks)
-    if found is None:
-        return list(rows), None
+    extra = _extra(found, rows, tasks) if found else []
+    return [*rows, *extra], found if extra else None
+
+
+def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> str | None:
+    """A sentence where reference rows would stand beside these if the card were as it is shipped."""
+    found = _of_this_code(card, tasks)
+    if found is None or found.card == card.fingerprint() or not (extra := _extra(found, rows, tasks)):
+        return None
+    return (
+        f"The reference rows shipped with synthbench ({listed(dict.fromkeys(row.optimizer for row in extra))}) are left "
+        "out: they were measured with the card as it is shipped, and this one was changed (by --lr, --set or the like). "
+        "To compare with one, run it, too."
+    )
+
+
+def _extra(found: Reference, rows: Sequence[Row], tasks: Mapping[str, str]) -> list[Row]:
+    """The rows of a reference that stand beside measured ones."""
     own = {(row.task, *row.base, row.optimizer) for row in rows}
     updates = {row.update for row in rows}
-    extra = [
+    return [
         row.model_copy(update={"reference": True})
         for row in found.rows
         if row.task in tasks and (row.task, *row.base, row.optimizer) not in own and row.update in updates
     ]
-    return [*rows, *extra], found if extra else None

@@ -16,6 +16,7 @@ from synthbench.errors import BadInput, Failed, NotMeasured, Refuted, is_disk_fa
 from synthbench.experiment.store import Store
 from synthbench.reporting import claimed, pace, reference, rows, sentence, table, tiers
 from synthbench.reporting.claims import REFUTED, Answer, answers
+from synthbench.reporting.given import given
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.rows import Row, Stopped
 from synthbench.reporting.spent import Spent, spent
@@ -32,7 +33,8 @@ class Report:
     """What one experiment showed. tasks: fingerprints by name. rows: measured ones first, then the reference's.
 
     versions: what the measured runs were made with. finished: whether all runs are done. stopped: what could not start.
-    advice: which rates to add where rows are read at no speed. view: how the rows are shown. folder: where the results
+    remarks: what a terminal says beside the notes: what the rows were given, what is left out. advice: which rates to add
+    where rows are read at no speed. view: how the rows are shown. folder: where the results
     are. spent: what the measured runs took.
     """
 
@@ -45,6 +47,7 @@ class Report:
     versions: dict[str, str]
     finished: bool = True
     stopped: Sequence[Stopped] = ()
+    remarks: Sequence[str] = ()
     advice: Sequence[str] = ()
     view: View = AS_IT_IS
     folder: Path | None = None
@@ -137,10 +140,13 @@ def latest(
     found = rows.found_in(store, recorded.id)
     measured = rows.rows_of(found, card)
     together, source = reference.beside(measured, card, fingerprints) if with_reference else (measured, None)
+    remarks = given(measured, found, card)
+    if with_reference and source is None and (missing := reference.left_out(measured, card, fingerprints)):
+        remarks.append(missing)
     versions = {name: number for one in found.results.values() for name, number in one.versions.items()}
     return Report(
         recorded.id, card, fingerprints, recorded.command, together, source, versions,
-        recorded.finished, rows.stopped(found, card), pace.advice(found, card), folder=store.folder,
+        recorded.finished, rows.stopped(found, card), remarks, pace.advice(found, card), folder=store.folder,
         spent=spent(found.results.values()),
     )  # fmt: skip
 

@@ -62,7 +62,9 @@ def _clause(name: str, found: Pair, card: RunnerCard) -> str:
     judged = verdict.of(found, name, card)
     mean, low, high, n = judged.found
     if judged.kind == "too few seeds":
-        return f"cannot be compared with {rival} in how it {verb} ({n} paired seeds reach that speed)"
+        reach = f"{n} paired seed{' reaches' if n == 1 else 's reach'} that speed"
+        needed = f"; {verdict.LEAST} are needed" if n else ""  # where none does, rates are missing, not seeds
+        return f"cannot be compared with {rival} in how it {verb} ({reach}{needed})"
     if judged.found.excludes_zero:
         way = f"{verb} {more if mean > 0 else less} than {rival}"
         if judged.kind == "depends on speed":

@@ -90,6 +90,8 @@ def words(found: Verdict, name: str, subject: str) -> str:
         return f"no difference larger than {found.margin:g}"
     if found.kind == "undecided":
         return f"undecided: {seeds(found)} would tell"
+    if found.kind == "too few seeds":
+        return f"needs {LEAST} seeds"
     return "no difference at any seed" if found.kind == "identical" else found.kind
 
 

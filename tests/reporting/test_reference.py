@@ -61,3 +61,13 @@ def test_nothing_is_shown_where_the_code_differs(shipped: Reference, monkeypatch
 def test_a_reference_that_cannot_be_read_is_none(shipped: Reference) -> None:
     (cards.shipped() / "reports" / "quick.json").write_text("{")
     assert reference.shipped(CARD) is None
+
+
+def test_what_is_left_out_because_the_card_was_changed_is_said_to_be(shipped: Reference) -> None:
+    other = CARD.model_copy(update={"model": "compact"})
+    said = reference.left_out([row("muon")], other, TASKS)
+    assert said is not None
+    assert said.startswith("The reference rows shipped with synthbench (adamw, sgd) are left out")
+    assert reference.left_out([row("muon")], CARD, TASKS) is None
+    assert reference.left_out([row("adamw"), row("sgd")], other, TASKS) is None  # nothing would stand beside them
+    assert reference.left_out([row("muon")], other, {"rote-vs-rule": "another"}) is None

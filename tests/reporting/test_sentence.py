@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from synthbench.reporting.sentence import pair, sentence
 from tests.reporting.made import CARD, row
 
@@ -36,8 +38,13 @@ def test_a_difference_that_is_surely_small_is_said_to_be() -> None:
     assert "generalizes the rule no differently from AdamW, or by less than 0.05 (difference +0.00, 95 %" in text
 
 
-def test_two_seeds_are_too_few() -> None:
-    assert "cannot be compared with AdamW in how it generalizes the rule (2 paired seeds" in said(HIGH[:2], LOW)
+@pytest.mark.parametrize(
+    ("seeds", "reach"),
+    [(0, "0 paired seeds reach that speed"), (1, "1 paired seed reaches that speed; 3 are needed"),
+     (2, "2 paired seeds reach that speed; 3 are needed")],
+)  # fmt: skip
+def test_two_seeds_are_too_few(seeds: int, reach: str) -> None:
+    assert f"cannot be compared with AdamW in how it generalizes the rule ({reach})" in said(HIGH[:seeds], LOW)
 
 
 def test_seeds_are_paired() -> None:

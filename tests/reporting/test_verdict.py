@@ -92,3 +92,8 @@ def test_the_signs_are_those_at_the_card_s_speeds() -> None:
     turned = {**own.speeds["rote_gap@fit"], CARD.reading.speeds[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
     own = own.model_copy(update={"speeds": {**own.speeds, "rote_gap@fit": turned}})
     assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "depends on speed"
+
+
+def test_too_few_seeds_say_how_many_are_needed() -> None:
+    assert words(verdict(CLEAR[:2], 0.05), "learning", "muon") == "needs 3 seeds"
+    assert verdict(CLEAR[:3], 0.05).kind != "too few seeds"
