@@ -82,7 +82,7 @@ def list_(
 @app.command()
 def show(
     kind: Annotated[str, typer.Argument(help="task, runner, optimizer, score or generator.")],
-    name: Annotated[str, typer.Argument(help="Its name, or the path of a card.")],
+    name: Annotated[str, typer.Argument(help="Its name, the path of a card, or path/file.py:Name.")],
 ) -> None:
     """Show one thing: a task's examples, a runner's card, what a generator or an optimizer takes, a score's formula."""
     from synthbench.reporting import catalogue

@@ -30,6 +30,7 @@ __all__ = [
     "Origin",
     "OwnRule",
     "Plugin",
+    "defaults",
     "flat_rule",
     "is_plugin",
     "matrix_rule",
@@ -169,6 +170,20 @@ def name_of(optimizer: Any, said: str = "optimizer") -> str:
     if not is_plugin(optimizer) and entry_points.find(entry_points.RULES, optimizer, said) is None:
         raise BadInput(f"{said}: {unknown(optimizer, OPTIMIZERS)}.")
     return take(optimizer, said).label
+
+
+def defaults(label: str) -> dict[str, Any]:
+    """The arguments of a plug-in: its own, then those that every plug-in has. `inspect.Parameter.empty` where its
+    constructor has no default."""
+    thing, arguments = TAKEN[label].thing, OPTIMIZERS[label].arguments
+    if isinstance(thing, OwnRule):
+        return dict(thing.arguments) | arguments().model_dump()
+    from synthbench.plugins import instances
+
+    anything = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    known = [one for one in instances.signature(thing).values() if one.kind not in anything]
+    own = {one.name: one.default for one in known if one.name not in ("lr", "weight_decay")}
+    return own | arguments().model_dump()
 
 
 def put_back(label: str, changed: Sequence[str]) -> None:

@@ -19,8 +19,10 @@ def unknown(name: str, known: Collection[str]) -> str:
         found = defined(Path(name))
         which = " or ".join(f"{named(name)}:{one}" for one in found[:4]) or f"{named(name)}:NAME"
         return f"{shown(name)} is a file; name the class, too: {which}"
-    own = f"; a class of your own is named with its file: path/file.py:{name}" if name.isidentifier() else ""
-    return f"unknown optimizer {shown(name)}{did_you_mean(name, known)}{own}"
+    hint = did_you_mean(name, known)
+    if name.isidentifier() and "did you mean" not in hint:
+        hint += f"; a class of your own is named with its file: path/file.py:{name}"
+    return f"unknown optimizer {shown(name)}{hint}"
 
 
 def defined(path: Path) -> list[str]:

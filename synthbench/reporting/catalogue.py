@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import shlex
 import textwrap
 from collections.abc import Callable, Collection, Sequence
@@ -17,6 +18,7 @@ from synthbench.trainer.rules import OPTIMIZERS, source_hash
 from synthbench.wording import did_you_mean, inert, literal, named, prose, shown
 
 SHORT = 18  # characters below which a cell of a list is not folded
+LONGEST = 24  # characters of a word up to which it is not broken
 WIDTH = 100
 
 
@@ -122,20 +124,32 @@ def _runner(name: str) -> None:
 
 
 def _optimizer(name: str) -> None:
-    if name not in OPTIMIZERS:
-        raise BadInput(f"Unknown optimizer {shown(name)}{did_you_mean(name, OPTIMIZERS)}.")
-    found = OPTIMIZERS[name]
-    print(f"{found.name}: {found.summary}\nSource: {found.source}\nSource file: sha256 {source_hash(name)}\n")
+    from synthbench import plugins
+
+    label = plugins.name_of(name, "show optimizer")
+    found, plugin = OPTIMIZERS[label], plugins.TAKEN.get(label)
+    code = f"Code: sha256 {plugin.source}" if plugin else f"Source file: sha256 {source_hash(label)}"
+    print(f"{inert(label)}: {prose(found.summary)}\nSource: {inert(found.source)}\n{code}\n")
     _print(["pattern of parameters", "rule"], [list(pair) for pair in found.routing], "table")
     print()
-    arguments = found.arguments().model_dump()
-    _print(["argument", "default"], [[key, str(value)] for key, value in arguments.items()], "table")
-    key, value = next(iter(arguments.items()))
-    print(f"\nSet one with: synthbench run --optimizer {name} --set 'optimizer.{key}={_toml(value)}'")
+    arguments = plugins.defaults(label) if plugin else found.arguments().model_dump()
+    needed = inspect.Parameter.empty
+    texts = {key: "needed" if value is needed else str(value) for key, value in arguments.items()}
+    _print(["argument", "default"], [list(pair) for pair in texts.items()], "table")
+    if found.grid:
+        rates = ", ".join(f"{rate:g}" for rate in found.grid)
+        print(f"\nLearning rates where a card has none for it: {rates} (--lr gives others to the last stage).")
+    key, value = next((pair for pair in arguments.items() if pair[1] not in (None, needed)), ("", None))
+    if key == "routing":  # nothing of its own can be set
+        key, value = "routing", "hidden" if value == "all" else "all"
+    elif key:
+        key = f"optimizer.{key}"
+    setting = shlex.quote(f"{key}={_toml(value)}")
+    print(f"\nSet one with: synthbench run --optimizer {inert(shlex.quote(name))} --set {inert(setting)}")
 
 
 def _toml(value: object) -> str:
-    return str(list(value)) if isinstance(value, tuple) else str(value)
+    return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value, default=str)
 
 
 def _score(name: str) -> None:
@@ -180,6 +194,11 @@ SHOWN: dict[str, Callable[[str], None]] = {
 }  # fmt: skip
 
 
+def _least(cells: Sequence[str]) -> int:
+    """The width down to which a column of a list is folded: names in it stay whole."""
+    return max(SHORT, min(LONGEST, max((len(word) for cell in cells for word in cell.split()), default=0)))
+
+
 def _prose(text: str) -> None:
     print(textwrap.fill(prose(text), WIDTH))
 
@@ -197,8 +216,9 @@ def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str, named
 
     from synthbench.reporting.drawing import Column, Drawing
 
+    texts = [[prose(row[place]) for row in rows] for place in range(len(heads))]
     columns = [
-        Column(head, [prose(row[place]) for row in rows], least=SHORT if place >= named else None)
+        Column(head, texts[place], least=_least(texts[place]) if place >= named else None)
         for place, head in enumerate(heads)
     ]
     console = Console()
