@@ -14,6 +14,7 @@ from pathlib import Path
 
 from synthbench.cards import RunnerCard, is_path, load
 from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment import rates as planned
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run, RunId
@@ -52,15 +53,18 @@ def run(asked: Asked, options: Options) -> None:
 
 
 def _describe(experiment: Experiment, options: Options) -> None:
-    """`--dry-run`: what is still to be trained, by stage, and how long it should take."""
+    """`--dry-run`: what is still to be trained, by stage, at which rates in all, and how long it should take."""
     existing: dict[RunId, Result] = {}
     if is_file(options.out / DATABASE):
         with closing(Store.read(options.out)) as store:
             existing = startable(experiment, store)
     coming = forecast(experiment, {} if options.fresh else existing)
+    rates = planned.lines(experiment)
     for stage in experiment.card.stages:
         runs = [run for run in coming if run.stage == stage.name]
         print(f"{stage.name}: {len(runs)} runs, {sum(run.steps for run in runs)} run-steps")
+        for line in rates[stage.name]:
+            print(f"  {inert(line)}")
     steps = sum(run.steps for run in coming)
     print(
         f"in all: {len(coming)} runs, {steps} run-steps, {options.workers(experiment.environment.device)} workers; "

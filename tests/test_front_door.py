@@ -120,6 +120,8 @@ def test_a_dry_run_counts_runs_and_run_steps_and_writes_nothing(
     assert code == 0
     assert "pretrain: 2 runs, 20 run-steps" in out
     assert "finetune: 12 runs, 360 run-steps" in out
+    lines = out.splitlines()
+    assert [line for line in lines if line.startswith("  muon, ")] == lines[1:2] + lines[3:5]
     assert not list(tmp_path.iterdir())
 
 

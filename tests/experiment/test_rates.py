@@ -1,0 +1,37 @@
+"""The rates that a dry run prints are those that the planner plans."""
+
+from __future__ import annotations
+
+import pytest
+
+from synthbench.experiment.plan import forecast
+from synthbench.experiment.rates import lines
+from synthbench.experiment.resolve import Asked, resolve
+
+
+@pytest.mark.parametrize("runner", ["quick", "planted", "sizes", "leaderboard"])
+def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
+    experiment = resolve(Asked(runner, seeds=1, device="cpu"))
+    found = lines(experiment)
+    for stage in experiment.card.stages:
+        planned = {(run.update, f"{run.lr:.6g}") for run in forecast(experiment, {}) if run.stage == stage.name}
+        said = set()
+        for line in found[stage.name]:
+            who, _, rates = line.partition(": lr ")
+            if "times the one" not in rates:
+                words = rates.replace(",", " ").replace(";", " ").split()
+                said |= {(who.split(", ")[1], word) for word in words if word[0].isdigit()}
+        tuned = {arm.of_tuned for arm in experiment.card.arms.values()} - {None}
+        assert said == planned or (tuned and said < planned), stage.name
+
+
+def test_rates_that_differ_by_task_are_said_to() -> None:
+    settings = ["stages.finetune.for.wugs.lr_factor=0.5", "stages.finetune.extend=2", "arms.slow={of='adamw', of_tuned=0.25}"]
+    asked = Asked("quick", ["adamw", "slow"], ["rote-vs-rule", "wugs"], ["full"], settings=[
+        *settings, "optimizers=['adamw', 'slow']", "stages.finetune.lr.adamw=[1e-3, 2e-3]",
+    ], device="cpu")  # fmt: skip
+    assert lines(resolve(asked))["finetune"] == [
+        "adamw, full: lr 0.001, 0.002 (rote-vs-rule); 0.0005, 0.001 (wugs)",
+        "slow, full: lr 0.25 times the one that is chosen for adamw",
+        "and up to 2 more beyond the edge of a grid, where that is chosen",
+    ]
