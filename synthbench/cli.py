@@ -145,11 +145,14 @@ def verify(
         str | None, typer.Option(help="A task whose data to check; beside RUN, the run's own where it names code.")
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="How many steps of the run.")] = 50,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="With --optimizer alone: optimizer.NAME=value or routing=hidden.")
+    ] = None,
 ) -> None:
-    """Train RUN again as a plain torch module and say where they part; or check a rule (--optimizer) or data (--task)."""
+    """Check an optimizer (--optimizer) or a task (--task), or train a stored run again (RUN) and say where it parts."""
     from synthbench.verification import shown
 
-    shown.verify(out, run, optimizer, task, steps)
+    shown.verify(out, run, optimizer, task, steps, set_ or ())
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -31,9 +32,21 @@ def spec(name: str, card: RunnerCard, origin: str) -> RuleSpec:
     if rule not in OPTIMIZERS:
         said = unknown(name, [*OPTIMIZERS, *card.arms])
         raise BadInput(f"{said[:1].upper()}{said[1:]}.")
-    optimizer, own = OPTIMIZERS[rule], card.arms[name].arguments if name in card.arms else {}
+    own = card.arms[name].arguments if name in card.arms else {}
+    arguments = checked(rule, card.arguments.get(rule, {}) | own, origin, name, f"arguments.{rule}", own)
+    return spec_of(rule, arguments)
+
+
+def checked(
+    rule: str, given: Mapping[str, Any], origin: str, name: str, place: str, of_arm: Collection[str] = ()
+) -> cards.Card:
+    """Arguments given to a registered optimizer, with its defaults for others; raises BadInput that begins with `origin`.
+
+    name: what the optimizer is called. place: where arguments stand, those `of_arm` apart.
+    """
+    optimizer = OPTIMIZERS[rule]
     try:
-        arguments = optimizer.arguments.model_validate(card.arguments.get(rule, {}) | own)
+        arguments = optimizer.arguments.model_validate(dict(given))
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -43,7 +56,7 @@ def spec(name: str, card: RunnerCard, origin: str) -> RuleSpec:
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
         said = message(first["msg"])
-        place = f"arms.{name}.arguments" if key in own else f"arguments.{rule}"
+        place = f"arms.{name}.arguments" if key in of_arm else place
         raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
     is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
     if is_idle and "aux_lr_ratio" in arguments.model_fields_set:
@@ -51,7 +64,7 @@ def spec(name: str, card: RunnerCard, origin: str) -> RuleSpec:
             f"{origin}: {name}: aux_lr_ratio is the rate of what AdamW moves beside it, which is nothing under routing = "
             "all; give --set routing=hidden, too."
         )
-    return spec_of(rule, arguments)
+    return arguments
 
 
 def spec_of(rule: str, arguments: cards.Card) -> RuleSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from math import isfinite
 from pathlib import Path
@@ -22,6 +23,8 @@ from synthbench.wording import named, shown
 
 TOLD = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps that are shown
 CLOSE = 1e-5  # relative difference of losses up to which two ways are the same
+ROUNDING = 1e-7  # relative, of one operation in float32
+SUDDEN = 100  # times the largest difference before: what rounding does not grow by in one step
 
 
 class Parting(NamedTuple):
@@ -43,6 +46,31 @@ class Parting(NamedTuple):
     @property
     def at(self) -> int | None:
         return next((step for step, one in enumerate(self.differences, start=1) if not one <= CLOSE), None)
+
+    @property
+    def is_sudden(self) -> bool:
+        """Whether they part at once, and not by a difference that grew."""
+        if self.at is None:
+            return False
+        before = max(self.differences[: self.at - 1], default=0.0)
+        return not self.differences[self.at - 1] <= SUDDEN * max(before, ROUNDING)
+
+    @property
+    def verdict(self) -> str:
+        """What that means, in a sentence."""
+        if self.at is None:
+            return f"Both ways compute the same, up to rounding ({max(self.differences, default=0.0):.0e} at most)."
+        if self.at == 1:
+            return "The first loss is another one, before anything moved: the model or its data differ, not the optimizer."
+        if self.is_sudden:
+            return (
+                "The difference is there at once and has not grown from rounding: the optimizer computes something else in "
+                f"a fleet than alone (a loss tells of the updates before it, so look at update {self.at - 1} and earlier)."
+            )
+        return (
+            "The difference grew from step to step, as rounding does: nothing says that the two ways compute something "
+            "else. Updates that jump (a sign, a sorting, a threshold) part earlier than smooth ones."
+        )
 
 
 def run_of(identity: Mapping[str, Any]) -> Run:
@@ -86,22 +114,30 @@ def stored(store: Store, name: str, given: str | None = None) -> tuple[Run, Task
     raise BadInput(f"verify: run {name[:12]} never finished, or belongs to no experiment here.")
 
 
-def load_rule(run: Run, optimizer: str | None) -> None:
+def typed(store: Store, label: str) -> str:
+    """How an optimizer of one's own was named on the command line of an experiment in the folder, else how to name it."""
+    commands = [one.command for one in store.experiments()]
+    words = [word for command in commands for word in re.split(r"[\s,'\"=]+", command)]
+    return next((word for word in words if loading.SUFFIX in word and loading.label(word) == label), f"path/{label}")
+
+
+def load_rule(run: Run, optimizer: str | None, name: str = "path/file.py:Name") -> None:
     """Loads the plug-in that a run was trained by. optimizer: as it was named for `run`; not needed for an installed one.
+    name: what it may be, to be said where it is missing.
 
     Raises BadInput where it is another rule than the run's, or has been edited since.
     """
     of_run, said = run.rule.name, f"verify: run {run.id[:12]} was trained by {named(run.rule.name)}"
     if of_run not in OPTIMIZERS and optimizer is None:
         if loading.SUFFIX + ":" in of_run or not plugins.is_plugin(of_run):
-            raise BadInput(f"{said}, a rule of one's own; name its file: --optimizer path/file.py:Name.")
+            raise BadInput(f"{said}, a rule of one's own; name it as for `run`, with its file: --optimizer {named(name)}.")
         optimizer = of_run
     if optimizer is not None:
         label = plugins.take(optimizer).label if plugins.is_plugin(optimizer) else optimizer
         if label != of_run:
-            raise BadInput(f"{said}, and --optimizer is {shown(optimizer)}; give a run or an optimizer, not both.")
+            raise BadInput(f"{said}, and --optimizer {shown(optimizer)} names another rule than the run's.")
         if of_run not in plugins.TAKEN:
-            raise BadInput(f"{said}, which is built in; give a run or --optimizer, not both.")
+            raise BadInput(f"{said}, which is built in; leave --optimizer out.")
     arguments = OPTIMIZERS[of_run].arguments.model_validate(run.rule.arguments)
     if spec_of(of_run, arguments).fingerprint != run.rule.fingerprint:
         raise BadInput(f"{said}, whose code has been edited since; run the experiment again, and verify a new run.")

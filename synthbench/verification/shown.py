@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -16,34 +17,45 @@ from synthbench.verification import member
 from synthbench.wording import inert, named
 
 
-def verify(out: Path, prefix: str | None, optimizer: str | None, task: str | None, steps: int) -> None:
+def verify(
+    out: Path, prefix: str | None, optimizer: str | None, task: str | None, steps: int, settings: Sequence[str] = ()
+) -> None:
     """`synthbench verify`: a run trained again in a plain loop, or the checks that any optimizer, any task must pass.
 
-    Raises Refuted where a check fails.
+    settings: of the optimizer that is checked. Raises Refuted where a check fails.
     """
+    if settings and (optimizer is None or prefix is not None):
+        raise BadInput("verify: --set goes with --optimizer alone; a run has the settings that it was trained with.")
     if prefix is not None:
         of_run(out, prefix, optimizer, task, steps)
     elif (optimizer is None) == (task is None):
         raise BadInput("verify: give a run (the beginning of its id), or --optimizer, or --task, to check.")
     elif optimizer is not None:
-        of_optimizer(optimizer)
+        of_optimizer(optimizer, settings)
     elif task is not None:
         of_task(task)
 
 
-def of_optimizer(name: str) -> None:
-    """`verify --optimizer NAME`: every check with its verdict; raises Refuted where one fails."""
+def of_optimizer(name: str, settings: Sequence[str] = ()) -> None:
+    """`verify --optimizer NAME`: every check with its verdict; raises Refuted where one fails. settings: as `--set` gives
+    them, in place of defaults."""
     from rich.console import Console
 
     from synthbench.verification import conformance
+    from synthbench.verification.settled import settled
 
-    candidate = conformance.taken(name)
+    candidate = settled(conformance.taken(name), settings)
     with Console(stderr=True).status("", spinner="line"):
         found = dict(conformance.outcomes(candidate))
-    verdicts = dict.fromkeys(conformance.CHECKS, "not tried")
-    show(candidate.name, verdicts | {title: "failed" if said else "passed" for title, said in found.items()}, found)
-    if failed := sum(said is not None for said in found.values()):
+    show(candidate.name, {title: "failed" if said else "passed" for title, said in found.items()}, found)
+    failed, left = sum(said is not None for said in found.values()), len(conformance.CHECKS) - len(found)
+    if left:
+        print(f"The other {left} checks were not tried.")
+        raise Refuted(f"{named(candidate.name)}: the first check failed; the others were not tried.")
+    if failed:
         raise Refuted(f"{named(candidate.name)}: {failed} of {len(found)} checks failed.")
+    words = ["synthbench", "run", "--optimizer", name, *(word for setting in settings for word in ("--set", setting))]
+    print(f"All {len(found)} checks passed; next: {inert(shlex.join(words))}")
 
 
 def of_task(name: str) -> None:
@@ -76,7 +88,7 @@ def of_run(out: Path, prefix: str, optimizer: str | None, task: str | None, step
     with closing(Store.read(out)) as store:
         name = member.found(prefix, store.identities())
         run, card = member.stored(store, name, task)
-        member.load_rule(run, optimizer)
+        member.load_rule(run, optimizer, member.typed(store, run.rule.name))
         parent = member.parent_of(store, run)
         found = member.verify(run, card, parent, store.weights, min(steps, run.steps))
     print(f"{run.stage} of {named(run.task)}, {named(run.rule.name)}, {run.update}, lr {run.lr:g}, seed {run.seed}\n")
@@ -87,3 +99,4 @@ def of_run(out: Path, prefix: str, optimizer: str | None, task: str | None, step
     print(tabulate(rows, ["step", "fleet", "plain loop", "relative"], disable_numparse=True, stralign="right"))
     where = f"They part at step {found.at}" if found.at else f"They do not part within {len(found.fleet)} steps"
     print(f"\nTraining loss, nats per answer token. {where} (by more than {member.CLOSE:g}).")
+    print(textwrap.fill(found.verdict, min(console().width, 100)))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from synthbench import plugins
+from synthbench.experiment.store import Store
 from synthbench.trainer.rules import OPTIMIZERS, RULES
 from synthbench.verification.member import Parting
 from tests.calling import Caller
@@ -82,6 +83,7 @@ def test_a_run_does_not_part_from_the_plain_loop(folder: Path, optimizer: str, c
         assert out.startswith(f"{stage} of ")
         assert f" {optimizer}, {update}, " in out
         assert f"They do not part within {12 if stage == 'pretrain' else 10} steps" in out
+        assert "Both ways compute the same, up to rounding (" in out
 
 
 def test_steps_are_as_many_as_asked_for(folder: Path, call: Caller) -> None:
@@ -99,6 +101,22 @@ def test_two_ways_that_part_are_said_to(folder: Path, call: Caller, monkeypatch:
     monkeypatch.setattr(plain, "optimizers", lambda name, model, given: right(name, model, {**given, "momentum": 0.5}))
     _, out, _ = call(f"verify {ids(folder, 'sgd')['pretrain full']} --out {folder}/out")
     assert "They part at step 3 " in out  # the second step moves by another momentum, and the third's loss tells
+    assert "the optimizer computes something else in a fleet than alone" in " ".join(out.split())
+    assert "look at update 2 and earlier" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("differences", "said"),
+    [
+        ([0, 2e-7, 8e-7, 3e-6, 1.2e-5, 5e-5], "grew from step to step, as rounding does"),
+        ([0, 0, 2e-5], "has not grown from rounding"),
+        ([0, 2e-7, nan], "has not grown from rounding"),
+        ([0, 2e-7, 3e-7], "Both ways compute the same, up to rounding (3e-07 at most)"),
+        ([1e-3, 1e-3], "the model or its data differ, not the optimizer"),
+    ],
+)
+def test_how_two_ways_part_is_said_in_words(differences: list[float], said: str) -> None:
+    assert said in Parting([1.0 + one for one in differences], [1.0] * len(differences)).verdict
 
 
 @pytest.mark.parametrize(
@@ -116,11 +134,13 @@ def test_runs_that_both_diverge_do_not_part(one: list[float], other: list[float]
         ("verify ''", "no run here has an id that begins so"),
         (
             "verify {adamw} --optimizer muon",
-            "was trained by adamw, and --optimizer is 'muon'; give a run or an optimizer",
+            "was trained by adamw, and --optimizer 'muon' names another rule than the run's.",
         ),
-        ("verify {adamw} --optimizer adamw", "which is built in; give a run or --optimizer, not both"),
-        ("verify {adamw} --optimizer {folder}/mine.py:Mine", "give a run or an optimizer, not both"),
-        ("verify {mine}", "trained by mine.py:Mine, a rule of one's own; name its file: --optimizer path/file.py:Name"),
+        ("verify {adamw} --optimizer adamw", "which is built in; leave --optimizer out"),
+        ("verify {adamw} --optimizer {folder}/mine.py:Mine", "names another rule than the run's"),
+        ("verify {adamw} --optimizer sgd --set optimizer.momentum=0.5", "--set goes with --optimizer alone"),
+        ("verify {mine}", "trained by mine.py:Mine, a rule of one's own; name it as for `run`, with its file: "
+                          "--optimizer path/mine.py:Mine."),
         ("verify {rule} --optimizer {folder}/rule.py:flat", "moves the buffers of a fleet; there is no plain loop"),
         ("verify {adamw} --steps 0", "--steps"),
     ],
@@ -193,3 +213,14 @@ def test_an_interrupted_run_is_one_sentence(folder: Path, call: Caller, tmp_path
     code, _, err = call(f"verify {run} --out {out}")
     assert code == 2
     assert f"run {run[:12]} never finished" in err
+
+
+def test_a_rule_is_named_as_it_was_for_run(folder: Path, call: Caller, tmp_path: Path) -> None:
+    out = copied(folder, tmp_path)
+    with closing(sqlite3.connect(out / "results.db")) as db:
+        typed = f"synthbench run --optimizer adamw,{folder}/mine.py:Mine"
+        name, card, tasks = db.execute("SELECT id, card, tasks FROM experiments").fetchone()
+    with closing(Store.create(out)) as store:
+        store.record(name, card, tasks, typed, finished=True)
+    err = call(f"verify {ids(folder, 'mine.py:Mine')['pretrain full']} --out {out}").err
+    assert err.strip().endswith(f"with its file: --optimizer {folder}/mine.py:Mine.")
