@@ -149,7 +149,9 @@ def _optimizer(name: str) -> None:
 
 
 def _toml(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value, default=str)
+    return (
+        value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value, default=str)
+    )
 
 
 def _score(name: str) -> None:

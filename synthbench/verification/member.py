@@ -61,7 +61,9 @@ class Parting(NamedTuple):
         if self.at is None:
             return f"Both ways compute the same, up to rounding ({max(self.differences, default=0.0):.0e} at most)."
         if self.at == 1:
-            return "The first loss is another one, before anything moved: the model or its data differ, not the optimizer."
+            return (
+                "The first loss is another one, before anything moved: the model or its data differ, not the optimizer."
+            )
         if self.is_sudden:
             return (
                 "The difference is there at once and has not grown from rounding: the optimizer computes something else in "
@@ -130,7 +132,9 @@ def load_rule(run: Run, optimizer: str | None, name: str = "path/file.py:Name") 
     of_run, said = run.rule.name, f"verify: run {run.id[:12]} was trained by {named(run.rule.name)}"
     if of_run not in OPTIMIZERS and optimizer is None:
         if loading.SUFFIX + ":" in of_run or not plugins.is_plugin(of_run):
-            raise BadInput(f"{said}, a rule of one's own; name it as for `run`, with its file: --optimizer {named(name)}.")
+            raise BadInput(
+                f"{said}, a rule of one's own; name it as for `run`, with its file: --optimizer {named(name)}."
+            )
         optimizer = of_run
     if optimizer is not None:
         label = plugins.take(optimizer).label if plugins.is_plugin(optimizer) else optimizer

@@ -26,10 +26,11 @@ def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
 
 
 def test_rates_that_differ_by_task_are_said_to() -> None:
-    settings = ["stages.finetune.for.wugs.lr_factor=0.5", "stages.finetune.extend=2", "arms.slow={of='adamw', of_tuned=0.25}"]
-    asked = Asked("quick", ["adamw", "slow"], ["rote-vs-rule", "wugs"], ["full"], settings=[
-        *settings, "optimizers=['adamw', 'slow']", "stages.finetune.lr.adamw=[1e-3, 2e-3]",
-    ], device="cpu")  # fmt: skip
+    settings = [
+        "arms.slow={of='adamw', of_tuned=0.25}", "optimizers=['adamw', 'slow']", "stages.finetune.lr.adamw=[1e-3, 2e-3]",
+        "stages.finetune.for.wugs.lr_factor=0.5", "stages.finetune.extend=2",
+    ]  # fmt: skip
+    asked = Asked("quick", ["adamw"], ["rote-vs-rule", "wugs"], ["full"], settings=settings, device="cpu")
     assert lines(resolve(asked))["finetune"] == [
         "adamw, full: lr 0.001, 0.002 (rote-vs-rule); 0.0005, 0.001 (wugs)",
         "slow, full: lr 0.25 times the one that is chosen for adamw",

@@ -63,7 +63,11 @@ def test_set_takes_the_name_that_run_takes(setting: str, typed: str, tmp_path: P
 
 
 def test_what_is_set_under_both_names_is_one_table(typed: str, tmp_path: Path) -> None:
-    settings = [f'arguments."{LABEL}".floor=0.5', f'arguments."{LABEL}".routing="hidden"', f'arguments."{typed}".floor=0.1']
+    settings = [
+        f'arguments."{LABEL}".floor=0.5',
+        f'arguments."{LABEL}".routing="hidden"',
+        f'arguments."{typed}".floor=0.1',
+    ]
     card = resolve(Asked(str(tiny.write(tmp_path)), [typed], settings=settings, device="cpu")).card
     assert card.arguments == {LABEL: {"floor": 0.1, "routing": "hidden"}}
 
@@ -101,7 +105,7 @@ def test_two_files_of_one_name_are_said_to_be(typed: str, tmp_path: Path, call: 
     code, _, err = call(f"run --optimizer {typed},{tmp_path}/other/{LABEL} --dry-run")
     assert code == 2
     assert f"are in two files of the same name, by which they are told apart ({LABEL})" in err
-    naming.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file, said elsewhere to be named twice
+    naming.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file: said elsewhere
     assert "has the same entry twice" in call(f"run --optimizer {typed},{typed} --dry-run").err
 
 
@@ -115,7 +119,9 @@ def test_an_argument_that_one_of_several_lacks_is_shown_how_to_give_to_the_other
     assert found.rules[LABEL].arguments["floor"] == 0.01
 
 
-@pytest.mark.parametrize("setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"])
+@pytest.mark.parametrize(
+    "setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"]
+)
 def test_a_wrong_argument_is_said_to_come_from_set(setting: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"runner\.toml with --set: "):
         resolve(Asked(str(tiny.write(tmp_path)), ["adamw"], settings=[setting], device="cpu"))

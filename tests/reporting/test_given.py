@@ -30,7 +30,8 @@ def test_arguments_and_routing_of_measured_rows_are_shown_on_the_terminal_alone(
         'arguments."own.py:Mine".momentum=0.9', "arms.late={of='adamw', arguments={eps=1e-6}}",
         optimizers=["adamw", "muon", f"{tmp_path}/own.py:Mine", "late"],
     )  # fmt: skip
-    given = "Given: adamw: betas=[0.9, 0.95]; late: betas=[0.9, 0.95], eps=1e-06; own.py:Mine: momentum=0.9, routing=hidden."
+    adamw, mine = "betas=[0.9, 0.95]", "momentum=0.9, routing=hidden"
+    given = f"Given: adamw: {adamw}; late: {adamw}, eps=1e-06; own.py:Mine: {mine}."
     assert remarks(out)[0] == given
     shown = " ".join(call(f"report --out {out}").out.split())
     assert given in shown

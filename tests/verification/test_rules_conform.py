@@ -374,7 +374,9 @@ def test_an_optimizer_is_checked_with_what_it_is_given(call: Caller, tmp_path: P
     code, out, _ = call(f"{command} --set optimizer.scale=1.0 --set routing=hidden")
     assert (code, out.count("passed")) == (0, len(CHECKS) + 1)
     last = out.strip().splitlines()[-1]
-    assert last.startswith(f"All {len(CHECKS)} checks passed; next: synthbench run --optimizer {tmp_path}/mine.py:Needs")
+    assert last.startswith(
+        f"All {len(CHECKS)} checks passed; next: synthbench run --optimizer {tmp_path}/mine.py:Needs"
+    )
     assert call(f"{last.partition('next: synthbench ')[2]} --dry-run").code == 0
     code, out, _ = call(f"{command} --set optimizer.scale=1e-6")
     assert code == 1

@@ -139,8 +139,11 @@ def test_runs_that_both_diverge_do_not_part(one: list[float], other: list[float]
         ("verify {adamw} --optimizer adamw", "which is built in; leave --optimizer out"),
         ("verify {adamw} --optimizer {folder}/mine.py:Mine", "names another rule than the run's"),
         ("verify {adamw} --optimizer sgd --set optimizer.momentum=0.5", "--set goes with --optimizer alone"),
-        ("verify {mine}", "trained by mine.py:Mine, a rule of one's own; name it as for `run`, with its file: "
-                          "--optimizer path/mine.py:Mine."),
+        (
+            "verify {mine}",
+            "trained by mine.py:Mine, a rule of one's own; name it as for `run`, with its file: "
+            "--optimizer path/mine.py:Mine.",
+        ),
         ("verify {rule} --optimizer {folder}/rule.py:flat", "moves the buffers of a fleet; there is no plain loop"),
         ("verify {adamw} --steps 0", "--steps"),
     ],
