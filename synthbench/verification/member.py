@@ -24,6 +24,7 @@ from synthbench.wording import named, shown
 TOLD = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps that are shown
 CLOSE = 1e-5  # relative difference of losses up to which two ways are the same
 ROUNDING = 1e-7  # relative, of one operation in float32
+EARLY = 3  # the first loss that tells of every part of an update, momentum among it
 SUDDEN = 100  # times the largest difference before: what rounding does not grow by in one step
 
 
@@ -63,6 +64,12 @@ class Parting(NamedTuple):
         if self.at == 1:
             return (
                 "The first loss is another one, before anything moved: the model or its data differ, not the optimizer."
+            )
+        if self.is_sudden and self.at > EARLY:
+            return (
+                f"Up to step {self.at - 1} they are the same; there the difference jumps. So it does where rounding turns an "
+                "update that jumps (a sign, a sorting, a threshold), or where the optimizer computes something else from "
+                "there on."
             )
         if self.is_sudden:
             return (
