@@ -112,7 +112,7 @@ def test_two_ways_that_part_are_said_to(folder: Path, call: Caller, monkeypatch:
         ([0, 0, 2e-5], "has not grown from rounding"),
         (
             [0, 2e-7, 0, 2e-7, 1e-3],
-            "Up to step 4 they are the same; there the difference jumps. So it does where rounding",
+            "Up to step 4 they are the same; there the difference jumps",
         ),
         ([0, 2e-7, nan], "has not grown from rounding"),
         ([0, 2e-7, 3e-7], "Both ways compute the same, up to rounding (3e-07 at most)"),
