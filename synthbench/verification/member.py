@@ -68,8 +68,8 @@ class Parting(NamedTuple):
         if self.is_sudden and self.at > EARLY:
             return (
                 f"Up to step {self.at - 1} they are the same; there the difference jumps. So it does where rounding turns "
-                "an update that jumps (a sign, a sorting, a threshold), or where the optimizer computes something else from "
-                "there on."
+                "an update that jumps (a sign, a sorting, a threshold), or where the optimizer computes something else "
+                "from there on."
             )
         if self.is_sudden:
             return (
