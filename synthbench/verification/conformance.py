@@ -96,7 +96,7 @@ def is_accepted(candidate: Candidate) -> str | None:
             of_update = trainable(layout, update)
             trial.check(candidate.name, spec.routing, of_update, spec.arguments(), made_by, f"Under {update} it")
         except BadInput as error:
-            return f"{error} As the first check fails, the others were not tried."
+            return str(error)
     return None
 
 

@@ -1,4 +1,4 @@
-"""An optimizer to check as it would be run: with arguments and a routing from `--set`, in place of its defaults."""
+"""An optimizer to check as it would be run: with arguments and a routing that `--set` gives it, not its defaults."""
 
 from __future__ import annotations
 
