@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthbench import plugins
+from synthbench import overrides, plugins
 from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
 from synthbench.reporting import compare as comparing
@@ -56,7 +56,7 @@ def run(
     }  # fmt: skip
     asked = Asked(
         str(runner), called["optimizer"], _several(task), _several(update), _several(lr), _several(weight_decay),
-        seeds, [f"{path}={_toml(value)}" for path, value in (settings or {}).items()], device,
+        seeds, [f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()], device,
     )  # fmt: skip
     options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, _call(runner, called))
     options.check()
@@ -167,13 +167,6 @@ def _optimizers(given: Any) -> list[str] | None:
 
 def _several(given: Any) -> list[Any] | None:
     return None if given is None else list(given) if isinstance(given, list | tuple) else [given]
-
-
-def _toml(value: Any) -> str:
-    """A value as `--set` reads it."""
-    import json
-
-    return value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value)
 
 
 def _text(drawing: Any, lines: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -32,6 +33,11 @@ def value(text: str) -> Any:
         return files.parse(f"value = {text}")["value"] if "\n" not in text else text
     except ValueError:
         return text
+
+
+def written(new: Any) -> str:
+    """A value of Python as `--set` reads it."""
+    return new if isinstance(new, str) else json.dumps(list(new) if isinstance(new, tuple) else new, default=str)
 
 
 def put(content: dict[str, Any], path: Sequence[str], new: Any, origin: str) -> None:

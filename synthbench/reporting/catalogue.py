@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-import json
 import shlex
 import textwrap
 from collections.abc import Callable, Collection, Sequence
 
-from synthbench import cards, files
+from synthbench import cards, files, overrides
 from synthbench.cards import MODELS, RunnerCard, TaskCard
 from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS
@@ -144,14 +143,8 @@ def _optimizer(name: str) -> None:
         key, value = "routing", "hidden" if value == "all" else "all"
     elif key:
         key = f"optimizer.{key}"
-    setting = shlex.quote(f"{key}={_toml(value)}")
+    setting = shlex.quote(f"{key}={overrides.written(value)}")
     print(f"\nSet one with: synthbench run --optimizer {inert(shlex.quote(name))} --set {inert(setting)}")
-
-
-def _toml(value: object) -> str:
-    return (
-        value if isinstance(value, str) else json.dumps(list(value) if isinstance(value, tuple) else value, default=str)
-    )
 
 
 def _score(name: str) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from synthbench import overrides
 from synthbench.cards import RunnerCard
 from synthbench.experiment.plan import choose
 from synthbench.reporting.rows import Found, Row
@@ -28,7 +28,7 @@ def _arguments(name: str, card: RunnerCard) -> str:
     """Those of the card, and of an arm, in one line."""
     own = card.arms[name].arguments if name in card.arms else {}
     both: Mapping[str, Any] = card.arguments.get(card.rule_of(name), {}) | own
-    return ", ".join(f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in both.items())
+    return ", ".join(f"{key}={overrides.written(value)}" for key, value in both.items())
 
 
 def _rates(found: Found, card: RunnerCard, names: set[str]) -> list[str]:

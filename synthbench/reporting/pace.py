@@ -13,9 +13,8 @@ from synthbench.reporting.rows import Found
 from synthbench.scores.reading import bracket, crossing, is_reached
 
 MOST = 6  # sentences
-Steps = Mapping[
-    float, float | None
-]  # by rate: the step at which one seed reaches the card's fit, None where it does not
+# By rate: the step at which one seed reaches the card's fit, None where it does not
+Steps = Mapping[float, float | None]
 
 
 def advice(found: Found, card: RunnerCard) -> list[str]:

@@ -15,7 +15,7 @@ def my_rule(grad, state, param, hyper):
     """The sign of the momentum.
 
     grad, param: one matrix (or vector) each. state: its tensors. hyper: lr, weight_decay, step (from 1) and the arguments.
-    Returns the new param and the new state. No branches on values (torch.where has none), and no random numbers are drawn.
+    Returns the new param and the new state. It neither branches on values (see torch.where) nor draws random numbers.
     """
     momentum = hyper.beta * state["momentum"] + (1 - hyper.beta) * grad
     moved = param * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * momentum.sign()
