@@ -1,0 +1,171 @@
+"""Traces: the first steps of every stage, followed closely: losses, norms of weights and of updates by group.
+
+A change of an update rule shows there long before it shows in a score, and next to no chance is in the way: two traces of
+one rule differ by rounding alone, which grows by what a start that is perturbed shows (the floor).
+
+Shapes: T steps, K seeds, P floats in a run's row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synthbench.cards import ModelCard
+from synthbench.experiment.materials import data, seed_of
+from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.runs import Run
+from synthbench.generators import Task
+from synthbench.trainer import layout as layouts
+from synthbench.trainer.fleet import Fleet, Views, initialize, pack
+from synthbench.trainer.layout import Layout
+from synthbench.trainer.loop import train
+from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.trainer.schedule import Schedule
+
+STEPS = 50  # of every stage
+PERTURBATION = 1e-6  # of a start, relative: a few times float32's rounding
+
+
+class Trace(NamedTuple):
+    """What was seen of one stage under one update. values: by quantity (`loss`, `update.GROUP`, `weight.GROUP`), shape
+    (T, K). digests: of every seed's losses, norms and last weights."""
+
+    stage: str
+    update: str
+    seeds: tuple[int, ...]
+    values: dict[str, NDArray[np.float64]]
+    digests: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{self.stage}/{self.update}"
+
+
+def traces(experiment: Experiment, seeds: Sequence[int], perturbed: bool = False) -> list[Trace]:
+    """The traces of an experiment's one task: every stage and update, each stage from where the last one's trace ended.
+
+    The schedules are those of the whole stages. perturbed: from starts that are off by PERTURBATION. One thread.
+    """
+    (task,) = experiment.tasks.values()
+    runs = [run for run in forecast(experiment, {}) if run.seed in seeds]
+    found, ends = list[Trace](), dict[str, Views]()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for _, together in groupby(runs, key=lambda run: run.kind):
+            fleet_runs = list(together)
+            fleet = begin(task, fleet_runs, ends, perturbed)
+            found.append(follow(task, fleet, fleet_runs))
+            ends |= {run.id: fleet.member(k) for k, run in enumerate(fleet_runs)}
+    finally:
+        torch.set_num_threads(threads)
+    return found
+
+
+def begin(task: Task, runs: Sequence[Run], ends: Mapping[str, Views], perturbed: bool) -> Fleet:
+    """The fleet of these runs: fresh, or with the weights that their parents' traces ended with."""
+    device, model = torch.device(runs[0].environment.device), ModelCard.model_validate(runs[0].model)
+    layout = layouts.transformer(model, task.language.vocabulary, task.language.length - 1)
+    if runs[0].parent is None:
+        base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
+    else:
+        base_KP = pack(layout, [ends[str(run.parent)] for run in runs], device)
+    noise = torch.Generator().manual_seed(0)
+    if perturbed:
+        base_KP = shaken(base_KP, noise)
+    fleet = Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs])
+    if perturbed and runs[0].update.startswith("lora"):
+        fleet.flat_KP.data = shaken(fleet.flat_KP.data, noise)
+    return fleet
+
+
+def shaken(flat_KP: Tensor, noise: torch.Generator) -> Tensor:
+    """Every weight off by about PERTURBATION of itself."""
+    return flat_KP * (1 + PERTURBATION * torch.randn(flat_KP.shape, generator=noise)).to(flat_KP.device)
+
+
+def follow(task: Task, fleet: Fleet, runs: Sequence[Run]) -> Trace:
+    """Trains a fleet for the first steps of its stage and notes what every step did."""
+    first, seen = runs[0], data(task, runs)
+    steps = min(STEPS, first.steps)
+    norms = Norms(fleet)
+    optimizer = FleetOptimizer(first.rule.name, fleet, first.rule.arguments, first.rule.routing)
+    curve_TK = train(
+        optimizer, seen._replace(order_KTB=seen.order_KTB[:, :steps]),
+        Schedule(first.steps, first.schedule, first.warmup), ([run.lr for run in runs], [run.weight_decay for run in runs]),
+        (), lambda step: None, norms,
+    )[:steps]  # fmt: skip
+    values = {"loss": curve_TK.astype(np.float64)} | norms.values()
+    digests = []
+    for k in range(len(runs)):
+        state = sha256(b"".join(np.ascontiguousarray(value_TK[:, k]).tobytes() for value_TK in values.values()))
+        state.update(fleet.flat_KP[k].detach().cpu().numpy().tobytes())
+        digests.append(state.hexdigest())
+    return Trace(first.stage, first.update, tuple(run.seed for run in runs), values, tuple(digests))
+
+
+class Norms:
+    """Norms of what is trained, and of what each step changed, by group: called after every step."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet, self._reaches = fleet, reaches(fleet.trainable)
+        self._before_KP = fleet.flat_KP.detach().clone()
+        self._weights: list[NDArray[np.float64]] = []
+        self._updates: list[NDArray[np.float64]] = []
+
+    def __call__(self, step: int) -> None:
+        now_KP = self._fleet.flat_KP.detach()
+        self._weights.append(self._each(now_KP))
+        self._updates.append(self._each(now_KP - self._before_KP))
+        self._before_KP.copy_(now_KP)
+
+    def _each(self, flat_KP: Tensor) -> NDArray[np.float64]:
+        """Shape (groups, K)."""
+        norms = [torch.cat([flat_KP[:, reach] for reach in own], dim=1).norm(dim=1) for own in self._reaches.values()]
+        return torch.stack(norms).double().cpu().numpy()
+
+    def values(self) -> dict[str, NDArray[np.float64]]:
+        """By quantity, shape (T, K)."""
+        found = {}
+        for kind, steps in (("weight", self._weights), ("update", self._updates)):
+            found |= {f"{kind}.{group}": np.stack(steps)[:, g] for g, group in enumerate(self._reaches)}
+        return found
+
+
+def reaches(layout: Layout) -> dict[str, list[slice]]:
+    """Where the parameters of each group lie in a row: hidden, embedding, vector; of adapters A and B apart."""
+    found: dict[str, list[slice]] = {}
+    for parameter in layout.parameters.values():
+        factor = parameter.name.rpartition(".")[2]
+        group = factor if factor in ("A", "B") else parameter.group
+        found.setdefault(group, []).append(slice(parameter.offset, parameter.offset + parameter.size))
+    return found
+
+
+class Deviation(NamedTuple):
+    """The largest deviation of a quantity of a trace, relative to its mean size over the steps, and its step (from 1)."""
+
+    value: float
+    step: int
+
+
+def deviations(one: Trace, other: Trace) -> dict[str, Deviation]:
+    """By quantity, how far two traces of the same runs are apart at most; inf where one is no number and the other is."""
+    return {name: deviation(one.values[name], other.values[name]) for name in one.values if name in other.values}
+
+
+def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> Deviation:
+    scale_K = np.abs(other_TK).mean(0)
+    apart_TK = np.abs(one_TK - other_TK) / np.where(scale_K > 0, scale_K, 1.0)
+    both = ~np.isfinite(one_TK) & ~np.isfinite(other_TK)
+    apart_T = np.where(both, 0.0, np.where(np.isfinite(apart_TK), apart_TK, np.inf)).max(1)
+    step = int(apart_T.argmax())
+    return Deviation(float(apart_T[step]), step + 1)
