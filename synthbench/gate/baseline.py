@@ -1,0 +1,82 @@
+"""A baseline: what an optimizer did, as a small JSON file that is made to be committed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from synthbench import files
+from synthbench.cards import Card, RunnerCard
+from synthbench.errors import BadInput
+from synthbench.wording import named
+
+FORMAT = 1  # of the file; another one is refused
+BySeed = dict[int, float]
+
+
+class TraceCard(Card):
+    """Traces of every stage under every update (`STAGE/UPDATE`). values: by cell and quantity, for each seed its steps.
+    floors: by cell and quantity, the deviation that starts perturbed by 1e-6 show. digests: for each seed."""
+
+    seeds: list[int]
+    values: dict[str, dict[str, list[list[float | None]]]]
+    floors: dict[str, dict[str, float]]
+    digests: dict[str, list[str]]
+
+
+class BehaviourCard(Card):
+    """Scores at the end of the last stage. values: by update, score and seed. bounds: how far a mean may move. groups: the
+    means of two independent halves of the seeds, which nothing but chance parts. diverged: seeds by update."""
+
+    values: dict[str, dict[str, BySeed]]
+    bounds: dict[str, dict[str, float]]
+    groups: dict[str, dict[str, tuple[float, float]]]
+    diverged: dict[str, list[int]]
+
+
+class Baseline(Card):
+    """optimizer: as it was named. card: the experiment, of this optimizer alone, its rates chosen. rule: routing, arguments
+    and sha256 of the code. package: sha256 of all code of ours that can change a number."""
+
+    format: Literal[1] = FORMAT
+    optimizer: str
+    label: str
+    rule: dict[str, Any]
+    card: RunnerCard
+    tasks: dict[str, str]
+    device: str
+    machine: str
+    versions: dict[str, str]
+    package: str
+    command: str
+    trace: TraceCard
+    behaviour: BehaviourCard
+
+
+def text(found: Baseline) -> str:
+    """As it is written: JSON in which whoever reads a diff finds a score, or a trace, on a line of its own."""
+    return _dump(found.model_dump(mode="json", by_alias=True), 0) + "\n"
+
+
+def _dump(value: Any, depth: int) -> str:
+    if not isinstance(value, Mapping) or not value or not any(isinstance(one, Mapping) for one in value.values()):
+        return json.dumps(value, separators=(", ", ": "), allow_nan=False)
+    inner = " " * (depth + 1)
+    lines = [f"{inner}{json.dumps(str(key))}: {_dump(one, depth + 1)}" for key, one in value.items()]
+    return "{\n" + ",\n".join(lines) + "\n" + " " * depth + "}"
+
+
+def read(path: Path) -> Baseline:
+    """A baseline's file; raises BadInput where it is none, or of another format."""
+    if not files.is_file(path):
+        raise BadInput(f"{named(path)} is not a file; make one with: synthbench baseline --optimizer NAME -o {named(path)}.")
+    try:
+        return Baseline.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "its content"
+        raise BadInput(f"{named(path)} is no baseline that this version can read: {where}: {first['msg']}.") from None
