@@ -14,7 +14,7 @@ from synthbench.cards import Card, RunnerCard
 from synthbench.errors import BadInput
 from synthbench.wording import named
 
-FORMAT = 1  # of the file; another one is refused
+FORMAT: Literal[1] = 1  # of the file; another one is refused
 BySeed = dict[int, float]
 
 
@@ -73,7 +73,9 @@ def _dump(value: Any, depth: int) -> str:
 def read(path: Path) -> Baseline:
     """A baseline's file; raises BadInput where it is none, or of another format."""
     if not files.is_file(path):
-        raise BadInput(f"{named(path)} is not a file; make one with: synthbench baseline --optimizer NAME -o {named(path)}.")
+        raise BadInput(
+            f"{named(path)} is not a file; make one with: synthbench baseline --optimizer NAME -o {named(path)}."
+        )
     try:
         return Baseline.model_validate_json(path.read_bytes())
     except ValidationError as error:

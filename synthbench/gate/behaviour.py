@@ -49,7 +49,7 @@ def halves(by_seed: Mapping[int, float]) -> tuple[float, float]:
 
 
 def weight_norms(report: Report) -> dict[str, dict[int, float]]:
-    """The norm of all that was trained, at the end of the last stage, by update and seed, from the weights that were kept."""
+    """The norm of all that was trained, at the end of the last stage, by update and seed: of weights that were kept."""
     from safetensors.numpy import load
 
     assert report.folder is not None

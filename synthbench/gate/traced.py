@@ -134,7 +134,7 @@ class Norms:
 
     def values(self) -> dict[str, NDArray[np.float64]]:
         """By quantity, shape (T, K)."""
-        found = {}
+        found: dict[str, NDArray[np.float64]] = {}
         for kind, steps in (("weight", self._weights), ("update", self._updates)):
             found |= {f"{kind}.{group}": np.stack(steps)[:, g] for g, group in enumerate(self._reaches)}
         return found

@@ -1,0 +1,102 @@
+"""Recording a baseline: an experiment of one optimizer is run, its rates are fixed, its traces are taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from synthbench.cards import RunnerCard
+from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment import identity
+from synthbench.experiment.plan import Experiment, choose, settings
+from synthbench.experiment.store import Store
+from synthbench.gate.baseline import Baseline, TraceCard
+from synthbench.gate.behaviour import behaviour
+from synthbench.reporting.report import Report
+from synthbench.reporting.rows import found_in
+from synthbench.running import Options, perform
+from synthbench.wording import named
+
+if TYPE_CHECKING:
+    from synthbench.gate.traced import Trace
+
+TRACED = 2  # seeds that are traced
+DIGITS = 8  # of a traced number: float32 has no more
+LEAST_FLOOR = 1e-5  # what other kernels of the same sums show on any machine
+
+
+def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline:
+    """The baseline of an experiment with one optimizer. optimizer: as it was named.
+
+    Raises BadInput where the experiment has several tasks or optimizers, NotMeasured where all runs of an update diverged.
+    """
+    card = experiment.card
+    if len(card.optimizers) > 1 or len(experiment.tasks) > 1 or card.arms:
+        raise BadInput(
+            f"A baseline is of one optimizer on one task; runner {named(card.name)} has more: name one of each."
+        )
+    report = perform(experiment, options)
+    if report.all_diverged:
+        raise NotMeasured("All runs of an update diverged; there is nothing to record. Try lower rates with --lr.")
+    (label,) = card.optimizers
+    fixed = with_rates(experiment, report)
+    rule = experiment.rules[label]
+    return Baseline(
+        optimizer=optimizer, label=label,
+        rule={"name": rule.name, "routing": rule.routing, "arguments": rule.arguments, "source": rule.source},
+        card=fixed, tasks=report.tasks, device=experiment.environment.device,
+        machine=identity.device_name(experiment.environment.device), versions=report.versions,
+        package=identity.package_fingerprint(), command=report.command, trace=traced(experiment, fixed),
+        behaviour=behaviour(report),
+    )  # fmt: skip
+
+
+def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
+    """The card with the rates that were chosen, and all that is the optimizer's own made the stages'."""
+    card, (label,), (task,) = experiment.card, experiment.card.optimizers, experiment.tasks.values()
+    assert report.folder is not None
+    with closing(Store.read(report.folder)) as store:
+        found = found_in(store, report.experiment)
+    chosen: dict[str, dict[str, list[float]]] = {}
+    for cell, trials in found.cells.items():
+        choice = choose(trials, found.results)
+        if choice is None:
+            raise NotMeasured(f"All runs of {cell.stage}, {cell.update} diverged; there is nothing to record.")
+        chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr]
+    stages = []
+    for stage in card.stages:
+        own = settings(stage, task.card.name, label)
+        stages.append(stage.model_copy(update={
+            "steps": own.steps, "weight_decay": list(own.weight_decay), "sizes": list(own.sizes), "extend": 0,
+            "lr": {label: chosen[stage.name]}, "overrides": {},
+        }))  # fmt: skip
+    return card.model_copy(update={"stages": stages})
+
+
+def traced(experiment: Experiment, card: RunnerCard) -> TraceCard:
+    """The traces of the first seeds, and how far apart perturbed starts lead them."""
+    from synthbench.gate.traced import deviations, traces
+
+    own = Experiment(card, experiment.tasks, experiment.rules, experiment.environment)
+    seeds = card.seed_list[:TRACED]
+    plain, shaken = traces(own, seeds), traces(own, seeds, perturbed=True)
+    floors = {
+        one.name: {name: _short(max(LEAST_FLOOR, found.value)) for name, found in deviations(other, one).items()}
+        for one, other in zip(plain, shaken, strict=True)
+    }
+    return TraceCard(
+        seeds=seeds, floors=floors, digests={one.name: list(one.digests) for one in plain},
+        values={one.name: {name: by_seed(one, name) for name in one.values} for one in plain},
+    )  # fmt: skip
+
+
+def by_seed(trace: Trace, name: str) -> list[list[float | None]]:
+    """A quantity's steps for each seed; None for what is no number."""
+    rows: Sequence[Sequence[float]] = trace.values[name].T.tolist()
+    return [[float(f"{value:.{DIGITS}g}") if isfinite(value) else None for value in row] for row in rows]
+
+
+def _short(value: float) -> float:
+    return float(f"{value:.3g}") if isfinite(value) else 1e9
