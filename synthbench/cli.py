@@ -33,6 +33,10 @@ Assert = Annotated[
     bool, typer.Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one is not measured.")
 ]
 Columns = Annotated[str | None, typer.Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="path=value in the card; repeatable.")]
+Jobs = Annotated[int | None, typer.Option(help="Worker processes.", show_default="one per core")]
+Silent = Annotated[bool, typer.Option("--quiet", help="No progress.")]
+Budget = Annotated[str | None, typer.Option(help="20s, 60s or 5m: seeds that two CPU cores train in that time.")]
 
 
 @app.command()
@@ -44,15 +48,15 @@ def run(
     lr: Annotated[str | None, typer.Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")] = None,
     weight_decay: Annotated[str | None, typer.Option(help="Weight decays of the last stage.")] = None,
     seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 0,4,7.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="path=value in the card; repeatable.")] = None,
+    set_: Set = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int | None, typer.Option(help="Worker processes.", show_default="one per core")] = None,
+    jobs: Jobs = None,
     fleet_size: Annotated[int | None, typer.Option(help="Runs trained as one batched model.")] = None,
     out: Out = OUT,
     keep_weights: Annotated[str, typer.Option(help="none, chosen or all.")] = "chosen",
     fresh: Annotated[bool, typer.Option("--fresh", help="Train anew; earlier attempts are kept.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run and how long it takes.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress.")] = False,
+    quiet: Silent = False,
     assert_claims: Assert = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False,
 ) -> None:
@@ -153,6 +157,56 @@ def verify(
     from synthbench.verification import shown
 
     shown.verify(out, run, optimizer, task, steps, set_ or ())
+
+
+@app.command()
+def baseline(
+    runner: Runner = None,
+    optimizer: Annotated[str | None, typer.Option(help="The optimizer whose behaviour is recorded.")] = None,
+    file: Annotated[Path, typer.Option("-o", help="The file to write.")] = Path("baseline.json"),
+    update: Annotated[bool, typer.Option("--update", help="Overwrite the file, having shown what moved.")] = False,
+    task: Annotated[str | None, typer.Option(help="A task, by name or path of a card.")] = None,
+    lr: Annotated[str | None, typer.Option(help="Learning rates of the last stage.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="How many seeds, or which: 0,4,7.")] = None,
+    budget: Budget = None,
+    set_: Set = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    jobs: Jobs = None,
+    results: Annotated[Path | None, typer.Option(help="Keep the runs in this folder, and take what is there.")] = None,
+    quiet: Silent = False,
+) -> None:
+    """Record what an optimizer does, for `check` to compare with; RUNNER is `gate` where none is given."""
+    from synthbench.experiment.resolve import Asked
+    from synthbench.gate import commands
+
+    asked = Asked(
+        runner or "gate", _words("--optimizer", optimizer), _words("--task", task), None, _numbers("--lr", lr), None,
+        commands.seeds(budget) or _seeds(seeds), set_ or (), device,
+    )  # fmt: skip
+    commands.make(asked, commands.Target(file, update, results), commands.options(jobs, quiet, _command()))
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A baseline, as `synthbench baseline` wrote it.")],
+    optimizer: Annotated[str | None, typer.Option(help="Another implementation to compare with the baseline.")] = None,
+    level: Annotated[
+        str | None, typer.Option(help="exact, trace or behaviour.", show_default="trace if possible")
+    ] = None,
+    set_: Set = None,
+    budget: Budget = None,
+    results: Annotated[Path | None, typer.Option(help="Compare runs of this folder; train none.")] = None,
+    form: Annotated[str, typer.Option("--format", help="table, json, markdown, github, junit or dashboard.")] = "table",
+    out: Annotated[Path | None, typer.Option("-o", help="Write the format to this file, and print the table.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="as recorded")] = None,
+    jobs: Jobs = None,
+    quiet: Silent = False,
+) -> None:
+    """Measure again what a baseline recorded. Exits with 0: unchanged, 1: changed, 2: bad input, 3: could not tell."""
+    from synthbench.gate import commands
+
+    wanted = commands.Wanted(optimizer, set_ or (), level, results, commands.seeds(budget), device)
+    commands.compare(file, wanted, commands.Told(form, out), commands.options(jobs, quiet, _command()))
 
 
 @app.command()

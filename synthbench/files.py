@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import tomllib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from synthbench.errors import BadInput
+from synthbench.errors import BadInput, Failed, is_disk_failure
 from synthbench.wording import named
 
 MOST_BYTES = 2**16  # of a card
@@ -44,6 +48,27 @@ def text(path: Path, said: str, most: int) -> str:
         raise BadInput(f"{said} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
         raise BadInput(f"{said} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+
+
+def write(path: Path, content: str, said: str) -> None:
+    """Puts a file in place, whole or not at all; what a link leads to is replaced, not the link. Raises BadInput that
+    begins with `said`, Failed where the disk fails."""
+    place = path.resolve()
+    temporary = place.with_name(f".{uuid4().hex}.new")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        if place.exists():
+            shutil.copymode(place, temporary)
+        temporary.replace(place)
+    except OSError as error:
+        kind = Failed if is_disk_failure(error) else BadInput
+        raise kind(f"{said} cannot be written: {error.strerror}.") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def toml(path: Path) -> dict[str, Any]:

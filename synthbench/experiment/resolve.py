@@ -45,7 +45,12 @@ def resolve(asked: Asked) -> Experiment:
     """The experiment that was asked for; raises BadInput with one sentence for the first thing that is wrong."""
     _check_axes(asked)
     card, origin = runner(asked)
-    device = identity.device_kind(asked.device)
+    return experiment_of(card, origin, asked.device)
+
+
+def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
+    """The experiment of a card; origin: what a sentence on a mistake begins with. Raises BadInput."""
+    kind = identity.device_kind(device)
     found = generators.tasks(card.tasks)
     tasks = {task.card.label: task for task in found}
     if len(tasks) < len(found):
@@ -58,7 +63,7 @@ def resolve(asked: Asked) -> Experiment:
             f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
         )
     try_plugins([*rules.values()], card, found[0])
-    environment = Environment(identity.training_source(), identity.torch_minor(), device)
+    environment = Environment(identity.training_source(), identity.torch_minor(), kind)
     return Experiment(card, tasks, rules, environment)
 
 

@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from synthbench import files
 from synthbench.cards import Card, RunnerCard
-from synthbench.errors import BadInput
-from synthbench.wording import named
+from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment.runs import RuleSpec
+from synthbench.wording import named, shown
 
-FORMAT: Literal[1] = 1  # of the file; another one is refused
+FORMAT: Literal[1] = 1  # of the file
 BySeed = dict[int, float]
 
 
@@ -38,14 +39,26 @@ class BehaviourCard(Card):
     diverged: dict[str, list[int]]
 
 
+class RuleCard(Card):
+    """What an optimizer is: the registered name, its routing table, the arguments that it runs with, sha256 of its code."""
+
+    name: str
+    routing: list[tuple[str, str]]
+    arguments: dict[str, Any]
+    source: str
+
+    @classmethod
+    def of(cls, rule: RuleSpec) -> RuleCard:
+        return cls(name=rule.name, routing=list(rule.routing), arguments=rule.arguments, source=rule.source)
+
+
 class Baseline(Card):
-    """optimizer: as it was named. card: the experiment, of this optimizer alone, its rates chosen. rule: routing, arguments
-    and sha256 of the code. package: sha256 of all code of ours that can change a number."""
+    """optimizer: as it was named. card: the experiment, of this optimizer alone, its rates chosen. package: sha256 of all
+    code of ours that can change a number. tasks: fingerprints by label."""
 
     format: Literal[1] = FORMAT
     optimizer: str
-    label: str
-    rule: dict[str, Any]
+    rule: RuleCard
     card: RunnerCard
     tasks: dict[str, str]
     device: str
@@ -71,14 +84,30 @@ def _dump(value: Any, depth: int) -> str:
 
 
 def read(path: Path) -> Baseline:
-    """A baseline's file; raises BadInput where it is none, or of another format."""
+    """A baseline's file; raises BadInput where it is none, NotMeasured where it is of a format that cannot be compared."""
     if not files.is_file(path):
         raise BadInput(
             f"{named(path)} is not a file; make one with: synthbench baseline --optimizer NAME -o {named(path)}."
         )
+    written = files.text(path, named(path), files.MOST_BYTES * 256)
     try:
-        return Baseline.model_validate_json(path.read_bytes())
+        content = json.loads(written)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{named(path)} is no baseline: it is not JSON ({error}).") from None
+    own = content.get("format") if isinstance(content, dict) else None
+    if isinstance(own, int) and own != FORMAT:
+        raise NotMeasured(
+            f"{named(path)} has format {shown(own)}, and this version compares format {FORMAT} only; record it anew "
+            "with this version, or check with the version that recorded it."
+        )
+    try:
+        return Baseline.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its content"
-        raise BadInput(f"{named(path)} is no baseline that this version can read: {where}: {first['msg']}.") from None
+        raise BadInput(f"{named(path)} is no baseline: {named(where)}: {first['msg']}.") from None
+
+
+def write(found: Baseline, path: Path) -> None:
+    """Writes a baseline, whole or not at all."""
+    files.write(path, text(found), f"-o {named(path)}")

@@ -7,33 +7,40 @@ from contextlib import closing
 from statistics import fmean
 from typing import Any
 
-from synthbench.experiment.materials import Kept
 from synthbench.experiment.store import Store
 from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.decision import bound
 from synthbench.reporting.report import Report
 from synthbench.scores import SCORES
 
-NORM = "weight_norm"  # of all weights at the end: what dropped decay moves, and no score
+NORM = "weight_norm"  # of all that was trained, at the end: what dropped decay moves, and no score
+UPDATES = "update_norm."
 
 
 def behaviour(report: Report) -> BehaviourCard:
-    """Every score at the end that the experiment's last stage has, and the norm of the weights, by update and seed."""
+    """The card's scores at the end of its last stage, how far each group of parameters was moved, and the norm of what was
+    trained, by update and seed."""
     values: dict[str, dict[str, dict[int, float]]] = {}
     diverged: dict[str, list[int]] = {}
     norms = weight_norms(report)
     for row in report.rows:
-        own = {name: by_seed for name, by_seed in row.values.items() if SCORES[name].level == "point" and by_seed}
-        if norms.get(row.update):
-            own[NORM] = norms[row.update]
-        values[row.update] = {name: dict(sorted(by_seed.items())) for name, by_seed in own.items()}
-        diverged[row.update] = sorted(set(report.card.seed_list) - set(row.seeds))
+        own = {name: row.values.get(name, {}) for name in gated(report.card.columns)} | {
+            NORM: norms.get(row.update, {})
+        }
+        values[row.update] = {name: dict(sorted(by_seed.items())) for name, by_seed in own.items() if by_seed}
+        diverged[row.update] = sorted(set(row.seeds) - set(values[row.update].get(report.card.columns[0], row.seeds)))
     bounds = {
         update: {name: _rounded(bound([*by_seed.values()], unit(name))) for name, by_seed in own.items()}
         for update, own in values.items()
     }
     groups = {update: {name: halves(by_seed) for name, by_seed in own.items()} for update, own in values.items()}
     return BehaviourCard(values=values, bounds=bounds, groups=groups, diverged=diverged)
+
+
+def gated(columns: Sequence[str]) -> list[str]:
+    """The scores that are compared: those of a card's columns that are read at the end, and the norms of updates."""
+    own = [name for name in columns if SCORES[name].level == "point"]
+    return list(dict.fromkeys([*own, *(name for name in SCORES if name.startswith(UPDATES) and "@" not in name)]))
 
 
 def unit(name: str) -> str:
@@ -58,12 +65,11 @@ def weight_norms(report: Report) -> dict[str, dict[int, float]]:
         members = store.members(report.experiment)
         results, identities = store.results(members, paths=False), store.identities()
         for run, (cell, *_) in members.items():
-            kept: Kept | None = store.sound_weights(results[run])
-            if cell.stage != report.card.stages[-1].name or kept is None:
-                continue
-            weights: dict[str, Any] = load((store.weights / kept.name).read_bytes())
-            total = sum(float((value.astype("f8") ** 2).sum()) for value in weights.values()) ** 0.5
-            found.setdefault(cell.update, {})[identities[run]["seed"]] = _rounded(total)
+            kept = store.sound_weights(results[run])
+            if cell.stage == report.card.stages[-1].name and kept is not None:
+                weights: dict[str, Any] = load((store.weights / kept.name).read_bytes())
+                total = sum(float((value.astype("f8") ** 2).sum()) for value in weights.values()) ** 0.5
+                found.setdefault(cell.update, {})[identities[run]["seed"]] = _rounded(total)
     return found
 
 

@@ -57,7 +57,7 @@ def decide(before: Mapping[int, float], after: Mapping[int, float], allowed: flo
     )  # fmt: skip
     if middle - half > allowed or middle + half < -allowed:
         return Decision("changed", *found)
-    if -allowed < middle - half and middle + half < allowed:
+    if -allowed <= middle - half and middle + half <= allowed:
         return Decision("unchanged", *found)
     return Decision("could not tell", *found, seeds_needed(abs(middle), half, len(seeds), allowed))
 

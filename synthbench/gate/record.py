@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import closing
 from math import isfinite
 from typing import TYPE_CHECKING
 
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput, NotMeasured
+from synthbench.errors import NotMeasured
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, choose, settings
 from synthbench.experiment.store import Store
-from synthbench.gate.baseline import Baseline, TraceCard
+from synthbench.gate.baseline import Baseline, RuleCard, TraceCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.reporting.report import Report
 from synthbench.reporting.rows import found_in
 from synthbench.running import Options, perform
-from synthbench.wording import named
 
 if TYPE_CHECKING:
     from synthbench.gate.traced import Trace
@@ -28,27 +26,17 @@ LEAST_FLOOR = 1e-5  # what other kernels of the same sums show on any machine
 
 
 def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline:
-    """The baseline of an experiment with one optimizer. optimizer: as it was named.
-
-    Raises BadInput where the experiment has several tasks or optimizers, NotMeasured where all runs of an update diverged.
-    """
-    card = experiment.card
-    if len(card.optimizers) > 1 or len(experiment.tasks) > 1 or card.arms:
-        raise BadInput(
-            f"A baseline is of one optimizer on one task; runner {named(card.name)} has more: name one of each."
-        )
+    """The baseline of an experiment with one optimizer. optimizer: as it was named. Raises NotMeasured where all runs of
+    an update diverged."""
     report = perform(experiment, options)
     if report.all_diverged:
-        raise NotMeasured("All runs of an update diverged; there is nothing to record. Try lower rates with --lr.")
-    (label,) = card.optimizers
+        raise NotMeasured("All runs of an update diverged, so there is nothing to record; try lower rates with --lr.")
     fixed = with_rates(experiment, report)
-    rule = experiment.rules[label]
+    (rule,) = experiment.rules.values()
     return Baseline(
-        optimizer=optimizer, label=label,
-        rule={"name": rule.name, "routing": rule.routing, "arguments": rule.arguments, "source": rule.source},
-        card=fixed, tasks=report.tasks, device=experiment.environment.device,
-        machine=identity.device_name(experiment.environment.device), versions=report.versions,
-        package=identity.package_fingerprint(), command=report.command, trace=traced(experiment, fixed),
+        optimizer=optimizer, card=fixed, tasks=report.tasks, device=experiment.environment.device,
+        rule=RuleCard.of(rule), machine=identity.device_name(experiment.environment.device), versions=report.versions,
+        package=identity.package_fingerprint(), command=report.command, trace=trace(experiment, fixed),
         behaviour=behaviour(report),
     )  # fmt: skip
 
@@ -63,7 +51,7 @@ def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
     for cell, trials in found.cells.items():
         choice = choose(trials, found.results)
         if choice is None:
-            raise NotMeasured(f"All runs of {cell.stage}, {cell.update} diverged; there is nothing to record.")
+            raise NotMeasured(f"All runs of {cell.stage}, {cell.update} diverged, so there is nothing to record.")
         chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr]
     stages = []
     for stage in card.stages:
@@ -72,10 +60,10 @@ def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
             "steps": own.steps, "weight_decay": list(own.weight_decay), "sizes": list(own.sizes), "extend": 0,
             "lr": {label: chosen[stage.name]}, "overrides": {},
         }))  # fmt: skip
-    return card.model_copy(update={"stages": stages})
+    return card.model_copy(update={"stages": stages, "arguments": {label: card.arguments.get(label, {})}, "scales": {}})
 
 
-def traced(experiment: Experiment, card: RunnerCard) -> TraceCard:
+def trace(experiment: Experiment, card: RunnerCard) -> TraceCard:
     """The traces of the first seeds, and how far apart perturbed starts lead them."""
     from synthbench.gate.traced import deviations, traces
 
@@ -94,7 +82,7 @@ def traced(experiment: Experiment, card: RunnerCard) -> TraceCard:
 
 def by_seed(trace: Trace, name: str) -> list[list[float | None]]:
     """A quantity's steps for each seed; None for what is no number."""
-    rows: Sequence[Sequence[float]] = trace.values[name].T.tolist()
+    rows: list[list[float]] = trace.values[name].T.tolist()
     return [[float(f"{value:.{DIGITS}g}") if isfinite(value) else None for value in row] for row in rows]
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from uuid import uuid4
 
 from synthbench import files
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput, Failed, NotMeasured, Refuted, is_disk_failure
+from synthbench.errors import BadInput, NotMeasured, Refuted
 from synthbench.experiment.store import Store
 from synthbench.reporting import claimed, pace, reference, rows, sentence, table, tiers
 from synthbench.reporting.claims import REFUTED, Answer, answers
@@ -225,14 +223,4 @@ def update(file: Path, name: str, content: str) -> None:
     begin, end = ([*re.finditer(rf"^[ \t]*{re.escape(marker)}[ \t\r]*$", text, re.MULTILINE)] for marker in markers)
     if len(begin) != 1 or len(end) != 1 or end[0].start() < begin[0].end():
         raise BadInput(f"{said}: it must have the lines {' and '.join(markers)}, once each and in this order.")
-    place = file.resolve()  # what a link leads to is replaced, not the link
-    temporary = place.with_name(f".{uuid4().hex}.new")
-    try:
-        temporary.write_text(f"{text[: begin[0].end()]}\n{content}\n{text[end[0].start() :]}", "utf-8", newline="")
-        shutil.copymode(place, temporary)
-        temporary.replace(place)
-    except OSError as error:
-        kind = Failed if is_disk_failure(error) else BadInput
-        raise kind(f"{said} cannot be written: {error.strerror}.") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write(file, f"{text[: begin[0].end()]}\n{content}\n{text[end[0].start() :]}", said)

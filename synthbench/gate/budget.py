@@ -1,0 +1,39 @@
+"""`--budget`: how many seeds a check of behaviour takes, and what so many of them can find."""
+
+from __future__ import annotations
+
+from statistics import stdev
+
+from synthbench.errors import BadInput
+from synthbench.gate.baseline import BehaviourCard
+from synthbench.gate.decision import FEWEST, detectable
+from synthbench.wording import did_you_mean, shown
+
+BUDGETS = {
+    "20s": FEWEST,
+    "60s": 16,
+    "5m": 80,
+}  # seeds, as many as two CPU cores train in that time on the runner `gate`
+
+
+def seeds(budget: str | None) -> int | None:
+    """How many seeds a budget allows, None without one; raises BadInput for another budget."""
+    if budget is None:
+        return None
+    if budget not in BUDGETS:
+        raise BadInput(f"--budget {shown(budget)} is not allowed{did_you_mean(budget, BUDGETS)}.")
+    return BUDGETS[budget]
+
+
+def findable(behaviour: BehaviourCard, n: int) -> dict[str, dict[str, float]]:
+    """The smallest change of a mean that so many seeds find with 80 % probability, by update and score. The two sides count
+    as independent; where they share their seeds' chance, less is found, too."""
+    return {
+        update: {
+            name: detectable(stdev(values.values()), n, behaviour.bounds[update][name])
+            if len(values) > 1
+            else float("nan")
+            for name, values in own.items()
+        }
+        for update, own in behaviour.values.items()
+    }

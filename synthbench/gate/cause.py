@@ -1,0 +1,65 @@
+"""The likeliest cause of a change: what is not the same any more of what a baseline recorded beside numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from synthbench.gate.baseline import Baseline, RuleCard
+from synthbench.wording import listed, short, shown
+
+
+def differences(before: Baseline, rule: RuleCard, versions: Mapping[str, str], package: str, machine: str) -> list[str]:
+    """What differs, the likeliest cause of another behaviour first. Each a clause: `its routing (...)`."""
+    found = []
+    if routing := _routing(before, rule):
+        found.append(routing)
+    if changed := _changed(before.rule.arguments, rule.arguments):
+        found.append(f"its arguments ({changed})")
+    if before.rule.name != rule.name:
+        found.append(f"the optimizer ({before.rule.name} before, {rule.name} now)")
+    elif before.rule.source != rule.source:
+        found.append("the optimizer's code")
+    if changed := _changed(before.versions, versions):
+        found.append(f"versions ({changed})")
+    if before.package != package:
+        found.append("synthbench's own code that trains")
+    if before.machine != machine:
+        found.append(f"the processor ({before.machine} before, {machine} now)")
+    return found
+
+
+def sentence(differ: list[str]) -> str:
+    """The likeliest cause of a change, in a sentence."""
+    if not differ:
+        return (
+            "Nothing else that the baseline recorded differs: what changed is outside of the optimizer's file and the "
+            "packages' versions."
+        )
+    rest = f"; {listed(differ[1:])} differ{'s' * (len(differ) == 2)}, too" if len(differ) > 1 else ""
+    return f"The likeliest cause: {differ[0]} changed{rest}."
+
+
+def _routing(before: Baseline, rule: RuleCard) -> str | None:
+    """Routing with the optimizers' own names taken out: another implementation has another name."""
+    was = [(pattern, "itself" if own == before.rule.name else own) for pattern, own in before.rule.routing]
+    now = [(pattern, "itself" if own == rule.name else own) for pattern, own in rule.routing]
+    was, now = ([(pattern, _plain(own)) for pattern, own in table] for table in (was, now))
+    if was == now:
+        return None
+    moved = [f"{pattern} to {own}" for pattern, own in now if (pattern, own) not in was]
+    return f"its routing ({listed(moved) if moved else 'in another order'}; before {listed(f'{p} to {o}' for p, o in was)})"
+
+
+def _plain(name: str) -> str:
+    """The AdamW beside a plug-in is the built-in one."""
+    return "adamw" if name == "adamw-beside" else name
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return listed(f"{key}: {_value(before, key)} before, {_value(after, key)} now" for key in keys) if keys else ""
+
+
+def _value(of: Mapping[str, Any], key: str) -> str:
+    return short(shown(of[key]), 60) if key in of else "none"

@@ -1,0 +1,164 @@
+"""A check: what a baseline recorded is measured again, by its own optimizer or another one, and compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from synthbench.errors import BadInput, NotMeasured
+from synthbench.experiment import identity
+from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.store import Store
+from synthbench.gate import cause, compared, subject
+from synthbench.gate.baseline import Baseline, RuleCard
+from synthbench.gate.behaviour import behaviour
+from synthbench.gate.compared import LEVELS, Level, Line
+from synthbench.gate.decision import Verdict
+from synthbench.gate.place import folder
+from synthbench.running import Options, perform, startable
+from synthbench.wording import did_you_mean, named, shown
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a check found. origin: the baseline's file. optimizer: as it stands in tables. cause: a sentence on the
+    likeliest cause, where something changed. notes: what else is to be said."""
+
+    origin: str
+    optimizer: str
+    level: Level
+    lines: Sequence[Line]
+    cause: str | None
+    notes: Sequence[str]
+
+    @property
+    def verdict(self) -> Verdict:
+        return compared.overall(self.lines)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a check is to do. optimizer: another implementation than the baseline's. results: a folder in which the runs are
+    already. seeds: how many of the recorded ones, None for all. device: None for the recorded kind, where it is there."""
+
+    optimizer: str | None = None
+    settings: Sequence[str] = ()
+    level: str | None = None
+    results: Path | None = None
+    seeds: int | None = None
+    device: str | None = None
+
+
+def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> Checked:
+    """Measures what a baseline recorded and compares; raises BadInput for what is wrong, NotMeasured where the two cannot
+    be compared."""
+    level = level_of(wanted)
+    seeds = baseline.card.seed_list[: wanted.seeds] if level != "exact" and wanted.seeds else None
+    own = subject.Subject(wanted.optimizer, wanted.settings, wanted.device, seeds)
+    experiment, notes = subject.to_check(baseline, origin, own)
+    comparable(baseline, experiment, origin)
+    is_traceable = traceable(baseline, experiment, level or "")
+    chosen: Level = level or ("trace" if is_traceable else "behaviour")
+    machine = identity.device_name(experiment.environment.device)
+    rule = RuleCard.of(next(iter(experiment.rules.values())))
+    differ = cause.differences(baseline, rule, versions(experiment), identity.package_fingerprint(), machine)
+    lines = (
+        _behaviour(baseline, experiment, wanted, options)
+        if chosen == "behaviour"
+        else _traces(baseline, experiment, chosen)
+    )
+    changed = compared.overall(lines) == "changed"
+    return Checked(origin, rule.name, chosen, lines, cause.sentence(differ) if changed else None, notes)
+
+
+def level_of(wanted: Wanted) -> Level | None:
+    """The level that is asked for; stored results are compared by their scores."""
+    for level in LEVELS:
+        if wanted.level == level:
+            if wanted.results is not None and level != "behaviour":
+                raise BadInput(f"--level {level} trains anew; --results goes with --level behaviour.")
+            return level
+    if wanted.level is not None:
+        raise BadInput(f"--level {shown(wanted.level)} is not allowed{did_you_mean(wanted.level, LEVELS)}.")
+    return "behaviour" if wanted.results is not None else None
+
+
+def comparable(baseline: Baseline, experiment: Experiment, origin: str) -> None:
+    """Raises NotMeasured where the data is not that of the baseline."""
+    for task, mark in baseline.tasks.items():
+        now = experiment.tasks[task].fingerprint if task in experiment.tasks else "none"
+        if now != mark:
+            raise NotMeasured(
+                f"{origin}: task {named(task)} is not the one that was recorded (fingerprint {mark[:12]} then, {now[:12]} "
+                "now), so nothing compares; record the baseline anew."
+            )
+
+
+def traceable(baseline: Baseline, experiment: Experiment, level: str) -> bool:
+    """Whether the device is of the recorded kind; raises NotMeasured where the level that was asked for needs that."""
+    now = experiment.environment.device
+    if now != baseline.device and level in ("exact", "trace"):
+        raise NotMeasured(
+            f"--level {level} compares on one kind of device; the baseline is of {baseline.device}, this is {now}. Use "
+            "--level behaviour."
+        )
+    return now == baseline.device
+
+
+def versions(experiment: Experiment) -> dict[str, str]:
+    """What a check is made with, as results have it."""
+    from synthbench import plugins
+
+    found = identity.versions()
+    for rule in experiment.rules.values():
+        found |= plugins.made_with(rule.name)
+    return found
+
+
+def _traces(baseline: Baseline, experiment: Experiment, level: Level) -> list[Line]:
+    from synthbench.gate.traced import traces
+
+    if level == "exact":
+        same_bits(baseline, experiment)
+    after = traces(experiment, baseline.trace.seeds)
+    if level == "exact":
+        return compared.exact(baseline.trace, {one.name: one.digests for one in after})
+    return compared.traces(baseline.trace, after)
+
+
+def same_bits(baseline: Baseline, experiment: Experiment) -> None:
+    """Raises NotMeasured where bits are not expected to be the same."""
+    now = versions(experiment)
+    machine = identity.device_name(experiment.environment.device)
+    differing = [
+        f"{name} {before} then, {after} now"
+        for name, before, after in (
+            ("torch", baseline.versions.get("torch", "none"), now["torch"]),
+            ("synthbench's training code", baseline.package[:12], identity.package_fingerprint()[:12]),
+            ("processor", baseline.machine, machine),
+        )
+        if before != after
+    ]
+    if differing:
+        raise NotMeasured(f"--level exact needs what was recorded: {'; '.join(differing)}. Use --level trace.")
+
+
+def _behaviour(baseline: Baseline, experiment: Experiment, wanted: Wanted, options: Options) -> list[Line]:
+    if wanted.results is not None:
+        there(experiment, wanted.results)
+    with folder(wanted.results) as place:
+        return compared.behaviour(baseline.behaviour, behaviour(perform(experiment, replace(options, out=place))))
+
+
+def there(experiment: Experiment, place: Path) -> None:
+    """Raises NotMeasured where a folder lacks some of an experiment's runs."""
+    with closing(Store.read(place)) as store:
+        missing = len(forecast(experiment, startable(experiment, store)))
+    if missing:
+        planned = len(forecast(experiment, {}))
+        raise NotMeasured(
+            f"--results {named(place)} lacks {missing} of the {planned} runs that the baseline means (trained by this "
+            "code, with its card, rates and seeds); leave --results out to train them."
+        )

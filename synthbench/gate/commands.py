@@ -1,0 +1,144 @@
+"""`synthbench baseline` and `synthbench check`, between the command line and the parts that do the work."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+
+from synthbench import files
+from synthbench.errors import BadInput, NotMeasured, Refuted
+from synthbench.experiment.resolve import Asked
+from synthbench.gate import baseline as baselines
+from synthbench.gate import cause, compared, subject, written
+from synthbench.gate.baseline import Baseline
+from synthbench.gate.budget import findable, seeds
+from synthbench.gate.check import Checked, Wanted, check
+from synthbench.gate.place import folder
+from synthbench.gate.record import record
+from synthbench.running import Options
+from synthbench.terminal import console
+from synthbench.wording import did_you_mean, inert, named, shown
+
+__all__ = ["Target", "Told", "Wanted", "compare", "make", "options", "seeds"]
+
+SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
+
+
+def options(jobs: int | None, quiet: bool, command: str) -> Options:
+    """How to run, wherever that is."""
+    return Options(Path(), jobs, None, "all", False, False, quiet, False, command)
+
+
+@dataclass(frozen=True)
+class Target:
+    """file: where a baseline goes. update: overwrite what is there, having shown what moved. results: where its runs are
+    kept, None for nowhere."""
+
+    file: Path
+    update: bool = False
+    results: Path | None = None
+
+
+def make(asked: Asked, target: Target, options: Options) -> None:
+    """`synthbench baseline`."""
+    file, update = target.file, target.update
+    options.check()
+    before = baselines.read(file) if update and files.is_file(file) else None
+    if before is None and files.is_file(file):
+        raise BadInput(f"-o {named(file)} is there already; --update shows what moved and overwrites it.")
+    experiment = subject.to_record(asked)
+    (name,) = asked.optimizers or experiment.card.optimizers
+    with folder(target.results) as place:
+        found = record(experiment, name, replace(options, out=place))
+    if before is not None:
+        moved(before, found, file)
+    baselines.write(found, file)
+    summary(found, file)
+
+
+def summary(found: Baseline, file: Path) -> None:
+    """What was recorded, how far chance moves it, and what a check would find."""
+    n = len(found.card.seed_list)
+    least = findable(found.behaviour, n)
+    rows = [
+        [update, name, *map(written.number, (fmean(values.values()), *found.behaviour.groups[update][name],
+                                             found.behaviour.bounds[update][name], least[update][name]))]
+        for update, own in found.behaviour.values.items() for name, values in own.items()
+    ]  # fmt: skip
+    heads = ["update", "score", "mean", "half of seeds", "other half", "bound", "found from"]
+    console().print(written.as_rich(heads, rows))
+    say(
+        [
+            f"bound: how far a mean may move; found from: the change that {n} seeds find with 80 % probability. Traces "
+            f"of {len(found.trace.seeds)} seeds find far smaller ones.",
+            f"Written: {named(file)}. Check against it with: synthbench check {inert(str(file))}",
+        ]
+    )
+
+
+def moved(before: Baseline, after: Baseline, file: Path) -> None:
+    """What a new baseline has that the old one had not."""
+    if before.tasks != after.tasks or before.card.seed_list != after.card.seed_list:
+        say([f"{named(file)} was recorded on other data or seeds; its numbers do not compare with the new ones."])
+        return
+    lines = compared.behaviour(before.behaviour, after.behaviour)
+    checked = Checked(named(file), after.rule.name, "behaviour", lines, None, [])
+    console().print(written.as_rich(written.heads(checked), written.cells(checked)))
+    differ = cause.differences(before, after.rule, after.versions, after.package, after.machine)
+    same = before.trace.digests == after.trace.digests
+    say(
+        [
+            f"Traces: {'the same' if same else 'not the same'} bits as before. What else differs: "
+            f"{'; '.join(differ) or 'nothing'}."
+        ]
+    )
+
+
+@dataclass(frozen=True)
+class Told:
+    """How a check is told: the form, and a file for it (none: standard output)."""
+
+    form: str = "table"
+    file: Path | None = None
+
+
+def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
+    """`synthbench check`. Raises Refuted where behaviour changed, NotMeasured where that could not be told."""
+    options.check()
+    allowed = ("table", *written.WRITERS)
+    if told.form not in allowed:
+        raise BadInput(f"--format {shown(told.form)} is not allowed{did_you_mean(told.form, allowed)}.")
+    found = check(baselines.read(file), named(file), wanted, options)
+    if told.form == "table" or told.file:
+        console().print(written.as_rich(written.heads(found), written.cells(found), 1 if found.level == "exact" else 2))
+        say([one for one in (*found.notes, found.cause) if one])
+    if told.form != "table":
+        text = written.WRITERS[told.form](found)
+        if told.file:
+            files.write(told.file, text + "\n", f"-o {named(told.file)}")
+        else:
+            print(text)
+    if told.form == "github":
+        add_summary(found)
+    if found.verdict == "changed":
+        raise Refuted(written.sentence(found))
+    if found.verdict == "could not tell":
+        raise NotMeasured(written.sentence(found))
+    if told.form == "table" or told.file:
+        say([written.sentence(found)])
+
+
+def add_summary(found: Checked) -> None:
+    """Appends to the job's summary, where GitHub runs this."""
+    if place := os.environ.get(SUMMARY):
+        with Path(place).open("a", encoding="utf-8") as file:
+            file.write(written.as_markdown(found) + "\n\n")
+
+
+def say(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(textwrap.fill(inert(line), min(console().width, 100), break_long_words=False, break_on_hyphens=False))

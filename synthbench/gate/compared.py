@@ -1,0 +1,105 @@
+"""What a check found, line by line, at each of its three levels, and the verdict on all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from synthbench.gate.baseline import BehaviourCard, TraceCard
+from synthbench.gate.decision import Decision, Verdict, decide
+
+if TYPE_CHECKING:
+    from synthbench.gate.traced import Trace
+
+Level = Literal["exact", "trace", "behaviour"]
+LEVELS: tuple[Level, ...] = ("exact", "trace", "behaviour")
+TIMES = 20  # a floor: the deviation from which a trace has changed
+MOST = 0.25  # a threshold above which a trace decides nothing: rounding alone leads it so far apart
+
+
+class Line(NamedTuple):
+    """One quantity compared. where: an update, or STAGE/UPDATE of a trace. difference: of means, or the largest relative
+    deviation of a trace, with its 95 % interval (none of a trace); allowed: up to where it has not changed. step: of a
+    trace, where the deviation is largest. n: seeds. seeds: how many would tell."""
+
+    where: str
+    what: str
+    verdict: Verdict
+    difference: float
+    allowed: float
+    n: int
+    before: float = nan
+    after: float = nan
+    low: float = nan
+    high: float = nan
+    step: int = 0
+    seeds: float = nan
+
+
+def overall(lines: Sequence[Line]) -> Verdict:
+    """Changed where one line changed, unchanged where all are, else could not tell; nothing compared tells nothing."""
+    verdicts = {line.verdict for line in lines}
+    if "changed" in verdicts:
+        return "changed"
+    return "unchanged" if verdicts == {"unchanged"} else "could not tell"
+
+
+def exact(before: TraceCard, digests: Mapping[str, Sequence[str]]) -> list[Line]:
+    """Traces of the same seeds, bit by bit: losses, norms and last weights."""
+    found = []
+    for where, own in before.digests.items():
+        parted = sum(one != other for one, other in zip(own, digests[where], strict=True))
+        verdict: Verdict = "changed" if parted else "unchanged"
+        found.append(Line(where, "bits", verdict, float(parted), 0.0, len(own)))
+    return found
+
+
+def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
+    """The largest relative deviation of each quantity from what was recorded, against a multiple of its floor."""
+    import numpy as np
+
+    from synthbench.gate.traced import deviation
+
+    found = []
+    for trace in after:
+        for what, own in before.values[trace.name].items():
+            recorded_TK = np.array(own, dtype=float).T
+            apart = deviation(trace.values[what], recorded_TK)
+            allowed = TIMES * before.floors[trace.name][what]
+            verdict: Verdict = "unchanged" if allowed <= MOST else "could not tell"
+            if apart.value > allowed:
+                verdict = "changed"
+            found.append(Line(trace.name, what, verdict, apart.value, allowed, len(own), step=apart.step))
+    return found
+
+
+def behaviour(before: BehaviourCard, after: BehaviourCard) -> list[Line]:
+    """Scores of the same seeds, and how many of them diverged. What only one side has tells nothing."""
+    found = []
+    for where, own in before.values.items():
+        for what, by_seed in own.items():
+            now = after.values.get(where, {}).get(what, {})
+            found.append(_line(where, what, decide(by_seed, now, before.bounds[where][what])))
+        seeds = max(map(len, own.values()), default=0) + len(before.diverged[where])
+        found.append(diverged(where, before.diverged[where], after.diverged.get(where, []), seeds))
+    return found
+
+
+def diverged(where: str, before: Sequence[int], after: Sequence[int], seeds: int) -> Line:
+    """Whether other seeds diverged than before: changed where so many moved one way that a coin would not show it
+    (McNemar's exact test), unchanged where none did."""
+    from scipy.stats import binomtest
+
+    newly, no_more = len({*after} - {*before}), len({*before} - {*after})
+    verdict: Verdict = "could not tell" if newly + no_more else "unchanged"
+    if newly + no_more and binomtest(newly, newly + no_more).pvalue < 0.05:
+        verdict = "changed"
+    return Line(where, "diverged", verdict, float(len(after) - len(before)), 0.0, seeds, len(before), len(after))
+
+
+def _line(where: str, what: str, one: Decision) -> Line:
+    return Line(
+        where, what, one.verdict, one.difference, one.bound, one.n, one.before, one.after, one.low, one.high,
+        seeds=one.seeds,
+    )  # fmt: skip

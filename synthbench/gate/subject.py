@@ -1,0 +1,103 @@
+"""What a baseline is recorded of, and what is checked against it: an experiment of one optimizer, every rate fixed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+
+from synthbench import overrides, plugins
+from synthbench.cards import RunnerCard, parse
+from synthbench.errors import BadInput
+from synthbench.experiment import identity
+from synthbench.experiment.plan import Experiment
+from synthbench.experiment.resolve import Asked, experiment_of, runner
+from synthbench.gate.baseline import Baseline
+from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.wording import listed, named
+
+
+def to_record(asked: Asked) -> Experiment:
+    """The experiment whose behaviour is to be recorded: as `run` would have it, with one rate (its default) for an
+    optimizer that the card has no rates for. Raises BadInput where it has several optimizers, tasks or arms."""
+    card, origin = runner(asked)
+    if len(card.optimizers) > 1 or len(card.tasks) > 1 or card.arms or any(s.optimizer != "same" for s in card.stages):
+        raise BadInput(
+            f"A baseline is of one optimizer on one task, without arms; runner {named(card.name)} has more: name one with "
+            "--optimizer and one with --task."
+        )
+    (label,) = card.optimizers
+    stages = [
+        stage.model_copy(update={"lr": [default_rate(label)]})
+        if isinstance(stage.lr, dict) and label not in stage.lr and label in OPTIMIZERS
+        else stage
+        for stage in card.stages
+    ]
+    return experiment_of(card.model_copy(update={"stages": stages}), origin, asked.device)
+
+
+def default_rate(label: str) -> float:
+    """The middle of an optimizer's own grid: of a plug-in its constructor's default."""
+    grid = OPTIMIZERS[label].grid
+    return grid[len(grid) // 2]
+
+
+class Subject(NamedTuple):
+    """What is checked, where it is not what the baseline recorded. settings: `optimizer.ARG=value` and
+    `routing=all|hidden`, as in `run`. seeds: some of those recorded."""
+
+    optimizer: str | None = None
+    settings: Sequence[str] = ()
+    device: str | None = None
+    seeds: Sequence[int] | None = None
+
+
+def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment, list[str]]:
+    """The experiment that a baseline means, by its own optimizer or another one with the same rates and arguments, and
+    what is to be said of it. Raises BadInput."""
+    recorded, optimizer, settings, seeds = baseline.rule.name, own.optimizer, own.settings, own.seeds
+    label = plugins.name_of(optimizer or baseline.optimizer, "--optimizer" if optimizer else origin)
+    content = baseline.card.model_dump(mode="json", by_alias=True)
+    content["optimizers"] = [label]
+    for stage in content["stages"]:
+        stage["lr"] = {label: stage["lr"][recorded]}
+    given = dict(content["arguments"].get(recorded, {}))
+    notes = []
+    if label != recorded:
+        left_out = [name for name in given if not accepts(label, name, given[name])]
+        given = {name: value for name, value in given.items() if name not in left_out}
+        if left_out:
+            notes.append(f"{label} takes no {listed(left_out)}, which the baseline was given.")
+        if label in plugins.TAKEN and "routing" not in given:
+            given["routing"] = _routing(baseline)
+    content["arguments"] = {label: given}
+    for setting in settings:
+        where, value = overrides.parse(setting)
+        if not (where == ["routing"] or (len(where) == 2 and where[0] == "optimizer")):
+            raise BadInput(
+                f"--set {named(setting)}: a check changes nothing of what the baseline recorded but its optimizer; "
+                "allowed are optimizer.ARG=value and routing=all|hidden."
+            )
+        if where == ["routing"] and label not in plugins.TAKEN:
+            raise BadInput(f"--set {named(setting)} is for plug-ins; {label} has a routing of its own.")
+        overrides.put(content, ["arguments", label, where[-1]], value, "--set")
+    if seeds is not None:
+        content["seeds"] = list(seeds)
+    there = baseline.device != "cuda" or identity.cuda_devices() > 0
+    device = own.device or (baseline.device if there else "cpu")
+    return experiment_of(parse(RunnerCard, content, origin), origin, device), notes
+
+
+def accepts(label: str, name: str, value: Any) -> bool:
+    """Whether an optimizer takes an argument of this name and value."""
+    try:
+        OPTIMIZERS[label].arguments.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
+
+
+def _routing(baseline: Baseline) -> str:
+    """`hidden` where the recorded optimizer left embeddings, head and vectors to another one, else `all`."""
+    return "all" if len({rule for _, rule in baseline.rule.routing}) == 1 else "hidden"

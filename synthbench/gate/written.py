@@ -1,0 +1,174 @@
+"""What a check found, in the forms that people, GitHub, test reports and dashboards read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from math import isfinite
+from typing import Any
+from xml.etree import ElementTree
+
+from synthbench.gate.check import Checked
+from synthbench.gate.compared import Line
+from synthbench.scores.statistics import MOST_SEEDS
+from synthbench.wording import inert, literal
+
+DIGITS = 3  # of a number in text
+
+
+def heads(checked: Checked) -> list[str]:
+    if checked.level == "exact":
+        return ["stage/update", "seeds", "that differ", "verdict"]
+    if checked.level == "trace":
+        return ["stage/update", "quantity", "deviation", "allowed", "at step", "verdict"]
+    return ["update", "score", "before", "after", "difference", "95 % interval", "bound", "verdict"]
+
+
+def cells(checked: Checked) -> list[list[str]]:
+    """A row of text a line."""
+    return [_cells(checked, line) for line in checked.lines]
+
+
+def _cells(checked: Checked, line: Line) -> list[str]:
+    verdict = line.verdict + seeds(line)
+    if checked.level == "exact":
+        return [line.where, str(line.n), f"{line.difference:.0f}", verdict]
+    if checked.level == "trace":
+        return [line.where, line.what, number(line.difference), number(line.allowed), str(line.step), verdict]
+    interval = f"{number(line.low, True)} to {number(line.high, True)}" if isfinite(line.low) else "-"
+    bound = number(line.allowed) if line.allowed else "-"
+    return [
+        line.where, line.what, number(line.before), number(line.after), number(line.difference, True), interval, bound,
+        verdict,
+    ]  # fmt: skip
+
+
+def seeds(line: Line) -> str:
+    """How many seeds would tell, where that was not told."""
+    if line.verdict != "could not tell" or line.seeds != line.seeds:
+        return ""
+    return f" (about {line.seeds:.0f} seeds would)" if line.seeds <= MOST_SEEDS else f" (over {MOST_SEEDS} seeds would)"
+
+
+def number(value: float, signed: bool = False) -> str:
+    return f"{value:{'+' * signed}.{DIGITS}g}" if isfinite(value) else "-"
+
+
+def sentence(checked: Checked) -> str:
+    """The verdict in a sentence: `Unchanged: muon on the trace of baselines/muon.json (19 quantities).`"""
+    changed = [line for line in checked.lines if line.verdict == "changed"]
+    open_ = [line for line in checked.lines if line.verdict == "could not tell"]
+    of = f"{checked.optimizer} against {checked.origin}, level {checked.level}"
+    if checked.verdict == "changed":
+        worst = max(changed, key=_excess)
+        return (
+            f"Changed: {of}: {len(changed)} of {len(checked.lines)} lines, most of all {worst.what} of {worst.where}."
+        )
+    if checked.verdict == "unchanged":
+        return f"Unchanged: {of}: all {len(checked.lines)} lines."
+    return f"Could not tell: {of}: {len(open_)} of {len(checked.lines)} lines are undecided, none changed."
+
+
+def _excess(line: Line) -> float:
+    """How far beyond what is allowed."""
+    return abs(line.difference) / line.allowed if line.allowed else float("inf")
+
+
+def as_json(checked: Checked) -> str:
+    return json.dumps(
+        {
+            "baseline": checked.origin, "optimizer": checked.optimizer, "level": checked.level, "verdict": checked.verdict,
+            "cause": checked.cause, "notes": list(checked.notes),
+            "lines": [{key: _plain(value) for key, value in line._asdict().items()} for line in checked.lines],
+        },
+        indent=1, allow_nan=False,
+    )  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return None if isinstance(value, float) and not isfinite(value) else value
+
+
+def as_markdown(checked: Checked) -> str:
+    """For a job's summary."""
+    from tabulate import tabulate
+
+    rows = [[literal(cell) for cell in row] for row in cells(checked)]
+    drawn = tabulate(rows, heads(checked), tablefmt="github", disable_numparse=True)
+    said = [literal(sentence(checked)), *(literal(one) for one in (checked.cause, *checked.notes) if one)]
+    return "\n\n".join([f"### {said[0]}", *said[1:], drawn])
+
+
+def as_github(checked: Checked) -> str:
+    """Annotations, one a line that changed or that could not be told; one notice where all is well."""
+    if checked.verdict == "unchanged":
+        return f"::notice title=synthbench::{_escaped(sentence(checked))}"
+    kinds = {"changed": "error", "could not tell": "warning"}
+    said = " ".join(filter(None, (sentence(checked), checked.cause)))
+    lines = [f"::{kinds[checked.verdict]} title=synthbench::{_escaped(said)}"]
+    for line, row in zip(checked.lines, cells(checked), strict=True):
+        if line.verdict in kinds:
+            told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
+            lines.append(f"::{kinds[line.verdict]} title=synthbench {_escaped(line.what)}::{_escaped(told)}")
+    return "\n".join(lines)
+
+
+def _escaped(text: str) -> str:
+    """As GitHub wants the words of its workflow commands."""
+    return (
+        inert(text)
+        .replace("%", "%25")
+        .replace("\r", "%0D")
+        .replace("\n", "%0A")
+        .replace(":", "%3A")
+        .replace(",", "%2C")
+    )
+
+
+def as_junit(checked: Checked) -> str:
+    """A test suite with a case a line."""
+    suite = ElementTree.Element("testsuite", {
+        "name": f"synthbench check {inert(checked.origin)}", "tests": str(len(checked.lines)),
+        "failures": str(sum(line.verdict == "changed" for line in checked.lines)),
+        "errors": str(sum(line.verdict == "could not tell" for line in checked.lines)),
+    })  # fmt: skip
+    group = inert(f"synthbench.{checked.optimizer}.{checked.level}")
+    for line, row in zip(checked.lines, cells(checked), strict=True):
+        case = ElementTree.SubElement(suite, "testcase", classname=group, name=f"{line.where} {line.what}")
+        if line.verdict != "unchanged":
+            told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
+            ElementTree.SubElement(case, "failure" if line.verdict == "changed" else "error", message=told)
+    return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def as_dashboard(checked: Checked) -> str:
+    """The `customSmallerIsBetter` records of github-action-benchmark: after's value of every line of behaviour, else its
+    deviation over what is allowed."""
+    found = []
+    for line in checked.lines:
+        is_behaviour = checked.level == "behaviour"
+        value = line.after if is_behaviour else _excess(line) if line.difference else 0.0
+        if isfinite(value):
+            spread = f"± {number((line.high - line.low) / 2)}" if isfinite(line.low) else ""
+            found.append({
+                "name": f"{checked.optimizer} {line.where} {line.what}", "unit": "score" if is_behaviour else "of allowed",
+                "value": value, "range": spread, "extra": f"{line.verdict}; baseline {number(line.before)}",
+            })  # fmt: skip
+    return json.dumps(found, indent=1, allow_nan=False)
+
+
+WRITERS: dict[str, Callable[[Checked], str]] = {
+    "json": as_json, "markdown": as_markdown, "github": as_github, "junit": as_junit, "dashboard": as_dashboard,
+}  # fmt: skip
+
+
+def as_rich(heads: Sequence[str], rows: Sequence[Sequence[str]], named: int = 2) -> Any:
+    """For a terminal. named: how many of the first columns name a row."""
+    from synthbench.reporting.drawing import Column, Drawing
+
+    columns = [
+        Column(head, [inert(row[place]) for row in rows], is_right=named <= place < len(heads) - 1,
+               least=14 if place == len(heads) - 1 else None)
+        for place, head in enumerate(heads)
+    ]  # fmt: skip
+    return Drawing(columns[:named], columns[named:])
