@@ -7,6 +7,7 @@ from contextlib import closing
 from statistics import fmean
 from typing import Any
 
+from synthbench.cards import RunnerCard
 from synthbench.experiment.store import Store
 from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.decision import bound
@@ -17,18 +18,23 @@ NORM = "weight_norm"  # of all that was trained, at the end: what dropped decay 
 UPDATES = "update_norm."
 
 
-def behaviour(report: Report) -> BehaviourCard:
+def behaviour(report: Report, card: RunnerCard) -> BehaviourCard:
     """The card's scores at the end of its last stage, how far each group of parameters was moved, and the norm of what was
-    trained, by update and seed."""
+    trained, by update and seed.
+
+    card: of one optimizer; a folder of results may have rows of others, and other seeds.
+    """
+    (label,), seeds = card.optimizers, set(card.seed_list)
     values: dict[str, dict[str, dict[int, float]]] = {}
     diverged: dict[str, list[int]] = {}
-    norms = weight_norms(report)
+    norms = weight_norms(report, label)
     for row in report.rows:
-        own = {name: row.values.get(name, {}) for name in gated(report.card.columns)} | {
-            NORM: norms.get(row.update, {})
-        }
-        values[row.update] = {name: dict(sorted(by_seed.items())) for name, by_seed in own.items() if by_seed}
-        diverged[row.update] = sorted(set(row.seeds) - set(values[row.update].get(report.card.columns[0], row.seeds)))
+        if row.optimizer != label or row.reference:
+            continue
+        own = {name: row.values.get(name, {}) for name in gated(card.columns)} | {NORM: norms.get(row.update, {})}
+        kept = {name: {seed: by_seed[seed] for seed in sorted(seeds & by_seed.keys())} for name, by_seed in own.items()}
+        values[row.update] = {name: by_seed for name, by_seed in kept.items() if by_seed}
+        diverged[row.update] = sorted(seeds - {seed for by_seed in kept.values() for seed in by_seed})
     bounds = {
         update: {name: _rounded(bound([*by_seed.values()], unit(name))) for name, by_seed in own.items()}
         for update, own in values.items()
@@ -55,7 +61,7 @@ def halves(by_seed: Mapping[int, float]) -> tuple[float, float]:
     return first, second
 
 
-def weight_norms(report: Report) -> dict[str, dict[int, float]]:
+def weight_norms(report: Report, optimizer: str) -> dict[str, dict[int, float]]:
     """The norm of all that was trained, at the end of the last stage, by update and seed: of weights that were kept."""
     from safetensors.numpy import load
 
@@ -66,7 +72,7 @@ def weight_norms(report: Report) -> dict[str, dict[int, float]]:
         results, identities = store.results(members, paths=False), store.identities()
         for run, (cell, *_) in members.items():
             kept = store.sound_weights(results[run])
-            if cell.stage == report.card.stages[-1].name and kept is not None:
+            if cell.stage == report.card.stages[-1].name and cell.optimizer == optimizer and kept is not None:
                 weights: dict[str, Any] = load((store.weights / kept.name).read_bytes())
                 total = sum(float((value.astype("f8") ** 2).sum()) for value in weights.values()) ** 0.5
                 found.setdefault(cell.update, {})[identities[run]["seed"]] = _rounded(total)

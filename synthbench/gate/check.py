@@ -149,7 +149,9 @@ def _behaviour(baseline: Baseline, experiment: Experiment, wanted: Wanted, optio
     if wanted.results is not None:
         there(experiment, wanted.results)
     with folder(wanted.results) as place:
-        return compared.behaviour(baseline.behaviour, behaviour(perform(experiment, replace(options, out=place))))
+        return compared.behaviour(
+            baseline.behaviour, behaviour(perform(experiment, replace(options, out=place)), experiment.card)
+        )
 
 
 def there(experiment: Experiment, place: Path) -> None:

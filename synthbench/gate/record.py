@@ -37,7 +37,7 @@ def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline
         optimizer=optimizer, card=fixed, tasks=report.tasks, device=experiment.environment.device,
         rule=RuleCard.of(rule), machine=identity.device_name(experiment.environment.device), versions=report.versions,
         package=identity.package_fingerprint(), command=report.command, trace=trace(experiment, fixed),
-        behaviour=behaviour(report),
+        behaviour=behaviour(report, experiment.card),
     )  # fmt: skip
 
 
@@ -49,6 +49,8 @@ def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
         found = found_in(store, report.experiment)
     chosen: dict[str, dict[str, list[float]]] = {}
     for cell, trials in found.cells.items():
+        if cell.optimizer != label:  # another experiment's on the same card
+            continue
         choice = choose(trials, found.results)
         if choice is None:
             raise NotMeasured(f"All runs of {cell.stage}, {cell.update} diverged, so there is nothing to record.")
