@@ -35,6 +35,11 @@ def behaviour(report: Report, card: RunnerCard) -> BehaviourCard:
         kept = {name: {seed: by_seed[seed] for seed in sorted(seeds & by_seed.keys())} for name, by_seed in own.items()}
         values[row.update] = {name: by_seed for name, by_seed in kept.items() if by_seed}
         diverged[row.update] = sorted(seeds - {seed for by_seed in kept.values() for seed in by_seed})
+    return described(values, diverged)
+
+
+def described(values: dict[str, dict[str, dict[int, float]]], diverged: dict[str, list[int]]) -> BehaviourCard:
+    """Values by update, score and seed, with what their spread allows."""
     bounds = {
         update: {name: _rounded(bound([*by_seed.values()], unit(name))) for name, by_seed in own.items()}
         for update, own in values.items()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from math import isfinite
 from typing import TYPE_CHECKING
@@ -65,13 +66,13 @@ def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
     return card.model_copy(update={"stages": stages, "arguments": {label: card.arguments.get(label, {})}, "scales": {}})
 
 
-def trace(experiment: Experiment, card: RunnerCard) -> TraceCard:
-    """The traces of the first seeds, and how far apart perturbed starts lead them."""
+def trace(experiment: Experiment, card: RunnerCard, seeds: Sequence[int] = ()) -> TraceCard:
+    """The traces of these seeds (none: of the first), and how far apart perturbed starts lead them."""
     from synthbench.gate.traced import deviations, traces
 
     own = Experiment(card, experiment.tasks, experiment.rules, experiment.environment)
-    seeds = card.seed_list[:TRACED]
-    plain, shaken = traces(own, seeds), traces(own, seeds, perturbed=True)
+    seeds = list(seeds or card.seed_list[:TRACED])
+    plain, shaken = traces(own, seeds), traces(own, seeds, perturbed=0)
     floors = {
         one.name: {name: _short(max(LEAST_FLOOR, found.value)) for name, found in deviations(other, one).items()}
         for one, other in zip(plain, shaken, strict=True)

@@ -49,10 +49,11 @@ class Trace(NamedTuple):
         return f"{self.stage}/{self.update}"
 
 
-def traces(experiment: Experiment, seeds: Sequence[int], perturbed: bool = False) -> list[Trace]:
+def traces(experiment: Experiment, seeds: Sequence[int], perturbed: int | None = None) -> list[Trace]:
     """The traces of an experiment's one task: every stage and update, each stage from where the last one's trace ended.
 
-    The schedules are those of the whole stages. perturbed: from starts that are off by PERTURBATION. One thread.
+    The schedules are those of the whole stages. perturbed: from starts that are off by PERTURBATION, drawn by
+    this seed. One thread.
     """
     (task,) = experiment.tasks.values()
     runs = [run for run in forecast(experiment, {}) if run.seed in seeds]
@@ -70,7 +71,7 @@ def traces(experiment: Experiment, seeds: Sequence[int], perturbed: bool = False
     return found
 
 
-def begin(task: Task, runs: Sequence[Run], ends: Mapping[str, Views], perturbed: bool) -> Fleet:
+def begin(task: Task, runs: Sequence[Run], ends: Mapping[str, Views], perturbed: int | None) -> Fleet:
     """The fleet of these runs: fresh, or with the weights that their parents' traces ended with."""
     device, model = torch.device(runs[0].environment.device), ModelCard.model_validate(runs[0].model)
     layout = layouts.transformer(model, task.language.vocabulary, task.language.length - 1)
@@ -78,11 +79,11 @@ def begin(task: Task, runs: Sequence[Run], ends: Mapping[str, Views], perturbed:
         base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
     else:
         base_KP = pack(layout, [ends[str(run.parent)] for run in runs], device)
-    noise = torch.Generator().manual_seed(0)
-    if perturbed:
+    noise = torch.Generator().manual_seed(perturbed or 0)
+    if perturbed is not None:
         base_KP = shaken(base_KP, noise)
     fleet = Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs])
-    if perturbed and runs[0].update.startswith("lora"):
+    if perturbed is not None and runs[0].update.startswith("lora"):
         fleet.flat_KP.data = shaken(fleet.flat_KP.data, noise)
     return fleet
 

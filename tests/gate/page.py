@@ -1,0 +1,131 @@
+"""reports/gate.md, from what the study trained."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import beta
+from tabulate import tabulate
+
+from synthbench.experiment import identity
+from synthbench.gate.baseline import BehaviourCard
+from synthbench.gate.compared import TIMES, overall
+from synthbench.gate.record import trace
+from synthbench.gate.written import number
+from tests.gate import study
+from tests.gate.regressions import NEAREST, REGRESSIONS, Regression
+
+
+def slug(name: str) -> str:
+    """A folder's name."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def upper(times: int, of: int) -> float:
+    """The upper 95 % limit (one-sided, Clopper-Pearson) of a share that was seen so often."""
+    return float(beta.ppf(0.95, times + 1, of - times)) if times < of else 1.0
+
+
+def text(
+    size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapping[str, BehaviourCard]
+) -> str:  # fmt: skip
+    parts = [
+        "# Is the gate right?",
+        "Made by `python -m tests.gate.study > reports/gate.md` (two CPU cores, some hours; what is trained is kept in "
+        f"`gate-results/`) on {identity.device_name('cpu')}, torch {identity.installed('torch')}, on the runner `gate` "
+        f"with {study.SEEDS} seeds. Its smaller version is `tests/gate/`.",
+        "## What did not change",
+        alarms(size, pools),
+        "## What did",
+        caught(size, pools, regressed),
+    ]
+    return "\n\n".join(parts)
+
+
+def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
+    """How often nothing was the matter, and what was said."""
+    rng = np.random.default_rng(0)
+    rows, whole, lines = [], Counter[str](), Counter[str]()
+    for name, pool in pools.items():
+        found = list(study.unchanged(pool, size.pool, size.comparisons // len(pools), rng))
+        verdicts = Counter(map(overall, found))
+        whole += verdicts
+        for one in found:
+            lines.update({f"{line.where} {line.what}" for line in one if line.verdict != "unchanged"})
+        rows.append([f"behaviour, {name}", sum(verdicts.values()), *_counts(verdicts), "-"])
+    of = sum(whole.values())
+    rows.append(["behaviour, together", of, *_counts(whole), "-"])
+    for name in pools:
+        traced = study.untouched(name, size.traces // len(pools))
+        rows.append([f"exact, {name}", sum(traced.exact.values()), *_counts(traced.exact), "-"])
+        worst = f"{traced.worst:.2f}"
+        rows.append([f"trace, {name}", sum(traced.moved.values()), *_counts(traced.moved), worst])
+    heads = ["level, optimizer", "comparisons", "unchanged", "changed", "could not tell", "largest deviation / allowed"]
+    often = ", ".join(f"{what} ({count})" for what, count in lines.most_common(5)) or "none"
+    limit = upper(whole["changed"], of)
+    return "\n\n".join(
+        [
+            f"Behaviour: each comparison has a baseline of its own, {study.SEEDS} seeds, against {study.SEEDS} other seeds. "
+            "(A check takes the same seeds, whose chance is partly shared: that is easier.) "
+            f"{size.pool} independent seeds of each optimizer are shuffled and cut into such pairs, "
+            f"{size.pool // (2 * study.SEEDS)} a shuffle, so comparisons of different shuffles share seeds. Exact and trace: "
+            "pairs of seeds, recorded, then repeated, and repeated from starts perturbed by 1e-6 in another way.",
+            tabulate(rows, heads, tablefmt="github", disable_numparse=True),
+            f"`changed` at the behaviour level: {whole['changed']} of {of}, upper 95 % limit {100 * limit:.1f} %; "
+            f"`unchanged`: {100 * whole['unchanged'] / of:.0f} %. Lines that were not `unchanged` most often: {often}.",
+        ]
+    )
+
+
+def _counts(verdicts: Counter[str]) -> list[int]:
+    return [verdicts[verdict] for verdict in ("unchanged", "changed", "could not tell")]
+
+
+def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapping[str, BehaviourCard]) -> str:
+    """Every regression, at both levels."""
+    recorded = {}
+    for name in pools:
+        own = study.experiment(name, 2)
+        recorded[name] = trace(own, own.card)
+    rng, rows = np.random.default_rng(1), []
+    for one in REGRESSIONS:
+        lines = study.by_trace(one, recorded[one.optimizer])
+        worst = max(lines, key=lambda line: line.difference / line.allowed)
+        before, after = pools[one.optimizer], regressed[one.name]
+        shares, most = [], ""
+        for n in study.NUMBERS:
+            if n > size.regressed:
+                continue
+            share, what = study.found(before, after, size.regressed, n, rng)
+            shares.append(f"{100 * share:.0f} %" if n < size.regressed else ("yes" if share else "no"))
+            most = ", ".join(name for name, _ in what.most_common(2)) or most
+        deviation = f"{number(worst.difference)} ({worst.difference / worst.allowed:.0f}x)"
+        rows.append([one.name, one.optimizer, said(one), overall(lines), deviation, *shares, most or "-"])
+    numbers = [n for n in study.NUMBERS if n <= size.regressed]
+    heads = [
+        "regression",
+        "of",
+        "shipped in",
+        "trace says",
+        "largest deviation",
+        *(f"n = {n}" for n in numbers),
+        "seen in",
+    ]
+    return "\n\n".join(
+        [
+            f"Trace: two seeds; the largest relative deviation, and how many times what is allowed ({TIMES} times the floor) "
+            f"that is. Behaviour: the share of {study.DRAWS} draws of n of {size.regressed} seeds in which some line changed "
+            f"(n = {size.regressed}: whether one did), and the lines that did most often. What is below 80 % needs the trace.",
+            tabulate(rows, heads, tablefmt="github", disable_numparse=True),
+            "Shipped in: where GitHub has the bug; in brackets what is not quite the same there.",
+        ]
+    )
+
+
+def said(one: Regression) -> str:
+    repository, _, number_ = one.source.partition("#")
+    link = f"[{one.source}](https://github.com/{repository}/issues/{number_})"
+    return f"{link} ({NEAREST[one.source]})" if one.source in NEAREST else link

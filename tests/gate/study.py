@@ -1,0 +1,147 @@
+"""How often the gate is wrong, and what it finds: `python -m tests.gate.study > reports/gate.md`.
+
+Trains pools of independent seeds of the three built-in optimizers, and every regression of the library, into
+`gate-results/`, so that an interrupted study goes on; then draws comparisons from them. Some hours on two cores.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from synthbench.experiment.plan import Experiment
+from synthbench.experiment.resolve import Asked
+from synthbench.gate import compared, subject
+from synthbench.gate.baseline import BehaviourCard
+from synthbench.gate.behaviour import behaviour, described
+from synthbench.gate.commands import options
+from synthbench.gate.compared import Line
+from synthbench.gate.record import trace
+from synthbench.running import perform
+from tests.gate.forked import forked
+from tests.gate.regressions import REGRESSIONS, Regression
+
+ROOT = Path(__file__).resolve().parents[2]
+OPTIMIZERS = ("adamw", "muon", "sgd")
+SEEDS = 16  # of the default check
+DRAWS = 100  # of seeds, for a share
+NUMBERS = (5, 8, 16, 32)  # of seeds at which regressions are looked for
+
+
+class Size(NamedTuple):
+    """How much is trained and drawn. pool: independent seeds of an optimizer. comparisons: unchanged ones, of all of them
+    together. traces: unchanged ones at the levels of traces. regressed: seeds of a regression."""
+
+    pool: int = 320
+    comparisons: int = 210
+    traces: int = 51
+    regressed: int = 32
+
+
+def experiment(optimizer: str, seeds: int) -> Experiment:
+    return subject.to_record(Asked("gate", [optimizer], seeds=seeds, device="cpu"))
+
+
+def trained(optimizer: str, seeds: int, folder: Path, regression: Regression | None = None) -> BehaviourCard:
+    """What so many seeds show; trained where the folder does not have them yet."""
+    with forked(), regression.patch() if regression else nullcontext():
+        own = experiment(optimizer, seeds)
+        how = replace(options(None, False, "tests.gate.study"), out=folder)
+        return behaviour(perform(own, how), own.card)
+
+
+def part(of: BehaviourCard, seeds: Sequence[int]) -> BehaviourCard:
+    """Some of the seeds, called 0, 1, ... in this order, with the bounds that they give."""
+    names = {seed: place for place, seed in enumerate(seeds)}
+    values = {
+        update: {name: {names[s]: v for s, v in by_seed.items() if s in names} for name, by_seed in own.items()}
+        for update, own in of.values.items()
+    }
+    return described(values, {update: [names[s] for s in own if s in names] for update, own in of.diverged.items()})
+
+
+def unchanged(pool: BehaviourCard, seeds: int, count: int, rng: np.random.Generator) -> Iterator[list[Line]]:
+    """Comparisons of two groups of independent seeds of one optimizer, each group in one comparison of a shuffle."""
+    while True:
+        order = rng.permutation(seeds).tolist()
+        for start in range(0, seeds - 2 * SEEDS + 1, 2 * SEEDS):
+            if not count:
+                return
+            count -= 1
+            one, other = order[start : start + SEEDS], order[start + SEEDS : start + 2 * SEEDS]
+            yield compared.behaviour(part(pool, one), part(pool, other))
+
+
+def found(
+    before: BehaviourCard, after: BehaviourCard, seeds: int, n: int, rng: np.random.Generator
+) -> tuple[float, Counter[str]]:
+    """The share of draws of n seeds in which a regression counts as changed (the same seeds on both sides, as in a check),
+    and how often each line did."""
+    draws = DRAWS if n < seeds else 1
+    changed, lines = 0, Counter[str]()
+    for _ in range(draws):
+        own = sorted(rng.permutation(seeds)[:n].tolist())
+        seen = [line for line in compared.behaviour(part(before, own), part(after, own)) if line.verdict == "changed"]
+        changed += bool(seen)
+        lines.update({line.what for line in seen})
+    return changed / draws, lines
+
+
+class Traced(NamedTuple):
+    """exact, moved: verdicts of runs repeated, and of runs from starts perturbed by other draws than the floor's. worst:
+    their largest deviation over what is allowed."""
+
+    exact: Counter[str]
+    moved: Counter[str]
+    worst: float
+
+
+def untouched(optimizer: str, count: int) -> Traced:
+    """Traces of pairs of seeds against baselines of their own."""
+    from synthbench.gate.traced import traces
+
+    exact, moved, worst = Counter[str](), Counter[str](), 0.0
+    for pair in range(count):
+        own = experiment(optimizer, 2 * pair + 2)
+        seeds = [2 * pair, 2 * pair + 1]
+        recorded = trace(own, own.card, seeds)
+        again = {one.name: one.digests for one in traces(own, seeds)}
+        exact[compared.overall(compared.exact(recorded, again))] += 1
+        lines = compared.traces(recorded, traces(own, seeds, perturbed=1 + pair))
+        moved[compared.overall(lines)] += 1
+        worst = max([worst, *(line.difference / line.allowed for line in lines)])
+    return Traced(exact, moved, worst)
+
+
+def by_trace(regression: Regression, recorded: Any) -> list[Line]:
+    """A regression at the level of traces, of the first two seeds."""
+    from synthbench.gate.traced import traces
+
+    with regression.patch():
+        own = experiment(regression.optimizer, 2)
+        return compared.traces(recorded, traces(own, recorded.seeds))
+
+
+WHOLE = Size()
+
+
+def main(size: Size = WHOLE, folder: Path = ROOT / "gate-results") -> None:
+    from tests.gate import page
+
+    pools = {name: trained(name, size.pool, folder / name) for name in OPTIMIZERS}
+    regressed = {
+        one.name: trained(one.optimizer, size.regressed, folder / page.slug(one.name), one) for one in REGRESSIONS
+    }
+    print(page.text(size, pools, regressed))
+
+
+if __name__ == "__main__":
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    main()
