@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment import identity
@@ -40,10 +41,11 @@ class Checked:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a check is to do. optimizer: another implementation than the baseline's. results: a folder in which the runs are
-    already. seeds: how many of the recorded ones, None for all. device: None for the recorded kind, where it is there."""
+    """What a check is to do. optimizer: another implementation than the baseline's, by name or itself. results: a
+    folder in which the runs are already. seeds: how many of the recorded ones, None for all. device: None for the recorded
+    kind, where it is there."""
 
-    optimizer: str | None = None
+    optimizer: Any = None
     settings: Sequence[str] = ()
     level: str | None = None
     results: Path | None = None

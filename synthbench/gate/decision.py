@@ -18,6 +18,7 @@ BOUND = 2.0  # standard deviations over seeds that a mean may move
 LEAST = {"share": 0.02}  # by unit, the least bound; of other units a share of the mean
 LEAST_SHARE = 0.01
 WINSORIZED = 0.642  # deviation of a normal distribution, 20 % at each end Winsorized, over that of the whole
+LEAST_CUT = 8  # values of which some are cut
 FEWEST = 5  # paired seeds that decide anything
 
 Verdict = Literal["unchanged", "changed", "could not tell"]
@@ -67,11 +68,16 @@ def trimmed(values: Sequence[float]) -> tuple[float, float]:
     from scipy.special import stdtrit
 
     n, ordered = len(values), sorted(values)
-    cut = floor(TRIMMED * n)
+    cut = cut_of(n)
     kept = ordered[cut : n - cut]
     winsorized = [kept[0]] * cut + kept + [kept[-1]] * cut
     half = float(stdtrit(len(kept) - 1, 0.975)) * stdev(winsorized) * sqrt(n) / len(kept)
     return fmean(kept), half
+
+
+def cut_of(n: int) -> int:
+    """How many of n values are cut at each end: of few, none, for what is left would tell too little."""
+    return floor(TRIMMED * n) if n >= LEAST_CUT else 0
 
 
 def seeds_needed(size: float, half: float, n: int, allowed: float) -> float:
@@ -80,12 +86,11 @@ def seeds_needed(size: float, half: float, n: int, allowed: float) -> float:
     return inf if room == 0 else max(n + 1.0, n * (half / room) ** 2)
 
 
-def detectable(deviation: float, n: int, least: float = 0.0) -> float:
+def detectable(deviation: float, n: int, allowed: float) -> float:
     """The least change of a mean that n seeds find with about 80 % probability, where seeds have this deviation and the
     two sides are independent: the bound, half the interval, and what chance takes away."""
     from scipy.special import stdtrit
 
-    kept = n - 2 * floor(TRIMMED * n)
-    error = WINSORIZED * deviation * sqrt(2) * sqrt(n) / kept
-    half = float(stdtrit(kept - 1, 0.975)) * error
-    return max(BOUND * deviation, least) + half + float(stdtrit(kept - 1, 0.8)) * error
+    kept = n - 2 * cut_of(n)
+    error = (WINSORIZED if kept < n else 1.0) * deviation * sqrt(2) * sqrt(n) / kept
+    return allowed + (float(stdtrit(kept - 1, 0.975)) + float(stdtrit(kept - 1, 0.8))) * error

@@ -47,7 +47,7 @@ class Subject(NamedTuple):
     """What is checked, where it is not what the baseline recorded. settings: `optimizer.ARG=value` and
     `routing=all|hidden`, as in `run`. seeds: some of those recorded."""
 
-    optimizer: str | None = None
+    optimizer: Any = None
     settings: Sequence[str] = ()
     device: str | None = None
     seeds: Sequence[int] | None = None

@@ -74,6 +74,14 @@ def _excess(line: Line) -> float:
     return abs(line.difference) / line.allowed if line.allowed else float("inf")
 
 
+def as_text(checked: Checked) -> str:
+    """For a test's report."""
+    from tabulate import tabulate
+
+    said = [sentence(checked), *(one for one in (checked.cause, *checked.notes) if one)]
+    return "\n".join([*said, "", tabulate(cells(checked), heads(checked), tablefmt="simple", disable_numparse=True)])
+
+
 def as_json(checked: Checked) -> str:
     return json.dumps(
         {

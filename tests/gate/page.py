@@ -68,11 +68,11 @@ def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
     limit = upper(whole["changed"], of)
     return "\n\n".join(
         [
-            f"Behaviour: each comparison has a baseline of its own, {study.SEEDS} seeds, against {study.SEEDS} other seeds. "
-            "(A check takes the same seeds, whose chance is partly shared: that is easier.) "
+            f"Behaviour: each comparison has a baseline of its own, {study.SEEDS} seeds, against {study.SEEDS} other "
+            "seeds. (A check takes the same seeds, whose chance is partly shared: that is easier.) "
             f"{size.pool} independent seeds of each optimizer are shuffled and cut into such pairs, "
-            f"{size.pool // (2 * study.SEEDS)} a shuffle, so comparisons of different shuffles share seeds. Exact and trace: "
-            "pairs of seeds, recorded, then repeated, and repeated from starts perturbed by 1e-6 in another way.",
+            f"{size.pool // (2 * study.SEEDS)} a shuffle, so comparisons of different shuffles share seeds. Exact and "
+            "trace: pairs of seeds, recorded, then repeated, and repeated from starts perturbed by 1e-6 in another way.",
             tabulate(rows, heads, tablefmt="github", disable_numparse=True),
             f"`changed` at the behaviour level: {whole['changed']} of {of}, upper 95 % limit {100 * limit:.1f} %; "
             f"`unchanged`: {100 * whole['unchanged'] / of:.0f} %. Lines that were not `unchanged` most often: {often}.",
@@ -116,9 +116,10 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
     ]
     return "\n\n".join(
         [
-            f"Trace: two seeds; the largest relative deviation, and how many times what is allowed ({TIMES} times the floor) "
-            f"that is. Behaviour: the share of {study.DRAWS} draws of n of {size.regressed} seeds in which some line changed "
-            f"(n = {size.regressed}: whether one did), and the lines that did most often. What is below 80 % needs the trace.",
+            f"Trace: two seeds; the largest relative deviation, and how many times what is allowed ({TIMES} times the "
+            f"floor) that is. Behaviour: the share of {study.DRAWS} draws of n of {size.regressed} seeds in which some "
+            f"line changed (n = {size.regressed}: whether one did), and the lines that did most often. What is below 80 % "
+            "needs the trace.",
             tabulate(rows, heads, tablefmt="github", disable_numparse=True),
             "Shipped in: where GitHub has the bug; in brackets what is not quite the same there.",
         ]

@@ -1,0 +1,100 @@
+"""The gate in a test suite: `pytest --synthbench-baseline FILE`, and a fixture for an optimizer of one's own.
+
+    def test_my_adamw_behaves(synthbench_check):
+        synthbench_check("adamw", optimizer=MyAdamW)
+
+pytest loads this module wherever synthbench is installed, so nothing heavy is imported before a check runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDER = "synthbench_baselines"  # the setting that says where baselines are that are given by name
+DEFAULT = "baselines"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("synthbench", "behaviour of optimizers")
+    group.addoption(
+        "--synthbench-baseline", action="append", default=[], metavar="FILE",
+        help="Check what this baseline recorded; repeatable.",
+    )  # fmt: skip
+    group.addoption(
+        "--synthbench-level", default=None, metavar="LEVEL",
+        help="exact, trace or behaviour (default: trace if possible), of every check that names none itself.",
+    )  # fmt: skip
+    parser.addini(FOLDER, f"Folder of baselines that are given by name (default: {DEFAULT}).", default=DEFAULT)
+
+
+@pytest.fixture
+def synthbench_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """synthbench_check(baseline, optimizer=None, level=None, settings=()): checks an optimizer against a baseline, given by
+    the name of a file in the folder of baselines or by its path, and fails the test where behaviour changed or that could
+    not be told. Returns what was found.
+
+    optimizer: a name, `path/file.py:Class`, or the class itself; none for the recorded one. settings: as `check --set`,
+    such as {"optimizer.betas": [0.9, 0.95]}.
+    """
+    config = request.config
+
+    def check(baseline: str | Path, optimizer: Any = None, level: str | None = None, settings: Any = None) -> Any:
+        __tracebackhide__ = True
+        return run(_place(config, baseline), optimizer, level or config.getoption("--synthbench-level"), settings)
+
+    return check
+
+
+def _place(config: pytest.Config, baseline: str | Path) -> Path:
+    """A baseline's file, from its path or its name."""
+    path = Path(baseline)
+    if path.suffix == ".json" or len(path.parts) > 1:
+        return path
+    return config.rootpath / str(config.getini(FOLDER)) / f"{baseline}.json"
+
+
+def run(file: Path, optimizer: Any, level: str | None, settings: Any = None) -> Any:
+    """A check; fails the running test where behaviour changed, where that could not be told, or where nothing could be
+    checked."""
+    __tracebackhide__ = True
+    from synthbench.errors import SynthbenchError
+    from synthbench.gate import written
+    from synthbench.gate.api import check
+
+    try:
+        found = check(file, optimizer=optimizer, level=level, settings=settings)
+    except SynthbenchError as error:
+        pytest.fail(str(error), pytrace=False)
+    if found.verdict != "unchanged":
+        pytest.fail(written.as_text(found), pytrace=False)
+    return found
+
+
+class Baseline(pytest.Item):
+    """A baseline's file as a test."""
+
+    def __init__(self, *, file: Path, level: str | None, **how: Any) -> None:
+        super().__init__(**how)
+        self.file, self.level = file, level
+
+    def runtest(self) -> None:
+        run(self.file, None, self.level)
+
+    def reportinfo(self) -> tuple[Path, int | None, str]:
+        return self.file, None, f"synthbench check {self.file}"
+
+
+def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.extend(_asked(session, config))
+
+
+def _asked(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
+    files: Iterable[str] = config.getoption("--synthbench-baseline")
+    for file in files:
+        yield Baseline.from_parent(
+            session, name=f"synthbench check {file}", file=Path(file), level=config.getoption("--synthbench-level")
+        )

@@ -1,0 +1,109 @@
+"""Decisions against hand-computed cases, and what they are worth on shapes that break a t test."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from math import inf, sqrt
+from statistics import stdev
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from synthbench.gate.decision import BOUND, bound, decide, detectable, seeds_needed, trimmed
+
+SEEDS = 16
+Draw = Callable[[np.random.Generator], np.ndarray]
+SHAPES: dict[str, Draw] = {
+    "normal": lambda rng: rng.standard_normal(SEEDS),
+    "on a ceiling": lambda rng: 1 - np.where(rng.random(SEEDS) < 0.75, 0, rng.exponential(0.02, SEEDS)),
+    "a bad seed in 20": lambda rng: rng.standard_normal(SEEDS) - 20 * (rng.random(SEEDS) < 0.05),
+    "a bad seed in 10": lambda rng: rng.standard_normal(SEEDS) - 20 * (rng.random(SEEDS) < 0.1),
+    "skewed": lambda rng: np.exp(rng.standard_normal(SEEDS)),
+    "discrete": lambda rng: np.round(rng.standard_normal(SEEDS) / 2),
+    "heavy tails": lambda rng: rng.standard_t(3, SEEDS),
+    "two modes": lambda rng: rng.standard_normal(SEEDS) + 6 * (rng.random(SEEDS) < 0.3),
+}
+
+
+def by_seed(values: np.ndarray) -> dict[int, float]:
+    return dict(enumerate(values.tolist()))
+
+
+def test_the_trimmed_mean_and_its_interval_by_hand() -> None:
+    """Yuen (1974): of ten values two are cut at each end and count as their neighbours in the deviation."""
+    values = [9.0, -100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
+    middle, half = trimmed(values)
+    assert middle == pytest.approx((2 + 3 + 4 + 5 + 6 + 7) / 6)
+    winsorized = stdev([2.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.0, 7.0])
+    assert half == pytest.approx(t.ppf(0.975, 5) * winsorized / (0.6 * sqrt(10)))
+
+
+def test_below_eight_seeds_nothing_is_cut() -> None:
+    values = [1.0, 2.0, 3.0, 4.0, 15.0]
+    middle, half = trimmed(values)
+    assert middle == 5
+    assert half == pytest.approx(t.ppf(0.975, 4) * stdev(values) / sqrt(5))
+
+
+def test_a_bound_is_two_deviations_and_never_less_than_a_share() -> None:
+    assert bound([0.1, 0.3], "share") == pytest.approx(2 * stdev([0.1, 0.3]))
+    assert bound([1.0, 1.0], "share") == 0.02
+    assert bound([20.0, 20.0], "norm") == pytest.approx(0.2)
+    assert bound([], "share") == 0.02
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [(0.0, "unchanged"), (0.5, "unchanged"), (1.0, "could not tell"), (5.0, "changed"), (-5.0, "changed")],
+)
+def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: str) -> None:
+    """Differences 0, 1, ... 9 tenths around the shift: their interval has half a width of .4."""
+    before = dict.fromkeys(range(10), 0.0)
+    after = {seed: shift + (seed - 4.5) / 10 for seed in range(10)}
+    found = decide(before, after, 1.0)
+    assert found.verdict == verdict
+    assert found.low < shift < found.high
+    assert (found.seeds == found.seeds) == (verdict == "could not tell")
+
+
+def test_seeds_that_one_side_lacks_and_too_few_tell_nothing() -> None:
+    four = dict.fromkeys(range(4), 0.0)
+    assert decide(four, four | {9: 1.0}, 1.0) == decide(four, four, 1.0)
+    assert decide(four, four, 1.0).verdict == "could not tell"
+    assert decide({}, {}, 1.0).n == 0
+
+
+def test_a_score_that_never_moves_is_unchanged_at_a_bound_of_nothing() -> None:
+    zeros = dict.fromkeys(range(16), 0.0)
+    assert decide(zeros, zeros, 0.0).verdict == "unchanged"
+    assert decide(zeros, dict.fromkeys(range(16), 0.1), 0.0).verdict == "changed"
+
+
+def test_how_many_seeds_it_takes() -> None:
+    assert seeds_needed(0.5, 1.0, 16, 1.0) == pytest.approx(64)
+    assert seeds_needed(1.0, 1.0, 16, 1.0) == inf
+    assert seeds_needed(0.0, 0.1, 16, 1.0) == 17
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
+    """Two thousand comparisons of independent groups: at most 1 in 1000 changed, at least 94 in 100 unchanged. (A t test
+    with this bound calls up to a fifth of those with bad seeds undecided.)"""
+    rng, verdicts = np.random.default_rng(0), Counter[str]()
+    for _ in range(2000):
+        before, after = SHAPES[shape](rng), SHAPES[shape](rng)
+        verdicts[decide(by_seed(before), by_seed(after), bound(before.tolist(), "number")).verdict] += 1
+    assert verdicts["changed"] <= 2
+    assert verdicts["unchanged"] >= 1880
+
+
+@pytest.mark.parametrize("n", [5, 8, 16, 32])
+def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
+    rng, changed = np.random.default_rng(n), 0
+    shift = detectable(1.0, n, BOUND)
+    for _ in range(1000):
+        before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
+        changed += decide(by_seed(before), by_seed(after), BOUND).verdict == "changed"
+    assert 730 <= changed <= 870
