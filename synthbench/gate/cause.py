@@ -14,11 +14,13 @@ def differences(before: Baseline, rule: RuleCard, versions: Mapping[str, str], p
     found = []
     if routing := _routing(before, rule):
         found.append(routing)
-    if changed := _changed(before.rule.arguments, rule.arguments):
-        found.append(f"its arguments ({changed})")
+    was, now = before.rule.arguments, rule.arguments
     if before.rule.name != rule.name:
         found.append(f"the optimizer ({before.rule.name} before, {rule.name} now)")
-    elif before.rule.source != rule.source:
+        was, now = ({key: one[key] for key in was.keys() & now.keys()} for one in (was, now))  # defaults are not known
+    if changed := _changed(was, now):
+        found.append(f"its arguments ({changed})")
+    if before.rule.name == rule.name and before.rule.source != rule.source:
         found.append("the optimizer's code")
     if changed := _changed(before.versions, versions):
         found.append(f"versions ({changed})")

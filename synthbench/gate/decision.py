@@ -9,7 +9,7 @@ interval lies wholly beyond d; unchanged: wholly inside.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import floor, inf, nan, sqrt
+from math import exp, floor, inf, nan, pi, sqrt
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
@@ -17,7 +17,6 @@ TRIMMED = 0.2  # of the differences, at each end
 BOUND = 2.0  # standard deviations over seeds that a mean may move
 LEAST = {"share": 0.02}  # by unit, the least bound; of other units a share of the mean
 LEAST_SHARE = 0.01
-WINSORIZED = 0.642  # deviation of a normal distribution, 20 % at each end Winsorized, over that of the whole
 LEAST_CUT = 8  # values of which some are cut
 FEWEST = 5  # paired seeds that decide anything
 
@@ -86,11 +85,23 @@ def seeds_needed(size: float, half: float, n: int, allowed: float) -> float:
     return inf if room == 0 else max(n + 1.0, n * (half / room) ** 2)
 
 
+def winsorized(share: float) -> float:
+    """The deviation of a normal distribution of which this share at each end counts as what is next, over that of the
+    whole."""
+    from scipy.special import ndtri
+
+    if not share:
+        return 1.0
+    q = float(ndtri(1 - share))
+    density = exp(-q * q / 2) / sqrt(2 * pi)
+    return sqrt(2 * share * q * q + (1 - 2 * share) - 2 * q * density)
+
+
 def detectable(deviation: float, n: int, allowed: float) -> float:
     """The least change of a mean that n seeds find with about 80 % probability, where seeds have this deviation and the
     two sides are independent: the bound, half the interval, and what chance takes away."""
     from scipy.special import stdtrit
 
     kept = n - 2 * cut_of(n)
-    error = (WINSORIZED if kept < n else 1.0) * deviation * sqrt(2) * sqrt(n) / kept
+    error = winsorized((n - kept) / 2 / n) * deviation * sqrt(2) * sqrt(n) / kept
     return allowed + (float(stdtrit(kept - 1, 0.975)) + float(stdtrit(kept - 1, 0.8))) * error

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from synthbench.gate.decision import BOUND, bound, decide, detectable, seeds_needed, trimmed
+from synthbench.gate.decision import BOUND, bound, decide, detectable, seeds_needed, trimmed, winsorized
 
 SEEDS = 16
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -45,6 +45,13 @@ def test_below_eight_seeds_nothing_is_cut() -> None:
     middle, half = trimmed(values)
     assert middle == 5
     assert half == pytest.approx(t.ppf(0.975, 4) * stdev(values) / sqrt(5))
+
+
+def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
+    values = np.sort(np.random.default_rng(0).standard_normal(200_000))
+    values[:40_000], values[-40_000:] = values[40_000], values[-40_001]
+    assert winsorized(0.2) == pytest.approx(values.std(), rel=0.01)
+    assert winsorized(0.0) == 1.0
 
 
 def test_a_bound_is_two_deviations_and_never_less_than_a_share() -> None:

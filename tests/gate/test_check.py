@@ -1,0 +1,243 @@
+"""Baselines and checks on a small runner: every level, another implementation, refusals, exit codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import torch
+
+from synthbench.errors import BadInput, NotMeasured
+from synthbench.gate import baseline as baselines
+from synthbench.gate import check, compared, written
+from synthbench.gate.baseline import Baseline
+from synthbench.gate.check import Checked, Wanted
+from synthbench.gate.commands import options
+from tests.calling import Caller
+from tests.gate import small
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gate")
+
+
+@pytest.fixture(scope="module")
+def recorded(folder: Path) -> Baseline:
+    found = small.baseline(folder)
+    baselines.write(found, folder / "adamw.json")
+    return found
+
+
+def checked(recorded: Baseline, folder: Path, **wanted: Any) -> Checked:
+    return check.check(recorded, "the baseline", Wanted(**wanted), options(1, True, "a test"))
+
+
+def test_a_baseline_is_read_as_it_was_written_and_is_small(recorded: Baseline, folder: Path) -> None:
+    assert baselines.read(folder / "adamw.json") == recorded
+    lines = (folder / "adamw.json").read_text().splitlines()
+    assert len(lines) < 150
+    assert recorded.card.seed_list == list(range(6))
+    assert recorded.card.stages[0].lr == {"adamw": {"full": [1e-3]}}
+    assert recorded.card.stages[1].lr == {"adamw": {"full": [2e-3], "lora-4": [2e-3]}}
+    assert set(recorded.trace.values) == {"pretrain/full", "finetune/full", "finetune/lora-4"}
+    assert set(recorded.behaviour.values) == {"full", "lora-4"}
+    assert {"learning", "kl_new", "update_norm.hidden", "weight_norm"} <= recorded.behaviour.values["full"].keys()
+    assert all(floor >= 1e-5 for own in recorded.trace.floors.values() for floor in own.values())
+
+
+@pytest.mark.parametrize("level", [None, *compared.LEVELS])
+def test_the_same_code_is_unchanged_at_every_level(recorded: Baseline, folder: Path, level: str | None) -> None:
+    found = checked(recorded, folder, level=level)
+    assert (found.verdict, found.cause) == ("unchanged", None)
+    assert found.level == (level or "trace")
+    assert all(abs(line.difference) <= line.allowed for line in found.lines)
+
+
+def test_kept_results_are_compared_without_training(recorded: Baseline, folder: Path) -> None:
+    found = checked(recorded, folder, results=folder / "results")
+    assert (found.verdict, found.level) == ("unchanged", "behaviour")
+    assert all(line.difference == 0 for line in found.lines)
+
+
+def test_results_that_lack_runs_are_not_trained(recorded: Baseline, folder: Path) -> None:
+    other = recorded.model_copy(update={"card": recorded.card.model_copy(update={"seeds": 7})})
+    with pytest.raises(NotMeasured, match="lacks 3 of the 21 runs"):
+        checked(other, folder, results=folder / "results")
+
+
+def test_torch_s_own_class_is_the_same_optimizer(recorded: Baseline, folder: Path) -> None:
+    found = checked(recorded, folder, optimizer=torch.optim.AdamW)
+    assert (found.verdict, found.optimizer) == ("unchanged", "torch.optim:AdamW")
+
+
+def test_another_optimizer_is_changed_and_said_to_be_another(recorded: Baseline, folder: Path) -> None:
+    found = checked(recorded, folder, optimizer="torch.optim:NAdam")
+    assert found.verdict == "changed"
+    assert "the optimizer (adamw before, torch.optim:NAdam now) changed" in str(found.cause)
+
+
+def test_an_argument_and_a_routing_are_named_as_the_cause(recorded: Baseline, folder: Path) -> None:
+    found = checked(recorded, folder, settings=["optimizer.eps=1e-4"])
+    assert found.verdict == "changed"
+    assert found.cause == "The likeliest cause: its arguments (eps: 1e-08 before, 0.0001 now) changed."
+    found = checked(recorded, folder, optimizer="torch.optim:AdamW", settings=["routing=hidden", "optimizer.eps=1e-4"])
+    assert str(found.cause).startswith(
+        "The likeliest cause: its routing (*norm* to adamw, layers.* to itself, * to adamw"
+    )
+
+
+def test_half_a_rate_changes_the_scores_too(recorded: Baseline, folder: Path) -> None:
+    """With six seeds and ten steps the updates' norms tell; scores of so short a training need not."""
+    stages = [stage.model_copy(update={"lr": {"adamw": {k: [v[0] / 2] for k, v in stage.lr["adamw"].items()}}})  # type: ignore[index, call-overload, union-attr]
+              for stage in recorded.card.stages]  # fmt: skip
+    halved = recorded.model_copy(update={"card": recorded.card.model_copy(update={"stages": stages})})
+    found = checked(halved, folder, level="behaviour")
+    assert found.verdict == "changed"
+    assert {line.what for line in found.lines if line.verdict == "changed"} >= {
+        "update_norm.hidden",
+        "update_norm.embedding",
+    }
+
+
+def test_other_data_is_not_compared(recorded: Baseline, folder: Path) -> None:
+    other = recorded.model_copy(update={"tasks": {"tiny-task": "0" * 64}})
+    with pytest.raises(NotMeasured, match="fingerprint 000000000000 then"):
+        checked(other, folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"versions": {"torch": "1.0"}}, "torch 1.0 then"),
+        ({"package": "0" * 64}, "synthbench's training code 000000000000 then"),
+        ({"machine": "an abacus"}, "processor an abacus then"),
+    ],
+)
+def test_bits_are_compared_only_where_they_should_be_the_same(
+    recorded: Baseline, folder: Path, change: dict[str, Any], said: str
+) -> None:
+    other = recorded.model_copy(update=change)
+    with pytest.raises(NotMeasured, match=f"--level exact needs what was recorded: {said}"):
+        checked(other, folder, level="exact")
+    assert checked(other, folder).verdict == "unchanged"
+
+
+def test_a_baseline_of_another_device_is_compared_by_its_scores(recorded: Baseline, folder: Path) -> None:
+    other = recorded.model_copy(update={"device": "cuda"})
+    with pytest.raises(NotMeasured, match="the baseline is of cuda, this is cpu"):
+        checked(other, folder, level="trace", device="cpu")
+    assert checked(other, folder, device="cpu").level == "behaviour"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        ({"level": "traces"}, "did you mean 'trace'"),
+        ({"level": "trace", "results": Path()}, "goes with --level behaviour"),
+        ({"settings": ["stages.finetune.steps=3"]}, "changes nothing of what the baseline recorded but its optimizer"),
+        ({"settings": ["routing=hidden"]}, "is for plug-ins"),
+        ({"optimizer": "adamv"}, "did you mean 'adamw'"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(recorded: Baseline, folder: Path, wanted: dict[str, Any], said: str) -> None:
+    with pytest.raises(BadInput, match=said):
+        checked(recorded, folder, **wanted)
+
+
+def test_arguments_that_another_optimizer_does_not_take_are_left_out_and_named(
+    recorded: Baseline, folder: Path
+) -> None:
+    given = recorded.card.model_copy(update={"arguments": {"adamw": {"betas": [0.9, 0.95]}}})
+    found = checked(recorded.model_copy(update={"card": given}), folder, optimizer="torch.optim:RMSprop")
+    assert found.notes == ["torch.optim:RMSprop takes no betas, which the baseline was given."]
+
+
+class TestCommandLine:
+    def test_a_baseline_is_recorded_checked_and_updated(self, folder: Path, call: Caller, tmp_path: Path) -> None:
+        file = tmp_path / "sgd.json"
+        command = f"baseline {small.card(folder)} --optimizer sgd -o {file} --device cpu --jobs 1 --quiet"
+        code, out, err = call(command)
+        assert (code, err) == (0, "")
+        assert "found from" in out
+        assert f"synthbench check {file}" in out.replace("\n", "")
+        assert call(command).code == 2
+        before = baselines.read(file)
+        code, out, err = call(f"{command} --update")
+        assert (code, err) == (0, "")
+        assert "Traces: the same bits as before. What else differs: nothing." in " ".join(out.split())
+        assert baselines.read(file).model_copy(update={"command": before.command}) == before
+        code, out, err = call(f"check {file} --quiet")
+        assert (code, err) == (0, "")
+        assert out.strip().endswith("lines.")
+
+    def test_a_change_exits_with_1_and_every_format_says_so(
+        self, recorded: Baseline, folder: Path, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+        command = f"check {folder}/adamw.json --set optimizer.eps=1e-4 --quiet"
+        code, out, err = call(command)
+        assert code == 1
+        assert "changed" in out
+        assert err.startswith("synthbench: Changed: adamw against")
+        assert json.loads(call(f"{command} --format json").out)["verdict"] == "changed"
+        annotated = call(f"{command} --format github").out.splitlines()
+        assert annotated[0].startswith("::error title=synthbench::Changed")
+        assert "eps" in annotated[0]
+        assert (tmp_path / "summary.md").read_text().startswith("### Changed")
+        code, out, _ = call(f"{command} --format junit -o {tmp_path}/report.xml")
+        assert (code, "deviation" in out) == (1, True)
+        suite = ElementTree.parse(tmp_path / "report.xml").getroot()
+        assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure")) > 0
+        records = json.loads(call(f"{command} --format dashboard").out)
+        assert {"name", "unit", "value", "range", "extra"} == records[0].keys()
+
+    @pytest.mark.parametrize(
+        ("content", "code", "said"),
+        [
+            (None, 2, "is not a file; make one with: synthbench baseline"),
+            ("{", 2, "is no baseline: it is not JSON"),
+            ("[]", 2, "is no baseline"),
+            ('{"format": 2}', 3, "has format 2, and this version compares format 1 only"),
+            ('{"format": 1}', 2, "is no baseline: optimizer: Field required"),
+        ],
+    )
+    def test_a_file_that_is_no_baseline_is_told(
+        self, content: str | None, code: int, said: str, call: Caller, tmp_path: Path
+    ) -> None:
+        if content is not None:
+            (tmp_path / "b.json").write_text(content)
+        found = call(f"check {tmp_path}/b.json")
+        assert (found.code, found.out) == (code, "")
+        assert said in found.err
+
+    def test_several_optimizers_are_no_subject(self, call: Caller, tmp_path: Path) -> None:
+        code, _, err = call(f"baseline gate --optimizer adamw,muon -o {tmp_path}/b.json")
+        assert code == 2
+        assert "A baseline is of one optimizer on one task" in err
+
+    @pytest.mark.parametrize("command", ["check b.json --budget 1h", "baseline --budget 1h"])
+    def test_a_budget_is_one_of_three(self, command: str, call: Caller) -> None:
+        code, _, err = call(command)
+        assert code == 2
+        assert "allowed are 20s, 60s, 5m" in err
+
+
+def test_numbers_and_sentences() -> None:
+    line = compared.Line("full", "learning", "could not tell", 0.1, 0.2, 16, seeds=40.0)
+    assert written.seeds(line) == " (about 40 seeds would)"
+    assert written.seeds(line._replace(seeds=float("inf"))) == " (over 1000 seeds would)"
+    assert written.number(float("nan")) == "-"
+    assert compared.overall([]) == "could not tell"
+    assert compared.overall([line, line._replace(verdict="changed")]) == "changed"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "verdict"),
+    [([], [], "unchanged"), ([3], [3], "unchanged"), ([], [1], "could not tell"), ([], [0, 1, 2, 3, 4, 5], "changed")],
+)
+def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], verdict: str) -> None:
+    assert compared.diverged("full", before, after, 16).verdict == verdict

@@ -1,0 +1,84 @@
+"""Traces: repeated bit by bit, hardly moved by perturbed starts, and parted by every regression of the library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthbench.experiment.resolve import Asked
+from synthbench.gate import compared, subject
+from synthbench.gate.baseline import TraceCard
+from synthbench.gate.record import trace
+from synthbench.gate.traced import deviation, traces
+from tests.gate.regressions import REGRESSIONS, Regression
+from tests.gate.study import by_trace
+
+SEEDS = (0, 1)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> dict[str, TraceCard]:
+    """Of the built-in optimizers, on the runner that a check takes."""
+    found = {}
+    for name in ("adamw", "muon", "sgd"):
+        own = subject.to_record(Asked("gate", [name], seeds=2, device="cpu"))
+        found[name] = trace(own, own.card)
+    return found
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon", "sgd"])
+def test_a_trace_is_repeated_bit_by_bit_and_a_perturbed_start_stays_below_what_is_allowed(
+    optimizer: str, recorded: dict[str, TraceCard]
+) -> None:
+    own = subject.to_record(Asked("gate", [optimizer], seeds=2, device="cpu"))
+    again = traces(own, SEEDS)
+    assert {one.name: list(one.digests) for one in again} == recorded[optimizer].digests
+    lines = compared.traces(recorded[optimizer], traces(own, SEEDS, perturbed=7))
+    assert {line.verdict for line in lines} == {"unchanged"}
+    assert max(line.difference / line.allowed for line in lines) < 0.5
+    assert max(line.difference for line in lines) > 0
+
+
+@pytest.mark.parametrize("regression", REGRESSIONS, ids=[one.name for one in REGRESSIONS])
+def test_every_regression_is_caught_well_above_what_is_allowed(
+    regression: Regression, recorded: dict[str, TraceCard]
+) -> None:
+    lines = by_trace(regression, recorded[regression.optimizer])
+    assert compared.overall(lines) == "changed"
+    assert max(line.difference / line.allowed for line in lines) > 10
+
+
+def test_nothing_of_a_regression_stays(recorded: dict[str, TraceCard]) -> None:
+    for optimizer in recorded:
+        own = subject.to_record(Asked("gate", [optimizer], seeds=2, device="cpu"))
+        assert {one.name: list(one.digests) for one in traces(own, SEEDS)} == recorded[optimizer].digests
+
+
+def test_a_deviation_is_relative_to_the_mean_size_of_a_quantity() -> None:
+    one, other = np.array([[1.0, 4.0], [3.0, 4.0]]), np.array([[1.0, 4.0], [3.1, 4.4]])
+    found = deviation(one, other)
+    assert found.value == pytest.approx(0.4 / 4.2)
+    assert found.step == 2
+
+
+def test_what_is_no_number_deviates_infinitely_unless_both_are_none() -> None:
+    nan = np.array([[np.nan]])
+    assert deviation(nan, nan).value == 0
+    assert deviation(nan, np.array([[1.0]])).value == np.inf
+    assert deviation(np.array([[1.0]]), nan).value == np.inf
+
+
+def test_a_floor_that_allows_everything_decides_nothing() -> None:
+    card = TraceCard(
+        seeds=[0],
+        values={"a/full": {"loss": [[1.0, 1.0]]}},
+        floors={"a/full": {"loss": 0.1}},
+        digests={"a/full": ["x"]},
+    )
+    from synthbench.gate.traced import Trace
+
+    same = Trace("a", "full", (0,), {"loss": np.array([[1.0], [1.0]])}, ("x",))
+    (line,) = compared.traces(card, [same])
+    assert line.verdict == "could not tell"
+    (line,) = compared.traces(card, [same._replace(values={"loss": np.array([[1.0], [9.0]])})])
+    assert (line.verdict, line.step) == ("changed", 2)
