@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from synthbench.gate.traced import Trace
 
 TRACED = 2  # seeds that are traced
+DRAWS = 3  # of perturbations, of which the floor is the largest: where signs flip, one draw may show little
 DIGITS = 8  # of a traced number: float32 has no more
 LEAST_FLOOR = 1e-5  # what other kernels of the same sums show on any machine
 
@@ -72,11 +73,12 @@ def trace(experiment: Experiment, card: RunnerCard, seeds: Sequence[int] = ()) -
 
     own = Experiment(card, experiment.tasks, experiment.rules, experiment.environment)
     seeds = list(seeds or card.seed_list[:TRACED])
-    plain, shaken = traces(own, seeds), traces(own, seeds, perturbed=0)
-    floors = {
-        one.name: {name: _short(max(LEAST_FLOOR, found.value)) for name, found in deviations(other, one).items()}
-        for one, other in zip(plain, shaken, strict=True)
-    }
+    plain = traces(own, seeds)
+    shaken = [deviations(*pair) for draw in range(DRAWS) for pair in zip(traces(own, seeds, draw), plain, strict=True)]
+    floors: dict[str, dict[str, float]] = {}
+    for one, found in zip(plain * DRAWS, shaken, strict=True):
+        of = floors.setdefault(one.name, {})
+        of |= {name: _short(max(LEAST_FLOOR, of.get(name, 0.0), apart.value)) for name, apart in found.items()}
     return TraceCard(
         seeds=seeds, floors=floors, digests={one.name: list(one.digests) for one in plain},
         values={one.name: {name: by_seed(one, name) for name in one.values} for one in plain},
