@@ -1,0 +1,68 @@
+"""The example repository: its test passes in its own folder, and its workflow is sound."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLE = ROOT / "examples" / "ci"
+WORKFLOW = EXAMPLE / ".github" / "workflows" / "behaviour.yml"
+
+
+def test_its_own_test_passes_in_its_folder(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-p", "synthbench.gate.pytest_plugin", "-p", "no:cacheprovider", "-v"],
+        cwd=EXAMPLE, env={"PYTHONPATH": f"{ROOT}:{EXAMPLE}", "PATH": "", "OMP_NUM_THREADS": "1"}, text=True,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "test_lion_behaves_as_recorded PASSED" in done.stdout
+
+
+def test_its_test_has_three_lines() -> None:
+    lines = (EXAMPLE / "tests" / "test_behaviour.py").read_text().splitlines()
+    assert len([line for line in lines if line.strip()]) == 3
+
+
+def test_the_workflow_fits_github_s_schema() -> None:
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_workflow_has_no_finding_of_a_security_linter() -> None:
+    zizmor = Path(sys.executable).with_name("zizmor")
+    done = subprocess.run(
+        [zizmor, "--offline", "--no-progress", "--persona", "pedantic", str(WORKFLOW)], text=True, capture_output=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_action_is_pinned_by_commit_and_every_command_is_ours() -> None:
+    (job,) = yaml.safe_load(WORKFLOW.read_text())["jobs"].values()
+    for step in job["steps"]:
+        if "uses" in step:
+            assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40}", step["uses"])
+    assert any(step.get("with", {}).get("cache") == "pip" for step in job["steps"])
+
+
+@pytest.mark.parametrize("place", ["README.md", ".github/workflows/behaviour.yml"])
+def test_every_command_of_the_example_has_its_options(place: str) -> None:
+    from typer.main import get_command
+
+    from synthbench.cli import app
+
+    lines = re.findall(r"(?:^|run: )synthbench (.+?)(?:  +#.*)?$", (EXAMPLE / place).read_text(), re.MULTILINE)
+    assert lines
+    group = get_command(app)
+    for line in lines:
+        name, *words = line.split()
+        command = group.commands[name]  # type: ignore[attr-defined]
+        command.make_context(name, words)
