@@ -25,7 +25,7 @@ KEEP = ("none", "chosen", "all")
 
 @dataclass(frozen=True)
 class Options:
-    """How to run, beside what. command: as typed, for the record."""
+    """How to run, beside what. command: as typed, for the record. passing: the folder is gone afterwards."""
 
     out: Path
     jobs: int | None
@@ -36,6 +36,7 @@ class Options:
     quiet: bool
     assert_claims: bool
     command: str
+    passing: bool = False
 
     def check(self) -> None:
         for name, number in (("--jobs", self.jobs), ("--fleet-size", self.fleet_size)):
@@ -104,10 +105,9 @@ def train(
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
         again = "--fresh would start anew." if options.fresh else "the same command goes on from there."
-        print(
-            f"\nInterrupted: {len(done.keys() - before)} of {len(coming)} runs are finished and kept in "
-            f"{named(options.out)}; {again}", file=sys.stderr,
-        )  # fmt: skip
+        finished = f"{len(done.keys() - before)} of {len(coming)} runs are finished"
+        kept = "nothing is kept." if options.passing else f"{finished} and kept in {named(options.out)}; {again}"
+        print(f"\nInterrupted: {kept}", file=sys.stderr)
         raise
     enlist(experiment, name, store, done)
     if claims.is_alone():  # others may start from them

@@ -15,6 +15,7 @@ from synthbench.experiment.store import Store
 from synthbench.gate import cause, compared, subject
 from synthbench.gate.baseline import Baseline, RuleCard
 from synthbench.gate.behaviour import behaviour
+from synthbench.gate.budget import findable
 from synthbench.gate.compared import LEVELS, Level, Line
 from synthbench.gate.decision import Verdict
 from synthbench.gate.place import folder
@@ -71,8 +72,19 @@ def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> 
         if chosen == "behaviour"
         else _traces(baseline, experiment, chosen)
     )
+    if wanted.seeds and chosen == "behaviour":
+        notes = [*notes, power(baseline, len(experiment.card.seed_list), wanted.seeds)]
     changed = compared.overall(lines) == "changed"
     return Checked(origin, rule.name, chosen, lines, cause.sentence(differ) if changed else None, notes)
+
+
+def power(baseline: Baseline, n: int, asked: int) -> str:
+    """What so many seeds find, in a sentence: of the updates the largest."""
+    least = findable(baseline.behaviour, n)
+    names = dict.fromkeys(name for own in least.values() for name in own)
+    told = [f"{name} {max(own[name] for own in least.values() if name in own):.2g}" for name in names]
+    more = "" if asked <= n else f" The budget allows {asked}; record the baseline with it, for it has only these."
+    return f"{n} seeds find, with 80 % probability, changes from: {', '.join(told)}.{more}"
 
 
 def level_of(wanted: Wanted) -> Level | None:
@@ -152,7 +164,10 @@ def _behaviour(baseline: Baseline, experiment: Experiment, wanted: Wanted, optio
         there(experiment, wanted.results)
     with folder(wanted.results) as place:
         return compared.behaviour(
-            baseline.behaviour, behaviour(perform(experiment, replace(options, out=place)), experiment.card)
+            baseline.behaviour,
+            behaviour(
+                perform(experiment, replace(options, out=place, passing=wanted.results is None)), experiment.card
+            ),
         )
 
 

@@ -53,7 +53,7 @@ def make(asked: Asked, target: Target, options: Options) -> None:
     experiment = subject.to_record(asked)
     (name,) = asked.optimizers or experiment.card.optimizers
     with folder(target.results) as place:
-        found = record(experiment, name, replace(options, out=place))
+        found = record(experiment, name, replace(options, out=place, passing=target.results is None))
     if before is not None:
         moved(before, found, file)
     baselines.write(found, file)

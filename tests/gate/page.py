@@ -15,7 +15,7 @@ from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.compared import TIMES, overall
 from synthbench.gate.record import trace
 from synthbench.gate.written import number
-from tests.gate import study
+from tests.gate import cost, others, study
 from tests.gate.regressions import NEAREST, REGRESSIONS, Regression
 
 
@@ -41,6 +41,11 @@ def text(
         alarms(size, pools),
         "## What did",
         caught(size, pools, regressed),
+        "## Optimizers from elsewhere",
+        elsewhere(),
+        "## What a check costs",
+        tabulate(cost.rows(), ["command", "seconds"], tablefmt="github", disable_numparse=True),
+        "Wall time of the whole command, two worker processes, on the device above.",
     ]
     return "\n\n".join(parts)
 
@@ -76,6 +81,17 @@ def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
             tabulate(rows, heads, tablefmt="github", disable_numparse=True),
             f"`changed` at the behaviour level: {whole['changed']} of {of}, upper 95 % limit {100 * limit:.1f} %; "
             f"`unchanged`: {100 * whole['unchanged'] / of:.0f} %. Lines that were not `unchanged` most often: {often}.",
+        ]
+    )
+
+
+def elsewhere() -> str:
+    heads = ["optimizer", "repeated, perturbed", "reference", "against it", "largest deviation / allowed", "why"]
+    return "\n\n".join(
+        [
+            "At the level of traces, the same rates on both sides: each against a baseline of its own, repeated from "
+            "perturbed starts, and against another implementation where there is one.",
+            tabulate(others.rows(), heads, tablefmt="github", disable_numparse=True),
         ]
     )
 

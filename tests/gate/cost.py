@@ -1,0 +1,36 @@
+"""What the gate's commands take, timed through the front door."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from synthbench.gate.budget import BUDGETS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def rows() -> Iterator[list[str]]:
+    """Command and seconds: of AdamW recorded and checked within each budget, and of the default check of each optimizer."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("adamw", "muon", "sgd"):
+            yield timed(folder, f"baseline --optimizer {name} -o {name}.json")
+            yield timed(folder, f"check {name}.json")
+            yield timed(folder, f"check {name}.json --level behaviour")
+        yield timed(folder, f"baseline --optimizer adamw --budget {list(BUDGETS)[-1]} -o large.json")
+        for budget in BUDGETS:
+            yield timed(folder, f"check large.json --level behaviour --budget {budget}")
+
+
+def timed(folder: str, command: str) -> list[str]:
+    """A command that must succeed, and its seconds."""
+    began = time.monotonic()
+    subprocess.run(
+        [sys.executable, "-m", "synthbench", *command.split(), "--quiet"], cwd=folder, check=True,
+        stdout=subprocess.DEVNULL, env={"PYTHONPATH": str(ROOT), "PATH": ""},
+    )  # fmt: skip
+    return [f"`synthbench {command}`", f"{time.monotonic() - began:.0f}"]
