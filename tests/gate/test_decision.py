@@ -54,8 +54,8 @@ def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
     assert winsorized(0.0) == 1.0
 
 
-def test_a_bound_is_two_deviations_and_never_less_than_a_share() -> None:
-    assert bound([0.1, 0.3], "share") == pytest.approx(2 * stdev([0.1, 0.3]))
+def test_a_bound_is_of_deviations_and_never_less_than_a_share() -> None:
+    assert bound([0.1, 0.3], "share") == pytest.approx(BOUND * stdev([0.1, 0.3]))
     assert bound([1.0, 1.0], "share") == 0.02
     assert bound([20.0, 20.0], "norm") == pytest.approx(0.2)
     assert bound([], "share") == 0.02
