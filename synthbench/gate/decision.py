@@ -2,8 +2,8 @@
 
 A bound d is fixed from the baseline alone: BOUND standard deviations over its seeds, at least LEAST. The difference is
 that of 20 % trimmed means of paired differences with Yuen's interval (Biometrika 61, 1974), for scores on a ceiling or
-with rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that on eight shapes). Changed: the 95 % interval lies wholly
-beyond d; unchanged: wholly inside.
+with rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that on eight shapes). Changed: the 95 %
+interval lies wholly beyond d; unchanged: wholly inside.
 """
 
 from __future__ import annotations
