@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -11,9 +12,10 @@ from synthbench import overrides, plugins
 from synthbench.cards import RunnerCard, parse
 from synthbench.errors import BadInput
 from synthbench.experiment import identity
-from synthbench.experiment.plan import Experiment
+from synthbench.experiment.plan import Experiment, settings
 from synthbench.experiment.resolve import Asked, experiment_of, runner
 from synthbench.gate.baseline import Baseline
+from synthbench.plugins import generators
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.wording import listed, named
 
@@ -28,6 +30,13 @@ def to_record(asked: Asked) -> Experiment:
             "--optimizer and one with --task."
         )
     (label,) = card.optimizers
+    for stage in card.stages:
+        own = settings(stage, card.tasks[0], label)
+        if len(own.weight_decay) > 1 or len(own.sizes) > 1:
+            raise BadInput(
+                f"A baseline is of one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
+                f"has more: give one with --set stages.{named(stage.name)}.weight_decay=VALUE (or .sizes=[1])."
+            )
     stages = [
         stage.model_copy(update={"lr": [default_rate(label)]})
         if isinstance(stage.lr, dict) and label not in stage.lr and label in OPTIMIZERS
@@ -56,7 +65,9 @@ class Subject(NamedTuple):
 def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment, list[str]]:
     """The experiment that a baseline means, by its own optimizer or another one with the same rates and arguments, and
     what is to be said of it. Raises BadInput."""
-    recorded, optimizer, settings, seeds = baseline.rule.name, own.optimizer, own.settings, own.seeds
+    recorded, optimizer, seeds = baseline.rule.name, own.optimizer, own.seeds
+    if optimizer is None and baseline.optimizer not in OPTIMIZERS:
+        generators.announce(Path(origin), baseline.optimizer)  # a baseline may come from somebody else
     label = plugins.name_of(optimizer or baseline.optimizer, "--optimizer" if optimizer else origin)
     content = baseline.card.model_dump(mode="json", by_alias=True)
     content["optimizers"] = [label]
@@ -72,7 +83,7 @@ def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment,
         if label in plugins.TAKEN and "routing" not in given:
             given["routing"] = _routing(baseline)
     content["arguments"] = {label: given}
-    for setting in settings:
+    for setting in own.settings:
         where, value = overrides.parse(setting)
         if not (where == ["routing"] or (len(where) == 2 and where[0] == "optimizer")):
             raise BadInput(

@@ -241,3 +241,19 @@ def test_numbers_and_sentences() -> None:
 )
 def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], verdict: str) -> None:
     assert compared.diverged("full", before, after, 16).verdict == verdict
+
+
+def test_a_baseline_that_names_code_says_so_before_it_runs(
+    recorded: Baseline, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text("import torch\n\n\nclass Mine(torch.optim.AdamW):\n    pass\n")
+    place = f"{tmp_path}/mine.py:Mine"
+    other = recorded.model_copy(update={"optimizer": place})
+    assert checked(other, folder).verdict == "unchanged"
+    assert f"the baseline names code, which is run: {tmp_path}/mine.py" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["stages.finetune.weight_decay=[0,0.1]", "stages.finetune.sizes=[1,0.5]"])
+def test_several_rows_an_update_are_no_baseline(setting: str, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="one weight decay and one size; stage finetune"):
+        small.baseline(tmp_path, settings=[setting])
