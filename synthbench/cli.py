@@ -179,6 +179,8 @@ def baseline(
     from synthbench.experiment.resolve import Asked
     from synthbench.gate import commands
 
+    if budget and seeds:
+        raise BadInput("--budget and --seeds both say how many seeds; give one of them.")
     asked = Asked(
         runner or "gate", _words("--optimizer", optimizer), _words("--task", task), None, _numbers("--lr", lr), None,
         commands.seeds(budget) or _seeds(seeds), set_ or (), device,

@@ -13,6 +13,7 @@ from synthbench import files
 from synthbench.cards import Card, RunnerCard
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment.runs import RuleSpec
+from synthbench.validation import message
 from synthbench.wording import named, shown
 
 FORMAT: Literal[1] = 1  # of the file
@@ -89,6 +90,8 @@ def read(path: Path) -> Baseline:
         raise BadInput(
             f"{named(path)} is not a file; make one with: synthbench baseline --optimizer NAME -o {named(path)}."
         )
+    from synthbench.gate.whole import lack
+
     written = files.text(path, named(path), files.MOST_BYTES * 256)
     try:
         content = json.loads(written)
@@ -101,11 +104,14 @@ def read(path: Path) -> Baseline:
             "with this version, or check with the version that recorded it."
         )
     try:
-        return Baseline.model_validate(content)
+        found = Baseline.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "its content"
-        raise BadInput(f"{named(path)} is no baseline: {named(where)}: {first['msg']}.") from None
+        raise BadInput(f"{named(path)} is no baseline: {named(where)}: {message(first['msg'])}.") from None
+    if lacking := lack(found):
+        raise BadInput(f"{named(path)} is not whole: {lacking}.")
+    return found
 
 
 def write(found: Baseline, path: Path) -> None:

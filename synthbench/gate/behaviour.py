@@ -67,17 +67,20 @@ def halves(by_seed: Mapping[int, float]) -> tuple[float, float]:
 
 
 def weight_norms(report: Report, optimizer: str) -> dict[str, dict[int, float]]:
-    """The norm of all that was trained, at the end of the last stage, by update and seed: of weights that were kept."""
+    """The norm of all that was trained, at the end of the last stage at the chosen rate, by update and seed: of weights
+    that were kept."""
     from safetensors.numpy import load
 
     assert report.folder is not None
     found: dict[str, dict[int, float]] = {}
+    rates = {row.update: row.lr for row in report.rows if row.optimizer == optimizer and not row.reference}
     with closing(Store.read(report.folder)) as store:
         members = store.members(report.experiment)
         results, identities = store.results(members, paths=False), store.identities()
         for run, (cell, *_) in members.items():
             kept = store.sound_weights(results[run])
-            if cell.stage == report.card.stages[-1].name and cell.optimizer == optimizer and kept is not None:
+            is_meant = cell.stage == report.card.stages[-1].name and cell.optimizer == optimizer
+            if is_meant and identities[run]["lr"] == rates.get(cell.update) and kept is not None:
                 weights: dict[str, Any] = load((store.weights / kept.name).read_bytes())
                 total = sum(float((value.astype("f8") ** 2).sum()) for value in weights.values()) ** 0.5
                 found.setdefault(cell.update, {})[identities[run]["seed"]] = _rounded(total)

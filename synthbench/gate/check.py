@@ -20,7 +20,7 @@ from synthbench.gate.compared import LEVELS, Level, Line
 from synthbench.gate.decision import Verdict
 from synthbench.gate.place import folder
 from synthbench.running import Options, perform, startable
-from synthbench.wording import did_you_mean, named, shown
+from synthbench.wording import did_you_mean, listed, named, shown
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Wanted:
 def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> Checked:
     """Measures what a baseline recorded and compares; raises BadInput for what is wrong, NotMeasured where the two cannot
     be compared."""
+    options.check()
     level = level_of(wanted)
     seeds = baseline.card.seed_list[: wanted.seeds] if level != "exact" and wanted.seeds else None
     own = subject.Subject(wanted.optimizer, wanted.settings, wanted.device, seeds)
@@ -96,11 +97,15 @@ def level_of(wanted: Wanted) -> Level | None:
             return level
     if wanted.level is not None:
         raise BadInput(f"--level {shown(wanted.level)} is not allowed{did_you_mean(wanted.level, LEVELS)}.")
-    return "behaviour" if wanted.results is not None else None
+    return "behaviour" if wanted.results is not None or wanted.seeds else None  # a budget is one of seeds
 
 
 def comparable(baseline: Baseline, experiment: Experiment, origin: str) -> None:
     """Raises NotMeasured where the data is not that of the baseline."""
+    if experiment.tasks.keys() != baseline.tasks.keys():
+        raise NotMeasured(
+            f"{origin}: it is of task {listed(baseline.tasks)}, and its card of {listed(experiment.tasks)}."
+        )
     for task, mark in baseline.tasks.items():
         now = experiment.tasks[task].fingerprint if task in experiment.tasks else "none"
         if now != mark:
@@ -137,6 +142,10 @@ def _traces(baseline: Baseline, experiment: Experiment, level: Level) -> list[Li
     if level == "exact":
         same_bits(baseline, experiment)
     after = traces(experiment, baseline.trace.seeds)
+    if {one.name: one.values.keys() for one in after} != {k: own.keys() for k, own in baseline.trace.values.items()}:
+        raise NotMeasured(
+            "The baseline's traces are of other groups of parameters than this version's; record it anew."
+        )
     if level == "exact":
         return compared.exact(baseline.trace, {one.name: one.digests for one in after})
     return compared.traces(baseline.trace, after)

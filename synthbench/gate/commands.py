@@ -47,9 +47,11 @@ def make(asked: Asked, target: Target, options: Options) -> None:
     """`synthbench baseline`."""
     file, update = target.file, target.update
     options.check()
-    before = baselines.read(file) if update and files.is_file(file) else None
-    if before is None and files.is_file(file):
+    writable(file)
+    is_there = files.is_file(file)
+    if is_there and not update:
         raise BadInput(f"-o {named(file)} is there already; --update shows what moved and overwrites it.")
+    before = former(file) if is_there else None
     experiment = subject.to_record(asked)
     (name,) = asked.optimizers or experiment.card.optimizers
     with folder(target.results) as place:
@@ -58,6 +60,21 @@ def make(asked: Asked, target: Target, options: Options) -> None:
         moved(before, found, file)
     baselines.write(found, file)
     summary(found, file)
+
+
+def writable(file: Path | None) -> None:
+    """Raises BadInput where a file cannot be put there: before anything is trained."""
+    if file is not None and (not files.is_folder(file.parent) or files.is_folder(file)):
+        raise BadInput(f"-o {named(file)} must be a file in a folder that is there.")
+
+
+def former(file: Path) -> Baseline | None:
+    """What is to be overwritten; nothing where it cannot be compared, which is said."""
+    try:
+        return baselines.read(file)
+    except NotMeasured as error:
+        say([f"{error} What moved cannot be shown."])
+        return None
 
 
 def summary(found: Baseline, file: Path) -> None:
@@ -89,6 +106,8 @@ def moved(before: Baseline, after: Baseline, file: Path) -> None:
     checked = Checked(named(file), after.rule.name, "behaviour", lines, None, [])
     console().print(written.as_rich(written.heads(checked), written.cells(checked)))
     differ = cause.differences(before, after.rule, after.versions, after.package, after.machine)
+    if before.card.fingerprint() != after.card.fingerprint():
+        differ = ["the card (rates, steps, decay or what it measures)", *differ]
     same = before.trace.digests == after.trace.digests
     say(
         [
@@ -108,10 +127,12 @@ class Told:
 
 def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     """`synthbench check`. Raises Refuted where behaviour changed, NotMeasured where that could not be told."""
-    options.check()
     allowed = ("table", *written.WRITERS)
     if told.form not in allowed:
         raise BadInput(f"--format {shown(told.form)} is not allowed{did_you_mean(told.form, allowed)}.")
+    if told.file and told.form == "table":
+        raise BadInput(f"-o {named(told.file)} goes with --format {', '.join(written.WRITERS)}.")
+    writable(told.file)
     found = check(baselines.read(file), named(file), wanted, options)
     if told.form == "table" or told.file:
         console().print(written.as_rich(written.heads(found), written.cells(found), 1 if found.level == "exact" else 2))

@@ -17,8 +17,10 @@ TRIMMED = 0.2  # of the differences, at each end
 # Standard deviations over seeds that a mean may move. A check has twenty lines, and all must be decided: of quarters the
 # least that left 95 in 100 comparisons of independent seeds of AdamW unchanged (the first 96 of the study's pool).
 BOUND = 2.75
-LEAST = {"share": 0.02}  # by unit, the least bound; of other units a share of the mean
+# By unit, the least bound, for a score that no seed moves; and of all but shares this part of the mean.
+LEAST = {"share": 0.02, "nats/token": 0.01, "nats/answer": 0.01, "ratio": 1e-3, "norm": 1e-3}
 LEAST_SHARE = 0.01
+TORN = 3  # seeds that moved one way by twice the bound, which trimming would cut: nothing is unchanged then
 LEAST_CUT = 8  # values of which some are cut
 FEWEST = 5  # paired seeds that decide anything
 
@@ -42,8 +44,8 @@ class Decision(NamedTuple):
 
 def bound(values: Sequence[float], unit: str) -> float:
     """How far the mean of a score with these values in the baseline may move."""
-    least = LEAST.get(unit, LEAST_SHARE * abs(fmean(values)) if values else 0.0)
-    return max(BOUND * stdev(values) if len(values) > 1 else 0.0, least)
+    part = LEAST_SHARE * abs(fmean(values)) if values and unit != "share" else 0.0
+    return max(BOUND * stdev(values) if len(values) > 1 else 0.0, LEAST.get(unit, 0.0), part)
 
 
 def decide(before: Mapping[int, float], after: Mapping[int, float], allowed: float) -> Decision:
@@ -59,6 +61,9 @@ def decide(before: Mapping[int, float], after: Mapping[int, float], allowed: flo
     )  # fmt: skip
     if middle - half > allowed or middle + half < -allowed:
         return Decision("changed", *found)
+    far = [sum(sign * one > 2 * allowed for one in differences) for sign in (1, -1)]
+    if abs(far[0] - far[1]) >= TORN:
+        return Decision("could not tell", *found)
     if -allowed <= middle - half and middle + half <= allowed:
         return Decision("unchanged", *found)
     return Decision("could not tell", *found, seeds_needed(abs(middle), half, len(seeds), allowed))

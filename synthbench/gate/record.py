@@ -8,12 +8,13 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from synthbench.cards import RunnerCard
-from synthbench.errors import NotMeasured
+from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, choose, settings
 from synthbench.experiment.store import Store
 from synthbench.gate.baseline import Baseline, RuleCard, TraceCard
 from synthbench.gate.behaviour import behaviour
+from synthbench.gate.decision import FEWEST
 from synthbench.reporting.report import Report
 from synthbench.reporting.rows import found_in
 from synthbench.running import Options, perform
@@ -28,8 +29,12 @@ LEAST_FLOOR = 1e-5  # what other kernels of the same sums show on any machine
 
 
 def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline:
-    """The baseline of an experiment with one optimizer. optimizer: as it was named. Raises NotMeasured where all runs of
-    an update diverged."""
+    """The baseline of an experiment with one optimizer. optimizer: as it was named. Raises BadInput for too few seeds,
+    NotMeasured where all runs of an update diverged."""
+    if len(experiment.card.seed_list) < FEWEST:
+        raise BadInput(
+            f"A baseline of {len(experiment.card.seed_list)} seeds tells nothing of scores; give {FEWEST} or more."
+        )
     report = perform(experiment, options)
     if report.all_diverged:
         raise NotMeasured("All runs of an update diverged, so there is nothing to record; try lower rates with --lr.")

@@ -26,7 +26,7 @@ def heads(checked: Checked) -> list[str]:
 
 def cells(checked: Checked) -> list[list[str]]:
     """A row of text a line."""
-    return [_cells(checked, line) for line in checked.lines]
+    return [[inert(cell) for cell in _cells(checked, line)] for line in checked.lines]
 
 
 def _cells(checked: Checked, line: Line) -> list[str]:
@@ -110,27 +110,26 @@ def as_markdown(checked: Checked) -> str:
 def as_github(checked: Checked) -> str:
     """Annotations, one a line that changed or that could not be told; one notice where all is well."""
     if checked.verdict == "unchanged":
-        return f"::notice title=synthbench::{_escaped(sentence(checked))}"
+        return f"::notice title=synthbench::{_message(sentence(checked))}"
     kinds = {"changed": "error", "could not tell": "warning"}
     said = " ".join(filter(None, (sentence(checked), checked.cause)))
-    lines = [f"::{kinds[checked.verdict]} title=synthbench::{_escaped(said)}"]
-    for line, row in zip(checked.lines, cells(checked), strict=True):
+    lines = [f"::{kinds[checked.verdict]} title=synthbench::{_message(said)}"]
+    worst = sorted(zip(checked.lines, cells(checked), strict=True), key=lambda pair: -_excess(pair[0]))
+    for line, row in worst:  # GitHub shows the first ten of a step
         if line.verdict in kinds:
             told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
-            lines.append(f"::{kinds[line.verdict]} title=synthbench {_escaped(line.what)}::{_escaped(told)}")
+            lines.append(f"::{kinds[line.verdict]} title=synthbench {_property(line.what)}::{_message(told)}")
     return "\n".join(lines)
 
 
-def _escaped(text: str) -> str:
+def _message(text: str) -> str:
     """As GitHub wants the words of its workflow commands."""
-    return (
-        inert(text)
-        .replace("%", "%25")
-        .replace("\r", "%0D")
-        .replace("\n", "%0A")
-        .replace(":", "%3A")
-        .replace(",", "%2C")
-    )
+    return inert(text).replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    """The same of a property, such as a title."""
+    return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
 def as_junit(checked: Checked) -> str:
@@ -142,7 +141,7 @@ def as_junit(checked: Checked) -> str:
     })  # fmt: skip
     group = inert(f"synthbench.{checked.optimizer}.{checked.level}")
     for line, row in zip(checked.lines, cells(checked), strict=True):
-        case = ElementTree.SubElement(suite, "testcase", classname=group, name=f"{line.where} {line.what}")
+        case = ElementTree.SubElement(suite, "testcase", classname=group, name=inert(f"{line.where} {line.what}"))
         if line.verdict != "unchanged":
             told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
             ElementTree.SubElement(case, "failure" if line.verdict == "changed" else "error", message=told)
@@ -150,17 +149,18 @@ def as_junit(checked: Checked) -> str:
 
 
 def as_dashboard(checked: Checked) -> str:
-    """The `customSmallerIsBetter` records of github-action-benchmark: after's value of every line of behaviour, else its
-    deviation over what is allowed."""
+    """The `customSmallerIsBetter` records of github-action-benchmark: of every line its difference over what is allowed, at
+    the level of bits the seeds that differ."""
     found = []
     for line in checked.lines:
-        is_behaviour = checked.level == "behaviour"
-        value = line.after if is_behaviour else _excess(line) if line.difference else 0.0
+        value = abs(line.difference) / (line.allowed or 1.0)
         if isfinite(value):
-            spread = f"± {number((line.high - line.low) / 2)}" if isfinite(line.low) else ""
+            half = (line.high - line.low) / 2 / (line.allowed or 1.0)
             found.append({
-                "name": f"{checked.optimizer} {line.where} {line.what}", "unit": "score" if is_behaviour else "of allowed",
-                "value": value, "range": spread, "extra": f"{line.verdict}; baseline {number(line.before)}",
+                "name": f"{checked.optimizer} {line.where} {line.what}",
+                "unit": "seeds" if checked.level == "exact" else "of what is allowed", "value": value,
+                "range": f"± {number(half)}" if isfinite(half) else "",
+                "extra": f"{line.verdict}; before {number(line.before)}, after {number(line.after)}",
             })  # fmt: skip
     return json.dumps(found, indent=1, allow_nan=False)
 

@@ -55,7 +55,7 @@ def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
     rng = np.random.default_rng(0)
     rows, whole, lines = [], Counter[str](), Counter[str]()
     for name, pool in pools.items():
-        found = list(study.unchanged(pool, size.pool, size.comparisons // len(pools), rng))
+        found = list(study.unchanged(pool, range(size.held, size.pool), size.comparisons // len(pools), rng))
         verdicts = Counter(map(overall, found))
         whole += verdicts
         for one in found:
@@ -75,8 +75,9 @@ def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
         [
             f"Behaviour: each comparison has a baseline of its own, {study.SEEDS} seeds, against {study.SEEDS} other "
             "seeds. (A check takes the same seeds, whose chance is partly shared: that is easier.) "
-            f"{size.pool} independent seeds of each optimizer are shuffled and cut into such pairs, "
-            f"{size.pool // (2 * study.SEEDS)} a shuffle, so comparisons of different shuffles share seeds. Exact and "
+            f"{size.pool - size.held} independent seeds of each optimizer (not the {size.held} that the bound was chosen "
+            f"on) are shuffled and cut into such pairs, {(size.pool - size.held) // (2 * study.SEEDS)} a shuffle, so "
+            "comparisons of different shuffles share seeds, and the limit below is that of independent ones. Exact and "
             "trace: pairs of seeds, recorded, then repeated, and repeated from starts perturbed by 1e-6 in another way.",
             tabulate(rows, heads, tablefmt="github", disable_numparse=True),
             f"`changed` at the behaviour level: {whole['changed']} of {of}, upper 95 % limit {100 * limit:.1f} %; "
@@ -133,7 +134,7 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
     return "\n\n".join(
         [
             f"Trace: two seeds; the largest relative deviation, and how many times what is allowed ({TIMES} times the "
-            f"floor) that is. Behaviour: the share of {study.DRAWS} draws of n of {size.regressed} seeds in which some "
+            f"floor) that is. Behaviour: the share of {study.DRAWN} draws of n of {size.regressed} seeds in which some "
             f"line changed (n = {size.regressed}: whether one did), and the lines that did most often. What is below 80 % "
             "needs the trace.",
             tabulate(rows, heads, tablefmt="github", disable_numparse=True),

@@ -23,7 +23,7 @@ from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import behaviour, described
 from synthbench.gate.commands import options
 from synthbench.gate.compared import Line
-from synthbench.gate.record import trace
+from synthbench.gate.record import DRAWS, trace
 from synthbench.running import perform
 from tests.gate.forked import forked
 from tests.gate.regressions import REGRESSIONS, Regression
@@ -31,15 +31,17 @@ from tests.gate.regressions import REGRESSIONS, Regression
 ROOT = Path(__file__).resolve().parents[2]
 OPTIMIZERS = ("adamw", "muon", "sgd")
 SEEDS = 16  # of the default check
-DRAWS = 100  # of seeds, for a share
+DRAWN = 100  # of seeds, for a share
 NUMBERS = (5, 8, 16, 32)  # of seeds at which regressions are looked for
 
 
 class Size(NamedTuple):
-    """How much is trained and drawn. pool: independent seeds of an optimizer. comparisons: unchanged ones, of all of them
+    """How much is trained and drawn. pool: independent seeds of an optimizer. held: the first of them,
+    which the bound was chosen on, and which are in no comparison. comparisons: unchanged ones, of all of them
     together. traces: unchanged ones at the levels of traces. regressed: seeds of a regression."""
 
     pool: int = 320
+    held: int = 96
     comparisons: int = 210
     traces: int = 51
     regressed: int = 32
@@ -67,11 +69,11 @@ def part(of: BehaviourCard, seeds: Sequence[int]) -> BehaviourCard:
     return described(values, {update: [names[s] for s in own if s in names] for update, own in of.diverged.items()})
 
 
-def unchanged(pool: BehaviourCard, seeds: int, count: int, rng: np.random.Generator) -> Iterator[list[Line]]:
+def unchanged(pool: BehaviourCard, seeds: Sequence[int], count: int, rng: np.random.Generator) -> Iterator[list[Line]]:
     """Comparisons of two groups of independent seeds of one optimizer, each group in one comparison of a shuffle."""
     while True:
         order = rng.permutation(seeds).tolist()
-        for start in range(0, seeds - 2 * SEEDS + 1, 2 * SEEDS):
+        for start in range(0, len(seeds) - 2 * SEEDS + 1, 2 * SEEDS):
             if not count:
                 return
             count -= 1
@@ -84,7 +86,7 @@ def found(
 ) -> tuple[float, Counter[str]]:
     """The share of draws of n seeds in which a regression counts as changed (the same seeds on both sides, as in a check),
     and how often each line did."""
-    draws = DRAWS if n < seeds else 1
+    draws = DRAWN if n < seeds else 1
     changed, lines = 0, Counter[str]()
     for _ in range(draws):
         own = sorted(rng.permutation(seeds)[:n].tolist())
@@ -114,7 +116,7 @@ def untouched(optimizer: str, count: int) -> Traced:
         recorded = trace(own, own.card, seeds)
         again = {one.name: one.digests for one in traces(own, seeds)}
         exact[compared.overall(compared.exact(recorded, again))] += 1
-        lines = compared.traces(recorded, traces(own, seeds, perturbed=1 + pair))
+        lines = compared.traces(recorded, traces(own, seeds, perturbed=DRAWS + pair))
         moved[compared.overall(lines)] += 1
         worst = max([worst, *(line.difference / line.allowed for line in lines)])
     return Traced(exact, moved, worst)

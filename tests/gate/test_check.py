@@ -202,7 +202,7 @@ class TestCommandLine:
             ("{", 2, "is no baseline: it is not JSON"),
             ("[]", 2, "is no baseline"),
             ('{"format": 2}', 3, "has format 2, and this version compares format 1 only"),
-            ('{"format": 1}', 2, "is no baseline: optimizer: Field required"),
+            ('{"format": 1}', 2, "is no baseline: optimizer: field required"),
         ],
     )
     def test_a_file_that_is_no_baseline_is_told(
@@ -257,3 +257,39 @@ def test_a_baseline_that_names_code_says_so_before_it_runs(
 def test_several_rows_an_update_are_no_baseline(setting: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="one weight decay and one size; stage finetune"):
         small.baseline(tmp_path, settings=[setting])
+
+
+def test_too_few_seeds_are_no_baseline(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="of 4 seeds tells nothing of scores; give 5 or more"):
+        small.baseline(tmp_path, seeds=4)
+
+
+def test_the_norm_of_weights_is_that_of_the_chosen_rate(tmp_path: Path) -> None:
+    """The chosen rate is not the last one that was tried, and the check takes it alone."""
+    found = small.baseline(tmp_path, lr=[1e-2, 1e-5])
+    assert found.card.stages[-1].lr == {"adamw": {"full": [1e-2], "lora-4": [1e-2]}}
+    again = checked(found, tmp_path, level="behaviour")
+    assert again.verdict == "unchanged"
+    assert all(line.difference == 0 for line in again.lines)
+
+
+def test_a_form_without_its_file_or_a_file_without_its_form_is_refused(
+    recorded: Baseline, folder: Path, call: Caller, tmp_path: Path
+) -> None:
+    for command, said in (
+        (f"check {folder}/adamw.json -o {tmp_path}/x", "goes with --format"),
+        (f"check {folder}/adamw.json --format json -o {tmp_path}/nowhere/x", "a folder that is there"),
+        (f"baseline --optimizer sgd -o {tmp_path}/nowhere/x", "a folder that is there"),
+        ("baseline --optimizer sgd --seeds 6 --budget 20s", "give one of them"),
+    ):
+        code, out, err = call(command)
+        assert (code, out) == (2, "")
+        assert said in err
+
+
+def test_a_budget_is_of_scores_and_says_what_it_finds(recorded: Baseline, folder: Path, call: Caller) -> None:
+    code, out, _ = call(f"check {folder}/adamw.json --budget 20s --quiet")
+    assert code == 0
+    assert "5 seeds find, with 80 % probability, changes from: learning" in " ".join(out.split())
+    _, out, _ = call(f"check {folder}/adamw.json --budget 5m --quiet")
+    assert "The budget allows 80; record the baseline with it" in " ".join(out.split())

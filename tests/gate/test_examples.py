@@ -15,11 +15,11 @@ EXAMPLE = ROOT / "examples" / "ci"
 WORKFLOW = EXAMPLE / ".github" / "workflows" / "behaviour.yml"
 
 
-def test_its_own_test_passes_in_its_folder(tmp_path: Path) -> None:
+def test_its_own_test_passes_in_its_folder() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "synthbench.gate.pytest_plugin", "-p", "no:cacheprovider", "-v"],
-        cwd=EXAMPLE, env={"PYTHONPATH": f"{ROOT}:{EXAMPLE}", "PATH": "", "OMP_NUM_THREADS": "1"}, text=True,
-        capture_output=True, check=False,
+        cwd=EXAMPLE, text=True, capture_output=True, check=False,
+        env={"PYTHONPATH": f"{ROOT}:{EXAMPLE}", "PATH": "", "OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "test_lion_behaves_as_recorded PASSED" in done.stdout

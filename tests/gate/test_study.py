@@ -15,7 +15,7 @@ from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import described
 from tests.gate import cost, others, page, regressions, small, study
 
-SIZE = study.Size(pool=32, comparisons=8, traces=4, regressed=8)
+SIZE = study.Size(pool=40, held=8, comparisons=8, traces=4, regressed=8)
 NAMES = ("AdamW's weight decay coupled", "Newton-Schulz skipped")
 
 
@@ -63,7 +63,7 @@ def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pyt
     monkeypatch.setattr(compared, "behaviour", note)
     monkeypatch.setattr(study, "SEEDS", 4)
     pool = described({"full": {"learning": {seed: float(seed) for seed in range(20)}}}, {"full": []})
-    assert len(list(study.unchanged(pool, 20, 5, np.random.default_rng(0)))) == 5
+    assert len(list(study.unchanged(pool, range(20), 5, np.random.default_rng(0)))) == 5
     assert all(len(one) == len(other) == 4 and not one & other for one, other in seen)
     first, second = (one | other for one, other in seen[:2])
     assert not first & second  # of one shuffle

@@ -1,0 +1,71 @@
+"""Whether a baseline has all that its own card says: whoever edits one by hand, or merges two, must not make a check pass
+that measured less."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+from synthbench.cards import RunnerCard
+from synthbench.gate.baseline import Baseline, BehaviourCard, TraceCard
+
+
+def lack(found: Baseline) -> str | None:
+    """What is missing, as the end of a sentence, or nothing."""
+    card = found.card
+    if card.optimizers != [found.rule.name] or card.arms or len(card.tasks) != 1 or len(found.tasks) != 1:
+        return "card must be of one task and of the optimizer that rule names"
+    return _of_card(card, found.rule.name) or _of_trace(found.trace, card) or _of_behaviour(found.behaviour, card)
+
+
+def _of_card(card: RunnerCard, optimizer: str) -> str | None:
+    for stage in card.stages:
+        rates = stage.lr.get(optimizer) if isinstance(stage.lr, dict) else None
+        if (
+            not isinstance(rates, dict)
+            or rates.keys() != set(stage.update)
+            or any(len(own) != 1 for own in rates.values())
+        ):
+            return f"card.stages.{stage.name}.lr must have one rate for each update"
+    return None
+
+
+def _of_trace(trace: TraceCard, card: RunnerCard) -> str | None:
+    cells = {f"{stage.name}/{update}" for stage in card.stages for update in stage.update}
+    if not trace.seeds or not {*trace.seeds} <= {*card.seed_list}:
+        return "trace.seeds must be some of the card's"
+    if wrong := _keys("trace", {"values": trace.values, "floors": trace.floors, "digests": trace.digests}, cells):
+        return wrong
+    for cell in sorted(cells):
+        values, floors = trace.values[cell], trace.floors[cell]
+        steps = {len(row) for rows in values.values() for row in rows}
+        if "loss" not in values or len(steps) != 1 or any(len(rows) != len(trace.seeds) for rows in values.values()):
+            return f"trace.values.{cell} must have a row of as many steps for each seed"
+        if floors.keys() != values.keys() or min(floors.values()) <= 0:
+            return f"trace.floors.{cell} must have a floor above 0 for each quantity"
+        if len(trace.digests[cell]) != len(trace.seeds):
+            return f"trace.digests.{cell} must have one for each seed"
+    return None
+
+
+def _of_behaviour(found: BehaviourCard, card: RunnerCard) -> str | None:
+    updates, seeds = set(card.stages[-1].update), {*card.seed_list}
+    tables: dict[str, Mapping[str, object]] = {
+        "values": found.values, "bounds": found.bounds, "diverged": found.diverged,
+    }  # fmt: skip
+    if wrong := _keys("behaviour", tables, updates):
+        return wrong
+    scores = {name for own in found.values.values() for name in own}
+    for update in sorted(updates):
+        own, diverged = found.values[update], {*found.diverged[update]}
+        if not scores or own.keys() != scores or found.bounds[update].keys() != scores:
+            return f"behaviour.values.{update} must have the scores of the other updates, each with its bound"
+        if any({*by_seed} | diverged != seeds for by_seed in own.values()):
+            return f"behaviour.values.{update} must have every seed that is not among the diverged"
+    return None
+
+
+def _keys(part: str, tables: Mapping[str, Mapping[str, object]], wanted: Collection[str]) -> str | None:
+    for name, table in tables.items():
+        if table.keys() != set(wanted):
+            return f"{part}.{name} must have {', '.join(sorted(wanted))}"
+    return None
