@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
 from synthbench import files
-from synthbench.cards import Card, RunnerCard
+from synthbench.cards import Card, RunnerCard, TaskCard, is_path
+from synthbench.cards.finding import split
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment.runs import RuleSpec
 from synthbench.validation import message
@@ -111,9 +113,21 @@ def read(path: Path) -> Baseline:
         raise BadInput(f"{named(path)} is no baseline: {named(where)}: {message(first['msg'])}.") from None
     if lacking := lack(found):
         raise BadInput(f"{named(path)} is not whole: {lacking}.")
-    return found
+    return with_paths(found, lambda written: os.path.normpath(path.parent / written))
 
 
 def write(found: Baseline, path: Path) -> None:
-    """Writes a baseline, whole or not at all."""
-    files.write(path, text(found), f"-o {named(path)}")
+    """Writes a baseline, whole or not at all; paths in it are read from its own folder."""
+    home = path.parent.resolve()
+    files.write(path, text(with_paths(found, lambda own: os.path.relpath(own, home))), f"-o {named(path)}")
+
+
+def with_paths(found: Baseline, change: Callable[[str], str]) -> Baseline:
+    """A baseline whose paths (of a task's card, of an optimizer's file) are changed."""
+    where, colon, name = found.optimizer.rpartition(":")
+    optimizer = f"{change(where)}:{name}" if colon and where.endswith(".py") else found.optimizer
+    tasks = []
+    for task in found.card.tasks:
+        place, variant = split(TaskCard, task)
+        tasks.append((change(place) + (f":{variant}" if variant else "")) if is_path(place) else task)
+    return found.model_copy(update={"optimizer": optimizer, "card": found.card.model_copy(update={"tasks": tasks})})

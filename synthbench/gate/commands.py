@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from synthbench import files
+from synthbench import files, plugins
 from synthbench.errors import BadInput, NotMeasured, Refuted
 from synthbench.experiment.resolve import Asked
 from synthbench.gate import baseline as baselines
@@ -53,7 +53,9 @@ def make(asked: Asked, target: Target, options: Options) -> None:
         raise BadInput(f"-o {named(file)} is there already; --update shows what moved and overwrites it.")
     before = former(file) if is_there else None
     experiment = subject.to_record(asked)
-    (name,) = asked.optimizers or experiment.card.optimizers
+    (label,) = experiment.card.optimizers
+    taken = plugins.TAKEN.get(label)
+    name = taken.origin if taken and isinstance(taken.origin, str) else label
     with folder(target.results) as place:
         found = record(experiment, name, replace(options, out=place, passing=target.results is None))
     if before is not None:

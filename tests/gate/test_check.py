@@ -293,3 +293,20 @@ def test_a_budget_is_of_scores_and_says_what_it_finds(recorded: Baseline, folder
     assert "5 seeds find, with 80 % probability, changes from: learning" in " ".join(out.split())
     _, out, _ = call(f"check {folder}/adamw.json --budget 5m --quiet")
     assert "The budget allows 80; record the baseline with it" in " ".join(out.split())
+
+
+def test_a_baseline_finds_its_files_from_its_own_folder(
+    folder: Path, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    card = small.card(tmp_path / "cards")
+    (tmp_path / "baselines").mkdir()
+    monkeypatch.chdir(tmp_path)
+    command = f"baseline {card} --optimizer own/mine.py:Mine -o baselines/mine.json --jobs 1 --quiet --seeds 5"
+    assert call(command).code == 0
+    content = json.loads((tmp_path / "baselines" / "mine.json").read_text())
+    assert (content["optimizer"], content["card"]["tasks"]) == ("../own/mine.py:Mine", ["../cards/task.toml"])
+    assert str(tmp_path) not in json.dumps({key: value for key, value in content.items() if key != "command"})
+    monkeypatch.chdir("/")
+    assert call(f"check {tmp_path}/baselines/mine.json").code == 0
