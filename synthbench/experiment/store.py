@@ -190,6 +190,12 @@ class Store:
             raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
         self.damaged.add(run)
 
+    def curve(self, result: Result) -> list[float | None]:
+        """A run's training losses: means over equal parts of its stage, None for what is no number."""
+        ((losses,),) = self.database.rows(CURVE, (result.run, result.attempt))
+        found: list[float | None] = json.loads(losses)
+        return found
+
     def sound_weights(self, result: Result) -> Kept | None:
         """The weights of a run, if their file is here as it was written."""
         for row in self.database.rows(f"{KEPT} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):

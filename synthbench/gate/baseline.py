@@ -33,13 +33,15 @@ class TraceCard(Card):
 
 
 class BehaviourCard(Card):
-    """Scores at the end of the last stage. values: by update, score and seed. bounds: how far a mean may move. groups: the
-    means of two independent halves of the seeds, which nothing but chance parts. diverged: seeds by update."""
+    """What runs showed, by stage and update (`STAGE/UPDATE`). values: by score and seed. noise: how far apart the means of
+    two independent halves of the seeds are (root mean square). bounds: how far a mean may move. diverged: seeds. curves:
+    training losses over equal parts of the stage, means over seeds."""
 
     values: dict[str, dict[str, BySeed]]
+    noise: dict[str, dict[str, float]]
     bounds: dict[str, dict[str, float]]
-    groups: dict[str, dict[str, tuple[float, float]]]
     diverged: dict[str, list[int]]
+    curves: dict[str, list[float]]
 
 
 class RuleCard(Card):

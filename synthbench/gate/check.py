@@ -13,7 +13,7 @@ from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.store import Store
 from synthbench.gate import cause, compared, subject
-from synthbench.gate.baseline import Baseline, RuleCard
+from synthbench.gate.baseline import Baseline, BehaviourCard, RuleCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.gate.budget import findable
 from synthbench.gate.compared import LEVELS, Level, Line
@@ -68,14 +68,16 @@ def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> 
     machine = identity.device_name(experiment.environment.device)
     rule = RuleCard.of(next(iter(experiment.rules.values())))
     differ = cause.differences(baseline, rule, versions(experiment), identity.package_fingerprint(), machine)
-    lines = (
-        _behaviour(baseline, experiment, wanted, options)
-        if chosen == "behaviour"
-        else _traces(baseline, experiment, chosen)
-    )
+    if chosen == "behaviour":
+        after = _behaviour(experiment, wanted, options)
+        lines, parting = compared.behaviour(baseline.behaviour, after), compared.parting(baseline.behaviour, after)
+    else:
+        lines, parting = _traces(baseline, experiment, chosen), None
     if wanted.seeds and chosen == "behaviour":
         notes = [*notes, power(baseline, len(experiment.card.seed_list), wanted.seeds)]
     changed = compared.overall(lines) == "changed"
+    if changed and parting:
+        notes = [*notes, parting]
     return Checked(origin, rule.name, chosen, lines, cause.sentence(differ) if changed else None, notes)
 
 
@@ -168,16 +170,12 @@ def same_bits(baseline: Baseline, experiment: Experiment) -> None:
         raise NotMeasured(f"--level exact needs what was recorded: {'; '.join(differing)}. Use --level trace.")
 
 
-def _behaviour(baseline: Baseline, experiment: Experiment, wanted: Wanted, options: Options) -> list[Line]:
+def _behaviour(experiment: Experiment, wanted: Wanted, options: Options) -> BehaviourCard:
     if wanted.results is not None:
         there(experiment, wanted.results)
     with folder(wanted.results) as place:
-        return compared.behaviour(
-            baseline.behaviour,
-            behaviour(
-                perform(experiment, replace(options, out=place, passing=wanted.results is None)), experiment.card
-            ),
-        )
+        report = perform(experiment, replace(options, out=place, passing=wanted.results is None))
+        return behaviour(report, experiment.card)
 
 
 def there(experiment: Experiment, place: Path) -> None:

@@ -84,16 +84,16 @@ def summary(found: Baseline, file: Path) -> None:
     n = len(found.card.seed_list)
     least = findable(found.behaviour, n)
     rows = [
-        [update, name, *map(written.number, (fmean(values.values()), *found.behaviour.groups[update][name],
-                                             found.behaviour.bounds[update][name], least[update][name]))]
-        for update, own in found.behaviour.values.items() for name, values in own.items()
+        [where, name, *map(written.number, (fmean(values.values()), found.behaviour.noise[where][name],
+                                            found.behaviour.bounds[where][name], least[where][name]))]
+        for where, own in found.behaviour.values.items() for name, values in own.items()
     ]  # fmt: skip
-    heads = ["update", "score", "mean", "half of seeds", "other half", "bound", "found from"]
+    heads = ["stage/update", "score", "mean", "noise", "bound", "found from"]
     console().print(written.as_rich(heads, rows))
     say(
         [
-            f"bound: how far a mean may move; found from: the change that {n} seeds find with 80 % probability. Traces "
-            f"of {len(found.trace.seeds)} seeds find far smaller ones.",
+            "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
+            f"{n} seeds find with 80 % probability. Traces of {len(found.trace.seeds)} seeds find far smaller ones.",
             f"Written: {named(file)}. Check against it with: synthbench check {inert(str(file))}",
         ]
     )

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Level = Literal["exact", "trace", "behaviour"]
 LEVELS: tuple[Level, ...] = ("exact", "trace", "behaviour")
+PARTED = 0.1  # of a mean loss
 TIMES = 20  # a floor: the deviation from which a trace has changed
 MOST = 0.25  # a threshold above which a trace decides nothing: rounding alone leads it so far apart
 
@@ -78,12 +79,24 @@ def behaviour(before: BehaviourCard, after: BehaviourCard) -> list[Line]:
     """Scores of the same seeds, and how many of them diverged. What only one side has tells nothing."""
     found = []
     for where, own in before.values.items():
-        for what, by_seed in own.items():
-            now = after.values.get(where, {}).get(what, {})
-            found.append(_line(where, what, decide(by_seed, now, before.bounds[where][what])))
+        others = after.values.get(where, {})
+        for what in {**own, **others}:
+            allowed = before.bounds[where].get(what, nan)
+            found.append(_line(where, what, decide(own.get(what, {}), others.get(what, {}), allowed)))
         seeds = max(map(len, own.values()), default=0) + len(before.diverged[where])
         found.append(diverged(where, before.diverged[where], after.diverged.get(where, []), seeds))
     return found
+
+
+def parting(before: BehaviourCard, after: BehaviourCard) -> str | None:
+    """Where training losses part, in a sentence: in the first cell in which they do by a tenth, the first such part."""
+    for where, curve in before.curves.items():
+        now = after.curves.get(where, [])
+        for part, (one, other) in enumerate(zip(curve, now, strict=False)):
+            if abs(other - one) > PARTED * one:
+                at = f"{100 * part / len(curve):.0f} % of {where}"
+                return f"Training losses part at {at}: {one:.3g} before, {other:.3g} after."
+    return None
 
 
 def diverged(where: str, before: Sequence[int], after: Sequence[int], seeds: int) -> Line:

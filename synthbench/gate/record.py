@@ -36,15 +36,16 @@ def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline
             f"A baseline of {len(experiment.card.seed_list)} seeds tells nothing of scores; give {FEWEST} or more."
         )
     report = perform(experiment, options)
-    if report.all_diverged:
-        raise NotMeasured("All runs of an update diverged, so there is nothing to record; try lower rates with --lr.")
     fixed = with_rates(experiment, report)
+    seen = behaviour(report, fixed)
+    if lost := [where for where, own in seen.values.items() if not own]:
+        raise lowered(lost[0])
     (rule,) = experiment.rules.values()
     return Baseline(
         optimizer=optimizer, card=fixed, tasks=report.tasks, device=experiment.environment.device,
         rule=RuleCard.of(rule), machine=identity.device_name(experiment.environment.device), versions=report.versions,
         package=identity.package_fingerprint(), command=report.command, trace=trace(experiment, fixed),
-        behaviour=behaviour(report, experiment.card),
+        behaviour=seen,
     )  # fmt: skip
 
 
@@ -59,9 +60,10 @@ def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
         if cell.optimizer != label:  # another experiment's on the same card
             continue
         choice = choose(trials, found.results)
-        if choice is None:
-            raise NotMeasured(f"All runs of {cell.stage}, {cell.update} diverged, so there is nothing to record.")
-        chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr]
+        rates = {trial.lr for trial in trials}
+        if choice is None and len(rates) > 1:
+            raise lowered(f"{cell.stage}/{cell.update}")
+        chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr if choice else rates.pop()]
     stages = []
     for stage in card.stages:
         own = settings(stage, task.card.name, label)
@@ -70,6 +72,10 @@ def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
             "lr": {label: chosen[stage.name]}, "overrides": {},
         }))  # fmt: skip
     return card.model_copy(update={"stages": stages, "arguments": {label: card.arguments.get(label, {})}, "scales": {}})
+
+
+def lowered(where: str) -> NotMeasured:
+    return NotMeasured(f"All runs of {where} diverged, so there is nothing to record; try lower rates with --lr.")
 
 
 def trace(experiment: Experiment, card: RunnerCard, seeds: Sequence[int] = ()) -> TraceCard:

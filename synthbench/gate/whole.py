@@ -30,7 +30,7 @@ def _of_card(card: RunnerCard, optimizer: str) -> str | None:
 
 
 def _of_trace(trace: TraceCard, card: RunnerCard) -> str | None:
-    cells = {f"{stage.name}/{update}" for stage in card.stages for update in stage.update}
+    cells = _cells(card)
     if not trace.seeds or not {*trace.seeds} <= {*card.seed_list}:
         return "trace.seeds must be some of the card's"
     if wrong := _keys("trace", {"values": trace.values, "floors": trace.floors, "digests": trace.digests}, cells):
@@ -48,20 +48,24 @@ def _of_trace(trace: TraceCard, card: RunnerCard) -> str | None:
 
 
 def _of_behaviour(found: BehaviourCard, card: RunnerCard) -> str | None:
-    updates, seeds = set(card.stages[-1].update), {*card.seed_list}
+    seeds = {*card.seed_list}
     tables: dict[str, Mapping[str, object]] = {
-        "values": found.values, "bounds": found.bounds, "diverged": found.diverged,
+        "values": found.values, "noise": found.noise, "bounds": found.bounds, "diverged": found.diverged,
+        "curves": found.curves,
     }  # fmt: skip
-    if wrong := _keys("behaviour", tables, updates):
+    if wrong := _keys("behaviour", tables, _cells(card)):
         return wrong
-    scores = {name for own in found.values.values() for name in own}
-    for update in sorted(updates):
-        own, diverged = found.values[update], {*found.diverged[update]}
-        if not scores or own.keys() != scores or found.bounds[update].keys() != scores:
-            return f"behaviour.values.{update} must have the scores of the other updates, each with its bound"
+    for where, own in found.values.items():
+        diverged = {*found.diverged[where]}
+        if not own or own.keys() != found.bounds[where].keys() or own.keys() != found.noise[where].keys():
+            return f"behaviour.values.{where} must have scores, each with its bound and its noise"
         if any({*by_seed} | diverged != seeds for by_seed in own.values()):
-            return f"behaviour.values.{update} must have every seed that is not among the diverged"
+            return f"behaviour.values.{where} must have every seed that is not among the diverged"
     return None
+
+
+def _cells(card: RunnerCard) -> set[str]:
+    return {f"{stage.name}/{update}" for stage in card.stages for update in stage.update}
 
 
 def _keys(part: str, tables: Mapping[str, Mapping[str, object]], wanted: Collection[str]) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 from xml.etree import ElementTree
 
@@ -21,7 +21,7 @@ def heads(checked: Checked) -> list[str]:
         return ["stage/update", "seeds", "that differ", "verdict"]
     if checked.level == "trace":
         return ["stage/update", "quantity", "deviation", "allowed", "at step", "verdict"]
-    return ["update", "score", "before", "after", "difference", "95 % interval", "bound", "verdict"]
+    return ["stage/update", "score", "before", "after", "difference", "95 % interval", "bound", "verdict"]
 
 
 def cells(checked: Checked) -> list[list[str]]:
@@ -71,7 +71,8 @@ def sentence(checked: Checked) -> str:
 
 def _excess(line: Line) -> float:
     """How far beyond what is allowed."""
-    return abs(line.difference) / line.allowed if line.allowed else float("inf")
+    excess = abs(line.difference) / line.allowed if line.allowed else inf
+    return excess if excess == excess else 0.0
 
 
 def as_text(checked: Checked) -> str:

@@ -23,7 +23,7 @@ from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import behaviour, described
 from synthbench.gate.commands import options
 from synthbench.gate.compared import Line
-from synthbench.gate.record import DRAWS, trace
+from synthbench.gate.record import DRAWS, trace, with_rates
 from synthbench.running import perform
 from tests.gate.forked import forked
 from tests.gate.regressions import REGRESSIONS, Regression
@@ -56,17 +56,19 @@ def trained(optimizer: str, seeds: int, folder: Path, regression: Regression | N
     with forked(), regression.patch() if regression else nullcontext():
         own = experiment(optimizer, seeds)
         how = replace(options(None, False, "tests.gate.study"), out=folder)
-        return behaviour(perform(own, how), own.card)
+        report = perform(own, how)
+        return behaviour(report, with_rates(own, report))
 
 
 def part(of: BehaviourCard, seeds: Sequence[int]) -> BehaviourCard:
     """Some of the seeds, called 0, 1, ... in this order, with the bounds that they give."""
     names = {seed: place for place, seed in enumerate(seeds)}
     values = {
-        update: {name: {names[s]: v for s, v in by_seed.items() if s in names} for name, by_seed in own.items()}
-        for update, own in of.values.items()
+        where: {name: {names[s]: v for s, v in by_seed.items() if s in names} for name, by_seed in own.items()}
+        for where, own in of.values.items()
     }
-    return described(values, {update: [names[s] for s in own if s in names] for update, own in of.diverged.items()})
+    diverged = {where: [names[seed] for seed in own if seed in names] for where, own in of.diverged.items()}
+    return described(values, diverged, of.curves)
 
 
 def unchanged(pool: BehaviourCard, seeds: Sequence[int], count: int, rng: np.random.Generator) -> Iterator[list[Line]]:

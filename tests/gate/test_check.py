@@ -44,8 +44,12 @@ def test_a_baseline_is_read_as_it_was_written_and_is_small(recorded: Baseline, f
     assert recorded.card.stages[0].lr == {"adamw": {"full": [1e-3]}}
     assert recorded.card.stages[1].lr == {"adamw": {"full": [2e-3], "lora-4": [2e-3]}}
     assert set(recorded.trace.values) == {"pretrain/full", "finetune/full", "finetune/lora-4"}
-    assert set(recorded.behaviour.values) == {"full", "lora-4"}
-    assert {"learning", "kl_new", "update_norm.hidden", "weight_norm"} <= recorded.behaviour.values["full"].keys()
+    seen = recorded.behaviour
+    assert set(seen.values) == set(recorded.trace.values) == set(seen.curves)
+    left = {"early_loss", "weight_norm.hidden", "update_rank.hidden"}
+    assert {"learning", "kl_new", "update_norm.hidden", *left} <= seen.values["finetune/full"].keys()
+    assert {"weight_norm.A", "update_rank.B"} <= seen.values["finetune/lora-4"].keys()
+    assert seen.values["pretrain/full"].keys() == {"early_loss"}
     assert all(floor >= 1e-5 for own in recorded.trace.floors.values() for floor in own.values())
 
 
@@ -290,7 +294,7 @@ def test_a_form_without_its_file_or_a_file_without_its_form_is_refused(
 def test_a_budget_is_of_scores_and_says_what_it_finds(recorded: Baseline, folder: Path, call: Caller) -> None:
     code, out, _ = call(f"check {folder}/adamw.json --budget 20s --quiet")
     assert code == 0
-    assert "5 seeds find, with 80 % probability, changes from: learning" in " ".join(out.split())
+    assert "5 seeds find, with 80 % probability, changes from: early_loss" in " ".join(out.split())
     _, out, _ = call(f"check {folder}/adamw.json --budget 5m --quiet")
     assert "The budget allows 80; record the baseline with it" in " ".join(out.split())
 

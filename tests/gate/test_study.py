@@ -62,7 +62,7 @@ def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pyt
 
     monkeypatch.setattr(compared, "behaviour", note)
     monkeypatch.setattr(study, "SEEDS", 4)
-    pool = described({"full": {"learning": {seed: float(seed) for seed in range(20)}}}, {"full": []})
+    pool = described({"full": {"learning": {seed: float(seed) for seed in range(20)}}}, {"full": []}, {})
     assert len(list(study.unchanged(pool, range(20), 5, np.random.default_rng(0)))) == 5
     assert all(len(one) == len(other) == 4 and not one & other for one, other in seen)
     first, second = (one | other for one, other in seen[:2])
@@ -70,7 +70,7 @@ def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pyt
 
 
 def test_a_part_calls_its_seeds_anew_and_bounds_them_itself() -> None:
-    pool = described({"full": {"learning": {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.5}}}, {"full": [4]})
+    pool = described({"full": {"learning": {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.5}}}, {"full": [4]}, {})
     found = study.part(pool, [2, 4, 1])
     assert found.values == {"full": {"learning": {0: 1.0, 2: 0.5}}}
     assert found.diverged == {"full": [1]}

@@ -55,11 +55,12 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
     "a seed's row less": (cut("trace.values.pretrain/full.loss.0"), "trace.values.pretrain/full must have a row"),
     "a shorter row": (put("trace.values.pretrain/full.loss", [[1.0], [1.0]]), "a row of as many steps"),
     "a floor of 0": (put("trace.floors.pretrain/full.loss", 0.0), "a floor above 0"),
-    "an update less": (cut("behaviour.values.full"), "behaviour.values must have full, lora-4"),
-    "no scores": (put("behaviour.values.full", {}), "behaviour.values.full must have the scores"),
-    "a score less": (cut("behaviour.values.full.learning"), "behaviour.values.full must have the scores"),
-    "a bound less": (cut("behaviour.bounds.full.learning"), "each with its bound"),
-    "a seed less": (cut("behaviour.values.full.learning.3"), "every seed that is not among the diverged"),
+    "an update less": (cut("behaviour.values.finetune/full"), "behaviour.values must have finetune/full, finetune/lora-4"),
+    "no scores": (put("behaviour.values.finetune/full", {}), "behaviour.values.finetune/full must have scores"),
+    "a score less": (cut("behaviour.values.finetune/full.learning"), "each with its bound"),
+    "a bound less": (cut("behaviour.bounds.finetune/full.learning"), "each with its bound"),
+    "a noise less": (cut("behaviour.noise.pretrain/full.early_loss"), "each with its bound and its noise"),
+    "a seed less": (cut("behaviour.values.finetune/full.learning.3"), "every seed that is not among the diverged"),
 }  # fmt: skip
 
 

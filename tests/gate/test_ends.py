@@ -1,0 +1,67 @@
+"""What runs leave beside scores: norms and stable ranks by hand, the first losses, and runs that are not the card's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from synthbench.cards import ModelCard
+from synthbench.gate import compared
+from synthbench.gate.behaviour import described, halved
+from synthbench.gate.ends import early, measures, stable_ranks
+
+MODEL = ModelCard(layers=1, width=2, head_width=2)
+
+
+def test_the_stable_rank_of_a_projection_is_its_rank_and_of_nothing_0() -> None:
+    assert stable_ranks(np.diag([2.0, 2.0, 0.0])) == [2.0]
+    assert stable_ranks(np.outer([1.0, 2.0], [3.0, 4.0])) == [pytest.approx(1.0)]
+    assert stable_ranks(np.diag([2.0, 1.0])) == [1.25]
+    assert stable_ranks(np.zeros((2, 3, 3))) == [0.0, 0.0]
+
+
+def test_norms_are_of_weights_and_ranks_of_changes_by_group() -> None:
+    before = {"layers.0.out": np.eye(2), "embedding": np.zeros((3, 2))}
+    after = {"layers.0.out": np.eye(2) + np.outer([1.0, 0.0], [3.0, 4.0]), "embedding": np.full((3, 2), 2.0)}
+    found = measures(before, after, MODEL)
+    assert found["weight_norm.hidden"] == pytest.approx(np.sqrt(4**2 + 4**2 + 1))
+    assert found["update_rank.hidden"] == pytest.approx(1.0)
+    assert found["weight_norm.embedding"] == pytest.approx(np.sqrt(24))
+
+
+def test_of_stacked_matrices_and_of_several_the_mean_is_taken() -> None:
+    stacked = np.stack([np.eye(2), np.diag([1.0, 0.0]), np.diag([1.0, 0.0])])
+    found = measures({}, {"layers.0.qkv": stacked, "layers.0.out": np.eye(2)}, MODEL)
+    assert found["update_rank.hidden"] == pytest.approx((2 + 1 + 1 + 2) / 4)
+
+
+def test_adapters_are_groups_of_their_own() -> None:
+    found = measures(
+        {"layers.0.out": np.eye(2)}, {"layers.0.out.A": np.ones((1, 2)), "layers.0.out.B": np.zeros((2, 1))}, MODEL
+    )
+    assert found == pytest.approx(
+        {"weight_norm.A": np.sqrt(2), "weight_norm.B": 0, "update_rank.A": 1, "update_rank.B": 0}
+    )
+
+
+def test_the_first_losses_are_a_quarter_of_the_curve() -> None:
+    assert early([4.0, 2.0, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0]) == 3.0
+    assert early([5.0, 1.0]) == 5.0
+
+
+def test_noise_is_the_root_mean_square_over_all_ways_of_halving() -> None:
+    from itertools import combinations
+
+    values = [0.0, 1.0, 5.0, 2.0, 2.5, 7.0]
+    apart = [np.mean(half) - np.mean([v for v in values if v not in half]) for half in combinations(values, 3)]
+    assert halved(values) == pytest.approx(np.sqrt(np.mean(np.square(apart))))
+    assert halved([1.0]) == 0.0
+
+
+def test_losses_part_where_they_first_do_by_a_tenth() -> None:
+    one, other = (
+        described({}, {}, {"pretrain/full": [4.0, 3.0, last, 1.0], "finetune/full": [9.0 * last]})
+        for last in (2.0, 2.3)
+    )
+    assert compared.parting(one, one) is None
+    assert compared.parting(one, other) == "Training losses part at 50 % of pretrain/full: 2 before, 2.3 after."
