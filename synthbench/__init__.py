@@ -8,17 +8,28 @@ if TYPE_CHECKING:
     from typing import Any
 
     from synthbench.api import Compared, Results, run
-    from synthbench.errors import BadInput, Failed
+    from synthbench.errors import BadInput, Failed, NotMeasured
     from synthbench.fleets import Fleet
     from synthbench.gate.api import check
     from synthbench.plugins import flat_rule, matrix_rule
 
 __version__ = "0.1.0"
-__all__ = ["BadInput", "Compared", "Failed", "Fleet", "Results", "check", "flat_rule", "matrix_rule", "run"]
+__all__ = [
+    "BadInput",
+    "Compared",
+    "Failed",
+    "Fleet",
+    "NotMeasured",
+    "Results",
+    "check",
+    "flat_rule",
+    "matrix_rule",
+    "run",
+]
 
 _HOMES = {
-    "BadInput": "errors", "Compared": "api", "Failed": "errors", "Fleet": "fleets", "Results": "api",
-    "check": "gate.api", "flat_rule": "plugins", "matrix_rule": "plugins", "run": "api",
+    "BadInput": "errors", "Compared": "api", "Failed": "errors", "Fleet": "fleets", "NotMeasured": "errors",
+    "Results": "api", "check": "gate.api", "flat_rule": "plugins", "matrix_rule": "plugins", "run": "api",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synthbench.gate import baseline as baselines
+from synthbench.gate import stored
 from synthbench.gate.check import Checked, Wanted
 from synthbench.gate.check import check as compare
 from synthbench.gate.commands import options, seeds
@@ -30,5 +30,5 @@ def check(
     asked = [f"{path}={written(value)}" for path, value in (settings or {}).items()]
     wanted = Wanted(optimizer, asked, level, Path(results) if results else None, seeds(budget))
     return compare(
-        baselines.read(Path(file)), named(file), wanted, options(jobs, quiet, f"synthbench.check({str(file)!r})")
+        stored.read(Path(file)), named(file), wanted, options(jobs, quiet, f"synthbench.check({str(file)!r})")
     )

@@ -13,11 +13,12 @@ from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.store import Store
 from synthbench.gate import cause, compared, subject
-from synthbench.gate.baseline import Baseline, BehaviourCard, RuleCard
+from synthbench.gate.baseline import Baseline, RuleCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.gate.budget import findable
 from synthbench.gate.compared import LEVELS, Level, Line
 from synthbench.gate.decision import Verdict
+from synthbench.gate.ends import OF_WEIGHTS
 from synthbench.gate.place import folder
 from synthbench.running import Options, perform, startable
 from synthbench.wording import did_you_mean, listed, named, shown
@@ -63,22 +64,22 @@ def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> 
     own = subject.Subject(wanted.optimizer, wanted.settings, wanted.device, seeds)
     experiment, notes = subject.to_check(baseline, origin, own)
     comparable(baseline, experiment, origin)
-    is_traceable = traceable(baseline, experiment, level or "")
-    chosen: Level = level or ("trace" if is_traceable else "behaviour")
+    can_trace, blind = traceable(baseline, experiment, level), compared.blind(baseline.trace)
+    chosen: Level = level or ("trace" if can_trace and not blind else "behaviour")
+    if level is None and can_trace and blind:
+        notes = [
+            *notes,
+            f"The traces of {listed(blind)} tell nothing, for rounding parts them; so scores are compared.",
+        ]
+    (rule,) = map(RuleCard.of, experiment.rules.values())
     machine = identity.device_name(experiment.environment.device)
-    rule = RuleCard.of(next(iter(experiment.rules.values())))
     differ = cause.differences(baseline, rule, versions(experiment), identity.package_fingerprint(), machine)
     if chosen == "behaviour":
-        after = _behaviour(experiment, wanted, options)
-        lines, parting = compared.behaviour(baseline.behaviour, after), compared.parting(baseline.behaviour, after)
+        lines, more = _behaviour(baseline, experiment, wanted, options)
     else:
-        lines, parting = _traces(baseline, experiment, chosen), None
-    if wanted.seeds and chosen == "behaviour":
-        notes = [*notes, power(baseline, len(experiment.card.seed_list), wanted.seeds)]
+        lines, more = _traces(baseline, experiment, chosen), []
     changed = compared.overall(lines) == "changed"
-    if changed and parting:
-        notes = [*notes, parting]
-    return Checked(origin, rule.name, chosen, lines, cause.sentence(differ) if changed else None, notes)
+    return Checked(origin, rule.name, chosen, lines, cause.sentence(differ) if changed else None, [*notes, *more])
 
 
 def power(baseline: Baseline, n: int, asked: int) -> str:
@@ -117,7 +118,7 @@ def comparable(baseline: Baseline, experiment: Experiment, origin: str) -> None:
             )
 
 
-def traceable(baseline: Baseline, experiment: Experiment, level: str) -> bool:
+def traceable(baseline: Baseline, experiment: Experiment, level: Level | None) -> bool:
     """Whether the device is of the recorded kind; raises NotMeasured where the level that was asked for needs that."""
     now = experiment.environment.device
     if now != baseline.device and level in ("exact", "trace"):
@@ -170,12 +171,24 @@ def same_bits(baseline: Baseline, experiment: Experiment) -> None:
         raise NotMeasured(f"--level exact needs what was recorded: {'; '.join(differing)}. Use --level trace.")
 
 
-def _behaviour(experiment: Experiment, wanted: Wanted, options: Options) -> BehaviourCard:
+def _behaviour(
+    baseline: Baseline, experiment: Experiment, wanted: Wanted, options: Options
+) -> tuple[list[Line], list[str]]:
+    """Lines, and what is to be said of them."""
     if wanted.results is not None:
         there(experiment, wanted.results)
     with folder(wanted.results) as place:
         report = perform(experiment, replace(options, out=place, passing=wanted.results is None))
-        return behaviour(report, experiment.card)
+        after = behaviour(report, experiment.card)
+    lines, notes = compared.behaviour(baseline.behaviour, after), list[str]()
+    if wanted.results and any(line.n == 0 and line.what.startswith(OF_WEIGHTS) for line in lines):
+        notes.append(f"{named(wanted.results)} has not all the weights; run with --keep-weights all to compare them.")
+    if wanted.seeds:
+        notes.append(power(baseline, len(experiment.card.seed_list), wanted.seeds))
+    parting = compared.parting(baseline.behaviour, after)
+    if parting and compared.overall(lines) == "changed":
+        notes.append(parting)
+    return lines, notes
 
 
 def there(experiment: Experiment, place: Path) -> None:

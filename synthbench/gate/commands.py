@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,8 +13,7 @@ from statistics import fmean
 from synthbench import files, plugins
 from synthbench.errors import BadInput, NotMeasured, Refuted
 from synthbench.experiment.resolve import Asked
-from synthbench.gate import baseline as baselines
-from synthbench.gate import cause, compared, subject, written
+from synthbench.gate import cause, compared, stored, subject, written
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.budget import findable, seeds
 from synthbench.gate.check import Checked, Wanted, check
@@ -30,7 +30,10 @@ SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
 
 def options(jobs: int | None, quiet: bool, command: str) -> Options:
     """How to run, wherever that is."""
-    return Options(Path(), jobs, None, "all", False, False, quiet, False, command)
+    return Options(
+        out=Path(), jobs=jobs, fleet_size=None, keep_weights="all", fresh=False, dry_run=False, quiet=quiet,
+        assert_claims=False, command=command,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def make(asked: Asked, target: Target, options: Options) -> None:
         found = record(experiment, name, replace(options, out=place, passing=target.results is None))
     if before is not None:
         moved(before, found, file)
-    baselines.write(found, file)
+    stored.write(found, file)
     summary(found, file)
 
 
@@ -73,7 +76,7 @@ def writable(file: Path | None) -> None:
 def former(file: Path) -> Baseline | None:
     """What is to be overwritten; nothing where it cannot be compared, which is said."""
     try:
-        return baselines.read(file)
+        return stored.read(file)
     except NotMeasured as error:
         say([f"{error} What moved cannot be shown."])
         return None
@@ -135,7 +138,7 @@ def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     if told.file and told.form == "table":
         raise BadInput(f"-o {named(told.file)} goes with --format {', '.join(written.WRITERS)}.")
     writable(told.file)
-    found = check(baselines.read(file), named(file), wanted, options)
+    found = check(stored.read(file), named(file), wanted, options)
     if told.form == "table" or told.file:
         console().print(written.as_rich(written.heads(found), written.cells(found), 1 if found.level == "exact" else 2))
         say([one for one in (*found.notes, found.cause) if one])
@@ -158,8 +161,11 @@ def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
 def add_summary(found: Checked) -> None:
     """Appends to the job's summary, where GitHub runs this."""
     if place := os.environ.get(SUMMARY):
-        with Path(place).open("a", encoding="utf-8") as file:
-            file.write(written.as_markdown(found) + "\n\n")
+        try:
+            with Path(place).open("a", encoding="utf-8") as file:
+                file.write(written.as_markdown(found) + "\n\n")
+        except OSError as error:  # a check that measured tells what it found
+            print(f"synthbench: {SUMMARY} {named(place)} cannot be written: {error.strerror}.", file=sys.stderr)
 
 
 def say(lines: Sequence[str]) -> None:

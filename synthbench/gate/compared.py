@@ -56,6 +56,11 @@ def exact(before: TraceCard, digests: Mapping[str, Sequence[str]]) -> list[Line]
     return found
 
 
+def blind(before: TraceCard) -> list[str]:
+    """The cells in which some quantity's trace decides nothing."""
+    return [where for where, floors in before.floors.items() if TIMES * max(floors.values()) > MOST]
+
+
 def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
     """The largest relative deviation of each quantity from what was recorded, against a multiple of its floor."""
     import numpy as np

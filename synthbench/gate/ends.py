@@ -24,6 +24,7 @@ EARLY = "early_loss"  # the mean training loss over the first quarter of a stage
 NORM = "weight_norm"  # of a group of parameters, at the end of a stage
 RANK = "update_rank"  # mean stable rank of the changes of a group's matrices over a stage (adapters: of their factors)
 UNITS = {EARLY: "nats/token", NORM: "norm", RANK: "rank"}
+OF_WEIGHTS = (NORM, RANK)
 QUARTER = 4
 
 Weights = Mapping[str, NDArray[np.floating[Any]]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -11,8 +12,7 @@ import pytest
 import torch
 
 from synthbench.errors import BadInput, NotMeasured
-from synthbench.gate import baseline as baselines
-from synthbench.gate import check, compared, written
+from synthbench.gate import check, compared, stored, written
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.check import Checked, Wanted
 from synthbench.gate.commands import options
@@ -28,7 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def recorded(folder: Path) -> Baseline:
     found = small.baseline(folder)
-    baselines.write(found, folder / "adamw.json")
+    stored.write(found, folder / "adamw.json")
     return found
 
 
@@ -37,7 +37,7 @@ def checked(recorded: Baseline, folder: Path, **wanted: Any) -> Checked:
 
 
 def test_a_baseline_is_read_as_it_was_written_and_is_small(recorded: Baseline, folder: Path) -> None:
-    assert baselines.read(folder / "adamw.json") == recorded
+    assert stored.read(folder / "adamw.json") == recorded
     lines = (folder / "adamw.json").read_text().splitlines()
     assert len(lines) < 150
     assert recorded.card.seed_list == list(range(6))
@@ -169,11 +169,11 @@ class TestCommandLine:
         assert "found from" in out
         assert f"synthbench check {file}" in out.replace("\n", "")
         assert call(command).code == 2
-        before = baselines.read(file)
+        before = stored.read(file)
         code, out, err = call(f"{command} --update")
         assert (code, err) == (0, "")
         assert "Traces: the same bits as before. What else differs: nothing." in " ".join(out.split())
-        assert baselines.read(file).model_copy(update={"command": before.command}) == before
+        assert stored.read(file).model_copy(update={"command": before.command}) == before
         code, out, err = call(f"check {file} --quiet")
         assert (code, err) == (0, "")
         assert out.strip().endswith("lines.")
@@ -314,3 +314,49 @@ def test_a_baseline_finds_its_files_from_its_own_folder(
     assert str(tmp_path) not in json.dumps({key: value for key, value in content.items() if key != "command"})
     monkeypatch.chdir("/")
     assert call(f"check {tmp_path}/baselines/mine.json").code == 0
+
+
+def test_traces_that_tell_nothing_leave_it_to_the_scores(recorded: Baseline, folder: Path) -> None:
+    floors = {where: dict.fromkeys(own, 0.02) for where, own in recorded.trace.floors.items()}
+    blind = recorded.model_copy(update={"trace": recorded.trace.model_copy(update={"floors": floors})})
+    found = checked(blind, folder)
+    assert (found.level, found.verdict) == ("behaviour", "unchanged")
+    assert "tell nothing" in found.notes[0]
+    assert checked(blind, folder, level="trace").verdict == "could not tell"
+
+
+def test_results_without_weights_tell_nothing_of_them_and_say_so(
+    recorded: Baseline, folder: Path, tmp_path: Path
+) -> None:
+    place = tmp_path / "results"
+    shutil.copytree(folder / "results", place)
+    for file in (place / "weights").iterdir():
+        file.unlink()
+    found = checked(recorded, folder, results=place)
+    assert found.verdict == "could not tell"
+    assert {line.what for line in found.lines if line.verdict == "could not tell"} >= {
+        "weight_norm.hidden",
+        "update_rank.B",
+    }
+    assert "--keep-weights all" in found.notes[0]
+
+
+def test_what_one_side_alone_has_tells_nothing(recorded: Baseline) -> None:
+    seen = recorded.behaviour
+    less = seen.model_copy(
+        update={"values": {k: {n: v for n, v in own.items() if n != "learning"} for k, own in seen.values.items()}}
+    )
+    for before, after in ((seen, less), (less, seen)):
+        lines = compared.behaviour(before, after)
+        assert {line.what for line in lines if line.verdict != "unchanged"} == {"learning"}
+        assert compared.overall(lines) == "could not tell"
+
+
+def test_a_summary_that_cannot_be_written_hides_no_verdict(
+    folder: Path, recorded: Baseline, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder))
+    code, out, err = call(f"check {folder}/adamw.json --format github")
+    assert code == 0
+    assert out.startswith("::notice")
+    assert "GITHUB_STEP_SUMMARY" in err

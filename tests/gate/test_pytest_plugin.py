@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.gate import baseline as baselines
+from synthbench.gate import stored
 from tests.gate import small
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,7 +40,7 @@ def test_no_such_file(synthbench_check):
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("suite")
     (folder / "baselines").mkdir()
-    baselines.write(small.baseline(folder), folder / "baselines" / "adamw.json")
+    stored.write(small.baseline(folder), folder / "baselines" / "adamw.json")
     (folder / "mine.py").write_text(CLASSES)
     (folder / "test_mine.py").write_text(TESTS)
     (folder / "pytest.ini").write_text("[pytest]\npythonpath = .\n")

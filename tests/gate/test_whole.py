@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synthbench.gate import baseline as baselines
+from synthbench.gate import stored
 from tests.calling import Caller
 from tests.gate import small
 
@@ -67,7 +67,7 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("whole")
-    return baselines.text(small.baseline(folder))
+    return stored.text(small.baseline(folder))
 
 
 @pytest.mark.parametrize("name", CHANGES)
