@@ -24,7 +24,12 @@ def to_record(asked: Asked) -> Experiment:
     """The experiment whose behaviour is to be recorded: as `run` would have it, with one rate (its default) for an
     optimizer that the card has no rates for. Raises BadInput where it has several optimizers, tasks or arms."""
     card, origin = runner(asked)
-    if len(card.optimizers) > 1 or len(card.tasks) > 1 or card.arms or any(s.optimizer != "same" for s in card.stages):
+    if crossed := [stage.name for stage in card.stages if stage.optimizer != "same"]:
+        raise BadInput(
+            f"A baseline is of one optimizer in all stages; stage {named(crossed[0])} of runner {named(card.name)} takes "
+            "others."
+        )
+    if len(card.optimizers) > 1 or len(card.tasks) > 1 or card.arms:
         raise BadInput(
             f"A baseline is of one optimizer on one task, without arms; runner {named(card.name)} has more: name one with "
             "--optimizer and one with --task."
@@ -93,11 +98,12 @@ def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment,
         if where == ["routing"] and label not in plugins.TAKEN:
             raise BadInput(f"--set {named(setting)} is for plug-ins; {label} has a routing of its own.")
         overrides.put(content, ["arguments", label, where[-1]], value, "--set")
+    source = f"{origin} with --set" if own.settings else origin
     if seeds is not None:
         content["seeds"] = list(seeds)
     there = baseline.device != "cuda" or identity.cuda_devices() > 0
     device = own.device or (baseline.device if there else "cpu")
-    return experiment_of(parse(RunnerCard, content, origin), origin, device), notes
+    return experiment_of(parse(RunnerCard, content, source), source, device), notes
 
 
 def accepts(label: str, name: str, value: Any) -> bool:

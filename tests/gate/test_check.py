@@ -223,6 +223,18 @@ class TestCommandLine:
         assert code == 2
         assert "A baseline is of one optimizer on one task" in err
 
+    def test_a_stage_of_other_optimizers_is_named(self, call: Caller, tmp_path: Path) -> None:
+        code, _, err = call(
+            f"baseline --optimizer adamw -o {tmp_path}/b.json --set 'stages.finetune.optimizer=[\"muon\"]'"
+        )
+        assert code == 2
+        assert "stage finetune of runner gate takes others" in err
+
+    def test_what_is_set_wrongly_is_said_to_be_set(self, folder: Path, recorded: Baseline, call: Caller) -> None:
+        code, _, err = call(f"check {folder}/adamw.json --set optimizer.betas=3")
+        assert code == 2
+        assert "with --set" in err
+
     @pytest.mark.parametrize("command", ["check b.json --budget 1h", "baseline --budget 1h"])
     def test_a_budget_is_one_of_three(self, command: str, call: Caller) -> None:
         code, _, err = call(command)
