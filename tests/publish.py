@@ -1,5 +1,5 @@
 """Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick
-optimizers`.
+optimizers gate baselines`.
 
 Results are kept in `NAME-results/`, so that an interrupted one goes on and a finished one is written again in seconds.
 """
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from tests import optimizers
+from tests.gate import study as gate
 
 ROOT = Path(__file__).resolve().parent.parent
 RUN, REPORT = "run NAME --out NAME-results", "report NAME --out NAME-results"
@@ -31,6 +32,8 @@ PRODUCTS = {
         f"{REPORT} --update README.md",
     ],
     "optimizers": [optimizers.COMMAND, "tests.optimizers > reports/optimizers.md"],
+    "gate": ["tests.gate.study > reports/gate.md"],
+    "baselines": [f"baseline --optimizer {name} -o tests/gate/baselines/{name}.json --update" for name in gate.OPTIMIZERS],
     "pages": [],
 }  # fmt: skip
 

@@ -93,7 +93,7 @@ def measures(before: Weights, after: Weights, model: ModelCard) -> dict[str, flo
     groups = {name: parameter.group for name, parameter in transformer(model, 1, 1).parameters.items()}  # of any size
     squares: dict[str, float] = {}
     ranks: dict[str, list[float]] = {}
-    for name, value in after.items():
+    for name, value in sorted(after.items()):
         factor = name.rpartition(".")[2]
         group = factor if factor in ("A", "B") else groups[name]
         squares[group] = squares.get(group, 0.0) + float((value.astype("f8") ** 2).sum())
