@@ -140,7 +140,7 @@ def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     writable(told.file)
     found = check(stored.read(file), named(file), wanted, options)
     if told.form == "table" or told.file:
-        console().print(written.as_rich(written.heads(found), written.cells(found), 1 if found.level == "exact" else 2))
+        console().print(written.as_rich(written.heads(found), written.cells(found)))
         say([one for one in (*found.notes, found.cause) if one])
     if told.form != "table":
         text = written.WRITERS[told.form](found)

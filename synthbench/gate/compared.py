@@ -20,9 +20,9 @@ MOST = 0.25  # a threshold above which a trace decides nothing: rounding alone l
 
 
 class Line(NamedTuple):
-    """One quantity compared. where: an update, or STAGE/UPDATE of a trace. difference: of means, or the largest relative
+    """One quantity compared. where: STAGE/UPDATE. difference: of means, or the largest relative
     deviation of a trace, with its 95 % interval (none of a trace); allowed: up to where it has not changed. step: of a
-    trace, where the deviation is largest. n: seeds. seeds: how many would tell."""
+    trace, the first beyond what is allowed (from 1; 0 is none). n: seeds. seeds: how many would tell."""
 
     where: str
     what: str
@@ -71,12 +71,14 @@ def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
     for trace in after:
         for what, own in before.values[trace.name].items():
             recorded_TK = np.array(own, dtype=float).T
-            apart = deviation(trace.values[what], recorded_TK)
+            apart_T = deviation(trace.values[what], recorded_TK)
             allowed = TIMES * before.floors[trace.name][what]
             verdict: Verdict = "unchanged" if allowed <= MOST else "could not tell"
-            if apart.value > allowed:
+            beyond = np.flatnonzero(apart_T > allowed)
+            if len(beyond):
                 verdict = "changed"
-            found.append(Line(trace.name, what, verdict, apart.value, allowed, len(own), step=apart.step))
+            step = int(beyond[0]) + 1 if len(beyond) else 0
+            found.append(Line(trace.name, what, verdict, float(apart_T.max()), allowed, len(own), step=step))
     return found
 
 

@@ -89,7 +89,7 @@ def trace(experiment: Experiment, card: RunnerCard, seeds: Sequence[int] = ()) -
     floors: dict[str, dict[str, float]] = {}
     for one, found in zip(plain * DRAWS, shaken, strict=True):
         of = floors.setdefault(one.name, {})
-        of |= {name: _short(max(LEAST_FLOOR, of.get(name, 0.0), apart.value)) for name, apart in found.items()}
+        of |= {name: _short(max(LEAST_FLOOR, of.get(name, 0.0), apart)) for name, apart in found.items()}
     return TraceCard(
         seeds=seeds, floors=floors, digests={one.name: list(one.digests) for one in plain},
         values={one.name: {name: by_seed(one, name) for name in one.values} for one in plain},

@@ -151,22 +151,20 @@ def reaches(layout: Layout) -> dict[str, list[slice]]:
     return found
 
 
-class Deviation(NamedTuple):
-    """The largest deviation of a quantity of a trace, relative to its mean size over the steps, and its step (from 1)."""
-
-    value: float
-    step: int
-
-
-def deviations(one: Trace, other: Trace) -> dict[str, Deviation]:
-    """By quantity, how far two traces of the same runs are apart at most; inf where one is no number and the other is."""
-    return {name: deviation(one.values[name], other.values[name]) for name in one.values if name in other.values}
+def deviations(one: Trace, other: Trace) -> dict[str, float]:
+    """By quantity, how far two traces of the same runs are apart at most."""
+    return {
+        name: float(deviation(one.values[name], other.values[name]).max())
+        for name in one.values
+        if name in other.values
+    }
 
 
-def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> Deviation:
+def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far a quantity of two traces is apart at each step, shape (T): of the seed where it is most, relative to the
+    seed's mean size over the steps in the other; inf where one is no number and the other is."""
     scale_K = np.abs(other_TK).mean(0)
     apart_TK = np.abs(one_TK - other_TK) / np.where(scale_K > 0, scale_K, 1.0)
     both = ~np.isfinite(one_TK) & ~np.isfinite(other_TK)
-    apart_T = np.where(both, 0.0, np.where(np.isfinite(apart_TK), apart_TK, np.inf)).max(1)
-    step = int(apart_T.argmax())
-    return Deviation(float(apart_T[step]), step + 1)
+    apart_T: NDArray[np.float64] = np.where(both, 0.0, np.where(np.isfinite(apart_TK), apart_TK, np.inf)).max(1)
+    return apart_T

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from math import inf, isfinite
+from operator import itemgetter
 from typing import Any
 from xml.etree import ElementTree
 
@@ -14,14 +16,15 @@ from synthbench.scores.statistics import MOST_SEEDS
 from synthbench.wording import inert, literal
 
 DIGITS = 3  # of a number in text
+NAMES = ("score", "quantity")  # heads of columns that name a row beside its place
 
 
 def heads(checked: Checked) -> list[str]:
     if checked.level == "exact":
         return ["stage/update", "seeds", "that differ", "verdict"]
     if checked.level == "trace":
-        return ["stage/update", "quantity", "deviation", "allowed", "at step", "verdict"]
-    return ["stage/update", "score", "before", "after", "difference", "95 % interval", "bound", "verdict"]
+        return ["stage/update", "quantity", "deviation", "allowed", "from step", "verdict"]
+    return ["stage/update", "score", "before", "after", "difference (95 %)", "bound", "verdict"]
 
 
 def cells(checked: Checked) -> list[list[str]]:
@@ -34,13 +37,11 @@ def _cells(checked: Checked, line: Line) -> list[str]:
     if checked.level == "exact":
         return [line.where, str(line.n), f"{line.difference:.0f}", verdict]
     if checked.level == "trace":
-        return [line.where, line.what, number(line.difference), number(line.allowed), str(line.step), verdict]
-    interval = f"{number(line.low, True)} to {number(line.high, True)}" if isfinite(line.low) else "-"
+        return [line.where, line.what, number(line.difference), number(line.allowed), str(line.step or "-"), verdict]
+    half = f" ± {(line.high - line.low) / 2:.2g}" if isfinite(line.low) else ""
     bound = number(line.allowed) if line.allowed else "-"
-    return [
-        line.where, line.what, number(line.before), number(line.after), number(line.difference, True), interval, bound,
-        verdict,
-    ]  # fmt: skip
+    difference = number(line.difference, True) + half
+    return [line.where, line.what, number(line.before), number(line.after), difference, bound, verdict]
 
 
 def seeds(line: Line) -> str:
@@ -171,13 +172,24 @@ WRITERS: dict[str, Callable[[Checked], str]] = {
 }  # fmt: skip
 
 
-def as_rich(heads: Sequence[str], rows: Sequence[Sequence[str]], named: int = 2) -> Any:
-    """For a terminal. named: how many of the first columns name a row."""
+def as_rich(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
+    """For a terminal: the first column, where another follows that names a row, becomes headings, so that a row fits."""
     from synthbench.reporting.drawing import Column, Drawing
 
+    drawn = [[inert(cell) for cell in row] for row in rows]
+    if heads[1] in NAMES:
+        heads, drawn = [f"{heads[0]}\n  {heads[1]}", *heads[2:]], list(headed(drawn))
+    last = len(heads) - 1
     columns = [
-        Column(head, [inert(row[place]) for row in rows], is_right=named <= place < len(heads) - 1,
-               least=14 if place == len(heads) - 1 else None)
+        Column(head, [row[place] for row in drawn], is_right=0 < place < last, least=14 if place == last else None)
         for place, head in enumerate(heads)
-    ]  # fmt: skip
-    return Drawing(columns[:named], columns[named:])
+    ]
+    return Drawing(columns[:1], columns[1:])
+
+
+def headed(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
+    """Rows without their first cell, below a heading of it."""
+    for where, own in groupby(rows, key=itemgetter(0)):
+        yield [where, *[""] * (len(rows[0]) - 2)]
+        for _, what, *cells in own:
+            yield [f"  {what}", *cells]

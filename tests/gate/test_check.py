@@ -87,6 +87,9 @@ def test_another_optimizer_is_changed_and_said_to_be_another(recorded: Baseline,
 def test_an_argument_and_a_routing_are_named_as_the_cause(recorded: Baseline, folder: Path) -> None:
     found = checked(recorded, folder, settings=["optimizer.eps=1e-4"])
     assert found.verdict == "changed"
+    steps = {line.what: line.step for line in found.lines if line.where == "pretrain/full"}
+    assert steps["update.hidden"] == 1  # the first step that is taken
+    assert steps["loss"] != 1  # which is of the start
     assert found.cause == "The likeliest cause: its arguments (eps: 1e-08 before, 0.0001 now) changed."
     found = checked(recorded, folder, optimizer="torch.optim:AdamW", settings=["routing=hidden", "optimizer.eps=1e-4"])
     assert str(found.cause).startswith(
