@@ -78,3 +78,10 @@ def test_the_plug_in_is_offered_and_imports_nothing_heavy() -> None:
     code = f"import sys, synthbench.gate.pytest_plugin; print(sorted({heavy}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, text=True, capture_output=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pytest_finds_the_plug_in_by_itself_where_the_package_is_installed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "--help"]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True, check=True, env={"PATH": ""})
+    assert "--synthbench-baseline=FILE" in done.stdout
+    assert "synthbench_baselines" in done.stdout
