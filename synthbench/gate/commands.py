@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -97,9 +98,9 @@ def summary(found: Baseline, file: Path) -> None:
         [
             "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
             f"{n} seeds find with 80 % probability. Traces of {len(found.trace.seeds)} seeds find far smaller ones.",
-            f"Written: {named(file)}. Check against it with: synthbench check {inert(str(file))}",
         ]
     )
+    print(f"Next: synthbench check {inert(shlex.quote(str(file)))}")
 
 
 def moved(before: Baseline, after: Baseline, file: Path) -> None:

@@ -23,6 +23,9 @@ RATES = ("stages.pretrain.lr=[1e-3]", "stages.finetune.lr=[3e-4]", "stages.pretr
          "stages.pretrain.for={}")  # fmt: skip
 
 
+RUNNER = "gate"
+
+
 class Other(NamedTuple):
     """An implementation. settings: what makes it compute what its reference does. reference: another one, none for itself
     alone. why: the difference, where one is meant."""
@@ -57,7 +60,7 @@ OTHERS = [
 
 
 def experiment(name: str, settings: Sequence[str]) -> Experiment:
-    return subject.to_record(Asked("gate", [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
+    return subject.to_record(Asked(RUNNER, [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
 
 
 def against_itself(other: Other) -> list[Line]:

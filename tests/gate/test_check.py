@@ -170,7 +170,7 @@ class TestCommandLine:
         code, out, err = call(command)
         assert (code, err) == (0, "")
         assert "found from" in out
-        assert f"synthbench check {file}" in out.replace("\n", "")
+        assert f"Next: synthbench check {file}\n" in out
         assert call(command).code == 2
         before = stored.read(file)
         code, out, err = call(f"{command} --update")
