@@ -8,7 +8,7 @@ from statistics import stdev
 
 from synthbench.cards import RunnerCard
 from synthbench.gate.baseline import BehaviourCard
-from synthbench.gate.decision import bound
+from synthbench.gate.decision import FEWEST, bound
 from synthbench.gate.ends import UNITS, ends
 from synthbench.reporting.report import Report
 from synthbench.scores import SCORES
@@ -36,8 +36,14 @@ def behaviour(report: Report, card: RunnerCard) -> BehaviourCard:
     seeds = set(card.seed_list)
     kept = {where: {name: of_seeds(by_seed, seeds) for name, by_seed in own.items()} for where, own in values.items()}
     seen = {where: {seed for by_seed in own.values() for seed in by_seed} for where, own in kept.items()}
+    enough = {
+        where: min(FEWEST, len(own)) or 1 for where, own in seen.items()
+    }  # a score of fewer seeds decides nothing
     return described(
-        {where: {name: by_seed for name, by_seed in own.items() if by_seed} for where, own in kept.items()},
+        {
+            where: {name: by_seed for name, by_seed in own.items() if len(by_seed) >= enough[where]}
+            for where, own in kept.items()
+        },
         {where: sorted(seeds - own) for where, own in seen.items()},
         {where: [*map(rounded, curve)] for where, curve in left.curves.items()},
     )
@@ -45,15 +51,16 @@ def behaviour(report: Report, card: RunnerCard) -> BehaviourCard:
 
 def described(values: Values, diverged: dict[str, list[int]], curves: dict[str, list[float]]) -> BehaviourCard:
     """Values by place, score and seed, with what their spread allows."""
-    bounds = {
-        where: {name: rounded(bound([*by_seed.values()], unit(name))) for name, by_seed in own.items()}
-        for where, own in values.items()
-    }
-    noise = {
-        where: {name: rounded(halved([*by_seed.values()])) for name, by_seed in own.items()}
-        for where, own in values.items()
-    }
-    return BehaviourCard(values=values, noise=noise, bounds=bounds, diverged=diverged, curves=curves)
+    bounds, noise = dict[str, dict[str, float]](), dict[str, dict[str, float]]()
+    undefined = dict[str, dict[str, list[int]]]()
+    for where, own in values.items():
+        bounds[where] = {name: rounded(bound([*by_seed.values()], unit(name))) for name, by_seed in own.items()}
+        noise[where] = {name: rounded(halved([*by_seed.values()])) for name, by_seed in own.items()}
+        seen = {seed for by_seed in own.values() for seed in by_seed}
+        undefined[where] = {name: sorted(seen - {*by_seed}) for name, by_seed in own.items() if seen - {*by_seed}}
+    return BehaviourCard(
+        values=values, noise=noise, bounds=bounds, diverged=diverged, undefined=undefined, curves=curves
+    )  # fmt: skip
 
 
 def halved(values: Sequence[float]) -> float:

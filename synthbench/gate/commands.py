@@ -22,10 +22,11 @@ from synthbench.gate.place import folder
 from synthbench.gate.record import record
 from synthbench.running import Options
 from synthbench.terminal import console
-from synthbench.wording import did_you_mean, inert, named, shown
+from synthbench.wording import did_you_mean, inert, listed, named, shown
 
 __all__ = ["Target", "Told", "Wanted", "compare", "make", "options", "seeds"]
 
+LEARNED = 0.2  # a mean `learning` below which a baseline holds less than it could
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
 
 
@@ -100,7 +101,18 @@ def summary(found: Baseline, file: Path) -> None:
             f"{n} seeds find with 80 % probability. Traces of {len(found.trace.seeds)} seeds find far smaller ones.",
         ]
     )
+    if idle := unlearned(found):
+        say([
+            f"Of {listed(idle)} little was learned (learning below {LEARNED:g}), so a check sees less: try other rates, of "
+            f"which the best by validation is recorded: --lr 3e-4,1e-3 --set stages.{found.card.stages[0].name}.lr=[1e-3]."
+        ])  # fmt: skip
     print(f"Next: synthbench check {inert(shlex.quote(str(file)))}")
+
+
+def unlearned(found: Baseline) -> list[str]:
+    """Where the recorded rates taught little."""
+    learned = {where: own.get("learning", {}).values() for where, own in found.behaviour.values.items()}
+    return [where for where, values in learned.items() if values and fmean(values) < LEARNED]
 
 
 def moved(before: Baseline, after: Baseline, file: Path) -> None:

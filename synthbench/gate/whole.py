@@ -51,7 +51,7 @@ def _of_behaviour(found: BehaviourCard, card: RunnerCard) -> str | None:
     seeds = {*card.seed_list}
     tables: dict[str, Mapping[str, object]] = {
         "values": found.values, "noise": found.noise, "bounds": found.bounds, "diverged": found.diverged,
-        "curves": found.curves,
+        "undefined": found.undefined, "curves": found.curves,
     }  # fmt: skip
     if wrong := _keys("behaviour", tables, _cells(card)):
         return wrong
@@ -59,8 +59,8 @@ def _of_behaviour(found: BehaviourCard, card: RunnerCard) -> str | None:
         diverged = {*found.diverged[where]}
         if not own or own.keys() != found.bounds[where].keys() or own.keys() != found.noise[where].keys():
             return f"behaviour.values.{where} must have scores, each with its bound and its noise"
-        if any({*by_seed} | diverged != seeds for by_seed in own.values()):
-            return f"behaviour.values.{where} must have every seed that is not among the diverged"
+        if any({*by_seed, *found.undefined[where].get(name, [])} | diverged != seeds for name, by_seed in own.items()):
+            return f"behaviour.values.{where} must have every seed that is not among the diverged or undefined"
     return None
 
 

@@ -65,3 +65,10 @@ def test_losses_part_where_they_first_do_by_a_tenth() -> None:
     )
     assert compared.parting(one, one) is None
     assert compared.parting(one, other) == "Training losses part at 50 % of pretrain/full: 2 before, 2.3 after."
+
+
+def test_a_score_that_a_seed_does_not_define_is_noted_and_the_others_decide() -> None:
+    values = {"finetune/full": {"learning": dict.fromkeys(range(8), 0.5), "retention": dict.fromkeys(range(2, 8), 0.5)}}
+    found = described(values, {"finetune/full": [8]}, {})
+    assert found.undefined == {"finetune/full": {"retention": [0, 1]}}
+    assert compared.overall(compared.behaviour(found, found)) == "unchanged"
