@@ -12,6 +12,7 @@ from tabulate import tabulate
 
 from synthbench.experiment import identity
 from synthbench.gate.baseline import BehaviourCard
+from synthbench.gate.budget import BUDGETS, findable
 from synthbench.gate.compared import TIMES, overall
 from synthbench.gate.record import trace
 from synthbench.gate.written import number
@@ -32,6 +33,9 @@ def upper(times: int, of: int) -> float:
 def text(
     size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapping[str, BehaviourCard]
 ) -> str:  # fmt: skip
+    costs = tabulate(
+        cost.rows(), ["command", "seconds"], tablefmt="github", disable_numparse=True
+    )  # before all else runs
     parts = [
         "# Is the gate right?",
         "Made by `python -m tests.gate.study > reports/gate.md` (two CPU cores, some hours; what is trained is kept in "
@@ -43,9 +47,10 @@ def text(
         caught(size, pools, regressed),
         "## Optimizers from elsewhere",
         elsewhere(),
-        "## What a check costs",
-        tabulate(cost.rows(), ["command", "seconds"], tablefmt="github", disable_numparse=True),
-        "Wall time of the whole command, two worker processes, on the device above.",
+        "## What a check costs, and what that buys",
+        costs,
+        "Wall time of the whole command, two worker processes, on the device above, while nothing else ran.",
+        bought(pools["adamw"], size),
     ]
     return "\n\n".join(parts)
 
@@ -86,6 +91,17 @@ def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
     )
 
 
+def bought(pool: BehaviourCard, size: study.Size) -> str:
+    """The smallest changes that each budget finds."""
+    own = study.part(pool, range(size.held, size.pool)[: max(BUDGETS.values())])
+    least = [findable(own, n)["finetune/full"] for n in BUDGETS.values()]
+    rows = [[name, *(number(found[name]) for found in least)] for name in own.values["finetune/full"]]
+    heads = ["score", *(f"{budget}, {n} seeds" for budget, n in BUDGETS.items())]
+    table = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
+    told = f"a baseline of {len(own.values['finetune/full']['fit'])} seeds of AdamW, full finetuning"
+    return f"The smallest change of a mean that is found with 80 % probability, against {told}:\n\n{table}"
+
+
 def elsewhere() -> str:
     heads = ["optimizer", "repeated, perturbed", "reference", "against it", "largest deviation / allowed", "why"]
     return "\n\n".join(
@@ -119,7 +135,7 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
             share, what = study.found(before, after, size.regressed, n, rng)
             shares.append(f"{100 * share:.0f} %" if n < size.regressed else ("yes" if share else "no"))
             most = ", ".join(name for name, _ in what.most_common(2)) or most
-        deviation = f"{number(worst.difference)} ({worst.difference / worst.allowed:.0f}x)"
+        deviation = f"{number(worst.difference)} ({worst.difference / worst.allowed:.3g}x)"
         rows.append([one.name, one.optimizer, said(one), overall(lines), deviation, *shares, most or "-"])
     numbers = [n for n in study.NUMBERS if n <= size.regressed]
     heads = [
