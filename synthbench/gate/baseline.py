@@ -23,13 +23,12 @@ class TraceCard(Card):
 
 class BehaviourCard(Card):
     """What runs showed, by stage and update (`STAGE/UPDATE`). values: by score and seed. noise: how far apart the means of
-    two independent halves of the seeds are (root mean square). bounds: how far a mean may move. diverged: seeds.
+    two independent halves of the seeds are (root mean square). diverged: seeds.
     undefined: by score, seeds in which it has no value. curves: training losses over equal parts of the stage, means over
     seeds."""
 
     values: dict[str, dict[str, BySeed]]
     noise: dict[str, dict[str, float]]
-    bounds: dict[str, dict[str, float]]
     diverged: dict[str, list[int]]
     undefined: dict[str, dict[str, list[int]]]
     curves: dict[str, list[float]]

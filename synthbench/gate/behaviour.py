@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import sqrt
-from statistics import stdev
 
 from synthbench.cards import RunnerCard
 from synthbench.gate.baseline import BehaviourCard
-from synthbench.gate.decision import FEWEST, bound
+from synthbench.gate.decision import FEWEST, noise
 from synthbench.gate.ends import UNITS, ends
 from synthbench.reporting.report import Report
 from synthbench.scores import SCORES
@@ -50,22 +48,13 @@ def behaviour(report: Report, card: RunnerCard) -> BehaviourCard:
 
 
 def described(values: Values, diverged: dict[str, list[int]], curves: dict[str, list[float]]) -> BehaviourCard:
-    """Values by place, score and seed, with what their spread allows."""
-    bounds, noise = dict[str, dict[str, float]](), dict[str, dict[str, float]]()
-    undefined = dict[str, dict[str, list[int]]]()
+    """Values by place, score and seed, with their noise floors."""
+    floors, undefined = dict[str, dict[str, float]](), dict[str, dict[str, list[int]]]()
     for where, own in values.items():
-        bounds[where] = {name: rounded(bound([*by_seed.values()], unit(name))) for name, by_seed in own.items()}
-        noise[where] = {name: rounded(halved([*by_seed.values()])) for name, by_seed in own.items()}
+        floors[where] = {name: rounded(noise([*by_seed.values()])) for name, by_seed in own.items()}
         seen = {seed for by_seed in own.values() for seed in by_seed}
         undefined[where] = {name: sorted(seen - {*by_seed}) for name, by_seed in own.items() if seen - {*by_seed}}
-    return BehaviourCard(
-        values=values, noise=noise, bounds=bounds, diverged=diverged, undefined=undefined, curves=curves
-    )  # fmt: skip
-
-
-def halved(values: Sequence[float]) -> float:
-    """The root mean square difference of the means of two halves of these values, over all ways of halving them."""
-    return 2 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
+    return BehaviourCard(values=values, noise=floors, diverged=diverged, undefined=undefined, curves=curves)
 
 
 def of_seeds(by_seed: Mapping[int, float], seeds: set[int]) -> dict[int, float]:

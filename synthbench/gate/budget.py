@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import nan
 from statistics import stdev
 
 from synthbench.errors import BadInput
 from synthbench.gate.baseline import BehaviourCard
-from synthbench.gate.decision import FEWEST, detectable
+from synthbench.gate.behaviour import unit
+from synthbench.gate.decision import FEWEST, bound, detectable
 from synthbench.wording import did_you_mean, shown
 
 BUDGETS = {
@@ -26,14 +28,17 @@ def seeds(budget: str | None) -> int | None:
 
 
 def findable(behaviour: BehaviourCard, n: int) -> dict[str, dict[str, float]]:
-    """The smallest change of a mean that so many seeds find with 80 % probability, by update and score. The two sides count
+    """The smallest change of a mean that so many seeds find with 80 % probability, by place and score. The two sides count
     as independent; where they share their seeds' chance, less is found, too."""
     return {
-        update: {
-            name: detectable(stdev(values.values()), n, behaviour.bounds[update][name])
-            if len(values) > 1
-            else float("nan")
+        where: {
+            name: detectable(stdev(values.values()), n, allowed(behaviour, where, name, n)) if len(values) > 1 else nan
             for name, values in own.items()
         }
-        for update, own in behaviour.values.items()
+        for where, own in behaviour.values.items()
     }
+
+
+def allowed(behaviour: BehaviourCard, where: str, name: str, n: int) -> float:
+    """How far the mean over n seeds may move."""
+    return bound([*behaviour.values[where][name].values()], behaviour.noise[where][name], unit(name), n)

@@ -16,7 +16,7 @@ from synthbench.errors import BadInput, NotMeasured, Refuted
 from synthbench.experiment.resolve import Asked
 from synthbench.gate import cause, compared, stored, subject, written
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.budget import findable, seeds
+from synthbench.gate.budget import allowed, findable, seeds
 from synthbench.gate.check import Checked, Wanted, check
 from synthbench.gate.place import folder
 from synthbench.gate.record import record
@@ -90,7 +90,7 @@ def summary(found: Baseline, file: Path) -> None:
     least = findable(found.behaviour, n)
     rows = [
         [where, name, *map(written.number, (fmean(values.values()), found.behaviour.noise[where][name],
-                                            found.behaviour.bounds[where][name], least[where][name]))]
+                                            allowed(found.behaviour, where, name, n), least[where][name]))]
         for where, own in found.behaviour.values.items() for name, values in own.items()
     ]  # fmt: skip
     heads = ["stage/update", "score", "mean", "noise", "bound", "found from"]

@@ -7,6 +7,7 @@ from math import nan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from synthbench.gate.baseline import BehaviourCard, TraceCard
+from synthbench.gate.behaviour import unit
 from synthbench.gate.decision import Decision, Verdict, decide
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def behaviour(before: BehaviourCard, after: BehaviourCard) -> list[Line]:
     for where, own in before.values.items():
         others = after.values.get(where, {})
         for what in {**own, **others}:
-            allowed = before.bounds[where].get(what, nan)
-            found.append(_line(where, what, decide(own.get(what, {}), others.get(what, {}), allowed)))
+            floor = before.noise[where].get(what, nan)
+            found.append(_line(where, what, decide(own.get(what, {}), others.get(what, {}), floor, unit(what))))
         seeds = max(map(len, own.values()), default=0) + len(before.diverged[where])
         found.append(diverged(where, before.diverged[where], after.diverged.get(where, []), seeds))
     return found

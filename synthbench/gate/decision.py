@@ -1,9 +1,9 @@
 """What two sets of values by seed decide: changed, unchanged, or could not tell.
 
-A bound d is fixed from the baseline alone: BOUND standard deviations over its seeds, at least LEAST. The difference is
-that of 20 % trimmed means of paired differences with Yuen's interval (Biometrika 61, 1974), for scores on a ceiling or
-with rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that on eight shapes). Changed: the 95 %
-interval lies wholly beyond d; unchanged: wholly inside.
+A bound is fixed from the baseline alone: TIMES its noise floor, which falls with the seeds that are compared, but never
+below LEAST. The difference is that of 20 % trimmed means of paired differences with Yuen's interval (Biometrika 61, 1974),
+for scores on a ceiling or with rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that on eight
+shapes). Changed: the 95 % interval lies wholly beyond the bound; unchanged: wholly inside.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 TRIMMED = 0.2  # of the differences, at each end
-# Standard deviations over seeds that a mean may move. A check has thirty lines, and all must be decided: of quarters the
-# least that left 95 in 100 comparisons of independent seeds of AdamW unchanged (the first 96 of the study's pool).
-BOUND = 3.0
+# The noise floor: what a mean may move. A check has thirty lines, and all must be decided: of halves the least that left 95
+# in 100 comparisons of independent seeds of AdamW unchanged (the first 96 of the study's pool, 16 seeds a side).
+TIMES = 6
 # By unit, the least bound, for a score that no seed moves; and of all but shares this part of the mean.
 LEAST = {"share": 0.02, "nats/token": 0.01, "nats/answer": 0.01, "ratio": 1e-3, "norm": 1e-3,
          "rank": 1e-2}  # fmt: skip
 LEAST_SHARE = 0.01
-TORN = 3  # seeds that moved one way by twice the bound, which trimming would cut: nothing is unchanged then
+TORN = 3  # seeds that moved one way by TORN_BY deviations, which trimming would cut: nothing is unchanged then
+TORN_BY = 6
 LEAST_CUT = 8  # values of which some are cut
 FEWEST = 5  # paired seeds that decide anything
 
@@ -43,32 +44,44 @@ class Decision(NamedTuple):
     seeds: float = nan
 
 
-def bound(values: Sequence[float], unit: str) -> float:
-    """How far the mean of a score with these values in the baseline may move."""
-    part = LEAST_SHARE * abs(fmean(values)) if values and unit != "share" else 0.0
-    return max(BOUND * stdev(values) if len(values) > 1 else 0.0, LEAST.get(unit, 0.0), part)
+def noise(values: Sequence[float]) -> float:
+    """The floor: the root mean square difference of the means of two halves of these values, over all ways of halving."""
+    return 2 * stdev(values) / sqrt(len(values)) if len(values) > 1 else 0.0
 
 
-def decide(before: Mapping[int, float], after: Mapping[int, float], allowed: float) -> Decision:
-    """The verdict on a score by seed. allowed: the bound."""
+def bound(values: Sequence[float], floor: float, unit: str, n: int) -> float:
+    """How far a mean over n seeds may move. values, floor: of the baseline's seeds."""
+    return max(TIMES * floor * sqrt(len(values) / n), least(values, unit))
+
+
+def least(values: Sequence[float], unit: str) -> float:
+    """What a mean may move whatever the noise."""
+    return max(LEAST.get(unit, 0.0), LEAST_SHARE * abs(fmean(values)) if values and unit != "share" else 0.0)
+
+
+def decide(before: Mapping[int, float], after: Mapping[int, float], floor: float, unit: str) -> Decision:
+    """The verdict on a score by seed. floor: the noise of the values before."""
     seeds = sorted(before.keys() & after.keys())
     if len(seeds) < FEWEST:
         would = FEWEST if before and after else nan  # no seeds give a score to a side that has none
-        return Decision("could not tell", nan, nan, nan, nan, nan, allowed, len(seeds), would)
-    differences = [after[seed] - before[seed] for seed in seeds]
-    middle, half = trimmed(differences)
+        return Decision("could not tell", nan, nan, nan, nan, nan, nan, len(seeds), would)
+    values, differences = [*before.values()], [after[seed] - before[seed] for seed in seeds]
+    allowed, (middle, half) = bound(values, floor, unit, len(seeds)), trimmed(differences)
     found = (
         trimmed([before[seed] for seed in seeds])[0], trimmed([after[seed] for seed in seeds])[0], middle, middle - half,
         middle + half, allowed, len(seeds),
     )  # fmt: skip
     if middle - half > allowed or middle + half < -allowed:
         return Decision("changed", *found)
-    far = [sum(sign * one > 2 * allowed for one in differences) for sign in (1, -1)]
+    torn = max(TORN_BY * floor * sqrt(len(values)) / 2, 2 * least(values, unit))
+    far = [sum(sign * one > torn for one in differences) for sign in (1, -1)]
     if abs(far[0] - far[1]) >= TORN:
         return Decision("could not tell", *found)
     if -allowed <= middle - half and middle + half <= allowed:
         return Decision("unchanged", *found)
-    return Decision("could not tell", *found, seeds_needed(abs(middle), half, len(seeds), allowed))
+    return Decision(
+        "could not tell", *found, seeds_needed(abs(middle), half, allowed, least(values, unit)) * len(seeds)
+    )
 
 
 def trimmed(values: Sequence[float]) -> tuple[float, float]:
@@ -88,10 +101,13 @@ def cut_of(n: int) -> int:
     return floor(TRIMMED * n) if n >= LEAST_CUT else 0
 
 
-def seeds_needed(size: float, half: float, n: int, allowed: float) -> float:
-    """About how many seeds would bring an interval of this half width, over n of them, to one side of the bound."""
-    room = abs(allowed - size)
-    return inf if room == 0 else max(n + 1.0, n * (half / room) ** 2)
+def seeds_needed(size: float, half: float, allowed: float, floor: float) -> float:
+    """About how many times the seeds would tell, if a difference of this size is real: half its interval, and the bound as
+    far as its floor, fall with the root of the seeds."""
+    room = abs(size - floor)
+    if room == 0:
+        return inf
+    return (half / room) ** 2 if size < floor else max((half / room) ** 2, ((half + allowed) / size) ** 2)
 
 
 def winsorized(share: float) -> float:

@@ -50,15 +50,15 @@ def _of_trace(trace: TraceCard, card: RunnerCard) -> str | None:
 def _of_behaviour(found: BehaviourCard, card: RunnerCard) -> str | None:
     seeds = {*card.seed_list}
     tables: dict[str, Mapping[str, object]] = {
-        "values": found.values, "noise": found.noise, "bounds": found.bounds, "diverged": found.diverged,
+        "values": found.values, "noise": found.noise, "diverged": found.diverged,
         "undefined": found.undefined, "curves": found.curves,
     }  # fmt: skip
     if wrong := _keys("behaviour", tables, _cells(card)):
         return wrong
     for where, own in found.values.items():
         diverged = {*found.diverged[where]}
-        if not own or own.keys() != found.bounds[where].keys() or own.keys() != found.noise[where].keys():
-            return f"behaviour.values.{where} must have scores, each with its bound and its noise"
+        if not own or own.keys() != found.noise[where].keys() or min(found.noise[where].values()) < 0:
+            return f"behaviour.values.{where} must have scores, each with its noise, which is 0 or more"
         if any({*by_seed, *found.undefined[where].get(name, [])} | diverged != seeds for name, by_seed in own.items()):
             return f"behaviour.values.{where} must have every seed that is not among the diverged or undefined"
     return None

@@ -61,7 +61,7 @@ def trained(optimizer: str, seeds: int, folder: Path, regression: Regression | N
 
 
 def part(of: BehaviourCard, seeds: Sequence[int]) -> BehaviourCard:
-    """Some of the seeds, called 0, 1, ... in this order, with the bounds that they give."""
+    """Some of the seeds, called 0, 1, ... in this order, with the noise that they show."""
     names = {seed: place for place, seed in enumerate(seeds)}
     values = {
         where: {name: {names[s]: v for s, v in by_seed.items() if s in names} for name, by_seed in own.items()}

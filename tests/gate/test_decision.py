@@ -12,7 +12,18 @@ import pytest
 from scipy.stats import t
 
 from synthbench.gate import decision
-from synthbench.gate.decision import BOUND, bound, decide, detectable, seeds_needed, trimmed, winsorized
+from synthbench.gate.decision import (
+    LEAST,
+    TIMES,
+    Decision,
+    bound,
+    decide,
+    detectable,
+    noise,
+    seeds_needed,
+    trimmed,
+    winsorized,
+)
 
 SEEDS = 16
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -30,6 +41,10 @@ SHAPES: dict[str, Draw] = {
 
 def by_seed(values: np.ndarray) -> dict[int, float]:
     return dict(enumerate(values.tolist()))
+
+
+def compared(before: np.ndarray, after: np.ndarray, unit: str = "number") -> Decision:
+    return decide(by_seed(before), by_seed(after), noise(before.tolist()), unit)
 
 
 def test_the_trimmed_mean_and_its_interval_by_hand() -> None:
@@ -55,11 +70,15 @@ def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
     assert winsorized(0.0) == 1.0
 
 
-def test_a_bound_is_of_deviations_and_never_less_than_a_share() -> None:
-    assert bound([0.1, 0.3], "share") == pytest.approx(BOUND * stdev([0.1, 0.3]))
-    assert bound([1.0, 1.0], "share") == 0.02
-    assert bound([20.0, 20.0], "norm") == pytest.approx(0.2)
-    assert bound([], "share") == 0.02
+def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -> None:
+    values = [0.1, 0.3, 0.2, 0.6]
+    floor = noise(values)
+    assert floor == pytest.approx(stdev(values))  # of four values
+    assert bound(values, floor, "share", 4) == pytest.approx(TIMES * floor)
+    assert bound(values, floor, "share", 16) == pytest.approx(TIMES * floor / 2)
+    assert bound([1.0, 1.0], 0.0, "share", 2) == 0.02
+    assert bound([20.0, 20.0], 0.0, "norm", 2) == pytest.approx(0.2)
+    assert bound([], 0.0, "share", 2) == 0.02
 
 
 @pytest.mark.parametrize(
@@ -70,7 +89,8 @@ def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: s
     """Differences 0, 1, ... 9 tenths around the shift: their interval has half a width of .4."""
     before = dict.fromkeys(range(10), 0.0)
     after = {seed: shift + (seed - 4.5) / 10 for seed in range(10)}
-    found = decide(before, after, 1.0)
+    found = decide(before, after, 1.0 / TIMES, "number")
+    assert found.bound == 1.0
     assert found.verdict == verdict
     assert found.low < shift < found.high
     assert (found.seeds == found.seeds) == (verdict == "could not tell")
@@ -78,21 +98,23 @@ def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: s
 
 def test_seeds_that_one_side_lacks_and_too_few_tell_nothing() -> None:
     four = dict.fromkeys(range(4), 0.0)
-    assert decide(four, four | {9: 1.0}, 1.0) == decide(four, four, 1.0)
-    assert decide(four, four, 1.0).verdict == "could not tell"
-    assert decide({}, {}, 1.0).n == 0
+    assert repr(decide(four, four | {9: 1.0}, 1.0, "share")) == repr(decide(four, four, 1.0, "share"))
+    assert decide(four, four, 1.0, "share").verdict == "could not tell"
+    assert decide({}, {}, 1.0, "share").n == 0
 
 
 def test_a_score_that_never_moves_is_unchanged_at_a_bound_of_nothing() -> None:
     zeros = dict.fromkeys(range(16), 0.0)
-    assert decide(zeros, zeros, 0.0).verdict == "unchanged"
-    assert decide(zeros, dict.fromkeys(range(16), 0.1), 0.0).verdict == "changed"
+    assert decide(zeros, zeros, 0.0, "number").verdict == "unchanged"
+    assert decide(zeros, dict.fromkeys(range(16), 0.1), 0.0, "number").verdict == "changed"
 
 
-def test_how_many_seeds_it_takes() -> None:
-    assert seeds_needed(0.5, 1.0, 16, 1.0) == pytest.approx(64)
-    assert seeds_needed(1.0, 1.0, 16, 1.0) == inf
-    assert seeds_needed(0.0, 0.1, 16, 1.0) == 17
+def test_how_many_times_the_seeds_would_tell() -> None:
+    assert seeds_needed(0.5, 1.0, 0.0, 0.0) == pytest.approx(4)
+    assert seeds_needed(0.5, 1.0, 2.0, 0.0) == pytest.approx(36)  # interval and bound together fall to .5
+    assert seeds_needed(1.5, 1.0, 1.0, 1.0) == pytest.approx(4)  # the bound stays
+    assert seeds_needed(0.5, 1.0, 1.0, 1.0) == pytest.approx(4)  # to be told small
+    assert seeds_needed(1.0, 1.0, 1.0, 1.0) == inf
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -101,7 +123,7 @@ def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
     rng, verdicts = np.random.default_rng(0), Counter[str]()
     for _ in range(2000):
         before, after = SHAPES[shape](rng), SHAPES[shape](rng)
-        verdicts[decide(by_seed(before), by_seed(after), bound(before.tolist(), "number")).verdict] += 1
+        verdicts[compared(before, after).verdict] += 1
     assert verdicts["changed"] <= 2
     assert verdicts["unchanged"] >= 1880
 
@@ -109,16 +131,16 @@ def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
 def test_seeds_that_trimming_would_cut_are_not_passed_over() -> None:
     ones = dict.fromkeys(range(16), 1.0)
     for broken, verdict in ((2, "unchanged"), (3, "could not tell"), (16, "changed")):
-        assert decide(ones, ones | dict.fromkeys(range(broken), 0.0), 0.02).verdict == verdict
+        assert decide(ones, ones | dict.fromkeys(range(broken), 0.0), 0.0, "share").verdict == verdict
     torn = ones | {0: 0.0, 1: 0.0, 2: 0.0, 3: 2.0, 4: 2.0}  # as many the other way, but one
-    assert decide(ones, torn, 0.02).verdict == "unchanged"
+    assert decide(ones, torn, 0.0, "share").verdict == "unchanged"
 
 
 def test_a_score_that_no_seed_moves_has_a_bound() -> None:
-    for unit in ("share", "nats/token", "nats/answer", "ratio", "norm"):
-        allowed = bound([0.0] * 16, unit)
-        assert allowed > 0
-        assert decide(dict.fromkeys(range(16), 0.0), dict.fromkeys(range(16), 1e-9), allowed).verdict == "unchanged"
+    zeros = np.zeros(16)
+    for unit in LEAST:
+        found = compared(zeros, zeros + 1e-9, unit)
+        assert (found.bound > 0, found.verdict) == (True, "unchanged")
 
 
 def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +151,7 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
     rng, undecided = np.random.default_rng(0), 0
     for _ in range(1000):
         before, after = SHAPES["a bad seed in 20"](rng), SHAPES["a bad seed in 20"](rng)
-        verdict = decide(by_seed(before), by_seed(after), bound(before.tolist(), "number")).verdict
+        verdict = compared(before, after).verdict
         undecided += verdict == "could not tell"
     assert undecided > 150
 
@@ -137,8 +159,9 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("n", [5, 8, 16, 32])
 def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
     rng, changed = np.random.default_rng(n), 0
-    shift = detectable(1.0, n, BOUND)
+    floor = 2 / sqrt(n)  # of a deviation of 1
+    shift = detectable(1.0, n, TIMES * floor)
     for _ in range(1000):
         before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
-        changed += decide(by_seed(before), by_seed(after), BOUND).verdict == "changed"
+        changed += decide(by_seed(before), by_seed(after), floor, "number").verdict == "changed"
     assert 730 <= changed <= 870

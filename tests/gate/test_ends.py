@@ -7,7 +7,8 @@ import pytest
 
 from synthbench.cards import ModelCard
 from synthbench.gate import compared
-from synthbench.gate.behaviour import described, halved
+from synthbench.gate.behaviour import described
+from synthbench.gate.decision import noise
 from synthbench.gate.ends import early, measures, stable_ranks
 
 MODEL = ModelCard(layers=1, width=2, head_width=2)
@@ -54,8 +55,8 @@ def test_noise_is_the_root_mean_square_over_all_ways_of_halving() -> None:
 
     values = [0.0, 1.0, 5.0, 2.0, 2.5, 7.0]
     apart = [np.mean(half) - np.mean([v for v in values if v not in half]) for half in combinations(values, 3)]
-    assert halved(values) == pytest.approx(np.sqrt(np.mean(np.square(apart))))
-    assert halved([1.0]) == 0.0
+    assert noise(values) == pytest.approx(np.sqrt(np.mean(np.square(apart))))
+    assert noise([1.0]) == 0.0
 
 
 def test_losses_part_where_they_first_do_by_a_tenth() -> None:

@@ -69,12 +69,12 @@ def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pyt
     assert not first & second  # of one shuffle
 
 
-def test_a_part_calls_its_seeds_anew_and_bounds_them_itself() -> None:
+def test_a_part_calls_its_seeds_anew_and_has_noise_of_its_own() -> None:
     pool = described({"full": {"learning": {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.5}}}, {"full": [4]}, {})
     found = study.part(pool, [2, 4, 1])
     assert found.values == {"full": {"learning": {0: 1.0, 2: 0.5}}}
     assert found.diverged == {"full": [1]}
-    assert found.bounds != pool.bounds
+    assert found.noise != pool.noise
 
 
 def test_the_upper_limit_is_clopper_and_pearson_s() -> None:

@@ -57,9 +57,9 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
     "a floor of 0": (put("trace.floors.pretrain/full.loss", 0.0), "a floor above 0"),
     "an update less": (cut("behaviour.values.finetune/full"), "behaviour.values must have finetune/full, finetune/lora-4"),
     "no scores": (put("behaviour.values.finetune/full", {}), "behaviour.values.finetune/full must have scores"),
-    "a score less": (cut("behaviour.values.finetune/full.learning"), "each with its bound"),
-    "a bound less": (cut("behaviour.bounds.finetune/full.learning"), "each with its bound"),
-    "a noise less": (cut("behaviour.noise.pretrain/full.early_loss"), "each with its bound and its noise"),
+    "a score less": (cut("behaviour.values.finetune/full.learning"), "each with its noise"),
+    "a noise below 0": (put("behaviour.noise.finetune/full.learning", -1.0), "which is 0 or more"),
+    "a noise less": (cut("behaviour.noise.pretrain/full.early_loss"), "each with its noise"),
     "a seed less": (cut("behaviour.values.finetune/full.learning.3"), "every seed that is not among the diverged"),
 }  # fmt: skip
 
