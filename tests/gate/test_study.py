@@ -90,5 +90,5 @@ def test_sources_are_of_repositories_and_what_is_not_quite_the_bug_is_said() -> 
         assert number.isdigit()
     assert regressions.NEAREST.keys() <= {one.source for one in regressions.REGRESSIONS}
     assert len(regressions.REGRESSIONS) == 24
-    assert "Twenty-four bugs that somebody shipped" in (study.ROOT / "README.md").read_text()
+    assert "Twenty-four regressions after bugs that somebody shipped" in (study.ROOT / "README.md").read_text()
     assert Counter(one.name for one in regressions.REGRESSIONS).most_common(1)[0][1] == 1
