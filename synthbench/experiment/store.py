@@ -190,10 +190,10 @@ class Store:
             raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
         self.damaged.add(run)
 
-    def curve(self, result: Result) -> list[float | None]:
-        """A run's training losses: means over equal parts of its stage, None for what is no number."""
+    def curve(self, result: Result) -> list[float]:
+        """The training losses of a run that did not diverge: means over equal parts of its stage."""
         ((losses,),) = self.database.rows(CURVE, (result.run, result.attempt))
-        found: list[float | None] = json.loads(losses)
+        found: list[float] = json.loads(losses)
         return found
 
     def sound_weights(self, result: Result) -> Kept | None:

@@ -8,6 +8,7 @@ from synthbench.cards import Card, RunnerCard
 from synthbench.experiment.runs import RuleSpec
 
 FORMAT: Literal[1] = 1  # of the file
+STEPS = 50  # of every stage, the first, that are traced
 BySeed = dict[int, float]
 
 

@@ -18,7 +18,7 @@ from synthbench.gate.behaviour import behaviour
 from synthbench.gate.budget import findable
 from synthbench.gate.compared import LEVELS, Level, Line
 from synthbench.gate.decision import Verdict
-from synthbench.gate.ends import OF_WEIGHTS
+from synthbench.gate.ends import EARLY, OF_WEIGHTS
 from synthbench.gate.place import folder
 from synthbench.running import Options, perform, startable
 from synthbench.wording import did_you_mean, listed, named, shown
@@ -60,7 +60,7 @@ def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> 
     be compared."""
     options.check()
     level = level_of(wanted)
-    seeds = baseline.card.seed_list[: wanted.seeds] if level != "exact" and wanted.seeds else None
+    seeds = baseline.card.seed_list[: wanted.seeds] if wanted.seeds else None
     own = subject.Subject(wanted.optimizer, wanted.settings, wanted.device, seeds)
     experiment, notes = subject.to_check(baseline, origin, own)
     comparable(baseline, experiment, origin)
@@ -95,12 +95,15 @@ def level_of(wanted: Wanted) -> Level | None:
     """The level that is asked for; stored results are compared by their scores."""
     for level in LEVELS:
         if wanted.level == level:
-            if wanted.results is not None and level != "behaviour":
-                raise BadInput(f"--level {level} trains anew; --results goes with --level behaviour.")
+            for option, given in (("--results", wanted.results), ("--budget", wanted.seeds)):
+                if given is not None and level != "behaviour":
+                    raise BadInput(
+                        f"{option} goes with --level behaviour; --level {level} takes its own runs and seeds."
+                    )
             return level
     if wanted.level is not None:
         raise BadInput(f"--level {shown(wanted.level)} is not allowed{did_you_mean(wanted.level, LEVELS)}.")
-    return "behaviour" if wanted.results is not None or wanted.seeds else None  # a budget is one of seeds
+    return "behaviour" if wanted.results is not None or wanted.seeds is not None else None
 
 
 def comparable(baseline: Baseline, experiment: Experiment, origin: str) -> None:
@@ -110,7 +113,7 @@ def comparable(baseline: Baseline, experiment: Experiment, origin: str) -> None:
             f"{origin}: it is of task {listed(baseline.tasks)}, and its card of {listed(experiment.tasks)}."
         )
     for task, mark in baseline.tasks.items():
-        now = experiment.tasks[task].fingerprint if task in experiment.tasks else "none"
+        now = experiment.tasks[task].fingerprint
         if now != mark:
             raise NotMeasured(
                 f"{origin}: task {named(task)} is not the one that was recorded (fingerprint {mark[:12]} then, {now[:12]} "
@@ -180,12 +183,14 @@ def _behaviour(
     with folder(wanted.results) as place:
         report = perform(experiment, replace(options, out=place, passing=wanted.results is None))
         after = behaviour(report, experiment.card)
-    lines, notes = compared.behaviour(baseline.behaviour, after), list[str]()
-    if wanted.results and any(line.n == 0 and line.what.startswith(OF_WEIGHTS) for line in lines):
+    seeds = experiment.card.seed_list
+    lines, notes = compared.behaviour(baseline.behaviour, after, seeds), list[str]()
+    weighed = min(line.n for line in lines if line.what.startswith(OF_WEIGHTS))
+    if wanted.results and weighed < max(line.n for line in lines if line.what == EARLY):
         notes.append(f"{named(wanted.results)} has not all the weights; run with --keep-weights all to compare them.")
     if wanted.seeds:
-        notes.append(power(baseline, len(experiment.card.seed_list), wanted.seeds))
-    parting = compared.parting(baseline.behaviour, after)
+        notes.append(power(baseline, len(seeds), wanted.seeds))
+    parting = compared.parting(baseline.behaviour, after) if seeds == baseline.card.seed_list else None
     if parting and compared.overall(lines) == "changed":
         notes.append(parting)
     return lines, notes

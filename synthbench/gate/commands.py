@@ -71,8 +71,10 @@ def make(asked: Asked, target: Target, options: Options) -> None:
 
 def writable(file: Path | None) -> None:
     """Raises BadInput where a file cannot be put there: before anything is trained."""
-    if file is not None and (not files.is_folder(file.parent) or files.is_folder(file)):
-        raise BadInput(f"-o {named(file)} must be a file in a folder that is there.")
+    if file is None:
+        return
+    if not files.is_folder(file.parent) or files.is_folder(file) or not os.access(file.parent, os.W_OK):
+        raise BadInput(f"-o {named(file)} must be a file in a folder that is there and can be written.")
 
 
 def former(file: Path) -> Baseline | None:
@@ -120,7 +122,7 @@ def moved(before: Baseline, after: Baseline, file: Path) -> None:
     if before.tasks != after.tasks or before.card.seed_list != after.card.seed_list:
         say([f"{named(file)} was recorded on other data or seeds; its numbers do not compare with the new ones."])
         return
-    lines = compared.behaviour(before.behaviour, after.behaviour)
+    lines = compared.behaviour(before.behaviour, after.behaviour, after.card.seed_list)
     checked = Checked(named(file), after.rule.name, "behaviour", lines, None, [])
     console().print(written.as_rich(written.heads(checked), written.cells(checked)))
     differ = cause.differences(before, after.rule, after.versions, after.package, after.machine)
@@ -151,6 +153,8 @@ def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     if told.file and told.form == "table":
         raise BadInput(f"-o {named(told.file)} goes with --format {', '.join(written.WRITERS)}.")
     writable(told.file)
+    if told.file and files.is_file(file) and files.is_file(told.file) and file.samefile(told.file):
+        raise BadInput(f"-o {named(told.file)} is the baseline itself; give another file.")
     found = check(stored.read(file), named(file), wanted, options)
     if told.form == "table" or told.file:
         console().print(written.as_rich(written.heads(found), written.cells(found)))

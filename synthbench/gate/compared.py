@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import nan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from synthbench.gate.baseline import BehaviourCard, TraceCard
 from synthbench.gate.behaviour import unit
-from synthbench.gate.decision import Decision, Verdict, decide
+from synthbench.gate.decision import Decision, Verdict, decide, is_torn
 
 if TYPE_CHECKING:
     from synthbench.gate.traced import Trace
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Level = Literal["exact", "trace", "behaviour"]
 LEVELS: tuple[Level, ...] = ("exact", "trace", "behaviour")
 PARTED = 0.1  # of a mean loss
-TIMES = 20  # a floor: the deviation from which a trace has changed
+TRACE_TIMES = 20  # a floor: the deviation from which a trace has changed
 MOST = 0.25  # a threshold above which a trace decides nothing: rounding alone leads it so far apart
 
 
@@ -59,7 +59,7 @@ def exact(before: TraceCard, digests: Mapping[str, Sequence[str]]) -> list[Line]
 
 def blind(before: TraceCard) -> list[str]:
     """The cells in which some quantity's trace decides nothing."""
-    return [where for where, floors in before.floors.items() if TIMES * max(floors.values()) > MOST]
+    return [where for where, floors in before.floors.items() if TRACE_TIMES * max(floors.values()) > MOST]
 
 
 def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
@@ -73,7 +73,7 @@ def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
         for what, own in before.values[trace.name].items():
             recorded_TK = np.array(own, dtype=float).T
             apart_T = deviation(trace.values[what], recorded_TK)
-            allowed = TIMES * before.floors[trace.name][what]
+            allowed = TRACE_TIMES * before.floors[trace.name][what]
             verdict: Verdict = "unchanged" if allowed <= MOST else "could not tell"
             beyond = np.flatnonzero(apart_T > allowed)
             if len(beyond):
@@ -83,16 +83,20 @@ def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
     return found
 
 
-def behaviour(before: BehaviourCard, after: BehaviourCard) -> list[Line]:
-    """Scores of the same seeds, and how many of them diverged. What only one side has tells nothing."""
+def behaviour(before: BehaviourCard, after: BehaviourCard, seeds: Collection[int]) -> list[Line]:
+    """Scores of these seeds, and how many of them diverged. What only one side has tells nothing."""
     found = []
     for where, own in before.values.items():
         others = after.values.get(where, {})
+        was, now = ({*card.diverged.get(where, [])} & {*seeds} for card in (before, after))
+        sound = {*seeds} - was - now
         for what in {**own, **others}:
-            floor = before.noise[where].get(what, nan)
-            found.append(_line(where, what, decide(own.get(what, {}), others.get(what, {}), floor, unit(what))))
-        seeds = max(map(len, own.values()), default=0) + len(before.diverged[where])
-        found.append(diverged(where, before.diverged[where], after.diverged.get(where, []), seeds))
+            sides = own.get(what, {}), others.get(what, {})
+            one = decide(*sides, before.noise[where].get(what, nan), unit(what))
+            lost = sum((seed in sides[0]) != (seed in sides[1]) for seed in sound)
+            is_lost = one.verdict == "unchanged" and is_torn(lost, len(sound))
+            found.append(_line(where, what, one._replace(verdict="could not tell") if is_lost else one))
+        found.append(diverged(where, was, now, len(seeds)))
     return found
 
 
@@ -107,14 +111,14 @@ def parting(before: BehaviourCard, after: BehaviourCard) -> str | None:
     return None
 
 
-def diverged(where: str, before: Sequence[int], after: Sequence[int], seeds: int) -> Line:
-    """Whether other seeds diverged than before: changed where so many moved one way that a coin would not show it
-    (McNemar's exact test), unchanged where none did."""
+def diverged(where: str, before: Collection[int], after: Collection[int], seeds: int) -> Line:
+    """Whether other seeds diverged than before: changed where all do now and none did, or so many moved one way that a coin
+    would not show it (McNemar's exact test), unchanged where none did."""
     from scipy.stats import binomtest
 
     newly, no_more = len({*after} - {*before}), len({*before} - {*after})
     verdict: Verdict = "could not tell" if newly + no_more else "unchanged"
-    if newly + no_more and binomtest(newly, newly + no_more).pvalue < 0.05:
+    if newly + no_more and (newly == seeds or binomtest(newly, newly + no_more).pvalue < 0.05):
         verdict = "changed"
     return Line(where, "diverged", verdict, float(len(after) - len(before)), 0.0, seeds, len(before), len(after))
 

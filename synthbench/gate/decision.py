@@ -1,9 +1,9 @@
 """What two sets of values by seed decide: changed, unchanged, or could not tell.
 
-A bound is fixed from the baseline alone: TIMES its noise floor, which falls with the seeds that are compared, but never
-below LEAST. The difference is that of 20 % trimmed means of paired differences with Yuen's interval (Biometrika 61, 1974),
-for scores on a ceiling or with rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that on eight
-shapes). Changed: the 95 % interval lies wholly beyond the bound; unchanged: wholly inside.
+A bound is fixed from the baseline alone: BOUND_TIMES its noise floor, which falls with the seeds that are compared, but
+never below LEAST. The difference is that of 20 % trimmed means of paired differences with Yuen's interval (Biometrika 61,
+1974), for rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that, and draws eight shapes).
+Changed: the 95 % interval lies wholly beyond the bound; unchanged: wholly inside.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 TRIMMED = 0.2  # of the differences, at each end
-# The noise floor: what a mean may move. A check has thirty lines, and all must be decided: of halves the least that left 95
-# in 100 comparisons of independent seeds of AdamW unchanged (the first 96 of the study's pool, 16 seeds a side).
-TIMES = 6
+# A mean may move by so many noise floors. A check has thirty lines, and all must be decided: the least multiple of a half
+# that left 95 in 100 comparisons of independent seeds of AdamW unchanged (counted on reports/gate.md).
+BOUND_TIMES = 6
 # By unit, the least bound, for a score that no seed moves; and of all but shares this part of the mean.
 LEAST = {"share": 0.02, "nats/token": 0.01, "nats/answer": 0.01, "ratio": 1e-3, "norm": 1e-3,
          "rank": 1e-2}  # fmt: skip
 LEAST_SHARE = 0.01
-TORN = 3  # seeds that moved one way by TORN_BY deviations, which trimming would cut: nothing is unchanged then
-TORN_BY = 6
+# More seeds that moved one way by so many deviations than that moved the other way, a share of all and at least some:
+# trimming would cut them, so nothing is unchanged.
+TORN, TORN_LEAST, TORN_BY = 3 / 16, 3, 6
 LEAST_CUT = 8  # values of which some are cut
 FEWEST = 5  # paired seeds that decide anything
 
@@ -51,7 +52,7 @@ def noise(values: Sequence[float]) -> float:
 
 def bound(values: Sequence[float], floor: float, unit: str, n: int) -> float:
     """How far a mean over n seeds may move. values, floor: of the baseline's seeds."""
-    return max(TIMES * floor * sqrt(len(values) / n), least(values, unit))
+    return max(BOUND_TIMES * floor * sqrt(len(values) / n), least(values, unit))
 
 
 def least(values: Sequence[float], unit: str) -> float:
@@ -75,13 +76,18 @@ def decide(before: Mapping[int, float], after: Mapping[int, float], floor: float
         return Decision("changed", *found)
     torn = max(TORN_BY * floor * sqrt(len(values)) / 2, 2 * least(values, unit))
     far = [sum(sign * one > torn for one in differences) for sign in (1, -1)]
-    if abs(far[0] - far[1]) >= TORN:
+    if is_torn(abs(far[0] - far[1]), len(seeds)):
         return Decision("could not tell", *found)
     if -allowed <= middle - half and middle + half <= allowed:
         return Decision("unchanged", *found)
     return Decision(
         "could not tell", *found, seeds_needed(abs(middle), half, allowed, least(values, unit)) * len(seeds)
     )
+
+
+def is_torn(count: int, n: int) -> bool:
+    """Whether so many of n seeds are too many to be passed over."""
+    return count >= max(TORN_LEAST, TORN * n)
 
 
 def trimmed(values: Sequence[float]) -> tuple[float, float]:

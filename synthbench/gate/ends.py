@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from math import inf
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,15 +46,13 @@ def ends(report: Report, card: RunnerCard) -> Ends:
     with closing(Store.read(report.folder)) as store:
         results = store.results(store.members(report.experiment))
         for cell, known, result in chosen(store, results, report.experiment, card):
-            where, curve = (
-                f"{cell.stage}/{cell.update}",
-                [inf if loss is None else loss for loss in store.curve(result)],
-            )
+            where, curve = f"{cell.stage}/{cell.update}", store.curve(result)
             losses.setdefault(where, []).append(curve)
             found = {EARLY: early(curve)}
             after = weights(store, result) if cell.stage == card.stages[-1].name else None
             if after is not None:
-                before = weights(store, results.get(known["parent"])) or {}
+                parent = known["parent"]
+                before = weights(store, results.get(parent)) if parent else {}
                 found |= measures(before, after, ModelCard.model_validate(known["model"]))
             for name, value in found.items():
                 values.setdefault(where, {}).setdefault(name, {})[known["seed"]] = value
@@ -88,8 +85,9 @@ def early(losses: list[float]) -> float:
     return float(np.mean(losses[: max(1, len(losses) // QUARTER)]))
 
 
-def measures(before: Weights, after: Weights, model: ModelCard) -> dict[str, float]:
-    """Norms of weights, and mean stable ranks of their changes, by group. before: what is not among it was nothing."""
+def measures(before: Weights | None, after: Weights, model: ModelCard) -> dict[str, float]:
+    """Norms of weights, and mean stable ranks of their changes, by group. before: what is not among it was nothing; None
+    where it is not known, and then no ranks are."""
     groups = {name: parameter.group for name, parameter in transformer(model, 1, 1).parameters.items()}  # of any size
     squares: dict[str, float] = {}
     ranks: dict[str, list[float]] = {}
@@ -97,7 +95,7 @@ def measures(before: Weights, after: Weights, model: ModelCard) -> dict[str, flo
         factor = name.rpartition(".")[2]
         group = factor if factor in ("A", "B") else groups[name]
         squares[group] = squares.get(group, 0.0) + float((value.astype("f8") ** 2).sum())
-        if value.ndim > 1:
+        if value.ndim > 1 and before is not None:
             ranks.setdefault(group, []).extend(stable_ranks(value - before.get(name, np.float32(0))))
     norms = {f"{NORM}.{group}": square**0.5 for group, square in squares.items()}
     return norms | {f"{RANK}.{group}": float(np.mean(own)) for group, own in ranks.items()}

@@ -60,7 +60,7 @@ def read(path: Path) -> Baseline:
         raise BadInput(f"{named(path)} is no baseline: {named(where)}: {message(first['msg'])}.") from None
     if lacking := lack(found):
         raise BadInput(f"{named(path)} is not whole: {lacking}.")
-    return with_paths(found, lambda written: os.path.normpath(path.parent / written))
+    return with_paths(found, lambda written: os.path.normpath(path.resolve().parent / written))
 
 
 def write(found: Baseline, path: Path) -> None:

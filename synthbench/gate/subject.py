@@ -35,20 +35,22 @@ def to_record(asked: Asked) -> Experiment:
             "--optimizer and one with --task."
         )
     (label,) = card.optimizers
-    for stage in card.stages:
-        own = settings(stage, card.tasks[0], label)
-        if len(own.weight_decay) > 1 or len(own.sizes) > 1:
-            raise BadInput(
-                f"A baseline is of one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
-                f"has more: give one with --set stages.{named(stage.name)}.weight_decay=VALUE (or .sizes=[1])."
-            )
     stages = [
         stage.model_copy(update={"lr": [default_rate(label)]})
         if isinstance(stage.lr, dict) and label not in stage.lr and label in OPTIMIZERS
         else stage
         for stage in card.stages
     ]
-    return experiment_of(card.model_copy(update={"stages": stages}), origin, asked.device)
+    experiment = experiment_of(card.model_copy(update={"stages": stages}), origin, asked.device)
+    (task,) = experiment.tasks.values()
+    for stage in stages:
+        own = settings(stage, task.card.name, label)
+        if len(own.weight_decay) > 1 or len(own.sizes) > 1:
+            raise BadInput(
+                f"A baseline is of one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
+                f"has more: give one with --set stages.{named(stage.name)}.weight_decay=VALUE (or .sizes=[1])."
+            )
+    return experiment
 
 
 def default_rate(label: str) -> float:

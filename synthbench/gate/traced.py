@@ -22,6 +22,7 @@ from synthbench.cards import ModelCard
 from synthbench.experiment.materials import data, seed_of
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.runs import Run
+from synthbench.gate.baseline import STEPS
 from synthbench.generators import Task
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import Fleet, Views, initialize, pack
@@ -30,7 +31,6 @@ from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 
-STEPS = 50  # of every stage
 PERTURBATION = 1e-6  # of a start, relative: a few times float32's rounding
 
 

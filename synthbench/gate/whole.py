@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from synthbench.cards import RunnerCard
-from synthbench.gate.baseline import Baseline, BehaviourCard, TraceCard
+from synthbench.gate.baseline import STEPS, Baseline, BehaviourCard, TraceCard
+from synthbench.gate.decision import noise
+
+ROUNDING = 1e-5  # of what is written with six digits
 
 
 def lack(found: Baseline) -> str | None:
@@ -31,15 +34,16 @@ def _of_card(card: RunnerCard, optimizer: str) -> str | None:
 
 def _of_trace(trace: TraceCard, card: RunnerCard) -> str | None:
     cells = _cells(card)
-    if not trace.seeds or not {*trace.seeds} <= {*card.seed_list}:
-        return "trace.seeds must be some of the card's"
+    if trace.seeds != card.seed_list[: len(trace.seeds)] or not trace.seeds:
+        return "trace.seeds must be the first of the card's"
     if wrong := _keys("trace", {"values": trace.values, "floors": trace.floors, "digests": trace.digests}, cells):
         return wrong
     for cell in sorted(cells):
         values, floors = trace.values[cell], trace.floors[cell]
         steps = {len(row) for rows in values.values() for row in rows}
-        if "loss" not in values or len(steps) != 1 or any(len(rows) != len(trace.seeds) for rows in values.values()):
-            return f"trace.values.{cell} must have a row of as many steps for each seed"
+        long = min(STEPS, next(stage.steps for stage in card.stages if cell.startswith(f"{stage.name}/")))
+        if "loss" not in values or steps != {long} or any(len(rows) != len(trace.seeds) for rows in values.values()):
+            return f"trace.values.{cell} must have a row of {long} steps for each seed"
         if floors.keys() != values.keys() or min(floors.values()) <= 0:
             return f"trace.floors.{cell} must have a floor above 0 for each quantity"
         if len(trace.digests[cell]) != len(trace.seeds):
@@ -57,8 +61,12 @@ def _of_behaviour(found: BehaviourCard, card: RunnerCard) -> str | None:
         return wrong
     for where, own in found.values.items():
         diverged = {*found.diverged[where]}
-        if not own or own.keys() != found.noise[where].keys() or min(found.noise[where].values()) < 0:
-            return f"behaviour.values.{where} must have scores, each with its noise, which is 0 or more"
+        if not own or own.keys() != found.noise[where].keys():
+            return f"behaviour.values.{where} must have scores, each with its noise"
+        for name, by_seed in own.items():
+            floor = noise([*by_seed.values()])
+            if abs(found.noise[where][name] - floor) > ROUNDING * floor:
+                return f"behaviour.noise.{where} must be that of the values"
         if any({*by_seed, *found.undefined[where].get(name, [])} | diverged != seeds for name, by_seed in own.items()):
             return f"behaviour.values.{where} must have every seed that is not among the diverged or undefined"
     return None

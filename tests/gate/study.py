@@ -1,4 +1,4 @@
-"""How often the gate is wrong, and what it finds: `python -m tests.gate.study > reports/gate.md`.
+"""How often the gate is wrong, and what it finds: `python -m tests.publish gate`.
 
 Trains pools of independent seeds of the three built-in optimizers, and every regression of the library, into
 `gate-results/`, so that an interrupted study goes on; then draws comparisons from them. Some hours on two cores.
@@ -6,11 +6,14 @@ Trains pools of independent seeds of the three built-in optimizers, and every re
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +32,7 @@ from tests.gate.forked import forked
 from tests.gate.regressions import REGRESSIONS, Regression
 
 ROOT = Path(__file__).resolve().parents[2]
+BASELINES = ROOT / "tests" / "gate" / "baselines"
 OPTIMIZERS = ("adamw", "muon", "sgd")
 SEEDS = 16  # of the default check
 DRAWN = 100  # of seeds, for a share
@@ -80,7 +84,7 @@ def unchanged(pool: BehaviourCard, seeds: Sequence[int], count: int, rng: np.ran
                 return
             count -= 1
             one, other = order[start : start + SEEDS], order[start + SEEDS : start + 2 * SEEDS]
-            yield compared.behaviour(part(pool, one), part(pool, other))
+            yield compared.behaviour(part(pool, one), part(pool, other), range(SEEDS))
 
 
 def found(
@@ -92,10 +96,27 @@ def found(
     changed, lines = 0, Counter[str]()
     for _ in range(draws):
         own = sorted(rng.permutation(seeds)[:n].tolist())
-        seen = [line for line in compared.behaviour(part(before, own), part(after, own)) if line.verdict == "changed"]
+        seen = [
+            line
+            for line in compared.behaviour(part(before, own), part(after, own), range(n))
+            if line.verdict == "changed"
+        ]
         changed += bool(seen)
         lines.update({line.what for line in seen})
     return changed / draws, lines
+
+
+def elsewhere(optimizer: str) -> list[Line]:
+    """The committed baseline of an optimizer, checked with the kernels of a processor without AVX: the front door, in a
+    process of its own."""
+    command = [sys.executable, "-m", "synthbench", "check", str(BASELINES / f"{optimizer}.json"), "--format", "json"]
+    kernels = {"ATEN_CPU_CAPABILITY": "default", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+    done = subprocess.run(
+        [*command, "--level", "trace", "--quiet"], text=True, capture_output=True, check=False, cwd=ROOT,
+        env={"PATH": "", "PYTHONPATH": str(ROOT), **kernels},
+    )  # fmt: skip
+    keys = ("where", "what", "verdict", "difference", "allowed", "n")
+    return [Line(*(line[key] for key in keys)) for line in json.loads(done.stdout)["lines"]]
 
 
 class Traced(NamedTuple):
@@ -140,8 +161,10 @@ def main(size: Size = WHOLE, folder: Path = ROOT / "gate-results") -> None:
     from tests.gate import page
 
     pools = {name: trained(name, size.pool, folder / name) for name in OPTIMIZERS}
+    library = sha256((Path(__file__).parent / "regressions.py").read_bytes()).hexdigest()[:8]  # an edit is trained anew
     regressed = {
-        one.name: trained(one.optimizer, size.regressed, folder / page.slug(one.name), one) for one in REGRESSIONS
+        one.name: trained(one.optimizer, size.regressed, folder / f"{page.slug(one.name)}-{library}", one)
+        for one in REGRESSIONS
     }
     print(page.text(size, pools, regressed))
 

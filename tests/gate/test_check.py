@@ -362,7 +362,7 @@ def test_what_one_side_alone_has_tells_nothing(recorded: Baseline) -> None:
         update={"values": {k: {n: v for n, v in own.items() if n != "learning"} for k, own in seen.values.items()}}
     )
     for before, after in ((seen, less), (less, seen)):
-        lines = compared.behaviour(before, after)
+        lines = compared.behaviour(before, after, range(6))
         assert {line.what for line in lines if line.verdict != "unchanged"} == {"learning"}
         assert compared.overall(lines) == "could not tell"
 
@@ -375,3 +375,17 @@ def test_a_summary_that_cannot_be_written_hides_no_verdict(
     assert code == 0
     assert out.startswith("::notice")
     assert "GITHUB_STEP_SUMMARY" in err
+
+
+def test_the_baseline_itself_is_never_overwritten_by_a_report(recorded: Baseline, folder: Path, call: Caller) -> None:
+    before = (folder / "adamw.json").read_bytes()
+    code, _, err = call(f"check {folder}/adamw.json --format json -o {folder}/adamw.json")
+    assert code == 2
+    assert "is the baseline itself" in err
+    assert (folder / "adamw.json").read_bytes() == before
+
+
+def test_a_budget_does_not_go_with_traces(recorded: Baseline, folder: Path, call: Caller) -> None:
+    code, _, err = call(f"check {folder}/adamw.json --level trace --budget 20s")
+    assert code == 2
+    assert "--budget goes with --level behaviour" in err

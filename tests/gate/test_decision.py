@@ -13,8 +13,8 @@ from scipy.stats import t
 
 from synthbench.gate import decision
 from synthbench.gate.decision import (
+    BOUND_TIMES,
     LEAST,
-    TIMES,
     Decision,
     bound,
     decide,
@@ -74,8 +74,8 @@ def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -
     values = [0.1, 0.3, 0.2, 0.6]
     floor = noise(values)
     assert floor == pytest.approx(stdev(values))  # of four values
-    assert bound(values, floor, "share", 4) == pytest.approx(TIMES * floor)
-    assert bound(values, floor, "share", 16) == pytest.approx(TIMES * floor / 2)
+    assert bound(values, floor, "share", 4) == pytest.approx(BOUND_TIMES * floor)
+    assert bound(values, floor, "share", 16) == pytest.approx(BOUND_TIMES * floor / 2)
     assert bound([1.0, 1.0], 0.0, "share", 2) == 0.02
     assert bound([20.0, 20.0], 0.0, "norm", 2) == pytest.approx(0.2)
     assert bound([], 0.0, "share", 2) == 0.02
@@ -89,7 +89,7 @@ def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: s
     """Differences 0, 1, ... 9 tenths around the shift: their interval has half a width of .4."""
     before = dict.fromkeys(range(10), 0.0)
     after = {seed: shift + (seed - 4.5) / 10 for seed in range(10)}
-    found = decide(before, after, 1.0 / TIMES, "number")
+    found = decide(before, after, 1.0 / BOUND_TIMES, "number")
     assert found.bound == 1.0
     assert found.verdict == verdict
     assert found.low < shift < found.high
@@ -160,7 +160,7 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
 def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
     rng, changed = np.random.default_rng(n), 0
     floor = 2 / sqrt(n)  # of a deviation of 1
-    shift = detectable(1.0, n, TIMES * floor)
+    shift = detectable(1.0, n, BOUND_TIMES * floor)
     for _ in range(1000):
         before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
         changed += decide(by_seed(before), by_seed(after), floor, "number").verdict == "changed"

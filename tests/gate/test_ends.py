@@ -72,4 +72,4 @@ def test_a_score_that_a_seed_does_not_define_is_noted_and_the_others_decide() ->
     values = {"finetune/full": {"learning": dict.fromkeys(range(8), 0.5), "retention": dict.fromkeys(range(2, 8), 0.5)}}
     found = described(values, {"finetune/full": [8]}, {})
     assert found.undefined == {"finetune/full": {"retention": [0, 1]}}
-    assert compared.overall(compared.behaviour(found, found)) == "unchanged"
+    assert compared.overall(compared.behaviour(found, found, range(9))) == "unchanged"

@@ -33,6 +33,8 @@ def tiny_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(study, "NUMBERS", (5, 8))
     found = [one for one in regressions.REGRESSIONS if one.name in NAMES]
     monkeypatch.setattr(others, "rows", lambda: [["a", "unchanged", "b", "unchanged", "0.1", ""]])
+    monkeypatch.setattr(study, "elsewhere", lambda name: [compared.Line("a", "loss", "unchanged", 0.0, 1.0, 2)])
+    monkeypatch.setattr(page, "CHOSEN", 4)
     monkeypatch.setattr(cost, "rows", lambda: [["check", "1 s"]])
     for module in (study, page):
         monkeypatch.setattr(module, "REGRESSIONS", found)
@@ -55,7 +57,7 @@ def test_the_page_counts_what_was_drawn(tiny_study: Path, capsys: pytest.Capture
 def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[set[float], set[float]]] = []
 
-    def note(before: BehaviourCard, after: BehaviourCard) -> list[compared.Line]:
+    def note(before: BehaviourCard, after: BehaviourCard, seeds: range) -> list[compared.Line]:
         values = [{*one.values["full"]["learning"].values()} for one in (before, after)]
         seen.append((values[0], values[1]))
         return []
@@ -92,3 +94,30 @@ def test_sources_are_of_repositories_and_what_is_not_quite_the_bug_is_said() -> 
     assert len(regressions.REGRESSIONS) == 24
     assert "Twenty-four regressions after bugs that somebody shipped" in (study.ROOT / "README.md").read_text()
     assert Counter(one.name for one in regressions.REGRESSIONS).most_common(1)[0][1] == 1
+
+
+def test_the_published_figures_hold() -> None:
+    text = (study.ROOT / "reports" / "gate.md").read_text()
+    rows = {
+        cells[1].strip(): [cell.strip() for cell in cells[2:]]
+        for line in text.splitlines()
+        if len(cells := line.split("|")) > 3
+    }
+    count, unchanged, changed, *_ = map(int, rows["behaviour, together"][:4])
+    assert count >= 200
+    assert changed <= 4
+    assert unchanged >= 0.9 * count
+    for level in ("exact", "trace"):
+        counts = [[int(cell) for cell in rows[f"{level}, {name}"][:4]] for name in study.OPTIMIZERS]
+        assert sum(one[0] for one in counts) >= 50
+        assert all(one[0] == one[1] for one in counts)
+    for one in regressions.REGRESSIONS:
+        assert rows[one.name][2] == "changed", one.name
+    seconds = [int(rows[f"`synthbench check {name}.json`"][0]) for name in study.OPTIMIZERS]
+    assert max(seconds) <= 60
+
+
+def test_other_kernels_move_a_trace_by_rounding_alone() -> None:
+    lines = study.elsewhere("muon")
+    assert compared.overall(lines) == "unchanged"
+    assert 0 < max(line.difference / line.allowed for line in lines) < 0.5

@@ -10,7 +10,7 @@ from synthbench.gate import compared, subject
 from synthbench.gate.baseline import TraceCard
 from synthbench.gate.record import trace
 from synthbench.gate.traced import deviation, traces
-from tests.gate.regressions import REGRESSIONS, Regression
+from tests.gate.regressions import CONTROLS, REGRESSIONS, Regression
 from tests.gate.study import by_trace
 
 SEEDS = (0, 1)
@@ -46,6 +46,12 @@ def test_every_regression_is_caught_well_above_what_is_allowed(
     lines = by_trace(regression, recorded[regression.optimizer])
     assert compared.overall(lines) == "changed"
     assert max(line.difference / line.allowed for line in lines) > 10
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_a_copy_without_a_fault_is_unchanged(name: str, recorded: dict[str, TraceCard]) -> None:
+    control = CONTROLS[name]
+    assert compared.overall(by_trace(control, recorded[control.optimizer])) == "unchanged"
 
 
 def test_nothing_of_a_regression_stays(recorded: dict[str, TraceCard]) -> None:

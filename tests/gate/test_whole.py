@@ -38,6 +38,12 @@ def cut(path: str) -> Callable[[Content], None]:
     return change
 
 
+def shorter(content: Content) -> None:
+    """Every trace of a cell cut in the same way."""
+    cell = content["trace"]["values"]["pretrain/full"]
+    content["trace"]["values"]["pretrain/full"] = {name: [row[:3] for row in rows] for name, rows in cell.items()}
+
+
 CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
     "no tasks": (put("tasks", {}), "card must be of one task"),
     "two tasks": (put("card.tasks", ["a", "b"]), "card must be of one task"),
@@ -45,20 +51,22 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
     "no rate": (cut("card.stages.1.lr.adamw.full"), "card.stages.finetune.lr must have one rate for each update"),
     "two rates": (put("card.stages.1.lr.adamw.full", [1e-3, 2e-3]), "must have one rate for each update"),
     "a list of rates": (put("card.stages.0.lr", [1e-3]), "card.stages.pretrain.lr"),
-    "no traced seeds": (put("trace.seeds", []), "trace.seeds must be some"),
-    "other traced seeds": (put("trace.seeds", [0, 99]), "trace.seeds must be some"),
+    "no traced seeds": (put("trace.seeds", []), "trace.seeds must be the first"),
+    "other traced seeds": (put("trace.seeds", [0, 99]), "trace.seeds must be the first"),
     "a cell less": (cut("trace.values.finetune/full"), "trace.values must have finetune/full, finetune/lora-4, pretrain"),
     "a cell of digests less": (cut("trace.digests.pretrain/full"), "trace.digests must have"),
     "a digest less": (put("trace.digests.pretrain/full", ["0"]), "trace.digests.pretrain/full must have one for each"),
     "a quantity less": (lambda content: content["trace"]["values"]["pretrain/full"].pop("update.hidden"),
                         "trace.floors.pretrain/full must have a floor"),
     "a seed's row less": (cut("trace.values.pretrain/full.loss.0"), "trace.values.pretrain/full must have a row"),
-    "a shorter row": (put("trace.values.pretrain/full.loss", [[1.0], [1.0]]), "a row of as many steps"),
+    "a shorter row": (put("trace.values.pretrain/full.loss", [[1.0], [1.0]]), "a row of"),
     "a floor of 0": (put("trace.floors.pretrain/full.loss", 0.0), "a floor above 0"),
     "an update less": (cut("behaviour.values.finetune/full"), "behaviour.values must have finetune/full, finetune/lora-4"),
     "no scores": (put("behaviour.values.finetune/full", {}), "behaviour.values.finetune/full must have scores"),
     "a score less": (cut("behaviour.values.finetune/full.learning"), "each with its noise"),
-    "a noise below 0": (put("behaviour.noise.finetune/full.learning", -1.0), "which is 0 or more"),
+    "another noise": (put("behaviour.noise.finetune/full.learning", 1e9), "behaviour.noise.finetune/full must be that of"),
+    "a seed traced twice": (put("trace.seeds", [0, 0]), "trace.seeds must be the first"),
+    "shorter rows": (shorter, "a row of"),
     "a noise less": (cut("behaviour.noise.pretrain/full.early_loss"), "each with its noise"),
     "a seed less": (cut("behaviour.values.finetune/full.learning.3"), "every seed that is not among the diverged"),
 }  # fmt: skip
