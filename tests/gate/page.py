@@ -180,8 +180,8 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
             f"the floor) that is. Behaviour: the share of {study.DRAWN} draws of n of {size.regressed} seeds in which some "
             f"line changed (n = {size.regressed}: whether one did), and the lines that did most often. Takes: the level "
             f"that sees it, behaviour where {study.SEEDS} seeds do in {100 * SURE:.0f} % of draws or more. First losses, "
-            "norms of weights and stable ranks were added to the lines after a first table of these regressions had shown what "
-            "scores alone miss, so of a bug that is not here the table promises less.",
+            "norms of weights and stable ranks were added to the lines after a first table of these regressions had shown "
+            "what scores alone miss, so of a bug that is not here the table promises less.",
             tabulate(rows, heads, tablefmt="github", disable_numparse=True),
             "Shipped in: where GitHub has the bug; in brackets what is not quite the same there.",
         ]
