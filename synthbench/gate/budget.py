@@ -11,11 +11,8 @@ from synthbench.gate.behaviour import unit
 from synthbench.gate.decision import FEWEST, bound, detectable
 from synthbench.wording import did_you_mean, shown
 
-BUDGETS = {
-    "20s": FEWEST,
-    "60s": 16,
-    "5m": 80,
-}  # seeds, as many as two CPU cores train in that time on the runner `gate`
+# Seeds: as many as two idle CPU cores of the kind that reports/gate.md names check in about that time on the runner `gate`.
+BUDGETS = {"20s": FEWEST, "60s": 16, "5m": 80}
 
 
 def seeds(budget: str | None) -> int | None:
