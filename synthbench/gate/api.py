@@ -22,9 +22,9 @@ def check(
 
     file: as `synthbench baseline` wrote it. optimizer: another implementation (a name, `path/file.py:Class`, a
     `torch.optim.Optimizer` class, a rule), none for the recorded one. level: `exact`, `trace` or `behaviour`, none for
-    `trace` where the device is of the recorded kind and traces tell something, else `behaviour`; with a budget or results it
-    is `behaviour`. settings: `{"optimizer.ARG": value}`, or
-    `{"routing": "hidden"}`. budget: `20s`, `60s` or `5m`. results: a folder of runs to compare, none for training anew.
+    `trace` where the device is of the recorded kind and traces tell something, else `behaviour`; with a budget or results
+    `behaviour`. settings: `{"optimizer.ARG": value}`, or `{"routing": "hidden"}`. budget: `20s`, `60s` or `5m`. results: a
+    folder of runs to compare, none for training anew.
 
     Raises BadInput (a ValueError) for what is not allowed, NotMeasured where the two cannot be compared.
     """

@@ -180,6 +180,13 @@ class TestCommandLine:
         code, out, err = call(f"check {file} --quiet")
         assert (code, err) == (0, "")
         assert out.strip().endswith("lines.")
+        code, out, err = call(f"{command} --update --lr 8e-3")
+        said = " ".join(out.split())
+        assert (code, err) == (0, "")
+        assert "Traces: not the same bits as before. What else differs: the card (rates" in said
+        assert " changed " in said
+        code, out, err = call(f"{command} --update --seeds 5")
+        assert "was recorded on other data or seeds" in " ".join(out.split())
 
     def test_a_change_exits_with_1_and_every_format_says_so(
         self, recorded: Baseline, folder: Path, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

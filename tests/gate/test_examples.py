@@ -45,7 +45,7 @@ def test_the_workflow_has_no_finding_of_a_security_linter() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_every_action_is_pinned_by_commit_and_every_command_is_ours() -> None:
+def test_every_action_is_pinned_by_commit_and_packages_are_cached() -> None:
     (job,) = yaml.safe_load(WORKFLOW.read_text())["jobs"].values()
     for step in job["steps"]:
         if "uses" in step:
