@@ -31,20 +31,14 @@ def behaviour(report: Report, card: RunnerCard) -> BehaviourCard:
             values[f"{last}/{row.update}"] = {name: row.values.get(name, {}) for name in gated(card.columns)}
     for where, own in left.values.items():
         values[where] |= own
-    seeds = set(card.seed_list)
-    kept = {where: {name: of_seeds(by_seed, seeds) for name, by_seed in own.items()} for where, own in values.items()}
-    seen = {where: {seed for by_seed in own.values() for seed in by_seed} for where, own in kept.items()}
-    enough = {
-        where: min(FEWEST, len(own)) or 1 for where, own in seen.items()
-    }  # a score of fewer seeds decides nothing
-    return described(
-        {
-            where: {name: by_seed for name, by_seed in own.items() if len(by_seed) >= enough[where]}
-            for where, own in kept.items()
-        },
-        {where: sorted(seeds - own) for where, own in seen.items()},
-        {where: [*map(rounded, curve)] for where, curve in left.curves.items()},
-    )
+    seeds, diverged = set(card.seed_list), dict[str, list[int]]()
+    for where, own in values.items():
+        kept = {name: of_seeds(by_seed, seeds) for name, by_seed in own.items()}
+        sound = {seed for by_seed in kept.values() for seed in by_seed}
+        enough = min(FEWEST, len(sound)) or 1  # a score of fewer seeds decides nothing
+        values[where] = {name: by_seed for name, by_seed in kept.items() if len(by_seed) >= enough}
+        diverged[where] = sorted(seeds - sound)
+    return described(values, diverged, {where: [*map(rounded, curve)] for where, curve in left.curves.items()})
 
 
 def described(values: Values, diverged: dict[str, list[int]], curves: dict[str, list[float]]) -> BehaviourCard:

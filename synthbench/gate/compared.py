@@ -21,9 +21,9 @@ MOST = 0.25  # a threshold above which a trace decides nothing: rounding alone l
 
 
 class Line(NamedTuple):
-    """One quantity compared. where: STAGE/UPDATE. difference: of means, or the largest relative
-    deviation of a trace, with its 95 % interval (none of a trace); allowed: up to where it has not changed. step: of a
-    trace, the first beyond what is allowed (from 1; 0 is none). n: seeds. seeds: how many would tell."""
+    """One quantity compared. where: STAGE/UPDATE. difference: of means, or the largest relative deviation of a trace, with
+    its 95 % interval (none of a trace); allowed: up to where it has not changed. step: of a trace, the first beyond what is
+    allowed (from 1; 0 is none). n: seeds. seeds: how many would tell."""
 
     where: str
     what: str
