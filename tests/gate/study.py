@@ -77,6 +77,7 @@ def part(of: BehaviourCard, seeds: Sequence[int]) -> BehaviourCard:
 
 def unchanged(pool: BehaviourCard, seeds: Sequence[int], count: int, rng: np.random.Generator) -> Iterator[list[Line]]:
     """Comparisons of two groups of independent seeds of one optimizer, each group in one comparison of a shuffle."""
+    assert len(seeds) >= 2 * SEEDS
     while True:
         order = rng.permutation(seeds).tolist()
         for start in range(0, len(seeds) - 2 * SEEDS + 1, 2 * SEEDS):

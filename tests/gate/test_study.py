@@ -15,7 +15,7 @@ from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import described
 from tests.gate import cost, others, page, regressions, small, study
 
-SIZE = study.Size(pool=40, held=8, comparisons=8, traces=4, regressed=8)
+SIZE = study.Size(pool=48, held=16, comparisons=8, traces=4, regressed=8)
 NAMES = ("AdamW's weight decay coupled", "Newton-Schulz skipped")
 
 
