@@ -125,7 +125,7 @@ def bought(pool: BehaviourCard, size: study.Size) -> str:
     rows = [[name, *(number(found[name]) for found in least)] for name in own.values["finetune/full"]]
     heads = ["score", *(f"{budget}, {n} seeds" for budget, n in BUDGETS.items())]
     table = tabulate(rows, heads, tablefmt="github", disable_numparse=True)
-    told = f"a baseline of {len(own.values['finetune/full']['fit'])} seeds of AdamW, full finetuning"
+    told = f"a baseline of {len(own.values['finetune/full']['early_loss'])} seeds of AdamW, full finetuning"
     return f"The smallest change of a mean that is found with 80 % probability, against {told}:\n\n{table}"
 
 
