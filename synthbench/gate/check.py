@@ -185,8 +185,8 @@ def _behaviour(
         after = behaviour(report, experiment.card)
     seeds = experiment.card.seed_list
     lines, notes = compared.behaviour(baseline.behaviour, after, seeds), list[str]()
-    weighed = min(line.n for line in lines if line.what.startswith(OF_WEIGHTS))
-    if wanted.results and weighed < max(line.n for line in lines if line.what == EARLY):
+    runs = {line.where: line.n for line in lines if line.what == EARLY}
+    if wanted.results and any(line.n < runs.get(line.where, 0) for line in lines if line.what.startswith(OF_WEIGHTS)):
         notes.append(f"{named(wanted.results)} has not all the weights; run with --keep-weights all to compare them.")
     if wanted.seeds:
         notes.append(power(baseline, len(seeds), wanted.seeds))

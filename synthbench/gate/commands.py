@@ -97,12 +97,16 @@ def summary(found: Baseline, file: Path) -> None:
     ]  # fmt: skip
     heads = ["stage/update", "score", "mean", "noise", "bound", "found from"]
     console().print(written.as_rich(heads, rows))
-    say(
-        [
-            "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
-            f"{n} seeds find with 80 % probability. Traces of {len(found.trace.seeds)} seeds find far smaller ones.",
-        ]
+    blind = compared.blind(found.trace)
+    traced = (
+        f"The traces of {listed(blind)} tell nothing, for rounding parts them; lower rates may calm them."
+        if blind
+        else f"Traces of {len(found.trace.seeds)} seeds find far smaller ones."
     )
+    say([
+        "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
+        f"{n} seeds find with 80 % probability. {traced}"
+    ])  # fmt: skip
     if idle := unlearned(found):
         say([
             f"Of {listed(idle)} little was learned (learning below {LEARNED:g}), so a check sees less: try other rates, of "
@@ -147,9 +151,9 @@ class Told:
 
 def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     """`synthbench check`. Raises Refuted where behaviour changed, NotMeasured where that could not be told."""
-    allowed = ("table", *written.WRITERS)
-    if told.form not in allowed:
-        raise BadInput(f"--format {shown(told.form)} is not allowed{did_you_mean(told.form, allowed)}.")
+    forms = ("table", *written.WRITERS)
+    if told.form not in forms:
+        raise BadInput(f"--format {shown(told.form)} is not allowed{did_you_mean(told.form, forms)}.")
     if told.file and told.form == "table":
         raise BadInput(f"-o {named(told.file)} goes with --format {', '.join(written.WRITERS)}.")
     writable(told.file)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from synthbench.errors import BadInput, NotMeasured
-from synthbench.gate import check, compared, stored, written
+from synthbench.gate import check, commands, compared, stored, written
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.check import Checked, Wanted
 from synthbench.gate.commands import options
@@ -345,6 +345,16 @@ def test_traces_that_tell_nothing_leave_it_to_the_scores(recorded: Baseline, fol
     assert (found.level, found.verdict) == ("behaviour", "unchanged")
     assert "tell nothing" in found.notes[0]
     assert checked(blind, folder, level="trace").verdict == "could not tell"
+
+
+def test_whoever_records_traces_that_tell_nothing_is_told(
+    recorded: Baseline, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    floors = recorded.trace.floors | {"finetune/full": dict.fromkeys(recorded.trace.floors["finetune/full"], 0.02)}
+    blind = recorded.model_copy(update={"trace": recorded.trace.model_copy(update={"floors": floors})})
+    for found, said in ((recorded, "Traces of 2 seeds find"), (blind, "The traces of finetune/full tell nothing")):
+        commands.summary(found, folder / "b.json")
+        assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_results_without_weights_tell_nothing_of_them_and_say_so(
