@@ -18,7 +18,7 @@ from docs import drawings, generated
 from synthbench.reporting import gallery
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "reports/*.md"]
+PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "reports/*.md", "examples/*/README.md"]
 STYLE = Path("docs/style.css")
 MADE = {
     "tasks/README.md": gallery.tasks_page,

@@ -154,7 +154,6 @@ class Seen(HTMLParser):
             (self.links if tag == "a" else self.fetched).append(link)
 
 
-@pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_no_link_is_broken(tmp_path: Path) -> None:
     build.build(tmp_path)
     pages = {

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from synthbench.errors import BadInput, NotMeasured
-from synthbench.gate import check, commands, compared, stored, written
+from synthbench.gate import check, compared, stored, written
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.check import Checked, Wanted
 from synthbench.gate.commands import options
@@ -336,25 +336,6 @@ def test_a_baseline_finds_its_files_from_its_own_folder(
     assert str(tmp_path) not in json.dumps({key: value for key, value in content.items() if key != "command"})
     monkeypatch.chdir("/")
     assert call(f"check {tmp_path}/baselines/mine.json").code == 0
-
-
-def test_traces_that_tell_nothing_leave_it_to_the_scores(recorded: Baseline, folder: Path) -> None:
-    floors = {where: dict.fromkeys(own, 0.02) for where, own in recorded.trace.floors.items()}
-    blind = recorded.model_copy(update={"trace": recorded.trace.model_copy(update={"floors": floors})})
-    found = checked(blind, folder)
-    assert (found.level, found.verdict) == ("behaviour", "unchanged")
-    assert "tell nothing" in found.notes[0]
-    assert checked(blind, folder, level="trace").verdict == "could not tell"
-
-
-def test_whoever_records_traces_that_tell_nothing_is_told(
-    recorded: Baseline, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    floors = recorded.trace.floors | {"finetune/full": dict.fromkeys(recorded.trace.floors["finetune/full"], 0.02)}
-    blind = recorded.model_copy(update={"trace": recorded.trace.model_copy(update={"floors": floors})})
-    for found, said in ((recorded, "Traces of 2 seeds find"), (blind, "The traces of finetune/full tell nothing")):
-        commands.summary(found, folder / "b.json")
-        assert said in " ".join(capsys.readouterr().out.split())
 
 
 def test_results_without_weights_tell_nothing_of_them_and_say_so(
