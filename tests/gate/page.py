@@ -19,7 +19,8 @@ from synthbench.gate.compared import TRACE_TIMES, overall
 from synthbench.gate.record import trace
 from synthbench.gate.written import number
 from tests.gate import cost, others, study
-from tests.gate.regressions import NEAREST, REGRESSIONS, Regression
+from tests.gate.regressions import REGRESSIONS
+from tests.gate.sources import SOURCES, Source
 
 CHOSEN = 300  # comparisons
 SURE = 0.8  # of draws in which a regression is seen without a trace
@@ -163,7 +164,9 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
             most = ", ".join(name for name, _ in what.most_common(2)) or most
         needs = "behaviour" if seen.get(study.SEEDS, 0.0) >= SURE else "trace"
         deviation = f"{number(worst.difference)} ({worst.difference / worst.allowed:.3g}x)"
-        rows.append([one.name, one.optimizer, said(one), overall(lines), deviation, *shares, needs, most or "-"])
+        rows.append(
+            [one.name, one.optimizer, said(SOURCES[one.name]), overall(lines), deviation, *shares, needs, most or "-"]
+        )
     heads = [
         "regression",
         "of",
@@ -188,7 +191,7 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
     )
 
 
-def said(one: Regression) -> str:
-    repository, _, number_ = one.source.partition("#")
-    link = f"[{one.source}](https://github.com/{repository}/issues/{number_})"
-    return f"{link} ({NEAREST[one.source]})" if one.source in NEAREST else link
+def said(one: Source) -> str:
+    repository, _, number_ = one.place.partition("#")
+    link = f"[{one.place}](https://github.com/{repository}/issues/{number_})"
+    return f"{link} ({one.differs})" if one.differs else link

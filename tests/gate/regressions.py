@@ -1,6 +1,6 @@
 """A library of regressions: bugs that somebody shipped, each put into the code of this process for a while.
 
-`source` says where it was shipped; what is patched is named by the function that makes the patch. Worker processes have
+`tests.gate.sources` says where; what is patched is named by the function that makes the patch. Worker processes have
 the bug only where they are forked (`tests.gate.forked`).
 """
 
@@ -21,27 +21,14 @@ from synthbench.trainer.rules import OPTIMIZERS, RULES, muon
 from synthbench.trainer.rules.registry import Block, Hyper, State
 from synthbench.trainer.schedule import Schedule
 
-NEAREST = {  # sources that are not quite the bug, and what they are
-    "pytorch/pytorch#185542": "accepted no steps at all",
-    "NVIDIA-NeMo/Emerging-Optimizers#80": "left out on purpose",
-    "NVIDIA-NeMo/Emerging-Optimizers#65": "a default changed on purpose",
-    "NVIDIA-NeMo/Emerging-Optimizers#73": "of another polynomial",
-    "huggingface/transformers#24088": "the schedule stepped once a process",
-    "facebookresearch/ParlAI#4242": "the warm-up a step short",
-    "PaddlePaddle/Paddle#12231": "nesterov with a wrong sign",
-    "flagos-ai/FlagGems#4988": "in Adam",
-}
-
 Patch = Callable[[], Any]  # makes a context in which the bug is there
 
 
 class Regression(NamedTuple):
-    """name: in words. optimizer: whose baseline finds it. source: where it was shipped, as OWNER/REPOSITORY#NUMBER of
-    GitHub (of a bug in another rule, where the mistake is the same)."""
+    """name: in words. optimizer: whose baseline finds it."""
 
     name: str
     optimizer: str
-    source: str
     patch: Patch
 
 
@@ -180,73 +167,39 @@ def several(*patches: Patch) -> Iterator[None]:
         yield
 
 
-def adam_fault(name: str, source: str, **faults: Any) -> Regression:
-    return Regression(name, "adamw", source, rule("adamw", adam(Faults(**faults))))
+def adam_fault(name: str, **faults: Any) -> Regression:
+    return Regression(name, "adamw", rule("adamw", adam(Faults(**faults))))
 
 
 REGRESSIONS = [
-    adam_fault("Adam's bias correction missing", "google-research/bert#153", corrected=False),
-    adam_fault("Adam's epsilon inside the root", "FluxML/Flux.jl#448", inside=True),
-    adam_fault("Adam's beta2 .95 in place of .999", "EleutherAI/gpt-neox#228", b2=0.95),
-    adam_fault(
-        "Adam's second moment of the weights", "stockeh/mlx-optimizers#43", squared=lambda grad, value: value * value
-    ),
-    adam_fault("AdamW's weight decay dropped", "kozistr/pytorch_optimizer#517", decay=0.0),
-    adam_fault("AdamW's weight decay doubled", "nntrainer/nntrainer#218", decay=2.0),
-    adam_fault("AdamW's weight decay coupled", "nntrainer/nntrainer#3565", coupled=True),
-    Regression(
-        "gradient clipping turned on", "adamw", "deepspeedai/DeepSpeed#8439", function(FleetOptimizer, "step", clipped)
-    ),
-    Regression(
-        "the warm-up left out", "adamw", "huggingface/transformers#24088", function(Schedule, "factor", without_warmup)
-    ),
-    Regression(
-        "the schedule a step early",
-        "adamw",
-        "facebookresearch/ParlAI#4242",
-        function(Schedule, "factor", one_step_late),
-    ),
-    Regression("LoRA's alpha ignored", "adamw", "ostris/ai-toolkit#157", function(low_rank, "ALPHA_OVER_RANK", 1.0)),
-    Regression(
-        "LoRA's A and B swapped at the start",
-        "adamw",
-        "microsoft/LoRA#114",
-        function(fleet, "initialize_adapters", swapped),
-    ),
-    Regression(
-        "Newton-Schulz skipped", "muon", "deepspeedai/DeepSpeed#8441", function(muon, "newton_schulz", not_orthogonal)
-    ),
-    Regression(
-        "Newton-Schulz a step less",
-        "muon",
-        "pytorch/pytorch#185542",
-        function(muon, "newton_schulz", newton_schulz(steps=4)),
-    ),
+    adam_fault("Adam's bias correction missing", corrected=False),
+    adam_fault("Adam's epsilon inside the root", inside=True),
+    adam_fault("Adam's beta2 .95 in place of .999", b2=0.95),
+    adam_fault("Adam's second moment of the weights", squared=lambda grad, value: value * value),
+    adam_fault("AdamW's weight decay dropped", decay=0.0),
+    adam_fault("AdamW's weight decay doubled", decay=2.0),
+    adam_fault("AdamW's weight decay coupled", coupled=True),
+    Regression("gradient clipping turned on", "adamw", function(FleetOptimizer, "step", clipped)),
+    Regression("the warm-up left out", "adamw", function(Schedule, "factor", without_warmup)),
+    Regression("the schedule a step early", "adamw", function(Schedule, "factor", one_step_late)),
+    Regression("LoRA's alpha ignored", "adamw", function(low_rank, "ALPHA_OVER_RANK", 1.0)),
+    Regression("LoRA's A and B swapped at the start", "adamw", function(fleet, "initialize_adapters", swapped)),
+    Regression("Newton-Schulz skipped", "muon", function(muon, "newton_schulz", not_orthogonal)),
+    Regression("Newton-Schulz a step less", "muon", function(muon, "newton_schulz", newton_schulz(steps=4))),
     Regression(
         "Newton-Schulz's cubic in place of its quintic",
         "muon",
-        "NVIDIA-NeMo/Emerging-Optimizers#73",
         function(muon, "newton_schulz", newton_schulz(coefficients=(1.5, -0.5, 0.0))),
     ),
     Regression(
-        "Muon's factor 0.2 sqrt(max) missing",
-        "muon",
-        "NVIDIA-NeMo/Emerging-Optimizers#80",
-        function(muon, "scaling", lambda rows, columns, scale: 1.0),
+        "Muon's factor 0.2 sqrt(max) missing", "muon", function(muon, "scaling", lambda rows, columns, scale: 1.0)
     ),
-    Regression("embeddings and head routed to Muon", "muon", "deepspeedai/DeepSpeed#7641", embeddings_to_muon),
-    Regression(
-        "Muon without nesterov", "muon", "NVIDIA-NeMo/Emerging-Optimizers#65", rule("muon", muon_step(nesterov=False))
-    ),
-    Regression("Muon's momentum lost", "muon", "kozistr/pytorch_optimizer#516", rule("muon", forgetful)),
-    Regression(
-        "weight decay dropped for hidden matrices",
-        "muon",
-        "tinygrad/tinygrad#17709",
-        rule("muon", without_decay(muon.step)),
-    ),
-    Regression("SGD's dampening on", "sgd", "ml-explore/mlx#473", rule("sgd", sgd_step(dampening=0.9))),
-    Regression("SGD with nesterov", "sgd", "PaddlePaddle/Paddle#12231", rule("sgd", sgd_step(nesterov=True))),
-    Regression("SGD's weight decay dropped", "sgd", "PaddlePaddle/Paddle#5836", rule("sgd", sgd_step(decay=0.0))),
-    Regression("SGD's weight decay decoupled", "sgd", "flagos-ai/FlagGems#4988", rule("sgd", sgd_step(decoupled=True))),
+    Regression("embeddings and head routed to Muon", "muon", embeddings_to_muon),
+    Regression("Muon without nesterov", "muon", rule("muon", muon_step(nesterov=False))),
+    Regression("Muon's momentum lost", "muon", rule("muon", forgetful)),
+    Regression("weight decay dropped for hidden matrices", "muon", rule("muon", without_decay(muon.step))),
+    Regression("SGD's dampening on", "sgd", rule("sgd", sgd_step(dampening=0.9))),
+    Regression("SGD with nesterov", "sgd", rule("sgd", sgd_step(nesterov=True))),
+    Regression("SGD's weight decay dropped", "sgd", rule("sgd", sgd_step(decay=0.0))),
+    Regression("SGD's weight decay decoupled", "sgd", rule("sgd", sgd_step(decoupled=True))),
 ]

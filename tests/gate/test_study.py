@@ -14,6 +14,7 @@ from synthbench.gate import compared, subject
 from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import described
 from tests.gate import cost, others, page, regressions, small, study
+from tests.gate.sources import SOURCES
 
 SIZE = study.Size(pool=48, held=16, comparisons=8, traces=4, regressed=8)
 NAMES = ("AdamW's weight decay coupled", "Newton-Schulz skipped")
@@ -86,11 +87,15 @@ def test_the_upper_limit_is_clopper_and_pearson_s() -> None:
 
 
 def test_sources_are_of_repositories_and_what_is_not_quite_the_bug_is_said() -> None:
-    for one in regressions.REGRESSIONS:
-        repository, _, number = one.source.partition("#")
+    assert list(SOURCES) == [one.name for one in regressions.REGRESSIONS]
+    for one in SOURCES.values():
+        repository, _, number = one.place.partition("#")
         assert repository.count("/") == 1
         assert number.isdigit()
-    assert regressions.NEAREST.keys() <= {one.source for one in regressions.REGRESSIONS}
+    said = page.said(SOURCES["Muon without nesterov"])
+    assert said.endswith(
+        "bitsandbytes#2085](https://github.com/bitsandbytes-foundation/bitsandbytes/issues/2085) (in SGD)"
+    )
     assert len(regressions.REGRESSIONS) == 24
     assert "Twenty-four regressions after bugs that somebody shipped" in (study.ROOT / "README.md").read_text()
     assert Counter(one.name for one in regressions.REGRESSIONS).most_common(1)[0][1] == 1
