@@ -175,7 +175,8 @@ def baseline(
     results: Annotated[Path | None, typer.Option(help="Keep the runs in this folder, and take what is there.")] = None,
     quiet: Silent = False,
 ) -> None:
-    """Record what an optimizer does, for `check` to compare with; RUNNER is `gate` where none is given."""
+    """Record what an optimizer does, for `check` to compare with; RUNNER is `gate` where none is given. With --update
+    alone, what the file recorded is recorded again: its optimizer, card, rates and seeds."""
     from synthbench.experiment.resolve import Asked
     from synthbench.gate import commands
 
@@ -185,7 +186,8 @@ def baseline(
         runner or "gate", _words("--optimizer", optimizer), _words("--task", task), None, _numbers("--lr", lr), None,
         commands.seeds(budget) or _seeds(seeds), set_ or (), device,
     )  # fmt: skip
-    commands.make(asked, commands.Target(file, update, results), commands.options(jobs, quiet, _command()))
+    again = update and not any((runner, optimizer, task, lr, set_))
+    commands.make(asked, commands.Target(file, update, again, results), commands.options(jobs, quiet, _command()))
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from synthbench.cards import RunnerCard
 from synthbench.gate.baseline import Baseline, RuleCard
 from synthbench.wording import listed, short, shown
 
@@ -42,6 +43,32 @@ def sentence(differ: list[str]) -> str:
     return f"The likeliest cause: {differ[0]} changed{rest}."
 
 
+def cards(before: RunnerCard, after: RunnerCard) -> list[str]:
+    """What two cards ask differently: rates by stage and update, and all else."""
+    found = []
+    if changed := _changed(rates(before), rates(after)):
+        found.append(f"learning rates ({changed})")
+    was, now = (
+        one.model_copy(
+            update={"stages": [stage.model_copy(update={"lr": {}}) for stage in one.stages], "arguments": {}}
+        )
+        for one in (before, after)
+    )
+    if was.fingerprint() != now.fingerprint():
+        found.append("the card (steps, decay or what it measures)")
+    return found
+
+
+def rates(card: RunnerCard) -> dict[str, float]:
+    """The one rate of every stage and update, of a card whose rates are fixed."""
+    return {
+        f"{stage.name}/{update}": grid[0]
+        for stage in card.stages if isinstance(stage.lr, dict)
+        for by_update in stage.lr.values() if isinstance(by_update, dict)
+        for update, grid in by_update.items()
+    }  # fmt: skip
+
+
 def _routing(before: Baseline, rule: RuleCard) -> str | None:
     """Routing with the optimizers' own names taken out: another implementation has another name."""
     was = [(pattern, "itself" if own == before.rule.name else own) for pattern, own in before.rule.routing]
@@ -64,4 +91,4 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
 
 
 def _value(of: Mapping[str, Any], key: str) -> str:
-    return short(shown(of[key]), 60) if key in of else "none"
+    return short(shown(of[key]), 60) if key in of else "not given"

@@ -12,7 +12,7 @@ from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.store import Store
-from synthbench.gate import cause, compared, subject
+from synthbench.gate import advice, cause, compared, subject
 from synthbench.gate.baseline import Baseline, RuleCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.gate.budget import findable
@@ -27,7 +27,8 @@ from synthbench.wording import did_you_mean, listed, named, shown
 @dataclass(frozen=True)
 class Checked:
     """What a check found. origin: the baseline's file. optimizer: as it stands in tables. cause: a sentence on the
-    likeliest cause, where something changed. notes: what else is to be said."""
+    likeliest cause, where something changed. notes: what else is to be said. advice: what to do next, where it is not
+    unchanged."""
 
     origin: str
     optimizer: str
@@ -35,6 +36,7 @@ class Checked:
     lines: Sequence[Line]
     cause: str | None
     notes: Sequence[str]
+    advice: str | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -78,8 +80,12 @@ def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> 
         lines, more = _behaviour(baseline, experiment, wanted, options)
     else:
         lines, more = _traces(baseline, experiment, chosen), []
-    changed = compared.overall(lines) == "changed"
-    return Checked(origin, rule.name, chosen, lines, cause.sentence(differ) if changed else None, [*notes, *more])
+    is_changed = compared.overall(lines) == "changed"
+    said = cause.sentence(differ) if is_changed else None
+    is_other = rule.name != baseline.rule.name or bool(wanted.settings)
+    is_short = seeds is not None and len(seeds) < len(baseline.card.seed_list)
+    todo = advice.after(chosen, lines, origin, is_other, is_short)
+    return Checked(origin, rule.name, chosen, lines, said, [*notes, *more], todo)
 
 
 def power(baseline: Baseline, n: int, asked: int) -> str:

@@ -13,6 +13,7 @@ from statistics import fmean
 
 from synthbench import files, plugins
 from synthbench.errors import BadInput, NotMeasured, Refuted
+from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import Asked
 from synthbench.gate import cause, compared, stored, subject, written
 from synthbench.gate.baseline import Baseline
@@ -40,11 +41,12 @@ def options(jobs: int | None, quiet: bool, command: str) -> Options:
 
 @dataclass(frozen=True)
 class Target:
-    """file: where a baseline goes. update: overwrite what is there, having shown what moved. results: where its runs are
-    kept, None for nowhere."""
+    """file: where a baseline goes. update: overwrite what is there, having shown what moved. again: what is recorded is
+    what the file recorded, with its card and rates. results: where its runs are kept, None for nowhere."""
 
     file: Path
     update: bool = False
+    again: bool = False
     results: Path | None = None
 
 
@@ -57,16 +59,31 @@ def make(asked: Asked, target: Target, options: Options) -> None:
     if is_there and not update:
         raise BadInput(f"-o {named(file)} is there already; --update shows what moved and overwrites it.")
     before = former(file) if is_there else None
-    experiment = subject.to_record(asked)
+    experiment = recorded(before, file, asked) if target.again else subject.to_record(asked)
     (label,) = experiment.card.optimizers
     taken = plugins.TAKEN.get(label)
     name = taken.origin if taken and isinstance(taken.origin, str) else label
     with folder(target.results) as place:
         found = record(experiment, name, replace(options, out=place, passing=target.results is None))
     if before is not None:
+        if target.again:  # the rates are those that this command chose
+            found = found.model_copy(update={"command": before.command})
         moved(before, found, file)
     stored.write(found, file)
     summary(found, file)
+
+
+def recorded(before: Baseline | None, file: Path, asked: Asked) -> Experiment:
+    """What a file recorded, with the seeds and on the device that are asked for."""
+    if before is None:
+        raise BadInput(
+            f"-o {named(file)} holds no baseline that --update could record again; say what is recorded with --optimizer."
+        )
+    seeds = list(range(asked.seeds)) if isinstance(asked.seeds, int) else asked.seeds
+    device = None if asked.device == "auto" else asked.device
+    experiment, notes = subject.to_check(before, named(file), subject.Subject(seeds=seeds, device=device))
+    say(notes)
+    return experiment
 
 
 def writable(file: Path | None) -> None:
@@ -103,6 +120,8 @@ def summary(found: Baseline, file: Path) -> None:
         if blind
         else f"Traces of {len(found.trace.seeds)} seeds find far smaller ones."
     )
+    rates = ", ".join(f"{where} {written.number(rate)}" for where, rate in cause.rates(found.card).items())
+    say([f"Recorded: {found.rule.name} on {listed(found.tasks)}, {n} seeds, {found.device}; rates: {rates}."])
     say([
         "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
         f"{n} seeds find with 80 % probability. {traced}"
@@ -129,9 +148,10 @@ def moved(before: Baseline, after: Baseline, file: Path) -> None:
     lines = compared.behaviour(before.behaviour, after.behaviour, after.card.seed_list)
     checked = Checked(named(file), after.rule.name, "behaviour", lines, None, [])
     console().print(written.as_rich(written.heads(checked), written.cells(checked)))
-    differ = cause.differences(before, after.rule, after.versions, after.package, after.machine)
-    if before.card.fingerprint() != after.card.fingerprint():
-        differ = ["the card (rates, steps, decay or what it measures)", *differ]
+    differ = [
+        *cause.cards(before.card, after.card),
+        *cause.differences(before, after.rule, after.versions, after.package, after.machine),
+    ]
     same = before.trace.digests == after.trace.digests
     say(
         [
@@ -162,7 +182,7 @@ def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     found = check(stored.read(file), named(file), wanted, options)
     if told.form == "table" or told.file:
         console().print(written.as_rich(written.heads(found), written.cells(found)))
-        say([one for one in (*found.notes, found.cause) if one])
+        say(written.remarks(found))
     if told.form != "table":
         text = written.WRITERS[told.form](found)
         if told.file:

@@ -68,10 +68,12 @@ def run(file: Path, optimizer: Any, level: str | None, settings: Any = None) -> 
     try:
         found = check(file, optimizer=optimizer, level=level, settings=settings)
     except SynthbenchError as error:
-        pytest.fail(str(error), pytrace=False)
-    if found.verdict != "unchanged":
-        pytest.fail(written.as_text(found), pytrace=False)
-    return found
+        said = str(error)
+    else:
+        if found.verdict == "unchanged":
+            return found
+        said = written.as_text(found)
+    pytest.fail(said, pytrace=False)  # outside of the handler: pytest would show the sentence twice
 
 
 class Baseline(pytest.Item):

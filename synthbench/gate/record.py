@@ -32,9 +32,9 @@ LEAST_FLOOR = 1e-5  # for other kernels of the same sums, on other processors (r
 def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline:
     """The baseline of an experiment with one optimizer. optimizer: as it was named. Raises BadInput for too few seeds,
     NotMeasured where all runs of an update diverged."""
-    if len(experiment.card.seed_list) < FEWEST:
+    if (n := len(experiment.card.seed_list)) < FEWEST:
         raise BadInput(
-            f"A baseline of {len(experiment.card.seed_list)} seeds tells nothing of scores; give {FEWEST} or more."
+            f"A baseline of {n} seed{'s' * (n != 1)} tells nothing of scores; give {FEWEST} or more with --seeds."
         )
     report = perform(experiment, options)
     fixed = with_rates(experiment, report)

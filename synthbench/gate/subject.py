@@ -30,9 +30,10 @@ def to_record(asked: Asked) -> Experiment:
             "others."
         )
     if len(card.optimizers) > 1 or len(card.tasks) > 1 or card.arms:
+        arms = f" and arms {listed(card.arms)}" if card.arms else ""
         raise BadInput(
-            f"A baseline is of one optimizer on one task, without arms; runner {named(card.name)} has more: name one with "
-            "--optimizer and one with --task."
+            f"A baseline is of one optimizer on one task, without arms; asked for are {listed(card.optimizers)} on "
+            f"{listed(card.tasks)}{arms}: name one with --optimizer and one with --task."
         )
     (label,) = card.optimizers
     stages = [
@@ -75,7 +76,7 @@ def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment,
     recorded, optimizer, seeds = baseline.rule.name, own.optimizer, own.seeds
     if optimizer is None and baseline.optimizer not in OPTIMIZERS:
         generators.announce(Path(origin), baseline.optimizer)  # a baseline may come from somebody else
-    label = plugins.name_of(optimizer or baseline.optimizer, "--optimizer" if optimizer else origin)
+    label = plugins.name_of(optimizer, "--optimizer") if optimizer else itself(baseline, origin)
     content = baseline.card.model_dump(mode="json", by_alias=True)
     content["optimizers"] = [label]
     for stage in content["stages"]:
@@ -106,6 +107,14 @@ def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment,
     there = baseline.device != "cuda" or identity.cuda_devices() > 0
     device = own.device or (baseline.device if there else "cpu")
     return experiment_of(parse(RunnerCard, content, source), source, device), notes
+
+
+def itself(baseline: Baseline, origin: str) -> str:
+    """The label of the optimizer that a baseline names; raises BadInput where it is not there any more."""
+    try:
+        return plugins.name_of(baseline.optimizer, f"{origin}: optimizer")
+    except BadInput as error:
+        raise BadInput(f"{error} If it was renamed or moved, name it with --optimizer.") from None
 
 
 def accepts(label: str, name: str, value: Any) -> bool:

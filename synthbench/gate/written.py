@@ -56,7 +56,7 @@ def number(value: float, signed: bool = False) -> str:
 
 
 def sentence(checked: Checked) -> str:
-    """The verdict in a sentence: `Unchanged: muon on the trace of baselines/muon.json (19 quantities).`"""
+    """The verdict in a sentence: `Unchanged: muon against baselines/muon.json, level trace: all 19 lines.`"""
     changed = [line for line in checked.lines if line.verdict == "changed"]
     open_ = [line for line in checked.lines if line.verdict == "could not tell"]
     of = f"{checked.optimizer} against {checked.origin}, level {checked.level}"
@@ -76,11 +76,16 @@ def _excess(line: Line) -> float:
     return excess if excess == excess else 0.0
 
 
+def remarks(checked: Checked) -> list[str]:
+    """What is said beside the verdict."""
+    return [one for one in (*checked.notes, checked.cause, checked.advice) if one]
+
+
 def as_text(checked: Checked) -> str:
     """For a test's report."""
     from tabulate import tabulate
 
-    said = [sentence(checked), *(one for one in (checked.cause, *checked.notes) if one)]
+    said = [sentence(checked), *remarks(checked)]
     return "\n".join([*said, "", tabulate(cells(checked), heads(checked), tablefmt="simple", disable_numparse=True)])
 
 
@@ -88,7 +93,7 @@ def as_json(checked: Checked) -> str:
     return json.dumps(
         {
             "baseline": checked.origin, "optimizer": checked.optimizer, "level": checked.level, "verdict": checked.verdict,
-            "cause": checked.cause, "notes": list(checked.notes),
+            "cause": checked.cause, "notes": list(checked.notes), "advice": checked.advice,
             "lines": [{key: _plain(value) for key, value in line._asdict().items()} for line in checked.lines],
         },
         indent=1, allow_nan=False,
@@ -105,7 +110,7 @@ def as_markdown(checked: Checked) -> str:
 
     rows = [[literal(cell) for cell in row] for row in cells(checked)]
     drawn = tabulate(rows, heads(checked), tablefmt="github", disable_numparse=True)
-    said = [literal(sentence(checked)), *(literal(one) for one in (checked.cause, *checked.notes) if one)]
+    said = [literal(sentence(checked)), *map(literal, remarks(checked))]
     return "\n\n".join([f"### {said[0]}", *said[1:], drawn])
 
 
@@ -114,7 +119,7 @@ def as_github(checked: Checked) -> str:
     if checked.verdict == "unchanged":
         return f"::notice title=synthbench::{_message(sentence(checked))}"
     kinds = {"changed": "error", "could not tell": "warning"}
-    said = " ".join(filter(None, (sentence(checked), checked.cause)))
+    said = " ".join(filter(None, (sentence(checked), checked.cause, checked.advice)))
     lines = [f"::{kinds[checked.verdict]} title=synthbench::{_message(said)}"]
     worst = sorted(zip(checked.lines, cells(checked), strict=True), key=lambda pair: -_excess(pair[0]))
     for line, row in worst:  # GitHub shows the first ten of a step
@@ -158,11 +163,12 @@ def as_dashboard(checked: Checked) -> str:
         value = abs(line.difference) / (line.allowed or 1.0)
         if isfinite(value):
             half = (line.high - line.low) / 2 / (line.allowed or 1.0)
+            sides = f"; before {number(line.before)}, after {number(line.after)}" if isfinite(line.before) else ""
             found.append({
                 "name": f"{checked.optimizer} {line.where} {line.what}",
                 "unit": "seeds" if checked.level == "exact" else "of what is allowed", "value": value,
                 "range": f"± {number(half)}" if isfinite(half) else "",
-                "extra": f"{line.verdict}; before {number(line.before)}, after {number(line.after)}",
+                "extra": line.verdict + sides,
             })  # fmt: skip
     return json.dumps(found, indent=1, allow_nan=False)
 

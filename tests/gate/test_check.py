@@ -171,6 +171,9 @@ class TestCommandLine:
         assert (code, err) == (0, "")
         assert "found from" in out
         assert f"Next: synthbench check {file}\n" in out
+        assert "Recorded: sgd on tiny, 6 seeds, cpu; rates: pretrain/full 0.001, finetune/full 0.002," in " ".join(
+            out.split()
+        )
         assert call(command).code == 2
         before = stored.read(file)
         code, out, err = call(f"{command} --update")
@@ -183,7 +186,10 @@ class TestCommandLine:
         code, out, err = call(f"{command} --update --lr 8e-3")
         said = " ".join(out.split())
         assert (code, err) == (0, "")
-        assert "Traces: not the same bits as before. What else differs: the card (rates" in said
+        assert (
+            "Traces: not the same bits as before. What else differs: learning rates (finetune/full: 0.002 before"
+            in said
+        )
         assert " changed " in said
         code, out, err = call(f"{command} --update --seeds 5")
         assert "was recorded on other data or seeds" in " ".join(out.split())
@@ -231,7 +237,7 @@ class TestCommandLine:
     def test_several_optimizers_are_no_subject(self, call: Caller, tmp_path: Path) -> None:
         code, _, err = call(f"baseline gate --optimizer adamw,muon -o {tmp_path}/b.json")
         assert code == 2
-        assert "A baseline is of one optimizer on one task" in err
+        assert "A baseline is of one optimizer on one task, without arms; asked for are adamw and muon on rote" in err
 
     def test_a_stage_of_other_optimizers_is_named(self, call: Caller, tmp_path: Path) -> None:
         code, _, err = call(

@@ -63,6 +63,7 @@ def test_a_fixture_gates_a_class_in_a_line(suite: Path) -> None:
     assert "Changed: mine:Broken against" in done.stdout
     assert "from step" in done.stdout
     assert "adamv.json is not a file; make one with" in done.stdout
+    assert "During handling of the above exception" not in done.stdout
     assert "2 failed, 1 passed" in done.stdout
 
 
