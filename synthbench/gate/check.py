@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from synthbench import files
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, forecast
-from synthbench.experiment.store import Store
+from synthbench.experiment.store import DATABASE, Store
 from synthbench.gate import advice, cause, compared, subject
 from synthbench.gate.baseline import Baseline, RuleCard
 from synthbench.gate.behaviour import behaviour
@@ -203,7 +204,9 @@ def _behaviour(
 
 
 def there(experiment: Experiment, place: Path) -> None:
-    """Raises NotMeasured where a folder lacks some of an experiment's runs."""
+    """Raises BadInput where a folder holds no results, NotMeasured where it lacks some of an experiment's runs."""
+    if not files.is_file(place / DATABASE):
+        raise BadInput(f"--results {named(place)} holds no results; leave --results out to train what is compared.")
     with closing(Store.read(place)) as store:
         missing = len(forecast(experiment, startable(experiment, store)))
     if missing:

@@ -68,6 +68,9 @@ def test_kept_results_are_compared_without_training(recorded: Baseline, folder: 
 
 
 def test_results_that_lack_runs_are_not_trained(recorded: Baseline, folder: Path) -> None:
+    with pytest.raises(BadInput, match="nowhere holds no results; leave --results out"):
+        checked(recorded, folder, results=folder / "nowhere")
+    assert not (folder / "nowhere").exists()
     other = recorded.model_copy(update={"card": recorded.card.model_copy(update={"seeds": 7})})
     with pytest.raises(NotMeasured, match="lacks 3 of the 21 runs"):
         checked(other, folder, results=folder / "results")
@@ -171,7 +174,7 @@ class TestCommandLine:
         assert (code, err) == (0, "")
         assert "found from" in out
         assert f"Next: synthbench check {file}\n" in out
-        assert "Recorded: sgd on tiny, 6 seeds, cpu; rates: pretrain/full 0.001, finetune/full 0.002," in " ".join(
+        assert "Recorded: sgd on tiny-task, 6 seeds, cpu; rates: pretrain/full 0.001, finetune/full 0.002," in " ".join(
             out.split()
         )
         assert call(command).code == 2
@@ -237,7 +240,7 @@ class TestCommandLine:
     def test_several_optimizers_are_no_subject(self, call: Caller, tmp_path: Path) -> None:
         code, _, err = call(f"baseline gate --optimizer adamw,muon -o {tmp_path}/b.json")
         assert code == 2
-        assert "A baseline is of one optimizer on one task, without arms; asked for are adamw and muon on rote" in err
+        assert "A baseline is of one optimizer on one task, without arms; asked for are adamw, muon on rote" in err
 
     def test_a_stage_of_other_optimizers_is_named(self, call: Caller, tmp_path: Path) -> None:
         code, _, err = call(
