@@ -18,7 +18,9 @@ def after(level: Level, lines: Sequence[Line], origin: str, is_other: bool, is_s
     if verdict == "unchanged":
         return None
     if verdict == "could not tell":
-        return _undecided(lines, file, is_short)
+        return (
+            _undecided(lines, file, is_short) if level == "behaviour" else "--level behaviour compares scores instead."
+        )
     closer = {
         "exact": "--level trace tells whether by more than rounding.",
         "trace": "--level behaviour tells whether what is learned and forgotten changed, too.",

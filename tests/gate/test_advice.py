@@ -76,6 +76,7 @@ def test_an_optimizer_that_is_gone_may_be_named(file: Path, tmp_path: Path, call
     [
         ("exact", CHANGED, False, "--level trace tells whether by more than rounding. Is the change meant: "),
         ("behaviour", CHANGED, True, "Is the change meant: synthbench baseline -o 'my file.json' --update"),
+        ("trace", OPEN._replace(seeds=float("nan")), False, "--level behaviour compares scores instead."),
         ("behaviour", OPEN, True, "Without --budget all recorded seeds are compared."),
         ("behaviour", OPEN, False, "--update --seeds 40."),
     ],
