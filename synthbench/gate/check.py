@@ -188,8 +188,8 @@ def _behaviour(
     if wanted.results is not None:
         there(experiment, wanted.results)
     with folder(wanted.results) as place:
-        report = perform(experiment, replace(options, out=place, passing=wanted.results is None))
-        after = behaviour(report, experiment.card)
+        perform(experiment, replace(options, out=place, passing=wanted.results is None))
+        after = behaviour(place, experiment)
     seeds = experiment.card.seed_list
     lines, notes = compared.behaviour(baseline.behaviour, after, seeds), list[str]()
     runs = {line.where: line.n for line in lines if line.what == EARLY}

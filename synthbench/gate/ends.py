@@ -1,4 +1,4 @@
-"""What runs leave beside their scores: how their loss began to fall, and the weights that they ended with.
+"""What runs leave: their scores, how their loss began to fall, and the weights that they ended with.
 
 A change of an update rule may show there and in no score: dropped decay in norms of weights, matrices routed to another
 rule in the stable ranks of what they were changed by, a lost warm-up in the first losses.
@@ -6,19 +6,23 @@ rule in the stable ranks of what they were changed by, a lost warm-up in the fir
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
+from math import isfinite
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthbench.cards import ModelCard, RunnerCard
-from synthbench.experiment.runs import Cell, Result
+from synthbench.cards import ModelCard
+from synthbench.experiment.plan import Experiment, walk
+from synthbench.experiment.runs import Result, Run
 from synthbench.experiment.store import Store
-from synthbench.reporting.report import Report
+from synthbench.scores import SCORES
 from synthbench.trainer.layout import transformer
 
+UPDATES = "update_norm."  # of the scores, those of what an update changed
 EARLY = "early_loss"  # the mean training loss over the first quarter of a stage
 NORM = "weight_norm"  # of a group of parameters, at the end of a stage
 RANK = "update_rank"  # mean stable rank of the changes of a group's matrices over a stage (adapters: of their factors)
@@ -37,40 +41,46 @@ class Ends(NamedTuple):
     curves: dict[str, list[float]]
 
 
-def ends(report: Report, card: RunnerCard) -> Ends:
-    """Of the sound runs of a card of one optimizer whose rates are fixed. Weights are looked at where they were kept, at
-    the end of the last stage."""
-    assert report.folder is not None
+def ends(folder: Path, experiment: Experiment) -> Ends:
+    """Of the sound runs of an experiment of one optimizer whose rates are fixed, and of no others in the folder. Scores are
+    read, and weights looked at where they were kept, at the end of the last stage."""
+    last, columns = experiment.card.stages[-1].name, gated(experiment.card.columns)
     values: dict[str, dict[str, dict[int, float]]] = {}
     losses: dict[str, list[list[float]]] = {}
-    with closing(Store.read(report.folder)) as store:
-        results = store.results(store.members(report.experiment))
-        for cell, known, result in chosen(store, results, report.experiment, card):
-            where, curve = f"{cell.stage}/{cell.update}", store.curve(result)
-            losses.setdefault(where, []).append(curve)
-            found = {EARLY: early(curve)}
-            after = weights(store, result) if cell.stage == card.stages[-1].name else None
-            if after is not None:
-                parent = known["parent"]
-                before = weights(store, results.get(parent)) if parent else {}
-                found |= measures(before, after, ModelCard.model_validate(known["model"]))
-            for name, value in found.items():
-                values.setdefault(where, {}).setdefault(name, {})[known["seed"]] = value
+    with closing(Store.read(folder)) as store:
+        results = store.results()
+        for cell, runs in walk(experiment, results).cells.items():
+            where = f"{cell.stage}/{cell.update}"
+            of_cell = values.setdefault(where, {})
+            for run in runs:
+                result = results[run.id]
+                if result.status != "ok":
+                    continue
+                curve = store.curve(result)
+                losses.setdefault(where, []).append(curve)
+                found = {EARLY: early(curve)}
+                if cell.stage == last:
+                    scores = {name: result.score(name) for name in columns}
+                    found = scores | found | of_weights(store, run, results)
+                for name, value in found.items():
+                    if isfinite(value):
+                        of_cell.setdefault(name, {})[run.seed] = value
     return Ends(values, {where: np.mean(own, axis=0).tolist() for where, own in losses.items()})
 
 
-def chosen(
-    store: Store, results: Mapping[str, Result], experiment: str, card: RunnerCard
-) -> Iterator[tuple[Cell, dict[str, Any], Result]]:
-    """The sound runs of the card's optimizer, seeds and rates: cell, identity, result."""
-    rates = {stage.name: stage.lr[card.optimizers[0]] for stage in card.stages}  # type: ignore[call-overload]
-    identities = store.identities()
-    for run, cells in store.members(experiment).items():
-        for cell in cells:
-            known = identities[run]
-            is_own = cell.optimizer == card.optimizers[0] and known["seed"] in card.seed_list
-            if is_own and results[run].status == "ok" and rates[cell.stage][cell.update] == [known["lr"]]:  # type: ignore
-                yield cell, known, results[run]
+def gated(columns: Sequence[str]) -> list[str]:
+    """The scores that are compared: those of a card's columns that are read at the end, and the norms of updates."""
+    own = [name for name in columns if SCORES[name].level == "point"]
+    return list(dict.fromkeys([*own, *(name for name in SCORES if name.startswith(UPDATES) and "@" not in name)]))
+
+
+def of_weights(store: Store, run: Run, results: Mapping[str, Result]) -> dict[str, float]:
+    """What the weights tell that a run ended with; nothing where they were not kept."""
+    after = weights(store, results[run.id])
+    if after is None:
+        return {}
+    before = weights(store, results.get(run.parent)) if run.parent else {}
+    return measures(before, after, ModelCard.model_validate(run.model))
 
 
 def weights(store: Store, result: Result | None) -> Weights | None:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing
 from math import isfinite
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.experiment import identity
-from synthbench.experiment.plan import Experiment, choose, settings
+from synthbench.experiment.plan import Experiment, choose, settings, walk
 from synthbench.experiment.store import Store
 from synthbench.gate.baseline import Baseline, BehaviourCard, RuleCard, TraceCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.gate.decision import FEWEST
 from synthbench.gate.ends import OF_WEIGHTS
-from synthbench.reporting.report import Report
-from synthbench.reporting.rows import found_in
 from synthbench.running import Options, perform
 
 if TYPE_CHECKING:
@@ -37,14 +35,14 @@ def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline
             f"A baseline of {n} seed{'s' * (n != 1)} tells nothing of scores; give {FEWEST} or more with --seeds."
         )
     report = perform(experiment, options)
-    fixed = with_rates(experiment, report)
-    seen = behaviour(report, fixed)
+    fixed = with_rates(experiment, options.out)
+    seen = behaviour(options.out, fixed)
     sound(experiment, seen)
     (rule,) = experiment.rules.values()
     return Baseline(
-        optimizer=optimizer, card=fixed, tasks=report.tasks, device=experiment.environment.device,
+        optimizer=optimizer, card=fixed.card, tasks=report.tasks, device=experiment.environment.device,
         rule=RuleCard.of(rule), machine=identity.device_name(experiment.environment.device), versions=report.versions,
-        package=identity.package_fingerprint(), command=report.command, trace=trace(experiment, fixed),
+        package=identity.package_fingerprint(), command=report.command, trace=trace(fixed),
         behaviour=seen,
     )  # fmt: skip
 
@@ -65,45 +63,44 @@ def sound(experiment: Experiment, seen: BehaviourCard) -> None:
             raise NotMeasured(f"Not all weights of {where} were kept (--keep-weights all), and a baseline needs them.")
 
 
-def with_rates(experiment: Experiment, report: Report) -> RunnerCard:
-    """The card with the rates that were chosen, and all that is the optimizer's own made the stages'."""
+def with_rates(experiment: Experiment, folder: Path) -> Experiment:
+    """The experiment with the rates that its own runs in a folder chose, and all that is the optimizer's own made the
+    stages'."""
     card, (label,), (task,) = experiment.card, experiment.card.optimizers, experiment.tasks.values()
-    assert report.folder is not None
-    with closing(Store.read(report.folder)) as store:
-        found = found_in(store, report.experiment)
+    with closing(Store.read(folder)) as store:
+        done = store.results()
     chosen: dict[str, dict[str, list[float]]] = {}
-    for cell, trials in found.cells.items():
-        if cell.optimizer != label:  # another experiment's on the same card
-            continue
-        choice = choose(trials, found.results)
-        rates = {trial.lr for trial in trials}
-        if choice is None and len(rates) > 1:
+    for cell, runs in walk(experiment, done).cells.items():
+        choice, rates = choose(runs, done), {run.lr for run in runs}
+        if choice is None and (cell.stage != card.stages[-1].name or len(rates) > 1):
             raise lowered(f"{cell.stage}/{cell.update}")
         chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr if choice else rates.pop()]
     stages = []
     for stage in card.stages:
         own = settings(stage, task.card.name, label)
-        if stage.name not in chosen:
-            raise lowered(card.stages[0].name)
         stages.append(stage.model_copy(update={
             "steps": own.steps, "weight_decay": list(own.weight_decay), "sizes": list(own.sizes), "extend": 0,
             "lr": {label: chosen[stage.name]}, "overrides": {},
         }))  # fmt: skip
-    return card.model_copy(update={"stages": stages, "arguments": {label: card.arguments.get(label, {})}, "scales": {}})
+    arguments = {label: card.arguments.get(label, {})}
+    fixed = card.model_copy(update={"stages": stages, "arguments": arguments, "scales": {}})
+    return Experiment(fixed, experiment.tasks, experiment.rules, experiment.environment)
 
 
 def lowered(where: str) -> NotMeasured:
     return NotMeasured(f"All runs of {where} diverged, so there is nothing to record; try lower rates with --lr.")
 
 
-def trace(experiment: Experiment, card: RunnerCard, seeds: Sequence[int] = ()) -> TraceCard:
-    """The traces of these seeds (none: of the first), and how far apart perturbed starts lead them."""
+def trace(experiment: Experiment, seeds: Sequence[int] = ()) -> TraceCard:
+    """The traces of these seeds (none: of the first) of an experiment whose rates are fixed, and how far apart perturbed
+    starts lead them."""
     from synthbench.gate.traced import deviations, traces
 
-    own = Experiment(card, experiment.tasks, experiment.rules, experiment.environment)
-    seeds = list(seeds or card.seed_list[:TRACED])
-    plain = traces(own, seeds)
-    shaken = [deviations(*pair) for draw in range(DRAWS) for pair in zip(traces(own, seeds, draw), plain, strict=True)]
+    seeds = list(seeds or experiment.card.seed_list[:TRACED])
+    plain = traces(experiment, seeds)
+    shaken = [
+        deviations(*pair) for draw in range(DRAWS) for pair in zip(traces(experiment, seeds, draw), plain, strict=True)
+    ]
     floors: dict[str, dict[str, float]] = {}
     for one, found in zip(plain * DRAWS, shaken, strict=True):
         of = floors.setdefault(one.name, {})

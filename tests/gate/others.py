@@ -66,7 +66,7 @@ def experiment(name: str, settings: Sequence[str]) -> Experiment:
 def against_itself(other: Other) -> list[Line]:
     """The trace of an implementation, repeated from perturbed starts."""
     own = experiment(other.name, other.settings)
-    recorded = trace(own, own.card)
+    recorded = trace(own)
     return compared.traces(recorded, traces(own, recorded.seeds, perturbed=7))
 
 
@@ -74,7 +74,7 @@ def against_reference(other: Other) -> list[Line]:
     """Its trace against its reference's."""
     assert other.reference is not None
     reference = experiment(other.reference, other.of_reference)
-    recorded = trace(reference, reference.card)
+    recorded = trace(reference)
     return compared.traces(recorded, traces(experiment(other.name, other.settings), recorded.seeds))
 
 

@@ -150,7 +150,7 @@ def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapp
     recorded = {}
     for name in pools:
         own = study.experiment(name, 2)
-        recorded[name] = trace(own, own.card)
+        recorded[name] = trace(own)
     numbers = [n for n in study.NUMBERS if n <= size.regressed]
     rng, rows = np.random.default_rng(1), []
     for one in REGRESSIONS:

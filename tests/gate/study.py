@@ -60,8 +60,8 @@ def trained(optimizer: str, seeds: int, folder: Path, regression: Regression | N
     with forked(), regression.patch() if regression else nullcontext():
         own = experiment(optimizer, seeds)
         how = replace(options(None, False, "tests.gate.study"), out=folder)
-        report = perform(own, how)
-        return behaviour(report, with_rates(own, report))
+        perform(own, how)
+        return behaviour(folder, with_rates(own, folder))
 
 
 def part(of: BehaviourCard, seeds: Sequence[int]) -> BehaviourCard:
@@ -137,7 +137,7 @@ def untouched(optimizer: str, count: int) -> Traced:
     for pair in range(count):
         own = experiment(optimizer, 2 * pair + 2)
         seeds = [2 * pair, 2 * pair + 1]
-        recorded = trace(own, own.card, seeds)
+        recorded = trace(own, seeds)
         again = {one.name: one.digests for one in traces(own, seeds)}
         exact[compared.overall(compared.exact(recorded, again))] += 1
         lines = compared.traces(recorded, traces(own, seeds, perturbed=DRAWS + pair))

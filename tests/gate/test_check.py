@@ -396,3 +396,17 @@ def test_a_budget_does_not_go_with_traces(recorded: Baseline, folder: Path, call
     code, _, err = call(f"check {folder}/adamw.json --level trace --budget 20s")
     assert code == 2
     assert "--budget goes with --level behaviour" in err
+
+
+def test_what_else_a_folder_holds_is_not_recorded(call: Caller, tmp_path: Path) -> None:
+    """Runs of another update and of more seeds on the same card stand in the same folder."""
+    card, place = small.card(tmp_path), tmp_path / "results"
+    more = f"run {card} --optimizer adamw,sgd --update full,lora-2 --seeds 7 --out {place} --keep-weights all --jobs 1"
+    assert call(f"{more} --quiet").code == 0
+    command = f"baseline {card} --optimizer adamw --seeds 5 -o {tmp_path}/b.json --results {place} --jobs 1 --quiet"
+    assert call(command).code == 0
+    assert stored.read(tmp_path / "b.json").behaviour.values.keys() == {
+        "pretrain/full", "finetune/full", "finetune/lora-4",
+    }  # fmt: skip
+    found = call(f"check {tmp_path}/b.json --results {place} --jobs 1 --quiet")
+    assert (found.code, found.err) == (0, "")

@@ -31,7 +31,7 @@ def recorded() -> dict[str, TraceCard]:
     found = {}
     for name in ("adamw", "muon", "sgd"):
         own = subject.to_record(Asked("gate", [name], seeds=2, device="cpu"))
-        found[name] = trace(own, own.card)
+        found[name] = trace(own)
     return found
 
 
