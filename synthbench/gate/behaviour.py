@@ -49,7 +49,8 @@ def in_order(by_seed: Mapping[int, float]) -> dict[int, float]:
 
 
 def unit(name: str) -> str:
-    return SCORES[name].unit if name in SCORES else UNITS[name.partition(".")[0]]
+    """The unit of a line; none of a score that only another version knows, which nothing is compared with."""
+    return SCORES[name].unit if name in SCORES else UNITS.get(name.partition(".")[0], "")
 
 
 def rounded(value: float) -> float:

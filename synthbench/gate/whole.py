@@ -29,6 +29,9 @@ def _of_card(card: RunnerCard, optimizer: str) -> str | None:
             or any(len(own) != 1 for own in rates.values())
         ):
             return f"card.stages.{stage.name}.lr must have one rate for each update"
+        decays = stage.weight_decay if isinstance(stage.weight_decay, list) else [stage.weight_decay]
+        if len(decays) != 1 or len(stage.sizes) != 1 or stage.overrides:
+            return f"card.stages.{stage.name} must have one weight decay and one size, and nothing under for"
     return None
 
 

@@ -14,6 +14,7 @@ import torch
 from synthbench.errors import BadInput, NotMeasured
 from synthbench.gate import check, compared, stored, written
 from synthbench.gate.baseline import Baseline
+from synthbench.gate.behaviour import described
 from synthbench.gate.check import Checked, Wanted
 from synthbench.gate.commands import options
 from tests.calling import Caller
@@ -372,6 +373,15 @@ def test_what_one_side_alone_has_tells_nothing(recorded: Baseline) -> None:
         lines = compared.behaviour(before, after, range(6))
         assert {line.what for line in lines if line.verdict != "unchanged"} == {"learning"}
         assert compared.overall(lines) == "could not tell"
+
+
+def test_a_score_that_this_version_does_not_know_tells_nothing(recorded: Baseline) -> None:
+    known = recorded.behaviour
+    values = {where: own | {"another_score": dict.fromkeys(range(6), 0.5)} for where, own in known.values.items()}
+    before = described(values, known.diverged, known.curves)
+    lines = compared.behaviour(before, known, range(6))
+    assert {line.what for line in lines if line.verdict == "could not tell"} == {"another_score"}
+    assert compared.overall(lines) == "could not tell"
 
 
 def test_a_summary_that_cannot_be_written_hides_no_verdict(
