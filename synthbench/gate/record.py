@@ -94,7 +94,7 @@ def lowered(where: str) -> NotMeasured:
 def trace(experiment: Experiment, seeds: Sequence[int] = ()) -> TraceCard:
     """The traces of these seeds (none: of the first) of an experiment whose rates are fixed, and how far apart perturbed
     starts lead them."""
-    from synthbench.gate.traced import deviations, traces
+    from synthbench.gate.traced import FAR, deviations, traces
 
     seeds = list(seeds or experiment.card.seed_list[:TRACED])
     plain = traces(experiment, seeds)
@@ -104,7 +104,9 @@ def trace(experiment: Experiment, seeds: Sequence[int] = ()) -> TraceCard:
     floors: dict[str, dict[str, float]] = {}
     for one, found in zip(plain * DRAWS, shaken, strict=True):
         of = floors.setdefault(one.name, {})
-        of |= {name: _short(max(LEAST_FLOOR, of.get(name, 0.0), apart)) for name, apart in found.items()}
+        of |= {name: float(f"{max(LEAST_FLOOR, of.get(name, 0.0), apart):.3g}") for name, apart in found.items()}
+    for one in plain:  # what diverges has no size that a deviation could be relative to
+        floors[one.name] |= {name: FAR for name, value_TK in one.values.items() if not isfinite(value_TK.sum())}
     return TraceCard(
         seeds=seeds, floors=floors, digests={one.name: list(one.digests) for one in plain},
         values={one.name: {name: by_seed(one, name) for name in one.values} for one in plain},
@@ -115,7 +117,3 @@ def by_seed(trace: Trace, name: str) -> list[list[float | None]]:
     """A quantity's steps for each seed; None for what is no number."""
     rows: list[list[float]] = trace.values[name].T.tolist()
     return [[float(f"{value:.{DIGITS}g}") if isfinite(value) else None for value in row] for row in rows]
-
-
-def _short(value: float) -> float:
-    return float(f"{value:.3g}") if isfinite(value) else 1e9

@@ -32,6 +32,7 @@ from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 
 PERTURBATION = 1e-6  # of a start, relative: a few times float32's rounding
+FAR = 1e9  # a deviation where one is a number and the other is none, and the most that any is: it can be written
 
 
 class Trace(NamedTuple):
@@ -162,9 +163,11 @@ def deviations(one: Trace, other: Trace) -> dict[str, float]:
 
 def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far a quantity of two traces is apart at each step, shape (T): of the seed where it is most, relative to the
-    seed's mean size over the steps in the other; inf where one is no number and the other is."""
-    scale_K = np.abs(other_TK).mean(0)
-    apart_TK = np.abs(one_TK - other_TK) / np.where(scale_K > 0, scale_K, 1.0)
-    both = ~np.isfinite(one_TK) & ~np.isfinite(other_TK)
-    apart_T: NDArray[np.float64] = np.where(both, 0.0, np.where(np.isfinite(apart_TK), apart_TK, np.inf)).max(1)
-    return apart_T
+    seed's mean size over the steps in the other; FAR where one is no number and the other is."""
+    is_one_TK, is_other_TK = np.isfinite(one_TK), np.isfinite(other_TK)
+    scale_K = np.where(is_other_TK, np.abs(other_TK), 0.0).mean(0)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        apart_TK = np.abs(one_TK - other_TK) / np.where(scale_K > 0, scale_K, 1.0)
+    apart_TK = np.where(is_one_TK & is_other_TK, apart_TK, np.where(is_one_TK | is_other_TK, FAR, 0.0))
+    apart_T: NDArray[np.float64] = apart_TK.max(1)
+    return np.minimum(apart_T, FAR)

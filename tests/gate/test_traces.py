@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,9 @@ from synthbench.experiment.resolve import Asked
 from synthbench.gate import compared, subject
 from synthbench.gate.baseline import TraceCard
 from synthbench.gate.record import trace
-from synthbench.gate.traced import deviation, traces
+from synthbench.gate.traced import FAR, deviation, traces
 from synthbench.trainer.rules import muon
-from tests.gate import regressions
+from tests.gate import regressions, small
 from tests.gate.regressions import REGRESSIONS, Faults, Regression
 from tests.gate.study import by_trace
 
@@ -75,11 +77,13 @@ def test_a_deviation_is_relative_to_the_mean_size_of_a_quantity() -> None:
     assert found.tolist() == [0, pytest.approx(0.4 / 4.2)]
 
 
-def test_what_is_no_number_deviates_infinitely_unless_both_are_none() -> None:
+def test_what_is_no_number_deviates_most_unless_both_are_none() -> None:
     nan = np.array([[np.nan]])
     assert deviation(nan, nan).tolist() == [0]
-    assert deviation(nan, np.array([[1.0]])).tolist() == [np.inf]
-    assert deviation(np.array([[1.0]]), nan).tolist() == [np.inf]
+    assert deviation(nan, np.array([[1.0]])).tolist() == [FAR]
+    assert deviation(np.array([[1.0]]), nan).tolist() == [FAR]
+    grown = np.array([[1.0], [np.inf]])
+    assert deviation(1.5 * grown, grown).tolist() == [pytest.approx(1.0), 0]  # what is infinite hides no other step
 
 
 def test_a_floor_that_allows_everything_decides_nothing() -> None:
@@ -96,3 +100,17 @@ def test_a_floor_that_allows_everything_decides_nothing() -> None:
     assert line.verdict == "could not tell"
     (line,) = compared.traces(card, [same._replace(values={"loss": np.array([[1.0], [9.0]])})])
     assert (line.verdict, line.step) == ("changed", 2)
+
+
+def test_a_trace_that_diverges_decides_nothing(tmp_path: Path) -> None:
+    """Its losses are no numbers from some step on, which other rounding may reach a step sooner or later."""
+    card = small.card(tmp_path)
+    own = subject.to_record(Asked(card, ["sgd"], settings=["stages.finetune.lr=[1e38]"], device="cpu"))
+    recorded = trace(own)
+    assert None in recorded.values["finetune/full"]["loss"][0]
+    assert compared.blind(recorded) == ["finetune/full", "finetune/lora-4"]
+    again = traces(own, recorded.seeds)
+    sooner = [one._replace(values={name: value * np.nan for name, value in one.values.items()}) for one in again]
+    for after in (again, sooner):
+        verdicts = {line.verdict for line in compared.traces(recorded, after) if line.where != "pretrain/full"}
+        assert verdicts == {"could not tell"}
