@@ -18,7 +18,8 @@ def differences(before: Baseline, rule: RuleCard, versions: Mapping[str, str], p
     was, now = before.rule.arguments, rule.arguments
     if before.rule.name != rule.name:
         found.append(f"the optimizer ({before.rule.name} before, {rule.name} now)")
-        was, now = ({key: one[key] for key in was.keys() & now.keys()} for one in (was, now))  # defaults are not known
+        shared = [key for key in was if key in now]  # defaults are not known
+        was, now = ({key: one[key] for key in shared} for one in (was, now))
     if changed := _changed(was, now):
         found.append(f"its arguments ({changed})")
     if before.rule.name == rule.name and before.rule.source != rule.source:

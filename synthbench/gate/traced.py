@@ -154,11 +154,7 @@ def reaches(layout: Layout) -> dict[str, list[slice]]:
 
 def deviations(one: Trace, other: Trace) -> dict[str, float]:
     """By quantity, how far two traces of the same runs are apart at most."""
-    return {
-        name: float(deviation(one.values[name], other.values[name]).max())
-        for name in one.values
-        if name in other.values
-    }
+    return {name: float(deviation(one.values[name], other.values[name]).max()) for name in one.values}
 
 
 def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> NDArray[np.float64]:
