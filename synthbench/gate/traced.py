@@ -36,18 +36,12 @@ FAR = 1e9  # a deviation where one is a number and the other is none, and the mo
 
 
 class Trace(NamedTuple):
-    """What was seen of one stage under one update. values: by quantity (`loss`, `update.GROUP`, `weight.GROUP`), shape
-    (T, K). digests: of every seed's losses, norms and last weights."""
+    """What was seen of one stage under one update. name: `STAGE/UPDATE`. values: by quantity (`loss`, `update.GROUP`,
+    `weight.GROUP`), shape (T, K). digests: of every seed's losses, norms and last weights."""
 
-    stage: str
-    update: str
-    seeds: tuple[int, ...]
+    name: str
     values: dict[str, NDArray[np.float64]]
     digests: tuple[str, ...]
-
-    @property
-    def name(self) -> str:
-        return f"{self.stage}/{self.update}"
 
 
 def traces(experiment: Experiment, seeds: Sequence[int], perturbed: int | None = None) -> list[Trace]:
@@ -111,7 +105,7 @@ def follow(task: Task, fleet: Fleet, runs: Sequence[Run]) -> Trace:
         state = sha256(b"".join(np.ascontiguousarray(value_TK[:, k]).tobytes() for value_TK in values.values()))
         state.update(fleet.flat_KP[k].detach().cpu().numpy().tobytes())
         digests.append(state.hexdigest())
-    return Trace(first.stage, first.update, tuple(run.seed for run in runs), values, tuple(digests))
+    return Trace(f"{first.stage}/{first.update}", values, tuple(digests))
 
 
 class Norms:

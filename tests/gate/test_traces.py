@@ -95,7 +95,7 @@ def test_a_floor_that_allows_everything_decides_nothing() -> None:
     )
     from synthbench.gate.traced import Trace
 
-    same = Trace("a", "full", (0,), {"loss": np.array([[1.0], [1.0]])}, ("x",))
+    same = Trace("a/full", {"loss": np.array([[1.0], [1.0]])}, ("x",))
     (line,) = compared.traces(card, [same])
     assert line.verdict == "could not tell"
     (line,) = compared.traces(card, [same._replace(values={"loss": np.array([[1.0], [9.0]])})])
