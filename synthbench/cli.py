@@ -352,7 +352,10 @@ def outcome() -> int:
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
         return interrupt.CODE
-    except (BrokenPipeError, SystemExit):  # the second is what the command-line library makes of the first
+    except (BrokenPipeError, SystemExit) as error:
+        # The command-line library makes the second of the first. Any other is of a person's code, and no end of ours.
+        if isinstance(error, SystemExit) and not isinstance(error.__context__, BrokenPipeError):
+            return _say(_saved(traceback.format_exc()), 4)
         abandon_stdout()
         return CLOSED_PIPE
     except Failed as error:

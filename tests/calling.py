@@ -10,11 +10,12 @@ import pytest
 
 from synthbench import cli
 
-# What makes `quick` a matter of a second: one seed, few steps. Only for tests of what surrounds training.
-SHORT = (
-    "--seeds 1 --jobs 1 --set stages.pretrain.steps=4 --set stages.pretrain.for.sgd.steps=4 --set stages.finetune.steps=4 "
-    "--set stages.finetune.points=2 --set reading.sample=8"
-)
+# What makes `quick` a matter of a second: few steps, and one seed. Only for tests of what surrounds training.
+TINY = {
+    "stages.pretrain.steps": 4, "stages.pretrain.for.sgd.steps": 4, "stages.finetune.steps": 4,
+    "stages.finetune.points": 2, "reading.sample": 8,
+}  # fmt: skip
+SHORT = " ".join(["--seeds 1 --jobs 1", *(f"--set {path}={value}" for path, value in TINY.items())])
 
 
 class Called(NamedTuple):

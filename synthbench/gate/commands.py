@@ -65,10 +65,10 @@ def make(asked: Asked, target: Target, options: Options) -> None:
     name = taken.origin if taken and isinstance(taken.origin, str) else label
     with folder(target.results) as place:
         found = record(experiment, name, replace(options, out=place, passing=target.results is None))
-    if before is not None:
-        if target.again:  # the rates are those that this command chose
-            found = found.model_copy(update={"command": before.command})
-        moved(before, found, file)
+    if before is not None and target.again:  # the rates are those that this command chose
+        found = found.model_copy(update={"command": before.command})
+    if before is None or not moved(before, found, file):
+        noises(found)
     stored.write(found, file)
     summary(found, file)
 
@@ -103,7 +103,7 @@ def former(file: Path) -> Baseline | None:
         return None
 
 
-def summary(found: Baseline, file: Path) -> None:
+def noises(found: Baseline) -> None:
     """What was recorded, how far chance moves it, and what a check would find."""
     n = len(found.card.seed_list)
     least = findable(found.behaviour, n)
@@ -114,18 +114,22 @@ def summary(found: Baseline, file: Path) -> None:
     ]  # fmt: skip
     heads = ["stage/update", "score", "mean", "noise", "bound", "found from"]
     console().print(written.as_rich(heads, rows))
-    blind = compared.blind(found.trace)
+    say([
+        "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
+        f"{n} seeds find with 80 % probability."
+    ])  # fmt: skip
+
+
+def summary(found: Baseline, file: Path) -> None:
+    """What was recorded, what it is worth, and what to type next."""
+    n, blind = len(found.card.seed_list), compared.blind(found.trace)
     traced = (
         f"The traces of {listed(blind)} tell nothing, for rounding parts them; lower rates may calm them."
         if blind
-        else f"Traces of {len(found.trace.seeds)} seeds find far smaller ones."
+        else f"Traces of {len(found.trace.seeds)} seeds find far smaller changes than scores."
     )
     rates = ", ".join(f"{where} {written.number(rate)}" for where, rate in cause.rates(found.card).items())
-    say([f"Recorded: {found.rule.name} on {listed(found.tasks)}, {n} seeds, {found.device}; rates: {rates}."])
-    say([
-        "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
-        f"{n} seeds find with 80 % probability. {traced}"
-    ])  # fmt: skip
+    say([f"Recorded: {found.rule.name} on {listed(found.tasks)}, {n} seeds, {found.device}; rates: {rates}. {traced}"])
     if idle := unlearned(found):
         say([
             f"Of {listed(idle)} little was learned (learning below {LEARNED:g}), so a check sees less: try other rates, of "
@@ -140,11 +144,11 @@ def unlearned(found: Baseline) -> list[str]:
     return [where for where, values in learned.items() if values and fmean(values) < LEARNED]
 
 
-def moved(before: Baseline, after: Baseline, file: Path) -> None:
-    """What a new baseline has that the old one had not."""
+def moved(before: Baseline, after: Baseline, file: Path) -> bool:
+    """Shows what a new baseline has that the old one had not; whether the two compare."""
     if before.tasks != after.tasks or before.card.seed_list != after.card.seed_list:
         say([f"{named(file)} was recorded on other data or seeds; its numbers do not compare with the new ones."])
-        return
+        return False
     lines = compared.behaviour(before.behaviour, after.behaviour, after.card.seed_list)
     checked = Checked(named(file), after.rule.name, "behaviour", lines, None, [])
     console().print(written.as_rich(written.heads(checked), written.cells(checked)))
@@ -159,6 +163,7 @@ def moved(before: Baseline, after: Baseline, file: Path) -> None:
             f"{'; '.join(differ) or 'nothing'}."
         ]
     )
+    return True
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from synthbench.scores.statistics import MOST_SEEDS
 from synthbench.wording import inert, literal
 
 DIGITS = 3  # of a number in text
+SHOWN = 10  # annotations of a step that GitHub shows
 NAMES = ("score", "quantity")  # heads of columns that name a row beside its place
 
 
@@ -115,17 +116,16 @@ def as_markdown(checked: Checked) -> str:
 
 
 def as_github(checked: Checked) -> str:
-    """Annotations, one a line that changed or that could not be told; one notice where all is well."""
+    """Annotations of the verdict and of the lines that are farthest from what is allowed; one notice where all is well."""
     if checked.verdict == "unchanged":
         return f"::notice title=synthbench::{_message(sentence(checked))}"
     kinds = {"changed": "error", "could not tell": "warning"}
     said = " ".join(filter(None, (sentence(checked), checked.cause, checked.advice)))
     lines = [f"::{kinds[checked.verdict]} title=synthbench::{_message(said)}"]
     worst = sorted(zip(checked.lines, cells(checked), strict=True), key=lambda pair: -_excess(pair[0]))
-    for line, row in worst:  # GitHub shows the first ten of a step
-        if line.verdict in kinds:
-            told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
-            lines.append(f"::{kinds[line.verdict]} title=synthbench {_property(line.what)}::{_message(told)}")
+    for line, row in [pair for pair in worst if pair[0].verdict in kinds][: SHOWN - 1]:
+        told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
+        lines.append(f"::{kinds[line.verdict]} title=synthbench {_property(line.what)}::{_message(told)}")
     return "\n".join(lines)
 
 
@@ -152,6 +152,8 @@ def as_junit(checked: Checked) -> str:
         if line.verdict != "unchanged":
             told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
             ElementTree.SubElement(case, "failure" if line.verdict == "changed" else "error", message=told)
+    said = ElementTree.SubElement(suite, "system-out")
+    said.text = "\n".join(map(inert, [sentence(checked), *remarks(checked)]))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 

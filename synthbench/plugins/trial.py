@@ -48,7 +48,7 @@ def check(
                 rule.look(state, False)
         except BadInput as error:
             raise BadInput(f"{said} cannot be used: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BadInput(f"{said} cannot move the model's parameters: {refusal(error)}{place(error)}.") from error
     if torch.equal(value_KP, before):
         raise BadInput(f"{said} moved nothing in {MOST} steps with gradients.")

@@ -48,7 +48,7 @@ STYLES = {name: narrowed(model) for name, model in MODELS.items()} | {
     "SwiGLU": ModelCard(width=32, layers=1, head_width=8, mlp="swiglu", norm="layernorm")  # what no preset has
 }
 STEPS = 4  # of checks that compare bits
-DESCENT = 200  # steps down a quadratic
+DESCENT, LOOK = 200, 20  # steps down a quadratic at most, and after how many it is asked whether they were enough
 LOWERED = 0.5  # what is left of the loss then, at most
 
 
@@ -116,12 +116,16 @@ def is_finite(candidate: Candidate) -> str | None:
 def lowers_a_quadratic(candidate: Candidate) -> str | None:
     for update in UPDATES:
         world = Quadratic(candidate.name, SMALL, update, [Run(1, rate) for rate in candidate.rates])
-        before, after = world.losses(), world.go(DESCENT).losses()
-        for name, mover in world.optimizer.routing.items():
-            left = float((after[name] / before[name]).nan_to_num(inf).min())
-            if mover == candidate.name and left > LOWERED:
-                rates = f"the best rate of {min(candidate.rates):g} to {max(candidate.rates):g}"
-                return f"{update}: {left:.0%} of the loss of {name} is left after {DESCENT} steps at {rates}."
+        before, own = world.losses(), [name for name, by in world.optimizer.routing.items() if by == candidate.name]
+        for _ in range(0, DESCENT, LOOK):
+            after = world.go(LOOK).losses()
+            left = {name: float((after[name] / before[name]).nan_to_num(inf).min()) for name in own}
+            high = [name for name in own if left[name] > LOWERED]
+            if not high:
+                break
+        else:
+            rates = f"the best rate of {min(candidate.rates):g} to {max(candidate.rates):g}"
+            return f"{update}: {left[high[0]]:.0%} of the loss of {high[0]} is left after {DESCENT} steps at {rates}."
     return None
 
 
@@ -238,7 +242,7 @@ def outcome(check: Callable[[Candidate], str | None], candidate: Candidate) -> s
         return check(candidate)
     except BadInput as error:
         return str(error)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return f"It raised {refusal(error)}{place(error)}."
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from synthbench.errors import BadInput, NotMeasured
-from synthbench.gate import check, compared, stored, written
+from synthbench.gate import check, compared, stored
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
 from synthbench.gate.check import Checked, Wanted
@@ -262,23 +262,6 @@ class TestCommandLine:
         assert "allowed are 20s, 60s, 5m" in err
 
 
-def test_numbers_and_sentences() -> None:
-    line = compared.Line("full", "learning", "could not tell", 0.1, 0.2, 16, seeds=40.0)
-    assert written.seeds(line) == " (about 40 seeds would)"
-    assert written.seeds(line._replace(seeds=float("inf"))) == " (over 1000 seeds would)"
-    assert written.number(float("nan")) == "-"
-    assert compared.overall([]) == "could not tell"
-    assert compared.overall([line, line._replace(verdict="changed")]) == "changed"
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "verdict"),
-    [([], [], "unchanged"), ([3], [3], "unchanged"), ([], [1], "could not tell"), ([], [0, 1, 2, 3, 4, 5], "changed")],
-)
-def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], verdict: str) -> None:
-    assert compared.diverged("full", before, after, 16).verdict == verdict
-
-
 def test_a_baseline_that_names_code_says_so_before_it_runs(
     recorded: Baseline, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -287,26 +270,6 @@ def test_a_baseline_that_names_code_says_so_before_it_runs(
     other = recorded.model_copy(update={"optimizer": place})
     assert checked(other, folder).verdict == "unchanged"
     assert f"the baseline names code, which is run: {tmp_path}/mine.py" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("setting", ["stages.finetune.weight_decay=[0,0.1]", "stages.finetune.sizes=[1,0.5]"])
-def test_several_rows_an_update_are_no_baseline(setting: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="one weight decay and one size; stage finetune"):
-        small.baseline(tmp_path, settings=[setting])
-
-
-def test_too_few_seeds_are_no_baseline(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="of 4 seeds tells nothing of scores; give 5 or more"):
-        small.baseline(tmp_path, seeds=4)
-
-
-def test_the_norm_of_weights_is_that_of_the_chosen_rate(tmp_path: Path) -> None:
-    """The chosen rate is not the last one that was tried, and the check takes it alone."""
-    found = small.baseline(tmp_path, lr=[1e-2, 1e-5])
-    assert found.card.stages[-1].lr == {"adamw": {"full": [1e-2], "lora-4": [1e-2]}}
-    again = checked(found, tmp_path, level="behaviour")
-    assert again.verdict == "unchanged"
-    assert all(line.difference == 0 for line in again.lines)
 
 
 def test_a_form_without_its_file_or_a_file_without_its_form_is_refused(
@@ -406,17 +369,3 @@ def test_a_budget_does_not_go_with_traces(recorded: Baseline, folder: Path, call
     code, _, err = call(f"check {folder}/adamw.json --level trace --budget 20s")
     assert code == 2
     assert "--budget goes with --level behaviour" in err
-
-
-def test_what_else_a_folder_holds_is_not_recorded(call: Caller, tmp_path: Path) -> None:
-    """Runs of another update and of more seeds on the same card stand in the same folder."""
-    card, place = small.card(tmp_path), tmp_path / "results"
-    more = f"run {card} --optimizer adamw,sgd --update full,lora-2 --seeds 7 --out {place} --keep-weights all --jobs 1"
-    assert call(f"{more} --quiet").code == 0
-    command = f"baseline {card} --optimizer adamw --seeds 5 -o {tmp_path}/b.json --results {place} --jobs 1 --quiet"
-    assert call(command).code == 0
-    assert stored.read(tmp_path / "b.json").behaviour.values.keys() == {
-        "pretrain/full", "finetune/full", "finetune/lora-4",
-    }  # fmt: skip
-    found = call(f"check {tmp_path}/b.json --results {place} --jobs 1 --quiet")
-    assert (found.code, found.err) == (0, "")

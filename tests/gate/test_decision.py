@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from math import inf, sqrt
+from math import ceil, inf, sqrt
 from statistics import fmean, stdev
 
 import numpy as np
@@ -15,6 +15,7 @@ from synthbench.gate import decision
 from synthbench.gate.decision import (
     BOUND_TIMES,
     LEAST,
+    POWERED,
     Decision,
     bound,
     decide,
@@ -110,11 +111,27 @@ def test_a_score_that_never_moves_is_unchanged_at_a_bound_of_nothing() -> None:
 
 
 def test_how_many_times_the_seeds_would_tell() -> None:
-    assert seeds_needed(0.5, 1.0, 0.0, 0.0) == pytest.approx(4)
-    assert seeds_needed(0.5, 1.0, 2.0, 0.0) == pytest.approx(36)  # interval and bound together fall to .5
-    assert seeds_needed(1.5, 1.0, 1.0, 1.0) == pytest.approx(4)  # the bound stays
-    assert seeds_needed(0.5, 1.0, 1.0, 1.0) == pytest.approx(4)  # to be told small
-    assert seeds_needed(1.0, 1.0, 1.0, 1.0) == inf
+    half = 1 / POWERED
+    assert seeds_needed(0.5, half, 0.0, 0.0) == pytest.approx(4)
+    assert seeds_needed(0.5, half, 2.0, 0.0) == pytest.approx(36)  # interval and bound together fall to .5
+    assert seeds_needed(1.5, half, 1.0, 1.0) == pytest.approx(4)  # the bound stays
+    assert seeds_needed(0.5, half, 1.0, 1.0) == pytest.approx(4)  # to be told small
+    assert seeds_needed(1.0, half, 1.0, 1.0) == inf
+
+
+@pytest.mark.parametrize("shift", [2.5, 3.0, 4.0])
+def test_so_many_seeds_as_are_named_do_tell(shift: float) -> None:
+    """Of comparisons that 16 seeds leave open, drawn anew with the seeds that they name. They name them for the
+    difference that they saw, which chance made, so more than a fifth stay open."""
+    rng, told, asked = np.random.default_rng(0), 0, 0
+    while asked < 300:
+        before, after = rng.standard_normal((2, SEEDS))
+        found = compared(before, after + shift)
+        if found.verdict == "could not tell" and found.seeds < 2000:
+            asked += 1
+            before, after = rng.standard_normal((2, ceil(found.seeds)))
+            told += compared(before, after + shift).verdict != "could not tell"
+    assert told >= 0.6 * asked
 
 
 @pytest.mark.parametrize("shape", SHAPES)

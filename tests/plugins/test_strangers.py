@@ -56,6 +56,10 @@ class Flagged(Base):
             if group["flag"]:
                 super().step()
 
+class Leaves(Base):
+    def step(self, closure=None):
+        raise SystemExit(0)
+
 class OneGroup(Base):
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr)
@@ -189,6 +193,7 @@ def test_an_error_that_is_no_divergence_is_one() -> None:
         ("Needs", "needs the argument 'horizon'; give it as --set optimizer.horizon=VALUE"),
         ("Nonsense", "makes parameters that are no numbers in its first steps at lr 0.001"),
         ("Flagged", "failed at step 1: KeyError: 'flag'"),
+        ("Leaves", "cannot move the model's parameters: SystemExit: 0 (mine.py, line"),
     ],
 )
 def test_what_a_trial_shows_is_refused_in_one_sentence(file: Path, name: str, said: str) -> None:
