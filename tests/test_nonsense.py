@@ -17,7 +17,7 @@ from tests.experiment import tiny
 from tests.nonsense import RUN, WELL, Case, cases, judge
 
 
-@settings(max_examples=500, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(cases)
 def test_nonsense_is_refused_in_plain_lines_and_writes_nothing(case: Case) -> None:
     judge(case)

@@ -1,4 +1,4 @@
-"""How fast: training against the plain loop, drawing, and what scoring costs beside training. Run with -m slow."""
+"""How fast: training against the plain loop, drawing, and what scoring costs beside training. Run with -m timed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from synthbench.experiment.training import Job
 from synthbench.generators import Task
 from tests.benchmarks import contest
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.timed
 
 ROUNDS = 5  # of each side, taken in turns
 WORKERS, FLEET = 2, 4

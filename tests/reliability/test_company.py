@@ -1,4 +1,4 @@
-"""Throughput beside a busy competitor. Run with -m slow."""
+"""Throughput beside a busy competitor. Run with -m timed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from tests.reliability import company
 
 
-@pytest.mark.slow
+@pytest.mark.timed
 @pytest.mark.skipif(
     sys.platform != "linux" or len(os.sched_getaffinity(0)) != company.WORKERS, reason="as many cores as workers"
 )

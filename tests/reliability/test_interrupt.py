@@ -100,7 +100,7 @@ def test_a_second_interrupt_ends_it_at_once_and_nothing_finished_is_lost(card: P
     assert len(program.results(out)) == 3  # pretraining is shared, finetuning is another card's
 
 
-@pytest.mark.slow  # beside other tests Python itself may not have begun at the first of these moments
+@pytest.mark.timed  # beside other tests Python itself may not have begun at the first of these moments
 def test_an_interrupt_before_anything_is_trained_is_quiet(card: Path, tmp_path: Path) -> None:
     for number, moment in enumerate((0.15, 0.3, 0.5, 0.8)):
         with program.started(card, tmp_path / str(number), *SHORT, settings=LONG) as process:
