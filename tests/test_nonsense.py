@@ -153,6 +153,7 @@ def test_a_plan_of_the_largest_size_is_made_in_time() -> None:
     assert judge(Case([*RUN, "runner.toml", "--seeds", "3334"], WELL)) == 2
 
 
+@pytest.mark.timed
 def test_a_task_of_the_largest_size_is_drawn_in_time() -> None:
     assert judge(sized(32_000)) == 0
     assert judge(Case(["show", "task", "./task.toml"], sized(32_000).files)) == 0
