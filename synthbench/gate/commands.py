@@ -82,6 +82,11 @@ def recorded(before: Baseline | None, file: Path, asked: Asked) -> Experiment:
     seeds = list(range(asked.seeds)) if isinstance(asked.seeds, int) else asked.seeds
     device = None if asked.device == "auto" else asked.device
     experiment, notes = subject.to_check(before, named(file), subject.Subject(seeds=seeds, device=device))
+    found = experiment.environment.device
+    if device is None and found != before.device:
+        raise BadInput(
+            f"-o {named(file)} is of {before.device}, which is not here; --device {found} records it for that."
+        )
     say(notes)
     return experiment
 

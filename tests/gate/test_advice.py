@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from synthbench.gate import advice, stored
 from synthbench.gate.compared import Level, Line
@@ -34,6 +35,16 @@ def test_update_alone_records_what_the_file_recorded(file: Path, call: Caller) -
     assert call(f"baseline -o {file} --update --seeds 5 --jobs 1 --quiet").code == 0
     fewer = stored.read(file)
     assert (fewer.card.seed_list, fewer.card.stages) == ([0, 1, 2, 3, 4], before.card.stages)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the device that is named is there")
+def test_update_alone_does_not_move_a_baseline_to_another_device(file: Path, call: Caller) -> None:
+    elsewhere = file.read_text().replace('"device": "cpu"', '"device": "cuda"')
+    file.write_text(elsewhere)
+    code, _, err = call(f"baseline -o {file} --update --quiet")
+    assert code == 2
+    assert "is of cuda, which is not here; --device cpu records it for that." in err
+    assert file.read_text() == elsewhere
 
 
 def test_update_alone_needs_a_baseline(tmp_path: Path, call: Caller) -> None:
