@@ -117,7 +117,7 @@ def chosen(size: study.Size, pool: BehaviourCard) -> str:
     return (
         f"The bound is {decision.BOUND_TIMES:g} times the noise floor. The least multiple of a half that leaves "
         f"{100 * ENOUGH:.0f} % of {CHOSEN} comparisons of AdamW's first {size.held} seeds `unchanged` is "
-        f"{least or 'none of these'}: {', '.join(shares)}."
+        f"{'none of these' if least is None else f'{least:g}'}: {', '.join(shares)}."
     )
 
 
