@@ -277,3 +277,13 @@ def test_a_slip_is_refused_even_where_any_name_is_taken() -> None:
     assert card.model_validate({"own": 1}).model_dump()["own"] == 1
     with pytest.raises(ValueError, match="has no argument 'weight_decoupel'; did you mean 'weight_decouple'"):
         card.model_validate({"weight_decoupel": True})
+
+
+def test_an_exit_of_a_person_s_code_is_no_closed_pipe(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    def leaves(*_: object, **__: object) -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr("synthbench.cli.app", leaves)
+    code, _, err = call("check b.json")
+    assert code == 4
+    assert "SystemExit: 0" in err
