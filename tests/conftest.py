@@ -3,20 +3,61 @@ everywhere and does not watch the clock."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from hypothesis import settings
 
 from synthbench import plugins
+from synthbench.experiment import crew
 from synthbench.generators import GENERATORS
 from synthbench.trainer.rules import OPTIMIZERS, RULES
+from tests import inprocess
 from tests.calling import Caller
 
 settings.register_profile("synthbench", deadline=None, derandomize=True, database=None)
 settings.load_profile("synthbench")
+
+CREW = "synthbench.experiment.engine.Crew"
+# What changes how a program prints: tests see the same everywhere, and set what they are about.
+PRINTING = ("CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "TTY_COMPATIBLE")
+FIGURES: list[str] = []  # what tests have measured, for the end of pytest's output
+
+
+def pytest_configure() -> None:
+    for name in PRINTING:
+        os.environ.pop(name, None)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "timed" in item.keywords:
+            item.add_marker("slow")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if FIGURES:
+        terminalreporter.section("measured")
+        for line in FIGURES:
+            terminalreporter.line(line)
+
+
+@pytest.fixture
+def measured() -> Callable[[str, float, float], None]:
+    """measured("an interrupt ends it", seconds, 4.0): prints the figure below pytest's output, and asserts the bound. For
+    tests that are marked `timed`."""
+
+    def note(what: str, seconds: float, bound: float) -> None:
+        FIGURES.append(f"{what}: {seconds:.2f} s (at most {bound:g} s)")
+        assert seconds <= bound, FIGURES[-1]
+
+    return note
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +77,19 @@ def _registries() -> Iterator[None]:
     for registry, old in zip(registries, before, strict=True):
         registry.clear()
         registry.update(old)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _in_process() -> Iterator[None]:
+    """Fleets are trained in this process, but in tests that are marked `processes`."""
+    with patch(CREW, inprocess.Crew):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    with patch(CREW, crew.Crew) if "processes" in request.keywords else nullcontext():
+        yield
 
 
 @pytest.fixture
