@@ -1,12 +1,15 @@
 """Keeps published runs through an edit of the code that trains, where the edit changes no number.
 
     python -m tests.unchanged FOLDER RUNNER...    for instance leaderboard-results leaderboard planted sizes
+    python -m tests.unchanged reports RUNNER...   where the folders of results are not at hand
 
-What is published is tied to the very code that trained it, so that any edit of it asks for hours of training. This trains
-every run of one seed of each runner again, with the code as it is now, and compares losses, scores and weights bit by
-bit; the seed is drawn from the hash of the code, not chosen. Where all agree, FOLDER-adopted gets every run of FOLDER
-under the code as it is now, each with a note in its versions of the code that trained it; `python -m tests.publish` makes
-the reports of it. Where one differs it says which, and all is to be trained again.
+What is published is tied to the code that trained it, so that an edit of what it computes asks for hours of training. This
+trains every run of one seed of each runner again, with the code as it is now; the seed is drawn from the hash of the code,
+not chosen. In the first form it compares losses, scores and weights bit by bit. Where all agree, FOLDER-adopted gets every
+run of FOLDER under the code as it is now, each with a note in its versions of the code that trained it; `python -m
+tests.publish` makes the reports of it. In the second form it compares the published rows of that seed, to the last digit
+that they have, and writes `reports/RUNNER.json` under the code as it is now. Where one differs it says which, and all is to
+be trained again.
 """
 
 from __future__ import annotations
@@ -25,8 +28,11 @@ from synthbench.cards import RunnerCard, load
 from synthbench.experiment import identity
 from synthbench.experiment.materials import Kept
 from synthbench.experiment.runs import Result, Run, RunId
+from synthbench.experiment.rulespecs import source_hash
 from synthbench.experiment.store import CURVE, KEPT, Store
-from synthbench.trainer.rules import source_hash
+from synthbench.reporting import report as reports
+from synthbench.reporting.reference import Reference, text
+from synthbench.reporting.rows import Row
 from synthbench.verification.member import run_of
 
 
@@ -141,7 +147,54 @@ def _link(source: Path, place: Path) -> None:
             shutil.copyfile(source, place)
 
 
+def readings(row: Row, like: Row, seed: int) -> dict[str, float]:
+    """What a row shows of one seed that does not depend on the row's other seeds: scores at the end at the rates that both
+    rows have, readings along the path, and what was chosen where both chose the same rate."""
+    found = {f"{score} at {rate:g}": of[seed] for rate in row.rates.keys() & like.rates.keys()
+             for score, of in row.rates[rate].items() if seed in of}  # fmt: skip
+    if row.rates.keys() == like.rates.keys():
+        found |= {f"{score} at {speed} steps": of[seed] for score, by_speed in row.speeds.items()
+                  for speed, of in by_speed.items() if seed in of}  # fmt: skip
+    if row.lr == like.lr:
+        found |= {score: of[seed] for score, of in row.values.items() if seed in of}
+    return found
+
+
+def republished(runner: str) -> int:
+    """Writes the rows of a report under the code as it is now, if those of one seed are trained as they stand there."""
+    path = Path("reports") / f"{runner}.json"
+    published = Reference.model_validate_json(path.read_bytes())
+    out = trained(Path(f"{runner}-results"), runner)
+    with closing(Store.read(out)) as store:
+        again = {_name(row): row for row in reports.latest(store).rows if not row.reference}
+    seen, wrong, apart = 0, list[str](), 0
+    for row in published.rows:
+        other = again.get(_name(row))
+        if other is None or other.start_lr != row.start_lr:  # one seed alone chose another rate of pretraining
+            apart += 1
+            continue
+        (seed,) = other.seeds
+        was, now = readings(row, other, seed), readings(other, row, seed)
+        seen += len(was)
+        wrong += [f"{' '.join(map(str, _name(row)))}: {name}" for name in was if was[name] != now.get(name)]
+    print(f"{runner}: {seen} numbers of {len(published.rows) - apart} of {len(published.rows)} rows trained again, "
+          f"{len(wrong)} differ.", *wrong[:5], sep="\n  ", flush=True)  # fmt: skip
+    if wrong or not seen:
+        return 1
+    versions = {"trained by": published.package[:8]} | published.versions
+    renewed = published.model_copy(update={"package": identity.package_fingerprint(), "versions": versions})
+    path.write_text(text(renewed) + "\n", encoding="utf-8")
+    return 0
+
+
+def _name(row: Row) -> tuple[str, ...]:
+    """What a row is of."""
+    return row.task, *row.base, row.optimizer, row.update, f"{row.weight_decay:g}", f"{row.size:g}"
+
+
 def main(folder: Path, runners: list[str]) -> int:
+    if folder.name == "reports":
+        return max(map(republished, runners))
     old, seen = current(known(folder)), set[RunId]()
     for runner in runners:
         again = {run: one for run, one in known(trained(folder, runner)).items() if run not in seen}

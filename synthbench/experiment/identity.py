@@ -5,11 +5,10 @@ from __future__ import annotations
 import ctypes
 import platform
 from functools import cache
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from synthbench import __version__
+from synthbench import __version__, sources
 from synthbench.errors import BadInput
 from synthbench.wording import shown
 
@@ -23,13 +22,10 @@ TRAINING = ("generators", "trainer", *(f"experiment/{name}.py" for name in OWN))
 
 @cache
 def source(*places: str) -> str:
-    """sha256 over these Python files of the package, and those in these folders of it, names included."""
-    state = sha256()
-    for place in places:
-        found = PACKAGE / place
-        for path in [found] if found.is_file() else sorted(found.rglob("*.py")):
-            state.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return state.hexdigest()
+    """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
+    found = [PACKAGE / place for place in places]
+    files = [path for one in found for path in ([one] if one.is_file() else one.rglob("*.py"))]
+    return sources.digest(files, PACKAGE)
 
 
 def training_source() -> str:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from synthbench import cards, plugins
+from synthbench import cards, plugins, sources
 from synthbench.cards import RunnerCard
 from synthbench.errors import BadInput
+from synthbench.experiment.identity import PACKAGE
 from synthbench.experiment.runs import RuleSpec
 from synthbench.generators import Task
 from synthbench.plugins.unknown import unknown
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
-from synthbench.trainer.rules import OPTIMIZERS, source_hash
+from synthbench.trainer.rules import OPTIMIZERS, RULES
 from synthbench.validation import message
 from synthbench.wording import did_you_mean, shown
 
@@ -70,8 +72,14 @@ def checked(
 def spec_of(rule: str, arguments: cards.Card) -> RuleSpec:
     """What a registered optimizer is with these arguments, in a run's identity."""
     given = arguments.model_dump(mode="json")
-    source = plugins.TAKEN[rule].source if rule in plugins.TAKEN else source_hash(rule)
-    return RuleSpec(rule, plugins.routing_of(rule, given), given, source)
+    return RuleSpec(rule, plugins.routing_of(rule, given), given, source_hash(rule))
+
+
+def source_hash(rule: str) -> str:
+    """sha256 of what the code of a registered optimizer computes: of the file with its step, or of a plug-in's files."""
+    if rule in plugins.TAKEN:
+        return plugins.TAKEN[rule].source
+    return sources.digest([Path(RULES[rule].step.__code__.co_filename)], PACKAGE)
 
 
 def try_plugins(specs: Sequence[RuleSpec], card: RunnerCard, task: Task) -> None:

@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
+from synthbench import sources
 from synthbench.cards import Card
 from synthbench.errors import BadInput
 from synthbench.generators import Task
@@ -227,7 +228,8 @@ def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:
             f"{said} is no torch.optim.Optimizer class, nor a rule made by synthbench.matrix_rule or synthbench.flat_rule."
         )
     rate = float(lr) if isinstance(lr, int | float) else RATE
-    source = sha256(Path(written).read_bytes() + plugin.source.encode()).hexdigest()
+    ours = sources.digest([Path(written)], Path(sources.__file__).parent)
+    source = sha256((ours + plugin.source).encode()).hexdigest()
     allowed = [name for name in names if name not in ("lr", "weight_decay")]
     OPTIMIZERS[plugin.label] = Optimizer(
         plugin.label, summary, plugin.label,

@@ -1,7 +1,11 @@
-"""What a class computes, as a hash: of its code and of what that refers to in its module. For classes without a file."""
+"""What a class computes, as a hash: of its code and of what that refers to in its module. For classes without a file.
+
+The code is that which runs, instruction by instruction: a notebook's source may have been edited since.
+"""
 
 from __future__ import annotations
 
+import dis
 import inspect
 from collections.abc import Iterator
 from hashlib import sha256
@@ -10,13 +14,16 @@ from typing import Any
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None))  # values whose text is what they are
 
+# of a code object: takes *args or **kwargs, is a generator or a coroutine
+FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+
 # attributes of a class that nobody wrote
 MADE = ("__dict__", "__weakref__", "__doc__", "__module__", "__static_attributes__", "__firstlineno__")
 
 
 def digest(thing: Any) -> str:
     """sha256 of the code of a class, a function or what holds functions, with the functions, classes and plain values of
-    the same module that it refers to, in turn. The same in every process; a comment changes nothing."""
+    the same module that it refers to, in turn. The same in every process; comments and docstrings change nothing."""
     state, seen = sha256(), set[int]()
     for text in _told(thing, seen):
         state.update(text.encode() + b"\0")
@@ -37,7 +44,9 @@ def _told(thing: Any, seen: set[int]) -> Iterator[str]:
             yield repr(key)
             yield from _told(thing[key], seen)
     elif isinstance(thing, staticmethod | classmethod | property):
-        yield from _told(thing.fget if isinstance(thing, property) else thing.__func__, seen)
+        yield type(thing).__name__
+        functions = (thing.fget, thing.fset, thing.fdel) if isinstance(thing, property) else (thing.__func__,)
+        yield from _told(functions, seen)
     elif isinstance(thing, FunctionType):
         yield from _of_function(_as_written(thing), seen)
     elif isinstance(thing, type):
@@ -89,12 +98,16 @@ def _of_function(thing: FunctionType, seen: set[int]) -> Iterator[str]:
 
 
 def _of_code(code: CodeType) -> Iterator[str]:
-    yield code.co_code.hex() + repr(code.co_names) + repr(code.co_varnames)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _of_code(constant)
+    """Its instructions with what they use, by value: a function's docstring is used by none."""
+    arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
+    yield repr((arguments, code.co_flags & FLAGS, code.co_exceptiontable))
+    for instruction in dis.get_instructions(code):
+        used = instruction.argval
+        yield instruction.opname
+        if isinstance(used, CodeType):
+            yield from _of_code(used)
         else:
-            yield repr(sorted(constant, key=repr)) if isinstance(constant, frozenset) else repr(constant)
+            yield repr(sorted(used, key=repr)) if isinstance(used, frozenset) else repr(used)
 
 
 def _names(code: CodeType) -> set[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from synthbench import files
+from synthbench import files, sources
 from synthbench.errors import BadInput
 from synthbench.wording import did_you_mean, named, short, shown
 
@@ -134,14 +134,12 @@ def versions_of(module: ModuleType) -> dict[str, str]:
 
 
 def source_of(module: ModuleType) -> str:
-    """sha256 of a module's file, of the modules in its folder that it got names from, and of its distribution's version."""
-    state = sha256()
-    if found := versions_of(module):
-        state.update("".join(f"{name} {number}\n" for name, number in found.items()).encode())
-    own = _file(module)
-    for path in sorted(_near(module, own.parent, set())) if own and not found else [own] if own else []:
-        state.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return state.hexdigest()
+    """sha256 of what a module computes, with the modules in its folder that it got names from, and of the version of its
+    distribution."""
+    found, own = versions_of(module), _file(module)
+    files = [] if own is None else [own] if found else _near(module, own.parent, set())
+    code = sources.digest(files, own.parent) if own else ""
+    return sha256("".join([*(f"{name} {number}\n" for name, number in found.items()), code]).encode()).hexdigest()
 
 
 def _near(module: ModuleType, folder: Path, seen: set[Path]) -> set[Path]:

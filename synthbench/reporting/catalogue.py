@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Sequence
 from synthbench import cards, files, overrides
 from synthbench.cards import MODELS, RunnerCard, TaskCard
 from synthbench.errors import BadInput
+from synthbench.experiment.rulespecs import source_hash
 from synthbench.generators import GENERATORS
 from synthbench.reporting import gallery
 from synthbench.scores import SCORES
-from synthbench.trainer.rules import OPTIMIZERS, source_hash
+from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.wording import did_you_mean, inert, literal, named, prose, shown
 
 SHORT = 18  # characters below which a cell of a list is not folded
@@ -127,7 +128,7 @@ def _optimizer(name: str) -> None:
 
     label = plugins.name_of(name, "show optimizer")
     found, plugin = OPTIMIZERS[label], plugins.TAKEN.get(label)
-    code = f"Code: sha256 {plugin.source}" if plugin else f"Source file: sha256 {source_hash(label)}"
+    code = f"Code: sha256 {source_hash(label)}"
     print(f"{inert(label)}: {prose(found.summary)}\nSource: {inert(found.source)}\n{code}\n")
     _print(["pattern of parameters", "rule"], [list(pair) for pair in found.routing], "table")
     print()

@@ -250,5 +250,5 @@ def test_an_edit_of_the_file_or_of_its_neighbour_is_another_source(tmp_path: Pat
     assert plugins.take(f"{tmp_path}/mine.py:Mine").source == first
     (tmp_path / "near_one.py").write_text("RATE = 2.0\n")
     second = plugins.take(f"{tmp_path}/mine.py:Mine").source
-    (tmp_path / "mine.py").write_text(text + "# edited\n")
+    (tmp_path / "mine.py").write_text(text + "EDITED = True\n")
     assert len({first, second, plugins.take(f"{tmp_path}/mine.py:Mine").source}) == 3

@@ -10,11 +10,10 @@ from synthbench.trainer.rules.registry import (
     Rule,
     register,
     route,
-    source_hash,
     spans,
 )  # fmt: skip
 
 __all__ = [
     "OPTIMIZERS", "RULES", "Block", "Hyper", "Optimizer", "Rule", "adamw", "adamw_split", "muon", "register", "route",
-    "sgd", "source_hash", "spans",
+    "sgd", "spans",
 ]  # fmt: skip

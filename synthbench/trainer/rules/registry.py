@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbench.cards import Card
@@ -73,11 +71,6 @@ def register(optimizer: Optimizer, rule: Rule) -> None:
         raise ValueError(f"An optimizer named {optimizer.name!r} is registered already.")
     OPTIMIZERS[optimizer.name] = optimizer
     RULES[optimizer.name] = rule
-
-
-def source_hash(name: str) -> str:
-    """sha256 of the file that a rule's step is written in."""
-    return sha256(Path(RULES[name].step.__code__.co_filename).read_bytes()).hexdigest()
 
 
 def route(routing: Sequence[tuple[str, str]], layout: Layout) -> dict[str, str]:

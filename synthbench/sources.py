@@ -1,0 +1,151 @@
+"""What Python files compute, as a hash: of their syntax trees, without comments, docstrings, positions and file names.
+
+The hash is the same under every supported version of Python. It stays the same when a file moves: an imported module of
+the same package stands as the hash of what it computes, not as a path.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from pathlib import Path
+from typing import Any, NamedTuple
+
+SILENT = ("ctx", "kind", "type_comment")  # fields of a node that follow from others, or mean nothing
+
+
+class Imported(NamedTuple):
+    """An imported name. module: dotted, from the root where it is below it (is_own). name: "" for the module itself."""
+
+    module: str
+    name: str
+    alias: str
+    is_own: bool
+
+    def text(self, known: Mapping[str, str]) -> str:
+        """known: hashes of modules by place. A submodule has a place of its own, any other name that of its module."""
+        place = f"{self.module}.{self.name}".strip(".")
+        meant = (known.get(place) or known.get(self.module, "")) if self.is_own else self.module
+        return f"{meant} {self.name} {self.alias}"
+
+
+Token = str | tuple[Imported, ...]
+Item = Token | ast.AST
+
+
+def digest(files: Iterable[Path], root: Path) -> str:
+    """sha256 of what Python files compute. root: the package that they are of, or the folder where they import each other.
+
+    An imported name is part of it with the code of its module, where that is among the files. Raises SyntaxError for what
+    is no Python, OSError for what cannot be read.
+    """
+    places = {_place(path, root): path for path in files}
+    package = root.name if (root / "__init__.py").exists() else ""
+    tokens = {place: _read(path, root, package, places.keys()) for place, path in places.items()}
+    alone = {place: _hash(found, {}) for place, found in tokens.items()}
+    linked = sorted(_hash(found, alone) for found in tokens.values() if found)  # an empty file computes nothing
+    return sha256("".join(linked).encode()).hexdigest()
+
+
+def _place(path: Path, root: Path) -> str:
+    """The dotted name of a file from the root; "" for the root's own `__init__.py`."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _read(path: Path, root: Path, package: str, places: Collection[str]) -> list[Token]:
+    text = path.read_bytes()
+    reader = Reader(path.relative_to(root).parts[:-1], package, places, b"__doc__" in text)
+    return list(reader.tokens(ast.parse(text)))
+
+
+def _hash(tokens: Iterable[Token], known: Mapping[str, str]) -> str:
+    state = sha256()
+    for token in tokens:
+        texts = [token] if isinstance(token, str) else sorted(one.text(known) for one in token)
+        state.update("".join(f"{text}\0" for text in texts).encode("utf-8", "surrogatepass"))
+    return state.hexdigest()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads a syntax tree into tokens. folder: the file's, from the root. package: the root's name, "" where it is none.
+    places: of all files. keeps_docs: whether code of the file reads docstrings, which are then part of what it computes."""
+
+    folder: tuple[str, ...]
+    package: str
+    places: Collection[str]
+    keeps_docs: bool
+
+    def tokens(self, tree: ast.Module) -> Iterator[Token]:
+        left = self._statements(tree.body)[::-1]  # a stack: expressions may nest deeper than Python calls
+        while left:
+            item = left.pop()
+            if isinstance(item, ast.AST):
+                left += self._fields(item)[::-1]
+            else:
+                yield item
+
+    def _statements(self, body: Sequence[ast.stmt]) -> list[Item]:
+        """Statements that do something. Imports that follow each other have no order."""
+        found: list[Item] = []
+        said = [node for node in body if not self._is_silent(node)]
+        for is_import, group in groupby(said, lambda node: isinstance(node, ast.Import | ast.ImportFrom)):
+            nodes = list(group)
+            found += [tuple(one for node in nodes for one in self._imported(node))] if is_import else nodes
+        return found
+
+    def _is_silent(self, node: ast.stmt) -> bool:
+        """Whether a statement does nothing when it runs: a docstring, `pass`, what only a type checker sees."""
+        if isinstance(node, ast.Expr):
+            is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            return is_text and not self.keeps_docs
+        if isinstance(node, ast.If):
+            return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
+        return isinstance(node, ast.Pass)
+
+    def _imported(self, node: Any) -> Iterator[Imported]:
+        """The names of an `import` or a `from ... import`."""
+        for one in node.names:
+            alias = one.asname or ""
+            if isinstance(node, ast.Import):
+                module, is_own = self._from_root(one.name)
+                yield Imported(module, "", alias or one.name, is_own)
+            elif node.level:
+                above = self.folder[: len(self.folder) + 1 - node.level]
+                yield Imported(".".join([*above, *([node.module] if node.module else [])]), one.name, alias, True)
+            else:
+                module, is_own = self._from_root(node.module or "")
+                yield Imported(module, one.name, alias, is_own)
+
+    def _from_root(self, module: str) -> tuple[str, bool]:
+        """A module's place, and whether it is below the root."""
+        first, _, rest = module.partition(".")
+        if self.package:
+            return (rest, True) if first == self.package else (module, False)
+        return module, any(place.partition(".")[0] == first for place in self.places)
+
+    def _fields(self, node: ast.AST) -> list[Item]:
+        """A node taken apart. Absent and empty fields leave nothing: versions of Python differ in which there are."""
+        found: list[Item] = [type(node).__name__]
+        for name in node._fields:
+            value = getattr(node, name, None)
+            if name in SILENT or value == [] or (value is None and name != "value"):
+                continue
+            found.append(name)
+            if isinstance(value, list) and isinstance(value[0], ast.stmt):
+                found += self._statements(value)
+            else:
+                found += [_item(one) for one in (value if isinstance(value, list) else [value])]
+        return [*found, "end"]
+
+
+def _item(value: Any) -> Item:
+    """A field's value: a node, or a constant as text."""
+    if isinstance(value, ast.AST):
+        return value
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return f"{type(value).__name__} {value:x}" if is_whole else f"{type(value).__name__} {value!r}"
