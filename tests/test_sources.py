@@ -10,7 +10,9 @@ import pytest
 
 from synthbench import sources
 from synthbench.experiment import identity
+from synthbench.experiment.rulespecs import source_hash
 from synthbench.plugins import by_code, loading
+from synthbench.trainer.rules import adamw
 
 STEP = '''"""A module."""
 
@@ -166,6 +168,11 @@ def test_the_identity_of_this_package_survives_words_and_moves_and_no_edit(
         assert now() == real
     finally:
         identity.source.cache_clear()
+
+
+def test_the_source_of_an_optimizer_is_its_own_file() -> None:
+    assert source_hash("adamw") == sources.digest([Path(adamw.__file__)], identity.PACKAGE)
+    assert len({source_hash(name) for name in ("adamw", "muon", "sgd")}) == 3
 
 
 def test_a_plugin_file_is_hashed_like_ours_with_its_neighbours(tmp_path: Path) -> None:

@@ -1,24 +1,29 @@
 """Keeps published runs through an edit of the code that trains, where the edit changes no number.
 
-    python -m tests.unchanged FOLDER RUNNER...    for instance leaderboard-results leaderboard planted sizes
-    python -m tests.unchanged reports RUNNER...   where the folders of results are not at hand
+    python -m tests.unchanged FOLDER RUNNER...         for instance leaderboard-results leaderboard planted sizes
+    python -m tests.unchanged --since REV RUNNER...    for instance v0.1 quick
 
-What is published is tied to the code that trained it, so that an edit of what it computes asks for hours of training. This
-trains every run of one seed of each runner again, with the code as it is now; the seed is drawn from the hash of the code,
-not chosen. In the first form it compares losses, scores and weights bit by bit. Where all agree, FOLDER-adopted gets every
+What is published is tied to what the code that trained it computes, so that an edit of that asks for hours of training.
+This trains every run of one seed of each runner again, with the code as it is now, and compares losses, scores and weights
+bit by bit; the seed is drawn from the hash of the code, not chosen. Where one differs it says which, and all is to be
+trained again.
+
+The first form compares with the runs of FOLDER, which must be this machine's. Where all agree, FOLDER-adopted gets every
 run of FOLDER under the code as it is now, each with a note in its versions of the code that trained it; `python -m
-tests.publish` makes the reports of it. In the second form it compares the published rows of that seed, to the last digit
-that they have, and writes `reports/RUNNER.json` under the code as it is now. Where one differs it says which, and all is to
-be trained again.
+tests.publish` makes the reports of it. The second form needs no folder: it trains the same with the code of a revision,
+too, in a work tree of its own. Where all agree, `reports/*.json` and the gate's baselines that were made by the code of
+that revision are written under the code as it is now.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +32,13 @@ from typing import NamedTuple
 from synthbench.cards import RunnerCard, load
 from synthbench.experiment import identity
 from synthbench.experiment.materials import Kept
-from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.rulespecs import source_hash
+from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.store import CURVE, KEPT, Store
-from synthbench.reporting import report as reports
-from synthbench.reporting.reference import Reference, text
-from synthbench.reporting.rows import Row
 from synthbench.verification.member import run_of
+
+ROOT = Path(__file__).resolve().parents[1]
+FINGERPRINT = "from synthbench.experiment import identity; print(identity.package_fingerprint())"
 
 
 class Known(NamedTuple):
@@ -50,12 +55,16 @@ class Known(NamedTuple):
         pairs = {
             "status": (self.result.status, other.result.status), "curve": (self.curve, other.curve),
             "scores": (repr(sorted(self.result.scores.items())), repr(sorted(other.result.scores.items()))),
-            "path": (repr(sorted(self.result.path.items())), repr(sorted(other.result.path.items()))),
+            "path": (_sorted(self.result.path), _sorted(other.result.path)),
             "weights": (self.kept and self.kept.sha256, other.kept and other.kept.sha256),
         }  # fmt: skip
         if None in pairs["weights"]:  # kept of chosen runs alone
             del pairs["weights"]
         return [name for name, (one, two) in pairs.items() if one != two]
+
+
+def _sorted(path: Mapping[int, Mapping[str, float]]) -> str:
+    return repr(sorted((step, sorted(scores.items())) for step, scores in path.items()))
 
 
 def known(folder: Path) -> dict[RunId, Known]:
@@ -97,16 +106,24 @@ def current(runs: dict[RunId, Known]) -> dict[RunId, Known]:
     return {run: one for run, one in runs.items() if one.run.environment.source == most}
 
 
-def trained(folder: Path, runner: str) -> Path:
-    """The folder of one seed of a runner, trained with the code as it is now."""
+def trained(out: Path, runner: str, code: Path = ROOT) -> Path:
+    """The folder of one seed of a runner, trained with the code in a folder."""
     seeds = load(RunnerCard, runner).seed_list
     seed = seeds[int(identity.training_source(), 16) % len(seeds)]
-    out = folder.with_name(f"{folder.name}-again")
     words = ["run", runner, "--set", f"seeds=[{seed}]", "--out", str(out), "--keep-weights", "all"]
     if runner == "quick":
         words += ["--optimizer", "adamw,muon,sgd"]
-    subprocess.run([sys.executable, "-m", "synthbench", *words], check=True, stdout=subprocess.DEVNULL)
+    called(code, "-m", "synthbench", *words)
     return out
+
+
+def called(code: Path, *words: str) -> str:
+    """What Python prints that finds the package in a folder."""
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    done = subprocess.run(
+        [sys.executable, *words], cwd=code, env=environment, check=True, text=True, stdout=subprocess.PIPE
+    )
+    return done.stdout.strip()
 
 
 def compared(old: dict[RunId, Known], again: dict[RunId, Known]) -> Iterator[tuple[Run, list[str]]]:
@@ -133,8 +150,6 @@ def adopt(folder: Path, old: dict[RunId, Known]) -> Path:
 
 
 def _curve(text: str) -> list[float | None]:
-    import json
-
     found: list[float | None] = json.loads(text)
     return found
 
@@ -147,71 +162,69 @@ def _link(source: Path, place: Path) -> None:
             shutil.copyfile(source, place)
 
 
-def readings(row: Row, like: Row, seed: int) -> dict[str, float]:
-    """What a row shows of one seed that does not depend on the row's other seeds: scores at the end at the rates that both
-    rows have, readings along the path, and what was chosen where both chose the same rate."""
-    found = {f"{score} at {rate:g}": of[seed] for rate in row.rates.keys() & like.rates.keys()
-             for score, of in row.rates[rate].items() if seed in of}  # fmt: skip
-    if row.rates.keys() == like.rates.keys():
-        found |= {f"{score} at {speed} steps": of[seed] for score, by_speed in row.speeds.items()
-                  for speed, of in by_speed.items() if seed in of}  # fmt: skip
-    if row.lr == like.lr:
-        found |= {score: of[seed] for score, of in row.values.items() if seed in of}
-    return found
+def agree(runner: str, old: dict[RunId, Known], again: dict[RunId, Known]) -> bool:
+    """Whether all runs that are in both are the same; says how many are, and which are not."""
+    found = list(compared(old, again))
+    wrong = [(run, names) for run, names in found if names]
+    said = f"{len(again)} runs of one seed trained again, {len(found)} of them known, {len(wrong)} differ"
+    print(f"{runner}: {said}.", flush=True)
+    for run, names in wrong[:5]:
+        print(f"  {run.id[:12]} ({run.task} {run.rule.name} {run.update} lr {run.lr:g}): {', '.join(names)}")
+    return bool(found) and not wrong
 
 
-def republished(runner: str) -> int:
-    """Writes the rows of a report under the code as it is now, if those of one seed are trained as they stand there."""
-    path = Path("reports") / f"{runner}.json"
-    published = Reference.model_validate_json(path.read_bytes())
-    out = trained(Path(f"{runner}-results"), runner)
-    with closing(Store.read(out)) as store:
-        again = {_name(row): row for row in reports.latest(store).rows if not row.reference}
-    seen, wrong, apart = 0, list[str](), 0
-    for row in published.rows:
-        other = again.get(_name(row))
-        if other is None or other.start_lr != row.start_lr:  # one seed alone chose another rate of pretraining
-            apart += 1
-            continue
-        (seed,) = other.seeds
-        was, now = readings(row, other, seed), readings(other, row, seed)
-        seen += len(was)
-        wrong += [f"{' '.join(map(str, _name(row)))}: {name}" for name in was if was[name] != now.get(name)]
-    print(f"{runner}: {seen} numbers of {len(published.rows) - apart} of {len(published.rows)} rows trained again, "
-          f"{len(wrong)} differ.", *wrong[:5], sep="\n  ", flush=True)  # fmt: skip
-    if wrong or not seen:
-        return 1
-    versions = {"trained by": published.package[:8]} | published.versions
-    renewed = published.model_copy(update={"package": identity.package_fingerprint(), "versions": versions})
-    path.write_text(text(renewed) + "\n", encoding="utf-8")
-    return 0
-
-
-def _name(row: Row) -> tuple[str, ...]:
-    """What a row is of."""
-    return row.task, *row.base, row.optimizer, row.update, f"{row.weight_decay:g}", f"{row.size:g}"
-
-
-def main(folder: Path, runners: list[str]) -> int:
-    if folder.name == "reports":
-        return max(map(republished, runners))
+def by_folder(folder: Path, runners: list[str]) -> int:
     old, seen = current(known(folder)), set[RunId]()
     for runner in runners:
-        again = {run: one for run, one in known(trained(folder, runner)).items() if run not in seen}
+        out = trained(folder.resolve().with_name(f"{folder.name}-again"), runner)
+        again = {run: one for run, one in known(out).items() if run not in seen}
         seen |= again.keys()
-        found = list(compared(old, again))
-        wrong = [(run, names) for run, names in found if names]
-        said = f"{len(again)} runs of one seed trained again, {len(found)} of them published, {len(wrong)} differ"
-        print(f"{runner}: {said}.", flush=True)
-        for run, names in wrong[:5]:
-            print(f"  {run.id[:12]} ({run.task} {run.rule.name} {run.update} lr {run.lr:g}): {', '.join(names)}")
-        if wrong or not found:
+        if not agree(runner, old, again):
             return 1
     print(f"All {len(old)} runs are written to {adopt(folder, old)}.")
     return 0
 
 
+def by_revision(revision: str, runners: list[str]) -> int:
+    with tempfile.TemporaryDirectory() as place:
+        code = Path(place, "code")
+        subprocess.run(["git", "worktree", "add", "-q", "--detach", str(code), revision], cwd=ROOT, check=True)
+        try:
+            before = called(code, "-c", FINGERPRINT)
+            for runner in runners:
+                old = known(trained(Path(place, f"{runner}-then"), runner, code))
+                if not agree(runner, old, known(trained(Path(place, f"{runner}-now"), runner))):
+                    return 1
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
+    for path in [*(ROOT / "reports").glob("*.json"), *(ROOT / "tests" / "gate" / "baselines").glob("*.json")]:
+        what = "written anew" if renew_file(path, before) else "made by other code, left as it is"
+        print(f"{path.relative_to(ROOT)}: {what}.")
+    return 0
+
+
+def renew_file(path: Path, before: str) -> bool:
+    """Writes a published file under the code as it is now, in place, if it was made by the code of this fingerprint."""
+    text, found = path.read_text(encoding="utf-8"), json.loads(path.read_bytes())
+    if found.get("package") != before:
+        return False
+    changes = {before: identity.package_fingerprint()}
+    if rule := found.get("rule"):
+        changes[rule["source"]] = source_hash(rule["name"])
+    for was, now in changes.items():
+        assert text.count(was) == 1
+        text = text.replace(was, now)
+    path.write_text(text, encoding="utf-8")
+    return True
+
+
+def main(words: list[str]) -> int:
+    if len(words) > 2 and words[0] == "--since":
+        return by_revision(words[1], words[2:])
+    if len(words) > 1 and not words[0].startswith("-"):
+        return by_folder(Path(words[0]), words[1:])
+    sys.exit(__doc__)
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 3:
-        sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    sys.exit(main(sys.argv[1:]))
