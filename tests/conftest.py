@@ -81,7 +81,8 @@ def _registries() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _in_process() -> Iterator[None]:
-    """Fleets are trained in this process, but in tests that are marked `processes`."""
+    """Fleets are trained in this process, but in tests that are marked `processes`; by one thread."""
+    torch.set_num_threads(1)
     with patch(CREW, inprocess.Crew):
         yield
 

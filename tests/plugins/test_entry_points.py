@@ -1,20 +1,17 @@
-"""What a distribution offers under a name: a small real one, its metadata and all, on the path of a process of its own."""
+"""What a distribution offers under a name: a small one, its metadata and all, on the path."""
 
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.calling import SHORT
+from tests.calling import Caller
 from tests.experiment import tiny
-from tests.plugins.test_generators_of_one_s_own import CODE
+from tests.plugins.test_generators_of_one_s_own import CODE, card_with
 
-ROOT = Path(__file__).resolve().parents[2]
 RULE = '''
 from pathlib import Path
 import synthbench
@@ -27,6 +24,14 @@ def plain(grad, state, param, hyper):
     """Gradient descent."""
     return param - hyper.lr * grad, state
 '''
+OFFERED = """
+[synthbench.rules]
+plain = offered_rule:plain
+sgd = offered_rule:plain
+[synthbench.generators]
+turned = offered_generator:backwards
+broken = offered_generator
+"""
 
 
 def install(folder: Path, name: str, entry_points: str, files: dict[str, str]) -> None:
@@ -41,62 +46,48 @@ def install(folder: Path, name: str, entry_points: str, files: dict[str, str]) -
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Path:
-    folder = tmp_path / "site"
-    install(
-        folder, "offering",
-        "[synthbench.rules]\nplain = offered_rule:plain\nsgd = offered_rule:plain\n[synthbench.generators]\n"
-        "turned = offered_generator:backwards\nbroken = offered_generator\n",
-        {"offered_rule.py": RULE, "offered_generator.py": CODE},
-    )  # fmt: skip
-    return folder
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of a distribution that is installed for one test."""
+    install(tmp_path / "site", "offering", OFFERED, {"offered_rule.py": RULE, "offered_generator.py": CODE})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    for name in ("offered_rule", "offered_generator"):
+        monkeypatch.setitem(sys.modules, name, None)  # what the test imports is forgotten afterwards
+        del sys.modules[name]
+    return tmp_path / "site"
 
 
-def call(command: str, installed: Path) -> subprocess.CompletedProcess[str]:
-    env = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{installed}", "PYTHONDONTWRITEBYTECODE": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "synthbench", *command.split()], env=env, capture_output=True, text=True, check=False
-    )
-
-
-def test_ls_says_what_is_offered_and_imports_none_of_it(installed: Path) -> None:
-    rules = call("ls optimizer", installed).stdout
-    assert "offered_rule:plain, of offering 1.2" in " ".join(rules.split())
-    assert "offered_generator:backwards, of offering 1.2" in " ".join(call("ls generator", installed).stdout.split())
-    assert call("run --optimizer sgd --dry-run", installed).returncode == 0  # a built-in name means the built-in one
+def test_what_is_offered_is_listed_and_not_imported(installed: Path, call: Caller) -> None:
+    assert "offered_rule:plain, of offering 1.2" in " ".join(call("ls optimizer").out.split())
+    assert "offered_generator:backwards, of offering 1.2" in " ".join(call("ls generator").out.split())
+    assert call("run --optimizer sgd --dry-run").code == 0  # a built-in name means the built-in one
     assert not (installed / "imported").exists()
 
 
-def test_a_rule_and_a_generator_are_run_by_their_names(installed: Path, tmp_path: Path) -> None:
-    card = tmp_path / "card.toml"
-    content = tiny.TASK.replace('"inflection"', '"turned"').replace("shifts = [3, 5], ", "")
-    card.write_text(content.replace("shifts = [7], ", ""))
-    command = f"run --optimizer plain --task {card} {SHORT} --update full --lr 1e-3,2e-3 --out {tmp_path}/out"
-    done = call(command.replace("--jobs 1", "--jobs 2"), installed)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.processes
+def test_a_rule_and_a_generator_are_run_by_their_names_in_workers_too(
+    installed: Path, call: Caller, tmp_path: Path
+) -> None:
+    task, out = card_with("turned", tmp_path), tmp_path / "out"
+    settings = "--set seeds=1 --update full --jobs 1 --quiet"
+    code, _, err = call(f"run {tiny.write(tmp_path)} --optimizer plain --task {task} {settings} --out {out}")
+    assert code == 0, err
     assert (installed / "imported").exists()
-    assert f"{card} names code, which is run: offered_generator" in done.stderr
-    exported = [json.loads(line) for line in call(f"export --out {tmp_path}/out", installed).stdout.splitlines()]
+    (announced,) = (line for line in err.splitlines() if str(task) in line)  # by this process, and by no worker
+    assert "offered_generator" in announced
+    exported = [json.loads(line) for line in call(f"export --out {out}").out.splitlines()]
     assert {one["optimizer"] for one in exported} == {"plain"}
     assert len([one for one in exported if one["stage"] == "finetune"]) == 2
 
 
-def test_a_name_that_two_distributions_offer_is_refused(installed: Path) -> None:
-    install(installed, "other", "[synthbench.rules]\nplain = elsewhere:plain\n", {})
-    done = call("run --optimizer plain --dry-run", installed)
-    assert done.returncode == 2
-    assert "'plain' is offered by other 1.2 (elsewhere:plain) and offering 1.2 (offered_rule:plain)" in done.stderr
-
-
-def test_an_offer_that_is_no_module_and_name_is_one_sentence(installed: Path, tmp_path: Path) -> None:
-    card = tmp_path / "card.toml"
-    card.write_text(tiny.TASK.replace('"inflection"', '"broken"'))
-    done = call(f"show task {card}", installed)
-    assert done.returncode == 2
-    assert "give pkg.mod:Name or path/file.py:Name" in done.stderr.splitlines()[-1]
-
-
-def test_an_unknown_name_is_still_unknown(installed: Path) -> None:
-    done = call("run --optimizer plian --dry-run", installed)
-    assert done.returncode == 2
-    assert done.stderr.startswith("synthbench: Unknown optimizer 'plian'")
+@pytest.mark.usefixtures("installed")
+def test_what_is_offered_wrongly_is_one_sentence(call: Caller, tmp_path: Path) -> None:
+    code, _, err = call(f"show task {card_with('broken', tmp_path)}")
+    assert code == 2
+    assert "offered_generator" in err.splitlines()[-1]
+    install(tmp_path / "site", "other", "[synthbench.rules]\nplain = elsewhere:plain\n", {})
+    code, _, err = call("run --optimizer plain --dry-run")
+    assert code == 2
+    assert "other 1.2 (elsewhere:plain) and offering 1.2 (offered_rule:plain)" in err
+    code, _, err = call("run --optimizer plian --dry-run")
+    assert code == 2
+    assert "plian" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from synthbench.experiment import naming
 from synthbench.experiment.resolve import Asked, resolve
 from tests.calling import Caller
 from tests.experiment import tiny
+from tests.experiment.each import each
 from tests.reporting import filled
 
 FILE = '''
@@ -41,10 +43,11 @@ def test_compare_versus_and_optimizer_take_the_name_that_run_takes(typed: str, t
         assert call(f"{words} --out {out}")[::2] == (0, "")
     code, _, err = call(f"compare {typed} {LABEL} --out {out}")
     assert code == 2
-    assert "is named twice" in err
+    assert "compare" in err
+    assert str(tmp_path)[:20] in err
 
 
-@pytest.mark.parametrize(
+@each(
     "setting",
     [
         'arguments."{}".floor=0.5', 'stages.pretrain.lr={{adamw=[1e-3], "{}"=[3e-3]}}', 'stages.pretrain.for."{}".steps=5',
@@ -79,13 +82,11 @@ def test_an_arm_is_of_the_name_that_run_takes(typed: str, tmp_path: Path) -> Non
     assert found.rules["floored"].name == LABEL
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "said"),
     [
-        ("mine/own.py", "'mine/own.py' is a file; name the class, too: mine/own.py:Mine."),
-        ("mine/none.py", "'mine/none.py' is not a file"),
-        ("Mine", "Unknown optimizer 'Mine'; allowed are adamw, adamw-split, muon, sgd; "
-                 "a class of your own is named with its file: path/file.py:Mine."),
+        ("mine/own.py", "mine/own.py:Mine"), ("mine/none.py", "'mine/none.py'"),
+        ("Mine", r"'Mine'.*adamw, adamw-split, muon, sgd.*path/file\.py:Mine"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("typed")
@@ -93,10 +94,10 @@ def test_a_name_without_its_other_half_is_told_how_to_be_named(
     name: str, said: str, tmp_path: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    code, _, err = call(f"run --optimizer {name} --dry-run")
-    assert code == 2
-    assert said in err
-    assert said[1:] in call(f"verify --optimizer {name}").err
+    for command in (f"run --optimizer {name} --dry-run", f"verify --optimizer {name}"):
+        code, _, err = call(command)
+        assert code == 2
+        assert re.search(said, err)
 
 
 def test_two_files_of_one_name_are_said_to_be(typed: str, tmp_path: Path, call: Caller) -> None:
@@ -104,9 +105,11 @@ def test_two_files_of_one_name_are_said_to_be(typed: str, tmp_path: Path, call: 
     (tmp_path / "other" / "own.py").write_text(FILE)
     code, _, err = call(f"run --optimizer {typed},{tmp_path}/other/{LABEL} --dry-run")
     assert code == 2
-    assert f"are in two files of the same name, by which they are told apart ({LABEL})" in err
+    assert f"({LABEL})" in err
     naming.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file: said elsewhere
-    assert "has the same entry twice" in call(f"run --optimizer {typed},{typed} --dry-run").err
+    code, _, err = call(f"run --optimizer {typed},{typed} --dry-run")
+    assert code == 2
+    assert f"['{LABEL}', '{LABEL}']" in err
 
 
 def test_an_argument_that_one_of_several_lacks_is_shown_how_to_give_to_the_other(typed: str, tmp_path: Path) -> None:
@@ -114,22 +117,21 @@ def test_an_argument_that_one_of_several_lacks_is_shown_how_to_give_to_the_other
     with pytest.raises(BadInput) as caught:
         resolve(Asked(card, [typed, "adamw"], settings=["optimizer.floor=0.01"], device="cpu"))
     setting = f'arguments."{LABEL}".floor=0.01'
-    assert str(caught.value).endswith(f"adamw has no argument 'floor'; give it to one alone: --set '{setting}'.")
+    assert "adamw" in str(caught.value)
+    assert f"--set '{setting}'" in str(caught.value)
     found = resolve(Asked(card, [typed, "adamw"], settings=[setting], device="cpu"))
     assert found.rules[LABEL].arguments["floor"] == 0.01
 
 
-@pytest.mark.parametrize(
-    "setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"]
-)
+@each("setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"])
 def test_a_wrong_argument_is_said_to_come_from_set(setting: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"runner\.toml with --set: "):
+    with pytest.raises(BadInput, match=r"runner\.toml .*--set"):
         resolve(Asked(str(tiny.write(tmp_path)), ["adamw"], settings=[setting], device="cpu"))
 
 
 def test_a_rate_for_what_nothing_is_left_to_is_refused(typed: str, tmp_path: Path) -> None:
     asked = [Asked(str(tiny.write(tmp_path)), [typed], settings=["optimizer.aux_lr_ratio=0.3", *more], device="cpu")
              for more in ([], ["routing=hidden"])]  # fmt: skip
-    with pytest.raises(BadInput, match="which is nothing under routing = all; give --set routing=hidden, too"):
+    with pytest.raises(BadInput, match="--set routing=hidden"):
         resolve(asked[0])
     assert resolve(asked[1]).rules[LABEL].arguments["aux_lr_ratio"] == 0.3

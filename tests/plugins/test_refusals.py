@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from synthbench.plugins import refusals
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.verification import conformance
 from synthbench.verification.world import Quadratic, Run
+from tests.experiment.each import each
 
 HEAD = "import torch\nimport numpy\nimport synthbench\n"
 RULE = HEAD + "@synthbench.matrix_rule({decorated})\ndef mine(grad, state, param, hyper):\n    {body}\n"
@@ -49,38 +51,39 @@ def told(file: Path, text: str, name: str, *settings: str) -> str:
     return said
 
 
-@pytest.mark.parametrize(
+HERE = "(mine.py, line 6)"
+
+
+@each(
     ("decorated", "body", "said"),
     [
-        ("state=('m',)", "return param - hyper.lr * grad, {}", "mine returned state {} but declared ('m',)."),
-        ("state=('m',)", "return param, {'n': grad}", "mine returned state ('n',) but declared ('m',)."),
-        ("", "return param, {'n': grad}", "mine returned state ('n',) but declared ()."),
-        ("state=('m',)", "return param, {'m': grad.mean()}", "mine: state m became (), was ("),
-        ("state=('m',)", "return param, {'m': 0.0}", "mine: state m became a float, was ("),
-        ("", "return param.mean(), {}", "mine: param became (), was ("),
-        ("state=('m',)", "state['momentum']", "KeyError: 'momentum' (mine.py, line 6) at a parameter of shape ("),
-        ("state=('m',)", "state['momentum']", "; its state has m."),
-        ("", "return param", "mine must return (param, state), state being {}; it returned a Tensor."),
-        ("state=('m',)", "pass", "must return (param, state), state being a dictionary with m; it returned None."),
-        ("", "return param, {}, 1", "it returned a tuple of 3."),
-        ("beta=0.9", "hyper.betas", "no 'betas' here; did you mean 'beta'? Allowed are lr, weight_decay, step, beta (mine"),
-        ("", "return (param if grad.norm() > 1 else grad), {}", "failed at step 1: a rule may not branch on values; use "),
-        ("", "return param - hyper.lr * float(grad.norm()), {}", "may not turn values into Python numbers"),
-        ("", "return param - torch.randn_like(grad), {}", "a rule may not draw random numbers (mine.py, line 6)."),
-        ("", "return param - grad[grad > 0].sum(), {}", "a rule may not choose entries by a mask; use torch.where"),
-        ("", "return param - numpy.sign(grad), {}", "a rule may compute by torch alone, without numpy (mine.py, line 6)."),
-        ("routing='hiden'", "return param, {}", "mine: routing = 'hiden' must be 'all' or 'hidden'."),
-        ("step=3", "return param, {}", "an argument of its own cannot be called step; every rule has that."),
-        ("state='momentum'", "return param, {}", "state = 'momentum' must be a tuple of names, such as ('momentum',)."),
+        ("state=('m',)", "return param - hyper.lr * grad, {}", r"\{\} .*'m'"),
+        ("state=('m',)", "return param, {'n': grad}", "'n'.*'m'"),
+        ("", "return param, {'n': grad}", r"'n'.*\(\)"),
+        ("state=('m',)", "return param, {'m': grad.mean()}", r"state m .*\(\)"),
+        ("state=('m',)", "return param, {'m': 0.0}", "state m .*float"),
+        ("", "return param.mean(), {}", r"param .*\(\)"),
+        ("state=('m',)", "state['momentum']", rf"KeyError: 'momentum' {re.escape(HERE)} .*shape \(.* m\."),
+        ("", "return param", "Tensor"), ("state=('m',)", "pass", "m; .*None"),
+        ("", "return param, {}, 1", "tuple of 3"),
+        ("beta=0.9", "hyper.betas", "'betas'.*'beta'.*lr, weight_decay, step, beta"),
+        ("", "return (param if grad.norm() > 1 else grad), {}", "step 1: .*branch"),
+        ("", "return param - hyper.lr * float(grad.norm()), {}", "numbers"),
+        ("", "return param - torch.randn_like(grad), {}", f"random numbers {re.escape(HERE)}"),
+        ("", "return param - grad[grad > 0].sum(), {}", r"mask.*torch\.where"),
+        ("", "return param - numpy.sign(grad), {}", f"numpy {re.escape(HERE)}"),
+        ("routing='hiden'", "return param, {}", "routing = 'hiden'.*'hidden'"),
+        ("step=3", "return param, {}", "step"),
+        ("state='momentum'", "return param, {}", "'momentum'"),
     ],
 )  # fmt: skip
 def test_what_a_rule_for_one_matrix_may_not_do_is_told(tmp_path: Path, decorated: str, body: str, said: str) -> None:
-    assert said in told(tmp_path / "mine.py", RULE.format(decorated=decorated, body=body), "mine")
+    assert re.search(said, told(tmp_path / "mine.py", RULE.format(decorated=decorated, body=body), "mine"))
 
 
 def test_a_decorator_without_parentheses_is_told_so(tmp_path: Path) -> None:
     text = RULE.format(decorated="", body="return param, {}").replace("rule()", "rule")
-    assert "mine: write @synthbench.matrix_rule(...), with parentheses." in told(tmp_path / "mine.py", text, "mine")
+    assert "@synthbench.matrix_rule(...)" in told(tmp_path / "mine.py", text, "mine")
 
 
 def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
@@ -91,51 +94,50 @@ def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
     candidate = conformance.of_thing(plugins.take_object(transposed).label, transposed)
     said = conformance.is_accepted(candidate)
     assert said is not None
-    assert ' at a parameter of shape (16,); vectors come too, unless routing="hidden".' in said
+    assert "shape (16,)" in said
+    assert 'routing="hidden"' in said
     hidden = matrix_rule(lr=1e-2, routing="hidden")(transposed.written)
     assert conformance.is_accepted(conformance.of_thing(plugins.take_object(hidden).label, hidden)) is None
 
 
-@pytest.mark.parametrize(
+@each(
     ("body", "said"),
     [
-        ("closure()", "Mine failed at step 1: it needs a closure; losses of many runs are computed together"),
-        ("assert closure is not None", "Mine failed at step 1: it needs a closure"),
-        ("p = self.first(); p.add_(p.grad.sum(0)[:3])", "(mine.py, line 12); its parameter has the "),
-        ("p = self.first(); p.data = p.data.view(-1)", " changes the shape of a parameter from (64, 64) to ("),
-        ("p = self.first(); p.data = p.data[None]", " changes the shape of a parameter from ("),
-        ("numpy.zeros(3)[5]", "IndexError: index 5 is out of bounds for axis 0 with size 3 (mine.py, line 12); its param"),
+        ("closure()", "step 1: .*closure"), ("assert closure is not None", "step 1: .*closure"),
+        ("p = self.first(); p.add_(p.grad.sum(0)[:3])", r"\(mine.py, line 12\)"),
+        ("p = self.first(); p.data = p.data.view(-1)", r"shape .*\(64, 64\) to \("),
+        ("p = self.first(); p.data = p.data[None]", r"shape .*\("),
+        ("numpy.zeros(3)[5]", r"IndexError: index 5 .*\(mine.py, line 12\)"),
     ],
 )  # fmt: skip
 def test_what_a_class_may_not_do_is_told(tmp_path: Path, body: str, said: str) -> None:
-    assert said in told(tmp_path / "mine.py", CLASS.format(body=body), "Mine")
+    assert re.search(said, told(tmp_path / "mine.py", CLASS.format(body=body), "Mine"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("setting", "said"),
     [
-        ("betas=0.9,0.95", "Mine: betas = '0.9,0.95' is text; a list is written [0.9,0.95]."),
-        ("momentum=high", "Mine: momentum = 'high' is text; a number is written like 0.9."),
-        ("nesterov=True", "Mine: nesterov = 'True' is text; true or false is written so, in small letters."),
+        ("betas=0.9,0.95", "betas = '0.9,0.95' is text; a list is written [0.9,0.95]"),
+        ("momentum=high", "momentum = 'high' is text; a number"),
+        ("nesterov=True", "nesterov = 'True' is text; true or false"),
     ],
-)
+)  # fmt: skip
 def test_text_in_place_of_a_list_or_a_number_is_told(tmp_path: Path, setting: str, said: str) -> None:
     assert said in told(tmp_path / "mine.py", CLASS.format(body="pass"), "Mine", f"optimizer.{setting}")
 
 
-@pytest.mark.parametrize("decorated", [matrix_rule(lr=1e-2, betas=(0.9, 0.95)), flat_rule])
-def test_text_in_place_of_a_list_is_told_for_rules_too(decorated: Any) -> None:
+def test_text_in_place_of_a_list_is_told_for_rules_too() -> None:
     def one(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         return param - hyper.lr * grad, {}
 
     def flat(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
         blocks[0].value_Kn.sub_(hyper.lr_K[:, None] * arguments.betas[0])
 
-    made = flat_rule(flat, betas=(0.9, 0.95)) if decorated is flat_rule else decorated(one)
-    label = plugins.take_object(made).label
-    arguments = OPTIMIZERS[label].arguments.model_validate({"betas": "0.9,0.95"})
-    with pytest.raises(BadInput, match=r"betas = '0.9,0.95' is text; a list is written \[0.9,0.95\]\."):
-        made.rule.start([], arguments)
+    for made in (matrix_rule(lr=1e-2, betas=(0.9, 0.95))(one), flat_rule(flat, betas=(0.9, 0.95))):
+        label = plugins.take_object(made).label
+        arguments = OPTIMIZERS[label].arguments.model_validate({"betas": "0.9,0.95"})
+        with pytest.raises(BadInput, match=r"betas = '0.9,0.95' .*\[0.9,0.95\]"):
+            made.rule.start([], arguments)
 
 
 def test_no_memory_is_no_mistake_of_the_rule_s() -> None:
@@ -186,9 +188,7 @@ def keeps_the_parameter(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
     return param - hyper.lr * grad + 0.1 * (param - state["m"]), {"m": param}
 
 
-@pytest.mark.parametrize(
-    ("plain", "other"), [(pure, in_place), (halved, halved_in_place), (copies_the_parameter, keeps_the_parameter)]
-)
+@each(("plain", "other"), [(pure, in_place), (halved, halved_in_place), (copies_the_parameter, keeps_the_parameter)])
 def test_a_change_in_place_or_a_tensor_kept_as_it_came_is_the_same_as_a_copy(plain: Any, other: Any) -> None:
     one, same = (moved(matrix_rule(state=("m",), lr=1e-2)(update)) for update in (plain, other))
     assert torch.equal(one, same)

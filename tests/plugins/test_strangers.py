@@ -17,7 +17,10 @@ from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
-from tests.calling import SHORT, Caller
+from tests.calling import Called, Caller
+from tests.experiment import tiny
+from tests.experiment.each import each
+from tests.plugins.test_generators_of_one_s_own import write
 from tests.trainer import small
 
 CLASSES = """
@@ -143,11 +146,17 @@ def test_decay_reaches_a_class_that_keeps_it_to_itself(file: Path) -> None:
 
 def test_keys_of_the_group_are_arguments(file: Path) -> None:
     label = plugins.take(f"{file}:Flagged").label
-    with pytest.raises(BadInput, match="failed at step 1: KeyError: 'flag'"):
+    with pytest.raises(BadInput, match=r"step 1.*KeyError: 'flag'"):
         trained(label, [0.1])
     _, before, after = trained(label, [0.1], group={"flag": False})
     assert torch.equal(before, after)
     assert not torch.equal(before, trained(label, [0.1], group={"flag": True})[2])
+
+
+def run(call: Caller, file: Path, name: str, more: str = "") -> Called:
+    """A run of a class by a small model."""
+    words = f"--optimizer {file}:{name} --set seeds=1 --jobs 1 --quiet --out {file.parent}/out {more}"
+    return call(f"run {tiny.write(file.parent)} {words}")
 
 
 def test_a_class_that_wants_one_group_gets_one(file: Path) -> None:
@@ -182,20 +191,14 @@ def test_an_error_that_is_no_divergence_is_one() -> None:
     assert instances.has_broken_down(RuntimeError("what"), [sound, lost])
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "said"),
     [
-        (
-            "TwoGroups",
-            "cannot be made of a list of the model's parameters: ValueError: give matrices and vectors as two",
-        ),
-        ("NoRate", "has no learning rate `lr` in its groups of parameters, so none can be set"),
-        ("Needs", "needs the argument 'horizon'; give it as --set optimizer.horizon=VALUE"),
-        ("Nonsense", "makes parameters that are no numbers in its first steps at lr 0.001"),
-        ("Flagged", "failed at step 1: KeyError: 'flag'"),
-        ("Leaves", "cannot move the model's parameters: SystemExit: 0 (mine.py, line"),
+        ("TwoGroups", "ValueError: give matrices and vectors as two groups"), ("NoRate", "`lr`"),
+        ("Needs", "--set optimizer.horizon="), ("Nonsense", "lr 0.001"), ("Flagged", "KeyError: 'flag'"),
+        ("Leaves", "SystemExit: 0 (mine.py, line"),
     ],
-)
+)  # fmt: skip
 def test_what_a_trial_shows_is_refused_in_one_sentence(file: Path, name: str, said: str) -> None:
     with pytest.raises(BadInput) as caught:
         resolve(Asked(optimizers=[f"{file}:{name}"], device="cpu"))
@@ -204,33 +207,29 @@ def test_what_a_trial_shows_is_refused_in_one_sentence(file: Path, name: str, sa
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("MovesLater", "gives its parameters other memory; it must change them in place"),
-        ("FailsLater", "failed at step 3: TypeError: no third step"),
-    ],
-)
+@each(("name", "said"), [("MovesLater", "in place"), ("FailsLater", "step 3: TypeError: no third step")])
 def test_what_only_training_shows_is_one_sentence_too(call: Caller, file: Path, name: str, said: str) -> None:
-    code, _, err = call(f"run --optimizer {file}:{name} {SHORT} --update full --quiet --out {file.parent}/out")
+    code, _, err = run(call, file, name)
     assert code == 2
     assert said in err
     assert "Traceback" not in err
 
 
+@pytest.mark.processes
 def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(call: Caller, file: Path) -> None:
+    """Nor does what it prints in a worker, which loads it from its file, as it does the generator of the card."""
     file.write_text(CLASSES + CHANGES)
-    command = f"run --optimizer {file}:Talks {SHORT} --update full --quiet --out {file.parent}/out"
-    code, out, err = call(command)
+    task = write(file.parent / "task")
+    code, out, err = run(call, file, "Talks", f"--task {task}")
     assert code == 0, err
     assert "hello" not in out
     assert "step taken" not in out
-    told = "synthbench: mine.py:Talks changed settings that were put back: default dtype, matmul precision."
-    assert err.count(told) == 1
+    assert err.count("step taken") > 12  # more steps than the trial has: workers print, too
+    assert err.count("default dtype, matmul precision") == 1
     assert torch.get_default_dtype() == torch.float32
     runs = [json.loads(line) for line in call(f"export --format jsonl --out {file.parent}/out").out.splitlines()]
     report = json.loads(call(f"report --format json --out {file.parent}/out").out)
-    for versions in (*(run["versions"] for run in runs), report["versions"]):
+    for versions in (*(one["versions"] for one in runs), report["versions"]):
         assert versions["put back after mine.py:Talks"] == "default dtype, matmul precision"
 
 
@@ -243,11 +242,10 @@ def test_routing_is_for_plug_ins(file: Path) -> None:
     mixed = resolve(Asked(optimizers=["adamw", f"{file}:Plain"], settings=["routing=hidden"], device="cpu"))
     assert mixed.rules["adamw"].routing == OPTIMIZERS["adamw"].routing
     assert mixed.rules["mine.py:Plain"].routing == plugins.routed("hidden", "mine.py:Plain")
-    with pytest.raises(BadInput, match=r"^--set routing='hidden' is for plug-ins; adamw, muon have the routing that"):
+    with pytest.raises(BadInput, match=r"^--set routing='hidden' .*adamw, muon"):
         resolve(Asked(optimizers=["adamw", "muon"], settings=["routing=hidden"], device="cpu"))
-    with pytest.raises(BadInput, match="routing = 'none'") as caught:
+    with pytest.raises(BadInput, match=r"routing = 'none'.*hidden"):
         resolve(Asked(optimizers=[f"{file}:Plain"], settings=["routing=none"], device="cpu"))
-    assert "hidden" in str(caught.value)
 
 
 def test_one_of_several_is_given_arguments_by_its_name_in_quotes(file: Path) -> None:
@@ -257,15 +255,13 @@ def test_one_of_several_is_given_arguments_by_its_name_in_quotes(file: Path) -> 
     assert found["mine.py:Plain"].arguments["group"] == {}
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "setting", "said"),
     [
-        ("Plain", "optimizer.beta=1", "has no argument 'beta'"),
-        ("Base", "optimizer.lr=1", "is given lr by --lr, not as an argument"),
-        ("Decays", "optimizer.weight_decay=1", "is given weight_decay by --weight-decay, not as an argument"),
-        ("Plain", "optimizer.aux_lr_ratio=0", "must be greater than 0"),
+        ("Plain", "optimizer.beta=1", "'beta'"), ("Base", "optimizer.lr=1", "--lr"),
+        ("Decays", "optimizer.weight_decay=1", "--weight-decay"), ("Plain", "optimizer.aux_lr_ratio=0", "aux_lr_ratio"),
     ],
-)
+)  # fmt: skip
 def test_arguments_are_checked(file: Path, name: str, setting: str, said: str) -> None:
     with pytest.raises(BadInput) as caught:
         resolve(Asked(optimizers=[f"{file}:{name}"], settings=[setting], device="cpu"))
@@ -275,7 +271,7 @@ def test_arguments_are_checked(file: Path, name: str, setting: str, said: str) -
 def test_a_slip_is_refused_even_where_any_name_is_taken() -> None:
     card = plugins.arguments_of("Any", ["weight_decouple"], True, "all", plugins.OfClass)
     assert card.model_validate({"own": 1}).model_dump()["own"] == 1
-    with pytest.raises(ValueError, match="has no argument 'weight_decoupel'; did you mean 'weight_decouple'"):
+    with pytest.raises(ValueError, match=r"'weight_decoupel'.*'weight_decouple'"):
         card.model_validate({"weight_decoupel": True})
 
 

@@ -11,22 +11,24 @@ import torch
 
 from synthbench import plugins
 from synthbench.errors import BadInput
+from synthbench.experiment.resolve import Asked, resolve
+from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
+from tests.experiment.each import each
 from tests.trainer import small
 from tests.trainer.small import Run
 
-STEPS = 50
+STEPS = 16
 
 
 def curve(name: str, runs: list[Run], update: str = "full", steps: int = STEPS, **arguments: Any) -> Any:
     """The losses of a fleet, (T, K), and the fleet."""
     seeds_K = [run.seed for run in runs]
     fleet = small.fleet(seeds_K, update)
-    routing = plugins.routed(arguments.get("routing", OPTIMIZERS[name].arguments().routing), name)  # type: ignore[attr-defined]
-    moving = FleetOptimizer(name, fleet, arguments, routing)
+    moving = FleetOptimizer(name, fleet, arguments, plugins.routing_of(name, arguments))
     rates = [run.lr for run in runs], [run.weight_decay for run in runs]
     return train(
         moving, small.data(seeds_K, steps), Schedule(steps, "cosine", 0.1), rates, (), lambda step: None
@@ -37,19 +39,13 @@ RUNS = [Run(1, 1e-3, 0.1), Run(2, 3e-3, 0.0), Run(3, 1e-2, 0.5)]
 
 
 @pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
-@pytest.mark.parametrize(
+@each(
     ("theirs", "ours", "arguments"),
     [("AdamW", "adamw", {}), ("AdamW", "adamw", {"betas": [0.8, 0.9]}), ("SGD", "sgd", {"momentum": 0.9})],
 )
 def test_torch_s_optimizers_equal_the_built_in_rules(theirs: str, ours: str, arguments: Any, update: str) -> None:
-    name = plugins.take(f"torch.optim:{theirs}").label
-    theirs_TK, _ = curve(name, RUNS, update, **arguments)
-    built_in = FleetOptimizer(ours, fleet := small.fleet([1, 2, 3], update), arguments)
-    rates = [run.lr for run in RUNS], [run.weight_decay for run in RUNS]
-    ours_TK = train(
-        built_in, small.data([1, 2, 3], STEPS), Schedule(STEPS, "cosine", 0.1), rates, (), lambda step: None
-    )
-    assert fleet is built_in.fleet
+    theirs_TK, _ = curve(plugins.take(f"torch.optim:{theirs}").label, RUNS, update, **arguments)
+    ours_TK, _ = curve(ours, RUNS, update, **arguments)
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=1e-5, atol=0)
 
 
@@ -57,11 +53,7 @@ def muons(**built_in: Any) -> tuple[Any, Any]:
     """The losses of torch.optim.Muon through this door, and of the built-in Muon with these arguments: (T, K) each."""
     name = plugins.take("torch.optim:Muon").label
     assert OPTIMIZERS[name].routing == plugins.routed("hidden", name)
-    theirs_TK, _ = curve(name, RUNS, adjust_lr_fn="match_rms_adamw")
-    ours = FleetOptimizer("muon", small.fleet([1, 2, 3]), built_in)
-    rates = [run.lr for run in RUNS], [run.weight_decay for run in RUNS]
-    schedule = Schedule(STEPS, "cosine", 0.1)
-    return theirs_TK, train(ours, small.data([1, 2, 3], STEPS), schedule, rates, (), lambda step: None)
+    return curve(name, RUNS, adjust_lr_fn="match_rms_adamw")[0], curve("muon", RUNS, **built_in)[0]
 
 
 def test_torch_s_muon_equals_the_built_in_rule_once_its_products_are_in_float32_too(
@@ -73,9 +65,9 @@ def test_torch_s_muon_equals_the_built_in_rule_once_its_products_are_in_float32_
 
 
 def test_torch_s_muon_as_it_is_stays_near_the_built_in_rule_in_bfloat16() -> None:
-    """Products are rounded to 8 bits in another order, which training amplifies: 1.3e-3 at most where this was written."""
+    """Products are rounded to 8 bits in another order, which training amplifies: 2e-4 at most where this was written."""
     theirs_TK, ours_TK = muons(dtype="bfloat16")
-    np.testing.assert_allclose(theirs_TK, ours_TK, rtol=5e-3, atol=0)
+    np.testing.assert_allclose(theirs_TK, ours_TK, rtol=2e-3, atol=0)
 
 
 class Clipped(torch.optim.SGD):
@@ -97,7 +89,7 @@ class Noisy(torch.optim.SGD):
         super().step()
 
 
-@pytest.mark.parametrize("made_by", [Clipped, Noisy])
+@each("made_by", [Clipped, Noisy])
 def test_a_class_with_a_global_norm_or_random_numbers_is_bitwise_independent_of_the_fleet(made_by: type) -> None:
     name = plugins.take_object(made_by).label
     together_TK, fleet = curve(name, RUNS, steps=10)
@@ -141,31 +133,29 @@ class Averaged(torch.optim.SGD):
             p.copy_(kept)
 
 
+def looks(name: str, fleet: Fleet, arguments: Any) -> list[torch.Tensor]:
+    """The weights that are looked at before, amid and after four steps."""
+    found: list[torch.Tensor] = []
+    moving = FleetOptimizer(name, fleet, arguments, plugins.routing_of(name, arguments))
+    train(
+        moving, small.data([1], 4), Schedule(4, "constant", 0.0), ([1e-1], [0.0]), (0, 2, 4),
+        lambda step: found.append(fleet.flat_KP.detach().clone()),
+    )  # fmt: skip
+    return found
+
+
 def test_train_and_eval_are_called_around_every_look() -> None:
     name = plugins.take_object(Averaged).label
     fleet = small.fleet([1])
     start = fleet.flat_KP.detach().clone()
-    moving = FleetOptimizer(name, fleet, {}, plugins.routed("all", name))
-    seen: list[torch.Tensor] = []
-    train(
-        moving, small.data([1], 4), Schedule(4, "constant", 0.0), ([1e-1], [0.0]), (0, 2, 4),
-        lambda step: seen.append(fleet.flat_KP.detach().clone()),
-    )  # fmt: skip
-    plain = small.fleet([1])
-    RULES["plain"] = RULES["sgd"]
-    free = FleetOptimizer("sgd", plain, {"momentum": 0.0})
-    told: list[torch.Tensor] = []
-    train(
-        free, small.data([1], 4), Schedule(4, "constant", 0.0), ([1e-1], [0.0]), (0, 2, 4),
-        lambda step: told.append(plain.flat_KP.detach().clone()),
-    )  # fmt: skip
+    seen, told = looks(name, fleet, {}), looks("sgd", small.fleet([1]), {"momentum": 0.0})
     assert torch.equal(seen[0], start)
     for averaged, trained in zip(seen[1:], told[1:], strict=True):
         torch.testing.assert_close(averaged, (start + trained) / 2, rtol=1e-5, atol=1e-7)
     assert torch.equal(fleet.flat_KP.detach(), seen[-1])  # what is saved is what was looked at
 
 
-@pytest.mark.parametrize("routing", ["all", "hidden"])
+@each("routing", ["all", "hidden"])
 def test_routing_is_an_argument(routing: str) -> None:
     name = plugins.take("torch.optim:SGD").label
     _, fleet = curve(name, RUNS, steps=1, routing=routing)
@@ -177,7 +167,7 @@ def test_routing_is_an_argument(routing: str) -> None:
 def test_an_unknown_argument_is_a_sentence_and_known_ones_are_kept_as_given() -> None:
     card = OPTIMIZERS[plugins.take("torch.optim:AdamW").label].arguments
     assert card.model_validate({"betas": [0.9, 0.99]}).model_dump()["betas"] == [0.9, 0.99]
-    with pytest.raises(ValueError, match="has no argument 'beta'; did you mean 'betas'"):
+    with pytest.raises(ValueError, match=r"'beta'.*'betas'"):
         card.model_validate({"beta": 1})
 
 
@@ -211,20 +201,14 @@ torch.use_deterministic_algorithms(True)
 """
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "said"),
     [
-        ("Closure", "needs a closure"),
-        ("Moves", "gives its parameters other memory; it must change them in place"),
-        ("Lazy", "moved nothing in 12 steps with gradients"),
-        ("Shapes", "cannot be made of a list of the model's parameters: ValueError: only square matrices; keys of"),
-        ("Thing", "is no torch.optim.Optimizer class"),
-        ("Missing", "has no 'Missing'"),
+        ("Closure", "closure"), ("Moves", "in place"), ("Lazy", "12 steps"), ("Shapes", "ValueError: only square matrices"),
+        ("Thing", "torch.optim.Optimizer"), ("Missing", "'Missing'"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_run_is_refused_in_one_sentence(tmp_path: Path, name: str, said: str) -> None:
-    from synthbench.experiment.resolve import Asked, resolve
-
     (tmp_path / "bad.py").write_text(BAD)
     threads = torch.get_num_threads()
     with pytest.raises(BadInput) as caught:

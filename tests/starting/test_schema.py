@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 from jsonschema import Draft7Validator
 
 from synthbench import cards
@@ -17,6 +16,7 @@ from synthbench.starting import schema
 from synthbench.starting.new import SCHEMAS, TEMPLATES
 from tests.calling import Caller
 from tests.experiment import tiny
+from tests.experiment.each import each
 
 SHIPPED = [
     (kind, path)
@@ -30,7 +30,7 @@ def validator(kind: str) -> Draft7Validator:
     return Draft7Validator(json.loads((SCHEMAS / f"{kind}.schema.json").read_text()))
 
 
-@pytest.mark.parametrize("kind", ["task", "runner"])
+@each("kind", ["task", "runner"])
 def test_the_shipped_schema_is_what_the_command_prints(kind: str, call: Caller) -> None:
     assert call(f"schema {kind}").out == (SCHEMAS / f"{kind}.schema.json").read_text()
     Draft7Validator.check_schema(schema.schema(kind))
@@ -39,10 +39,11 @@ def test_the_shipped_schema_is_what_the_command_prints(kind: str, call: Caller) 
 def test_another_kind_is_refused(call: Caller) -> None:
     code, _, err = call("schema score")
     assert code == 2
-    assert err == "synthbench: Unknown kind of cards 'score'; allowed are task, runner.\n"
+    assert "'score'" in err
+    assert "task, runner" in err
 
 
-@pytest.mark.parametrize(("kind", "path"), [*SHIPPED, *STARTING], ids=lambda one: getattr(one, "name", one))
+@each(("kind", "path"), [*SHIPPED, *STARTING])
 def test_every_shipped_card_fits_and_names_its_schema(kind: str, path: Path) -> None:
     assert not list(validator(kind).iter_errors(tomllib.loads(path.read_text())))
     first = path.read_text().split("\n")[0]
@@ -88,7 +89,7 @@ WRONG = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("kind", "path", "value"), WRONG)
+@each(("kind", "path", "value"), WRONG)
 def test_what_is_wrong_on_a_card_does_not_fit(kind: str, path: str, value: object) -> None:
     text = tiny.TASK if kind == "task" else tiny.RUNNER.replace("TASK", "'wugs'")
     content = tomllib.loads(text)

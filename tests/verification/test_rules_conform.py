@@ -16,6 +16,7 @@ from synthbench.plugins.refusals import CLOSURE
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, sgd
 from synthbench.verification import conformance, world
 from synthbench.verification.conformance import CHECKS, Candidate
+from tests.experiment.each import each
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BUILT_IN = sorted(OPTIMIZERS)
@@ -31,8 +32,22 @@ def failures(candidate: Candidate) -> dict[str, str]:
     return {names[title]: said for title, said in conformance.outcomes(candidate) if said}
 
 
-@pytest.mark.parametrize("name", [*BUILT_IN, *OTHERS], ids=lambda name: name.rpartition("/")[2])
-def test_a_rule_passes_every_check(name: str) -> None:
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_a_built_in_rule_passes_every_check(name: str) -> None:
+    assert failures(conformance.taken(name)) == {}
+
+
+DRAWN = [(name, conformance.UPDATES[place % 3]) for place, name in enumerate(OTHERS)]
+CROSSED = [(name, update) for name in OTHERS for update in conformance.UPDATES]
+
+
+@pytest.mark.parametrize(
+    ("name", "update"),
+    [*DRAWN, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in CROSSED if pair not in DRAWN)],
+    ids=lambda one: one.rpartition("/")[2],
+)
+def test_another_rule_passes_every_check(name: str, update: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conformance, "UPDATES", (update,))
     assert failures(conformance.taken(name)) == {}
 
 
@@ -207,27 +222,20 @@ class Hidden(sgd.SGD):
     warmup: int = Field(default=10, exclude=True)
 
 
-@pytest.mark.parametrize(
-    ("broken", "caught"),
-    [
-        (NeedsClosure, "is_accepted"),
-        (NaNOnVectors, "is_accepted"),
-        (NaNOnZeros, "is_finite"),
-        (Climbs, "lowers_a_quadratic"),
-        (LeavesVectors, "lowers_a_quadratic"),
-        (IgnoresRate, "rate_zero_changes_nothing"),
-        (DecaysAtAnyRate, "rate_zero_changes_nothing"),
-        (CountsTogether, "is_independent_of_the_fleet"),
-        (flat(means_over_runs), "is_independent_of_the_fleet"),
-        (flat(checked_for_nan), "keeps_a_divergence_to_itself"),
-        (flat(spreads_nan), "keeps_a_divergence_to_itself"),
-        (flat(unseeded), "is_repeatable"),
-        (flat(in_a_global), "survives_being_rebuilt"),
-        (flat(moves_what_it_kept, start=kept_views), "survives_being_rebuilt"),
-        (StateInAttributes, "survives_being_rebuilt"),
-    ],
-    ids=lambda one: one if isinstance(one, str) else getattr(one, "written", one).__name__,
-)
+BROKEN = [
+    (NeedsClosure, "is_accepted"), (NaNOnVectors, "is_accepted"), (NaNOnZeros, "is_finite"),
+    (Climbs, "lowers_a_quadratic"), (DecaysAtAnyRate, "rate_zero_changes_nothing"),
+    (CountsTogether, "is_independent_of_the_fleet"), (flat(means_over_runs), "is_independent_of_the_fleet"),
+    (flat(unseeded), "is_repeatable"), (flat(in_a_global), "survives_being_rebuilt"),
+]  # fmt: skip
+BROKEN_IN_ONE_WAY = [
+    (LeavesVectors, "lowers_a_quadratic"), (IgnoresRate, "rate_zero_changes_nothing"),
+    (flat(checked_for_nan), "keeps_a_divergence_to_itself"), (flat(spreads_nan), "keeps_a_divergence_to_itself"),
+    (flat(moves_what_it_kept, start=kept_views), "survives_being_rebuilt"), (StateInAttributes, "survives_being_rebuilt"),
+]  # fmt: skip
+
+
+@each(("broken", "caught"), BROKEN)
 def test_a_broken_rule_is_caught_by_the_check_meant_for_it(broken: Any, caught: str) -> None:
     candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
     said = conformance.outcome(getattr(conformance, caught), candidate)
@@ -236,18 +244,7 @@ def test_a_broken_rule_is_caught_by_the_check_meant_for_it(broken: Any, caught: 
     assert "\n" not in said
 
 
-@pytest.mark.parametrize(
-    ("broken", "caught"),
-    [
-        (flat(checked_for_nan), "keeps_a_divergence_to_itself"),
-        (flat(spreads_nan), "keeps_a_divergence_to_itself"),
-        (flat(moves_what_it_kept, start=kept_views), "survives_being_rebuilt"),
-        (StateInAttributes, "survives_being_rebuilt"),
-        (LeavesVectors, "lowers_a_quadratic"),
-        (IgnoresRate, "rate_zero_changes_nothing"),
-    ],
-    ids=lambda one: one if isinstance(one, str) else getattr(one, "written", one).__name__,
-)
+@pytest.mark.parametrize(("broken", "caught"), BROKEN_IN_ONE_WAY)
 def test_what_is_broken_in_one_way_alone_is_caught_by_one_check_alone(broken: Any, caught: str) -> None:
     candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
     assert set(failures(candidate)) == {caught}
@@ -257,10 +254,9 @@ def test_an_argument_that_no_fingerprint_has_is_caught() -> None:
     OPTIMIZERS["hidden"] = Optimizer("hidden", "", "", Hidden, (("*", "hidden"),))
     RULES["hidden"] = RULES["sgd"]
     candidate = Candidate("hidden", {"momentum": 0.9, "nesterov": False, "warmup": 10})
-    assert failures(candidate) == {
-        "fingerprint_tells_arguments_apart": "warmup = 11 has the fingerprint of its defaults: runs of both would be taken "
-        "for the same."
-    }
+    ((check, said),) = failures(candidate).items()
+    assert check == "fingerprint_tells_arguments_apart"
+    assert "warmup = 11" in said
 
 
 def test_an_argument_that_can_have_one_value_alone_is_said_to_be_so() -> None:
@@ -270,7 +266,12 @@ def test_an_argument_that_can_have_one_value_alone_is_said_to_be_so() -> None:
     OPTIMIZERS["fixed"] = Optimizer("fixed", "", "", Fixed, (("*", "fixed"),))
     RULES["fixed"] = RULES["sgd"]
     said = conformance.fingerprint_tells_arguments_apart(Candidate("fixed", {"kind": None}))
-    assert said == "No value but None was found that the argument kind can have."
+    assert said
+    assert "kind" in said
+
+
+def raises(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+    raise RuntimeError("two\nlines")
 
 
 def test_a_rule_that_raises_fails_in_one_sentence_with_its_place() -> None:
@@ -278,32 +279,18 @@ def test_a_rule_that_raises_fails_in_one_sentence_with_its_place() -> None:
     def broken(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         raise RuntimeError("two\nlines")
 
-    line = broken.written.__code__.co_firstlineno + 2
-    candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
-    said = conformance.outcome(conformance.is_finite, candidate)
-    assert said is not None
-    assert said.startswith(
-        f"broken failed at step 1: RuntimeError: two\\nlines (test_rules_conform.py, line {line}) at a "
-    )
-
-
-def raises(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
-    raise RuntimeError("two\nlines")
-
-
-def test_a_flat_rule_that_raises_fails_in_one_sentence_with_its_place() -> None:
-    candidate = conformance.of_thing(plugins.take_object(flat(raises)).label, flat(raises))
-    where = f"(test_rules_conform.py, line {raises.__code__.co_firstlineno + 1})"
-    said = conformance.outcome(conformance.is_finite, candidate)
-    assert said == f"It raised RuntimeError: two\\nlines {where}."
+    lines = broken.written.__code__.co_firstlineno + 2, raises.__code__.co_firstlineno + 1
+    for rule, line in zip((broken, flat(raises)), lines, strict=True):
+        candidate = conformance.of_thing(plugins.take_object(rule).label, rule)
+        said = conformance.outcome(conformance.is_finite, candidate)
+        assert said is not None
+        assert f"RuntimeError: two\\nlines (test_rules_conform.py, line {line})" in said
 
 
 def test_what_cannot_move_anything_is_tried_no_further() -> None:
     candidate = conformance.of_thing(plugins.take_object(UsesClosure).label, UsesClosure)
-    assert list(conformance.outcomes(candidate)) == [
-        (
-            "can move the parameters of a model",
-            f"Under full it cannot be used: UsesClosure failed at step 1: it {CLOSURE} "
-            f"(test_rules_conform.py, line {UsesClosure.step.__wrapped__.__code__.co_firstlineno + 1}).",  # type: ignore[attr-defined]
-        )
-    ]
+    ((title, said),) = conformance.outcomes(candidate)
+    assert CHECKS[title] is conformance.is_accepted
+    assert said is not None
+    line = UsesClosure.step.__wrapped__.__code__.co_firstlineno + 1  # type: ignore[attr-defined]
+    assert f"{CLOSURE} (test_rules_conform.py, line {line})" in said

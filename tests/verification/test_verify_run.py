@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import sqlite3
 from contextlib import closing
 from math import inf, nan
 from pathlib import Path
 
 import pytest
+import torch
 
 from synthbench import plugins
+from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.store import Store
+from synthbench.running import Options, perform
 from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.verification import plain
 from synthbench.verification.member import Parting
 from tests.calling import Caller
 from tests.experiment import tiny
+from tests.experiment.each import each
 
 CLASS = """
 import torch
@@ -45,9 +52,7 @@ OWN = ("mine.py:Mine", "matrix.py:matrix", "rule.py:flat")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of every built-in optimizer, of a class and of two rules, under three updates."""
-    from synthbench.experiment.resolve import Asked, resolve
-    from synthbench.running import Options, perform
-
+    torch.set_num_threads(1)  # this comes before what each test begins with
     here = tmp_path_factory.mktemp("verified")
     (here / "mine.py").write_text(CLASS)
     (here / "rule.py").write_text(FLAT)
@@ -78,12 +83,11 @@ def test_a_run_does_not_part_from_the_plain_loop(folder: Path, optimizer: str, c
     option = f"--optimizer {folder}/{optimizer}" if ":" in optimizer else ""
     for what, run in runs.items():
         code, out, err = call(f"verify {run[:16]} {option} --out {folder}/out")
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, ""), what
         stage, update = what.split()
-        assert out.startswith(f"{stage} of ")
-        assert f" {optimizer}, {update}, " in out
-        assert f"They do not part within {12 if stage == 'pretrain' else 10} steps" in out
-        assert "Both ways compute the same, up to rounding (" in out
+        assert out.startswith(stage), what
+        assert f" {optimizer}, {update}, " in out, what
+        assert f"do not part within {12 if stage == 'pretrain' else 10} steps" in out, what
 
 
 def test_steps_are_as_many_as_asked_for(folder: Path, call: Caller) -> None:
@@ -95,35 +99,30 @@ def test_steps_are_as_many_as_asked_for(folder: Path, call: Caller) -> None:
 
 def test_two_ways_that_part_are_said_to(folder: Path, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain loop with another momentum: the same at the first step, not after it."""
-    from synthbench.verification import plain
-
     right = plain.optimizers
     monkeypatch.setattr(plain, "optimizers", lambda name, model, given: right(name, model, {**given, "momentum": 0.5}))
     _, out, _ = call(f"verify {ids(folder, 'sgd')['pretrain full']} --out {folder}/out")
-    assert "They part at step 3 " in out  # the second step moves by another momentum, and the third's loss tells
-    assert "the optimizer computes something else in a fleet than alone" in " ".join(out.split())
-    assert "look at update 2 and earlier" in " ".join(out.split())
+    assert "part at step 3 " in out  # the second step moves by another momentum, and the third's loss tells
+    assert "update 2 " in " ".join(out.split())
 
 
-@pytest.mark.parametrize(
-    ("differences", "said"),
-    [
-        ([0, 2e-7, 8e-7, 3e-6, 1.2e-5, 5e-5], "grew from step to step, as rounding does"),
-        ([0, 0, 2e-5], "has not grown from rounding"),
-        (
-            [0, 2e-7, 0, 2e-7, 1e-3],
-            "Up to step 4 they are the same; there the difference jumps",
-        ),
-        ([0, 2e-7, nan], "has not grown from rounding"),
-        ([0, 2e-7, 3e-7], "Both ways compute the same, up to rounding (3e-07 at most)"),
-        ([1e-3, 1e-3], "the model or its data differ, not the optimizer"),
-    ],
-)
-def test_how_two_ways_part_is_said_in_words(differences: list[float], said: str) -> None:
-    assert said in Parting([1.0 + one for one in differences], [1.0] * len(differences)).verdict
+def test_how_two_ways_part_is_said_in_words_of_its_own() -> None:
+    """What grew, what is there at once, what jumps later, what does not part, and what differs before anything moved."""
+    ways = {
+        (5, False, "step to step"): [0, 2e-7, 8e-7, 3e-6, 1.2e-5, 5e-5],
+        (3, True, "update 2"): [0, 0, 2e-5],
+        (5, True, "step 4"): [0, 2e-7, 0, 2e-7, 1e-3],
+        (None, False, "3e-07"): [0, 2e-7, 3e-7],
+        (1, True, "before"): [1e-3, 1e-3],
+    }
+    found = [Parting([1.0 + one for one in differences], [1.0] * len(differences)) for differences in ways.values()]
+    assert [(one.at, one.is_sudden) for one in found] == [(at, is_sudden) for at, is_sudden, _ in ways]
+    assert all(said in one.verdict for one, (_, _, said) in zip(found, ways, strict=True))
+    assert len({one.verdict for one in found}) == len(ways)
+    assert Parting([1.0, 1.0, nan], [1.0, 1.0, 1.0]).verdict == found[1].verdict
 
 
-@pytest.mark.parametrize(
+@each(
     ("one", "other", "at"),
     [([1.0, 2.0], [1.0, 2.0], None), ([1.0, 2.1], [1.0, 2.0], 2), ([nan, nan], [nan, inf], None), ([nan], [1.0], 1)],
 )
@@ -131,33 +130,22 @@ def test_runs_that_both_diverge_do_not_part(one: list[float], other: list[float]
     assert Parting(one, other).at == at
 
 
-@pytest.mark.parametrize(
+@each(
     ("command", "said"),
     [
-        ("verify zz", "no run here has an id that begins so"),
-        ("verify ''", "no run here has an id that begins so"),
-        (
-            "verify {adamw} --optimizer muon",
-            "was trained by adamw, and --optimizer 'muon' names another rule than the run's.",
-        ),
-        ("verify {adamw} --optimizer adamw", "which is built in; leave --optimizer out"),
-        ("verify {adamw} --optimizer {folder}/mine.py:Mine", "names another rule than the run's"),
-        ("verify {adamw} --optimizer sgd --set optimizer.momentum=0.5", "--set goes with --optimizer alone"),
-        (
-            "verify {mine}",
-            "trained by mine.py:Mine, a rule of one's own; name it as for `run`, with its file: "
-            "--optimizer path/mine.py:Mine.",
-        ),
-        ("verify {rule} --optimizer {folder}/rule.py:flat", "moves the buffers of a fleet; there is no plain loop"),
-        ("verify {adamw} --steps 0", "--steps"),
+        ("verify {mine}", "mine.py:Mine.*--optimizer path/mine.py:Mine"),  # before another case loads it
+        ("verify zz", "'zz'"), ("verify ''", "''"), ("verify {adamw} --optimizer muon", "adamw.*'muon'"),
+        ("verify {adamw} --optimizer adamw", "--optimizer"), ("verify {adamw} --optimizer {folder}/mine.py:Mine", "adamw"),
+        ("verify {adamw} --optimizer sgd --set optimizer.momentum=0.5", "--set.*--optimizer"),
+        ("verify {rule} --optimizer {folder}/rule.py:flat", "rule.py:flat"), ("verify {adamw} --steps 0", "--steps"),
     ],
-)
+)  # fmt: skip
 def test_what_cannot_be_verified_is_one_sentence(folder: Path, call: Caller, command: str, said: str) -> None:
     of = {name: ids(folder, label)["pretrain full"] for name, label in
           (("adamw", "adamw"), ("mine", "mine.py:Mine"), ("rule", "rule.py:flat"))}  # fmt: skip
     code, out, err = call(f"{command.format(folder=folder, **of)} --out {folder}/out")
     assert (code, out) == (2, "")
-    assert said in err
+    assert re.search(said, err)
     assert err.count("\n") == 1
 
 
@@ -167,7 +155,7 @@ def test_an_id_that_several_begin_with_is_one_sentence(folder: Path, call: Calle
     count = sum(run.startswith(first) for run in runs)
     code, _, err = call(f"verify {first} --out {folder}/out")
     assert code == 2
-    assert f"the ids of {count} runs begin so; give more of one's id" in err
+    assert f" {count} runs" in err
 
 
 def test_an_edited_plug_in_is_refused(folder: Path, call: Caller, tmp_path: Path) -> None:
@@ -175,59 +163,48 @@ def test_an_edited_plug_in_is_refused(folder: Path, call: Caller, tmp_path: Path
     run = ids(folder, "mine.py:Mine")["pretrain full"]
     code, _, err = call(f"verify {run} --optimizer {tmp_path}/mine.py:Mine --out {folder}/out")
     assert code == 2
-    assert "whose code has been edited since" in err
+    assert "mine.py:Mine" in err
+    assert "edited" in err
 
 
-def copied(folder: Path, target: Path) -> Path:
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
     """The folder of results elsewhere, to be damaged."""
-    import shutil
-
-    shutil.copytree(folder / "out", target / "out")
-    return target / "out"
+    return shutil.copytree(folder / "out", tmp_path / "out")
 
 
-def test_a_run_without_the_weights_that_it_started_from_names_the_run_to_verify(
-    folder: Path, call: Caller, tmp_path: Path
-) -> None:
-    out = copied(folder, tmp_path)
-    runs = ids(folder, "adamw")
-    (lost,) = (out / "weights").glob(f"{runs['pretrain full'][:32]}*")
+def test_a_run_without_the_weights_that_it_started_from_names_the_run_to_verify(copied: Path, call: Caller) -> None:
+    runs = ids(copied.parent, "adamw")
+    (lost,) = (copied / "weights").glob(f"{runs['pretrain full'][:32]}*")
     lost.write_bytes(lost.read_bytes()[:-1] + b"\0")
-    code, _, err = call(f"verify {runs['finetune full']} --out {out}")
+    code, _, err = call(f"verify {runs['finetune full']} --out {copied}")
     assert code == 2
-    assert f"(run {runs['pretrain full'][:12]}) are not kept" in err
+    assert runs["pretrain full"][:12] in err
 
 
-def test_a_damaged_run_is_refused(folder: Path, call: Caller, tmp_path: Path) -> None:
-    out = copied(folder, tmp_path)
-    run = ids(folder, "adamw")["finetune full"]
-    with closing(sqlite3.connect(out / "results.db")) as db:
-        db.execute(
-            "UPDATE runs SET identity = replace(identity, '\"lr\": 0.001', '\"lr\": 0.002') WHERE id = ?", (run,)
-        )
+@each(
+    ("change", "said"),
+    [
+        ("status = 'interrupted'", "finished"),
+        ("identity = replace(identity, '\"lr\": 0.001', '\"lr\": 0.002')", "checksum"),
+    ],
+)
+def test_a_run_that_never_finished_or_is_damaged_is_refused(change: str, said: str, copied: Path, call: Caller) -> None:
+    run = ids(copied.parent, "adamw")["finetune full"]
+    with closing(sqlite3.connect(copied / "results.db")) as db:
+        db.execute(f"UPDATE runs SET {change} WHERE id = ?", (run,))
         db.commit()
-    code, _, err = call(f"verify {run} --out {out}")
+    code, _, err = call(f"verify {run} --out {copied}")
     assert code == 2
-    assert f"run {run[:12]} does not match its checksum" in err
+    assert f"run {run[:12]} " in err
+    assert said in err
 
 
-def test_an_interrupted_run_is_one_sentence(folder: Path, call: Caller, tmp_path: Path) -> None:
-    out = copied(folder, tmp_path)
-    run = ids(folder, "adamw")["finetune full"]
-    with closing(sqlite3.connect(out / "results.db")) as db:
-        db.execute("UPDATE runs SET status = 'interrupted' WHERE id = ?", (run,))
-        db.commit()
-    code, _, err = call(f"verify {run} --out {out}")
-    assert code == 2
-    assert f"run {run[:12]} never finished" in err
-
-
-def test_a_rule_is_named_as_it_was_for_run(folder: Path, call: Caller, tmp_path: Path) -> None:
-    out = copied(folder, tmp_path)
-    with closing(sqlite3.connect(out / "results.db")) as db:
+def test_a_rule_is_named_as_it_was_for_run(folder: Path, copied: Path, call: Caller) -> None:
+    with closing(sqlite3.connect(copied / "results.db")) as db:
         typed = f"synthbench run --optimizer adamw,{folder}/mine.py:Mine"
         name, card, tasks = db.execute("SELECT id, card, tasks FROM experiments").fetchone()
-    with closing(Store.create(out)) as store:
+    with closing(Store.create(copied)) as store:
         store.record(name, card, tasks, typed, finished=True)
-    err = call(f"verify {ids(folder, 'mine.py:Mine')['pretrain full']} --out {out}").err
-    assert err.strip().endswith(f"with its file: --optimizer {folder}/mine.py:Mine.")
+    err = call(f"verify {ids(folder, 'mine.py:Mine')['pretrain full']} --out {copied}").err
+    assert f"--optimizer {folder}/mine.py:Mine." in err
