@@ -1,7 +1,7 @@
 """Nonsense: cards, options and settings that nobody means, and what must come of them.
 
 A case is a command in a folder of its own with some files. `judge` runs it in this process: exit 2 with at most three
-plain lines, or 0 where the nonsense happens to mean something; nothing written, no warning, no traceback, within 2 s.
+plain lines, or 0 where the nonsense happens to mean something; nothing written, no warning, no traceback.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ from synthbench import cli
 from tests.experiment import tiny
 from tests.reliability.campaign import Campaign
 
-SECONDS = 2.0  # of this process's own time, for the machine may be busy; ten times as much on the clock is a hang
+SECONDS = 2.0  # promised, of this process's own time, for the machine may be busy; ten times as much on the clock is a hang
+PATIENCE = 120.0  # where time is not what is tested
 PROMISE = (
     "cards, options and settings without a meaning end with exit code 2 and at most three plain lines within two seconds, "
     "nothing written, never a traceback; nothing is trained here"
@@ -65,22 +66,8 @@ class Raw(str):
 
 
 NUMBERS = [
-    0,
-    1,
-    -1,
-    2,
-    3,
-    10**8,
-    10**8 + 1,
-    2**31,
-    2**63,
-    -(2**63),
-    10**400,
-    Raw("0x" + "f" * 5000),
-    0.0,
-    1e-300,
-    1e300,
-]
+    0, 1, -1, 2, 3, 10**8, 10**8 + 1, 2**31, 2**63, -(2**63), 10**400, Raw("0x" + "f" * 5000), 0.0, 1e-300, 1e300,
+]  # fmt: skip
 OTHERS = [0.5, math.nan, math.inf, -math.inf, True, False, "same", "full", "tiny", date(2020, 1, 1), [], {}, [[]]]
 JUNK = [b"\xff\xfe", b"\0", b"\x1b[31m", b"[" * 9000, b"{a=" * 9000, b"a." * 9000 + b"a = 1\n", b'"""', b"#" * 10**6]
 
@@ -279,8 +266,9 @@ def _watch(event: str, about: tuple[Any, ...]) -> None:
 sys.addaudithook(_watch)
 
 
-def judge(case: Case) -> int:
-    """Runs a case and returns its exit code; AssertionError says what it should not have done."""
+def judge(case: Case, most: float = PATIENCE) -> int:
+    """Runs a case for that many seconds at most and returns its exit code; AssertionError says what it should not have
+    done."""
     global _written
     before, folder, out, err = sys.argv, Path.cwd(), io.StringIO(), io.StringIO()
     with tempfile.TemporaryDirectory() as own:
@@ -298,7 +286,7 @@ def judge(case: Case) -> int:
             os.chdir(folder)
     told, said = out.getvalue(), err.getvalue()
     assert code in (0, 2), (code, said)
-    assert seconds < SECONDS, seconds
+    assert seconds < most, seconds
     assert not wrote, wrote
     assert is_plain(told), told
     lines = said.splitlines()
@@ -319,13 +307,13 @@ def is_plain(text: str) -> bool:
     return text.replace("\n", "").isprintable() and not any(bidirectional(c) in ("R", "AL", "AN") for c in text)
 
 
-def campaign(trials: int) -> Campaign:
-    """So many drawn cases, and every nasty word in every place that takes one."""
+def campaign(trials: int, most: float = SECONDS) -> Campaign:
+    """So many drawn cases, and every nasty word in every place that takes one; for each that many seconds at most."""
     found = Campaign("nonsense", PROMISE)
 
     def tried(case: Case) -> None:
         try:
-            found.tried({0: "had a meaning", 2: "refused with exit code 2"}[judge(case)])
+            found.tried({0: "had a meaning", 2: "refused with exit code 2"}[judge(case, most)])
         except AssertionError as error:
             found.tried("wrong", f"{case.arguments!r}: {error}")
 

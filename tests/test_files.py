@@ -15,20 +15,17 @@ def test_text_is_read_as_it_stands(tmp_path: Path) -> None:
     assert files.text(tmp_path / "a", "a", 4) == "é\r\n"
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [(b"12345", "more than 4 bytes"), (b"\xff", "not UTF-8 text: invalid start byte at byte 0")],
-)
-def test_a_file_that_is_too_long_or_no_text_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(content)
-    with pytest.raises(BadInput, match=said):
-        files.text(tmp_path / "a", "a", 4)
+def test_a_file_that_is_too_long_or_no_text_is_refused(tmp_path: Path) -> None:
+    for content, named in ((b"12345", "4 bytes"), (b"\xff", "UTF-8.* byte 0")):
+        (tmp_path / "a").write_bytes(content)
+        with pytest.raises(BadInput, match=named):
+            files.text(tmp_path / "a", "a", 4)
 
 
-@pytest.mark.parametrize("path", ["", "nowhere", "/dev/zero", "x" * 300, "a\0b"])
-def test_what_is_no_file_is_refused(path: str) -> None:
-    with pytest.raises(BadInput, match="is not a file"):
-        files.text(Path(path), "it", 4)
+def test_what_is_no_file_is_refused() -> None:
+    for path in ("", "nowhere", "/dev/zero", "x" * 300, "a\0b"):
+        with pytest.raises(BadInput, match=r"^it "):
+            files.text(Path(path), "it", 4)
 
 
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

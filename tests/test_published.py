@@ -29,11 +29,8 @@ def shipped(runner: str) -> tuple[RunnerCard, Reference]:
     return card, found
 
 
-def test_the_gallery_of_tasks_is_not_stale() -> None:
+def test_the_pages_of_tasks_and_of_runners_are_not_stale() -> None:
     assert (ROOT / "tasks" / "README.md").read_text().rstrip() == gallery.tasks_page()
-
-
-def test_the_page_of_runners_is_not_stale() -> None:
     assert (ROOT / "runners" / "README.md").read_text().rstrip() == gallery.runners_page()
 
 
@@ -68,7 +65,7 @@ def test_the_calibration_shows_a_regime_in_which_all_optimizers_differ(task: str
     reasons = {name: calibration.why_not(row, has_rule) for name, row in full.items()}
     assert reasons["adamw"] is reasons["muon"] is None
     if task == "modular":  # SGD's seeds differ fivefold in speed: four in five reach none, and the table says so
-        assert reasons["sgd"] == "no: retention@fit not reached, rule_accuracy@fit not reached"
+        assert re.search("retention@fit.*rule_accuracy@fit", str(reasons["sgd"]))
     else:
         assert reasons["sgd"] is None
 

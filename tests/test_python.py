@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -15,64 +16,113 @@ from nbclient import NotebookClient
 import synthbench
 from synthbench import BadInput
 from tests.calling import TINY, Caller
+from tests.experiment import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
-MINE = '''
+NOTEBOOK = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
+CELLS = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
+CALL = 'synthbench.run("quick", optimizer=[Signum, "adamw"], seeds=3, update="full")'  # in the notebook
+
+# Unguarded, so that a worker that ran the script would train, too. Its last line: rows, and of each run what is its own.
+SCRIPT = """
+print("once")
+import synthbench
 import torch
 
 class Mine(torch.optim.SGD):
-    """Plain descent, as its author has it."""
-    def __init__(self, params, lr=1e-2, weight_decay=0.0, scale=1.0):
-        super().__init__(params, lr=lr * scale, weight_decay=weight_decay)
-'''
-CALL = f'synthbench.run("quick", optimizer=[Mine, "adamw"], seeds=1, update="full", settings={TINY}, quiet=True)'
+    \"""Plain descent, as its author has it.\"""
+    def __init__(self, params, lr=1e-2, weight_decay=0.0):
+        super().__init__(params, lr=lr, weight_decay=weight_decay)
 
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter -= FACTOR * group["lr"] * parameter.grad
 
-def run_tiny(out: Path, **how: Any) -> synthbench.Results:
-    return synthbench.run("quick", **{"settings": TINY, "quiet": True, "seeds": 2, "update": "full", "out": out} | how)
+found = synthbench.run("runner.toml", optimizer=[Mine, "adamw"], seeds=1, jobs=1, quiet=True)
+rows = [(row["optimizer"], row["runs"], row["diverged"]) for row in found.rows()]
+mine = {run["run"]: run["started"] for run in found.runs() if run["optimizer"] == "Mine"}
+print((rows, mine, found.report.command))
+"""
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> synthbench.Results:
-    return run_tiny(tmp_path_factory.mktemp("python"), optimizer=["sgd", "adamw"], lr=[1e-3, 1e-2])
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.write(tmp_path_factory.mktemp("cards"))
 
 
-def test_a_script_s_own_class_is_trained_by_workers_that_do_not_run_the_script(tmp_path: Path) -> None:
-    """Unguarded lines, two worker processes: each line of the script runs once."""
-    (tmp_path / "mine.py").write_text(
-        f"print('once')\nimport synthbench\n{MINE}\nfound = {CALL}\nprint(found.table())\n"
-        "print([(row['optimizer'], row['runs']) for row in found.rows()])\nprint(found.report.command)\n"
-    )
+@pytest.fixture(scope="module")
+def results(runner: Path) -> synthbench.Results:
+    """Of two optimizers with two rates and two seeds each."""
+    torch.set_num_threads(1)
+    out = runner.parent / "results"
+    return synthbench.run(runner, optimizer=["sgd", "adamw"], lr=[1e-3, 1e-2], seeds=2, out=out, quiet=True)
+
+
+def test_a_script_s_own_class_is_trained_by_a_worker_and_anew_where_its_code_was_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """One process of its own, whose worker does not run the script; then the script again and edited, in this one."""
+    monkeypatch.chdir(tmp_path)
+    tiny.write(tmp_path)
+    script = tmp_path / "mine.py"
+    script.write_text(SCRIPT.replace("FACTOR", "1.0"))
     done = subprocess.run(
-        [sys.executable, "mine.py"], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""}, text=True,
-        capture_output=True, check=False,
+        [sys.executable, "mine.py"], env={"PYTHONPATH": str(ROOT), "PATH": ""}, text=True, capture_output=True,
+        check=False,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
-    assert done.stdout.count("once") == 1
-    assert "[('Mine', 5), ('adamw', 3)]" in done.stdout
-    assert "synthbench.run('quick', optimizer=['Mine', 'adamw'], update='full', seeds=1" in done.stdout.splitlines()[-1]
+    assert (done.returncode, done.stderr) == (0, "")
+    once, last = done.stdout.splitlines()
+    rows, first, command = eval(last)
+    assert once == "once"
+    assert rows == [("Mine", 2, 0), ("adamw", 2, 0)]
+    assert len(first) == 3  # pretrained once, finetuned at two rates
+    assert command.startswith("synthbench.run('runner.toml', optimizer=['Mine', 'adamw'], seeds=1")
+
+    def again(factor: str) -> dict[str, str]:
+        script.write_text(SCRIPT.replace("FACTOR", factor))
+        runpy.run_path("mine.py", run_name="__main__")
+        found = eval(capfd.readouterr().out.splitlines()[-1])
+        assert found[0] == rows
+        return dict(found[1])
+
+    assert again("1.0") == first  # and nothing was trained
+    edited = again("0.5")
+    assert len(edited) == 3
+    assert not edited.keys() & first.keys()
+    assert again("1.0") == first
 
 
+def test_the_example_notebook_holds_no_outputs_and_its_code_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in NOTEBOOK.cells)
+    code = "\n".join(cell.source for cell in CELLS)
+    assert CALL in code
+    (tmp_path / "cells.py").write_text(code.replace('"quick"', repr(str(runner))))
+    results = runpy.run_path("cells.py", run_name="__main__")["results"]
+    for drawn in (results, results.compare("adamw")):
+        assert "Signum" in drawn._repr_html_()
+
+
+@pytest.mark.slow
 def test_the_example_notebook_trains_its_class_and_draws_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cell by cell as it is, but for the steps."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    told = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
-    assert not any(cell.get("outputs") for cell in told.cells)
-    cells = [cell for cell in told.cells if cell.cell_type == "code"]
-    assert 'update="full")' in cells[1].source
-    cells[1].source = cells[1].source.replace('update="full")', f'update="full", settings={TINY}, quiet=True)')
-    cells.append(nbformat.v4.new_code_cell("print(results)"))
-    told.cells = cells
+    shorter = CALL.replace(")", f", settings={TINY}, quiet=True)")
+    sources = [*(cell.source.replace(CALL, shorter) for cell in CELLS), "print(results)"]
+    told = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
     NotebookClient(told, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    drawn = [[output for output in cell.outputs if output.output_type != "stream"] for cell in cells]
+    drawn = [[output for output in cell.outputs if output.output_type != "stream"] for cell in told.cells]
     assert [len(one) for one in drawn] == [0, 1, 1, 1, 1, 0]
     for (one,) in drawn[1:3]:
         assert "<table>" in one.data["text/html"]
         assert "Signum" in one.data["text/html"]
-    printed = "".join(output.text for output in cells[-1].outputs)
+    printed = "".join(output.text for output in told.cells[-1].outputs)
     assert drawn[1][0].data["text/plain"].strip() == printed.strip()
     assert "learning ↑" in printed
 
@@ -107,99 +157,47 @@ def test_runs_hold_every_path(results: synthbench.Results) -> None:
     assert {run["stage"] for run in runs} == {"pretrain", "finetune"}
 
 
-def test_a_data_frame_has_the_rows(results: synthbench.Results) -> None:
+def test_a_data_frame_has_the_rows(results: synthbench.Results, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = results.to_pandas()
     assert list(frame.optimizer) == ["adamw", "sgd"]
     assert set(frame.columns) == set(results.rows()[0])
     assert len(results.compare("adamw").to_pandas()) == len(results.compare("adamw").rows())
-
-
-def test_without_pandas_it_says_what_to_install(results: synthbench.Results, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(BadInput, match="pip install pandas"):
         results.to_pandas()
 
 
 @pytest.mark.parametrize(
-    ("how", "said"),
+    ("how", "named"),
     [
-        ({"optimizer": "muno"}, "did you mean 'muon'"),
-        ({"optimizer": 3}, "neither a name nor a class"),
-        ({"optimizer": dict}, "no torch.optim.Optimizer class"),
-        ({"jobs": 0}, "--jobs 0 must be"),
-        ({"settings": {"stages.finetune.stps": 3}}, "did you mean 'steps'"),
+        ({"optimizer": "muno"}, "'muon'"),
+        ({"optimizer": 3}, "optimizer 3"),
+        ({"optimizer": dict}, r"torch\.optim\.Optimizer"),
+        ({"jobs": 0}, "--jobs 0"),
+        ({"settings": {"stages.finetune.stps": 3}}, "'steps'"),
         ({"seeds": 0}, "seeds"),
     ],
 )
-def test_a_mistake_is_an_exception_of_one_sentence(tmp_path: Path, how: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadInput, match=said) as caught:
-        run_tiny(tmp_path, **how)
+def test_a_mistake_is_an_exception_of_one_line(tmp_path: Path, runner: Path, how: dict[str, Any], named: str) -> None:
+    with pytest.raises(BadInput, match=named) as caught:
+        synthbench.run(runner, **{"out": tmp_path / "results"} | how)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, ValueError)
+    assert not (tmp_path / "results").exists()
 
 
-def test_comparing_with_itself_says_what_is_missing(tmp_path: Path) -> None:
-    alone = run_tiny(tmp_path, optimizer="adamw", lr=1e-3, seeds=1)
-    with pytest.raises(BadInput, match="run another optimizer, too"):
-        alone.compare("adamw")
+def test_results_are_those_of_the_call_not_of_the_folder(tmp_path: Path, runner: Path) -> None:
+    def run(*optimizers: Any) -> synthbench.Results:
+        return synthbench.run(runner, optimizer=optimizers, out=tmp_path, seeds=1, lr=1e-3, quiet=True)
 
-
-EDITED = """
-import sys
-import torch
-import synthbench
-
-class Mine(torch.optim.SGD):
-    def __init__(self, params, lr=1e-2, weight_decay=0.0):
-        super().__init__(params, lr=lr, weight_decay=weight_decay)
-
-    @torch.no_grad()
-    def step(self, closure=None):
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                parameter -= FACTOR * group["lr"] * parameter.grad
-
-for seeds in map(int, sys.argv[1:]):
-    found = synthbench.run("quick", optimizer=Mine, seeds=seeds, lr=1e-2, update="full", settings=SETTINGS, jobs=1)
-    (row,) = (row for row in found.rows() if row["optimizer"] == "Mine")
-    print(row["n"], row["runs"], row["diverged"], len(found.runs()))
-"""
-
-
-def test_runs_of_edited_code_replace_those_of_before_and_a_class_run_twice_is_the_same(tmp_path: Path) -> None:
-    """Five rates of pretraining and one of finetuning a seed."""
-
-    def script(factor: float, *seeds: int) -> tuple[list[str], str]:
-        text = EDITED.replace("FACTOR", str(factor)).replace("SETTINGS", str(TINY))
-        (tmp_path / "mine.py").write_text(text)
-        done = subprocess.run(
-            [sys.executable, "mine.py", *map(str, seeds)], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""},
-            text=True, capture_output=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return done.stdout.splitlines(), done.stderr
-
-    out, err = script(1.0, 1, 1)
-    assert out == ["1 1 0 6", "1 1 0 6"]
-    assert [line.split()[:2] for line in err.splitlines() if "run-steps in" in line] == [["6", "runs,"]]
-    assert err.count("All runs were done before; nothing is trained.") == 1
-    out, err = script(0.5, 1)
-    assert out == ["1 1 0 6"]
-    assert "nothing is trained" not in err
-    out, err = script(1.0, 1)  # as it was
-    assert out == ["1 1 0 6"]
-    assert "nothing is trained" in err
-
-
-def test_results_are_those_of_the_call_not_of_the_folder(tmp_path: Path) -> None:
-    mine = {"lr": [1e-3, 1e-2], "out": tmp_path, "seeds": 1}
-    run_tiny(optimizer=torch.optim.NAdam, **mine)
-    found = run_tiny(optimizer=[torch.optim.RAdam, "sgd"], **mine)
+    with pytest.raises(BadInput, match=r"torch\.optim:NAdam were run"):
+        run(torch.optim.NAdam).compare(torch.optim.NAdam)
+    found = run(torch.optim.RAdam, "sgd")
     assert [row["optimizer"] for row in found.rows()] == ["sgd", "torch.optim:RAdam"]
     assert {run["optimizer"] for run in found.runs()} == {"sgd", "torch.optim:RAdam"}
     assert "torch.optim:RAdam" in found.compare("sgd").sentence
     assert found.compare("sgd", torch.optim.RAdam).rows() == found.compare("sgd").rows()
-    with pytest.raises(BadInput, match=r"say which with optimizer=: torch\.optim:RAdam, sgd"):
+    with pytest.raises(BadInput, match=r"optimizer=.* torch\.optim:RAdam, sgd"):
         found.compare("muon")
 
 
