@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthbench import files
@@ -36,8 +36,16 @@ def value(text: str) -> Any:
 
 
 def written(new: Any) -> str:
-    """A value of Python as `--set` reads it."""
-    return new if isinstance(new, str) else json.dumps(list(new) if isinstance(new, tuple) else new, default=str)
+    """A value of Python as `--set` reads it: text as it is, all else as TOML."""
+    return new if isinstance(new, str) else _toml(new)
+
+
+def _toml(new: Any) -> str:
+    if isinstance(new, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))} = {_toml(inner)}" for key, inner in new.items()) + "}"
+    if isinstance(new, list | tuple):
+        return f"[{', '.join(map(_toml, new))}]"
+    return json.dumps(new, default=str)
 
 
 def put(content: dict[str, Any], path: Sequence[str], new: Any, origin: str) -> None:

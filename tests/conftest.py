@@ -25,11 +25,15 @@ settings.load_profile("synthbench")
 
 CREW = "synthbench.experiment.engine.Crew"
 # What changes how a program prints: tests see the same everywhere, and set what they are about.
-PRINTING = ("CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "TTY_COMPATIBLE")
+PRINTING = (
+    "CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "PYTEST_ADDOPTS",
+    "TTY_COMPATIBLE",
+)  # fmt: skip
 FIGURES: list[str] = []  # what tests have measured, for the end of pytest's output
 
 
 def pytest_configure() -> None:
+    torch.set_num_threads(1)  # before any fixture trains
     for name in PRINTING:
         os.environ.pop(name, None)
 
@@ -61,11 +65,9 @@ def measured() -> Callable[[str, float, float], None]:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
+def _one_thread() -> None:
+    """A test may have changed it."""
     torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -81,8 +83,7 @@ def _registries() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _in_process() -> Iterator[None]:
-    """Fleets are trained in this process, but in tests that are marked `processes`; by one thread."""
-    torch.set_num_threads(1)
+    """Fleets are trained in this process, but in tests that are marked `processes`."""
     with patch(CREW, inprocess.Crew):
         yield
 

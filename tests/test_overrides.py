@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbench.errors import BadInput
-from synthbench.overrides import parse, put, value
+from synthbench.overrides import parse, put, value, written
 
 SETTINGS = [
     ("a=1", ["a"], 1),
@@ -91,3 +91,8 @@ def test_a_path_that_leads_nowhere_is_refused_by_name() -> None:
             put(content(), path.split("."), 1, "card.toml")
         assert str(caught.value).startswith("card.toml: ")
         assert all(part in str(caught.value) for part in named), caught.value
+
+
+def test_what_python_gives_is_what_set_reads() -> None:
+    for new in (3, 0.5, True, "full", [1, 2.5], (1, 2), {"width": 16, "a b": {"c": ["x", "y"]}}):
+        assert value(written(new)) == (list(new) if isinstance(new, tuple) else new), new
