@@ -1,31 +1,61 @@
-"""The program as people start it, on a card that takes seconds: everything is kept, nothing is trained twice, no
-process is left behind, and what comes out does not depend on fleets or interruptions."""
+"""The program on a card that takes moments: everything is kept, nothing is trained twice, no process is left behind, and
+what comes out does not depend on fleets, interruptions or processes."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
-import time
-from contextlib import closing
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
+import synthbench
 from synthbench.experiment.members import cells
 from synthbench.experiment.members import chosen as rate
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.store import Store
+from tests.calling import Caller
 from tests.experiment import tiny
-from tests.reliability import program
-from tests.reliability.program import PATIENCE, ROOT, children, ended, has_results, is_running, numbers, results, until
+from tests.reliability.program import (
+    PATIENCE,
+    ROOT,
+    children,
+    ended,
+    has_results,
+    is_running,
+    kill,
+    numbers,
+    results,
+    started,
+    status,
+    until,
+)
 
-SETTINGS = ("stages.finetune.steps=40", "stages.finetune.update=['full', 'lora-4']")
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
-started = partial(program.started, settings=SETTINGS)
+UPDATES = "stages.finetune.update=['full', 'lora-4']"
+RUN = f"run {{}} --out {{}} --quiet --jobs 1 --set {shlex.quote(UPDATES)}"
+LONG = ("stages.finetune.steps=100000",)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
+# Ctrl-C, which reaches workers as well, at the moment when the second result is kept
+INTERRUPTED = """
+import os, signal
+from synthbench.cli import main
+from synthbench.experiment.store import Store
+kept, keep = [], Store.keep
+def noted(*args, **options):
+    keep(*args, **options)
+    kept.append(args)
+    if len(kept) == 2:
+        os.killpg(0, signal.SIGINT)
+Store.keep = noted
+main()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +66,22 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(card: Path) -> Path:
     """Results of the card, every run trained alone."""
-    out = card.parent / "alone"
-    with started(card, out, "--quiet", "--fleet-size", "1", "--jobs", "2") as process:
-        ended(process)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    out, updates = card.parent / "alone", {"stages.finetune.update": ["full", "lora-4"]}
+    synthbench.run(card, settings=updates, device="cpu", out=out, fleet_size=1, quiet=True)
+    torch.set_num_threads(before)
     return out
 
 
+def group(pid: int) -> list[int]:
+    """The processes that run in the session that this one began."""
+    found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [one for one in found if is_running(one) and status(one)[3:4] == [str(pid)]]
+
+
 def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(card: Path, alone: Path) -> None:
-    experiment = resolve(Asked(str(card), settings=SETTINGS, device="cpu"))
+    experiment = resolve(Asked(str(card), settings=[UPDATES], device="cpu"))
     planned = {run.id: run for run in forecast(experiment, {})}
     found = results(alone)
     assert {result.status for result in found.values()} == {"ok"}
@@ -77,79 +115,82 @@ def test_the_first_point_of_a_path_has_forgotten_and_moved_exactly_nothing(alone
         assert result.scores["kl_new"] > 0
 
 
-@pytest.mark.slow
-def test_training_in_fleets_of_four_gives_bitwise_what_training_alone_gives(card: Path, alone: Path) -> None:
-    out = card.parent / "fleets"
-    with started(card, out, "--quiet", "--fleet-size", "4", "--jobs", "1") as process:
-        ended(process)
-    assert 4 in {result.fleet_size for result in results(out).values()}
-    assert {result.fleet_size for result in results(alone).values()} == {1}
-    assert numbers(results(out)) == numbers(results(alone))
-
-
-def test_the_same_command_again_trains_nothing_and_does_without_torch(card: Path, alone: Path) -> None:
+def test_the_same_command_again_trains_nothing(card: Path, alone: Path, call: Caller) -> None:
     before = results(alone)
-    sets = [part for setting in SETTINGS for part in ("--set", setting)]
-    code = "import sys; sys.modules['torch'] = None; from synthbench.cli import main; main()"
-    again = subprocess.run(
-        [sys.executable, "-c", code, "run", str(card), "--out", str(alone), "--quiet", *sets],
-        capture_output=True, text=True, timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
-    )  # fmt: skip
-    assert again.returncode == 0, again.stderr
-    assert "adamw" in again.stdout
+    code, out, _ = call(RUN.format(card, alone))
+    assert code == 0
+    assert "adamw" in out
     assert results(alone) == before  # `started` and all
 
 
-def test_workers_end_within_two_seconds_of_their_parents_death(card: Path) -> None:
-    out = card.parent / "killed"
-    long = ("stages.finetune.steps=100000",)
-    with started(card, out, "--quiet", "--jobs", "1", "--seeds", "1", settings=long) as process:
-        until(has_results(out, 1))  # the seed is pretrained: the worker is busy with a long fleet
-        workers = children(process.pid)
-        try:
-            assert workers
-            os.kill(process.pid, signal.SIGKILL)
-            assert until(lambda: not any(map(is_running, workers))) < 2
-        finally:
-            for worker in workers:
-                if is_running(worker):
-                    os.kill(worker, signal.SIGKILL)
-
-
-def test_an_interrupt_while_workers_start_says_one_line(card: Path) -> None:
-    """Python processes that are interrupted while they start print a traceback each."""
-    out = card.parent / "at-once"
-    with started(card, out, "--quiet", "--jobs", "2") as process:
-        until(lambda: len(children(process.pid)) >= 3)  # two workers, and what multiprocessing starts for itself
-        time.sleep(0.2)
-        os.killpg(process.pid, signal.SIGINT)
-        assert until(lambda: process.poll() is not None) < 2
-        _, err = ended(process, 130)
-    assert err.strip().startswith("Interrupted: 0 of 10 runs are finished")
-    assert len(err.strip().splitlines()) == 1
-
-
-def test_an_interrupt_ends_with_130_says_what_is_kept_and_the_rerun_ends_as_if_it_had_not_been(
-    card: Path, alone: Path
+@linux
+def test_an_interrupt_loses_nothing_finished_and_the_rerun_in_fleets_ends_as_if_all_had_been_trained_alone(
+    card: Path, alone: Path, call: Caller
 ) -> None:
     out = card.parent / "interrupted"
-    with started(card, out, "--quiet", "--fleet-size", "1", "--jobs", "1") as process:
-        until(has_results(out, 2))
-        workers = children(process.pid)
-        os.killpg(process.pid, signal.SIGINT)  # a terminal's Ctrl-C reaches workers as well
-        took = until(lambda: process.poll() is not None)
-        assert took + until(lambda: not any(map(is_running, workers))) < 2
-        _, err = ended(process, 130)
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, *shlex.split(RUN.format(card, out))], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, start_new_session=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as running:  # fmt: skip
+        try:
+            _, err = ended(running, 130)
+            until(lambda: not group(running.pid))
+        finally:
+            for pid in group(running.pid):
+                kill(pid)
     kept = results(out)
     assert 2 <= len(kept) < 10
-    line = f"Interrupted: {len(kept)} of 10 runs are finished and kept in {out}; the same command goes on from there."
-    assert err.strip() == line
-    with started(card, out, "--quiet", "--fleet-size", "4", "--jobs", "1") as process:
-        ended(process)
+    assert f"{len(kept)} of 10" in err
+    assert str(out) in err
+    assert len(err.strip().splitlines()) == 1
+    assert call(RUN.format(card, out) + " --fleet-size 4").code == 0
     finished = results(out)
-    assert {result.fleet_size for result in finished.values()} == {1, 4}
+    assert 4 in {result.fleet_size for result in finished.values()}
+    assert {result.fleet_size for result in results(alone).values()} == {1}
     assert numbers(finished) == numbers(results(alone))
     assert all(finished[run] == result for run, result in kept.items() if result.weights == finished[run].weights)
     assert all(finished[run].started == result.started for run, result in kept.items())
     with closing(Store.read(out)) as store:
         assert store.interrupted(store.experiments()[0].id) == []
+
+
+@contextmanager
+def pretrained(card: Path, name: str) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
+    """A process whose seed is pretrained, so that its worker is busy with a long fleet; and what it started."""
+    out = card.parent / name
+    with started(card, out, "--quiet", "--jobs", "1", "--seeds", "1", settings=LONG) as running:
+        until(has_results(out, 1))
+        workers = children(running.pid)
+        assert workers
+        try:
+            yield running, workers
+        finally:
+            for worker in workers:
+                kill(worker)
+
+
+@linux
+@pytest.mark.timed
+@pytest.mark.parametrize(("name", "killed"), [("interrupt", os.killpg), ("death of the parent", os.kill)])
+def test_soon_after_an_interrupt_and_after_the_parents_death_no_process_is_left(
+    card: Path, name: str, killed: Callable[[int, int], None], measured: Callable[[str, float, float], None]
+) -> None:
+    with pretrained(card, name) as (running, workers):
+        killed(running.pid, signal.SIGINT if name == "interrupt" else signal.SIGKILL)
+        took = until(lambda: running.poll() is not None, PATIENCE)
+        measured(f"after the {name} every process ends", took + until(lambda: not any(map(is_running, workers))), 5.0)
+
+
+@linux
+@pytest.mark.timed
+def test_an_interrupt_while_workers_start_says_one_line(
+    card: Path, measured: Callable[[str, float, float], None]
+) -> None:
+    """Python processes that are interrupted while they start print a traceback each."""
+    with started(card, card.parent / "at-once", "--quiet", "--jobs", "2") as running:
+        until(lambda: len(children(running.pid)) >= 3)  # two workers, and what multiprocessing starts for itself
+        os.killpg(running.pid, signal.SIGINT)
+        measured("an interrupt while workers start", until(lambda: running.poll() is not None), 5.0)
+        _, err = ended(running, 130)
+    assert "0 of 6" in err
+    assert len(err.strip().splitlines()) == 1

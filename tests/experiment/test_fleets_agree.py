@@ -12,6 +12,7 @@ from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job, Trained, run_fleet
 from tests.experiment import tiny
 
+SHORT = ("stages.pretrain.steps=4", "stages.finetune.steps=4")
 UPDATES = ("full", "full-hidden", "lora-1", "lora-4")
 
 
@@ -33,7 +34,7 @@ def assert_same(one: Trained, other: Trained) -> None:
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_run_comes_out_bitwise_the_same_alone_and_in_any_fleet(tmp_path: Path, optimizer: str) -> None:
-    settings = f"stages.finetune.update={list(UPDATES)}", f"optimizers=['{optimizer}']", "seeds=[0, 3]"
+    settings = f"stages.finetune.update={list(UPDATES)}", f"optimizers=['{optimizer}']", "seeds=[0, 3]", *SHORT
     experiment = tiny.experiment(tmp_path, *settings)
     together, alone = tmp_path / "together", tmp_path / "alone"
     starts = next_runs(experiment, {})
@@ -52,7 +53,7 @@ def test_a_run_comes_out_bitwise_the_same_alone_and_in_any_fleet(tmp_path: Path,
 
 
 def test_what_training_changed_is_in_the_file_and_full_hidden_keeps_the_rest(tmp_path: Path) -> None:
-    experiment = tiny.experiment(tmp_path, "stages.finetune.update=['full', 'full-hidden']", "seeds=1")
+    experiment = tiny.experiment(tmp_path, "stages.finetune.update=['full', 'full-hidden']", "seeds=1", *SHORT)
     (start,) = next_runs(experiment, {})
     (parent,) = trained(experiment, [start], {}, tmp_path)
     before = load_file(tmp_path / str(parent.result.weights))

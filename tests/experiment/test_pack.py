@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbench.experiment.packing import EXAMPLES_A_STEP, pack
 from synthbench.experiment.runs import Run
+from tests.each import each
 from tests.experiment.test_run_identity import RUN
 
 KINDS = st.sampled_from([
@@ -28,42 +28,27 @@ READY = st.lists(
 
 
 @given(READY, st.integers(1, 8), st.none() | st.integers(1, 12))
-def test_a_fleet_is_of_one_kind_of_the_earliest_stage_and_no_larger_than_allowed(
-    ready: list[Run], workers: int, fleet_size: int | None
-) -> None:
-    fleet = pack(ready, workers, fleet_size)
-    assert fleet
-    assert len({run.id for run in fleet}) == len(fleet)
-    assert {run.id for run in fleet} <= {run.id for run in ready}
-    assert len({run.kind for run in fleet}) == 1
-    assert len(fleet[0].history) == min(len(run.history) for run in ready)
-    assert len(fleet) <= (fleet_size or max(1, EXAMPLES_A_STEP // fleet[0].batch))
-
-
-@given(READY, st.integers(1, 8), st.none() | st.integers(1, 12))
-def test_taking_fleets_until_nothing_is_ready_takes_every_run_once(
+@settings(max_examples=60)
+def test_a_fleet_is_of_one_kind_of_the_earliest_stage_and_taking_fleets_takes_every_run_once(
     ready: list[Run], workers: int, fleet_size: int | None
 ) -> None:
     left, taken = list(ready), list[str]()
     while fleet := pack(left, workers, fleet_size):
+        assert len({run.kind for run in fleet}) == 1
+        assert len(fleet[0].history) == min(len(run.history) for run in left)
+        assert len(fleet) <= (fleet_size or max(1, EXAMPLES_A_STEP // fleet[0].batch))
+        if fleet_size:  # filled where there are enough
+            assert len(fleet) == min(fleet_size, sum(run.kind == fleet[0].kind for run in left))
         taken += [run.id for run in fleet]
         left = [run for run in left if run not in fleet]
     assert sorted(taken) == sorted(run.id for run in ready)
-
-
-@given(READY, st.integers(1, 8), st.integers(1, 12))
-def test_a_fleet_size_that_is_asked_for_is_filled_where_there_are_enough_runs(
-    ready: list[Run], workers: int, fleet_size: int
-) -> None:
-    fleet = pack(ready, workers, fleet_size)
-    assert len(fleet) == min(fleet_size, sum(run.kind == fleet[0].kind for run in ready))
 
 
 def test_nothing_ready_makes_no_fleet() -> None:
     assert pack([], 2, None) == []
 
 
-@pytest.mark.parametrize(("count", "workers", "size"), [(2, 2, 1), (8, 2, 2), (16, 2, 4), (400, 2, 64), (400, 50, 4)])
+@each(("count", "workers", "size"), [(2, 2, 1), (8, 2, 2), (16, 2, 4), (400, 2, 64), (400, 50, 4)])
 def test_fleets_leave_every_worker_two_to_come_until_they_fill_the_cache(count: int, workers: int, size: int) -> None:
     """64 is EXAMPLES_A_STEP / 4 examples of a run a step."""
     ready = [replace(RUN, seed=seed) for seed in range(count)]

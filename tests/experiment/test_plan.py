@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-import pytest
-
 from synthbench.experiment.plan import Choice, Done, Experiment, choose, forecast, next_runs, walk
 from synthbench.experiment.runs import Result, Run
+from tests.each import each
 from tests.experiment import tiny
 
 TWO_RATES = "stages.pretrain.lr=[1e-3, 2e-3]"
@@ -65,7 +64,7 @@ def test_a_stage_with_several_rates_is_waited_for_until_every_rate_and_seed_is_d
     assert {run.stage for run in next_runs(experiment, done)} == {"finetune"}
 
 
-@pytest.mark.parametrize("best", [1e-3, 2e-3])
+@each("best", [1e-3, 2e-3])
 def test_children_start_from_the_chosen_rate_of_their_own_seed(tmp_path: Path, best: float) -> None:
     experiment = tiny.experiment(tmp_path, TWO_RATES)
     parents, children = play(experiment, lambda run: ok(run, 0.9 if run.lr == best else 0.1))
@@ -93,7 +92,7 @@ def test_where_every_parent_diverged_the_plan_ends_without_children(tmp_path: Pa
     assert len(play(tiny.experiment(tmp_path), diverged)) == 1
 
 
-@pytest.mark.parametrize("settings", [(), (TWO_RATES, BOTH), ("stages.finetune.update=['full', 'lora-4']",)])
+@each("settings", [(), (TWO_RATES, BOTH), ("stages.finetune.update=['full', 'lora-4']",)])
 def test_the_plan_ends_and_walks_every_run_that_was_done(tmp_path: Path, settings: tuple[str, ...]) -> None:
     experiment = tiny.experiment(tmp_path, *settings)
     done = finished(experiment)
@@ -102,7 +101,7 @@ def test_the_plan_ends_and_walks_every_run_that_was_done(tmp_path: Path, setting
     assert {run.id for runs in walked.cells.values() for run in runs} == done.keys()
 
 
-@pytest.mark.parametrize("settings", [(), (TWO_RATES,), ("stages.finetune.update=['full', 'lora-4']", TWO_RATES)])
+@each("settings", [(), (TWO_RATES,), ("stages.finetune.update=['full', 'lora-4']", TWO_RATES)])
 def test_every_optimizer_gets_equally_many_rates_seeds_and_steps(tmp_path: Path, settings: tuple[str, ...]) -> None:
     experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon', 'sgd']", *settings)
     runs = [run for wave in play(experiment) for run in wave]
@@ -143,7 +142,7 @@ def test_a_seed_keeps_its_runs_whatever_other_seeds_and_optimizers_are_asked_for
     assert few < many
 
 
-@pytest.mark.parametrize(
+@each(
     "settings",
     [
         (),
@@ -152,7 +151,7 @@ def test_a_seed_keeps_its_runs_whatever_other_seeds_and_optimizers_are_asked_for
         (BOTH, "stages.finetune.optimizer=['adamw', 'sgd']", "stages.finetune.weight_decay=[0.0, 0.1]"),
     ],
 )
-@pytest.mark.parametrize("seed", range(3))
+@each("seed", range(3))
 def test_the_forecast_counts_the_runs_that_an_execution_trains(
     tmp_path: Path, settings: tuple[str, ...], seed: int
 ) -> None:
@@ -189,7 +188,7 @@ def half(learning: float) -> Outcome:
     return lambda run: diverged(run) if run.seed else ok(run, learning)
 
 
-@pytest.mark.parametrize(
+@each(
     ("outcomes", "choice"),
     [
         ([of(0.2), of(0.8), of(0.5)], Choice(2.0, False)),  # the best

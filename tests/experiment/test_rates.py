@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.rates import lines
 from synthbench.experiment.resolve import Asked, resolve
+from tests.each import each
 
 
-@pytest.mark.parametrize("runner", ["quick", "planted", "sizes", "leaderboard"])
+@each("runner", ["quick", "planted", "sizes", "leaderboard"])
 def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
     experiment = resolve(Asked(runner, seeds=1, device="cpu"))
     found = lines(experiment)

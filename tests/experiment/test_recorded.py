@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbench.experiment.recorded import from_bytes, to_bytes
@@ -72,25 +72,15 @@ def bits(value: Any) -> Any:
 
 
 @given(made())
-def test_what_was_seen_comes_back_bit_for_bit_in_order(seen: Seen) -> None:
-    assert bits(from_bytes(to_bytes(seen))) == bits(seen)
-
-
-@given(made())
+@settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # infinities less infinities
-def test_scores_of_what_comes_back_are_bitwise_the_same(seen: Seen) -> None:
-    assert bits(scored(from_bytes(to_bytes(seen)))) == bits(scored(seen))
-
-
-@given(made())
-def test_the_same_observations_make_the_same_bytes(seen: Seen) -> None:
-    assert to_bytes(from_bytes(to_bytes(seen))) == to_bytes(seen)
-
-
-@given(made())
-def test_what_was_relearned_and_how_often_facts_were_seen_comes_back(seen: Seen) -> None:
-    """Named apart: a reader of older bytes could leave them out of everything above."""
-    back = from_bytes(to_bytes(seen))
+def test_what_was_seen_its_bytes_and_its_scores_come_back_bit_for_bit_in_order(seen: Seen) -> None:
+    written = to_bytes(seen)
+    back = from_bytes(written)
+    assert bits(back) == bits(seen)
+    assert to_bytes(back) == written
+    assert bits(scored(back)) == bits(scored(seen))
+    # named apart: a reader of older bytes could leave them out of everything above
     assert back.relearned.sets.keys() == seen.relearned.sets.keys()
     assert back.end.parameters == seen.end.parameters
     for one, other in ((back.end, seen.end), *((back.path[step], seen.path[step]) for step in seen.path)):

@@ -21,6 +21,7 @@ from synthbench.experiment.runs import Run
 from synthbench.experiment.training import Job, Trained, run_fleet
 from synthbench.scores import Seen
 from synthbench.trainer.loop import Data
+from tests.each import each
 from tests.experiment import tiny
 
 SETTINGS = (
@@ -40,10 +41,18 @@ class Fleets:
         found = run_fleet(Job(starts, self._card, [None] * len(starts), folder, [1] * len(starts)), "cpu")
         self._parents = {one.result.run: one for one in found}
         self.starts = found
+        self._known: dict[tuple[str, ...], list[Trained]] = {}
         children = next_runs(experiment, {run: one.result for run, one in self._parents.items()})
         self.full, self.lora = ([run for run in children if run.update == update] for update in ("full", "lora-4"))
 
     def trained(self, *runs: Run) -> list[Trained]:
+        """These runs as one fleet, which is trained once for all tests."""
+        key = tuple(run.id for run in runs)
+        if key not in self._known:
+            self._known[key] = self.anew(*runs)
+        return self._known[key]
+
+    def anew(self, *runs: Run) -> list[Trained]:
         kept = [self._parents[run.parent].kept if run.parent else None for run in runs]
         job = Job(list(runs), self._card, kept, self._folder, [1] * len(runs))
         return run_fleet(job, "cpu")
@@ -93,7 +102,7 @@ def test_only_lost_facts_are_relearned_and_the_halves_share_none(
 
     monkeypatch.setattr(relearning, "train", noted_train)
     monkeypatch.setattr(relearning, "Observer", noted_observer)
-    every = fleets.trained(*fleets.full)
+    every = fleets.anew(*fleets.full)
     (data,), (sets,) = given, asked
     for k, trained in enumerate(every):
         found = seen(trained)
@@ -127,7 +136,7 @@ def test_the_other_half_was_wrong_before_relearning_and_some_of_it_may_return(fl
         assert not np.array_equal(relearned.sets["other/before"].nll_N, relearned.sets["other/after"].nll_N)
 
 
-@pytest.mark.parametrize("update", ["full", "lora"])
+@each("update", ["full", "lora"])
 def test_the_numbers_of_a_relearned_run_do_not_depend_on_its_fleet(fleets: Fleets, update: str) -> None:
     runs = getattr(fleets, update)
     together = fleets.trained(*runs)
@@ -140,7 +149,7 @@ def test_the_numbers_of_a_relearned_run_do_not_depend_on_its_fleet(fleets: Fleet
         assert one.seen == other.seen
 
 
-@pytest.mark.parametrize("update", ["full", "lora"])
+@each("update", ["full", "lora"])
 def test_relearning_changes_nothing_else_of_a_run(fleets: Fleets, update: str) -> None:
     runs = getattr(fleets, update)
     on = fleets.trained(*runs)
@@ -165,7 +174,7 @@ def test_more_steps_of_relearning_bring_the_relearned_half_back(
     halves = relearning._halves
     monkeypatch.setattr(relearning, "_halves", lambda run, found: (halves(run, found)[0],) * 2)
     (run, *_) = fleets.full
-    (trained,) = fleets.trained(replace(run, relearn=100))
+    (trained,) = fleets.anew(replace(run, relearn=100))
     relearned = seen(trained).relearned
     assert relearned.sets["other/before"].exact_match == 0
     assert relearned.sets["other/after"].exact_match > 0.9
@@ -180,7 +189,7 @@ def test_a_stage_without_stages_before_it_is_not_relearned(fleets: Fleets) -> No
     assert "relearning_savings" not in trained.result.scores
 
 
-@pytest.mark.parametrize("company", [False, True])
+@each("company", [False, True])
 def test_a_run_that_lost_nothing_has_no_savings_whatever_its_fleet_lost(fleets: Fleets, company: bool) -> None:
     """A rate too small to change an answer; in a fleet with a run that loses much."""
     first, second, _ = fleets.full

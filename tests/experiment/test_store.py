@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from synthbench.experiment.runs import Cell, Result
 from synthbench.experiment.store import Store
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank
+from tests.each import each
 from tests.experiment import tiny
 from tests.experiment.test_run_identity import RUN
 
@@ -178,10 +181,13 @@ def foreign(path: Path, application: int = 0, version: int = 0) -> None:
         db.execute(f"PRAGMA user_version = {version}")
 
 
-@pytest.mark.parametrize("opened", [Store.create, Store.read])
-@pytest.mark.parametrize("kind", ["text", "empty", "sqlite", "newer", "older"])
-def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, opened: object, kind: str) -> None:
-    path = tmp_path / DATABASE
+@each(("kind", "opened"), product(("text", "empty", "sqlite", "newer", "older"), (Store.create, Store.read)))
+def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(
+    tmp_path: Path, kind: str, opened: Callable[[Path], Store]
+) -> None:
+    folder = tmp_path / f"{kind} {opened.__name__}"
+    folder.mkdir()
+    path = folder / DATABASE
     if kind == "text":
         path.write_text("the notes of somebody else\n" * 100)
     elif kind == "empty":
@@ -192,32 +198,32 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(tmp_path: Path, o
         foreign(path, APPLICATION_ID, VERSION + (1 if kind == "newer" else -1))
     before = path.read_bytes()
     with pytest.raises(BadInput) as caught:
-        opened(tmp_path)  # type: ignore[operator]
+        opened(folder)
     message = str(caught.value)
-    assert str(tmp_path) in message
+    assert str(folder) in message
     assert DATABASE in message
-    assert ("reads format" in message) == (kind in ("newer", "older"))
+    assert kind not in ("newer", "older") or str(VERSION) in message.replace(str(folder), "")
     assert path.read_bytes() == before
-    assert [found.name for found in tmp_path.iterdir()] == [DATABASE]
+    assert [found.name for found in folder.iterdir()] == [DATABASE]
 
 
-@pytest.mark.parametrize("folder", ["", "absent"])
+@each("folder", ["", "absent"])
 def test_a_folder_without_results_is_refused_for_reading_and_nothing_is_made_there(tmp_path: Path, folder: str) -> None:
-    with pytest.raises(BadInput, match="there are no results"):
+    with pytest.raises(BadInput, match=re.escape(str(tmp_path))):
         Store.read(tmp_path / folder)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("folder", ["file", "file/below"])
+@each("folder", ["file", "file/below"])
 def test_a_path_that_runs_into_a_file_is_refused(tmp_path: Path, folder: str) -> None:
     (tmp_path / "file").write_text("a file")
-    with pytest.raises(BadInput, match="results cannot be written there"):
+    with pytest.raises(BadInput, match="file"):
         Store.create(tmp_path / folder)
 
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that even root cannot write")
 def test_a_folder_that_cannot_be_made_is_refused() -> None:
-    with pytest.raises(BadInput, match="--out /proc/synthbench-results: results cannot be written there"):
+    with pytest.raises(BadInput, match="--out /proc/synthbench-results"):
         Store.create(Path("/proc/synthbench-results"))
 
 
@@ -225,13 +231,13 @@ def test_a_folder_that_cannot_be_made_is_refused() -> None:
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     try:
-        with pytest.raises(BadInput, match="results cannot be written there"):
+        with pytest.raises(BadInput, match=re.escape(str(tmp_path))):
             Store.create(tmp_path)
     finally:
         tmp_path.chmod(0o700)
 
 
-@pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
+@each("update", ["full", "full-hidden", "lora-4"])
 def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_adapters_alone(
     tmp_path: Path, update: str
 ) -> None:
@@ -241,8 +247,8 @@ def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_ada
     layout = layouts.transformer(experiment.card.shape, task.language.vocabulary, task.language.length - 1)
     wanted = low_rank.adapters(layout, 4) if update == "lora-4" else layout
     fleet = materials.build(task, [run, replace(run, seed=1)], [None, None], tmp_path, torch.device("cpu"))
-    kept = materials.write_weights(tmp_path / "weights", run, 1, fleet.saved(1))
-    path = tmp_path / "weights" / kept.name
+    kept = materials.write_weights(tmp_path / update, run, 1, fleet.saved(1))
+    path = tmp_path / update / kept.name
     assert [found.name for found in path.parent.iterdir()] == [kept.name]  # no temporary file is left
     assert (kept.size, kept.sha256) == (path.stat().st_size, sha256(path.read_bytes()).hexdigest())
     with safe_open(path, "pt") as file:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.generators import GENERATORS, Examples, Language, Place, Task
@@ -25,6 +28,12 @@ def drawn(generator: str, item_N: Any, place: Place, split: str = "train") -> Ex
     """Examples of these items in the small language."""
     found = GENERATORS[generator]
     return found.draw(LANGUAGE, found.options(word="w", **OPTIONS[generator]), item_N, place, split)
+
+
+def answers(examples: Examples) -> NDArray[np.int32]:
+    """Answers without their end, as 0-based syllables: shape (N, S)."""
+    start, stop = int(examples.answer_NL[0].argmax()), int(examples.answer_NL[0].sum())
+    return examples.tokens_NL[:, start : start + stop - 1]
 
 
 def card(generator: str, options: Mapping[str, Any] | None = None, **others: Any) -> TaskCard:

@@ -5,6 +5,7 @@ Shapes: N examples, L tokens, K models, S answer tokens.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import pairwise
 from math import sqrt
 
@@ -14,33 +15,28 @@ import pytest
 from synthbench import overrides
 from synthbench.cards import TaskCard
 from synthbench.errors import BadInput
-from synthbench.generators import SLICES, SPLITS, Examples, Task
+from synthbench.generators import GENERATORS, SLICES, SPLITS, Task
 from synthbench.verification.generators import CHECKS, Check
+from tests.each import each
 from tests.generators import shipped, small
 
 INFLECTED = shipped.of_generator("inflection", "wugs", "noisy")
-
-
-def answers(examples: Examples) -> np.ndarray:
-    """Answers without their end, as 0-based syllables: shape (N, S)."""
-    start, stop = int(examples.answer_NL[0].argmax()), int(examples.answer_NL[0].sum())
-    return examples.tokens_NL[:, start : start + stop - 1]
 
 
 # What every generator promises, built in or not
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
-@pytest.mark.parametrize("label", shipped.TASKS)
-def test_a_shipped_task_keeps_a_promise(label: str, check: Check) -> None:
+@each("label", shipped.TASKS)
+def test_every_shipped_task_keeps_a_promise(label: str, check: Check) -> None:
     assert check.holds(shipped.sample(label)) is None
 
 
 # Splits
 
 
-@pytest.mark.parametrize("unseen", [0, 1, 2])
-@pytest.mark.parametrize("generator", small.HAVE_PARTS)
+@each("unseen", [0, 1, 2])
+@each("generator", small.HAVE_PARTS)
 def test_two_slices_under_one_word_share_no_item_though_parts_are_held_out(generator: str, unseen: int) -> None:
     part = dict(small.card(generator, {"unseen": unseen, "items": 9}).model_dump()["stages"]["only"]["rule"])
     held_out = {"validation": 1, "test": 1}
@@ -50,7 +46,7 @@ def test_two_slices_under_one_word_share_no_item_though_parts_are_held_out(gener
         assert len(np.unique(np.concatenate(items))) == sum(map(len, items))
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+@each(("label", "stage", "part"), shipped.SLICES)
 def test_trained_items_are_of_the_slice_that_the_card_names_and_of_what_its_generator_mixes_in(
     label: str, stage: str, part: str
 ) -> None:
@@ -63,47 +59,15 @@ def test_trained_items_are_of_the_slice_that_the_card_names_and_of_what_its_gene
 # Parts that are held out
 
 
-def by_place(label: str, stage: str, part: str, seed: int, split: str) -> list[np.ndarray]:
-    """Syllables of a split's items, one array a place in the name."""
-    items = getattr(shipped.drawn(label, stage, seed)[part], split).item_N
-    return list(shipped.task(label).language.spell(items).T)
-
-
-def trained_parts(label: str, stage: str, part: str, seed: int, until: str | None = None) -> list[set[int]]:
-    """Syllables of the trained items under a word, by place, of all stages or those up to one."""
-    stages = list(shipped.task(label).card.stages)
-    known = stages[: stages.index(until) + 1] if until else stages
-    found: list[set[int]] = [set() for _ in range(shipped.task(label).language.name_length)]
-    for _, other, name in shipped.under_the_same_word(label, stage, part):
-        if other in known:
-            for place, syllables in zip(found, by_place(label, other, name, seed, "train"), strict=True):
-                place |= set(syllables.tolist())
-    return found
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.with_unseen())
-def test_every_unseen_item_has_a_part_that_no_trained_item_of_its_word_has_there(
-    label: str, stage: str, part: str, seed: int
-) -> None:
-    trained = trained_parts(label, stage, part, seed)
-    asked = by_place(label, stage, part, seed, "unseen")
-    is_new = [~np.isin(syllables, list(known)) for syllables, known in zip(asked, trained, strict=True)]
-    assert len(asked[0]) > 0
-    assert np.logical_or.reduce(is_new).all()
-    new = {int(s) for syllables, new_N in zip(asked, is_new, strict=True) for s in syllables[new_N]}
-    assert len(new) == shipped.option(label, stage, part, "unseen")
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("label", "stage", "part"), INFLECTED)
+@each("seed", range(3))
+@each(("label", "stage", "part"), INFLECTED)
 def test_a_stage_trains_every_last_syllable_that_is_not_held_out_and_all_equally_often(
     label: str, stage: str, part: str, seed: int
 ) -> None:
     card, syllables = shipped.card_of(label, stage, part), shipped.task(label).language.syllables
     shown = syllables - card.options.get("unseen", 0)
-    counts = np.bincount(by_place(label, stage, part, seed, "train")[-1])
-    counts = counts[counts > 0]
+    items = shipped.drawn(label, stage, seed)[part].train.item_N
+    _, counts = np.unique(shipped.task(label).language.spell(items)[:, -1], return_counts=True)
     assert len(counts) == shown
     assert set(counts) == {card.items // shown, -(-card.items // shown)}
 
@@ -111,7 +75,7 @@ def test_a_stage_trains_every_last_syllable_that_is_not_held_out_and_all_equally
 # Streams
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.SLICES)
+@each(("label", "stage", "part"), shipped.SLICES)
 def test_neighbouring_seeds_share_no_more_items_than_chance_and_facts_no_more_answers(
     label: str, stage: str, part: str
 ) -> None:
@@ -130,13 +94,13 @@ def test_neighbouring_seeds_share_no_more_items_than_chance_and_facts_no_more_an
         assert equal <= expected / names + 5 * sqrt(expected / names)
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), shipped.of_generator("facts"))
+@each(("label", "stage", "part"), shipped.of_generator("facts"))
 def test_facts_in_the_same_place_have_equal_objects_no_more_often_than_chance(
     label: str, stage: str, part: str
 ) -> None:
     """Between neighbouring seeds and between splits: streams that started alike would agree everywhere."""
     syllables = shipped.task(label).language.syllables
-    sets = [answers(e) for seed in range(4) for e in shipped.drawn(label, stage, seed)[part] if len(e)]
+    sets = [small.answers(e) for seed in range(4) for e in shipped.drawn(label, stage, seed)[part] if len(e)]
     assert len(sets) == 4 * 3
     for one, other in pairwise(sets):
         count = min(len(one), len(other))
@@ -147,7 +111,7 @@ def test_facts_in_the_same_place_have_equal_objects_no_more_often_than_chance(
 # What is recorded
 
 
-@pytest.mark.parametrize("label", shipped.TASKS)
+@each("label", shipped.TASKS)
 def test_the_digests_of_a_task_are_those_of_its_data_at_seed_0(label: str) -> None:
     task = shipped.task(label)
     for stage in task.card.stages:
@@ -172,42 +136,39 @@ def others(value: object) -> list[object]:
     if isinstance(value, list):
         return [[*value[:-1], value[-1] + 1], [*value[:-1], value[-1] - 1]]
     assert isinstance(value, (int, float))
-    return [value * 2, value + 1, value - 1, type(value)(value / 2), value + 4]
+    return [value + 1, value - 1, value * 2, type(value)(value / 2), value + 4]
 
 
 PROSE = {"question", "description", "source", "note"}
 
 
-@pytest.mark.parametrize("name", shipped.NAMES)
-def test_the_fingerprint_changes_with_every_value_on_a_card_but_prose(name: str) -> None:
-    card = shipped.task(name).card.model_dump(mode="json", exclude={"variants", "variant"})
-    fixed = {"generator"}  # its options go with it
-    if any(where[0] == name for where in shipped.of_generator("modular")):
-        fixed |= {"name_length", "family"}  # two operands; it uses most pairs and leaves a family none
-    changed = 0
-    for path, value in values(card):
-        if path[-1] in fixed:
-            continue
+@each("generator", GENERATORS)
+def test_the_fingerprint_changes_with_every_value_on_a_card_but_prose(generator: str) -> None:
+    """Every option of every generator among them."""
+    options = GENERATORS[generator].options(word="w", **small.OPTIONS[generator]).model_dump()
+    card = small.card(generator, options | {"items": 15}).model_dump(mode="json", exclude={"variants", "variant"})
+    before = Task(TaskCard.model_validate(card)).fingerprint
+    fixed = {"generator"} | (
+        {"unseen"} if generator not in small.HAVE_PARTS else set()
+    )  # options go with the generator
+    fixed |= {"name_length"} if generator == "modular" else set()  # two operands
+    tried = [(path, value) for path, value in values(card) if path[-1] not in fixed]
+    assert {"version", "syllables", "test", "items", "word", *options} - fixed <= {path[-1] for path, _ in tried}
+    for path, value in tried:
         for other in [found for found in others(value) if found != value]:
-            content = shipped.task(name).card.model_dump(mode="json", exclude={"variants", "variant"})
-            same = [path] if path[-1] != "unseen" else [  # is the same for all slices under a word
-                ("stages", *where[1:], "unseen") for where in shipped.under_the_same_word(name, *path[1:3])
-            ]  # fmt: skip
-            for place in same:
-                overrides.put(content, place, other, "the test")
+            content = deepcopy(card)
+            overrides.put(content, path, other, "the test")
             try:
                 found = Task(TaskCard.model_validate(content))
             except (BadInput, ValueError):
                 continue
-            assert (found.fingerprint == shipped.task(name).fingerprint) == (path[-1] in PROSE), path
-            changed += 1
+            assert (found.fingerprint == before) == (path[-1] in PROSE), path
             break
         else:
             raise AssertionError(f"{path} could not be changed")
-    assert changed > 15
 
 
-@pytest.mark.parametrize("label", shipped.VARIANTS)
+@each("label", shipped.VARIANTS)
 def test_a_variant_shares_the_fingerprint_up_to_the_stage_where_it_differs_and_not_after(label: str) -> None:
     base, variant = shipped.task(label.split(":")[0]), shipped.task(label)
     assert variant.card.label == label
@@ -223,7 +184,7 @@ def test_a_variant_shares_the_fingerprint_up_to_the_stage_where_it_differs_and_n
     assert variant.fingerprint == variant.fingerprint_to(stage)
 
 
-@pytest.mark.parametrize("name", [name for name in shipped.NAMES if shipped.task(name).card.variants])
+@each("name", [name for name in shipped.NAMES if shipped.task(name).card.variants])
 def test_variants_have_fingerprints_of_their_own(name: str) -> None:
     found = [shipped.task(label).fingerprint for label in shipped.VARIANTS if label.startswith(f"{name}:")]
     assert len(set(found)) == len(found) > 1
@@ -235,8 +196,8 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("family", FAMILIES)
+@each("seed", [0, 1])
+@each("family", FAMILIES)
 def test_tasks_of_a_family_draw_the_same_data_in_all_stages_but_the_last_and_share_fingerprints_there(
     family: str, seed: int
 ) -> None:

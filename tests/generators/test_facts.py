@@ -11,6 +11,7 @@ from scipy.stats import chi2_contingency, chisquare
 from synthbench.generators import BUCKETS, Examples, Language, Place, facts
 from synthbench.generators.examples import END, EQUALS, SPECIAL
 from synthbench.trainer.loop import order
+from tests.each import each
 from tests.generators import shipped
 
 COUNT = 8192
@@ -40,7 +41,7 @@ def test_a_fact_reads_word_subject_equals_object_end() -> None:
     assert (examples.rule_answer_NL == -1).all()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_objects_are_uniform_and_their_entropy_is_the_stated_bits(language: Language) -> None:
     examples = drawn(language)
     counts = np.bincount(objects(examples, language), minlength=language.names)
@@ -50,7 +51,7 @@ def test_objects_are_uniform_and_their_entropy_is_the_stated_bits(language: Lang
     assert (examples.bits_N == language.name_length * log2(language.syllables)).all()
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_objects_are_independent_of_subjects_and_of_the_fact_before(language: Language) -> None:
     examples = drawn(language)
     object_N = objects(examples, language)
@@ -60,7 +61,7 @@ def test_objects_are_independent_of_subjects_and_of_the_fact_before(language: La
         assert chi2_contingency(table).pvalue > 1e-3
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@each("language", LANGUAGES)
 def test_guessing_among_well_formed_answers_hits_as_often_as_the_stated_chance(language: Language) -> None:
     examples = drawn(language)
     guess_N = np.random.default_rng(5).integers(language.names, size=COUNT)
@@ -78,7 +79,7 @@ def test_seeds_and_splits_draw_objects_that_agree_as_often_as_chance() -> None:
         assert abs(equal - 1 / language.names) < 4 * sqrt(1 / language.names / COUNT)
 
 
-@pytest.mark.parametrize("groups", range(2, 7))
+@each("groups", range(2, 7))
 def test_each_group_has_twice_as_many_facts_each_seen_half_as_often_so_all_are_seen_alike(groups: int) -> None:
     whole = 2**groups - 1
     for cycles in (1, 3):
@@ -103,7 +104,7 @@ def test_a_task_with_groups_is_shipped() -> None:
     assert in_groups()
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), in_groups())
+@each(("label", "stage", "part"), in_groups())
 def test_head_and_tail_are_the_facts_that_whole_epochs_show_most_and_least_often(
     label: str, stage: str, part: str
 ) -> None:
@@ -121,7 +122,7 @@ def test_head_and_tail_are_the_facts_that_whole_epochs_show_most_and_least_often
     assert sum(map(len, buckets.values())) == len(train)
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), in_groups())
+@each(("label", "stage", "part"), in_groups())
 def test_a_smaller_set_of_whole_cycles_has_the_same_groups_in_the_same_shares(
     label: str, stage: str, part: str
 ) -> None:

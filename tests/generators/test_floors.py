@@ -10,6 +10,7 @@ import pytest
 from synthbench.generators import Examples, Language, floor
 from synthbench.generators.examples import examples as made
 from synthbench.generators.floors import copied, floors, modal, nearest, uniform
+from tests.each import each
 
 LANGUAGE = Language(("w",), 5, 2)
 Fact = tuple[tuple[int, ...], tuple[int, ...]]  # subject, object
@@ -53,7 +54,7 @@ def test_a_trained_item_is_not_its_own_neighbour() -> None:
     assert nearest(train, train) == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("block", [1, 2, 3, 256])
+@each("block", [1, 2, 3, 256])
 def test_nearest_does_not_depend_on_how_many_are_looked_at_together(block: int) -> None:
     generator = np.random.default_rng(0)
     item_N = generator.permutation(LANGUAGE.names)
@@ -63,7 +64,7 @@ def test_nearest_does_not_depend_on_how_many_are_looked_at_together(block: int) 
     assert nearest(train, asked, block) == nearest(train, asked)
 
 
-@pytest.mark.parametrize(
+@each(
     ("train", "asked", "best"),
     [
         # no way is right but chance

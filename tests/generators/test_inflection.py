@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbench.generators import Language, Place, inflection
+from tests.each import each
 
 LANGUAGE = Language(("past",), 4, 2)
 PLACE = Place(0, "task", "finetune", "rule")
 
 
-@pytest.mark.parametrize(
+@each(
     ("syllables", "shifts", "last", "moved"),
     [
         # classes of 4 syllables in two: 0 0 1 1, moved on by 1 1 3 3, modulo 4
@@ -79,7 +80,7 @@ def test_guessing_among_well_formed_answers_hits_as_often_as_the_stated_chance()
     assert abs((guess_NS == form_NS).all(1).mean() - chance) < 4 * sqrt(chance / count)
 
 
-@pytest.mark.parametrize(
+@each(
     ("shifts", "wrong"),
     [([1], None), ([3, 1, 2, 3], None), ([4], "between 1 and 3"), ([1, 9], "between 1 and 3"), ([1] * 5, "5 classes")],
 )

@@ -7,13 +7,14 @@ import pytest
 
 from synthbench.generators import Language, Place, modular
 from synthbench.generators.examples import END, EQUALS, PADDING
+from tests.each import each
 from tests.generators import shipped, small
 
 PLACE = Place(0, "task", "stage", "rule")
 SUMS = shipped.of_generator("modular")
 
 
-@pytest.mark.parametrize(
+@each(
     ("factors", "constant", "table"),
     [
         # rows a = 0, 1, 2; columns b = 0, 1, 2; modulo 3
@@ -36,7 +37,7 @@ def test_the_result_is_the_formula_by_hand(factors: tuple[int, int], constant: i
     assert found.chance_N == pytest.approx([1 / 3] * 9)
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), SUMS)
+@each(("label", "stage", "part"), SUMS)
 def test_every_shipped_example_is_the_sum_that_its_card_says(label: str, stage: str, part: str) -> None:
     options = shipped.card_of(label, stage, part).options
     (x, y), z = options.get("factors", (1, 1)), options.get("constant", 0)
@@ -48,7 +49,7 @@ def test_every_shipped_example_is_the_sum_that_its_card_says(label: str, stage: 
             assert c == (x * a + y * b + z) % language.syllables
 
 
-@pytest.mark.parametrize("unseen", [0, 1, 2])
+@each("unseen", [0, 1, 2])
 def test_every_pair_of_operands_is_an_item_and_all_can_be_drawn(unseen: int) -> None:
     """Of 7 operands, 7 - U are shown: as many pairs as their square are trained or held out, the others are unseen."""
     shown = (7 - unseen) ** 2
@@ -65,8 +66,8 @@ def test_every_pair_of_operands_is_an_item_and_all_can_be_drawn(unseen: int) -> 
     assert len(splits.unseen) == min(6, 49 - shown)
 
 
-@pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("unseen", [0, 2])
+@each("seed", range(20))
+@each("unseen", [0, 2])
 def test_twice_as_many_pairs_as_operands_show_every_operand_in_each_place(seed: int, unseen: int) -> None:
     task = small.task("modular", {"unseen": unseen, "items": 2 * (7 - unseen)})
     first_N, second_N = task.language.spell(task.draw("only", seed)["rule"].train.item_N).T
@@ -80,7 +81,7 @@ def test_pairs_that_are_arranged_are_the_same_pairs_and_the_rest_keeps_its_order
     assert found.tolist() == [0, 4, 5, 8, 1, 3]
 
 
-@pytest.mark.parametrize("part", [[0], [2], [0, 1]])
+@each("part", [[0], [2], [0, 1]])
 def test_a_pair_is_unseen_if_either_operand_is_held_out(part: list[int]) -> None:
     language = Language(("plus",), 3, 2)
     is_unseen = modular.has_operand(language, np.arange(9), np.array(part))

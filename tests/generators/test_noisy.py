@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from scipy.stats import chisquare
 
 from synthbench.generators import SLICES, Place, noisy
+from tests.each import each
 from tests.generators import shipped, small
 
 CORRUPTED = shipped.of_generator("noisy")
@@ -16,8 +16,8 @@ def test_a_noisy_task_is_shipped() -> None:
     assert CORRUPTED
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("label", "stage", "part"), CORRUPTED)
+@each("seed", range(3))
+@each(("label", "stage", "part"), CORRUPTED)
 def test_a_corrupted_label_differs_from_the_clean_one_in_its_last_syllable_alone(
     label: str, stage: str, part: str, seed: int
 ) -> None:
@@ -30,7 +30,7 @@ def test_a_corrupted_label_differs_from_the_clean_one_in_its_last_syllable_alone
     assert set(places.tolist()) == {train.tokens_NL.shape[1] - 2}
 
 
-@pytest.mark.parametrize(("label", "stage", "part"), CORRUPTED)
+@each(("label", "stage", "part"), CORRUPTED)
 def test_the_clean_answer_beside_a_corrupted_one_is_the_rules(label: str, stage: str, part: str) -> None:
     language, (shift,) = shipped.task(label).language, shipped.option(label, stage, part, "shifts")
     train = shipped.drawn(label, stage)[part].train
@@ -40,8 +40,8 @@ def test_the_clean_answer_beside_a_corrupted_one_is_the_rules(label: str, stage:
         assert row[-1 - language.name_length : -1] == [syllable + language.first_syllable for syllable in form]
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("label", "stage", "part"), CORRUPTED)
+@each("seed", range(3))
+@each(("label", "stage", "part"), CORRUPTED)
 def test_exactly_the_stated_share_is_corrupted_and_none_of_what_is_held_out(
     label: str, stage: str, part: str, seed: int
 ) -> None:

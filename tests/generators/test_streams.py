@@ -6,9 +6,9 @@ from itertools import pairwise
 from math import sqrt
 
 import numpy as np
-import pytest
 
 from synthbench.generators import Place, stream
+from tests.each import each
 
 ADDRESS = {"seed": 3, "task": "a-task", "stage": "finetune", "slice": "rule", "split": "train", "purpose": "objects"}
 OTHER = {"seed": 4, "task": "b-task", "stage": "pretrain", "slice": "fact", "split": "test", "purpose": "order"}
@@ -23,7 +23,7 @@ def test_the_same_address_gives_the_same_stream() -> None:
     assert np.array_equal(uniform(**ADDRESS), uniform(**ADDRESS))
 
 
-@pytest.mark.parametrize("part", ADDRESS)
+@each("part", ADDRESS)
 def test_every_part_of_an_address_gives_another_uncorrelated_stream(part: str) -> None:
     one, other = uniform(**ADDRESS), uniform(**ADDRESS | {part: OTHER[part]})
     assert not np.isclose(one, other, atol=1e-9).any()

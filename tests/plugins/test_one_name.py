@@ -11,8 +11,8 @@ from synthbench.errors import BadInput
 from synthbench.experiment import naming
 from synthbench.experiment.resolve import Asked, resolve
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.each import each
 from tests.reporting import filled
 
 FILE = '''

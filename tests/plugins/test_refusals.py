@@ -16,7 +16,7 @@ from synthbench.plugins import refusals
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.verification import conformance
 from synthbench.verification.world import Quadratic, Run
-from tests.experiment.each import each
+from tests.each import each
 
 HEAD = "import torch\nimport numpy\nimport synthbench\n"
 RULE = HEAD + "@synthbench.matrix_rule({decorated})\ndef mine(grad, state, param, hyper):\n    {body}\n"

@@ -18,8 +18,8 @@ from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS, Hyper
 from synthbench.trainer.schedule import Schedule
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.each import each
 from tests.trainer import small
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -18,8 +18,8 @@ from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
 from tests.calling import Called, Caller
+from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.each import each
 from tests.plugins.test_generators_of_one_s_own import write
 from tests.trainer import small
 

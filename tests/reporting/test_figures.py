@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from importlib import import_module
+from itertools import cycle, product
 from math import log2
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from synthbench.reporting import figures
 from synthbench.reporting.calibration import BAND, KEPT
 from synthbench.reporting.rows import Row
 from tests.calling import Caller
+from tests.each import each
 from tests.reporting import filled
 from tests.reporting.made import row
 
@@ -160,7 +161,7 @@ def test_a_task_without_a_rule_is_judged_by_its_rare_facts_and_by_retention_alon
     facts = {"tail_recall_over_fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
     figure = drawn("regime", [full_row("adamw", values=facts)])
     assert points(figure) == {(0.8, 0.5)}
-    assert figure.axes[0].get_xlabel() == "recall of rare facts, on the way"
+    assert "rare facts" in figure.axes[0].get_xlabel()
     assert figure.axes[0].patches[0].get_width() > 1
     assert points(drawn("memorization", [full_row("adamw", values=facts)])).pop()[0] == 0.8
 
@@ -168,7 +169,7 @@ def test_a_task_without_a_rule_is_judged_by_its_rare_facts_and_by_retention_alon
 def test_figures_without_data_are_left_out_and_said() -> None:
     found = figures.make(ROWS, CARD)
     assert [one.name for one in found.pictures] == ["front", "memorization", "sensitivity", "regime"]
-    assert found.skipped == ["No sizes.svg: no rows with a rule differ in the size of their data."]
+    assert ["sizes.svg" in one for one in found.skipped] == [True]
     nothing = figures.make([row("sgd", lr=None)], CARD)
     assert (list(nothing.pictures), len(nothing.skipped)) == ([], len(figures.KINDS))
 
@@ -188,12 +189,11 @@ def test_the_same_rows_make_the_same_bytes_whatever_the_person_s_settings() -> N
         assert {picture.title, "rote-vs-rule", "optimizer", "adamw"} <= texts
 
 
-@pytest.mark.parametrize(
-    "name", ["_x.py:$A_1$", "./opt.py:<b>&", "日本.py:Opt", "a-folder/of-some-length/file.py:Class"]
-)
-def test_names_come_out_as_they_are(name: str) -> None:
-    for picture in figures.make([full_row(name)], CARD).pictures:
-        assert marks.brief(name) in "".join(ElementTree.fromstring(picture.svg).itertext())
+def test_names_come_out_as_they_are() -> None:
+    names = ["_x.py:$A_1$", "./opt.py:<b>&", "日本.py:Opt", "a-folder/of-some-length/file.py:Class"]
+    for picture in figures.make([full_row(name) for name in names], CARD).pictures:
+        text = "".join(ElementTree.fromstring(picture.svg).itertext())
+        assert all(marks.brief(name) in text for name in names), picture.name
 
 
 def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
@@ -207,22 +207,26 @@ def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
 def inside(figure: Any, texts: list[Any]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    page = figure.bbox
-    boxes = [text.get_window_extent(canvas.get_renderer()) for text in texts]
+    figure.draw_without_rendering()
+    page, renderer = figure.bbox, FigureCanvasAgg(figure).get_renderer()
+    boxes = [text.get_window_extent(renderer) for text in texts]
     for box in boxes:
-        assert box.x0 >= page.x0 - 1, box
-        assert box.x1 <= page.x1 + 1, box
-        assert box.y0 >= page.y0 - 1, box
-        assert box.y1 <= page.y1 + 1, box
+        assert min(box.x0 - page.x0, page.x1 - box.x1, box.y0 - page.y0, page.y1 - box.y1) >= -1, (box, figure)
     for place, one in enumerate(boxes):
         assert not any(one.overlaps(other) for other in boxes[:place]), (place, [text.get_text() for text in texts])
 
 
-@pytest.mark.parametrize("tasks", [1, 2, 3, 5])
-@pytest.mark.parametrize("name", figures.KINDS)
-def test_nothing_that_is_written_overlaps_or_leaves_the_page(name: str, tasks: int) -> None:
+EVERY = list(product(figures.KINDS, (1, 2, 3, 5)))
+DRAWN = list(zip(figures.KINDS, cycle([5, 3, 2, 1]), strict=False))
+
+
+@pytest.mark.parametrize("cases", [DRAWN, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["drawn", "every"])
+def test_nothing_that_is_written_overlaps_or_leaves_the_page(cases: list[tuple[str, int]]) -> None:
+    for name, tasks in cases:
+        texts_are_apart(name, tasks)
+
+
+def texts_are_apart(name: str, tasks: int) -> None:
     names = ["adamw", "muon", "sgd", *(f"a-folder/of-some-length/file.py:Class{place}" for place in range(tasks))]
     rows = [
         full_row(optimizer, update, task=f"a-task-{task}", size=size, items={"rule": int(72 * size)})
@@ -239,8 +243,11 @@ def test_nothing_that_is_written_overlaps_or_leaves_the_page(name: str, tasks: i
         inside(figure, [text for text in texts if text.get_text()])
 
 
+PICTURE = figures.Picture("front", "a title", "a caption", b"<svg/>")
+
+
 def test_files_are_replaced_whole(tmp_path: Path) -> None:
-    pictures = figures.make(ROWS, CARD).pictures
+    pictures = [PICTURE, PICTURE._replace(name="sizes", svg=b"<svg></svg>")]
     (tmp_path / "front.svg").write_text("an older one")
     written = figures.write(pictures, tmp_path)
     assert [place.read_bytes() for place in written] == [one.svg for one in pictures]
@@ -249,8 +256,8 @@ def test_files_are_replaced_whole(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(BadInput, match=r"--figures .*file cannot be written: "):
-        figures.write(figures.make(ROWS, CARD).pictures, tmp_path / "file")
+    with pytest.raises(BadInput, match=r"--figures .*file"):
+        figures.write([PICTURE], tmp_path / "file")
 
 
 @pytest.fixture(scope="module")
@@ -267,10 +274,14 @@ def test_the_command_draws_and_names_the_files(call: Caller, out: Path, tmp_path
     said = re.findall(r"^Figure: (.*)$", text, re.MULTILINE)
     assert {Path(place) for place in said} == set((tmp_path / "made").iterdir())
     assert {Path(place).stem for place in said} == {"front", "memorization", "sensitivity"}
-    assert "No regime.svg: " in text
+    assert "regime.svg" in text
 
 
-def test_a_page_shows_the_figures_beside_it(call: Caller, out: Path, tmp_path: Path) -> None:
+def test_a_page_shows_the_figures_beside_it(
+    call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = figures.Made([PICTURE._replace(name=name) for name in ("front", "memorization", "sensitivity")])
+    monkeypatch.setattr(figures, "make", lambda rows, card: made)
     (tmp_path / "deep").mkdir()
     code, text, err = call(f"report --out {out} --format markdown --figures '{tmp_path / 'the figures'}'")
     assert code == 0
@@ -286,13 +297,16 @@ def test_a_page_shows_the_figures_beside_it(call: Caller, out: Path, tmp_path: P
     assert all((page.parent / link).is_file() for link in links)
 
 
-@pytest.mark.parametrize("form", ["csv", "json", "latex", "reference"])
-def test_what_another_program_reads_is_as_without_figures(form: str, call: Caller, out: Path, tmp_path: Path) -> None:
+@each("form", ["csv", "json", "latex", "reference"])
+def test_what_another_program_reads_is_as_without_figures(
+    form: str, call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "make", lambda rows, card: figures.Made([PICTURE]))
     options = f"--out {out} --format {form}"
     assert call(f"report {options} --figures {tmp_path}").out == call(f"report {options}").out
 
 
-def test_without_matplotlib_one_sentence_says_what_to_install(
+def test_without_matplotlib_one_line_says_what_to_install(
     call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or ".figures." in name]:
@@ -301,10 +315,6 @@ def test_without_matplotlib_one_sentence_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
     code, text, err = call(f"report --out {out} --figures {tmp_path / 'made'}")
     assert (code, text) == (2, "")
-    assert err == "synthbench: --figures needs matplotlib; install it with: pip install 'synthbench[plots]'.\n"
+    assert all(word in err for word in ("--figures", "matplotlib", "synthbench[plots]"))
+    assert len(err.splitlines()) == 1
     assert not (tmp_path / "made").exists()
-
-
-def test_no_command_but_this_one_imports_matplotlib() -> None:
-    check = "import sys, synthbench.commands; sys.exit('matplotlib' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -31,18 +31,18 @@ def test_arguments_and_routing_of_measured_rows_are_shown_on_the_terminal_alone(
         optimizers=["adamw", "muon", f"{tmp_path}/own.py:Mine", "late"],
     )  # fmt: skip
     adamw, mine = "betas=[0.9, 0.95]", "momentum=0.9, routing=hidden"
-    given = f"Given: adamw: {adamw}; late: {adamw}, eps=1e-06; own.py:Mine: {mine}."
-    assert remarks(out)[0] == given
+    given = f"adamw: {adamw}; late: {adamw}, eps=1e-06; own.py:Mine: {mine}"
+    assert given in remarks(out)[0]
     shown = " ".join(call(f"report --out {out}").out.split())
     assert given in shown
-    assert "Given" not in call(f"report --format markdown --out {out}").out
+    assert given not in call(f"report --format markdown --out {out}").out
 
 
 def test_a_rate_of_pretraining_that_was_chosen_is_shown_and_marked_at_the_edge(tmp_path: Path) -> None:
     several = "stages.pretrain.lr={adamw=[1e-3, 2e-3], muon=[1e-3]}"  # scored alike: the lower one is chosen
     out = filled.folder(tmp_path / "out", scored, FULL, several)
-    assert remarks(out) == [
-        "Pretrained at the best of several rates: adamw 0.001! (! at the edge of its grid).",
-    ]
+    (remark,) = remarks(out)
+    assert "adamw 0.001!" in remark
+    assert "muon" not in remark
     inside = "stages.pretrain.lr={adamw=[1e-3], muon=[1e-3]}"
     assert remarks(filled.folder(tmp_path / "other", scored, FULL, inside)) == []

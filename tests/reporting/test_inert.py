@@ -8,6 +8,7 @@ import io
 import json
 import re
 import shlex
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from synthbench.reporting import export, report, table
 from synthbench.reporting.report import Report
 from synthbench.wording import code, delimited, inert, listed, literal, named, prose, short, shown
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
 from tests.nonsense import is_plain
 from tests.reporting.made import CARD, row
@@ -31,7 +33,7 @@ NASTY = [
     "\t=1", "1e3", "1_0", "*", "*x*", "_x_", "`x`", "``", "<script>x</script>", "&amp;", "&lt;", END, "# x", "$x$",
     "\\", "\\|", "[x](http://y)", "%&#_{}~^", "x" * 300, "", " ", "a,b", 'a"b', "nan", "None",
 ]  # fmt: skip
-names = pytest.mark.parametrize("name", NASTY)
+names = each("name", NASTY)
 
 
 def made(name: str) -> table.Table:
@@ -145,8 +147,7 @@ def test_the_sentence_is_one_inert_line(name: str) -> None:
     assert "\n" not in reported(name).sentence
 
 
-@names
-@pytest.mark.parametrize("form", export.FORMATS)
+@each(("name", "form"), product(NASTY, export.FORMATS))
 def test_exported_runs_are_inert(name: str, form: str) -> None:
     one = {
         "run": "1e3",
@@ -207,41 +208,41 @@ def test_code_ends_where_it_should() -> None:
 
 
 FREE = [name for name in NASTY if name.isprintable() and "\\" not in name and '"' not in name]
+FOLDERS = [name for name in NASTY if name.strip() and not set(name) & set("/,") and len(name) < 99]
 
 
-@pytest.mark.parametrize("text", [*FREE, "\u202ex", "\x9b31m", "\u2028", "a\\nb", "\\u001b[31m", "\\t"])
-def test_cards_are_shown_inert(text: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@each(
+    ("text", "kind"),
+    zip(
+        [*FREE, "\u202ex", "\x9b31m", "\u2028", "a\\nb", "\\u001b[31m", "\\t"], cycle(["runner", "task"]), strict=False
+    ),
+)
+def test_cards_are_shown_inert(
+    text: str, kind: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tiny.write(tmp_path, tiny.RUNNER.replace("Does it work?", text).replace("nothing", text))
     monkeypatch.chdir(tmp_path)
     task = tiny.TASK.replace("Does it work?", text).replace("256 names.", text).replace('"none"', f'"{text}"')
     (tmp_path / "task.toml").write_text(task.replace("owns", text[:12] or "owns"))
-    for command in ("show runner ./runner.toml", "show task ./task.toml"):
-        status, out, err = call(command)
-        assert (status, err) == (0, ""), err
-        assert is_plain(out)
-        assert all(len(line) <= 100 for line in out.splitlines() if line not in path.read_text())
-
-
-@pytest.mark.parametrize("command", ["run --dry-run", "show runner", "show task", "run --dry-run --task"])
-@pytest.mark.parametrize(
-    "folder", [name for name in NASTY if name.strip() and not set(name) & set("/,") and len(name) < 99]
-)
-def test_paths_are_shown_inert(command: str, folder: str, call: Caller, tmp_path: Path) -> None:
-    (tmp_path / folder).mkdir()
-    path = tiny.write(tmp_path / folder, tiny.RUNNER.replace("[TASK]", '["./task.toml"]'))
-    broken = tmp_path / folder / "broken.toml"
-    broken.write_text("name = [")
-    status, out, err = call(f"{command} {shlex.quote(str(broken))}")
-    assert (status, out, len(err.splitlines())) == (2, "", 1)
-    assert is_plain(err)
-    status, out, err = call(f"{command} {shlex.quote(str(path.parent / 'task.toml' if 'task' in command else path))}")
-    assert status == (2 if command.startswith("run") and folder == "\udcff" else 0), err  # a plan is kept as text
-    assert is_plain(out + err)
-
-
-@pytest.mark.parametrize("form", ["table", "markdown"])
-@pytest.mark.parametrize("kind", ["task", "runner", "optimizer", "score", "generator", "model"])
-def test_lists_are_inert(kind: str, form: str, call: Caller) -> None:
-    status, out, _ = call(f"ls {kind} --format {form}")
-    assert status == 0
+    status, out, err = call(f"show {kind} ./{kind}.toml")
+    assert (status, err) == (0, ""), err
     assert is_plain(out)
+    assert all(len(line) <= 100 for line in out.splitlines() if line not in path.read_text())
+
+
+COMMANDS = product(["run --dry-run", "show runner", "show task", "run --dry-run --task"], [True, False])
+
+
+@each(("folder", "command", "broken"), ((folder, *one) for folder, one in zip(FOLDERS, cycle(COMMANDS), strict=False)))
+def test_paths_are_shown_inert(folder: str, command: str, broken: bool, call: Caller, tmp_path: Path) -> None:
+    (tmp_path / folder).mkdir()
+    tiny.write(tmp_path / folder, tiny.RUNNER.replace("[TASK]", '["./task.toml"]'))
+    path = tmp_path / folder / ("task.toml" if "task" in command else "runner.toml")
+    if broken:
+        path.write_text("name = [")
+    status, out, err = call(f"{command} {shlex.quote(str(path))}")
+    assert is_plain(out + err)
+    if broken:
+        assert (status, out, len(err.splitlines())) == (2, "", 1)
+    else:
+        assert status == (2 if command.startswith("run") and folder == "\udcff" else 0), err  # a plan is kept as text

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from synthbench.reporting import table
-from synthbench.reporting.rows import Row
+from tests.each import each
 from tests.reporting.made import CARD, row
 
 READINGS = {
@@ -97,16 +97,7 @@ def test_json_has_no_nan() -> None:
     json.loads(table.as_json(made()), parse_constant=lambda text: pytest.fail(f"{text} in JSON"))
 
 
-@pytest.mark.parametrize("name", ["[red]x[/red]", "a|b", "x\x1b[31m"])
-def test_names_come_out_inert(name: str) -> None:
-    found: Row = row("muon").model_copy(update={"optimizer": name, "base": [name]})
-    made_table = table.make("t", [found], ["learning"], [])
-    assert "[red]" in drawn(made_table) or "red" not in name
-    assert table.as_markdown(made_table).splitlines()[2].replace("\\|", "").count("|") == 7
-    assert "\x1b" not in drawn(made_table)
-
-
-@pytest.mark.parametrize("width", [60, 80, 100, 200])
+@each("width", [60, 80, 100, 200])
 def test_nothing_is_cut_off_however_narrow_the_terminal(width: int) -> None:
     rows = [row("muon"), row("adamw", "lora-16", reference=True), row("a-plug-in-of-some-length", lr=None)]
     scores = [*CARD.columns, "skill_forgetting@fit", "loss_forgetting"]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from synthbench.reporting import report, table, tiers
 from synthbench.reporting.report import Report
 from synthbench.reporting.rows import Row
+from tests.each import each
 from tests.reporting.made import CARD, row
 
 SEEDS = list(range(8))
@@ -49,7 +48,7 @@ def test_holm_takes_all_pairs_of_a_task_and_no_other_s() -> None:
     assert tiers.tiers([own, other, elsewhere], "learning", SEEDS) == [1, 2, 1]
 
 
-@pytest.mark.parametrize(
+@each(
     ("lacking", "why"),
     [
         (row("sgd", seeds=5), "5 of 8 seeds"),
@@ -85,19 +84,19 @@ def test_a_table_has_tiers_only_where_its_card_names_a_score_and_has_eight_seeds
     for other in (shown(rows, tier=None), shown(rows, seeds=7)):
         assert "tier" not in other.table.heads()
         assert "tier" not in table.as_csv(other.table).splitlines()[0].split(",")
-    assert "Tiers (learning) are given from 8 seeds on." in shown(rows, seeds=7).table.notes
+    assert any("learning" in note and "8 seeds" in note for note in shown(rows, seeds=7).table.notes)
 
 
 def test_a_note_gives_the_command_that_completes_the_rows() -> None:
     rows = [at(0.9, "muon"), row("sgd", "lora-16", seeds=5), row("sgd", "lora-8", seeds=8, lr=None)]
     notes = shown(rows).table.notes
-    assert "No tier: sgd lora-16 (5 of 8 seeds), sgd lora-8 (diverged)." in notes
+    assert any("sgd lora-16 (5 of 8 seeds), sgd lora-8 (diverged)" in note for note in notes)
     wanted = "synthbench run quick --seeds 8 --set 'a.b=\"c d\"' --optimizer sgd --update lora-16 --out 'a folder'"
-    assert notes[-1] == f"To complete them: {wanted}"
+    assert notes[-1].endswith(wanted)
     assert not any(note.startswith(tiers.COMPLETE) for note in shown(rows[:1]).table.notes)
 
 
-@pytest.mark.parametrize("command", ["synthbench run 'quick", "synthbench run --out"])
+@each("command", ["synthbench run 'quick", "synthbench run --out"])
 def test_a_command_that_cannot_be_read_is_shown_as_it_is(command: str) -> None:
     assert tiers.completing(command, [row("sgd")], RANKED, Path("x")) == command
 
@@ -108,4 +107,4 @@ def test_what_finetunes_another_s_model_is_completed_under_the_optimizer_that_pr
 
 
 def test_a_page_says_it_too() -> None:
-    assert "No tier: sgd full (5 of 8 seeds)" in report.markdown(shown([at(0.5, "adamw"), row("sgd", seeds=5)]))
+    assert "sgd full (5 of 8 seeds)" in report.markdown(shown([at(0.5, "adamw"), row("sgd", seeds=5)]))

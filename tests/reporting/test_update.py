@@ -8,6 +8,7 @@ import pytest
 
 from synthbench.errors import BadInput
 from synthbench.reporting.report import update
+from tests.each import each
 
 BEGIN, END = "<!-- BEGIN synthbench quick -->", "<!-- END synthbench quick -->"
 
@@ -21,9 +22,7 @@ def test_only_what_stands_between_the_markers_changes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
 
 
-@pytest.mark.parametrize(
-    "text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", BEGIN.replace("quick", "other")]
-)
+@each("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", BEGIN.replace("quick", "other")])
 def test_a_page_without_its_markers_is_refused_and_left_as_it_is(text: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import inf, isnan
 
 import pytest
@@ -11,12 +12,13 @@ from synthbench.errors import BadInput
 from synthbench.reporting.pairing import Pair
 from synthbench.reporting.verdict import direction, of, verdict, words
 from synthbench.scores.statistics import detectable, seeds_for_equivalence, seeds_needed
+from tests.each import each
 from tests.reporting.made import CARD, row
 
 CLEAR, NOISY, SMALL = [0.21, 0.20, 0.22, 0.19], [0.3, -0.2, 0.25, -0.1], [0.011, -0.012, 0.004, -0.001]
 
 
-@pytest.mark.parametrize(
+@each(
     ("paired", "margin", "kind"),
     [
         (CLEAR, 0.05, "higher"),
@@ -50,7 +52,7 @@ def test_what_is_undecided_has_the_seeds_that_would_tell_and_what_is_decided_has
     assert verdict([0.1, -0.1, 0.1, -0.1], 0.05).seeds == seeds_for_equivalence([0.1, -0.1, 0.1, -0.1], 0.05) < 100
 
 
-@pytest.mark.parametrize(
+@each(
     ("name", "if_higher", "if_lower"),
     [("learning", "better", "worse"), ("forgetting", "worse", "better"), ("fact_recall", "higher", "lower")],
 )
@@ -61,12 +63,10 @@ def test_words_respect_the_direction(name: str, if_higher: str, if_lower: str) -
 
 
 def test_words_of_what_is_not_a_direction() -> None:
-    assert words(verdict(SMALL, 0.05), "learning", "muon") == "no difference larger than 0.05"
-    assert words(verdict([0.0] * 3, 0.05), "learning", "muon") == "no difference at any seed"
-    assert words(verdict(NOISY, 0.05), "learning", "muon").startswith("undecided: about ")
-    assert (
-        words(verdict([0.1, -0.1, 0.1, -0.1], None), "learning", "muon") == "undecided: more than 1000 seeds would tell"
-    )
+    assert re.fullmatch("no difference .*0.05", words(verdict(SMALL, 0.05), "learning", "muon"))
+    assert words(verdict([0.0] * 3, 0.05), "learning", "muon").startswith("no difference")
+    assert words(verdict(NOISY, 0.05), "learning", "muon").startswith("undecided")
+    assert re.fullmatch("undecided.*1000 seeds.*", words(verdict([0.1, -0.1, 0.1, -0.1], None), "learning", "muon"))
 
 
 def test_the_margin_is_the_card_s_for_the_score_s_unit() -> None:
@@ -95,5 +95,5 @@ def test_the_signs_are_those_at_the_card_s_speeds() -> None:
 
 
 def test_too_few_seeds_say_how_many_are_needed() -> None:
-    assert words(verdict(CLEAR[:2], 0.05), "learning", "muon") == "needs 3 seeds"
+    assert "3 seeds" in words(verdict(CLEAR[:2], 0.05), "learning", "muon")
     assert verdict(CLEAR[:3], 0.05).kind != "too few seeds"

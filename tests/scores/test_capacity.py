@@ -6,11 +6,12 @@ from math import log, log2
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthbench.scores import at_point
 from synthbench.scores.capacity import bits
+from tests.each import each
 from tests.scores.seen import point, seen
 
 H = 15 * log(2)  # nats: three of 32 syllables
@@ -29,14 +30,14 @@ def full(value: float, count: int) -> np.ndarray:
     return np.full(count, value)
 
 
-@pytest.mark.parametrize("count", [1, 2, 100])
-@pytest.mark.parametrize("nll", [0.0, 0.1, 3.0])
+@each("count", [1, 2, 100])
+@each("nll", [0.0, 0.1, 3.0])
 def test_where_every_fact_is_known_it_is_the_entropy_less_the_loss(count: int, nll: float) -> None:
     # e = 0 is best: sum of H - NLL; 100 facts without loss are 1500 bits
     assert bits(full(nll, count), full(H, count)) == pytest.approx(count * (H - nll) / log(2))
 
 
-@pytest.mark.parametrize("nll", [H, H + 0.1, 50.0, 1e4])
+@each("nll", [H, H + 0.1, 50.0, 1e4])
 def test_where_no_fact_is_known_it_is_nothing(nll: float) -> None:
     assert bits(full(nll, 10), full(H, 10)) == pytest.approx(0, abs=1e-9)  # e = 1
 
@@ -59,6 +60,7 @@ def test_one_wrong_fact_among_many_known_costs_no_more_than_its_part() -> None:
 
 
 @given(losses)
+@settings(max_examples=30)
 def test_it_is_the_most_that_any_share_gives(nll_N: np.ndarray) -> None:
     entropy_N = full(H, len(nll_N))
     assert bits(nll_N, entropy_N) == pytest.approx(by_trying(nll_N, entropy_N), rel=1e-5, abs=1e-5)
@@ -91,7 +93,7 @@ def test_bits_are_counted_by_the_parameter_and_so_are_the_datasets() -> None:
     assert scores["dataset_bits_per_param"] == pytest.approx(30 / 100)
 
 
-@pytest.mark.parametrize("odd", [np.nan, np.inf])
+@each("odd", [np.nan, np.inf])
 def test_losses_that_are_no_numbers_have_no_bits(odd: float) -> None:
     scores = at_point(point({}), point({"new/fact/train": seen("++", nll=[odd, 0], entropy=H)}, parameters=100))
     assert "bits_per_param" not in scores

@@ -22,6 +22,7 @@ from synthbench.scores import Point, at_point
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, initialize
+from tests.each import each
 from tests.experiment import tiny
 
 SEEDS = [0, 1, 2]
@@ -173,7 +174,7 @@ def test_a_sure_model_that_changes_every_token_moves_by_the_floored_divergence(
         assert scores["kl_new"] == pytest.approx(3 * (1 - 1e-4) / total * log(1e4), rel=1e-4)
 
 
-@pytest.mark.parametrize("place", range(TASK.language.name_length + 1))
+@each("place", range(TASK.language.name_length + 1))
 def test_an_answer_with_one_wrong_token_anywhere_is_wrong(
     sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:

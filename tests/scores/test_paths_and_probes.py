@@ -9,6 +9,7 @@ import pytest
 from synthbench.scores import Point, Seen, scored
 from synthbench.scores.forgotten import forgetting_from_peak
 from synthbench.scores.relearned import relearning_savings
+from tests.each import each
 from tests.scores.seen import point, seen
 
 
@@ -16,7 +17,7 @@ def path(*forgotten: float | None) -> dict[int, dict[str, float]]:
     return {10 * i: {} if value is None else {"forgetting": value} for i, value in enumerate(forgotten)}
 
 
-@pytest.mark.parametrize(
+@each(
     ("forgotten", "lost"),
     [
         ([0.0, 0.25, 0.75], 0.75),  # the start is the peak
@@ -33,7 +34,7 @@ def test_forgetting_from_the_peak_is_the_best_of_the_path_less_its_end(forgotten
     )  # by step, not by order
 
 
-@pytest.mark.parametrize("forgotten", [[], [None], [0.0, None, 0.5], [0.0, float("nan"), 0.5]])
+@each("forgotten", [[], [None], [0.0, None, 0.5], [0.0, float("nan"), 0.5]])
 def test_a_path_on_which_forgetting_was_not_measured_has_no_peak(forgotten: list[float | None]) -> None:
     assert isnan(forgetting_from_peak(path(*forgotten)))
 
@@ -57,7 +58,7 @@ def probe(other: tuple[str, str], control: tuple[str, str]) -> Point:
                   zip(("other", "control"), both, strict=True)})  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@each(
     ("other", "control", "saved"),
     [
         (("----", "++--"), ("--------", "-------+"), 2 / 4 - 1 / 8),

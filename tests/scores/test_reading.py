@@ -21,6 +21,7 @@ from synthbench.scores.reading import (
     over_fit,
     value_at,
 )
+from tests.each import each
 
 
 def path(*points: tuple[int, float]) -> dict[int, dict[str, float]]:
@@ -34,7 +35,7 @@ def at_speed(readings: Sequence[tuple[float, float]], speed: float) -> float:
     return found.between([value for _, value in readings]) if found else nan
 
 
-@pytest.mark.parametrize(
+@each(
     ("points", "step"),
     [
         ([(0, 0.0), (10, 1.0)], 9.0),
@@ -53,9 +54,7 @@ def test_the_crossing_is_the_first_interpolated_step_with_enough_fit(
     assert crossing(path(*points[::-1]), 0.9) == pytest.approx(step)  # whatever order the points come in
 
 
-@pytest.mark.parametrize(
-    "points", [[(0, 0.0), (10, 0.89)], [(0, 0.0)], [], [(0, nan), (10, 1.0)], [(0, 0.0), (10, nan), (20, 1.0)]]
-)
+@each("points", [[(0, 0.0), (10, 0.89)], [(0, 0.0)], [], [(0, nan), (10, 1.0)], [(0, 0.0), (10, nan), (20, 1.0)]])
 def test_a_path_that_never_reaches_the_fit_or_is_not_a_number_before_it_has_no_crossing(
     points: list[tuple[int, float]],
 ) -> None:
@@ -66,7 +65,7 @@ def test_a_path_without_fit_has_no_crossing() -> None:
     assert crossing({0: {"forgetting": 0.0}, 10: {"forgetting": 1.0}}, 0.9) is None
 
 
-@pytest.mark.parametrize(("step", "value"), [(0, 0.0), (10, 2.0), (5, 1.0), (12.5, 2.5), (20, 4.0)])
+@each(("step", "value"), [(0, 0.0), (10, 2.0), (5, 1.0), (12.5, 2.5), (20, 4.0)])
 def test_a_value_between_two_points_is_interpolated_linearly(step: float, value: float) -> None:
     found = {0: {"x": 0.0}, 10: {"x": 2.0}, 20: {"x": 4.0}}
     assert value_at(found, "x", step) == pytest.approx(value)
@@ -87,7 +86,7 @@ def test_the_neighbours_of_the_speed_are_read_not_the_outer_rates() -> None:
     assert at_speed([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100) == pytest.approx(0.5)
 
 
-@pytest.mark.parametrize("readings", [[], [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)]])
+@each("readings", [[], [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)]])
 def test_a_speed_that_no_two_rates_bracket_is_not_extrapolated(readings: list[tuple[float, float]]) -> None:
     assert isnan(at_speed(readings, 100))
 
@@ -132,7 +131,7 @@ def test_rates_that_never_fit_are_left_out_of_a_seeds_reading() -> None:
     assert isnan(of_seed([], "forgetting", 0.9, 100))
 
 
-@pytest.mark.parametrize(
+@each(
     ("seeds", "reached"),
     [
         ([], False),
@@ -167,7 +166,7 @@ def test_a_reading_over_fit_is_the_mean_over_thresholds_at_the_rates_of_the_spee
     assert isnan(over_fit([fast], "forgetting", 0.9, 200))
 
 
-@pytest.mark.parametrize(
+@each(
     ("found", "reached"),
     [
         ({}, None),
@@ -190,7 +189,7 @@ def test_a_threshold_is_first_reached_between_points_or_censored(
     assert reached is None or (got is not None and got.value == pytest.approx(reached.value))
 
 
-@pytest.mark.parametrize(
+@each(
     ("seeds", "found"),
     [
         ([], None),

@@ -20,6 +20,7 @@ from synthbench.scores.statistics import (
     seeds_for_equivalence,
     seeds_needed,
 )
+from tests.each import each
 
 VALUES = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=20)
 
@@ -48,7 +49,7 @@ def test_one_value_has_a_mean_and_no_interval() -> None:
     assert not found.excludes_zero
 
 
-@pytest.mark.parametrize("values", [[], [nan], [nan, nan]])
+@each("values", [[], [nan], [nan, nan]])
 def test_no_value_has_no_mean(values: list[float]) -> None:
     found = interval(values)
     assert found.n == 0
@@ -56,7 +57,7 @@ def test_no_value_has_no_mean(values: list[float]) -> None:
     assert not found.excludes_zero
 
 
-@pytest.mark.parametrize(
+@each(
     ("values", "excludes"),
     [([1.0, 1.1, 0.9], True), ([-1.0, -1.1, -0.9], True), ([1.0, -1.0, 0.5], False), ([2.0, 2.0], True)],
 )
@@ -80,8 +81,8 @@ def by_definition(effect: float, power: float) -> float:
     return inf
 
 
-@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
-@pytest.mark.parametrize("effect", [0.25, 0.75, 1.2, 1.7, 3.3])
+@each("power", [0.5, 0.8, 0.95])
+@each("effect", [0.25, 0.75, 1.2, 1.7, 3.3])
 def test_seeds_needed_are_the_least_with_the_power_asked_for(effect: float, power: float) -> None:
     deviation = float(np.std([0.0, 1.0, 2.0], ddof=1))
     differences = [value + effect * deviation - 1.0 for value in (0.0, 1.0, 2.0)]
@@ -123,8 +124,8 @@ def less(own: list[float], other: list[float]) -> list[float]:
     return [a - b for a, b in zip(own, other, strict=True)]
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 50])
-@pytest.mark.parametrize("seed", range(3))
+@each("n", [2, 3, 8, 50])
+@each("seed", range(3))
 def test_the_paired_test_is_scipys(seed: int, n: int) -> None:
     own, other = samples(seed, n)
     assert paired_p(less(own, other)) == pytest.approx(stats.ttest_rel(own, other).pvalue, rel=1e-9)
@@ -138,8 +139,8 @@ def test_a_test_passes_at_5_percent_where_the_95_percent_interval_excludes_0(val
         assert (p < 0.05) is found.excludes_zero
 
 
-@pytest.mark.parametrize("n", [2, 3, 8, 50])
-@pytest.mark.parametrize("mean", [-0.4, 0.0, 2.0])
+@each("n", [2, 3, 8, 50])
+@each("mean", [-0.4, 0.0, 2.0])
 def test_the_equivalence_test_is_the_worse_of_two_one_sided_tests_of_scipy(n: int, mean: float) -> None:
     own, other = samples(n, n, mean)
     differences = less(own, other)
@@ -150,14 +151,14 @@ def test_the_equivalence_test_is_the_worse_of_two_one_sided_tests_of_scipy(n: in
     assert (equivalence_p(differences, 0.7) < 0.05) is (low > -0.7 and high < 0.7)
 
 
-@pytest.mark.parametrize(("differences", "p"), [([0.0, 0.0, 0.0], 1.0), ([0.25, 0.25], 0.0), ([-0.1] * 8, 0.0)])
+@each(("differences", "p"), [([0.0, 0.0, 0.0], 1.0), ([0.25, 0.25], 0.0), ([-0.1] * 8, 0.0)])
 def test_differences_that_do_not_vary_are_none_or_certain(differences: list[float], p: float) -> None:
     assert paired_p(differences) == p
     assert equivalence_p(differences, 0.25) == 0.0
     assert equivalence_p(differences, 0.05) == (1.0 if any(differences) else 0.0)
 
 
-@pytest.mark.parametrize("differences", [[], [0.5]])
+@each("differences", [[], [0.5]])
 def test_fewer_than_two_differences_show_nothing(differences: list[float]) -> None:
     assert paired_p(differences) == 1.0
     assert equivalence_p(differences, 1.0) == 1.0
@@ -180,14 +181,14 @@ def test_holm_lies_between_the_p_values_and_bonferronis_and_keeps_their_order(p_
     assert min(adjusted) == min(1.0, len(p_values) * min(p_values))
 
 
-@pytest.mark.parametrize(("n", "effect"), [(3, 3.3), (5, 1.7), (8, 1.2), (16, 0.75)])
+@each(("n", "effect"), [(3, 3.3), (5, 1.7), (8, 1.2), (16, 0.75)])
 def test_detectable_differences_are_designs(n: int, effect: float) -> None:
     assert detectable(1.0, n) == pytest.approx(effect, rel=0.05)
     assert detectable(0.2, n) == pytest.approx(0.2 * detectable(1.0, n))
 
 
-@pytest.mark.parametrize("power", [0.5, 0.8, 0.95])
-@pytest.mark.parametrize("n", [2, 3, 8, 100])
+@each("power", [0.5, 0.8, 0.95])
+@each("n", [2, 3, 8, 100])
 def test_a_detectable_difference_is_passed_with_the_power_asked_for(n: int, power: float) -> None:
     shift = detectable(0.3, n, power) * sqrt(n) / 0.3
     assert stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, shift) == pytest.approx(power, abs=1e-5)
@@ -198,7 +199,7 @@ def test_one_seed_detects_nothing_and_no_deviation_everything() -> None:
     assert detectable(0.0, 3) == 0.0
 
 
-@pytest.mark.parametrize("mean", [0.0, 0.02])
+@each("mean", [0.0, 0.02])
 def test_seeds_for_equivalence_have_the_power_asked_for(mean: float) -> None:
     """Against a simulation: differences with these seeds' mean and deviation, tested as `equivalence_p` does."""
     unit = np.array([-1.0, 1.0]) / sqrt(2)  # deviation 1

@@ -23,6 +23,7 @@ from synthbench.trainer.fleet import Fleet, initialize
 from synthbench.trainer.loop import Data, order, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
+from tests.each import each
 from tests.experiment import tiny
 
 SEEDS = [0, 1]
@@ -89,8 +90,8 @@ def pairs(observer: Observer) -> list[tuple[Point, Point]]:
     return [*zip(start, observer.path(SAMPLE), strict=True), *zip(start, observer.end(), strict=True)]
 
 
-@pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("base", ["fresh", "pretrained"])
+@each("update", UPDATES)
+@each("base", ["fresh", "pretrained"])
 def test_zero_steps_forget_and_move_exactly_nothing(
     bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]], sets: dict[str, Asked], base: str, update: str
 ) -> None:
@@ -119,7 +120,7 @@ def test_the_pretrained_base_knows_something_that_could_be_forgotten(
         assert before.sets["old/fact/train"].exact_match > 0
 
 
-@pytest.mark.parametrize("update", UPDATES)
+@each("update", UPDATES)
 def test_one_step_moves_what_the_update_may_move_and_nothing_else(
     bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]], sets: dict[str, Asked], update: str
 ) -> None:
@@ -137,11 +138,9 @@ def test_one_step_moves_what_the_update_may_move_and_nothing_else(
     assert (moved["update_norm.embedding"] > 0) == (update == "full")
 
 
-@pytest.mark.parametrize("block", [1, 2, 3])
 def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
     bases: tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]],
     sets: dict[str, Asked],
-    block: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, found = bases
@@ -157,6 +156,7 @@ def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
         return [at_point(*pair) for pair in zip(start, ends, strict=True)]
 
     together = seen()
-    monkeypatch.setattr(observe, "BLOCK", block)
-    for one, other in zip(together, seen(), strict=True):
-        assert other == pytest.approx(one, rel=1e-5)
+    for block in (1, 2, 3):
+        monkeypatch.setattr(observe, "BLOCK", block)
+        for one, other in zip(together, seen(), strict=True):
+            assert other == pytest.approx(one, rel=1e-5), block

@@ -12,7 +12,7 @@ import pytest
 
 from synthbench.starting.new import KINDS, TEMPLATES
 from tests.calling import TINY, Caller
-from tests.experiment.each import each
+from tests.each import each
 
 
 def commands(out: str) -> list[str]:

@@ -15,8 +15,8 @@ from synthbench.cards import RunnerCard, TaskCard
 from synthbench.starting import schema
 from synthbench.starting.new import SCHEMAS, TEMPLATES
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.each import each
 
 SHIPPED = [
     (kind, path)

@@ -16,6 +16,7 @@ from synthbench.trainer.fleet import views
 from synthbench.trainer.loop import losses
 from synthbench.trainer.schedule import Schedule
 from synthbench.verification import plain as reference
+from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import LENGTH, Run
 
@@ -67,19 +68,19 @@ def test_a_member_is_bitwise_the_same_in_fleets_of_1_3_and_16_at_any_place(optim
             assert np.array_equal(together.curve_TK[:, place], alone.curve_TK[:, 0])
 
 
-@pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@each("update", UPDATES)
+@each("optimizer", OPTIMIZERS)
 def test_a_member_of_the_size_that_runners_use_is_bitwise_the_same_in_any_fleet(optimizer: str, update: str) -> None:
-    runs, model = family(optimizer, update, 4), MODELS["tiny"]
-    together = small.trained(optimizer, update, runs, 3, model, batch=64)
+    runs, model = family(optimizer, update, 3), MODELS["tiny"]
+    together = small.trained(optimizer, update, runs, 2, model, batch=64)
     for k, run in enumerate(runs):
-        alone = small.trained(optimizer, update, [run], 3, model, batch=64)
+        alone = small.trained(optimizer, update, [run], 2, model, batch=64)
         assert torch.equal(together.fleet.flat_KP[k], alone.fleet.flat_KP[0])
         assert np.array_equal(together.curve_TK[:, k], alone.curve_TK[:, 0])
 
 
-@pytest.mark.parametrize("update", UPDATES)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@each("update", UPDATES)
+@each("optimizer", OPTIMIZERS)
 def test_a_member_that_diverges_keeps_its_nan_to_itself(optimizer: str, update: str) -> None:
     runs = family(optimizer, update, 3)
     sound = small.trained(optimizer, update, runs, 5)
@@ -91,7 +92,7 @@ def test_a_member_that_diverges_keeps_its_nan_to_itself(optimizer: str, update: 
         assert np.array_equal(broken.curve_TK[:, k], sound.curve_TK[:, k])
 
 
-@pytest.mark.parametrize("model", [small.MODEL, small.GPT2, small.SWIGLU], ids=["modern", "gpt2", "swiglu"])
+@each("model", [small.MODEL, small.GPT2, small.SWIGLU])
 def test_every_style_of_model_has_the_plain_models_logits_losses_and_gradients(model: ModelCard) -> None:
     fleet, data = small.fleet([1, 2, 3], model=model), small.data([1, 2, 3], 1)
     with torch.no_grad():  # gains and biases as well as matrices away from where they start
@@ -116,7 +117,7 @@ def test_every_style_of_model_has_the_plain_models_logits_losses_and_gradients(m
             torch.testing.assert_close(grad, theirs[reference.named(name)], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("model", [small.MODEL, small.GPT2, small.SWIGLU], ids=["modern", "gpt2", "swiglu"])
+@each("model", [small.MODEL, small.GPT2, small.SWIGLU])
 def test_logits_from_a_position_on_are_the_tail_of_all_logits(model: ModelCard) -> None:
     fleet, data = small.fleet([1, 2, 3], model=model), small.data([1, 2, 3], 1)
     tokens_KBL = torch.from_numpy(data.tokens_KNL).long()[..., :-1]

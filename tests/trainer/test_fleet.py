@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from synthbench.trainer.fleet import Fleet, initialize, pack, views
+from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import CPU, Run
 
 RUNS = [Run(1, 1e-2, 0.1), Run(2, 2e-2, 0.0), Run(3, 4e-2, 0.3)]
 
 
-@pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
+@each("update", ["full", "full-hidden", "lora-4"])
 def test_fresh_weights_are_a_runs_seeds_alone(update: str) -> None:
     together, alone = small.fleet([1, 2, 3], update), small.fleet([2], update)
     assert torch.equal(together.flat_KP[1], alone.flat_KP[0])
@@ -37,7 +38,7 @@ def test_fresh_weights_have_gpt2s_deviation_scaled_to_the_width() -> None:
             assert value.std().item() == pytest.approx(deviation, rel=0.05), name
 
 
-@pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
+@each("update", ["full", "full-hidden", "lora-4"])
 def test_members_packed_again_are_the_same_models(update: str) -> None:
     fleet = small.trained("adamw", update, RUNS, 3).fleet
     members = [fleet.member(k) for k in (2, 0)]
@@ -64,7 +65,7 @@ def test_a_fleet_leaves_the_weights_it_starts_from_alone() -> None:
     assert torch.equal(base_KP, before)
 
 
-@pytest.mark.parametrize("update", ["full", "full-hidden"])
+@each("update", ["full", "full-hidden"])
 def test_what_is_kept_of_a_run_that_is_not_low_rank_is_all_its_weights(update: str) -> None:
     fleet = small.trained("adamw", update, RUNS, 3).fleet
     kept, member = fleet.saved(1), fleet.member(1)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank
 from synthbench.trainer.layout import Layout
+from tests.each import each
 from tests.trainer import small
 
 LINE = 16  # floats on a cache line of 64 bytes
@@ -19,7 +18,7 @@ def layout(style: str) -> Layout:
     return layouts.transformer(STYLES[style], 41, 8)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@each("style", STYLES)
 def test_every_parameter_starts_on_a_line_and_after_the_one_before(style: str) -> None:
     for found in (layout(style), layouts.hidden(layout(style)), low_rank.adapters(layout(style), 5)):
         end = 0
@@ -31,7 +30,7 @@ def test_every_parameter_starts_on_a_line_and_after_the_one_before(style: str) -
         assert end <= found.row < end + LINE
 
 
-@pytest.mark.parametrize("style", STYLES)
+@each("style", STYLES)
 def test_chunks_cover_the_row_with_every_parameter_at_its_offset(style: str) -> None:
     found, offset, offsets = layout(style), 0, {}
     for name, size in found.chunks:
@@ -44,13 +43,13 @@ def test_chunks_cover_the_row_with_every_parameter_at_its_offset(style: str) -> 
     assert offsets == {name: parameter.offset for name, parameter in found.parameters.items()}
 
 
-@pytest.mark.parametrize("style", STYLES)
+@each("style", STYLES)
 def test_hidden_matrices_come_first_then_embeddings_then_vectors(style: str) -> None:
     groups = [parameter.group for parameter in layout(style).parameters.values()]
     assert groups == sorted(groups, key=["hidden", "embedding", "vector"].index)
 
 
-@pytest.mark.parametrize("style", STYLES)
+@each("style", STYLES)
 def test_the_hidden_part_is_the_beginning_of_the_whole(style: str) -> None:
     whole, part = layout(style), layouts.hidden(layout(style))
     assert part.parameters.items() <= whole.parameters.items()

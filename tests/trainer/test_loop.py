@@ -14,6 +14,7 @@ import torch
 from synthbench.trainer.loop import Data, first_position, losses, order, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
+from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import BATCH, LENGTH, Run
 
@@ -108,7 +109,7 @@ def test_a_curve_has_a_loss_for_every_step_and_run_the_first_that_of_the_start()
     assert curve_TK[0].tolist() == pytest.approx(start_K.tolist(), rel=1e-6)
 
 
-@pytest.mark.parametrize("at_steps", [(), (0,), (0, 3, 7), (7,), (1, 2, 3)])
+@each("at_steps", [(), (0,), (0, 3, 7), (7,), (1, 2, 3)])
 def test_points_are_looked_at_after_exactly_the_steps_asked_for(at_steps: tuple[int, ...]) -> None:
     fleet, seen, counted = small.fleet([1, 2, 3]), list[int](), list[int]()
     rates = [1e-2] * 3, [0.0] * 3

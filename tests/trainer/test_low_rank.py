@@ -15,6 +15,7 @@ from synthbench.trainer import low_rank
 from synthbench.trainer.fleet import Fleet, views
 from synthbench.trainer.rules import OPTIMIZERS
 from synthbench.verification import plain as reference
+from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import LENGTH, Run
 
@@ -52,7 +53,7 @@ def test_adapters_have_the_shapes_of_their_matrices_and_the_rank() -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [small.GPT2, small.SWIGLU], ids=["gpt2", "swiglu"])
+@each("model", [small.GPT2, small.SWIGLU])
 def test_no_style_of_model_adapts_embedding_positions_head_or_norms(model: ModelCard) -> None:
     fleet = small.fleet(SEEDS, "lora-4", model)
     matrices = {"qkv", "out", "up", "down"} | ({"gate"} if model.mlp == "swiglu" else set())
@@ -60,7 +61,7 @@ def test_no_style_of_model_adapts_embedding_positions_head_or_norms(model: Model
     assert set(fleet.trainable.parameters) == expected
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@each("optimizer", OPTIMIZERS)
 def test_training_adapters_moves_every_adapter_and_no_weight_of_the_base(optimizer: str) -> None:
     start, after = small.fleet(SEEDS, "lora-4"), small.trained(optimizer, "lora-4", RUNS, 5).fleet
     assert torch.equal(after.base_KP, start.base_KP)
@@ -117,11 +118,11 @@ def test_merged_adapters_give_the_logits_of_adapters_applied_beside_their_matric
 
 def test_a_rank_above_the_width_is_refused_with_the_most_that_is_allowed() -> None:
     assert len(small.fleet(SEEDS, "lora-32")) == 3
-    with pytest.raises(BadInput, match=r"'lora-33'.* at most 32"):
+    with pytest.raises(BadInput, match=r"'lora-33'.*32"):
         small.fleet(SEEDS, "lora-33")
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@each("optimizer", OPTIMIZERS)
 def test_full_hidden_moves_every_hidden_matrix_and_nothing_else(optimizer: str) -> None:
     start = small.fleet(SEEDS, model=small.GPT2)
     after = small.trained(optimizer, "full-hidden", RUNS, 5, small.GPT2).fleet

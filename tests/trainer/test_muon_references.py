@@ -26,6 +26,7 @@ from torch import Tensor
 
 from synthbench.trainer.layout import Parameter
 from synthbench.trainer.rules import Block, Hyper, muon
+from tests.each import each
 
 SHAPES = [(48, 48), (96, 32), (32, 96), (128, 16), (4, 24)]
 STEPS, LR, DECAY = 5, 0.02, 0.1
@@ -33,8 +34,8 @@ A, B, C = 3.4445, -4.7750, 2.0315
 
 # How far weights may be from a source's after STEPS steps, over how far these have moved. Measured (x86, torch 2.13): 1e-6
 # in float32, where only the order of sums differs; 3.3 % in bfloat16, which keeps 8 bits, for formulas written as here,
-# every term rounded; 2e-7 from torch's own, whose fused products are ours on that machine.
-TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 0.04}
+# every term rounded; 2e-7 from torch's own, whose fused products are ours on that machine. Other processors sum otherwise.
+TOLERANCE = {torch.float32: 1e-4, torch.bfloat16: 0.08}
 
 Update = Callable[[Tensor, Tensor, float, bool], tuple[Tensor, Tensor]]
 
@@ -104,7 +105,7 @@ CASES = list(product(SHAPES, (True, False), ("original", "match_rms_adamw")))
 
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("update", [keller_jordan, moonlight])
-@pytest.mark.parametrize(("shape", "nesterov", "scaled"), CASES)
+@each(("shape", "nesterov", "scaled"), CASES)
 def test_muon_s_update_is_that_of_its_sources(
     shape: tuple[int, int], nesterov: bool, scaled: str, update: Update, dtype: torch.dtype
 ) -> None:
@@ -113,7 +114,7 @@ def test_muon_s_update_is_that_of_its_sources(
     assert difference(ours(shape, nesterov, scaled, dtype), theirs, shape) < TOLERANCE[dtype]
 
 
-@pytest.mark.parametrize(("shape", "nesterov", "scaled"), CASES)
+@each(("shape", "nesterov", "scaled"), CASES)
 def test_muon_s_update_is_that_of_torch(shape: tuple[int, int], nesterov: bool, scaled: str) -> None:
     weight, grads = start(shape)
     parameter = torch.nn.Parameter(weight.clone())
@@ -125,7 +126,7 @@ def test_muon_s_update_is_that_of_torch(shape: tuple[int, int], nesterov: bool, 
     assert difference(found, parameter.detach(), shape) < TOLERANCE[torch.bfloat16]
 
 
-@pytest.mark.parametrize("update", [keller_jordan, moonlight])
+@each("update", [keller_jordan, moonlight])
 def test_the_sources_differ_in_what_is_said_to_differ(update: Update) -> None:
     """What makes the tests above tests: a wrong scale, nesterov or momentum is outside of the tolerance."""
     for shape in SHAPES[:3]:

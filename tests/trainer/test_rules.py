@@ -22,7 +22,7 @@ from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Block, Hyper, adamw, muon, register, route, spans
 from synthbench.verification import plain as reference
-from tests.experiment.each import each
+from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import Run
 

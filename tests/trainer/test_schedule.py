@@ -7,13 +7,14 @@ from itertools import pairwise
 import pytest
 
 from synthbench.trainer.schedule import Schedule
+from tests.each import each
 
 
 def factors(schedule: Schedule) -> list[float]:
     return [schedule.factor(step) for step in range(schedule.steps)]
 
 
-@pytest.mark.parametrize("kind", ["cosine", "constant"])
+@each("kind", ["cosine", "constant"])
 def test_the_warm_up_is_linear_from_its_first_step_which_is_not_zero(kind: str) -> None:
     assert factors(Schedule(100, kind, 0.05))[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
 
@@ -36,7 +37,7 @@ def test_without_warm_up_constant_is_one_from_the_first_step() -> None:
     assert factors(Schedule(3, "constant", 0.0)) == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("kind", ["cosine", "constant"])
+@each("kind", ["cosine", "constant"])
 def test_a_schedule_may_be_all_warm_up(kind: str) -> None:
     assert factors(Schedule(4, kind, 1.0)) == [0.25, 0.5, 0.75, 1.0]
 
@@ -46,8 +47,8 @@ def test_a_share_of_less_than_half_a_step_is_no_warm_up() -> None:
     assert factors(Schedule(1, "cosine", 0.05)) == pytest.approx([0.1])
 
 
-@pytest.mark.parametrize("kind", ["cosine", "constant"])
-@pytest.mark.parametrize("steps", [1, 2, 7, 180, 640])
-@pytest.mark.parametrize("warmup", [0.0, 0.05, 0.5, 1.0])
+@each("kind", ["cosine", "constant"])
+@each("steps", [1, 2, 7, 180, 640])
+@each("warmup", [0.0, 0.05, 0.5, 1.0])
 def test_every_factor_lies_above_zero_and_at_most_at_one(kind: str, steps: int, warmup: float) -> None:
     assert all(0 < factor <= 1 for factor in factors(Schedule(steps, kind, warmup)))

@@ -16,7 +16,7 @@ from synthbench.plugins.refusals import CLOSURE
 from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, sgd
 from synthbench.verification import conformance, world
 from synthbench.verification.conformance import CHECKS, Candidate
-from tests.experiment.each import each
+from tests.each import each
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BUILT_IN = sorted(OPTIMIZERS)

@@ -11,7 +11,7 @@ from synthbench.verification import conformance, world
 from synthbench.verification.conformance import CHECKS
 from synthbench.verification.settled import settled
 from tests.calling import Caller
-from tests.experiment.each import each
+from tests.each import each
 
 
 def test_the_front_door_prints_every_check_and_passes_a_sound_rule(call: Caller) -> None:

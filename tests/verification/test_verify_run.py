@@ -21,8 +21,8 @@ from synthbench.trainer.rules import OPTIMIZERS, RULES
 from synthbench.verification import plain
 from synthbench.verification.member import Parting
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.each import each
 
 CLASS = """
 import torch
