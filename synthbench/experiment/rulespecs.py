@@ -79,7 +79,8 @@ def source_hash(rule: str) -> str:
     """sha256 of what the code of a registered optimizer computes: of the file with its step, or of a plug-in's files."""
     if rule in plugins.TAKEN:
         return plugins.TAKEN[rule].source
-    return sources.digest([Path(RULES[rule].step.__code__.co_filename)], PACKAGE)
+    path = Path(RULES[rule].step.__code__.co_filename)
+    return sources.digest([path], PACKAGE if PACKAGE in path.parents else path.parent)
 
 
 def try_plugins(specs: Sequence[RuleSpec], card: RunnerCard, task: Task) -> None:

@@ -6,8 +6,7 @@ the bug only where they are forked (`tests.gate.forked`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -157,14 +156,6 @@ def clipped(optimizer: FleetOptimizer, step: int, lr_K: Tensor, weight_decay_K: 
     grad_KP = optimizer.fleet.grad_KP
     grad_KP.mul_((1 / grad_KP.norm(dim=1, keepdim=True).clamp_min(1e-12)).clamp_max(1.0))
     RIGHT_STEP(optimizer, step, lr_K, weight_decay_K)
-
-
-@contextmanager
-def several(*patches: Patch) -> Iterator[None]:
-    with ExitStack() as stack:
-        for one in patches:
-            stack.enter_context(one())
-        yield
 
 
 def adam_fault(name: str, **faults: Any) -> Regression:

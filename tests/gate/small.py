@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
+from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import Asked
-from synthbench.gate import subject
+from synthbench.gate import compared, stored, subject, traced
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.commands import options
 from synthbench.gate.record import record
@@ -21,13 +23,39 @@ RUNNER = (
     .replace('schedule = "cosine"', 'schedule = "cosine"\nwarmup = 0.25\nweight_decay = 0.1')
 )
 
+FULL = """--set 'stages.finetune.update=["full"]'"""  # on a command line: a third less to train
+
 
 def card(folder: Path) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     return str(tiny.write(folder, RUNNER))
 
 
+def experiment(folder: Path, optimizer: str = "adamw", **asked: Any) -> Experiment:
+    return subject.to_record(Asked(card(folder), [optimizer], device="cpu", **asked))
+
+
 def baseline(folder: Path, optimizer: str = "adamw", **asked: Any) -> Baseline:
     """Recorded in this process's folder; its runs stay in `folder/results`."""
-    experiment = subject.to_record(Asked(card(folder), [optimizer], device="cpu", **asked))
-    return record(experiment, optimizer, replace(options(1, True, "a test"), out=folder / "results"))
+    how = replace(options(1, True, "a test"), out=folder / "results")
+    return record(experiment(folder, optimizer, **asked), optimizer, how)
+
+
+def with_trace(found: Baseline, **changes: Any) -> Baseline:
+    return found.model_copy(update={"trace": found.trace.model_copy(update=changes)})
+
+
+def with_card(found: Baseline, **changes: Any) -> Baseline:
+    return found.model_copy(update={"card": found.card.model_copy(update=changes)})
+
+
+def begun(file: Path, optimizer: Any = None) -> list[compared.Line]:
+    """A committed baseline's first three steps, taken again: a check of a tenth of a second."""
+    found, steps = stored.read(file), 3
+    own, _ = subject.to_check(found, str(file), subject.Subject(optimizer))
+    runs = [run for run in forecast(own, {}) if run.parent is None]
+    with patch.object(traced, "STEPS", steps), patch.object(traced, "forecast", lambda *_: runs):
+        after = traced.traces(own, found.trace.seeds)
+    values = {one.name: {what: [row[:steps] for row in rows] for what, rows in found.trace.values[one.name].items()}
+              for one in after}  # fmt: skip
+    return compared.traces(with_trace(found, values=values).trace, after)

@@ -124,7 +124,7 @@ def test_so_many_seeds_as_are_named_do_tell(shift: float) -> None:
     """Of comparisons that 16 seeds leave open, drawn anew with the seeds that they name. They name them for the
     difference that they saw, which chance made, so more than a fifth stay open."""
     rng, told, asked = np.random.default_rng(0), 0, 0
-    while asked < 300:
+    while asked < 200:
         before, after = rng.standard_normal((2, SEEDS))
         found = compared(before, after + shift)
         if found.verdict == "could not tell" and found.seeds < 2000:
@@ -136,13 +136,13 @@ def test_so_many_seeds_as_are_named_do_tell(shift: float) -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
-    """Two thousand comparisons of independent groups: at most 1 in 1000 changed, at least 94 in 100 unchanged."""
+    """Of 400 comparisons of independent groups none changed, and at least 94 in 100 are unchanged."""
     rng, verdicts = np.random.default_rng(0), Counter[str]()
-    for _ in range(2000):
+    for _ in range(400):
         before, after = SHAPES[shape](rng), SHAPES[shape](rng)
         verdicts[compared(before, after).verdict] += 1
-    assert verdicts["changed"] <= 2
-    assert verdicts["unchanged"] >= 1880
+    assert verdicts["changed"] == 0
+    assert verdicts["unchanged"] >= 376
 
 
 def test_seeds_that_trimming_would_cut_are_not_passed_over() -> None:
@@ -166,11 +166,11 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
 
     monkeypatch.setattr(decision, "trimmed", plain)
     rng, undecided = np.random.default_rng(0), 0
-    for _ in range(1000):
+    for _ in range(200):
         before, after = SHAPES["a bad seed in 20"](rng), SHAPES["a bad seed in 20"](rng)
         verdict = compared(before, after).verdict
         undecided += verdict == "could not tell"
-    assert undecided > 150
+    assert undecided > 30
 
 
 @pytest.mark.parametrize("n", [5, 8, 16, 32])
@@ -178,7 +178,7 @@ def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
     rng, changed = np.random.default_rng(n), 0
     floor = 2 / sqrt(n)  # of a deviation of 1
     shift = detectable(1.0, n, BOUND_TIMES * floor)
-    for _ in range(1000):
+    for _ in range(300):
         before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
         changed += decide(by_seed(before), by_seed(after), floor, "number").verdict == "changed"
-    assert 730 <= changed <= 870
+    assert 210 <= changed <= 270

@@ -1,4 +1,4 @@
-"""What runs leave beside scores: norms and stable ranks by hand, the first losses, and runs that are not the card's."""
+"""What runs leave beside scores: norms and stable ranks by hand, first losses; seeds that diverge or lose a value."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from synthbench.cards import ModelCard
 from synthbench.gate import compared
+from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
 from synthbench.gate.decision import noise
 from synthbench.gate.ends import early, measures, stable_ranks
@@ -65,7 +66,8 @@ def test_losses_part_where_they_first_do_by_a_tenth() -> None:
         for last in (2.0, 2.3)
     )
     assert compared.parting(one, one) is None
-    assert compared.parting(one, other) == "Training losses part at 50 % of pretrain/full: 2 before, 2.3 after."
+    said = str(compared.parting(one, other))
+    assert [word for word in ("50 %", "pretrain/full", "2 before", "2.3 after") if word not in said] == []
 
 
 def test_a_score_that_a_seed_does_not_define_is_noted_and_the_others_decide() -> None:
@@ -73,3 +75,39 @@ def test_a_score_that_a_seed_does_not_define_is_noted_and_the_others_decide() ->
     found = described(values, {"finetune/full": [8]}, {})
     assert found.undefined == {"finetune/full": {"retention": [0, 1]}}
     assert compared.overall(compared.behaviour(found, found, range(9))) == "unchanged"
+
+
+def test_a_seed_that_a_budget_leaves_out_is_not_missed(recorded: Baseline) -> None:
+    seen = recorded.behaviour
+    values = {
+        where: {name: {s: v for s, v in by_seed.items() if s != 5} for name, by_seed in own.items()}
+        for where, own in seen.values.items()
+    }
+    before = described(values, {where: [5] for where in values}, seen.curves)
+    after = before.model_copy(update={"diverged": {where: [] for where in values}})
+    for seeds, verdict in ((5, "unchanged"), (6, "could not tell")):
+        lines = compared.behaviour(before, after, range(seeds))
+        assert {line.verdict for line in lines if line.what == "diverged"} == {verdict}
+
+
+def test_a_score_that_many_seeds_lose_is_not_unchanged() -> None:
+    before, *after = (
+        described({"full": {"learning": dict.fromkeys(range(lost, 16), 0.5)}}, {"full": []}, {}) for lost in (0, 2, 3)
+    )
+    verdicts = [compared.overall(compared.behaviour(before, one, range(16))) for one in after]
+    assert verdicts == ["unchanged", "could not tell"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seeds", "verdict"),
+    [
+        ([], [], 16, "unchanged"),
+        ([3], [3], 16, "unchanged"),
+        ([], [1], 16, "could not tell"),
+        ([], range(6), 16, "changed"),
+        ([], range(5), 5, "changed"),
+        ([], range(4), 5, "could not tell"),
+    ],
+)
+def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], seeds: int, verdict: str) -> None:
+    assert compared.diverged("full", before, after, seeds).verdict == verdict

@@ -9,12 +9,23 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.main import get_command
+
+from synthbench.cli import app
+from synthbench.gate import compared
+from tests.gate import small
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples" / "ci"
 WORKFLOW = EXAMPLE / ".github" / "workflows" / "behaviour.yml"
 
 
+def test_its_optimizer_takes_the_first_steps_that_were_recorded() -> None:
+    lines = small.begun(EXAMPLE / "baselines" / "lion.json", f"{EXAMPLE}/my_optimizers/__init__.py:Lion")
+    assert compared.overall(lines) == "unchanged"
+
+
+@pytest.mark.slow
 def test_its_own_test_passes_in_its_folder() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "synthbench.gate.pytest_plugin", "-p", "no:cacheprovider", "-v"],
@@ -55,10 +66,6 @@ def test_every_action_is_pinned_by_commit_and_packages_are_cached() -> None:
 
 @pytest.mark.parametrize("place", ["README.md", ".github/workflows/behaviour.yml"])
 def test_every_command_of_the_example_has_its_options(place: str) -> None:
-    from typer.main import get_command
-
-    from synthbench.cli import app
-
     lines = re.findall(r"(?:^|run: )synthbench (.+?)(?:  +#.*)?$", (EXAMPLE / place).read_text(), re.MULTILINE)
     assert lines
     group = get_command(app)

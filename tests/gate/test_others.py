@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -10,10 +10,9 @@ from synthbench.gate import compared
 from tests.gate import others, small
 from tests.gate.others import OTHERS, Other, against_itself, against_reference
 
-CHAOTIC = (
-    "pytorch_optimizer:SOAP",
-    "torch.optim:Muon",
-)  # eigenbases, and bfloat16 on a tiny model: rounding parts traces
+# Eigenbases, and bfloat16 on a tiny model: rounding parts traces as far as the processor has it.
+CHAOTIC = ("pytorch_optimizer:SOAP", "torch.optim:Muon")
+APART = 0.05  # relative: a dozen units of bfloat16's rounding; a step of Newton-Schulz less parts traces by 0.2
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -23,19 +22,29 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def ids(other: Other) -> str:
-    return f"{other.name.rpartition('/')[2]}-{other.reference}-{len(other.settings)}"
+def cases(found: Iterable[Other], default: Iterable[str]) -> list[object]:
+    """Each a parameter; slow but for these names."""
+    return [
+        pytest.param(one, marks=[] if one.name in default else pytest.mark.slow, id=f"{one.name}-{k}")
+        for k, one in enumerate(found)
+    ]
 
 
-@pytest.mark.parametrize("other", OTHERS, ids=ids)
+@pytest.mark.parametrize("other", cases(OTHERS, ["torch.optim:Adafactor"]))
 def test_it_is_unchanged_where_only_rounding_moves_it(other: Other) -> None:
-    assert compared.overall(against_itself(other)) == ("could not tell" if other.name in CHAOTIC else "unchanged")
+    allowed = {"unchanged", "could not tell"} if other.name in CHAOTIC else {"unchanged"}
+    assert compared.overall(against_itself(other)) in allowed
 
 
-@pytest.mark.parametrize("other", [one for one in OTHERS if one.reference], ids=ids)
+@pytest.mark.parametrize(
+    "other", cases([one for one in OTHERS if one.reference], ("torch.optim:AdamW", "torch.optim:Muon", "torch.optim:SGD"))
+)
 def test_it_is_its_reference_unless_a_difference_is_named(other: Other) -> None:
-    same = "could not tell" if other.name in CHAOTIC else "unchanged"
-    assert compared.overall(against_reference(other)) == ("changed" if other.why else same)
+    lines = against_reference(other)
+    if other.name in CHAOTIC and not other.why:
+        assert max(line.difference for line in lines) < APART
+    else:
+        assert compared.overall(lines) == ("changed" if other.why else "unchanged")
 
 
 def test_at_least_five_rules_of_another_package_and_torch_s_four_are_tried() -> None:

@@ -1,0 +1,141 @@
+"""`synthbench baseline` and `synthbench check` on the command line: exit codes, files, forms, refusals."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from synthbench.gate import stored
+from tests.calling import Caller
+from tests.gate import small
+
+pytestmark = pytest.mark.usefixtures("recorded")
+
+
+def test_a_baseline_is_recorded_checked_and_updated(call: Caller, tmp_path: Path) -> None:
+    file = tmp_path / "sgd.json"
+    made = f"baseline {small.card(tmp_path)} --optimizer sgd --seeds 5 {small.FULL} -o {file} --device cpu --jobs 1 --quiet"
+    code, out, err = call(made)
+    assert (code, err) == (0, "")
+    assert f"synthbench check {file}\n" in out
+    assert "pretrain/full 0.001, finetune/full 0.002" in " ".join(out.split())
+    assert call(made).code == 2
+    before = stored.read(file)
+    code, out, err = call(f"{made} --update")
+    assert (code, err) == (0, "")
+    assert "nothing" in out
+    assert stored.read(file).model_copy(update={"command": before.command}) == before
+    assert call(f"check {file} --quiet")[::2] == (0, "")
+    code, out, err = call(f"{made} --update --lr 8e-3")
+    assert (code, err) == (0, "")
+    said = " ".join(out.split())
+    assert "finetune/full: 0.002 before" in said
+    assert " changed " in said
+    assert stored.read(file).card.stages[-1].lr == {"sgd": {"full": [8e-3]}}
+
+
+def test_a_change_exits_with_1_and_every_format_says_so(
+    folder: Path, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    command = f"check {folder}/adamw.json --set optimizer.eps=1e-4 --quiet"
+    code, out, err = call(command)
+    assert code == 1
+    assert "changed" in out
+    assert "adamw" in err
+    assert json.loads(call(f"{command} --format json").out)["verdict"] == "changed"
+    annotated = call(f"{command} --format github").out.splitlines()
+    assert annotated[0].startswith("::error title=")
+    assert "eps" in annotated[0]
+    assert "hanged" in (tmp_path / "summary.md").read_text()
+    code, out, _ = call(f"{command} --format junit -o {tmp_path}/report.xml")
+    assert (code, "deviation" in out) == (1, True)
+    suite = ElementTree.parse(tmp_path / "report.xml").getroot()
+    assert int(suite.attrib["failures"]) == len(suite.findall("testcase/failure")) > 0
+    records = json.loads(call(f"{command} --format dashboard").out)
+    assert {"name", "unit", "value", "range", "extra"} == records[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "said"),
+    [
+        (None, 2, "synthbench baseline"),
+        ("{", 2, "JSON"),
+        ("[]", 2, "no baseline"),
+        ('{"format": 2}', 3, "format 1"),
+        ('{"format": 1}', 2, "optimizer"),
+    ],
+)
+def test_a_file_that_is_no_baseline_is_told(
+    content: str | None, code: int, said: str, call: Caller, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "b.json").write_text(content)
+    found = call(f"check {tmp_path}/b.json")
+    assert (found.code, found.out) == (code, "")
+    assert f"{tmp_path}/b.json" in found.err
+    assert said in found.err
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("baseline gate --optimizer adamw,muon -o OWN/b.json", ["adamw", "muon", "--optimizer"]),
+        ("baseline --optimizer adamw -o OWN/b.json --set 'stages.finetune.optimizer=[\"muon\"]'", ["finetune", "gate"]),
+        ("check FILE --budget 1h", ["--budget", "20s", "60s", "5m"]),
+        ("baseline --budget 1h", ["--budget", "20s", "60s", "5m"]),
+        ("baseline --optimizer sgd --seeds 6 --budget 20s", ["--seeds", "--budget"]),
+        ("baseline --optimizer sgd -o OWN/nowhere/x", ["OWN/nowhere/x"]),
+        ("check FILE -o OWN/x", ["-o", "--format"]),
+        ("check FILE --format json -o OWN/nowhere/x", ["OWN/nowhere/x"]),
+        ("check FILE --format json -o FILE", ["-o", "FILE"]),
+    ],
+)
+def test_what_makes_no_sense_is_refused(
+    command: str, said: list[str], folder: Path, call: Caller, tmp_path: Path
+) -> None:
+    file = folder / "adamw.json"
+    before = file.read_bytes()
+    code, out, err = call(command.replace("FILE", str(file)).replace("OWN", str(tmp_path)))
+    assert (code, out) == (2, "")
+    for word in said:
+        assert word.replace("FILE", str(file)).replace("OWN", str(tmp_path)) in err
+    assert file.read_bytes() == before
+
+
+def test_a_budget_is_of_scores_and_says_what_it_finds(folder: Path, call: Caller) -> None:
+    for budget, said in (("20s", "5 seeds"), ("5m", r"\b80\b(?! %)")):  # 80 seeds, of which the baseline has six
+        code, out, _ = call(f"check {folder}/adamw.json --budget {budget} --quiet")
+        assert code == 0
+        assert re.search(said, " ".join(out.split()))
+
+
+def test_a_baseline_finds_its_files_from_its_own_folder(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "mine.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    card = small.card(tmp_path / "cards")
+    (tmp_path / "baselines").mkdir()
+    monkeypatch.chdir(tmp_path)
+    command = f"baseline {card} --optimizer own/mine.py:Mine -o baselines/mine.json --jobs 1 --quiet --seeds 5"
+    assert call(f"{command} {small.FULL}").code == 0
+    content = json.loads((tmp_path / "baselines" / "mine.json").read_text())
+    assert (content["optimizer"], content["card"]["tasks"]) == ("../own/mine.py:Mine", ["../cards/task.toml"])
+    assert str(tmp_path) not in json.dumps({key: value for key, value in content.items() if key != "command"})
+    monkeypatch.chdir("/")
+    assert call(f"check {tmp_path}/baselines/mine.json").code == 0
+
+
+def test_a_summary_that_cannot_be_written_hides_no_verdict(
+    folder: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder))
+    code, out, err = call(f"check {folder}/adamw.json --format github")
+    assert code == 0
+    assert out.startswith("::notice")
+    assert "GITHUB_STEP_SUMMARY" in err
