@@ -65,8 +65,9 @@ def measured() -> Callable[[str, float, float], None]:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    """A test may have changed it."""
+def _one_thread() -> Iterator[None]:
+    """A test may change it."""
+    yield
     torch.set_num_threads(1)
 
 

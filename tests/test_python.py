@@ -55,7 +55,6 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def results(runner: Path) -> synthbench.Results:
     """Of two optimizers with two rates and two seeds each."""
-    torch.set_num_threads(1)
     out = runner.parent / "results"
     return synthbench.run(runner, optimizer=["sgd", "adamw"], lr=[1e-3, 1e-2], seeds=2, out=out, quiet=True)
 

@@ -13,7 +13,6 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
-import torch
 
 import synthbench
 from synthbench.experiment.members import cells
@@ -66,11 +65,8 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def alone(card: Path) -> Path:
     """Results of the card, every run trained alone."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
     out, updates = card.parent / "alone", {"stages.finetune.update": ["full", "lora-4"]}
     synthbench.run(card, settings=updates, device="cpu", out=out, fleet_size=1, quiet=True)
-    torch.set_num_threads(before)
     return out
 
 

@@ -5,13 +5,11 @@ Shapes: K runs, N facts, T steps, B examples, P floats in a run's row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from synthbench.experiment import relearning
 from synthbench.experiment.plan import Experiment, next_runs
@@ -59,12 +57,9 @@ class Fleets:
 
 
 @pytest.fixture(scope="module")
-def fleets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleets]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def fleets(tmp_path_factory: pytest.TempPathFactory) -> Fleets:
     folder = tmp_path_factory.mktemp("relearning")
-    yield Fleets(tiny.experiment(folder, *SETTINGS), folder)
-    torch.set_num_threads(before)
+    return Fleets(tiny.experiment(folder, *SETTINGS), folder)
 
 
 def seen(trained: Trained) -> Seen:

@@ -5,7 +5,6 @@ Shapes: K runs, P floats in a run's row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -77,12 +76,9 @@ def sets() -> dict[str, Asked]:
 
 
 @pytest.fixture(scope="module", params=MODELS)
-def bases(request: pytest.FixtureRequest) -> Iterator[tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]]]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def bases(request: pytest.FixtureRequest) -> tuple[ModelCard, dict[str, tuple[layouts.Layout, Tensor]]]:
     model = MODELS[request.param]
-    yield model, {"fresh": fresh(model), "pretrained": pretrained(model)}
-    torch.set_num_threads(before)
+    return model, {"fresh": fresh(model), "pretrained": pretrained(model)}
 
 
 def pairs(observer: Observer) -> list[tuple[Point, Point]]:

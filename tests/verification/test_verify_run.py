@@ -11,7 +11,6 @@ from math import inf, nan
 from pathlib import Path
 
 import pytest
-import torch
 
 from synthbench import plugins
 from synthbench.experiment.resolve import Asked, resolve
@@ -52,7 +51,6 @@ OWN = ("mine.py:Mine", "matrix.py:matrix", "rule.py:flat")
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of every built-in optimizer, of a class and of two rules, under three updates."""
-    torch.set_num_threads(1)  # this comes before what each test begins with
     here = tmp_path_factory.mktemp("verified")
     (here / "mine.py").write_text(CLASS)
     (here / "rule.py").write_text(FLAT)
