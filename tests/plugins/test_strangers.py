@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -234,7 +235,7 @@ def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(
 
 
 def test_the_distribution_of_a_plug_in_is_recorded() -> None:
-    assert plugins.take("torch.optim:AdamW").made_with == {"torch": torch.__version__}
+    assert plugins.take("torch.optim:AdamW").made_with == {"torch": version("torch")}
     assert plugins.made_with("adamw") == {}
 
 
