@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import random
 import shutil
 import sqlite3
-import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing, redirect_stderr, redirect_stdout
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import NamedTuple
-from unittest.mock import patch
 
-from synthbench import cli, commands
+from synthbench import commands
 from synthbench.errors import BadInput
 from synthbench.experiment.database import DATABASE
 from synthbench.experiment.members import enlist
@@ -27,6 +23,7 @@ from synthbench.experiment.store import Store
 from tests.experiment import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
+from tests.reliability.program import Said, say
 
 PROMISE = (
     "what is damaged is either not needed (every output is exactly the undamaged one's) or recognized: refused with a "
@@ -37,31 +34,12 @@ PAGE = 4096
 LOG, INDEX = f"{DATABASE}-wal", f"{DATABASE}-shm"  # what SQLite leaves beside a database when its process is killed
 UPDATES = ("full", "lora-4")
 LARGER = ("--update", ",".join(UPDATES))
-SLOW = 10.0  # seconds that looking at a damaged folder may take
+SLOW = program.PATIENCE  # seconds that looking at a damaged folder may take
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def is_refusal(self) -> bool:
-        """One to three plain lines of a person's trouble, and nothing else."""
-        lines = self.err.splitlines()
-        plain = lines and lines[0].startswith("synthbench: ") and "Traceback" not in self.err
-        return bool(self.code == 2 and not self.out and plain and len(lines) <= 3)
-
-
-def say(command: str, *words: str) -> Said:
-    """What the command line says, called in this process."""
-    with (
-        patch.object(sys, "argv", ["synthbench", *command.split(), *words]),
-        redirect_stdout(io.StringIO()) as out,
-        redirect_stderr(io.StringIO()) as err,
-    ):
-        code = cli.outcome()
-    return Said(code, out.getvalue(), err.getvalue())
+def is_refusal(said: Said) -> bool:
+    """One to three plain lines of a person's trouble, and nothing else."""
+    return said.code == 2 and not said.out and said.err.startswith("synthbench: ") and said.is_plain
 
 
 @dataclass(frozen=True)
@@ -85,6 +63,13 @@ class Bench:
     def place(self) -> Path:
         return self.folder / "place"
 
+    def put(self, base: str, *taken: tuple[str, str]) -> None:
+        """Copies a sound folder to its place, then these files over it, each out of another folder."""
+        shutil.rmtree(self.place, ignore_errors=True)
+        shutil.copytree(self.folder / base, self.place)
+        for source, name in taken:
+            shutil.copyfile(self.folder / source / name, self.place / name)
+
 
 def make(folder: Path) -> Bench:
     card, place = tiny.write(folder), folder / "place"
@@ -92,8 +77,8 @@ def make(folder: Path) -> Bench:
     said: dict[str, dict[str, Said]] = {}
 
     def save(name: str, *changes: str) -> None:
-        with program.started(card, place, *options, *changes) as process:
-            program.ended(process)
+        ran = say("run", str(card), "--out", str(place), *options, *changes)
+        assert ran.code == 0, ran.err
         shutil.copytree(place, folder / name)
         said[name] = {command: say(command, "--out", str(place)) for command in LOOKS}
 
@@ -106,7 +91,8 @@ def make(folder: Path) -> Bench:
     results = program.results(folder / "whole") | program.results(folder / "other")
     files = [file for name in ("whole", "other") for file in (folder / name / "weights").iterdir()]
     experiment, larger = (resolve(Asked(str(card), updates=updates, device="cpu")) for updates in (None, UPDATES))
-    return Bench(folder, card, experiment, said, results, {file.name: file.read_bytes() for file in files}, larger)
+    weights = {file.name: file.read_bytes() for file in files}
+    return Bench(folder, card, experiment, said, results, weights, larger)
 
 
 def _leave_log(before: Path, after: Path, to: Path) -> None:
@@ -164,7 +150,7 @@ def _edited(edit: Edit, base: str, name: str) -> Damage:
     """Damage of one file of a sound folder; of any one weight file where a folder is named."""
 
     def damage(bench: Bench, chance: random.Random) -> None:
-        _put(bench, base)
+        bench.put(base)
         file = bench.place / name
         if file.is_dir():
             file = chance.choice(sorted(file.iterdir()))
@@ -173,26 +159,18 @@ def _edited(edit: Edit, base: str, name: str) -> Damage:
     return damage
 
 
-def _put(bench: Bench, base: str, *taken: tuple[str, str]) -> None:
-    """Copies a sound folder to its place, then these files over it, each out of another folder."""
-    shutil.rmtree(bench.place, ignore_errors=True)
-    shutil.copytree(bench.folder / base, bench.place)
-    for source, name in taken:
-        shutil.copyfile(bench.folder / source / name, bench.place / name)
-
-
 def _swapped(base: str, *taken: tuple[str, str]) -> Damage:
-    return lambda bench, chance: _put(bench, base, *taken)
+    return lambda bench, chance: bench.put(base, *taken)
 
 
 def lose_weights(bench: Bench, chance: random.Random) -> None:
-    _put(bench, "whole")
+    bench.put("whole")
     for file in chance.sample(sorted((bench.place / "weights").iterdir()), chance.randint(1, 3)):
         file.unlink()
 
 
 def swap_weights(bench: Bench, chance: random.Random) -> None:
-    _put(bench, "whole")
+    bench.put("whole")
     one, two = chance.sample(sorted((bench.place / "weights").iterdir()), 2)
     content = one.read_bytes()
     one.write_bytes(two.read_bytes())
@@ -201,13 +179,13 @@ def swap_weights(bench: Bench, chance: random.Random) -> None:
 
 def mix_pages(bench: Bench, chance: random.Random) -> None:
     """Leaves beside the whole database a log of some pages of the other one."""
-    _put(bench, "other")
+    bench.put("other")
     with closing(sqlite3.connect(bench.place / DATABASE, isolation_level=None)) as db:
         columns = db.execute("SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c").fetchall()
         table, column = chance.choice(sorted(columns))
         db.execute(f"UPDATE {table} SET {column} = {column}")
         logs = {name: (bench.place / name).read_bytes() for name in (LOG, INDEX)[: chance.randint(1, 2)]}
-        _put(bench, "whole")
+        bench.put("whole")
         for name, log in logs.items():
             (bench.place / name).write_bytes(log)
 
@@ -272,7 +250,7 @@ def look(bench: Bench) -> tuple[str, list[str]]:
     for name, said in bench.said.items():
         if found == said:
             return ("as undamaged" if name == "whole" else f"as the {name} one"), []
-    wrong = [f"{command}: {said}"[:1000] for command, said in found.items() if not said.is_refusal]
+    wrong = [f"{command}: {said}"[:1000] for command, said in found.items() if not is_refusal(said)]
     agree = [said[command] == found[command] for said in bench.said.values() for command in LOOKS]
     return "refused", wrong if not any(agree) else []
 
@@ -304,10 +282,9 @@ def _rerun(bench: Bench, store: Store) -> tuple[str, list[str]]:
 
 def train_again(bench: Bench) -> list[str]:
     """Runs the larger experiment on the damaged folder, which must end as if nothing had been damaged."""
-    with program.started(bench.card, bench.place, "--jobs", "1", "--device", "cpu", *LARGER) as process:
-        _, err = process.communicate(timeout=program.PATIENCE)
-    if process.returncode:
-        return [f"the rerun ended with {process.returncode}: {err}"]
+    ran = say("run --jobs 1 --device cpu", str(bench.card), "--out", str(bench.place), *LARGER)
+    if ran.code:
+        return [f"the rerun ended with {ran.code}: {ran.err}"]
     found = program.numbers(program.results(bench.place))
     wanted = program.numbers(program.results(bench.folder / "larger"))
     return [f"run {run[:8]} ended with other scores" for run in wanted if found.get(run) != wanted[run]]

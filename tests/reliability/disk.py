@@ -4,23 +4,19 @@ write from one on. What was finished must be kept and be right, and the same com
 from __future__ import annotations
 
 import errno
-import io
 import json
 import random
 import re
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, product, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
-from synthbench import cli
 from tests.experiment import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
+from tests.reliability.program import Said, say
 
 PROMISE = (
     "a write that fails with ENOSPC or EIO, once or from then on, ends the program with exit code 4 and one to three plain "
@@ -40,12 +36,6 @@ class Failure(NamedTuple):
     first: int
     last: int
     code: int = errno.ENOSPC
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 def built(folder: Path) -> Path:
@@ -75,11 +65,7 @@ def ran(card: Path, out: Path, env: Mapping[str, str] | None = None) -> Said:
 
 def asked(command: str, out: Path) -> Said:
     """What `report` or `export` says, in this process."""
-    told, complained = io.StringIO(), io.StringIO()
-    typed = patch.object(sys, "argv", ["synthbench", command, "--out", str(out)])
-    with typed, redirect_stdout(told), redirect_stderr(complained):
-        code = cli.outcome()
-    return Said(code, told.getvalue(), complained.getvalue())
+    return say(command, "--out", str(out))
 
 
 def exported(said: Said) -> dict[str, dict[str, Any]]:
@@ -90,11 +76,6 @@ def exported(said: Said) -> dict[str, dict[str, Any]]:
 
 def same(run: Mapping[str, Any], other: Mapping[str, Any], but: set[str]) -> bool:
     return {key: run[key] for key in run.keys() - but} == {key: other[key] for key in other.keys() - but}
-
-
-def is_plain(said: Said) -> bool:
-    """Whether a failure was told in one to three lines that a person can act on."""
-    return 1 <= len(said.err.strip().splitlines()) <= 3 and not re.search("Traceback|Something broke", said.err)
 
 
 class Undisturbed(NamedTuple):
@@ -110,7 +91,12 @@ def undisturbed(card: Path, out: Path, library: Path) -> Undisturbed:
     said = ran(card, out, environment(library, out, Failure(0, 0), log))
     assert said.code == 0, said.err
     kinds = [re.sub(r"[0-9a-f]{20,}\S*", "*", line) for line in log.read_text().splitlines()]
-    return Undisturbed(exported(asked("export", out)), asked("report", out).out, kinds)
+    return shown(out, kinds)
+
+
+def shown(out: Path, writes: Sequence[str] = ()) -> Undisturbed:
+    """What a finished folder shows."""
+    return Undisturbed(exported(asked("export", out)), asked("report", out).out, [*writes])
 
 
 def campaign(folder: Path, trials: int | None, seed: int) -> Campaign:
@@ -138,7 +124,7 @@ def failures(writes: list[str], chance: random.Random) -> Iterator[Failure]:
 def tried(card: Path, out: Path, library: Path, failure: Failure, whole: Undisturbed) -> tuple[Said, list[str]]:
     """What a run said whose disk failed, and what was wrong then and after the same command without failures."""
     said = ran(card, out, environment(library, out, failure, out.with_suffix(".log")))
-    wrong = [] if said.code == 0 or (said.code == 4 and is_plain(said)) else ["it did not end with a sentence"]
+    wrong = [] if said.code == 0 or (said.code == 4 and said.is_plain) else ["it did not end with a sentence"]
     kept, broken = judged(out, whole)
     again = ran(card, out)
     return said, [*wrong, *broken, *finished(again, out, kept, whole)]
@@ -147,7 +133,7 @@ def tried(card: Path, out: Path, library: Path, failure: Failure, whole: Undistu
 def judged(out: Path, whole: Undisturbed) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """The finished runs that a disturbed run left, and what is wrong with them."""
     report, export = asked("report", out), asked("export", out)
-    if {report.code, export.code} == {2} and is_plain(report) and is_plain(export):
+    if {report.code, export.code} == {2} and report.is_plain and export.is_plain:
         return {}, []  # nothing is there yet
     if report.code or export.code:
         return {}, [f"a look at the folder failed: {report.err or export.err!r}"]

@@ -1,11 +1,10 @@
-/* Preloaded into a program under test (LD_PRELOAD), this makes its disk fail or its wall clock jump.
+/* Preloaded into a program under test (LD_PRELOAD), this makes its disk fail.
  *
  *   DISK_UNDER   a folder by its real path: calls that write to it are counted, in all processes together
  *   DISK_COUNT   a file of at least 8 bytes that holds the count
  *   DISK_FIRST, DISK_LAST   the counted calls that fail, from and to
  *   DISK_ERRNO   with which error
  *   DISK_LOG     a file to which every counted call is appended: its name and path
- *   CLOCK_JUMPS  if set, the wall clock is a day ahead and a day behind by turns
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,9 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REAL(name) \
@@ -98,30 +95,3 @@ ON_PATH(link, (const char *from, const char *to), to, from, to)
 ON_PATH(mkdir, (const char *path, mode_t mode), path, path, mode)
 OPEN(open)
 OPEN(open64)
-
-static time_t jump(void) {
-    static unsigned long turn;
-    if (!getenv("CLOCK_JUMPS")) return 0;
-    return __atomic_add_fetch(&turn, 1, __ATOMIC_SEQ_CST) % 2 ? 86400 : -86400;
-}
-
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    REAL(clock_gettime);
-    int failed = real(clock, now);
-    if (!failed && clock == CLOCK_REALTIME) now->tv_sec += jump();
-    return failed;
-}
-
-int gettimeofday(struct timeval *restrict now, void *restrict zone) {
-    REAL(gettimeofday);
-    int failed = real(now, zone);
-    if (!failed) now->tv_sec += jump();
-    return failed;
-}
-
-time_t time(time_t *now) {
-    struct timespec found;
-    clock_gettime(CLOCK_REALTIME, &found);
-    if (now) *now = found.tv_sec;
-    return found.tv_sec;
-}

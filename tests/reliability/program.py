@@ -1,26 +1,78 @@
-"""The program as people start it, watched from outside."""
+"""The program as people start it, watched from outside, and as it answers in this process."""
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from typer.main import get_command
 
 import synthbench
+from synthbench import cli
 from synthbench.errors import BadInput
+from synthbench.experiment import worker
+from synthbench.experiment.database import DATABASE
 from synthbench.experiment.runs import Result
 from synthbench.experiment.store import Store
+from tests.experiment import tiny
 
 ROOT = Path(synthbench.__file__).parents[1]
+APP = get_command(cli.app)  # made once: that takes longer than most commands
+HOLDING = Path(__file__).with_name("gate")
 PATIENCE = 120.0  # seconds that a slow machine may take for what should take a few
 Results = Mapping[str, Result]
+
+
+class Said(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a failure was told in one to three lines that a person can act on."""
+        return 1 <= len(self.err.strip().splitlines()) <= 3 and not re.search("Traceback|Something broke", self.err)
+
+
+def say(command: str, *words: str) -> Said:
+    """What the command line says, called in this process: with one thread where it trains here, as a worker has."""
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+    with (
+        patch.object(sys, "argv", ["synthbench", *command.split(), *words]),
+        patch.object(cli, "app", APP),
+        redirect_stdout(io.StringIO()) as out,
+        redirect_stderr(io.StringIO()) as err,
+    ):
+        code = cli.outcome()
+    return Said(code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def interrupted(number: int, at: int) -> Iterator[None]:
+    """Within, this process is sent a signal as it begins to train its fleet of this number, from 1."""
+    fleets, real = count(1), worker.run_fleet
+
+    def train(*given: Any) -> Any:
+        if next(fleets) == at:
+            os.kill(os.getpid(), number)
+        return real(*given)
+
+    with patch.object(worker, "run_fleet", train):
+        yield
 
 
 def command(card: Path | str, out: Path, *options: str, settings: tuple[str, ...] = ()) -> list[str]:
@@ -76,11 +128,53 @@ def results(out: Path) -> dict[str, Result]:
 
 def claimed(out: Path) -> list[str]:
     """The runs that are being trained."""
-    try:
-        with closing(Store.read(out)) as store:
-            return [run for (run,) in store.database.rows("SELECT run FROM claims")]
-    except BadInput:  # not there yet
-        return []
+    with closing(sqlite3.connect(out / DATABASE)) as db:
+        return [run for (run,) in db.execute("SELECT run FROM claims")]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Holds workers of the programs that are started with its environment, once they are given a run to finetune.
+
+    What the database holds then is the same whenever it happens.
+    """
+
+    file: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {"GATE": str(self.file), "PYTHONPATH": f"{HOLDING}{os.pathsep}{ROOT}"}
+
+    @property
+    def reached(self) -> Path:
+        """A file that is there once a worker is held."""
+        return self.file.with_suffix(".reached")
+
+    def close(self) -> None:
+        self.file.touch()
+        self.reached.unlink(missing_ok=True)
+
+    def open(self) -> None:
+        self.file.unlink()
+
+    def wait(self, process: subprocess.Popen[str]) -> None:
+        """Waits until a worker is held."""
+        until(lambda: self.reached.exists() or process.poll() is not None)
+        assert process.poll() is None, process.communicate()
+
+
+def quick_card(folder: Path) -> Path:
+    """The tiny card with smaller steps: of one seed, three runs."""
+    card = tiny.write(folder)
+    for key, value in {"seeds": "1", "steps": "4", "points": "1"}.items():
+        card.write_text(re.sub(rf"(?m)^{key} = .*", f"{key} = {value}", card.read_text()))
+    return card
+
+
+def keeps(found: Results, known: Results) -> bool:
+    """Whether finished runs are still there as they were, not trained again."""
+    here = {run: found[run] for run in known if run in found}
+    return numbers(here) == numbers(known) and all(here[run].started == known[run].started for run in known)
 
 
 def numbers(found: Results) -> dict[str, tuple[str, Mapping[str, float], Mapping[int, Mapping[str, float]]]]:

@@ -7,9 +7,7 @@ import shutil
 import sqlite3
 import struct
 import sys
-from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
@@ -31,8 +29,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 @pytest.fixture
 def bench(made: Bench) -> Bench:
     """With the whole experiment in its place."""
-    shutil.rmtree(made.place, ignore_errors=True)
-    shutil.copytree(made.folder / "whole", made.place)
+    made.put("whole")
     return made
 
 
@@ -48,18 +45,17 @@ def ask(bench: Bench, query: str) -> list[tuple[object, ...]]:
         return db.execute(query).fetchall()
 
 
-@pytest.mark.parametrize("trials", [60, pytest.param(300, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trials", [20, pytest.param(300, marks=pytest.mark.slow)])
 def test_damage_at_random_positions_is_harmless_or_recognized(made: Bench, trials: int) -> None:
-    found = damage.on(made, trials, seed=trials, trained=1 if trials < 1000 else 5)
+    found = damage.on(made, trials, seed=trials, trained=1)
     assert found.trials == trials
     assert found.broken == []
-    assert {outcome.split(";")[0] for outcome in found.outcomes} >= {"looking: as undamaged", "looking: refused"}
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-def test_every_kind_of_damage_is_harmless_or_recognized(bench: Bench, name: str) -> None:
-    for seed in range(2):
-        assert damage.trial(bench, name, random.Random(seed))[1] == []
+def test_every_kind_of_damage_is_harmless_or_recognized(bench: Bench) -> None:
+    found = [damage.trial(bench, name, random.Random(seed)) for name in DAMAGES for seed in range(2)]
+    assert [broken for _, broken in found if broken] == []
+    assert {outcome.split(";")[0] for outcome, _ in found} >= {"looking: as undamaged", "looking: refused"}
 
 
 def test_a_flipped_bit_in_a_score_is_noticed(bench: Bench) -> None:
@@ -72,7 +68,7 @@ def test_a_flipped_bit_in_a_score_is_noticed(bench: Bench) -> None:
     file.write_bytes(content)
     assert ask(bench, "PRAGMA integrity_check") == [("ok",)]
     assert look(bench) == ("refused", [])
-    assert "does not match its checksum" in say(LOOKS[0], "--out", str(bench.place)).err
+    assert "checksum" in say(LOOKS[0], "--out", str(bench.place)).err
     with closing(Store.create(bench.place)) as store:
         done = store.results()
         assert store.damaged == bench.results.keys() & set(planned(bench)) - done.keys()
@@ -103,11 +99,11 @@ DAMAGED_RUNS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DAMAGED_RUNS)
-def test_a_damaged_run_is_refused_by_looks_and_trained_again(bench: Bench, name: str) -> None:
-    change(bench, DAMAGED_RUNS[name])
-    assert look(bench) == ("refused", [])
-    assert rerun(bench) == ("trained again", [])
+def test_a_damaged_run_is_refused_by_looks_and_trained_again(bench: Bench) -> None:
+    for name, statement in DAMAGED_RUNS.items():
+        bench.put("whole")
+        change(bench, statement)
+        assert (look(bench), rerun(bench)) == (("refused", []), ("trained again", [])), name
 
 
 DAMAGED_ROWS = {
@@ -122,11 +118,11 @@ DAMAGED_ROWS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", DAMAGED_ROWS)
-def test_other_damaged_rows_are_refused_by_looks_and_written_again(bench: Bench, name: str) -> None:
-    change(bench, DAMAGED_ROWS[name])
-    assert look(bench) == ("refused", [])
-    assert rerun(bench) == ("nothing is lost", [])
+def test_other_damaged_rows_are_refused_by_looks_and_written_again(bench: Bench) -> None:
+    for name, statement in DAMAGED_ROWS.items():
+        bench.put("whole")
+        change(bench, statement)
+        assert (look(bench), rerun(bench)) == (("refused", []), ("nothing is lost", [])), name
 
 
 def test_the_same_command_on_a_folder_with_a_damaged_experiment_and_members_mends_it(bench: Bench) -> None:
@@ -183,10 +179,12 @@ def test_damage_of_a_replaced_attempts_identity_does_not_hide_the_sound_one(benc
 
 def test_a_refused_database_and_its_log_are_left_as_they_were(bench: Bench) -> None:
     """Another's log, once it is moved into a database, could not be taken away any more."""
-    with closing(sqlite3.connect(bench.folder / "killed" / DATABASE, isolation_level=None)) as db:
+    bench.put("killed")
+    with closing(sqlite3.connect(bench.place / DATABASE, isolation_level=None)) as db:
         db.execute("UPDATE runs SET seconds = 0")
         db.execute("UPDATE members SET attempt = attempt")
-        log = (bench.folder / "killed" / LOG).read_bytes()
+        log = (bench.place / LOG).read_bytes()
+    bench.put("whole")
     shutil.copyfile(bench.folder / "other" / DATABASE, bench.place / DATABASE)
     (bench.place / LOG).write_bytes(log[: 32 + (4096 + 24) * 9])
     content = bytearray((bench.place / DATABASE).read_bytes())
@@ -198,23 +196,21 @@ def test_a_refused_database_and_its_log_are_left_as_they_were(bench: Bench) -> N
     assert {name: (bench.place / name).read_bytes() for name in (DATABASE, LOG)} == before
 
 
-@pytest.mark.parametrize(
-    "name", ["../x.safetensors", "/x.safetensors", "below/x.safetensors", "..", ".", "", "a\0b", "x.safetensors\n"]
-)
-def test_weights_outside_of_their_folder_are_neither_read_nor_deleted(bench: Bench, name: str) -> None:
+def test_weights_outside_of_their_folder_are_neither_read_nor_deleted(bench: Bench) -> None:
     """Even where the row's checksum is right, as somebody's who made it."""
-    name = f"{bench.place}{name}" if name.startswith("/") else name
     for file in (bench.place / "x.safetensors", bench.place / "weights" / "below" / "x.safetensors"):
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(b"")
-    row = (planned(bench)[0], 1, name, 0, damage.sha256(b"").hexdigest())
-    with closing(sqlite3.connect(bench.place / DATABASE)) as db, db:
-        db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*row, seal(*row)))
-    with closing(Store.create(bench.place)) as store:
-        assert store.sound_weights(store.results()[row[0]]) is None
-        files = sorted(bench.place.rglob("*"))
-        store.drop_weights([row[:2]])
-        assert sorted(bench.place.rglob("*")) == files
+    (run, *_), inside = planned(bench), "below/x.safetensors"
+    for name in ("../x.safetensors", f"{bench.place}/x.safetensors", inside, "..", ".", "", "a\0b", "x.safetensors\n"):
+        row = (run, 1, name, 0, damage.sha256(b"").hexdigest())
+        with closing(sqlite3.connect(bench.place / DATABASE)) as db, db:
+            db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*row, seal(*row)))
+        with closing(Store.create(bench.place)) as store:
+            assert store.sound_weights(store.results()[run]) is None, name
+            files = sorted(bench.place.rglob("*"))
+            store.drop_weights([row[:2]])
+            assert sorted(bench.place.rglob("*")) == files, name
 
 
 def test_weights_that_a_damaged_row_names_are_not_deleted(bench: Bench) -> None:
@@ -226,36 +222,34 @@ def test_weights_that_a_damaged_row_names_are_not_deleted(bench: Bench) -> None:
     assert sorted((bench.place / "weights").iterdir()) == before
 
 
-@pytest.mark.parametrize("name", [DATABASE, LOG])
-def test_a_folder_where_a_file_should_be_is_refused(bench: Bench, name: str) -> None:
-    (bench.place / name).unlink(missing_ok=True)
-    (bench.place / name).mkdir()
-    for command in (*LOOKS, f"run {bench.card} --quiet --device cpu"):
-        said = say(command, "--out", str(bench.place))
-        assert (said.code, len(said.err.splitlines())) in ((2, 1), (4, 1))
-        assert "broke" not in said.err
+def test_a_folder_where_a_file_should_be_is_refused(bench: Bench) -> None:
+    for name in (DATABASE, LOG):
+        bench.put("whole")
+        (bench.place / name).unlink(missing_ok=True)
+        (bench.place / name).mkdir()
+        for command in (*LOOKS, f"run {bench.card} --quiet --device cpu"):
+            said = say(command, "--out", str(bench.place))
+            assert said.code in (2, 4), (name, command)
+            assert said.is_plain, (name, command)
 
 
-@pytest.mark.parametrize("name", [DATABASE, "weights"])
-def test_files_that_lie_elsewhere_behind_a_link_are_found(bench: Bench, name: str) -> None:
-    moved = bench.folder / f"moved-{name}"
-    (bench.place / name).rename(moved)
-    (bench.place / name).symlink_to(moved)
+def test_files_that_lie_elsewhere_behind_a_link_are_found(bench: Bench) -> None:
+    for name in (DATABASE, "weights"):
+        moved = bench.place.with_name(f"moved-{name}")
+        (bench.place / name).rename(moved)
+        (bench.place / name).symlink_to(moved)
     assert look(bench) == ("as undamaged", [])
     assert rerun(bench) == ("nothing is lost", [])
 
 
-@pytest.mark.parametrize("opened", [Store.create, Store.read])
-def test_a_refusal_says_what_to_do(bench: Bench, opened: Callable[[Path], Store]) -> None:
+def test_a_refusal_says_what_to_do(bench: Bench) -> None:
     content = bytearray((bench.place / DATABASE).read_bytes())
-    for start, end, advice in (
-        (4096, len(content), "put back a copy of it, or move it"),
-        (0, 16, "choose another"),
-    ):
+    for start, end, advice in ((4096, len(content), "put back a copy"), (0, 16, "another")):
         content[start:end] = bytes(end - start)
         (bench.place / DATABASE).write_bytes(content)
-        with pytest.raises(BadInput, match=advice):
-            opened(bench.place)
+        for opened in (Store.create, Store.read):
+            with pytest.raises(BadInput, match=advice):
+                opened(bench.place)
 
 
 def test_a_run_of_which_only_the_path_is_damaged_is_trained_again_by_the_program(bench: Bench) -> None:

@@ -53,18 +53,14 @@ def put(monkeypatch: pytest.MonkeyPatch, place: Path, *entries: str) -> None:
     monkeypatch.setattr(filesystems, "MOUNTS", place)
 
 
-@pytest.mark.parametrize("folder", KINDS)
-def test_a_folder_is_on_what_is_mounted_there(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_is_on_what_is_mounted_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems.os.path, "realpath", filesystems.os.path.normpath)  # none of these is here
     put(monkeypatch, tmp_path / "mounts", *TABLE.strip().split("\n"))
-    assert network(Path(folder)) == KINDS[folder]
+    assert {folder: network(Path(folder)) for folder in KINDS} == KINDS
 
 
-@pytest.mark.parametrize("kind", sorted(filesystems.NETWORK))
-def test_every_network_file_system_is_known_under_fuse_too(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in (kind, f"fuse.{kind}"):
+def test_every_network_file_system_is_known_under_fuse_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [prefix + kind for prefix in ("", "fuse.") for kind in filesystems.NETWORK]:
         put(monkeypatch, tmp_path / "mounts", f"1 0 / {name}")
         assert network(tmp_path) == name
 
@@ -77,14 +73,12 @@ def test_a_link_is_followed_to_where_it_leads(tmp_path: Path, monkeypatch: pytes
     assert network(tmp_path / "loop") is None
 
 
-@pytest.mark.parametrize("table", [None, b"", b"\xff\xfe nonsense\n\n - \n"])
-def test_where_the_table_cannot_be_read_nothing_is_refused(
-    table: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if table is not None:
-        (tmp_path / "mounts").write_bytes(table)
+def test_where_the_table_cannot_be_read_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "MOUNTS", tmp_path / "mounts")
     assert network(tmp_path) is None
+    for table in (b"", b"\xff\xfe nonsense\n\n - \n"):
+        (tmp_path / "mounts").write_bytes(table)
+        assert network(tmp_path) is None, table
 
 
 @pytest.mark.skipif(not MOUNTS.exists(), reason="there is no table of mounts")
@@ -100,10 +94,9 @@ def test_a_run_on_a_network_file_system_is_refused_with_a_sentence_and_writes_no
     out = tmp_path / "far" / "results"
     code, told, err = call(f"run --out {out}")
     assert (code, told) == (2, "")
-    assert err == (
-        f"synthbench: --out {out} is on a network file system (nfs4), where results could be torn; "
-        "choose a local folder.\n"
-    )
+    assert f"--out {out}" in err
+    assert "nfs4" in err
+    assert len(err.splitlines()) == 1
     assert not out.parent.exists()
 
 

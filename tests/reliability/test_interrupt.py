@@ -8,174 +8,207 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from synthbench.experiment.store import Store
-from tests.experiment import tiny
 from tests.reliability import program
+from tests.reliability.program import Gate, children, ended, is_running, say, until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
-LONG = ("stages.finetune.steps=20000",)  # for minutes: it is interrupted long before
-SHORT = ("--seeds", "1", "--jobs", "1")
-# Starts a program in a terminal of its own, reads what it shows until it is told to stop, then lets the terminal vanish.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(program.ROOT)}
+ONE = ("--jobs", "1", "--fleet-size", "1")
+# Starts a program in a terminal of its own, reads what it shows until a file is there, then lets the terminal vanish.
 TERMINAL = """
-import os, pty, sys
+import os, pty, select, sys
 pid, master = pty.fork()
 if not pid:
     os.execv(sys.argv[2], sys.argv[2:])
-print(pid, flush=True)
-shown = b""
-while sys.argv[1].encode() not in shown:
-    shown += os.read(master, 4096)
+while not os.path.exists(sys.argv[1]):
+    if select.select([master], [], [], 0.05)[0]:
+        os.read(master, 4096)
 os.close(master)
-print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+print(pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 
 
+class Bench(NamedTuple):
+    """A card of three runs, and a gate before the last two."""
+
+    card: Path
+    out: Path
+    gate: Gate
+
+    @contextmanager
+    def held(self) -> Iterator[subprocess.Popen[str]]:
+        """The program, when pretraining is finished and a run is with a worker."""
+        with program.started(self.card, self.out, *ONE, env=self.gate.env) as process:
+            self.gate.wait(process)
+            yield process
+
+    def is_kept(self) -> bool:
+        """Whether pretraining is kept, a run is noted as interrupted, and nothing is left behind."""
+        with closing(Store.read(self.out)) as store:
+            interrupted = len(store.interrupted(store.experiments()[0].id))
+        return (len(program.results(self.out)), interrupted) == (1, 1) and not list((self.out / "owners").iterdir())
+
+
 @pytest.fixture
-def card(tmp_path: Path) -> Path:
-    return tiny.write(tmp_path)
+def bench(tmp_path: Path) -> Bench:
+    gate = Gate(tmp_path / "gate")
+    gate.close()
+    return Bench(program.quick_card(tmp_path), tmp_path / "out", gate)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with results."""
     folder = tmp_path_factory.mktemp("finished")
-    with program.started(tiny.write(folder), folder / "out", *SHORT) as process:
-        program.ended(process)
+    assert say("run", str(program.quick_card(folder)), "--out", str(folder / "out"), *ONE).code == 0
     return folder / "out"
 
 
-def is_pretrained(out: Path) -> Callable[[], bool]:
-    """Whether one run is finished and the next under way."""
-    has_one = program.has_results(out, 1)
-    return lambda: has_one() and bool(set(program.claimed(out)) - set(program.results(out)))
+def test_ctrl_c_ends_it_with_what_is_finished(bench: Bench) -> None:
+    """A terminal's reaches the workers, too."""
+    with bench.held() as process:
+        left = children(process.pid)
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = ended(process, 130)
+        until(lambda: not any(map(is_running, left)))
+    assert "1 of 3 runs" in err
+    assert "Traceback" not in err
+    assert bench.is_kept()
 
 
-def interrupted_runs(out: Path) -> int:
-    with closing(Store.read(out)) as store:
-        return len(store.interrupted(store.experiments()[0].id))
+@pytest.mark.timed
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_to_the_main_process_ends_it_soon(
+    bench: Bench, number: signal.Signals, measured: Callable[[str, float, float], None]
+) -> None:
+    with bench.held() as process:
+        left = children(process.pid)
+        os.kill(process.pid, number)
+        took = until(lambda: process.poll() is not None and not any(map(is_running, left)))
+        ended(process, 130)
+    measured(f"{number.name} ends the program and its workers", took, 4.0)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_to_the_main_process_ends_it_within_two_seconds_with_what_is_finished(
-    card: Path, tmp_path: Path, number: signal.Signals
+def test_every_signal_ends_it_with_what_is_finished_and_the_same_command_goes_on(
+    bench: Bench, number: signal.Signals
 ) -> None:
-    out = tmp_path / "out"
-    with program.started(card, out, *SHORT, settings=LONG) as process:
-        program.until(is_pretrained(out))
-        workers = program.children(process.pid)
+    command = ("run", str(bench.card), "--out", str(bench.out), *ONE)
+    with program.interrupted(number, at=2):
+        code, told, err = say(*command)
+    assert (code, told) == (130, "")
+    assert "2 of 3 runs" in err
+    known = program.results(bench.out)
+    assert len(known) == 2
+    assert say(*command).code == 0
+    assert program.keeps(program.results(bench.out), known)
+    assert len(program.results(bench.out)) == 3
+
+
+def twice(process: subprocess.Popen[str]) -> None:
+    """Sends two interrupts that are both there before the process can act on the first."""
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
         os.kill(process.pid, number)
-        took = program.until(lambda: process.poll() is not None)
-        assert took + program.until(lambda: not any(map(program.is_running, workers))) < 2
-        _, err = program.ended(process, 130)
-    assert "Interrupted: 1 of 3 runs are finished and kept" in err
+
+
+def test_a_second_interrupt_ends_it_without_more_ado_and_nothing_finished_is_lost(bench: Bench) -> None:
+    with bench.held() as process:
+        left = children(process.pid)
+        twice(process)
+        _, err = ended(process, 130)
+        until(lambda: not any(map(is_running, left)))
     assert "Traceback" not in err
-    assert len(program.results(out)) == 1
-    assert interrupted_runs(out) == 1
-    assert not list((out / "owners").iterdir())
+    known = program.results(bench.out)
+    assert len(known) == 1
+    assert say("run", str(bench.card), "--out", str(bench.out), *ONE).code == 0
+    assert program.keeps(program.results(bench.out), known)
 
 
-def test_a_second_interrupt_ends_it_at_once_and_nothing_finished_is_lost(card: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    with program.started(card, out, *SHORT, settings=LONG) as process:
-        program.until(is_pretrained(out))
-        workers = program.children(process.pid)
-        os.kill(process.pid, signal.SIGSTOP)  # so that both are there before it can act on the first
-        os.kill(process.pid, signal.SIGINT)
-        os.kill(process.pid, signal.SIGTERM)
-        os.kill(process.pid, signal.SIGCONT)
-        took = program.until(lambda: process.poll() is not None)
-        assert took < 0.5
-        assert program.until(lambda: not any(map(program.is_running, workers))) < 2
-        _, err = program.ended(process, 130)
-    assert err.count("\n") <= 1
-    assert len(program.results(out)) == 1
-    with program.started(card, out, *SHORT) as process:
-        program.ended(process)
-    assert len(program.results(out)) == 3  # pretraining is shared, finetuning is another card's
+@pytest.mark.timed
+def test_a_second_interrupt_ends_it_at_once(bench: Bench, measured: Callable[[str, float, float], None]) -> None:
+    with bench.held() as process:
+        twice(process)
+        measured("a second interrupt ends the program", until(lambda: process.poll() is not None), 1.5)
 
 
 @pytest.mark.timed  # beside other tests Python itself may not have begun at the first of these moments
-def test_an_interrupt_before_anything_is_trained_is_quiet(card: Path, tmp_path: Path) -> None:
-    for number, moment in enumerate((0.15, 0.3, 0.5, 0.8)):
-        with program.started(card, tmp_path / str(number), *SHORT, settings=LONG) as process:
+def test_an_interrupt_before_anything_is_trained_is_quiet(
+    bench: Bench, tmp_path: Path, measured: Callable[[str, float, float], None]
+) -> None:
+    for moment in (0.15, 0.3, 0.5, 0.8):
+        with program.started(bench.card, tmp_path / str(moment), *ONE, env=bench.gate.env) as process:
             time.sleep(moment)
             process.send_signal(signal.SIGINT)
-            assert program.until(lambda: process.poll() is not None) < 2
+            took = until(lambda process=process: process.poll() is not None)  # type: ignore[misc]
             out, err = process.communicate()
         assert process.returncode in (130, -signal.SIGINT)  # the second before Python itself hears signals
         assert out == ""
-        assert err == "" or err.strip().startswith("Interrupted: 0 of 3 runs")
+        assert "Traceback" not in err
+        measured(f"an interrupt after {moment} s", took, 4.0)
 
 
-def test_a_signal_that_is_ignored_stays_ignored(card: Path, tmp_path: Path) -> None:
-    """`nohup`, and a shell that puts a job into the background."""
-    out = tmp_path / "out"
-    words = shlex.join(program.command(card, out, *SHORT))
-    with subprocess.Popen(
-        ["bash", "-c", f"trap '' HUP INT; exec {words}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(program.ROOT)},
-    ) as process:  # fmt: skip
-        program.until(lambda: len(program.workers(process.pid)) == 1)
-        process.send_signal(signal.SIGHUP)
-        process.send_signal(signal.SIGINT)
-        program.ended(process)
-    assert len(program.results(out)) == 3
-
-
-def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def shell(line: str, folder: Path) -> subprocess.Popen[str]:
     """A line of bash in which SYNTHBENCH is the program."""
-    return subprocess.run(
-        ["bash", "-c", line.replace("SYNTHBENCH", f"{sys.executable} -m synthbench")], capture_output=True, text=True,
-        timeout=program.PATIENCE, check=False, cwd=folder, env={**os.environ, "PYTHONPATH": str(program.ROOT)},
+    return subprocess.Popen(
+        ["bash", "-c", line.replace("SYNTHBENCH", f"{sys.executable} -m synthbench")], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=folder, env=ENVIRONMENT | Gate(folder / "gate").env,
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("command", ["report", "report --format json", "export", "ls score", "show task rote-vs-rule"])
-def test_a_closed_pipe_is_quiet(finished: Path, command: str) -> None:
-    out = f" --out {finished}" if command.split()[0] in ("report", "export") else ""
-    found = shell(f"SYNTHBENCH {command}{out} | true; echo ${{PIPESTATUS[0]}}", finished.parent)
-    assert found.stderr == ""
-    assert found.stdout == "141\n"
-    first = shell(f"SYNTHBENCH {command}{out} | head -1", finished.parent)
-    assert first.stderr == ""
-
-
-@pytest.mark.parametrize("ending", ["2>&1 >/dev/null | true", "2>&-", ">&- 2>&-", "| true"])
-def test_a_run_whose_reader_is_gone_finishes_its_work(card: Path, tmp_path: Path, ending: str) -> None:
-    out = tmp_path / "out"
-    words = shlex.join(["run", str(card), "--out", str(out), *SHORT])
-    found = shell(f"SYNTHBENCH {words} {ending}", tmp_path)
-    assert "Traceback" not in found.stdout + found.stderr
-    assert "Exception" not in found.stdout + found.stderr
-    assert len(program.results(out)) == 3
-
-
-def test_a_vanished_terminal_ends_it_in_order(card: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    command = program.command(card, out, *SHORT, settings=LONG)
-    with subprocess.Popen(
-        [sys.executable, "-c", TERMINAL, "pretrain 1/1", *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(program.ROOT)},
-    ) as terminal:  # fmt: skip
-        pid, code = program.ended(terminal)[0].split()
-    assert code == "130"
-    assert not program.is_running(int(pid))
-    assert len(program.results(out)) == 1
-    assert interrupted_runs(out) == 1
-
-
-def test_an_interrupt_is_heard_while_another_process_holds_the_database(card: Path, tmp_path: Path) -> None:
-    """SQLite waits in C, where Python hears no signal."""
-    out = tmp_path / "out"
-    with closing(Store.create(out)) as store, store.database.writing(), program.started(card, out, *SHORT) as process:
-        program.until(lambda: (out / "owners").exists())
-        time.sleep(0.5)
+def test_signals_that_are_ignored_stay_ignored_and_closed_streams_do_no_harm(bench: Bench) -> None:
+    """`nohup`, and a shell that puts a job into the background."""
+    words = shlex.join(["run", str(bench.card), "--out", str(bench.out), *ONE])
+    with shell(f"trap '' HUP INT; exec SYNTHBENCH {words} >&- 2>&-", bench.card.parent) as process:
+        bench.gate.wait(process)
+        process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGINT)
-        assert program.until(lambda: process.poll() is not None) < 2
-        program.ended(process, 130)
+        bench.gate.open()
+        ended(process)
+    assert len(program.results(bench.out)) == 3
+
+
+def test_a_run_whose_reader_is_gone_finishes_its_work(bench: Bench) -> None:
+    bench.gate.open()
+    words = shlex.join(["run", str(bench.card), "--out", str(bench.out), *ONE])
+    with shell(f"SYNTHBENCH {words} 2>&1 | true", bench.card.parent) as process:
+        assert ended(process) == ("", "")
+    assert len(program.results(bench.out)) == 3
+
+
+def test_a_closed_pipe_is_quiet(finished: Path) -> None:
+    commands = (f"report --out {finished}", "show task rote-vs-rule")
+    line = "; ".join(f"SYNTHBENCH {command} | true; echo ${{PIPESTATUS[0]}}" for command in commands)
+    with shell(line, finished.parent) as process:
+        assert ended(process) == ("141\n141\n", "")
+
+
+def test_a_vanished_terminal_ends_it_in_order(bench: Bench) -> None:
+    command = program.command(bench.card, bench.out, *ONE)
+    with subprocess.Popen(
+        [sys.executable, "-c", TERMINAL, str(bench.gate.reached), *command], stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=bench.card.parent, env=ENVIRONMENT | bench.gate.env,
+    ) as terminal:  # fmt: skip
+        pid, code = ended(terminal)[0].split()
+    assert code == "130"
+    assert not is_running(int(pid))
+    assert bench.is_kept()
+
+
+def test_an_interrupt_is_heard_while_another_process_holds_the_database(bench: Bench) -> None:
+    """SQLite waits in C, where Python hears no signal."""
+    with (
+        closing(Store.create(bench.out)) as store,
+        store.database.writing(),
+        program.started(bench.card, bench.out, *ONE) as process,
+    ):
+        until(lambda: any((bench.out / "owners").glob("[!.]*")))
+        process.send_signal(signal.SIGINT)
+        ended(process, 130)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -14,7 +16,7 @@ from synthbench.experiment.claims import Claims, is_locked
 from synthbench.experiment.runs import Run
 from synthbench.experiment.store import Store
 from tests.experiment.test_run_identity import RUN
-from tests.reliability import together
+from tests.reliability import program, together
 
 RUNS = [replace(RUN, seed=seed) for seed in range(4)]
 
@@ -23,9 +25,27 @@ def every(free: list[Run]) -> list[Run]:
     return free
 
 
-@pytest.mark.parametrize("trials", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_processes_on_one_folder_all_finish_and_train_nothing_twice(tmp_path: Path, trials: int) -> None:
-    assert not together.campaign(tmp_path, trials).broken
+@pytest.mark.slow
+def test_many_processes_on_one_folder_all_finish_and_train_nothing_twice(tmp_path: Path) -> None:
+    assert not together.campaign(tmp_path, 2).broken
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
+def test_two_processes_on_one_folder_share_the_work_and_end_alike(tmp_path: Path) -> None:
+    """The first is held at its second run; the second trains the last one, and waits for it."""
+    card, out, gate = program.quick_card(tmp_path), tmp_path / "out", program.Gate(tmp_path / "gate")
+    options = ("--jobs", "1", "--fleet-size", "1")
+    gate.close()
+    with program.started(card, out, *options, env=gate.env) as one:
+        gate.wait(one)
+        with program.started(card, out, *options) as two:
+            program.until(lambda: len(program.results(out)) == 2)
+            gate.open()
+            ends = [program.ended(process) for process in (one, two)]
+    assert [program.trained(err) for _, err in ends] == [2, 1]
+    assert ends[0][0] == ends[1][0] != ""
+    assert program.say("run", str(card), "--out", str(tmp_path / "alone"), *options).code == 0
+    assert program.numbers(program.results(out)) == program.numbers(program.results(tmp_path / "alone"))
 
 
 @pytest.fixture
@@ -63,8 +83,6 @@ def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(store: Stor
 
 def test_a_dead_owners_claims_are_taken_over_at_once(store: Store, other: Store) -> None:
     """The kernel lets go of a lock when its process ends, however it ends."""
-    import os
-
     one = Claims(store)
     one.take(RUNS, every)
     os.close(one._file)
