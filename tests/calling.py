@@ -7,6 +7,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
+from typer.main import get_command
 
 from synthbench import cli
 
@@ -16,6 +17,9 @@ TINY = {
     "stages.finetune.points": 2, "reading.sample": 8,
 }  # fmt: skip
 SHORT = " ".join(["--seeds 1 --jobs 1", *(f"--set {path}={value}" for path, value in TINY.items())])
+
+
+APP = get_command(cli.app)  # made once: typer makes it anew at every call
 
 
 class Called(NamedTuple):
@@ -29,6 +33,7 @@ class Caller:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capfd = monkeypatch, capfd
+        monkeypatch.setattr(cli, "app", APP)
 
     def __call__(self, command: str) -> Called:
         self._monkeypatch.setattr(sys, "argv", ["synthbench", *shlex.split(command)])

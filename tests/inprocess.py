@@ -47,6 +47,7 @@ class Crew:
     def messages(self, seconds: float, wake: int) -> Iterator[tuple[Worker, Said]]:
         for worker in list(self.workers):
             if not worker.is_ready:
+                worker.is_ready = True
                 yield worker, Ready()
             elif worker.job:
                 told: list[Said] = []

@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-from typer.main import get_command
-
 import synthbench
 from synthbench import cli
 from synthbench.errors import BadInput
@@ -27,10 +25,10 @@ from synthbench.experiment import worker
 from synthbench.experiment.database import DATABASE
 from synthbench.experiment.runs import Result
 from synthbench.experiment.store import Store
+from tests.calling import APP
 from tests.experiment import tiny
 
 ROOT = Path(synthbench.__file__).parents[1]
-APP = get_command(cli.app)  # made once: that takes longer than most commands
 HOLDING = Path(__file__).with_name("gate")
 PATIENCE = 120.0  # seconds that a slow machine may take for what should take a few
 Results = Mapping[str, Result]
