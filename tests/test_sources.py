@@ -123,7 +123,9 @@ def test_names_that_change_places_are_another_code(tmp_path: Path) -> None:
 
 def test_a_docstring_that_the_code_reads_counts(tmp_path: Path) -> None:
     reads = STEP + "\nprint(step.__doc__)\n"
-    one, other = (package(tmp_path / name, text) for name, text in (("a", reads), ("b", reads.replace("Moves", "Turns"))))
+    one, other = (
+        package(tmp_path / name, text) for name, text in (("a", reads), ("b", reads.replace("Moves", "Turns")))
+    )
     assert digest(one) != digest(other)
 
 
@@ -164,7 +166,9 @@ def test_the_identity_of_this_package_survives_words_and_moves_and_no_edit(
         place.mkdir()
         (root / "trainer" / "schedule.py").rename(place / "schedule.py")
         for path in root.rglob("*.py"):
-            path.write_text(path.read_text().replace("synthbench.trainer.schedule", "synthbench.trainer.deeper.schedule"))
+            path.write_text(
+                path.read_text().replace("synthbench.trainer.schedule", "synthbench.trainer.deeper.schedule")
+            )
         assert now() == real
     finally:
         identity.source.cache_clear()
@@ -192,7 +196,9 @@ def test_a_plugin_file_is_hashed_like_ours_with_its_neighbours(tmp_path: Path) -
 
 CLASS = '''
 FACTOR = 2
-def twice(value): return FACTOR * value
+LESS = 2
+def once(value, by=1): return value * by - LESS
+def twice(value, by=1): return FACTOR * once(value) * by
 class Mine:
     """Mine."""
     kept = 3
@@ -220,9 +226,10 @@ def test_words_in_a_class_of_a_notebook_change_nothing(before: str, after: str) 
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [("FACTOR * value", "FACTOR + value"), ("FACTOR = 2\n", "FACTOR = 3\n"), ("lr=0.1", "lr=0.2"), ("kept = 3", "kept = 4"),
-     ("self, lr", "self, *, lr"), ("    def step", "    @staticmethod\n    def step"), ("range(2)", "range(3)"),
-     ("twice(lr) - ", "twice(lr) + ")],
+    [("FACTOR * once", "FACTOR + once"), ("LESS = 2", "LESS = 3"), ("once(value, by=1)", "once(value, by=2)"),
+     ("twice(value, by=1)", "twice(value, by=2)"), ("FACTOR = 2\n", "FACTOR = 3\n"), ("lr=0.1", "lr=0.2"),
+     ("kept = 3", "kept = 4"), ("self, lr", "self, *, lr"), ("    def step", "    @staticmethod\n    def step"),
+     ("range(2)", "range(3)"), ("twice(lr) - ", "twice(lr) + ")],
 )  # fmt: skip
 def test_an_edit_of_a_class_of_a_notebook_is_another_code(before: str, after: str) -> None:
     assert before in CLASS

@@ -20,23 +20,28 @@ FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | ins
 # attributes of a class that nobody wrote
 MADE = ("__dict__", "__weakref__", "__doc__", "__module__", "__static_attributes__", "__firstlineno__")
 
+Seen = dict[int, tuple[int, Any]]
+
 
 def digest(thing: Any) -> str:
     """sha256 of the code of a class, a function or what holds functions, with the functions, classes and plain values of
     the same module that it refers to, in turn. The same in every process; comments and docstrings change nothing."""
-    state, seen = sha256(), set[int]()
+    state, seen = sha256(), Seen()
     for text in _told(thing, seen):
         state.update(text.encode() + b"\0")
     return state.hexdigest()
 
 
-def _told(thing: Any, seen: set[int]) -> Iterator[str]:
-    if id(thing) in seen:
-        return
-    seen.add(id(thing))
+def _told(thing: Any, seen: Seen) -> Iterator[str]:
+    """seen: by id what has been told and which place that had. It keeps things alive: an id is free again when they end."""
     if isinstance(thing, PLAIN):
         yield repr(thing)
-    elif isinstance(thing, tuple | list):
+        return
+    if id(thing) in seen:
+        yield f"as {seen[id(thing)][0]}"
+        return
+    seen[id(thing)] = len(seen), thing
+    if isinstance(thing, tuple | list):
         for one in thing:
             yield from _told(one, seen)
     elif isinstance(thing, dict):
@@ -73,7 +78,7 @@ def _is_inherited(of: type, name: str, value: Any) -> bool:
     )
 
 
-def _of_class(thing: type, seen: set[int]) -> Iterator[str]:
+def _of_class(thing: type, seen: Seen) -> Iterator[str]:
     """Its own attributes, and those of its bases in the same module."""
     for base in thing.__mro__:
         if base.__module__ == thing.__module__:
@@ -83,7 +88,7 @@ def _of_class(thing: type, seen: set[int]) -> Iterator[str]:
                     yield from _told(value, seen)
 
 
-def _of_function(thing: FunctionType, seen: set[int]) -> Iterator[str]:
+def _of_function(thing: FunctionType, seen: Seen) -> Iterator[str]:
     yield from _of_code(thing.__code__)
     yield from _told((thing.__defaults__, thing.__kwdefaults__), seen)
     if hasattr(thing, "__wrapped__"):
