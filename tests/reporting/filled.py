@@ -14,6 +14,8 @@ from synthbench.experiment.plan import next_runs
 from synthbench.experiment.resolve import Asked, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.experiment.store import Store
+from synthbench.reporting import report
+from synthbench.reporting.report import Report
 from tests.experiment import tiny
 
 CARD = (
@@ -48,6 +50,12 @@ def folder(out: Path, scored: Scored, *settings: str, task: str = tiny.TASK, **a
         card_text = experiment.card.model_dump_json(by_alias=True)
         store.record(experiment_id(experiment), card_text, json.dumps(tasks), command, finished=True)
     return out
+
+
+def latest(out: Path) -> Report:
+    """The report on a folder."""
+    with closing(Store.read(out)) as store:
+        return report.latest(store)
 
 
 def paths(run: Run, scores: dict[str, float]) -> dict[int, dict[str, float]]:

@@ -9,7 +9,6 @@ import pytest
 from synthbench.cards import RunnerCard, load
 from synthbench.reporting import calibration, discrimination, reference
 from synthbench.reporting.rows import Row
-from synthbench.reporting.spent import Spent
 from synthbench.scores.statistics import detectable
 from tests.each import each
 from tests.reporting import made
@@ -40,9 +39,6 @@ def row(optimizer: str = "adamw", learned: float = 0.99, **readings: list[float]
 )
 def test_a_row_is_in_the_regime_or_the_reason_is_given(found: Row, reason: str | None) -> None:
     assert calibration.why_not(found) == reason
-
-
-def test_a_task_without_a_rule_needs_none() -> None:
     assert calibration.why_not(row(rule_accuracy_at_fit=[]), has_rule=False) is None
 
 
@@ -56,9 +52,8 @@ def test_deviations_are_pooled_over_rows_and_over_pairs_of_optimizers() -> None:
 
 
 def test_what_seeds_detect_is_said_of_every_score_that_was_measured() -> None:
-    text = "\n".join(
-        calibration._deviations([row("adamw", forgetting=[0.1, 0.2, 0.3]), row("muon", forgetting=[0.3, 0.3, 0.6])])
-    )
+    rows = [row("adamw", forgetting=[0.1, 0.2, 0.3]), row("muon", forgetting=[0.3, 0.3, 0.6])]
+    text = "\n".join(calibration._deviations(rows))
     (line,) = [line for line in text.splitlines() if line.startswith("| forgetting ")]
     assert f"{detectable(0.1, 5):.2g}" in line
     assert "| kl_new " not in text
@@ -68,17 +63,7 @@ def shipping(monkeypatch: pytest.MonkeyPatch, runner: str, rows: list[Row]) -> d
     """Makes rows stand as a runner's shipped ones; the tasks' fingerprints by name."""
     card = load(RunnerCard, runner)
     tasks = {name: f"print of {name}" for name in card.tasks}
-    found = reference.Reference(
-        runner=runner,
-        card=card.fingerprint(),
-        tasks=tasks,
-        package="",
-        device="",
-        versions={},
-        command="",
-        spent=Spent(),
-        rows=rows,
-    )
+    found = reference.make(card, tasks, rows, "", [])
     monkeypatch.setattr(reference, "shipped", lambda asked: found)
     return tasks
 
@@ -92,35 +77,22 @@ def test_planted_optimizers_stand_in_their_tiers(monkeypatch: pytest.MonkeyPatch
         )
         for place, (name, mean) in enumerate(of.items())
     ]
-    text, by_forgetting = "\n".join(discrimination.planted(shipping(monkeypatch, "planted", rows))).split(
-        "| tier by forg"
-    )
+    lines = discrimination.planted(shipping(monkeypatch, "planted", rows))
+    text, by_forgetting = "\n".join(lines).split("| tier by forg")
     assert "adamw-quarter" in by_forgetting
-    first = {
-        line.split("|")[1].strip(): line.split("|")[2].strip()
-        for line in text.splitlines()
-        if line.startswith("| adamw")
-    }
-    assert first.pop("adamw-frozen-late") == "-"
-    assert first == {
-        "adamw": "1 (0.80)",
-        "adamw-twin": "1 (0.80)",
-        "adamw-quarter": "4 (0.30)",
-        "adamw-frozen": "3 (0.50)",
-    }
+    first = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line[:3] == "| a"]
+    wanted = {"adamw": "1 (0.80)", "adamw-twin": "1 (0.80)", "adamw-quarter": "4 (0.30)", "adamw-frozen": "3 (0.50)"}
+    assert dict(first) == wanted | {"adamw-frozen-late": "-"}
 
 
 def test_sizes_stand_in_order_with_the_number_of_examples_the_rule_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     def sized(size: float, accuracy: float) -> Row:
-        values = {
-            "rule_accuracy": dict.fromkeys(range(3), accuracy),
-            "examples_to_rule@t": dict.fromkeys(range(3), 100.0),
-        }
+        means = {"rule_accuracy": accuracy, "examples_to_rule@t": 100.0}
+        values = {name: dict.fromkeys(range(3), mean) for name, mean in means.items()}
         return made.row("adamw").model_copy(update={"size": size, "items": {"rule": int(100 * size)}, "values": values})
 
-    text = "\n".join(
-        discrimination.sizes(shipping(monkeypatch, "sizes", [sized(2, 0.9), sized(0.5, 0.1), sized(1, 0.5)]))
-    )
+    tasks = shipping(monkeypatch, "sizes", [sized(2, 0.9), sized(0.5, 0.1), sized(1, 0.5)])
+    text = "\n".join(discrimination.sizes(tasks))
     (line,) = [line for line in text.splitlines() if line.startswith("| rote-vs-rule")]
     assert [cell.strip() for cell in line.split("|")[3:-1]] == ["50: 0.10", "100: 0.50", "200: 0.90", "100 (3/3)"]
 

@@ -18,7 +18,7 @@ import pytest
 
 from synthbench import cards
 from synthbench.cards import TaskCard
-from synthbench.generators import Task
+from synthbench.generators import SPLITS, Task
 from synthbench.reporting.data.text import FIELDS, Record, parts, records
 from tests.calling import Caller
 from tests.each import each
@@ -85,10 +85,7 @@ def test_every_task_is_written_as_json_lines_a_file_a_stage_and_split(label: str
 def test_one_stage_and_another_seed(call: Caller, own: Path) -> None:
     assert call("export-data wugs --stage finetune --seed 7 --out a").code == 0
     found = files(own / "a")
-    assert set(found) == {
-        "README.md",
-        *(f"finetune-{split}.jsonl" for split in ("train", "validation", "test", "unseen")),
-    }
+    assert set(found) == {"README.md", *(f"finetune-{split}.jsonl" for split in SPLITS)}
     assert rows(found["finetune-train.jsonl"]) == [r._asdict() for r in expected("wugs", 7)["finetune", "train"]]
     assert rows(found["finetune-train.jsonl"]) != [r._asdict() for r in expected("wugs", 0)["finetune", "train"]]
     assert "pretrain" not in found["README.md"].decode().partition("\n# ")[0]
@@ -105,18 +102,13 @@ def test_the_same_command_makes_the_same_bytes_and_again_in_one_folder_changes_n
     assert call(f"export-data modular --format {form} --out a").code == 0
     assert {place: place.stat().st_mtime_ns for place in (own / "a").iterdir()} == before
     if form == "parquet":
-        has_the_same_rows_with_their_types(own / "a")
+        from pyarrow import parquet
 
-
-def has_the_same_rows_with_their_types(folder: Path) -> None:
-    from pyarrow import parquet
-
-    for (stage, split), wanted in expected("modular").items():
-        table = parquet.read_table(folder / f"{stage}-{split}.parquet")
-        assert table.to_pylist() == [record._asdict() for record in wanted]
-        assert [str(kind).replace("double", "float64") for kind in table.schema.types] == [
-            kind for kind, _ in FIELDS.values()
-        ]
+        for (stage, split), wanted in expected("modular").items():
+            table = parquet.read_table(own / "a" / f"{stage}-{split}.parquet")
+            assert table.to_pylist() == [record._asdict() for record in wanted]
+            types = [str(kind).replace("double", "float64") for kind in table.schema.types]
+            assert types == [kind for kind, _ in FIELDS.values()]
 
 
 def test_without_pyarrow_one_line_says_what_to_install(
@@ -139,10 +131,7 @@ def test_datasets_loads_the_same_rows_back(call: Caller, own: Path) -> None:
     """Every task, both formats, and stages whose names YAML would take for something else; without a network."""
     card = tiny.TASK.replace("stages.pretrain", "stages.1e3").replace("stages.finetune", "stages.no")
     (own / "odd.toml").write_text(card)
-    asked = [(label, "jsonl") for label in [*shipped.NAMES, "wugs:20-4x"]] + [
-        ("wugs", "parquet"),
-        ("./odd.toml", "jsonl"),
-    ]
+    asked = [(label, "jsonl") for label in (*shipped.NAMES, "wugs:20-4x", "./odd.toml")] + [("wugs", "parquet")]
     wanted: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for number, (label, form) in enumerate(asked):
         assert call(f"export-data {label} --format {form} --out {number}").code == 0
@@ -178,10 +167,10 @@ def test_what_a_card_says_stays_text_on_the_page(call: Caller, own: Path) -> Non
     assert (own / "a" / "pretrain-train.jsonl").read_bytes().isascii()
 
 
-@pytest.mark.parametrize("other", ["--seed 1", "--stage finetune --seed 1", "--format parquet"])
+@pytest.mark.parametrize(
+    "other", ["--seed 1", "--stage finetune --seed 1", pytest.param("--format parquet", marks=needs_pyarrow)]
+)
 def test_another_export_is_not_overwritten(other: str, call: Caller, own: Path) -> None:
-    if "parquet" in other and not find_spec("pyarrow"):
-        pytest.skip("Parquet needs pyarrow (extra: data)")
     assert call("export-data modular --out a").code == 0
     before = files(own)
     code, out, err = call(f"export-data modular --out a {other}")

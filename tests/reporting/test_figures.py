@@ -204,43 +204,35 @@ def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
     assert len(points(drawn("memorization", decays))) == 2
 
 
-def inside(figure: Any, texts: list[Any]) -> None:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.draw_without_rendering()
-    page, renderer = figure.bbox, FigureCanvasAgg(figure).get_renderer()
-    boxes = [text.get_window_extent(renderer) for text in texts]
-    for box in boxes:
-        assert min(box.x0 - page.x0, page.x1 - box.x1, box.y0 - page.y0, page.y1 - box.y1) >= -1, (box, figure)
-    for place, one in enumerate(boxes):
-        assert not any(one.overlaps(other) for other in boxes[:place]), (place, [text.get_text() for text in texts])
-
-
 EVERY = list(product(figures.KINDS, (1, 2, 3, 5)))
 DRAWN = list(zip(figures.KINDS, cycle([5, 3, 2, 1]), strict=False))
 
 
 @pytest.mark.parametrize("cases", [DRAWN, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["drawn", "every"])
 def test_nothing_that_is_written_overlaps_or_leaves_the_page(cases: list[tuple[str, int]]) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    updates = (("full", 1.0), ("full", 2.0), ("full-hidden", 1.0), ("lora-64", 1.0), ("lora-4", 1.0))
     for name, tasks in cases:
-        texts_are_apart(name, tasks)
-
-
-def texts_are_apart(name: str, tasks: int) -> None:
-    names = ["adamw", "muon", "sgd", *(f"a-folder/of-some-length/file.py:Class{place}" for place in range(tasks))]
-    rows = [
-        full_row(optimizer, update, task=f"a-task-{task}", size=size, items={"rule": int(72 * size)})
-        for task in range(tasks) for optimizer in names
-        for update, size in (("full", 1.0), ("full", 2.0), ("full-hidden", 1.0), ("lora-64", 1.0), ("lora-4", 1.0))
-    ]  # fmt: skip
-    with sheet.styled():
-        figure = import_module(f"synthbench.reporting.figures.{name}").draw(rows, CARD)
-        legends = [one for one in figure.get_children() if isinstance(one, matplotlib.legend.Legend)]
-        texts = [*figure.texts, *(text for one in legends for text in [one.get_title(), *one.get_texts()])]
-        for axes in figure.axes:
-            texts += [axes.title, axes._left_title, axes._right_title, axes.xaxis.label, axes.yaxis.label]
-            texts += [*axes.get_xticklabels(), *(axes.get_yticklabels() if axes.yaxis.label.get_text() else [])]
-        inside(figure, [text for text in texts if text.get_text()])
+        names = ["adamw", "muon", "sgd", *(f"a-folder/of-some-length/file.py:Class{place}" for place in range(tasks))]
+        rows = [
+            full_row(optimizer, update, task=f"a-task-{task}", size=size, items={"rule": int(72 * size)})
+            for task in range(tasks) for optimizer in names for update, size in updates
+        ]  # fmt: skip
+        with sheet.styled():
+            figure = import_module(f"synthbench.reporting.figures.{name}").draw(rows, CARD)
+            legends = [one for one in figure.get_children() if isinstance(one, matplotlib.legend.Legend)]
+            texts = [*figure.texts, *(text for one in legends for text in [one.get_title(), *one.get_texts()])]
+            for axes in figure.axes:
+                texts += [axes.title, axes._left_title, axes._right_title, axes.xaxis.label, axes.yaxis.label]
+                texts += [*axes.get_xticklabels(), *(axes.get_yticklabels() if axes.yaxis.label.get_text() else [])]
+            figure.draw_without_rendering()
+            page, renderer = figure.bbox, FigureCanvasAgg(figure).get_renderer()
+            boxes = [text.get_window_extent(renderer) for text in texts if text.get_text()]
+            for place, box in enumerate(boxes):
+                room = (box.x0 - page.x0, page.x1 - box.x1, box.y0 - page.y0, page.y1 - box.y1)
+                assert min(room) >= -1, (name, tasks, box)
+                assert not any(box.overlaps(other) for other in boxes[:place]), (name, tasks, box)
 
 
 PICTURE = figures.Picture("front", "a title", "a caption", b"<svg/>")

@@ -86,17 +86,13 @@ def test_markdown_keeps_its_cells_and_shows_the_name(name: str) -> None:
 
 
 @names
-def test_csv_has_no_formula_and_no_control_character_and_the_whole_name(name: str) -> None:
+def test_csv_and_json_have_no_formula_and_no_control_character_and_the_whole_name(name: str) -> None:
     text = table.as_csv(made(name))
     assert is_plain(text)
     record = next(csv.DictReader(io.StringIO(text)))
     assert record["optimizer"].removeprefix("'") == inert(name)
     assert not record["optimizer"].lstrip().startswith(("=", "+", "-", "@", "\t"))
     assert float(record["rote_gap@fit_low"]) == 0.5
-
-
-@names
-def test_json_is_ascii_and_gives_the_name_back(name: str) -> None:
     text = table.as_json(made(name))
     assert text.isascii()
     assert is_plain(text)
@@ -117,9 +113,11 @@ def test_latex_is_escaped(name: str) -> None:
 
 
 @names
-def test_a_page_is_escaped(name: str) -> None:
-    page = report.markdown(reported(name))
-    assert is_plain(page)
+def test_a_page_is_escaped_and_its_sentence_is_one_line(name: str) -> None:
+    found = reported(name)
+    page = report.markdown(found)
+    assert is_plain(page + found.sentence)
+    assert "\n" not in found.sentence
     outside = re.sub(r"^- Command: (`+).*\1$", "", page, flags=re.MULTILINE)
     assert "<" not in outside
     assert outside.count("\n- ") == 3
@@ -141,23 +139,10 @@ def test_a_page_between_markers_stays_between_them(name: str, tmp_path: Path) ->
     assert report.body(reported(name)) in content.decode()
 
 
-@names
-def test_the_sentence_is_one_inert_line(name: str) -> None:
-    assert is_plain(reported(name).sentence)
-    assert "\n" not in reported(name).sentence
-
-
 @each(("name", "form"), product(NASTY, export.FORMATS))
 def test_exported_runs_are_inert(name: str, form: str) -> None:
-    one = {
-        "run": "1e3",
-        "optimizer": name,
-        "lr": -1e-3,
-        "routing": [[name, name]],
-        "versions": {name: name},
-        "device": name,
-    }
-    text = export.write(form, [one | {"scores": {"fit": 0.5}, "path": []}])
+    own = {"optimizer": name, "routing": [[name, name]], "versions": {name: name}, "device": name}
+    text = export.write(form, [{"run": "1e3", "lr": -1e-3, "scores": {"fit": 0.5}, "path": []} | own])
     assert is_plain(text)
     if form == "csv":
         (found,) = csv.DictReader(io.StringIO(text))
@@ -180,10 +165,7 @@ def test_a_name_of_300_characters_is_short_in_tables_and_whole_elsewhere() -> No
         assert max(map(len, text.splitlines())) < 250
     assert name in table.as_csv(made(name))
     assert name in table.as_json(made(name))
-
-
-def test_two_long_names_that_end_differently_are_told_apart() -> None:
-    assert short("x" * 300 + "a", 32) != short("x" * 300 + "b", 32)
+    assert short("x" * 300 + "a", 32) != short("x" * 300 + "b", 32)  # those that end differently are told apart
     assert len(short("x" * 300, 32)) == 32
     assert short("x" * 32, 32) == "x" * 32
 
@@ -195,10 +177,6 @@ def test_every_piece_of_a_sentence_is_inert(name: str) -> None:
         assert "\n" not in text
     assert is_plain(delimited(name))
     assert len(named(name)) <= 160
-
-
-def test_numbers_of_a_csv_file_stay_numbers() -> None:
-    assert [delimited(value) for value in (-1, -1.5, None, True)] == [-1, -1.5, None, True]
 
 
 def test_code_ends_where_it_should() -> None:

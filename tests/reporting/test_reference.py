@@ -28,37 +28,24 @@ def labels(rows: list[reference.Row]) -> list[tuple[str, str, bool]]:
     return [(found.optimizer, found.update, found.reference) for found in rows]
 
 
-def test_rows_of_other_optimizers_stand_beside_one_s_own(shipped: Reference) -> None:
+def test_rows_of_other_optimizers_stand_beside_one_s_own_which_are_never_replaced(shipped: Reference) -> None:
     together, source = reference.beside([row("muon")], CARD, TASKS)
     assert labels(together) == [("muon", "full", False), ("adamw", "full", True), ("sgd", "full", True)]
     assert source == shipped
-
-
-def test_one_s_own_rows_are_never_replaced(shipped: Reference) -> None:
     together, _ = reference.beside([row("adamw")], CARD, TASKS)
     assert labels(together) == [("adamw", "full", False), ("sgd", "full", True)]
 
 
-def test_nothing_is_shown_where_the_card_differs(shipped: Reference) -> None:
+def test_nothing_is_shown_where_card_task_or_code_differs_or_it_cannot_be_read(
+    shipped: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = CARD.model_copy(update={"model": "compact"})
     assert reference.beside([row("muon")], other, TASKS) == ([row("muon")], None)
-
-
-def test_seeds_optimizers_and_prose_do_not_make_another_card(shipped: Reference) -> None:
-    other = CARD.model_copy(update={"seeds": 7, "optimizers": ["sgd"], "question": "?"})
-    assert reference.agreeing(other, TASKS) == shipped
-
-
-def test_nothing_is_shown_where_the_task_differs(shipped: Reference) -> None:
+    alike = CARD.model_copy(update={"seeds": 7, "optimizers": ["sgd"], "question": "?"})  # no other card
+    assert reference.agreeing(alike, TASKS) == shipped
     assert reference.agreeing(CARD, {"rote-vs-rule": "another"}) is None
-
-
-def test_nothing_is_shown_where_the_code_differs(shipped: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthbench.experiment.identity.package_fingerprint", lambda: "edited")
     assert reference.agreeing(CARD, TASKS) is None
-
-
-def test_a_reference_that_cannot_be_read_is_none(shipped: Reference) -> None:
     (cards.shipped() / "reports" / "quick.json").write_text("{")
     assert reference.shipped(CARD) is None
 

@@ -1,26 +1,30 @@
-"""Rows of experiments with sizes, arms and grown grids, from folders in which nothing was trained."""
+"""Rows of experiments with sizes, arms and grown grids, and what is said of them, from folders in which nothing was
+trained."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from synthbench.experiment.runs import Run
-from synthbench.experiment.store import Store
-from synthbench.reporting import report, table, verdict
+from synthbench.experiment.runs import Cell, Run
+from synthbench.reporting import pace, table, verdict
 from synthbench.reporting.calibration import pooled
 from synthbench.reporting.pairing import Pair
 from synthbench.reporting.rows import Row
+from tests.calling import Caller
+from tests.each import each
 from tests.reporting import filled, made
 
-FULL = "stages.finetune.update=['full']"
+FULL = "stages.finetune.update=['full']"  # its paths reach fit .9 after 6 steps at 1e-3 and after 4 at 2e-3
+
+
+def alike(run: Run) -> dict[str, float]:
+    return {"learning": 0.5}
 
 
 def rows(out: Path) -> list[Row]:
-    with closing(Store.read(out)) as store:
-        return report.latest(store).rows
+    return filled.latest(out).rows
 
 
 def by_items(run: Run) -> dict[str, float]:
@@ -96,3 +100,58 @@ def test_a_bound_has_no_difference_to_anything() -> None:
     found = verdict.of(Pair(own, rival), steps, made.CARD)
     assert (found.found.n, found.found.mean) == (2, 0.0)  # -5 and +5; seed 1 is only known to lie beyond 180
     assert pooled([own], steps)[0] == pytest.approx(200**0.5)  # of 10 and 30
+
+
+def test_arguments_and_routing_of_measured_rows_are_shown_on_the_terminal_alone(tmp_path: Path, call: Caller) -> None:
+    (tmp_path / "own.py").write_text("import torch\nclass Mine(torch.optim.SGD): pass\n")
+    out = filled.folder(
+        tmp_path / "out", alike, FULL, "arguments.adamw.betas=[0.9, 0.95]", "arguments.sgd.momentum=0.5", "routing=hidden",
+        'arguments."own.py:Mine".momentum=0.9', "arms.late={of='adamw', arguments={eps=1e-6}}",
+        optimizers=["adamw", "muon", f"{tmp_path}/own.py:Mine", "late"],
+    )  # fmt: skip
+    adamw, mine = "betas=[0.9, 0.95]", "momentum=0.9, routing=hidden"
+    given = f"adamw: {adamw}; late: {adamw}, eps=1e-06; own.py:Mine: {mine}"
+    assert given in filled.latest(out).remarks[0]
+    shown = " ".join(call(f"report --out {out}").out.split())
+    assert given in shown
+    assert given not in call(f"report --format markdown --out {out}").out
+
+
+def test_a_rate_of_pretraining_that_was_chosen_is_shown_and_marked_at_the_edge(tmp_path: Path) -> None:
+    several = "stages.pretrain.lr={adamw=[1e-3, 2e-3], muon=[1e-3]}"  # scored alike: the lower one is chosen
+    out = filled.folder(tmp_path / "out", alike, FULL, several)
+    (remark,) = filled.latest(out).remarks
+    assert "adamw 0.001!" in remark
+    assert "muon" not in remark
+    inside = "stages.pretrain.lr={adamw=[1e-3], muon=[1e-3]}"
+    assert not filled.latest(filled.folder(tmp_path / "other", alike, FULL, inside)).remarks
+
+
+@each(
+    ("speed", "said"),
+    [(5, None), (9, "quick 9 0.9 slowest 0.001 6 smaller --lr"), (2, "slow 2 0.9 quickest 0.002 4 larger --lr")],
+)
+def test_a_row_read_at_no_speed_says_which_rates_to_add(tmp_path: Path, speed: int, said: str | None) -> None:
+    reading = f"reading.speeds=[{speed}]", f"reading.speed={speed}"
+    out = filled.folder(tmp_path / str(speed), alike, FULL, *reading, optimizers=["adamw"])
+    found = filled.latest(out).advice
+    assert len(found) == (1 if said else 0)
+    assert all(part in found[0] for part in ["adamw (full) on tiny-task", *said.split()]) if said else not found
+
+
+@each(
+    ("seeds", "size", "said"),
+    [
+        ([{1e-3: 120, 3e-3: 80}] * 8 + [{1e-3: 99, 3e-3: 80}], 1.0, None),
+        ([{1e-3: None, 3e-3: None}], 1.0, ["wugs", "0.9"]),
+        ([{1e-3: None, 3e-3: 80}], 1.0, ["slowest", "0.003", "80", "between 0.001"]),
+        ([{1e-3: 130, 3e-3: 120, 9e-3: 125}], 1.0, ["quickest", "0.003", "120", "quicker"]),
+        ([{1e-3: 80, 3e-3: 60}] * 2 + [{1e-3: 140, 3e-3: 70}] * 3, 1.0,
+         ["100", "0.9", "3 of 5 seeds", "140 at 0.001", "70 at 0.003"]),
+        ([{1e-3: 140, 3e-3: 90}], 2.0, ["wugs", "2x", "quick", "200"]),
+    ],
+)  # fmt: skip
+def test_the_rates_to_add(seeds: list[pace.Steps], size: float, said: list[str] | None) -> None:
+    cell = Cell("wugs", "finetune", ("adamw",), "adamw", "full", 0.0, size)
+    found = pace.said_of(cell, seeds, made.CARD)
+    assert found is None if said is None else all(part in str(found) for part in said)

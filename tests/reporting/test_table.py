@@ -38,7 +38,8 @@ def drawn(found: table.Table, width: int = 100) -> str:
 
 def test_all_formats_have_equal_numbers() -> None:
     found = made()
-    records = json.loads(table.as_json(found))["rows"]
+    text = table.as_json(found)
+    records = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))["rows"]
     expected = [
         (f"{record[name]:.2f}", f"{round(record[name] - record[f'{name}_low'], 4):.2f}")
         for record in records for name in CARD.columns if record[name] is not None
@@ -59,14 +60,16 @@ def test_mean_and_interval_are_student_s() -> None:
     assert record["learning_n"] == 3
 
 
-def test_the_table_fits_100_columns_with_reference_rows_edges_and_long_rates() -> None:
+@each("tiers", [None, [1, 2, None]])
+def test_one_table_fits_100_columns_with_reference_rows_edges_long_rates_and_tiers(tiers: list[int | None]) -> None:
     rows = [
         row("muon"),
         row("adamw", "lora-16", reference=True),
         row("sgd").model_copy(update={"lr": 0.00104, "edge": True}),
     ]
-    text = drawn(table.make("quick", rows, CARD.columns, []))
+    text = drawn(table.make("quick", rows, CARD.columns, [], tiers=tiers))
     assert max(map(len, text.splitlines())) <= 100
+    assert text.count("optimizer") == 1
     assert len(numbers(text)) == 15
     assert "…" not in text
 
@@ -80,21 +83,6 @@ def test_direction_edge_reference_and_divergence_are_marked() -> None:
     assert "diverged" in text
     edge = table.make("t", [row("muon").model_copy(update={"edge": True})], ["learning"], [])
     assert "0.001!" in table.as_markdown(edge)
-
-
-def test_a_reading_that_too_few_seeds_reach_is_not_reached() -> None:
-    found = table.make("t", [row("muon", readings={"rule_accuracy@fit": []})], ["rule_accuracy@fit"], [])
-    assert "not reached" in table.as_markdown(found)
-    assert table.records(found)[0]["rule_accuracy@fit"] is None
-
-
-def test_a_score_of_fewer_seeds_says_so() -> None:
-    found = table.make("t", [row("muon", readings={"learning": [0.5, 0.7]})], ["learning"], [])
-    assert "n=2" in table.as_markdown(found)
-
-
-def test_json_has_no_nan() -> None:
-    json.loads(table.as_json(made()), parse_constant=lambda text: pytest.fail(f"{text} in JSON"))
 
 
 @each("width", [60, 80, 100, 200])
@@ -124,13 +112,6 @@ def test_a_wide_table_goes_on_below_with_its_rows_named_again() -> None:
     assert len(drawn(made(), 100).split("optimizer")) == 2
 
 
-def test_a_tier_more_still_fits_100_columns_in_one_table() -> None:
-    rows = [row("muon").model_copy(update={"lr": 0.00104, "edge": True}), row("adamw", "lora-16", reference=True)]
-    text = drawn(table.make("quick", rows, CARD.columns, [], tiers=[1, None]))
-    assert max(map(len, text.splitlines())) <= 100
-    assert text.count("optimizer") == 1
-
-
 def test_a_score_that_a_task_has_no_items_for_is_a_dash_and_one_that_was_not_reached_says_so() -> None:
     reached, without = row("adamw"), row("adamw")
     values = {name: found for name, found in without.values.items() if not name.startswith("rule_accuracy")}
@@ -138,6 +119,8 @@ def test_a_score_that_a_task_has_no_items_for_is_a_dash_and_one_that_was_not_rea
     reached = reached.model_copy(update={"values": reached.values | {"rule_accuracy@fit": {}}})
     cells = table.make("", [reached, without], ["rule_accuracy@fit", "learning"], []).cells()
     assert [cell[-2] for cell in cells] == ["not reached", "-"]
+    found = table.make("t", [row("muon", readings={"learning": [0.5, 0.7]})], ["learning"], [])
+    assert "n=2" in table.as_markdown(found)  # a score of fewer seeds
 
 
 def test_bits_that_are_nearly_all_there_are_stand_at_the_ceiling() -> None:

@@ -22,6 +22,7 @@ CLEAR, NOISY, SMALL = [0.21, 0.20, 0.22, 0.19], [0.3, -0.2, 0.25, -0.1], [0.011,
     ("paired", "margin", "kind"),
     [
         (CLEAR, 0.05, "higher"),
+        (CLEAR[:3], 0.05, "higher"),
         ([-one for one in CLEAR], 0.05, "lower"),
         (NOISY, 0.05, "undecided"),
         (SMALL, 0.05, "equal"),
@@ -64,6 +65,7 @@ def test_words_respect_the_direction(name: str, if_higher: str, if_lower: str) -
 
 def test_words_of_what_is_not_a_direction() -> None:
     assert re.fullmatch("no difference .*0.05", words(verdict(SMALL, 0.05), "learning", "muon"))
+    assert "3 seeds" in words(verdict(CLEAR[:2], 0.05), "learning", "muon")
     assert words(verdict([0.0] * 3, 0.05), "learning", "muon").startswith("no difference")
     assert words(verdict(NOISY, 0.05), "learning", "muon").startswith("undecided")
     assert re.fullmatch("undecided.*1000 seeds.*", words(verdict([0.1, -0.1, 0.1, -0.1], None), "learning", "muon"))
@@ -92,8 +94,3 @@ def test_the_signs_are_those_at_the_card_s_speeds() -> None:
     turned = {**own.speeds["rote_gap@fit"], CARD.reading.speeds[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
     own = own.model_copy(update={"speeds": {**own.speeds, "rote_gap@fit": turned}})
     assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "depends on speed"
-
-
-def test_too_few_seeds_say_how_many_are_needed() -> None:
-    assert "3 seeds" in words(verdict(CLEAR[:2], 0.05), "learning", "muon")
-    assert verdict(CLEAR[:3], 0.05).kind != "too few seeds"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from synthbench.errors import BadInput
 from synthbench.experiment.runs import Run
 from synthbench.reporting import table
 from synthbench.reporting.report import Report
@@ -46,24 +46,17 @@ def order(found: Report) -> list[tuple[str, str]]:
     return [(line.row.optimizer, line.row.update) for line in found.table.lines]
 
 
-def test_rows_are_sorted_best_first_and_those_without_the_score_last() -> None:
+def test_rows_are_sorted_best_first_within_their_task_and_those_without_the_score_last() -> None:
     assert order(shown(ROWS, sort="learning")) == [
         ("muon", "full"), ("adamw", "full"), ("muon", "lora-16"), ("sgd", "full"),
     ]  # fmt: skip
     assert order(shown(ROWS, sort="forgetting@fit")) == [
         ("muon", "lora-16"), ("adamw", "full"), ("muon", "full"), ("sgd", "full"),
     ]  # fmt: skip
-
-
-def test_tasks_stay_together() -> None:
     elsewhere = [one.model_copy(update={"task": "another"}) for one in ROWS[:2]]
-    found = shown([*ROWS, *elsewhere], sort="learning").table
+    found = shown([*ROWS, *elsewhere], sort="learning", columns=["learning"]).table
     assert [line.row.task for line in found.lines] == ["rote-vs-rule"] * 4 + ["another"] * 2
     assert [line.row.optimizer for line in found.lines][-2:] == ["muon", "adamw"]
-
-
-def test_other_columns_take_the_place_of_the_card_s() -> None:
-    found = shown(ROWS, columns=["learning"]).table
     assert found.heads()[-2:] == ["div.", "learning ↑"]
     assert not any("@fit" in note for note in found.notes)
 
@@ -82,31 +75,13 @@ def test_differences_are_paired_and_signed_in_every_format() -> None:
     assert any("adamw" in note for note in found.notes)
 
 
-def test_a_difference_to_what_diverged_or_was_not_reached_says_so() -> None:
+def test_a_difference_to_what_diverged_or_was_not_reached_says_so_and_one_that_rounds_to_nothing_has_no_minus() -> None:
     own, lost = learning("muon", BASE), row("adamw", lr=None)
     place = shown([own, lost]).table.heads().index("learning ↑")
     assert shown([own, lost], versus="adamw").table.cells()[0][place] == "diverged"
     assert shown([own, learning("adamw", [])], versus="adamw").table.cells()[0][place] == "not reached"
-
-
-def test_a_difference_that_rounds_to_nothing_has_no_minus() -> None:
-    own = learning("muon", [one - 0.001 for one in BASE])
-    found = shown([own, learning("adamw", BASE)], versus="adamw").table
-    assert "+0.00 ±0.00" in found.cells()[0]
-
-
-@each(
-    ("options", "said"),
-    [
-        ({"sort": "lerning"}, "--sort.*'lerning'.*'learning'"),
-        ({"columns": ["lerning"]}, "--columns.*'lerning'.*'learning'"),
-        ({"columns": ["fit", "fit"]}, "--columns"),
-        ({"versus": "moun"}, "--versus 'moun'.*'muon'"),
-    ],
-)
-def test_unknown_names_are_refused_with_the_nearest(options: dict[str, object], said: str) -> None:
-    with pytest.raises(BadInput, match=said):
-        shown(ROWS, **options)
+    less = learning("muon", [one - 0.001 for one in BASE])
+    assert "+0.00 ±0.00" in shown([less, learning("adamw", BASE)], versus="adamw").table.cells()[0]
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +92,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled.folder(tmp_path_factory.mktemp("results"), scored)
 
 
-def test_the_command_has_them_all_with_every_format(call: Caller, out: Path) -> None:
+def test_the_command_has_them_all_with_every_format_and_on_a_page(call: Caller, out: Path, tmp_path: Path) -> None:
     options = f"--out {out} --sort learning --columns learning,validation_learning --versus adamw"
     code, text, _ = call(f"report {options} --format csv")
     assert code == 0
@@ -132,21 +107,20 @@ def test_the_command_has_them_all_with_every_format(call: Caller, out: Path) -> 
         code, text, _ = call(f"report {options} --format {form}")
         assert code == 0
         assert "0.25" in text
-    assert "muon" in call(f"report --out {out}").out
-
-
-def test_a_page_is_updated_with_them(call: Caller, out: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("<!-- BEGIN synthbench tiny-runner -->\n<!-- END synthbench tiny-runner -->\n")
-    assert call(f"report --out {out} --update {page} --versus adamw --columns learning").code == 0
+    assert call(f"report {options} --update {page}").code == 0
     assert "+0.25 ±0.00" in page.read_text()
 
 
 @each(
     ("options", "said"),
     [
-        ("--sort lerning", "'learning'"),
+        ("--sort lerning", "--sort.*'lerning'.*'learning'"),
+        ("--columns lerning", "--columns.*'lerning'.*'learning'"),
         ("--columns learning,", "--columns"),
+        ("--columns fit,fit", "--columns"),
+        ("--versus moun", "--versus 'moun'.*'muon'"),
         ("--versus sgd", "adamw, muon"),
         ("--format reference --sort learning", "--format reference"),
     ],
@@ -154,7 +128,7 @@ def test_a_page_is_updated_with_them(call: Caller, out: Path, tmp_path: Path) ->
 def test_a_mistake_is_one_sentence(options: str, said: str, call: Caller, out: Path) -> None:
     code, text, err = call(f"report --out {out} {options}")
     assert (code, text, len(err.splitlines())) == (2, "", 1)
-    assert said in err
+    assert re.search(said, err)
 
 
 def test_tiers_and_the_command_that_completes_them_come_out_of_a_folder(call: Caller, tmp_path: Path) -> None:

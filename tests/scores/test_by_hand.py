@@ -7,10 +7,9 @@ from math import exp, log, log2
 import pytest
 
 from synthbench.scores import SCORES, at_point
-from synthbench.scores.forgotten import kept
 from synthbench.scores.moved import GROUPS
 from tests.each import each
-from tests.scores.seen import point, seen
+from tests.scores.seen import Sets, point, seen
 
 NEW = {
     # 4 of 4; 1 nat an item, 0.5 a token
@@ -29,7 +28,7 @@ IRREGULAR = {
 BUCKETED = {"new/fact/train": seen("++-" + "+--" + "+---", bucket=[1, 1, 1, 2, 2, 2, 3, 3, 3, 3])}
 OLD_BEFORE = {"old/fact/train": seen("++++", nll=[1, 1, 1, 1]), "old/rule/test": seen("++--", nll=[1, 1, 3, 3])}
 OLD_AFTER = {"old/fact/train": seen("+---", nll=[1, 3, 3, 3]), "old/rule/test": seen("+++-", nll=[1, 1, 1, 3])}
-MOVED = {"hidden": 0.5, "embedding": 0.25}
+MOVED = dict(zip(GROUPS, (0.5, 0.25, 0.125), strict=True))
 
 BY_HAND = {
     "fact_recall": 1.0,
@@ -54,15 +53,14 @@ BY_HAND = {
     "retention": ((0.25 + 0.75) / 2) / ((1.0 + 0.5) / 2),
     "loss_forgetting": ((2.5 - 1.0) / 2 + (1.5 - 2.0) / 2) / 2,
     "kl_new": 2.0,
-    "update_norm.hidden": 0.5,
-    "update_norm.embedding": 0.25,
+    **{f"update_norm.{group}": moved for group, moved in MOVED.items()},
 }
 
 
-@each(("name", "value"), BY_HAND.items())
-def test_a_score_is_what_its_formula_gives_by_hand(name: str, value: float) -> None:
-    scores = at_point(point(OLD_BEFORE), point(NEW | OLD_AFTER, MOVED, 64))
-    assert scores[name] == pytest.approx(value, rel=1e-6)
+def test_every_point_score_is_what_its_formula_gives_by_hand() -> None:
+    assert at_point(point(OLD_BEFORE), point(NEW | OLD_AFTER, MOVED, 64)) == pytest.approx(BY_HAND, rel=1e-6)
+    elsewhere = {"head_recall", "tail_recall"} | IRREGULAR_BY_HAND.keys()
+    assert BY_HAND.keys() | elsewhere == {score.name for score in SCORES.values() if score.level == "point"}
 
 
 IRREGULAR_BY_HAND = {
@@ -77,9 +75,9 @@ IRREGULAR_BY_HAND = {
 }
 
 
-@each(("name", "value"), IRREGULAR_BY_HAND.items())
-def test_exceptions_are_wanted_and_noise_is_not(name: str, value: float) -> None:
-    assert at_point(point({}), point(NEW | IRREGULAR))[name] == pytest.approx(value)
+def test_exceptions_are_wanted_and_noise_is_not() -> None:
+    scores = at_point(point({}), point(NEW | IRREGULAR))
+    assert {name: scores[name] for name in IRREGULAR_BY_HAND} == pytest.approx(IRREGULAR_BY_HAND)
 
 
 @each(("noise", "nll"), [("----", 0.0), ("++++", 50.0)])
@@ -89,67 +87,43 @@ def test_what_is_wanted_does_not_depend_on_how_noise_is_answered(noise: str, nll
         assert scores[name] == pytest.approx(IRREGULAR_BY_HAND[name])
 
 
-def test_a_stage_of_noise_beside_a_rule_is_learned_as_far_as_the_rule_is() -> None:
-    sets = {name: found for name, found in NEW.items() if "rule" in name} | {"new/noise/train": seen("++++")}
-    scores = at_point(point({}), point(sets))
-    assert (scores["learning"], scores["validation_learning"], scores["validation_loss"]) == (0.25, 0.2, 2.0)
-    assert scores["fit"] == (0.75 + 1.0) / 2
-
-
 def test_head_and_tail_are_recalled_apart() -> None:
     # three of the head, two right; three between; four of the tail, one right
     scores = at_point(point({}), point(BUCKETED))
     assert scores["head_recall"] == pytest.approx(2 / 3)
     assert scores["tail_recall"] == 1 / 4
     assert scores["fact_recall"] == 4 / 10
-
-
-def test_without_buckets_there_is_no_head_and_no_tail_and_with_one_of_them_not_the_other() -> None:
-    assert not {"head_recall", "tail_recall"} & at_point(point({}), point(NEW)).keys()
     only = at_point(point({}), point({"new/fact/train": seen("+-", bucket=[3, 3])}))
     assert only["tail_recall"] == 0.5
     assert "head_recall" not in only
 
 
-def test_what_was_never_observed_has_no_score() -> None:
-    applicable = at_point(point({}), point(NEW)).keys()
-    assert not {"exception_recall", "overregularization", "noise_recall", "rule_through_noise"} & applicable
-    without = at_point(point({}), point({name: found for name, found in NEW.items() if "unseen" not in name}))
-    assert "unseen_accuracy" not in without
-    assert without["rule_accuracy"] == 0.25
+def only(*parts: str) -> Sets:
+    """What was observed of the new items whose name has one of these parts."""
+    return {name: found for name, found in NEW.items() if any(part in name for part in parts)}
 
 
-def test_every_point_score_is_worked_out_by_hand_or_does_not_apply() -> None:
-    scores = at_point(point(OLD_BEFORE), point(NEW | OLD_AFTER, MOVED, 64))
-    assert scores.keys() == BY_HAND.keys()  # no vector was observed to move: no update_norm.vector
-    others = {"exception_recall", "overregularization", "noise_recall", "rule_through_noise", "head_recall",
-              "tail_recall", "update_norm.vector"}  # fmt: skip
-    assert scores.keys() | others == {score.name for score in SCORES.values() if score.level == "point"}
+OLD = {"fact_forgetting", "skill_forgetting", "forgetting", "loss_forgetting", "retention"}
+IRREGULAR_ALONE = {"exception_recall", "overregularization", "noise_recall", "rule_through_noise"}
 
 
-def test_a_first_stage_has_nothing_to_forget() -> None:
-    names = at_point(point({}), point(NEW, MOVED)).keys()
-    assert {name for name in names if "forgetting" in name or name == "retention"} == set()
-    assert {"fact_recall", "rule_accuracy", "rote_gap", "fit", "learning"} <= names
-
-
-def test_a_stage_of_facts_alone_has_no_rule_and_no_gap() -> None:
-    scores = at_point(point({}), point({"new/fact/train": seen("+-")}))
-    assert scores["fit"] == scores["learning"] == scores["validation_learning"] == scores["fact_recall"] == 0.5
-    assert not {"rule_fit", "rule_accuracy", "rote_gap", "kl_new"} & scores.keys()
-
-
-def test_a_stage_of_rules_alone_has_no_facts() -> None:
-    scores = at_point(point({}), point({name: found for name, found in NEW.items() if "rule" in name}))
-    assert "fact_recall" not in scores
-    assert scores["fit"] == 0.75
-    assert scores["learning"] == 0.25
-
-
-def test_on_the_way_where_validation_is_not_looked_at_there_is_no_validation_score() -> None:
-    scores = at_point(point({}), point({name: found for name, found in NEW.items() if "validation" not in name}))
-    assert not {"validation_learning", "validation_loss"} & scores.keys()
-    assert scores["learning"] == 0.625
+@each(
+    ("sets", "without", "values"),
+    [
+        (NEW, OLD | IRREGULAR_ALONE | {"head_recall", "tail_recall"}, {"fit": 0.875, "rote_gap": 0.375}),
+        ({"new/fact/train": seen("+-")}, {"rule_fit", "rule_accuracy", "rote_gap", "kl_new"},
+         dict.fromkeys(("fit", "learning", "validation_learning", "fact_recall"), 0.5)),
+        (only("rule"), {"fact_recall"}, {"fit": 0.75, "learning": 0.25}),
+        (only("rule") | {"new/noise/train": seen("++++")}, {"fact_recall"},
+         {"fit": 0.875, "learning": 0.25, "validation_learning": 0.2, "validation_loss": 2.0}),
+        (only("train", "test"), {"validation_learning", "validation_loss", "unseen_accuracy"},
+         {"learning": 0.625, "rule_accuracy": 0.25}),
+    ],
+)  # fmt: skip
+def test_what_was_not_observed_has_no_score(sets: Sets, without: set[str], values: dict[str, float]) -> None:
+    scores = at_point(point({}), point(sets))
+    assert not without & scores.keys()
+    assert {name: scores[name] for name in values} == pytest.approx(values)
 
 
 def test_nothing_known_before_leaves_retention_undefined_and_forgetting_zero() -> None:
@@ -195,13 +169,3 @@ def test_a_floor_counts_against_the_side_it_belongs_to(name: str, floor: float) 
     sets = {"new/rule/train": seen("++++"), "new/rule/test": seen("++++")}
     sets[name] = seen("++++", floor=floor)
     assert at_point(point({}), point(sets))["rote_gap"] == (-floor if name.endswith("train") else floor)
-
-
-def test_facts_are_kept_if_trained_ones_are_recalled_and_rules_if_held_out_ones_are_answered() -> None:
-    assert kept("fact") == "old/fact/train"
-    assert kept("rule") == "old/rule/test"
-
-
-@each("group", GROUPS)
-def test_every_group_of_parameters_has_its_update_norm(group: str) -> None:
-    assert at_point(point({}), point(NEW, {group: 0.125}))[f"update_norm.{group}"] == 0.125

@@ -66,26 +66,6 @@ def test_it_is_the_most_that_any_share_gives(nll_N: np.ndarray) -> None:
     assert bits(nll_N, entropy_N) == pytest.approx(by_trying(nll_N, entropy_N), rel=1e-5, abs=1e-5)
 
 
-@given(losses, st.randoms(use_true_random=False))
-def test_it_is_neither_negative_nor_more_than_the_facts_have_and_the_order_does_not_count(
-    nll_N: np.ndarray, random: st.randoms
-) -> None:
-    entropy_N = full(H, len(nll_N))
-    found = bits(nll_N, entropy_N)
-    assert -1e-9 <= found <= 15 * len(nll_N) + 1e-9
-    places = list(range(len(nll_N)))
-    random.shuffle(places)
-    assert bits(nll_N[places], entropy_N) == pytest.approx(found, rel=1e-9, abs=1e-9)
-
-
-@given(losses, losses)
-def test_two_sets_together_hold_no_more_than_apart(one_N: np.ndarray, other_N: np.ndarray) -> None:
-    """They share one e."""
-    both_N = np.concatenate([one_N, other_N])
-    apart = bits(one_N, full(H, len(one_N))) + bits(other_N, full(H, len(other_N)))
-    assert bits(both_N, full(H, len(both_N))) <= apart + 1e-6
-
-
 def test_bits_are_counted_by_the_parameter_and_so_are_the_datasets() -> None:
     # two facts of 15 bits, one known but for a bit, one for sure, over 100 parameters
     scores = at_point(point({}), point({"new/fact/train": seen("++", nll=[log(2), 0], entropy=H)}, parameters=100))

@@ -27,6 +27,8 @@ from tests.experiment import tiny
 
 SEEDS = [0, 1, 2]
 TASK = Task(tiny.task_card())
+MODEL = transformer.ModelCard(width=8, layers=1, head_width=8)
+LAYOUT = layouts.transformer(MODEL, TASK.language.vocabulary, TASK.language.length - 1)
 SURE = 40.0  # logit of the token that a model says: its probability is 1 to the last digit
 
 Prompt = tuple[int, ...]
@@ -54,21 +56,19 @@ def said(model: Model) -> Callable[..., Tensor]:
     return logits
 
 
+def observer(sets: Mapping[str, Asked]) -> Observer:
+    return Observer(Fleet(MODEL, LAYOUT, initialize(LAYOUT, MODEL, SEEDS, torch.device("cpu"))), sets)
+
+
 def looked_at(
     sets: Mapping[str, Asked], patch: pytest.MonkeyPatch, before: Model, after: Model
 ) -> list[dict[str, float]]:
     """The scores of every run when one model became another."""
-    layout = layouts.transformer(tiny_model(), TASK.language.vocabulary, TASK.language.length - 1)
-    fleet = Fleet(tiny_model(), layout, initialize(layout, tiny_model(), SEEDS, torch.device("cpu")))
-    observer = Observer(fleet, sets)
+    observing = observer(sets)
     patch.setattr(transformer, "logits", said(before))
-    start: list[Point] = observer.start(8)
+    start: list[Point] = observing.start(8)
     patch.setattr(transformer, "logits", said(after))
-    return [at_point(*pair) for pair in zip(start, observer.end(), strict=True)]
-
-
-def tiny_model() -> transformer.ModelCard:
-    return transformer.ModelCard(width=8, layers=1, head_width=8)
+    return [at_point(*pair) for pair in zip(start, observing.end(), strict=True)]
 
 
 def split(examples: Examples) -> list[tuple[Prompt, Answer]]:
@@ -130,9 +130,7 @@ def test_the_true_rule_answers_by_rule_where_there_is_one_and_nowhere_else(
     sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformer, "logits", said(rule([7])))
-    layout = layouts.transformer(tiny_model(), TASK.language.vocabulary, TASK.language.length - 1)
-    fleet = Fleet(tiny_model(), layout, initialize(layout, tiny_model(), SEEDS, torch.device("cpu")))
-    for point in Observer(fleet, sets).look(("new/rule/test", "new/fact/train", "old/rule/test")):
+    for point in observer(sets).look(("new/rule/test", "new/fact/train", "old/rule/test")):
         assert point.sets["new/rule/test"].by_rule_N.all()
         assert not point.sets["new/fact/train"].by_rule_N.any()
         assert not point.sets["old/rule/test"].by_rule_N.any()  # the old rule has other shifts
@@ -203,13 +201,6 @@ def test_answering_like_the_nearest_trained_item_scores_exactly_the_nearest_floo
         train = sets["new/rule/train"].examples[k]
         assert scores["rule_fit"] == pytest.approx(nearest(train, train))
         assert scores["rule_accuracy"] == pytest.approx(nearest(train, sets["new/rule/test"].examples[k]))
-
-
-def test_a_model_that_says_nothing_loses_the_whole_vocabularys_entropy_a_token(
-    sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for scores in looked_at(sets, monkeypatch, guess, lambda k, prompt: []):
-        assert scores["validation_loss"] == pytest.approx(log(TASK.language.vocabulary), rel=1e-5)
 
 
 def changed(stages: tuple[str, ...], **options: Any) -> dict[str, Asked]:
@@ -293,12 +284,12 @@ def test_a_short_answer_is_right_whatever_follows_its_end(monkeypatch: pytest.Mo
 def test_a_sure_model_that_knows_every_fact_stores_the_datasets_bits_and_one_that_knows_none_nothing(
     sets: dict[str, Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parameters = layouts.transformer(tiny_model(), TASK.language.vocabulary, TASK.language.length - 1).size
     for scores in looked_at(sets, monkeypatch, guess, table(sets, "new/fact/train")):
-        assert scores["dataset_bits_per_param"] == pytest.approx(12 * TASK.language.name_bits / parameters)
+        assert scores["dataset_bits_per_param"] == pytest.approx(12 * TASK.language.name_bits / LAYOUT.size)
         assert scores["bits_per_param"] == pytest.approx(scores["dataset_bits_per_param"], rel=1e-6)
     for scores in looked_at(sets, monkeypatch, guess, lambda k, prompt: []):
         assert scores["bits_per_param"] == pytest.approx(0, abs=1e-9)
+        assert scores["validation_loss"] == pytest.approx(log(TASK.language.vocabulary), rel=1e-5)  # a token
 
 
 def test_the_stages_own_facts_are_asked_in_training_only_and_old_rules_held_out_only(sets: dict[str, Asked]) -> None:

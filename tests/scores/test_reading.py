@@ -59,10 +59,7 @@ def test_a_path_that_never_reaches_the_fit_or_is_not_a_number_before_it_has_no_c
     points: list[tuple[int, float]],
 ) -> None:
     assert crossing(path(*points), 0.9) is None
-
-
-def test_a_path_without_fit_has_no_crossing() -> None:
-    assert crossing({0: {"forgetting": 0.0}, 10: {"forgetting": 1.0}}, 0.9) is None
+    assert crossing({step: {"forgetting": fit} for step, fit in points}, 0.9) is None  # a path without fit
 
 
 @each(("step", "value"), [(0, 0.0), (10, 2.0), (5, 1.0), (12.5, 2.5), (20, 4.0)])
@@ -77,24 +74,22 @@ def test_a_value_that_was_not_measured_is_not_a_number() -> None:
     assert value_at({0: {}, 10: {"x": 3.0}}, "x", 10) == 3.0
 
 
-def test_a_speed_between_two_rates_is_interpolated_in_the_logarithm_of_steps() -> None:
-    assert at_speed([(50, 0.0), (200, 1.0)], 100) == pytest.approx(0.5)
-    assert at_speed([(50, 0.0), (200, 1.0)], 80) == pytest.approx(log(80 / 50) / log(4))
-
-
-def test_the_neighbours_of_the_speed_are_read_not_the_outer_rates() -> None:
-    assert at_speed([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100) == pytest.approx(0.5)
-
-
-@each("readings", [[], [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)]])
-def test_a_speed_that_no_two_rates_bracket_is_not_extrapolated(readings: list[tuple[float, float]]) -> None:
-    assert isnan(at_speed(readings, 100))
-
-
-def test_a_rate_at_the_speed_itself_is_read_as_it_is() -> None:
-    assert at_speed([(100, 0.25), (200, 1.0)], 100) == 0.25
-    assert at_speed([(50, 1.0), (100, 0.25)], 100) == 0.25
-    assert at_speed([(100, 0.25), (100, 0.25)], 100) == 0.25
+@each(
+    ("readings", "speed", "value"),
+    [
+        ([(50, 0.0), (200, 1.0)], 100, 0.5),  # between two rates, in the logarithm of steps
+        ([(50, 0.0), (200, 1.0)], 80, log(80 / 50) / log(4)),
+        ([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100, 0.5),  # the neighbours, not the outer rates
+        ([(100, 0.25), (200, 1.0)], 100, 0.25),  # at the speed itself
+        ([(50, 1.0), (100, 0.25)], 100, 0.25),
+        ([(100, 0.25), (100, 0.25)], 100, 0.25),
+        *(([*readings], 100, nan) for readings in ((), [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)])),
+    ],
+)
+def test_a_speed_is_read_between_the_rates_that_bracket_it_and_nowhere_else(
+    readings: list[tuple[float, float]], speed: float, value: float
+) -> None:
+    assert at_speed(readings, speed) == pytest.approx(value, nan_ok=True)
 
 
 @given(
@@ -120,13 +115,8 @@ def test_a_reading_lies_between_its_neighbours_and_does_not_depend_on_the_order_
 def test_the_reading_of_a_seed_takes_each_rate_where_it_first_fits() -> None:
     # forgetting is a tenth of the step: 5 where T = 50 and 20 where T = 200; in between, linear in log T
     fast, slow = path((0, 0.0), (50, 0.9), (300, 1.0)), path((0, 0.0), (200, 0.9), (300, 1.0))
-    assert of_seed([slow, fast], "forgetting", 0.9, 100) == pytest.approx(5 + 15 * 0.5)
-
-
-def test_rates_that_never_fit_are_left_out_of_a_seeds_reading() -> None:
-    fast, slow = path((0, 0.0), (50, 0.9)), path((0, 0.0), (200, 0.9))
     never = path((0, 0.0), (300, 0.5))
-    assert of_seed([fast, never, slow], "forgetting", 0.9, 100) == of_seed([fast, slow], "forgetting", 0.9, 100)
+    assert of_seed([slow, never, fast], "forgetting", 0.9, 100) == pytest.approx(5 + 15 * 0.5)
     assert isnan(of_seed([fast, never], "forgetting", 0.9, 100))
     assert isnan(of_seed([], "forgetting", 0.9, 100))
 

@@ -81,16 +81,6 @@ def test_every_score_of_a_path_or_a_probe_applies_and_lies_in_its_range() -> Non
                 assert low <= found[score.name] <= high, score.name
 
 
-@each("seed", range(10))
-def test_what_did_not_change_is_not_forgotten(seed: int) -> None:
-    _, point = points(seed)
-    scores = at_point(point, point)
-    forgotten = [name for name in scores if "forgetting" in name]
-    assert forgotten
-    assert all(scores[name] == 0 for name in forgotten)
-    assert scores["retention"] == 1
-
-
 @each("score", SCORES.values())
 def test_every_score_has_formula_unit_range_direction_and_source(score: Score) -> None:
     low, high = bounds(score)
@@ -116,10 +106,6 @@ def test_a_scores_name_is_registered_once() -> None:
     with pytest.raises(ValueError, match="'fit'"):
         register(Score("fit", "another", "share", "0 to 1", "up", "the test"))
     assert before == SCORES
-
-
-def test_every_level_of_score_is_registered() -> None:
-    assert {score.level for score in SCORES.values()} == {"point", "path", "probe", "cell"}
 
 
 def test_scores_and_generators_mean_the_same_by_head_and_tail() -> None:

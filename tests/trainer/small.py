@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synthbench.cards import ModelCard
+from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import Fleet, initialize
 from synthbench.trainer.loop import Data, order, train
@@ -22,6 +22,7 @@ from synthbench.trainer.schedule import Schedule
 MODEL = ModelCard(width=32, layers=2, head_width=8)
 GPT2 = ModelCard(width=32, layers=2, head_width=8, norm="layernorm", positions="learned", mlp="gelu", tied=True)
 SWIGLU = ModelCard(width=32, layers=2, head_width=8, mlp="swiglu")
+STYLES = MODELS | {"small": MODEL, "small-gpt2": GPT2, "small-swiglu": SWIGLU}
 VOCABULARY, LENGTH, ITEMS, BATCH = 20, 9, 24, 8
 CPU = torch.device("cpu")
 

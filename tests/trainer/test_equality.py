@@ -5,8 +5,6 @@ Shapes: K runs, T steps, B examples, L tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
@@ -30,10 +28,6 @@ RATES = {
 }  # fmt: skip
 
 
-def rates_of(lr: float, factor: Callable[[int], float]) -> Callable[[int], float]:
-    return lambda step: lr * factor(step)
-
-
 def family(optimizer: str, update: str, count: int) -> list[Run]:
     """Runs that differ in everything that may differ within a fleet."""
     return [Run(100 + k, RATES[optimizer, update] * (k % 3 + 1), 0.1 * (k % 4)) for k in range(count)]
@@ -50,7 +44,8 @@ def test_every_member_loses_what_its_plain_loop_loses_at_every_step(optimizer: s
         if update != "full":
             model = reference.adapt(model, untrained.saved(k))
         moving, factor = reference.optimizers(optimizer, model), Schedule(STEPS, "cosine", 0.1).factor
-        theirs_T = reference.train(model, moving, data, k, rates_of(run.lr, factor), run.weight_decay)
+        rate = lambda step, lr=run.lr, factor=factor: lr * factor(step)
+        theirs_T = reference.train(model, moving, data, k, rate, run.weight_decay)
         assert theirs_T[-1] < 0.9 * theirs_T[0]
         np.testing.assert_allclose(ours_TK[:, k], theirs_T, rtol=TOLERANCE, atol=0)
 
@@ -101,6 +96,9 @@ def test_every_style_of_model_has_the_plain_models_logits_losses_and_gradients(m
     loss_K = losses(fleet, tokens_KBL, answer_KBL, first=4)
     loss_K.sum().backward()
     logits_KBLV = fleet.logits(tokens_KBL[..., :-1])
+    for first in range(1, LENGTH - 1):  # logits from a position on are the tail of all
+        tail_KBLV = fleet.logits(tokens_KBL[..., :-1], first)
+        torch.testing.assert_close(tail_KBLV, logits_KBLV[:, :, first:], rtol=1e-5, atol=1e-6)
     for k in range(len(fleet)):
         plain = reference.load(model, fleet.member(k), LENGTH - 1)
         logits_BLV = plain(tokens_KBL[k, :, :-1])
@@ -115,13 +113,3 @@ def test_every_style_of_model_has_the_plain_models_logits_losses_and_gradients(m
         assert {reference.named(name) for name in ours} == set(theirs)
         for name, grad in ours.items():
             torch.testing.assert_close(grad, theirs[reference.named(name)], rtol=1e-4, atol=1e-6)
-
-
-@each("model", [small.MODEL, small.GPT2, small.SWIGLU])
-def test_logits_from_a_position_on_are_the_tail_of_all_logits(model: ModelCard) -> None:
-    fleet, data = small.fleet([1, 2, 3], model=model), small.data([1, 2, 3], 1)
-    tokens_KBL = torch.from_numpy(data.tokens_KNL).long()[..., :-1]
-    with torch.no_grad():
-        all_KBLV = fleet.logits(tokens_KBL)
-        for first in range(1, LENGTH - 1):
-            torch.testing.assert_close(fleet.logits(tokens_KBL, first), all_KBLV[:, :, first:], rtol=1e-5, atol=1e-6)

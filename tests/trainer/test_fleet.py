@@ -65,12 +65,13 @@ def test_a_fleet_leaves_the_weights_it_starts_from_alone() -> None:
     assert torch.equal(base_KP, before)
 
 
-@each("update", ["full", "full-hidden"])
-def test_what_is_kept_of_a_run_that_is_not_low_rank_is_all_its_weights(update: str) -> None:
+@each("update", ["full", "full-hidden", "lora-4"])
+def test_what_is_kept_of_a_run_is_all_its_weights_or_its_adapters(update: str) -> None:
     fleet = small.trained("adamw", update, RUNS, 3).fleet
-    kept, member = fleet.saved(1), fleet.member(1)
-    assert set(kept) == set(fleet.layout.parameters)
-    assert all(torch.equal(kept[name], member[name]) for name in kept)
+    adapters = {name: value[1] for name, value in views(fleet.trainable, fleet.flat_KP).items()}
+    kept, expected = fleet.saved(1), adapters if update == "lora-4" else fleet.member(1)
+    assert set(kept) == set(fleet.trainable.parameters if update == "lora-4" else fleet.layout.parameters)
+    assert all(torch.equal(kept[name], expected[name]) for name in kept)
 
 
 def test_the_gradient_of_a_sum_of_losses_mixes_no_runs() -> None:

@@ -5,25 +5,22 @@ Shapes: K runs, N items, L tokens, T steps, B examples.
 
 from __future__ import annotations
 
-from math import log
-
 import numpy as np
-import pytest
 import torch
 
-from synthbench.trainer.loop import Data, first_position, losses, order, train
+from synthbench.trainer.loop import first_position, order, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 from tests.each import each
 from tests.trainer import small
-from tests.trainer.small import BATCH, LENGTH, Run
+from tests.trainer.small import LENGTH, Run
 
 SHARES = {"fact": (np.ones(12, dtype=np.int16), 2), "rule": (np.ones(40, dtype=np.int16), 6)}
 RUNS = [Run(1, 1e-2, 0.1), Run(2, 1e-2, 0.1), Run(3, 1e-2, 0.1)]
 
 
-def generator(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
+def generator() -> np.random.Generator:
+    return np.random.default_rng(0)
 
 
 def test_every_batch_holds_the_same_share_of_every_slice() -> None:
@@ -62,11 +59,6 @@ def test_an_epoch_shows_each_item_as_often_as_its_repeats_say_and_spreads_them()
     assert sorted(order_TB[:5, 3].tolist()) == [3, 4, 5, 6, 7]  # the next slice's items come after this one's
 
 
-def test_an_order_is_its_generators_alone() -> None:
-    assert np.array_equal(order(SHARES, 30, generator(5)), order(SHARES, 30, generator(5)))
-    assert not np.array_equal(order(SHARES, 30, generator(5)), order(SHARES, 30, generator(6)))
-
-
 def test_the_first_position_is_the_one_before_the_earliest_answer_of_any_item() -> None:
     answer_NL = np.zeros((4, 9), dtype=bool)
     answer_NL[:, 7:] = True
@@ -74,39 +66,6 @@ def test_the_first_position_is_the_one_before_the_earliest_answer_of_any_item() 
     answer_NL[2, 5] = True
     assert first_position(answer_NL) == 4
     assert first_position(answer_NL[None]) == 4
-
-
-def test_a_fresh_model_loses_about_what_a_uniform_guess_loses() -> None:
-    data = small.data([1, 2, 3], 1)
-    fleet = small.fleet([1, 2, 3])
-    with torch.no_grad():
-        fleet.flat_KP.mul_(1e-3)
-        loss_K = losses(fleet, torch.from_numpy(data.tokens_KNL).long(), torch.from_numpy(data.answer_KNL), 4)
-    assert loss_K.tolist() == pytest.approx([log(small.VOCABULARY)] * 3, rel=0.02)
-
-
-def test_the_loss_is_the_mean_over_answer_tokens_alone() -> None:
-    data, fleet = small.data([1, 2, 3], 1), small.fleet([1, 2, 3])
-    tokens_KNL, answer_KNL = torch.from_numpy(data.tokens_KNL).long(), torch.from_numpy(data.answer_KNL).clone()
-    answer_KNL[:] = False
-    answer_KNL[..., -1] = True
-    whole_K = losses(fleet, tokens_KNL, answer_KNL, 0)
-    only_K = losses(fleet, tokens_KNL, answer_KNL, LENGTH - 2)
-    torch.testing.assert_close(whole_K, only_K, rtol=1e-6, atol=0)
-    logp_KN1V = fleet.logits(tokens_KNL[..., :-1], LENGTH - 2).log_softmax(-1)
-    nll_KN = -logp_KN1V[:, :, 0].gather(-1, tokens_KNL[..., -1:]).squeeze(-1)
-    torch.testing.assert_close(only_K, nll_KN.mean(1), rtol=1e-6, atol=0)
-
-
-def test_a_curve_has_a_loss_for_every_step_and_run_the_first_that_of_the_start() -> None:
-    curve_TK = small.trained("adamw", "full", RUNS, 7).curve_TK
-    data = small.data([run.seed for run in RUNS], 7)
-    shown = [(data.tokens_KNL[k, data.order_KTB[k, 0]], data.answer_KNL[k, data.order_KTB[k, 0]]) for k in range(3)]
-    tokens_KBL, answer_KBL = (torch.from_numpy(np.stack(column)) for column in zip(*shown, strict=True))
-    with torch.no_grad():
-        start_K = losses(small.fleet([run.seed for run in RUNS]), tokens_KBL.long(), answer_KBL, 4)
-    assert curve_TK.shape == (7, 3)
-    assert curve_TK[0].tolist() == pytest.approx(start_K.tolist(), rel=1e-6)
 
 
 @each("at_steps", [(), (0,), (0, 3, 7), (7,), (1, 2, 3)])
@@ -151,25 +110,3 @@ def test_the_same_call_gives_bitwise_the_same_weights_and_losses() -> None:
     once, again = (small.trained("muon", "full", RUNS, 5) for _ in range(2))
     assert torch.equal(once.fleet.flat_KP, again.fleet.flat_KP)
     assert np.array_equal(once.curve_TK, again.curve_TK)
-
-
-def test_every_run_reads_its_own_items_in_its_own_order() -> None:
-    """Runs that share weights and rates but not data part ways; those that share data too do not."""
-    one, other = small.data([1, 2], 4), small.data([1, 1], 4)
-    for data, same in ((one, False), (other, True)):
-        fleet = small.fleet([9, 9])
-        curve_TK = train(
-            FleetOptimizer("adamw", fleet), data, Schedule(4, "constant", 0.0), ([1e-2] * 2, [0.0] * 2), (),
-            lambda step: None,
-        )  # fmt: skip
-        assert np.array_equal(curve_TK[:, 0], curve_TK[:, 1]) == same
-
-
-def test_data_may_use_the_same_items_in_different_orders() -> None:
-    tokens_KNL, answer_KNL, order_KTB = small.data([1, 1], 4)
-    assert order_KTB.shape == (2, 4, BATCH)
-    shuffled = Data(tokens_KNL, answer_KNL, np.stack([order_KTB[0], order_KTB[0, ::-1]]))
-    fleet = small.fleet([9, 9])
-    moving, still = FleetOptimizer("sgd", fleet), ([0.0] * 2, [0.0] * 2)
-    curve_TK = train(moving, shuffled, Schedule(4, "constant", 0.0), still, (), lambda step: None)
-    assert curve_TK[:, 0].tolist() == curve_TK[::-1, 1].tolist()

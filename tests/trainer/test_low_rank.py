@@ -34,15 +34,6 @@ def adapted(fleet: Fleet) -> Fleet:
     return fleet
 
 
-def test_adapters_of_the_six_hidden_matrices_of_every_layer_are_all_that_is_trained() -> None:
-    assert set(small.fleet(SEEDS, "lora-4").trainable.parameters) == {
-        "layers.0.qkv.A", "layers.0.qkv.B", "layers.0.out.A", "layers.0.out.B",
-        "layers.0.up.A", "layers.0.up.B", "layers.0.down.A", "layers.0.down.B",
-        "layers.1.qkv.A", "layers.1.qkv.B", "layers.1.out.A", "layers.1.out.B",
-        "layers.1.up.A", "layers.1.up.B", "layers.1.down.A", "layers.1.down.B",
-    }  # fmt: skip
-
-
 def test_adapters_have_the_shapes_of_their_matrices_and_the_rank() -> None:
     shapes = {name: p.shape for name, p in small.fleet(SEEDS, "lora-4").trainable.parameters.items()}
     assert {name: shape for name, shape in shapes.items() if name.startswith("layers.1")} == {
@@ -53,8 +44,8 @@ def test_adapters_have_the_shapes_of_their_matrices_and_the_rank() -> None:
     }  # fmt: skip
 
 
-@each("model", [small.GPT2, small.SWIGLU])
-def test_no_style_of_model_adapts_embedding_positions_head_or_norms(model: ModelCard) -> None:
+@each("model", [small.MODEL, small.GPT2, small.SWIGLU])
+def test_every_hidden_matrix_of_every_layer_is_adapted_and_nothing_else(model: ModelCard) -> None:
     fleet = small.fleet(SEEDS, "lora-4", model)
     matrices = {"qkv", "out", "up", "down"} | ({"gate"} if model.mlp == "swiglu" else set())
     expected = {f"layers.{i}.{matrix}.{part}" for i in range(model.layers) for matrix in matrices for part in "AB"}
@@ -67,13 +58,6 @@ def test_training_adapters_moves_every_adapter_and_no_weight_of_the_base(optimiz
     assert torch.equal(after.base_KP, start.base_KP)
     for name, value in views(after.trainable, after.flat_KP).items():
         assert (value != views(start.trainable, start.flat_KP)[name]).flatten(1).any(1).all(), name
-
-
-def test_what_is_kept_of_a_low_rank_run_is_its_adapters() -> None:
-    fleet = adapted(small.fleet(SEEDS, "lora-4"))
-    kept = fleet.saved(1)
-    assert set(kept) == set(fleet.trainable.parameters)
-    assert all(torch.equal(kept[name], value[1]) for name, value in views(fleet.trainable, fleet.flat_KP).items())
 
 
 def test_adapters_start_as_bitwise_the_base() -> None:
@@ -91,12 +75,6 @@ def test_a_fresh_a_is_uniform_within_one_over_the_root_of_its_columns() -> None:
             bound = value.shape[-1] ** -0.5
             assert 0.95 * bound < value.abs().max() <= bound
             assert value.std() == pytest.approx(bound / 3**0.5, rel=0.05)
-
-
-def test_adapters_of_two_runs_differ_by_their_seeds_alone() -> None:
-    flat_KP = small.fleet([5, 6, 5], "lora-4").flat_KP
-    assert torch.equal(flat_KP[0], flat_KP[2])
-    assert not torch.equal(flat_KP[0], flat_KP[1])
 
 
 def test_alpha_is_twice_the_rank() -> None:
@@ -132,8 +110,3 @@ def test_full_hidden_moves_every_hidden_matrix_and_nothing_else(optimizer: str) 
     for k in range(len(RUNS)):
         before, now = start.member(k), after.member(k)
         assert {name for name in now if not torch.equal(now[name], before[name])} == hidden
-
-
-def test_low_rank_and_full_hidden_reach_the_same_matrices() -> None:
-    adapters, hidden = small.fleet(SEEDS, "lora-4").trainable, small.fleet(SEEDS, "full-hidden").trainable
-    assert {name[: -len(".A")] for name in adapters.parameters} == set(hidden.parameters)

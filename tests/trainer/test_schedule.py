@@ -14,37 +14,29 @@ def factors(schedule: Schedule) -> list[float]:
     return [schedule.factor(step) for step in range(schedule.steps)]
 
 
-@each("kind", ["cosine", "constant"])
-def test_the_warm_up_is_linear_from_its_first_step_which_is_not_zero(kind: str) -> None:
-    assert factors(Schedule(100, kind, 0.05))[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+@each(
+    ("steps", "kind", "warmup", "expected"),
+    [
+        (100, "constant", 0.05, [0.2, 0.4, 0.6, 0.8] + [1.0] * 96),  # the first step's is not zero
+        (3, "constant", 0.0, [1.0] * 3),
+        (4, "constant", 1.0, [0.25, 0.5, 0.75, 1.0]),
+        (4, "cosine", 1.0, [0.25, 0.5, 0.75, 1.0]),
+        (9, "constant", 0.05, [1.0] * 9),  # a share of less than half a step is no warm-up
+        (1, "cosine", 0.05, [0.1]),
+    ],
+)
+def test_the_warm_up_is_linear_and_what_follows_is_constant(
+    steps: int, kind: str, warmup: float, expected: list[float]
+) -> None:
+    assert factors(Schedule(steps, kind, warmup)) == pytest.approx(expected)
 
 
-def test_constant_stays_at_one_after_the_warm_up() -> None:
-    assert factors(Schedule(100, "constant", 0.05))[5:] == [1.0] * 95
-
-
-def test_cosine_falls_at_every_step_and_ends_at_a_tenth() -> None:
-    falling = factors(Schedule(100, "cosine", 0.05))[4:]
-    assert all(later < earlier for earlier, later in pairwise(falling))
-    assert falling[-1] == pytest.approx(0.1)
-
-
-def test_cosine_is_at_the_mean_of_its_ends_half_way() -> None:
-    assert Schedule(100, "cosine", 0.2).factor(19 + 40) == pytest.approx(0.55)
-
-
-def test_without_warm_up_constant_is_one_from_the_first_step() -> None:
-    assert factors(Schedule(3, "constant", 0.0)) == [1.0, 1.0, 1.0]
-
-
-@each("kind", ["cosine", "constant"])
-def test_a_schedule_may_be_all_warm_up(kind: str) -> None:
-    assert factors(Schedule(4, kind, 1.0)) == [0.25, 0.5, 0.75, 1.0]
-
-
-def test_a_share_of_less_than_half_a_step_is_no_warm_up() -> None:
-    assert factors(Schedule(9, "constant", 0.05)) == [1.0] * 9
-    assert factors(Schedule(1, "cosine", 0.05)) == pytest.approx([0.1])
+def test_cosine_falls_at_every_step_after_the_same_warm_up_and_ends_at_a_tenth() -> None:
+    found = factors(Schedule(100, "cosine", 0.05))
+    assert found[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert all(later < earlier for earlier, later in pairwise(found[4:]))
+    assert found[-1] == pytest.approx(0.1)
+    assert Schedule(100, "cosine", 0.2).factor(19 + 40) == pytest.approx(0.55)  # half way, the mean of its ends
 
 
 @each("kind", ["cosine", "constant"])
