@@ -30,7 +30,7 @@ from synthbench import cli
 from tests.experiment import tiny
 from tests.reliability.campaign import Campaign
 
-SECONDS = 2.0  # promised, of this process's own time, for the machine may be busy; ten times as much on the clock is a hang
+SECONDS = 2.0  # promised, of this process's own time; ten times as much on the clock is a hang
 PATIENCE = 120.0  # where time is not what is tested
 PROMISE = (
     "cards, options and settings without a meaning end with exit code 2 and at most three plain lines within two seconds, "

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 import synthbench
-from synthbench.experiment.database import APPLICATION_ID, VERSION
+from synthbench.experiment.database import APPLICATION_ID, DATABASE, VERSION
 from synthbench.wording import inert
 from tests.calling import Caller
+from tests.each import each
 from tests.experiment import tiny
 
 MISTAKES = {
@@ -73,7 +74,10 @@ MISTAKES = {
     "no fleet": ("run --fleet-size 0", "--fleet-size"),
     "unknown keeping": ("run --keep-weights some", "chosen"),
     "unwritable folder": ("run --out /proc/nowhere", "/proc/nowhere"),
+    "a file for a folder": ("run --out /dev/null", "/dev/null"),
+    "a folder below a file": ("run --out /dev/null/results", "/dev/null"),
     "no results": ("report --out nowhere", "nowhere"),
+    "a folder without results": ("report --out .", "results"),
     "nothing to export": ("export --out nowhere", "nowhere"),
     "unknown task to write": ("export-data rote-vs-rul", "'rote-vs-rule'"),
     "unknown variant to write": ("export-data wugs:20-5x", "'20-4x'"),
@@ -89,18 +93,17 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("part", range(4))
+@each(("command", "named"), MISTAKES.values())
 def test_a_mistake_is_told_in_plain_lines_and_writes_nothing(
-    part: int, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, named: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for mistake, (command, named) in list(MISTAKES.items())[part::4]:
-        code, out, err = call(command)
-        assert (code, out) == (2, ""), mistake
-        assert named in err, mistake
-        assert 1 <= len(err.strip().splitlines()) <= 3, mistake
-        assert "Traceback" not in err, mistake
-        assert not list(tmp_path.iterdir()), mistake
+    code, out, err = call(command)
+    assert (code, out) == (2, "")
+    assert named in err
+    assert 1 <= len(err.strip().splitlines()) <= 3
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_mistake_on_a_card_is_told_with_its_place(call: Caller, tmp_path: Path) -> None:
@@ -111,12 +114,13 @@ def test_a_mistake_on_a_card_is_told_with_its_place(call: Caller, tmp_path: Path
         ('version = "1.0"', "version = 1.0", "version = 1.0"),
         ("items = 12, share", "items = 12, shares", "finetune.fact.share"),
         ("held_out = { validation", "held_out = { vallidation", "'held_out.vallidation'"),
+        ("version =", "version = =", "line 3"),
     ):
         assert written in tiny.TASK
         card.write_text(tiny.TASK.replace(written, instead, 1))
         code, out, err = call(f"show task {card}")
         assert (code, out) == (2, "")
-        assert f"{card}: " in err
+        assert str(card) in err
         assert named in err
 
 
@@ -127,35 +131,30 @@ def test_cuda_is_refused_where_it_is_absent(call: Caller, monkeypatch: pytest.Mo
     assert "CUDA" in err
 
 
-def test_broken_toml_names_the_file_and_the_line(call: Caller, tmp_path: Path) -> None:
-    card = tmp_path / "broken.toml"
-    card.write_text('name = "broken"\nseeds = = 3\n')
-    code, _, err = call(f"run {card}")
-    assert code == 2
-    assert str(card) in err
-    assert "line 2" in err
-
-
-@pytest.mark.parametrize("whose", ["text", "another program's", "a newer version's"])
-def test_results_that_are_not_ours_are_refused_and_left_as_they_are(whose: str, call: Caller, tmp_path: Path) -> None:
-    path = tmp_path / "results.db"
-    if whose == "text":
-        path.write_text("not a database, and longer than the hundred bytes of a database's header " * 3)
+@each("kind", ["text", "empty", "another program's", "newer", "older"])
+def test_results_that_are_not_ours_are_refused_and_left_as_they_are(kind: str, call: Caller, tmp_path: Path) -> None:
+    folder = tmp_path / kind
+    folder.mkdir()
+    path = folder / DATABASE
+    if kind in ("text", "empty"):
+        path.write_text("the notes of somebody else\n" * (100 if kind == "text" else 0))
     else:
         with closing(sqlite3.connect(path)) as other:
             other.execute("CREATE TABLE runs (x)")
-            if whose == "a newer version's":
+            if kind != "another program's":
                 other.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                other.execute(f"PRAGMA user_version = {VERSION + 1}")
+                other.execute(f"PRAGMA user_version = {VERSION + (1 if kind == 'newer' else -1)}")
             other.commit()
     before = path.read_bytes()
     for command in ("run", "report", "export"):
-        code, out, err = call(f"{command} --out {tmp_path}")
+        code, out, err = call(f"{command} --out {shlex.quote(str(folder))}")
         assert (code, out) == (2, "")
-        assert str(tmp_path) in err
-        if whose == "a newer version's":
-            assert re.search(rf"\b{VERSION + 1}\b.*\b{VERSION}\b", err)
+        assert str(folder) in err.replace("\n", " ")
+        assert DATABASE in err
+        if kind in ("newer", "older"):
+            assert re.search(rf"\b{VERSION + (1 if kind == 'newer' else -1)}\b.*\b{VERSION}\b", err)
     assert path.read_bytes() == before
+    assert [found.name for found in folder.iterdir()] == [DATABASE]
 
 
 def test_names_are_shown_inert(call: Caller) -> None:

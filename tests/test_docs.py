@@ -85,9 +85,6 @@ def test_blocks_of_python_compile_and_those_of_toml_parse() -> None:
         assert read, page
         for claim in read.get("claims", []):
             ClaimCard.model_validate(claim)
-
-
-def test_every_language_of_a_block_is_checked() -> None:
     opened = {name for text in WRITTEN.values() for name in re.findall(r"^```(.+)$", text, re.M)}
     assert opened == {"sh", "python", "toml"}
 

@@ -43,10 +43,8 @@ def sized(items: int) -> Case:
 def chain(length: int) -> Case:
     """A runner whose stages each cross three optimizers with those of the stage before."""
     crossed = 'steps = 9\nbatch = 16\nschedule = "constant"\nlr = [1, 2]\noptimizer = ["adamw", "muon", "sgd"]\n'
-    before, after = (
-        tiny.RUNNER.replace("[TASK]", '["task.toml"]').split("[[stages]]")[0],
-        tiny.TASK.split("[stages.")[0],
-    )
+    before = tiny.RUNNER.replace("[TASK]", '["task.toml"]').split("[[stages]]")[0]
+    after = tiny.TASK.split("[stages.")[0]
     for number in range(length):
         before += f'[[stages]]\nname = "s{number}"\n{crossed}'
         after += f'[stages.s{number}]\nfact = {{ generator = "facts", word = "w{number}", items = 24, share = 1 }}\n'
@@ -75,9 +73,8 @@ HUGE = {
     "tables in tables": runner("seeds = 2", "seeds = " + "{a = " * 5000),
     "a dotted key": runner("seeds = 2", "a." * 20_000 + "a = 2"),
     "a file": runner("seeds = 2", "seeds = 2\n#" + "x" * 10**7),
-    "a path in a scale": Case(
-        [*RUN, "runner.toml", "--set", "scale=large"],
-        runner('"stages.finetune.steps"', '"' + "a\\u002e" * 5000 + 'a"').files,
+    "a path in a scale": runner('"stages.finetune.steps"', '"' + "a\\u002e" * 5000 + 'a"')._replace(
+        arguments=[*RUN, "runner.toml", "--set", "scale=large"]
     ),
     "a path in a setting": Case([*RUN, "runner.toml", "--set", "a." * 50_000 + "a=1"], WELL),
     "a value in a setting": Case([*RUN, "runner.toml", "--set", "seeds=" + "[" * 100_000], WELL),
@@ -105,9 +102,8 @@ ODD = {
     "an option": Case([*RUN, "--x\x1b[31m\u202e" + "x" * 5000]),
     "a list for a name": Case([*RUN, "--set", "stages=[{name=[]}]", "--set", "stages.x.y=1"]),
     "a number for a name": Case([*RUN, "--set", "stages=[{name=3}]", "--set", "stages.x.y=1"]),
-    "a scale without stages": Case(
-        [*runner('"stages.finetune.steps" = 20', "stages = []").arguments, "--set", "scale=large", "--lr", "1"],
-        runner('"stages.finetune.steps" = 20', "stages = []").files,
+    "a scale without stages": runner('"stages.finetune.steps" = 20', "stages = []")._replace(
+        arguments=[*RUN, "runner.toml", "--set", "scale=large", "--lr", "1"]
     ),
     "no number in an argument": Case([*RUN, "--optimizer", "muon", "--set", "optimizer.coefficients=[nan, 1, 1]"]),
     "no finite argument": Case([*RUN, "--optimizer", "muon", "--set", "optimizer.aux_lr_ratio=1e400"]),

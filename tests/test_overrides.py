@@ -16,10 +16,8 @@ SETTINGS = [
     ("a=1", ["a"], 1),
     ("a.b-c.d=1e-3", ["a", "b-c", "d"], 1e-3),
     ("a=true", ["a"], True),
-    ("a=[1, 2]", ["a"], [1, 2]),
     ("a={b = 1}", ["a"], {"b": 1}),
     ("a='x'", ["a"], "x"),
-    ("a=x", ["a"], "x"),
     ("a=lora-8", ["a"], "lora-8"),
     ("a=b=c", ["a"], "b=c"),
     (" a = 1 ", ["a"], 1),
@@ -49,15 +47,14 @@ def test_any_text_has_a_value(text: str) -> None:
 
 
 def content() -> dict[str, Any]:
-    return {
-        "seeds": 3,
-        "reading": {"fit": 0.9},
-        "tasks": ["t"],
-        "stages": [{"name": "one", "lr": [1.0]}, {"name": "two"}],
-    }
+    stages = [{"name": "one", "lr": [1.0]}, {"name": "two"}]
+    return {"seeds": 3, "reading": {"fit": 0.9}, "tasks": ["t"], "stages": stages}
 
 
-def test_a_value_is_put_where_its_path_leads() -> None:
+def test_a_value_is_put_where_its_path_leads_and_nothing_else_changes() -> None:
+    card = content()
+    put(card, ["stages", "one", "lr"], [2.0], "card.toml")
+    assert card == content() | {"stages": [{"name": "one", "lr": [2.0]}, {"name": "two"}]}
     for path, steps in (
         ("seeds", ["seeds"]),
         ("reading.fit", ["reading", "fit"]),
@@ -70,12 +67,6 @@ def test_a_value_is_put_where_its_path_leads() -> None:
         card, new = content(), object()
         put(card, path.split("."), new, "card.toml")
         assert reduce(lambda place, step: place[step], steps, card) is new, path
-
-
-def test_putting_a_value_changes_nothing_else() -> None:
-    card = content()
-    put(card, ["stages", "one", "lr"], [2.0], "card.toml")
-    assert card == content() | {"stages": [{"name": "one", "lr": [2.0]}, {"name": "two"}]}
 
 
 def test_a_path_that_leads_nowhere_is_refused_by_name() -> None:

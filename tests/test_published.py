@@ -18,6 +18,7 @@ from synthbench.reporting import calibration, claimed, claims, figures, gallery,
 from synthbench.reporting.reference import Reference
 from synthbench.reporting.sentence import sentence
 from tests import publish
+from tests.each import each
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,25 +137,19 @@ def test_planted_optimizers_fall_and_a_twin_does_not() -> None:
     assert sum(lower("adamw-twin", "forgetting@fit")) <= 1  # a false alarm, shown as such in tasks/README.md
 
 
-@pytest.mark.parametrize("runner", ["quick", "leaderboard", "planted", "sizes"])
-def test_runners_pretrain_at_the_rates_that_the_calibration_chose(runner: str) -> None:
-    card, found = load(RunnerCard, runner), shipped("calibration")[1]
+@each("runner", ["quick", "leaderboard", "planted", "sizes"])
+def test_runners_pretrain_as_the_calibration_does_and_at_the_rates_that_it_chose(runner: str) -> None:
+    card, (wide, found) = load(RunnerCard, runner), shipped("calibration")
     stage = card.stage("pretrain")
     assert isinstance(stage.lr, dict)
     chosen = {(row.task, row.optimizer): row.start_lr for row in found.rows if row.optimizer in stage.lr}
     for (task, name), rate in chosen.items():
         if task in card.tasks:
             assert rates_of(card, stage, task, Cell(task, "pretrain", (), name, "full", 0.0)) == [rate], (task, name)
-
-
-def test_runners_pretrain_as_the_calibration_does() -> None:
-    wide = load(RunnerCard, "calibration")
-    for runner in ("quick", "leaderboard", "planted", "sizes"):
-        card = load(RunnerCard, runner)
-        for task, name in product(card.tasks, card.optimizers):
-            if name in wide.optimizers:
-                ours, theirs = (settings(one.stage("pretrain"), task, name) for one in (card, wide))
-                assert (ours.steps, ours.weight_decay) == (theirs.steps, theirs.weight_decay), (runner, task, name)
+    for task, name in product(card.tasks, card.optimizers):
+        if name in wide.optimizers:
+            ours, theirs = (settings(one.stage("pretrain"), task, name) for one in (card, wide))
+            assert (ours.steps, ours.weight_decay) == (theirs.steps, theirs.weight_decay), (task, name)
 
 
 def test_quick_and_calibration_train_alike() -> None:

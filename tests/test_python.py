@@ -16,6 +16,7 @@ from nbclient import NotebookClient
 import synthbench
 from synthbench import BadInput
 from tests.calling import TINY, Caller
+from tests.each import each
 from tests.experiment import tiny
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,16 +127,15 @@ def test_the_example_notebook_trains_its_class_and_draws_its_results(
     assert "learning ↑" in printed
 
 
-def test_rows_hold_every_score_of_the_card_with_its_interval(results: synthbench.Results) -> None:
+def test_rows_hold_every_score_with_its_interval_and_the_table_is_that_of_the_command_line(
+    results: synthbench.Results, call: Caller
+) -> None:
     rows = results.rows()
     assert [(row["optimizer"], row["n"], row["runs"]) for row in rows] == [("adamw", 2, 4), ("sgd", 2, 4)]
     for row in rows:
         for score in results.report.card.columns:
             assert {score, f"{score}_low", f"{score}_high", f"{score}_n"} <= row.keys()
         assert row["learning_low"] <= row["learning"] <= row["learning_high"]
-
-
-def test_the_table_is_that_of_the_command_line(results: synthbench.Results, call: Caller) -> None:
     code, out, _ = call(f"report --out {results.report.folder}")
     assert code == 0
     assert results.table().splitlines()[:8] == out.splitlines()[:8]
@@ -150,13 +150,12 @@ def test_a_comparison_is_paired_over_seeds(results: synthbench.Results) -> None:
     assert "sgd" in results.compare("adamw").sentence
 
 
-def test_runs_hold_every_path(results: synthbench.Results) -> None:
+def test_runs_hold_every_path_and_a_data_frame_the_rows(
+    results: synthbench.Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runs = results.runs()
     assert len(runs) == sum(row["runs"] for row in results.rows()) + 4  # and what they were pretrained by
     assert {run["stage"] for run in runs} == {"pretrain", "finetune"}
-
-
-def test_a_data_frame_has_the_rows(results: synthbench.Results, monkeypatch: pytest.MonkeyPatch) -> None:
     frame = results.to_pandas()
     assert list(frame.optimizer) == ["adamw", "sgd"]
     assert set(frame.columns) == set(results.rows()[0])
@@ -166,7 +165,7 @@ def test_a_data_frame_has_the_rows(results: synthbench.Results, monkeypatch: pyt
         results.to_pandas()
 
 
-@pytest.mark.parametrize(
+@each(
     ("how", "named"),
     [
         ({"optimizer": "muno"}, "'muon'"),

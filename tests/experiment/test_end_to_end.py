@@ -111,14 +111,6 @@ def test_the_first_point_of_a_path_has_forgotten_and_moved_exactly_nothing(alone
         assert result.scores["kl_new"] > 0
 
 
-def test_the_same_command_again_trains_nothing(card: Path, alone: Path, call: Caller) -> None:
-    before = results(alone)
-    code, out, _ = call(RUN.format(card, alone))
-    assert code == 0
-    assert "adamw" in out
-    assert results(alone) == before  # `started` and all
-
-
 @linux
 def test_an_interrupt_loses_nothing_finished_and_the_rerun_in_fleets_ends_as_if_all_had_been_trained_alone(
     card: Path, alone: Path, call: Caller

@@ -44,10 +44,6 @@ def test_a_fleet_is_of_one_kind_of_the_earliest_stage_and_taking_fleets_takes_ev
     assert sorted(taken) == sorted(run.id for run in ready)
 
 
-def test_nothing_ready_makes_no_fleet() -> None:
-    assert pack([], 2, None) == []
-
-
 @each(("count", "workers", "size"), [(2, 2, 1), (8, 2, 2), (16, 2, 4), (400, 2, 64), (400, 50, 4)])
 def test_fleets_leave_every_worker_two_to_come_until_they_fill_the_cache(count: int, workers: int, size: int) -> None:
     """64 is EXAMPLES_A_STEP / 4 examples of a run a step."""

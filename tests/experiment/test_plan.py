@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from synthbench.experiment.plan import Choice, Done, Experiment, choose, forecast, next_runs, walk
-from synthbench.experiment.runs import Result, Run
+from synthbench.experiment.plan import Choice, Experiment, choose, forecast, next_runs, walk
+from synthbench.experiment.runs import Cell, Result, Run
 from tests.each import each
 from tests.experiment import tiny
 
@@ -40,18 +40,33 @@ def finished(experiment: Experiment, outcome: Outcome = ok) -> dict[str, Result]
     return {run.id: outcome(run) for wave in play(experiment, outcome) for run in wave}
 
 
-def test_at_first_only_runs_without_parents_can_start(tmp_path: Path) -> None:
-    runs = next_runs(tiny.experiment(tmp_path), {})
-    assert {(run.stage, run.seed, run.parent) for run in runs} == {("pretrain", 0, None), ("pretrain", 1, None)}
-    assert len(runs) == 2
+def cells(experiment: Experiment, stage: str) -> dict[Cell, list[Run]]:
+    """The cells of a stage with their runs, once everything is done."""
+    return {cell: runs for cell, runs in walk(experiment, finished(experiment)).cells.items() if cell.stage == stage}
 
 
-def test_children_start_as_soon_as_the_parent_of_their_own_seed_is_done(tmp_path: Path) -> None:
+def of(experiment: Experiment, optimizer: str, stage: str = "finetune") -> list[Run]:
+    return [run for cell, runs in cells(experiment, stage).items() if cell.optimizer == optimizer for run in runs]
+
+
+def rising(run: Run) -> Result:
+    """The higher the rate, the more is learned."""
+    return ok(run, min(1.0, 20 * run.lr))
+
+
+def test_at_first_only_runs_without_parents_can_start_and_children_once_that_of_their_seed_is_done(
+    tmp_path: Path,
+) -> None:
     experiment = tiny.experiment(tmp_path)
-    first = next_runs(experiment, {})[0]
+    runs = next_runs(experiment, {})
+    assert [(run.stage, run.seed, run.parent, run.history) for run in sorted(runs, key=lambda run: run.seed)] == [
+        ("pretrain", 0, None, ()), ("pretrain", 1, None, ())
+    ]  # fmt: skip
+    first = runs[0]
     runs = next_runs(experiment, {first.id: ok(first)})
-    assert {(run.stage, run.seed) for run in runs} == {("pretrain", 1 - first.seed), ("finetune", first.seed)}
-    assert {run.parent for run in runs if run.stage == "finetune"} == {first.id}
+    assert {(run.stage, run.seed, run.parent, run.history) for run in runs} == {
+        ("pretrain", 1 - first.seed, None, ()), ("finetune", first.seed, first.id, ("pretrain",))
+    }  # fmt: skip
 
 
 def test_a_stage_with_several_rates_is_waited_for_until_every_rate_and_seed_is_done(tmp_path: Path) -> None:
@@ -75,9 +90,8 @@ def test_children_start_from_the_chosen_rate_of_their_own_seed(tmp_path: Path, b
 def test_children_of_a_diverged_parent_never_start_and_those_of_other_seeds_do(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, "seeds=3")
     waves = play(experiment, lambda run: diverged(run) if run.stage == "pretrain" and run.seed == 1 else ok(run))
-    assert {run.seed for run in waves[0]} == {0, 1, 2}
-    assert {run.seed for run in waves[1]} == {0, 2}
-    assert len(waves) == 2
+    assert [{run.seed for run in wave} for wave in waves] == [{0, 1, 2}, {0, 2}]
+    assert len(play(experiment, diverged)) == 1
 
 
 def test_children_of_a_seed_that_diverged_at_the_chosen_rate_never_start(tmp_path: Path) -> None:
@@ -86,10 +100,6 @@ def test_children_of_a_seed_that_diverged_at_the_chosen_rate_never_start(tmp_pat
 
     waves = play(tiny.experiment(tmp_path, TWO_RATES, "seeds=3"), outcome)
     assert {run.seed for run in waves[1]} == {0, 2}
-
-
-def test_where_every_parent_diverged_the_plan_ends_without_children(tmp_path: Path) -> None:
-    assert len(play(tiny.experiment(tmp_path), diverged)) == 1
 
 
 @each("settings", [(), (TWO_RATES, BOTH), ("stages.finetune.update=['full', 'lora-4']",)])
@@ -126,14 +136,7 @@ def test_a_stage_with_optimizers_of_its_own_starts_them_from_every_base(tmp_path
     names = {run.id: run.rule.name for run in parents}
     crossed = Counter((names[run.parent or ""], run.rule.name) for run in children)
     assert crossed == {(base, own): 2 for base in ("adamw", "muon") for own in ("muon", "sgd")}
-    cells = [cell for cell in walk(experiment, finished(experiment)).cells if cell.stage == "finetune"]
-    assert {(cell.base, cell.optimizer) for cell in cells} == {((b,), o) for b, o in crossed}
-
-
-def test_a_child_knows_the_stages_before_it(tmp_path: Path) -> None:
-    parents, children = play(tiny.experiment(tmp_path))
-    assert {run.history for run in parents} == {()}
-    assert {run.history for run in children} == {("pretrain",)}
+    assert {(cell.base, cell.optimizer) for cell in cells(experiment, "finetune")} == {((b,), o) for b, o in crossed}
 
 
 def test_a_seed_keeps_its_runs_whatever_other_seeds_and_optimizers_are_asked_for(tmp_path: Path) -> None:
@@ -172,14 +175,7 @@ def test_the_forecast_leaves_out_what_is_done(tmp_path: Path) -> None:
     assert [run.id for run in forecast(experiment, {id_: done[id_] for id_ in done if id_ != last})] == [last]
 
 
-def trials(folder: Path, *outcomes: Outcome) -> tuple[list[Run], Done]:
-    """Pretraining runs of two seeds at rates 1, 2, 3, ... whose results the outcomes say."""
-    rates = [float(rate) for rate in range(1, len(outcomes) + 1)]
-    runs = next_runs(tiny.experiment(folder, f"stages.pretrain.lr={rates}"), {})
-    return runs, {run.id: outcomes[int(run.lr) - 1](run) for run in runs}
-
-
-def of(learning: float, loss: float = 1.0) -> Outcome:
+def at(learning: float, loss: float = 1.0) -> Outcome:
     return lambda run: ok(run, learning, loss)
 
 
@@ -191,34 +187,30 @@ def half(learning: float) -> Outcome:
 @each(
     ("outcomes", "choice"),
     [
-        ([of(0.2), of(0.8), of(0.5)], Choice(2.0, False)),  # the best
-        ([of(0.8), of(0.5), of(0.2)], Choice(1.0, True)),  # at the lower edge
-        ([of(0.2), of(0.5), of(0.8)], Choice(3.0, True)),  # at the upper edge
-        ([of(0.5)], Choice(1.0, False)),  # one rate has no edge
-        ([of(0.5, 2.0), of(0.505, 3.0), of(0.495, 1.0)], Choice(3.0, True)),  # within .01: the lower loss
-        ([of(0.2, 0.0), of(0.505, 3.0), of(0.5, 2.0)], Choice(3.0, True)),  # a low loss alone does not count
-        ([of(0.1), of(0.5), of(0.5), of(0.5)], Choice(2.0, False)),  # equal in both: the lower rate
-        ([of(0.3), half(0.5), of(0.2)], Choice(1.0, True)),  # a diverged seed counts as 0: .25
-        ([of(0.2), half(0.5), of(0.2)], Choice(2.0, False)),
-        ([of(0.3, 9.0), half(0.6), of(0.2)], Choice(1.0, True)),  # .3 each; a diverged seed's loss is infinite
-        ([diverged, of(0.0), diverged], Choice(2.0, False)),  # nothing learned is better than diverged
-        ([diverged, of(0.0)], Choice(2.0, True)),
+        ([at(0.2), at(0.8), at(0.5)], Choice(2.0, False)),  # the best
+        ([at(0.8), at(0.5), at(0.2)], Choice(1.0, True)),  # at the lower edge
+        ([at(0.2), at(0.5), at(0.8)], Choice(3.0, True)),  # at the upper edge
+        ([at(0.5)], Choice(1.0, False)),  # one rate has no edge
+        ([at(0.5, 2.0), at(0.505, 3.0), at(0.495, 1.0)], Choice(3.0, True)),  # within .01: the lower loss
+        ([at(0.2, 0.0), at(0.505, 3.0), at(0.5, 2.0)], Choice(3.0, True)),  # a low loss alone does not count
+        ([at(0.1), at(0.5), at(0.5), at(0.5)], Choice(2.0, False)),  # equal in both: the lower rate
+        ([at(0.3), half(0.5), at(0.2)], Choice(1.0, True)),  # a diverged seed counts as 0: .25
+        ([at(0.2), half(0.5), at(0.2)], Choice(2.0, False)),
+        ([at(0.3, 9.0), half(0.6), at(0.2)], Choice(1.0, True)),  # .3 each; a diverged seed's loss is infinite
+        ([diverged, at(0.0), diverged], Choice(2.0, False)),  # nothing learned is better than diverged
+        ([diverged, at(0.0)], Choice(2.0, True)),
         ([diverged, diverged], None),
+        # ties end at a hundredth: .49 is tied with .5 and has the lower loss; .489 is not
+        ([at(0.0), at(0.5, 2.0), at(0.4901, 1.0), at(0.0)], Choice(3.0, False)),
+        ([at(0.0), at(0.5, 2.0), at(0.489, 1.0), at(0.0)], Choice(2.0, False)),
     ],
 )
 def test_the_chosen_rate_learned_most_then_lost_least_then_is_the_lowest(
     tmp_path: Path, outcomes: list[Outcome], choice: Choice | None
 ) -> None:
-    runs, done = trials(tmp_path, *outcomes)
-    assert choose(runs, done) == choice
-    assert choose(runs[::-1], done) == choice
-
-
-def test_nothing_is_chosen_where_nothing_is_done(tmp_path: Path) -> None:
-    assert choose(trials(tmp_path, of(0.5))[0], {}) is None
-
-
-def test_ties_end_at_a_hundredth(tmp_path: Path) -> None:
-    """.49 is tied with .5 and has the lower loss; .489 is not."""
-    assert choose(*trials(tmp_path, of(0.0), of(0.5, 2.0), of(0.4901, 1.0), of(0.0))) == Choice(3.0, False)
-    assert choose(*trials(tmp_path, of(0.0), of(0.5, 2.0), of(0.489, 1.0), of(0.0))) == Choice(2.0, False)
+    """Of two seeds at rates 1, 2, 3, ... whose results the outcomes say."""
+    rates = [float(rate) for rate in range(1, len(outcomes) + 1)]
+    runs = next_runs(tiny.experiment(tmp_path, f"stages.pretrain.lr={rates}"), {})
+    done = {run.id: outcomes[int(run.lr) - 1](run) for run in runs}
+    assert choose(runs, done) == choose(runs[::-1], done) == choice
+    assert choose(runs, {}) is None

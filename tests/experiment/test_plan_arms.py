@@ -14,8 +14,7 @@ from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run
 from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.planned import cells, of, rising
-from tests.experiment.test_plan import diverged, ok, play
+from tests.experiment.test_plan import cells, diverged, of, ok, play, rising
 
 BOTH = "optimizers=['adamw', 'arm']"
 
@@ -30,21 +29,17 @@ def test_an_arm_has_its_own_arguments_and_the_rest_of_its_optimizers(tmp_path: P
     assert {run.rule.name for run in of(experiment, "arm")} == {"adamw"}
 
 
-FACTOR = "stages.finetune.for={tiny-task={lr_factor=2.0}}"
-
-
-@each("base", ["adamw", "arm"])
-def test_an_arm_has_its_own_rates_in_the_last_stage_alone(tmp_path: Path, base: str) -> None:
-    experiment = tiny.experiment(tmp_path, BOTH, f"arms.arm={{of='adamw', lr=[0.25], base='{base}'}}")
+@each(("base", "factor"), [("adamw", 1.0), ("arm", 1.0), ("adamw", 2.0)])
+def test_an_arm_has_its_own_rates_in_the_last_stage_alone_and_no_task_scales_them(
+    tmp_path: Path, base: str, factor: float
+) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, f"arms.arm={{of='adamw', lr=[0.25], base='{base}'}}",
+        f"stages.finetune.for={{tiny-task={{lr_factor={factor}}}}}",
+    )  # fmt: skip
     assert {run.lr for run in of(experiment, "arm")} == {0.25}
-    assert {run.lr for run in of(experiment, "adamw")} == {1e-3, 2e-3}
+    assert {run.lr for run in of(experiment, "adamw")} == {factor * 1e-3, factor * 2e-3}
     assert {run.lr for runs in cells(experiment, "pretrain").values() for run in runs} == {1e-3}
-
-
-def test_rates_of_an_arm_are_no_grid_that_a_task_scales(tmp_path: Path) -> None:
-    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw', lr=[0.25]}", FACTOR)
-    assert {run.lr for run in of(experiment, "arm")} == {0.25}
-    assert {run.lr for run in of(experiment, "adamw")} == {2e-3, 4e-3}
 
 
 def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(tmp_path: Path) -> None:
@@ -59,24 +54,25 @@ def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(t
     assert {cell.base for cell in cells(experiment, "finetune")} == {("adamw",)}
 
 
-def test_an_arm_without_its_optimizer_beside_it_is_pretrained_by_its_optimizer_all_the_same(tmp_path: Path) -> None:
-    alone = tiny.experiment(tmp_path, "optimizers=['arm']", "arms.arm={of='adamw', arguments={eps=1e-4}}")
-    (runs,) = cells(alone, "pretrain").values()
-    assert {run.id for run in runs} == {run.id for run in next_runs(tiny.experiment(tmp_path), {})}
-
-
-@each(("base", "name", "eps"), [("muon", "muon", 1e-8), ("adamw", "adamw", 1e-8), ("arm", "adamw", 1e-4)])
+@each(
+    ("base", "name", "eps"),
+    [(None, "adamw", 1e-8), ("muon", "muon", 1e-8), ("adamw", "adamw", 1e-8), ("arm", "adamw", 1e-4)],
+)
 def test_an_arm_finetunes_what_its_base_pretrained_an_arm_or_an_optimizer(
-    tmp_path: Path, base: str, name: str, eps: float
+    tmp_path: Path, base: str | None, name: str, eps: float
 ) -> None:
-    arm = f"arms.arm={{of='adamw', arguments={{eps=1e-4}}, base='{base}'}}"
-    experiment = tiny.experiment(tmp_path, "optimizers=['arm']", arm)
+    own = f", base='{base}'" if base else ""
+    experiment = tiny.experiment(
+        tmp_path, "optimizers=['arm']", f"arms.arm={{of='adamw', arguments={{eps=1e-4}}{own}}}"
+    )
     (start,) = cells(experiment, "pretrain")
     parents = {run.id: run for run in cells(experiment, "pretrain")[start]}
-    assert start.optimizer == base
+    assert start.optimizer == base or base is None
+    plain = {run.id for run in next_runs(tiny.experiment(tmp_path), {})}
+    assert (parents.keys() == plain) == (base in (None, "adamw"))
     assert {(run.rule.name, run.rule.arguments["eps"]) for run in parents.values()} == {(name, eps)}
     (cell,) = cells(experiment, "finetune")
-    assert (cell.base, cell.optimizer) == ((base,), "arm")
+    assert (cell.base, cell.optimizer) == ((base or "adamw",), "arm")
     assert {parents[run.parent or ""].seed - run.seed for run in cells(experiment, "finetune")[cell]} == {0}
 
 
@@ -170,6 +166,8 @@ def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) ->
     ("setting", "said"),
     [
         (QUARTER, ["arms.arm", "adamw"]),
+        ("arms.arm={of='adamw', of_tuned=0.25, base='sgd'}", ["adamw"]),
+        ("arms.arm={of='adamw', of_tuned=0.25, update=['lora-4']}", ["adamw"]),
         ("arms.arm={of='adamv'}", ["arms.arm.of", "'adamv'", "'adamw'"]),
         ("arms.muon={of='adamw'}", ["arms.muon"]),
         ("arms.arm={of='adamw', base='ar'}", ["arms.arm.base", "'ar'", "'arm'"]),
@@ -187,9 +185,3 @@ def test_an_arm_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: 
     with pytest.raises(BadInput) as caught:
         tiny.experiment(tmp_path, *settings)
     assert all(part in str(caught.value) for part in said), str(caught.value)
-
-
-@each("own", ["base='sgd'", "update=['lora-4']"])
-def test_a_share_of_a_rate_that_is_chosen_nowhere_is_refused(tmp_path: Path, own: str) -> None:
-    with pytest.raises(BadInput, match="adamw"):
-        tiny.experiment(tmp_path, BOTH, f"arms.arm={{of='adamw', of_tuned=0.25, {own}}}")

@@ -14,8 +14,7 @@ from synthbench.experiment.resolve import Asked, count, resolve
 from synthbench.experiment.runs import Result, Run
 from tests.each import each
 from tests.experiment import tiny
-from tests.experiment.planned import cells, rising
-from tests.experiment.test_plan import diverged, ok, play
+from tests.experiment.test_plan import cells, diverged, ok, play, rising
 
 SIZES = "stages.finetune.sizes=[0.5, 1.0, 2.0]"
 
@@ -100,24 +99,20 @@ def test_where_an_edge_is_chosen_the_grid_goes_on_by_its_factor_there_so_many_ti
     assert all({run.seed for run in wave} == {0, 1} for wave in waves)
 
 
-def test_a_grid_stops_growing_when_its_edge_is_no_longer_chosen(tmp_path: Path) -> None:
-    def outcome(run: Run) -> Result:
-        return ok(run, 0.9 if run.lr == 8e-3 else 20 * run.lr)
-
-    waves = play(tiny.experiment(tmp_path, "stages.finetune.lr=[2e-3, 4e-3]", "stages.finetune.extend=3"), outcome)
-    assert rates(waves) == [[2e-3, 4e-3], [2 * 4e-3], [4 * 4e-3]]
-
-
-def test_a_grid_whose_inner_rate_is_chosen_does_not_grow(tmp_path: Path) -> None:
-    waves = play(
-        tiny.experiment(tmp_path, GRID, "stages.finetune.extend=3"), lambda run: ok(run, 0.9 if run.lr == 4e-3 else 0.1)
-    )
-    assert rates(waves) == [[2e-3, 4e-3, 1.2e-2]]
-
-
-def test_one_rate_is_no_grid_and_does_not_grow(tmp_path: Path) -> None:
-    waves = play(tiny.experiment(tmp_path, "stages.finetune.lr=[2e-3]", "stages.finetune.extend=3"), rising)
-    assert rates(waves) == [[2e-3]]
+@each(
+    ("grid", "outcome", "found"),
+    [
+        ([2e-3, 4e-3], lambda run: ok(run, 0.9 if run.lr == 8e-3 else 20 * run.lr), [[2e-3, 4e-3], [8e-3], [1.6e-2]]),
+        ([2e-3, 4e-3, 8e-3], lambda run: ok(run, 0.9 if run.lr == 4e-3 else 0.1), [[2e-3, 4e-3, 8e-3]]),
+        ([2e-3], rising, [[2e-3]]),  # one rate is no grid
+        ([2e-3, 4e-3], lambda run: diverged(run) if run.stage == "finetune" else ok(run), [[2e-3, 4e-3]]),
+    ],
+)
+def test_a_grid_grows_no_further_where_no_edge_is_chosen(
+    tmp_path: Path, grid: list[float], outcome: Any, found: list[list[float]]
+) -> None:
+    experiment = tiny.experiment(tmp_path, f"stages.finetune.lr={grid}", "stages.finetune.extend=3")
+    assert rates(play(experiment, outcome)) == found
 
 
 def test_a_grid_that_a_person_asks_for_is_searched_as_it_is(tmp_path: Path) -> None:
@@ -125,14 +120,6 @@ def test_a_grid_that_a_person_asks_for_is_searched_as_it_is(tmp_path: Path) -> N
     own, asked = (resolve(Asked(str(card), lr=lr, device="cpu")) for lr in (None, [2e-3, 4e-3]))
     assert rates(play(own, rising)) == [[1e-3, 2e-3], [4e-3], [8e-3], [1.6e-2]]
     assert rates(play(asked, rising)) == [[2e-3, 4e-3]]
-
-
-def test_a_grid_of_which_all_diverged_does_not_grow(tmp_path: Path) -> None:
-    waves = play(
-        tiny.experiment(tmp_path, "stages.finetune.extend=3"),
-        lambda run: diverged(run) if run.stage == "finetune" else ok(run),
-    )
-    assert rates(waves) == [[1e-3, 2e-3]]
 
 
 def test_children_start_from_the_rate_that_was_found_by_growing(tmp_path: Path) -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,19 +13,15 @@ from synthbench.experiment import materials, members
 from synthbench.experiment.claims import Claims
 from synthbench.experiment.engine import Engine
 from synthbench.experiment.materials import Kept
-from synthbench.experiment.packing import pack
 from synthbench.experiment.plan import Experiment, next_runs, walk
 from synthbench.experiment.resolve import Asked, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.experiment.store import Store
 from synthbench.interrupt import Interrupt
 from tests.experiment import tiny
-from tests.experiment.planned import of, rising
-from tests.experiment.test_plan import finished, ok, play
+from tests.experiment.test_plan import finished, of, ok, play, rising
 
 BOTH = "optimizers=['adamw', 'arm']"
-
-
 VARIANTS = """
 [variants]
 few = { "stages.finetune.rule.items" = 20 }
@@ -36,13 +30,11 @@ early = { "stages.pretrain.rule.shifts" = [4] }
 """
 
 
-def with_variants(folder: Path, *variants: str, **asked: Any) -> Experiment:
-    runner = tiny.write(folder)
-    (folder / "task.toml").write_text(tiny.TASK + VARIANTS)
-    path = folder / "task.toml"
-    return resolve(
-        Asked(str(runner), tasks=[f"{path}:{one}" if one else str(path) for one in variants], device="cpu", **asked)
-    )
+def with_variants(folder: Path, *variants: str) -> Experiment:
+    runner, path = tiny.write(folder), folder / "task.toml"
+    path.write_text(tiny.TASK + VARIANTS)
+    tasks = [f"{path}:{one}" if one else str(path) for one in variants]
+    return resolve(Asked(str(runner), tasks=tasks, device="cpu"))
 
 
 def of_task(experiment: Experiment, label: str, done: Mapping[str, Result], stage: str) -> list[Run]:
@@ -66,40 +58,20 @@ def test_variants_share_the_runs_of_stages_before_they_differ_and_no_others(tmp_
     assert before[0] == before[1] == before[2]
     assert not before[0] & before[3]
     assert len(set.union(*after)) == sum(map(len, after)) == 16
+    assert finished(with_variants(tmp_path, "few")).keys() < done.keys()  # found again whatever else is asked for
 
 
-def test_a_variants_runs_are_those_it_has_without_the_others(tmp_path: Path) -> None:
-    """So that a result is found again whatever else is asked for."""
-    together, alone = with_variants(tmp_path, "", "few", "other"), with_variants(tmp_path, "few")
-    assert finished(alone).keys() < finished(together).keys()
-
-
-def test_variants_train_on_their_own_data(tmp_path: Path) -> None:
+def test_variants_train_on_their_own_data_in_fleets_of_their_own(tmp_path: Path) -> None:
     experiment = with_variants(tmp_path, "", "few", "other")
     done = finished(experiment)
-    data = {
-        label: materials.data(task, of_task(experiment, label, done, "finetune")[:1])
-        for label, task in experiment.tasks.items()
-    }
-    base, few, other = data.values()
+    runs = {label: of_task(experiment, label, done, "finetune") for label in experiment.tasks}
+    base, few, other = (materials.data(experiment.tasks[label], own[:1]) for label, own in runs.items())
     assert (base.tokens_KNL.shape[1], few.tokens_KNL.shape[1], other.tokens_KNL.shape[1]) == (48, 32, 48)
     prompt = slice(0, 4)
     assert np.array_equal(base.tokens_KNL[..., prompt], other.tokens_KNL[..., prompt])
     assert not np.array_equal(base.tokens_KNL, other.tokens_KNL)
-
-
-def test_no_fleet_mixes_variants(tmp_path: Path) -> None:
-    experiment = with_variants(tmp_path, "", "other")
-    _, second = play(experiment)
-    kinds = {run.id: run.kind for run in second}
-    own, other = ({run.id for run in of_task(experiment, label, finished(experiment), "finetune")}
-                  for label in experiment.tasks)  # fmt: skip
-    assert not {kinds[run] for run in own} & {kinds[run] for run in other}
-    left = list(second)
-    while left:
-        fleet = pack(left, 1, 16, {})
-        assert {run.id for run in fleet} <= own or {run.id for run in fleet} <= other
-        left = [run for run in left if run not in fleet]
+    kinds = [{run.kind for run in own} for own in runs.values()]
+    assert len(set.union(*kinds)) == sum(map(len, kinds)) == 3
 
 
 def test_tasks_of_a_family_share_what_comes_before_their_last_stage_and_others_do_not(tmp_path: Path) -> None:
@@ -124,23 +96,12 @@ def test_tasks_of_a_family_share_what_comes_before_their_last_stage_and_others_d
         assert all(np.array_equal(*pair) for pair in zip(data[0], other, strict=True))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "results")) as found:
-        yield found
-
-
 def test_the_engine_gives_every_fleet_the_card_of_its_runs_variant(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not the base card of the name that its runs have in common."""
     experiment = with_variants(tmp_path, "", "few", "other")
-    silent = SimpleNamespace(
-        advance=lambda steps: None,
-        finished=lambda run, result: None,
-        expect=lambda coming: None,
-        note=lambda text: None,
-    )
+    silent = SimpleNamespace(**dict.fromkeys(("advance", "finished", "expect", "note"), lambda *given: None))
     monkeypatch.setattr(Store, "sound_weights", lambda self, result: Kept("w", 1, "s"))
     crew = SimpleNamespace(workers=[SimpleNamespace(job=None)])
     claims, given = Claims(store), list[tuple[str, str, int]]()

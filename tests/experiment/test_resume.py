@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
-
-import pytest
 
 from synthbench.commands import startable
 from synthbench.experiment.materials import Kept
@@ -20,15 +16,9 @@ from tests.experiment import tiny
 SCORES = {"validation_learning": 0.5, "validation_loss": 1.0}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path / "results")) as found:
-        found.weights.mkdir()
-        yield found
-
-
 def finish(store: Store, runs: list[Run], kept: bool) -> None:
     """Keeps these runs as finished, with or without their weights."""
+    store.weights.mkdir()
     for run in runs:
         file = Kept(f"{run.id}.safetensors", 1, sha256(b"w").hexdigest()) if kept else None
         if file:
@@ -36,44 +26,24 @@ def finish(store: Store, runs: list[Run], kept: bool) -> None:
         store.keep(run, Result(run.id, "ok", SCORES, weights=file and file.name), [], file)
 
 
-def stages(runs: list[Run]) -> set[str]:
-    return {run.stage for run in runs}
-
-
-def three(folder: Path) -> Experiment:
-    """An experiment of three stages."""
-    path = tiny.write(folder, tiny.RUNNER.replace("[scales", '[[stages]]\nname = "again"\nsteps = 5\nbatch = 16\n'
-        'schedule = "constant"\nlr = [1e-3]\n\n[scales'))  # fmt: skip
-    third = tiny.TASK.split("[stages.finetune]")[1].replace("items = 36", "items = 24")
-    task = tiny.TASK.replace("syllables = 16", "syllables = 24")
-    (folder / "task.toml").write_text(f"{task}\n[stages.again]{third}")
-    return resolve(Asked(str(path), settings=["stages.finetune.lr=[1e-3]"], device="cpu"))
-
-
-def test_what_is_finished_stays_finished_without_weights_where_nothing_starts_from_it(
-    tmp_path: Path, store: Store
-) -> None:
-    experiment = tiny.experiment(tmp_path)
-    finish(store, forecast(experiment, {}), kept=False)
-    assert forecast(experiment, startable(experiment, store)) == []
+def coming(experiment: Experiment, store: Store) -> list[Run]:
+    return forecast(experiment, startable(experiment, store))
 
 
 def test_parents_whose_weights_are_kept_are_not_trained_again(tmp_path: Path, store: Store) -> None:
     experiment = tiny.experiment(tmp_path)
     finish(store, [run for run in forecast(experiment, {}) if run.stage == "pretrain"], kept=True)
-    coming = forecast(experiment, startable(experiment, store))
-    assert stages(coming) == {"finetune"}
-    assert coming
+    assert {run.stage for run in coming(experiment, store)} == {"finetune"}
 
 
-def test_parents_whose_weights_are_gone_are_trained_again_and_finished_children_are_not(
+def test_parents_without_weights_are_trained_again_where_something_starts_from_them_and_what_is_finished_is_not(
     tmp_path: Path, store: Store
 ) -> None:
-    finish(store, forecast(tiny.experiment(tmp_path), {}), kept=False)
+    experiment = tiny.experiment(tmp_path)
+    finish(store, forecast(experiment, {}), kept=False)
+    assert coming(experiment, store) == []
     more = tiny.experiment(tmp_path, "stages.finetune.update=['full', 'lora-4']")
-    coming = forecast(more, startable(more, store))
-    assert stages(coming) == {"pretrain", "finetune"}
-    assert {run.update for run in coming if run.stage == "finetune"} == {"lora-4"}
+    assert {(run.stage, run.update) for run in coming(more, store)} == {("pretrain", "full"), ("finetune", "lora-4")}
 
 
 def test_of_several_rates_only_the_chosen_parents_are_trained_again(tmp_path: Path, store: Store) -> None:
@@ -94,15 +64,20 @@ def test_only_the_seeds_that_need_them_get_their_parents_again(tmp_path: Path, s
     experiment = tiny.experiment(tmp_path)
     runs = forecast(experiment, {})
     finish(store, [run for run in runs if (run.stage, run.seed) != ("finetune", 1)], kept=False)
-    assert {run.seed for run in forecast(experiment, startable(experiment, store))} == {1}
+    assert {run.seed for run in coming(experiment, store)} == {1}
 
 
 def test_parents_of_parents_whose_weights_are_gone_are_trained_again(tmp_path: Path, store: Store) -> None:
-    experiment = three(tmp_path)
+    third = '[[stages]]\nname = "again"\nsteps = 5\nbatch = 16\nschedule = "constant"\nlr = [1e-3]\n\n[scales'
+    path = tiny.write(tmp_path, tiny.RUNNER.replace("[scales", third))
+    data = tiny.TASK.split("[stages.finetune]")[1].replace("items = 36", "items = 24")
+    task = tiny.TASK.replace("syllables = 16", "syllables = 24")
+    (tmp_path / "task.toml").write_text(f"{task}\n[stages.again]{data}")
+    experiment = resolve(Asked(str(path), settings=["stages.finetune.lr=[1e-3]"], device="cpu"))
     runs = forecast(experiment, {})
-    assert stages(runs) == {"pretrain", "finetune", "again"}
     finish(store, [run for run in runs if run.stage != "again"], kept=False)
-    assert stages(forecast(experiment, startable(experiment, store))) == {"pretrain", "finetune", "again"}
+    for found in (runs, coming(experiment, store)):
+        assert {run.stage for run in found} == {"pretrain", "finetune", "again"}
 
 
 def test_interrupted_and_diverged_runs_are_told_apart(tmp_path: Path, store: Store) -> None:
@@ -110,5 +85,4 @@ def test_interrupted_and_diverged_runs_are_told_apart(tmp_path: Path, store: Sto
     first, second = (run for run in forecast(experiment, {}) if run.stage == "pretrain")
     store.keep(first, Result(first.id, "interrupted"), [], None)
     store.keep(second, Result(second.id, "diverged"), [], None)
-    coming = forecast(experiment, startable(experiment, store))
-    assert {run.seed for run in coming} == {first.seed}
+    assert {run.seed for run in coming(experiment, store)} == {first.seed}

@@ -6,10 +6,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from synthbench.experiment.plan import next_runs
-from synthbench.experiment.runs import Environment, RuleSpec, Run
+from synthbench.experiment.runs import Environment, Result, RuleSpec, Run
+from tests.each import each
 from tests.experiment import tiny
 
 RULE = RuleSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
@@ -19,7 +18,6 @@ RUN = Run(
     warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, relearn=0, seed=0, salt="", parent="parent",
     environment=Environment("source", "2.13", "cpu"),
 )  # fmt: skip
-
 CHANGES: dict[str, list[Any]] = {
     "task": ["u"],
     "task_version": ["1.1"],
@@ -56,43 +54,37 @@ CHANGES: dict[str, list[Any]] = {
 }
 
 
-def test_every_field_of_a_run_is_tried() -> None:
-    assert CHANGES.keys() == {field.name for field in fields(Run)}
+@each("name", [field.name for field in fields(Run)])
+def test_a_runs_id_changes_with_every_field_and_those_of_one_fleet_differ_in_five_alone(name: str) -> None:
+    for value in CHANGES[name]:
+        other = replace(RUN, **{name: value})
+        assert other.id != RUN.id
+        assert (other.kind == RUN.kind) == (name in ("lr", "weight_decay", "seed", "salt", "parent"))
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in CHANGES.items() for value in values])
-def test_a_runs_id_changes_with_every_field(name: str, value: Any) -> None:
-    assert replace(RUN, **{name: value}).id != RUN.id
-
-
-@pytest.mark.parametrize("name", ["model", "examples"])
-def test_a_runs_id_does_not_depend_on_the_order_of_a_table(name: str) -> None:
-    table = getattr(RUN, name)
-    assert replace(RUN, **{name: dict(reversed(table.items()))}).id == RUN.id
-
-
-def test_a_runs_id_does_not_depend_on_the_order_of_arguments() -> None:
-    arguments = dict(reversed(RULE.arguments.items()))
-    assert replace(RUN, rule=replace(RULE, arguments=arguments)).id == RUN.id
-
-
-def test_a_runs_id_depends_on_the_order_of_routing_and_history() -> None:
+def test_a_runs_id_depends_on_the_order_of_routing_and_history_and_not_on_that_of_tables() -> None:
+    for name in ("model", "examples"):
+        assert replace(RUN, **{name: dict(reversed(getattr(RUN, name).items()))}).id == RUN.id
+    assert replace(RUN, rule=replace(RULE, arguments=dict(reversed(RULE.arguments.items())))).id == RUN.id
     routing = (("a", "muon"), ("*", "adamw"))
     one, other = (replace(RUN, rule=replace(RULE, routing=found)) for found in (routing, routing[::-1]))
     assert one.id != other.id
     assert replace(RUN, history=("a", "b")).id != replace(RUN, history=("b", "a")).id
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_runs_of_one_fleet_differ_in_rate_decay_seed_salt_and_parent_alone(name: str) -> None:
-    for value in CHANGES[name]:
-        shared = replace(RUN, **{name: value}).kind == RUN.kind
-        assert shared == (name in ("lr", "weight_decay", "seed", "salt", "parent"))
+def test_a_setting_makes_new_runs_of_the_stages_whose_numbers_it_changes(tmp_path: Path) -> None:
+    """Children of new parents are new as well: here they are compared from the same parents."""
 
+    def planned(*settings: str) -> dict[str, set[str]]:
+        experiment = tiny.experiment(tmp_path, *settings)
+        parents = next_runs(experiment, {})
+        scores = {"validation_learning": 0.5, "validation_loss": 1.0}
+        children = next_runs(experiment, {run.id: Result(run.id, "ok", scores) for run in parents})
+        same = [replace(run, parent=str(run.seed)) for run in children]
+        return {"pretrain": {run.id for run in parents}, "finetune": {run.id for run in same}}
 
-@pytest.mark.parametrize(
-    ("setting", "changed"),
-    [
+    before = planned()
+    for setting, changed in (
         ("stages.finetune.points=1", {"finetune"}),
         ("stages.finetune.steps=11", {"finetune"}),
         ("stages.finetune.examples.rule=30", {"finetune"}),
@@ -105,23 +97,7 @@ def test_runs_of_one_fleet_differ_in_rate_decay_seed_salt_and_parent_alone(name:
         ("name=another", set()),
         ("question=another", set()),
         ("cost=another", set()),
-    ],
-)
-def test_a_setting_makes_new_runs_of_the_stages_whose_numbers_it_changes(
-    tmp_path: Path, setting: str, changed: set[str]
-) -> None:
-    """Children of new parents are new as well: here they are compared from the same parents."""
-
-    def planned(*settings: str) -> dict[str, set[str]]:
-        from synthbench.experiment.runs import Result
-
-        experiment = tiny.experiment(tmp_path, *settings)
-        parents = next_runs(experiment, {})
-        scores = {"validation_learning": 0.5, "validation_loss": 1.0}
-        children = next_runs(experiment, {run.id: Result(run.id, "ok", scores) for run in parents})
-        same = [replace(run, parent=str(run.seed)) for run in children]
-        return {"pretrain": {run.id for run in parents}, "finetune": {run.id for run in same}}
-
-    before, after = planned(), planned(setting)
-    assert {stage for stage in before if before[stage] != after[stage]} == changed
-    assert {stage for stage in before if not before[stage] & after[stage]} == changed
+    ):
+        after = planned(setting)
+        assert {stage for stage in before if before[stage] != after[stage]} == changed, setting
+        assert {stage for stage in before if not before[stage] & after[stage]} == changed, setting

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import log2, sqrt
+from math import log2
 
 import numpy as np
 import pytest
@@ -18,10 +18,10 @@ COUNT = 8192
 LANGUAGES = [Language(("owns",), 4, 1), Language(("likes", "owns"), 4, 2), Language(("owns",), 3, 2)]
 
 
-def drawn(language: Language, seed: int = 0, split: str = "train") -> Examples:
+def drawn(language: Language) -> Examples:
     """Facts about every name in turn, again and again."""
     item_N = np.arange(COUNT) % language.names
-    return facts.draw(language, facts.Options(word="owns"), item_N, Place(seed, "task", "finetune", "fact"), split)
+    return facts.draw(language, facts.Options(word="owns"), item_N, Place(0, "task", "finetune", "fact"), "train")
 
 
 def objects(examples: Examples, language: Language) -> np.ndarray:
@@ -61,24 +61,6 @@ def test_objects_are_independent_of_subjects_and_of_the_fact_before(language: La
         assert chi2_contingency(table).pvalue > 1e-3
 
 
-@each("language", LANGUAGES)
-def test_guessing_among_well_formed_answers_hits_as_often_as_the_stated_chance(language: Language) -> None:
-    examples = drawn(language)
-    guess_N = np.random.default_rng(5).integers(language.names, size=COUNT)
-    chance = examples.chance_N.mean()
-    hits = (guess_N == objects(examples, language)).mean()
-    assert chance == pytest.approx(1 / language.names)
-    assert abs(hits - chance) < 4 * sqrt(chance * (1 - chance) / COUNT)
-
-
-def test_seeds_and_splits_draw_objects_that_agree_as_often_as_chance() -> None:
-    language = LANGUAGES[1]
-    first = objects(drawn(language), language)
-    for other in (drawn(language, seed=1), drawn(language, split="test")):
-        equal = (first == objects(other, language)).mean()
-        assert abs(equal - 1 / language.names) < 4 * sqrt(1 / language.names / COUNT)
-
-
 @each("groups", range(2, 7))
 def test_each_group_has_twice_as_many_facts_each_seen_half_as_often_so_all_are_seen_alike(groups: int) -> None:
     whole = 2**groups - 1
@@ -98,10 +80,6 @@ def test_of_three_groups_seven_facts_in_a_row_are_middle_tail_and_head_spread_ou
 
 def in_groups() -> list[tuple[str, str, str]]:
     return [where for where in shipped.of_generator("facts") if shipped.card_of(*where).options.get("groups", 1) > 1]
-
-
-def test_a_task_with_groups_is_shipped() -> None:
-    assert in_groups()
 
 
 @each(("label", "stage", "part"), in_groups())

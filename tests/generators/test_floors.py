@@ -23,33 +23,21 @@ def examples(*facts: Fact) -> Examples:
     return made(LANGUAGE, "w", left_NS, right_NS, (left_NS @ np.array([5, 1])).astype(np.int64), "fact")
 
 
-def test_uniform_is_the_mean_chance() -> None:
-    asked = replace(examples(((0, 0), A), ((0, 1), B)), chance_N=np.array([0.5, 0.25]))
-    assert uniform(asked) == 0.375
-
-
-def test_modal_is_the_share_of_the_most_common_trained_answer() -> None:
+def test_uniform_is_the_mean_chance_copied_repeats_the_prompt_and_modal_is_the_most_common_trained_answer() -> None:
+    assert uniform(replace(examples(((0, 0), A), ((0, 1), B)), chance_N=np.array([0.5, 0.25]))) == 0.375
+    assert copied(examples(((0, 1), (0, 1)), ((0, 2), (2, 0)), ((1, 1), (1, 1)), ((3, 1), A))) == 0.5
     train = examples(((0, 0), A), ((0, 1), A), ((0, 2), B))
     assert modal(train, examples(((1, 0), A), ((1, 1), B), ((1, 2), B), ((1, 3), C))) == 0.25
     assert modal(train, train) == pytest.approx(2 / 3)
 
 
-def test_copied_is_the_share_of_answers_that_repeat_the_prompt() -> None:
-    assert copied(examples(((0, 1), (0, 1)), ((0, 2), (2, 0)), ((1, 1), (1, 1)), ((3, 1), A))) == 0.5
-
-
 def test_nearest_is_the_answer_of_the_prompt_with_least_hamming_distance() -> None:
     train = examples(((0, 0), A), ((3, 3), B))
     assert nearest(train, examples(((0, 1), A), ((3, 2), A), ((1, 3), B), ((2, 0), B))) == 0.5
-
-
-def test_nearest_takes_the_first_of_equals() -> None:
-    assert nearest(examples(((0, 0), A), ((3, 3), B)), examples(((0, 3), A))) == 1
+    # the first of equals
+    assert nearest(train, examples(((0, 3), A))) == 1
     assert nearest(examples(((3, 3), B), ((0, 0), A)), examples(((0, 3), A))) == 0
-
-
-def test_a_trained_item_is_not_its_own_neighbour() -> None:
-    # (0, 0) and (0, 1) are neighbours with one answer; (3, 3) is equally far from both and has another
+    # a trained item is not its own neighbour: (3, 3) is equally far from both others, which have another answer
     train = examples(((0, 0), A), ((0, 1), A), ((3, 3), B))
     assert nearest(train, train) == pytest.approx(2 / 3)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
-
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -67,23 +64,3 @@ def test_the_answer_is_the_answer_by_rule_and_does_not_depend_on_seed_or_split()
     other = inflection.draw(LANGUAGE, options, item_N, PLACE._replace(seed=1), "test")
     assert one.digest() == other.digest()
     assert np.array_equal(one.rule_answer_NL, one.tokens_NL)
-
-
-def test_guessing_among_well_formed_answers_hits_as_often_as_the_stated_chance() -> None:
-    count = 8192
-    item_N = np.arange(count) % LANGUAGE.names
-    examples = inflection.draw(LANGUAGE, inflection.Options(word="past", shifts=[1, 3]), item_N, PLACE, "test")
-    form_NS = examples.tokens_NL[:, 4:6] - LANGUAGE.first_syllable
-    guess_NS = LANGUAGE.spell(np.random.default_rng(5).integers(LANGUAGE.names, size=count))
-    chance = examples.chance_N.mean()
-    assert chance == pytest.approx(1 / 16)
-    assert abs((guess_NS == form_NS).all(1).mean() - chance) < 4 * sqrt(chance / count)
-
-
-@each(
-    ("shifts", "wrong"),
-    [([1], None), ([3, 1, 2, 3], None), ([4], "between 1 and 3"), ([1, 9], "between 1 and 3"), ([1] * 5, "5 classes")],
-)
-def test_options_that_the_language_cannot_hold_are_named(shifts: list[int], wrong: str | None) -> None:
-    found = inflection.check(LANGUAGE, inflection.Options(word="past", shifts=shifts), 10)
-    assert (found is None) if wrong is None else (found is not None and wrong in found)

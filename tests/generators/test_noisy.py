@@ -12,10 +12,6 @@ from tests.generators import shipped, small
 CORRUPTED = shipped.of_generator("noisy")
 
 
-def test_a_noisy_task_is_shipped() -> None:
-    assert CORRUPTED
-
-
 @each("seed", range(3))
 @each(("label", "stage", "part"), CORRUPTED)
 def test_a_corrupted_label_differs_from_the_clean_one_in_its_last_syllable_alone(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import numpy as np
-import pytest
 
 from synthbench.cards import TaskCard
 from synthbench.generators import GENERATORS, Examples, Framed, Generator, Language, Place, Task
@@ -70,52 +69,42 @@ BREAKS: dict[str, Change] = {
 }
 
 
-@pytest.fixture
-def made() -> Iterator[Callable[..., Sample]]:
-    """made(change) -> a small task whose rule is `draw` with this change."""
+def made(
+    change: Change = lambda found, language, place: found, items: int = 100, unseen: int = 0, is_unseen: Any = None
+) -> Sample:
+    """A small task whose rule is `draw` with this change."""
 
-    def making(change: Change = lambda found, language, place: found, items: int = 100, unseen: int = 0,
-               is_unseen: Any = None) -> Sample:  # fmt: skip
-        def changed(language: Language, options: Any, item_N: Any, place: Any, split: str) -> Examples:
-            return change(draw(language, options, item_N, place, split), language, place)
+    def changed(language: Language, options: Any, item_N: Any, place: Any, split: str) -> Examples:
+        return change(draw(language, options, item_N, place, split), language, place)
 
-        GENERATORS["broken"] = Generator("broken", "for a test", Options, changed, is_unseen=is_unseen)
-        part = {"generator": "broken", "word": "turn", "items": items, "share": 3, "unseen": unseen}
-        content = tiny.task_card().model_dump(mode="json")
-        content["stages"]["pretrain"]["rule"], content["stages"]["finetune"]["rule"] = part, part | {"items": 40}
-        content["held_out"] = {"validation": 8, "test": 8}
-        return Sample(Task(TaskCard.model_validate(content)))
-
-    yield making
-    GENERATORS.pop("broken", None)
+    GENERATORS["broken"] = Generator("broken", "for a test", Options, changed, is_unseen=is_unseen)
+    part = {"generator": "broken", "word": "turn", "items": items, "share": 3, "unseen": unseen}
+    content = tiny.task_card().model_dump(mode="json")
+    content["stages"]["pretrain"]["rule"], content["stages"]["finetune"]["rule"] = part, part | {"items": 40}
+    content["held_out"] = {"validation": 8, "test": 8}
+    return Sample(Task(TaskCard.model_validate(content)))
 
 
 def broken(sample: Sample) -> set[str]:
     return {check.name for check in CHECKS if check.holds(sample)}
 
 
-def test_a_sound_generator_breaks_none(made: Callable[..., Sample]) -> None:
+def test_a_sound_generator_breaks_none_and_every_promise_is_broken_here() -> None:
     assert not broken(made())
+    assert {check.name for check in CHECKS} == {*BREAKS, "parts", "unseen"}
 
 
 @each("promise", BREAKS)
-def test_a_promise_that_is_broken_is_found(promise: str, made: Callable[..., Sample]) -> None:
+def test_a_promise_that_is_broken_is_found(promise: str) -> None:
     assert promise in broken(made(BREAKS[promise]))
 
 
-def test_too_few_items_to_show_every_part_are_found(made: Callable[..., Sample]) -> None:
+def test_too_few_items_to_show_every_part_and_parts_that_are_held_out_in_name_only_are_found() -> None:
     assert broken(made(items=12)) == {"parts"}
-
-
-def test_parts_that_are_held_out_in_name_only_are_found(made: Callable[..., Sample]) -> None:
     none = made(unseen=2, is_unseen=lambda language, item_N, part_U: np.zeros(len(item_N), dtype=bool))
     assert broken(none) == {"unseen"}
     wrong = made(unseen=2, is_unseen=lambda language, item_N, part_U: item_N % 31 == 0)
     assert "parts" in broken(wrong)
-
-
-def test_every_promise_has_a_generator_here_that_breaks_it() -> None:
-    assert {check.name for check in CHECKS} == {*BREAKS, "parts", "unseen"}
 
 
 ITEMS = np.arange(5)

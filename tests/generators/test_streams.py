@@ -19,10 +19,6 @@ def uniform(seed: int, task: str, stage: str, slice: str, split: str, purpose: s
     return stream(Place(seed, task, stage, slice), split, purpose).random(DRAWS)
 
 
-def test_the_same_address_gives_the_same_stream() -> None:
-    assert np.array_equal(uniform(**ADDRESS), uniform(**ADDRESS))
-
-
 @each("part", ADDRESS)
 def test_every_part_of_an_address_gives_another_uncorrelated_stream(part: str) -> None:
     one, other = uniform(**ADDRESS), uniform(**ADDRESS | {part: OTHER[part]})

@@ -25,12 +25,10 @@ from tests.generators import small
         ({"stages.pretrain.fact.generator": "fact"}, ["tiny-task", "stages.pretrain.fact", "'fact'", "'facts'"]),
         ({"stages.finetune.rule.shifts": []}, ["tiny-task", "stages.finetune.rule.shifts", "[]"]),
         ({"stages.finetune.rule.shifts": [0]}, ["tiny-task", "stages.finetune.rule.shifts", "0"]),
-        ({"stages.finetune.rule.shifts": [1.5]}, ["tiny-task", "stages.finetune.rule.shifts", "1.5"]),
         ({"stages.finetune.rule.shifts": [16]}, ["tiny-task", "stages.finetune.rule", "shifts", "1 and 15"]),
         ({"stages.finetune.rule.shifts": [1] * 17}, ["tiny-task", "stages.finetune.rule", "17", "16"]),
         ({"stages.finetune.rule.shift": [1]}, ["tiny-task", "stages.finetune.rule.shift"]),
         ({"stages.finetune.rule.unseen": -1}, ["stages.finetune.rule.unseen", "-1", "0"]),
-        ({"stages.finetune.rule.unseen": 1.5}, ["stages.finetune.rule.unseen", "1.5"]),
         ({"stages.finetune.rule.unseen": 2000}, ["stages.finetune.rule.unseen", "2000", "1024"]),
         ({f"stages.{stage}.rule.unseen": 15 for stage in ("pretrain", "finetune")}, ["rule: unseen = 15", "14"]),
         ({"stages.finetune.rule.unseen": 2}, ["rule: unseen must be the same", "'past'"]),
@@ -43,7 +41,6 @@ from tests.generators import small
         ),
         ({"stages.finetune.fact.groups": 0}, ["finetune.fact.groups", "0", "1"]),
         ({"stages.finetune.fact.groups": 11}, ["finetune.fact.groups", "11", "10"]),
-        ({"stages.finetune.fact.groups": 2.0}, ["finetune.fact.groups", "2.0"]),
         ({"stages.finetune.fact.groups": 3}, ["finetune.fact", "items = 12", "7"]),
         ({"stages.finetune.fact.word": ""}, ["tiny-task", "stages.finetune.fact.word", "''"]),
         ({"stages.finetune.fact.word": 3}, ["tiny-task", "stages.finetune.fact.word", "3"]),
@@ -83,9 +80,7 @@ def test_an_impossible_card_is_refused_by_naming_what_is_wrong(changes: dict[str
         ("wugs", {"exceptions": 0.1, "shifts": [1, 2], "unseen": 4}, ["0.1 of 16", "0"]),
         ("wugs", {"repeats": 0}, ["only.rule.repeats", "0", "1"]),
         ("wugs", {"repeats": 101}, ["only.rule.repeats", "101", "100"]),
-        ("wugs", {"repeats": 1.5}, ["only.rule.repeats", "1.5"]),
         ("wugs", {"shifts": [7]}, ["only.rule", "shifts", "1 and 6"]),
-        ("wugs", {"shifts": []}, ["only.rule.shifts", "1"]),
         ("wugs", {"noise": 0.2}, ["only.rule.noise"]),
         ("noisy", {"noise": 0}, ["only.rule.noise", "0"]),
         ("noisy", {"noise": 1.0}, ["only.rule.noise", "1"]),
@@ -120,6 +115,7 @@ def test_an_impossible_option_of_a_generator_is_refused_by_naming_it(
 @each("generator", small.OPTIONS)
 def test_options_at_their_bounds_are_allowed(generator: str) -> None:
     most = {"wugs": {"exceptions": 0.75}, "noisy": {"noise": 0.999}, "facts": {"groups": 4, "items": 15}}
+    most["inflection"] = {"items": 39, "shifts": [6] * 7}
     found = small.task(generator, most.get(generator, {"items": 39})).draw("only", 0)["rule"]
     assert len(found.train) >= 15
 
@@ -147,18 +143,11 @@ def test_a_variant_that_does_not_exist_is_refused_and_the_nearest_is_named() -> 
         cards.load(TaskCard, "rote-vs-rule:1-1x")
 
 
-def test_a_variant_of_what_the_card_does_not_have_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
-    path = tmp_path / "task.toml"
-    path.write_text(tiny.TASK + '[variants]\nodd = { "stages.finetune.rule.items" = 0 }\n')
-    assert Task(cards.load(TaskCard, str(path))).card.label == "tiny-task"
-    with pytest.raises(BadInput) as caught:
+def test_a_variant_changes_what_it_names_and_nothing_else_or_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    path, key = tmp_path / "task.toml", '"stages.finetune.rule.items"'
+    path.write_text(f"{tiny.TASK}[variants]\nfew = {{ {key} = 9 }}\nodd = {{ {key} = 0 }}\n")
+    with pytest.raises(BadInput, match=r"variant odd.* stages\.finetune\.rule\.items = 0"):
         cards.load(TaskCard, f"{path}:odd")
-    assert all(part in str(caught.value) for part in ("variant odd", "stages.finetune.rule.items = 0"))
-
-
-def test_a_variant_changes_what_it_names_and_nothing_else(tmp_path: Path) -> None:
-    path = tmp_path / "task.toml"
-    path.write_text(tiny.TASK + '[variants]\nfew = { "stages.finetune.rule.items" = 9 }\n')
     base, few = (cards.load(TaskCard, name) for name in (str(path), f"{path}:few"))
     assert (few.label, few.name) == ("tiny-task:few", "tiny-task")
     changed = base.model_dump()
@@ -171,36 +160,31 @@ def test_a_card_may_use_every_name_that_the_language_leaves_it() -> None:
     assert len({item for examples in splits for item in examples.item_N.tolist()}) == 80 + 16 + 32
 
 
-def test_more_items_than_names_are_refused_when_they_are_drawn_too() -> None:
+def test_more_items_than_names_and_too_few_for_exceptions_are_refused_when_they_are_drawn_too() -> None:
     with pytest.raises(BadInput, match=r"stages\.finetune\.rule: items = 81"):
         Task(tiny.task_card()).draw("finetune", 0, {"rule": 81})
-
-
-def test_slices_that_share_a_word_share_no_item_within_or_between_stages() -> None:
-    changes = {f"stages.{stage}.rule.word": "owns" for stage in ("pretrain", "finetune")}
-    changes |= {f"stages.{stage}.rule.items": 10 for stage in ("pretrain", "finetune")}
-    changes |= {f"stages.{stage}.fact.items": 10 for stage in ("pretrain", "finetune")}
-    task = Task(tiny.task_card(changes | {"held_out.validation": 4, "held_out.test": 50}))
-    items = [
-        examples.item_N for stage in task.card.stages for splits in task.draw(stage, 0).values() for examples in splits
-    ]
-    assert len(items) == 2 * 2 * 4
-    assert len(np.unique(np.concatenate(items))) == sum(map(len, items)) == 2 * 2 * 64
-
-
-def test_a_batch_is_divided_by_shares() -> None:
-    assert Task(tiny.task_card()).shares("finetune", 16) == {"fact": 4, "rule": 12}
-
-
-def test_too_small_a_set_for_its_exceptions_is_refused_when_it_is_drawn_too() -> None:
     with pytest.raises(BadInput, match=r"exceptions = 0.25 of 3 items"):
         small.task("wugs").draw("only", 0, {"rule": 3})
 
 
-@each("batch", [1, 6, 15])
-def test_a_batch_that_cannot_be_divided_by_shares_is_refused(batch: int) -> None:
-    with pytest.raises(BadInput, match=rf"finetune: batch = {batch} .*4"):
-        Task(tiny.task_card()).shares("finetune", batch)
+SHARED = {"rule.word": "owns", "rule.items": 10, "fact.items": 10}
+
+
+def test_slices_that_share_a_word_share_no_item_within_or_between_stages() -> None:
+    changes: dict[str, Any] = {"held_out.validation": 4, "held_out.test": 50}
+    for stage in ("pretrain", "finetune"):
+        changes |= {f"stages.{stage}.{key}": value for key, value in SHARED.items()}
+    task = Task(tiny.task_card(changes))
+    items = [e.item_N for stage in task.card.stages for splits in task.draw(stage, 0).values() for e in splits]
+    assert len(items) == 2 * 2 * 4
+    assert len(np.unique(np.concatenate(items))) == sum(map(len, items)) == 2 * 2 * 64
+
+
+def test_a_batch_is_divided_by_shares_or_refused() -> None:
+    assert Task(tiny.task_card()).shares("finetune", 16) == {"fact": 4, "rule": 12}
+    for batch in (1, 6, 15):
+        with pytest.raises(BadInput, match=rf"finetune: batch = {batch} .*4"):
+            Task(tiny.task_card()).shares("finetune", batch)
 
 
 def test_slices_joined_are_slice_after_slice_in_the_cards_order() -> None:

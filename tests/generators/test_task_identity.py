@@ -18,19 +18,14 @@ def drawn() -> Examples:
 
 
 @each("name", [field.name for field in fields(Examples)])
-def test_the_digest_changes_with_one_value_of_any_array(name: str) -> None:
+def test_the_digest_changes_with_one_value_and_with_the_type_of_any_array(name: str) -> None:
     examples = drawn()
-    array = getattr(examples, name).copy()
+    before = getattr(examples, name)
+    array = before.copy()
     array[-1] = ~array[-1] if array.dtype == bool else array[-1] + 1
     assert replace(examples, **{name: array}).digest() != examples.digest()
-
-
-@each("name", [field.name for field in fields(Examples)])
-def test_the_digest_changes_with_the_type_of_any_array(name: str) -> None:
-    examples = drawn()
-    array = getattr(examples, name)
-    other = np.uint16 if array.dtype.itemsize < 8 else np.float32
-    assert replace(examples, **{name: array.astype(other)}).digest() != examples.digest()
+    other = before.astype(np.uint16 if before.dtype.itemsize < 8 else np.float32)
+    assert replace(examples, **{name: other}).digest() != examples.digest()
 
 
 def test_the_digest_is_of_values_not_of_their_place_in_memory() -> None:
@@ -40,13 +35,9 @@ def test_the_digest_is_of_values_not_of_their_place_in_memory() -> None:
     assert examples.take(np.arange(len(examples))[::-1]).digest() != examples.digest()
 
 
-def test_equal_cards_have_equal_fingerprints() -> None:
-    assert Task(tiny.task_card()).fingerprint == Task(tiny.task_card()).fingerprint
-
-
 def test_the_fingerprint_changes_with_the_data_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Task(tiny.task_card()).fingerprint
-    original = generator.stream
+    before, original = Task(tiny.task_card()).fingerprint, generator.stream
+    assert Task(tiny.task_card()).fingerprint == before
     monkeypatch.setattr(
         generator, "stream", lambda place, split, purpose: original(Place(*place[:3], "other"), split, purpose)
     )
