@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from synthbench.cards import TaskCard
 from synthbench.experiment import training
@@ -23,41 +23,32 @@ WARM = 10  # steps before the start, not timed
 TURN, READY, GO, DONE, LEFT = "turn", "ready", "go", "done", "left"
 
 
-class Way(NamedTuple):
-    """A way to train: what its processes run, how many run-steps a round of all of them has, where they start."""
-
-    name: str
-    racer: Callable[..., None]
-    tasks: Sequence[tuple[Any, ...]]  # the racer's arguments in each process
-    run_steps: int
-    environment: Callable[[], AbstractContextManager[None]]
-
-
 class Team:
-    """The processes of one way."""
+    """The processes of one way to train. racer: what they run. tasks: its arguments in each process."""
 
-    def __init__(self, way: Way) -> None:
-        self.way = way
+    def __init__(
+        self, racer: Callable[..., None], tasks: Sequence[tuple[Any, ...]], environment: AbstractContextManager[None]
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
         self._processes = []
-        with way.environment():
-            for arguments in way.tasks:
+        with environment:
+            for arguments in tasks:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=way.racer, args=(theirs, *arguments), daemon=True)
+                process = context.Process(target=racer, args=(theirs, *arguments), daemon=True)
                 process.start()
                 theirs.close()
                 self._pipes.append(ours)
                 self._processes.append(process)
 
     def race(self) -> float:
-        """Trains a round; returns run-steps per second from `GO` until the last process is done."""
+        """Trains a round; returns the seconds from `GO` until the last process is done."""
         self._exchange(TURN, READY)
         start = perf_counter()
         self._exchange(GO, DONE)
         seconds = perf_counter() - start
         self._exchange(None, LEFT)
-        return self.way.run_steps / seconds
+        return seconds
 
     def _exchange(self, message: str | None, answer: str) -> None:
         """Tells every process something, and waits until each has answered."""
@@ -71,19 +62,6 @@ class Team:
         for process in self._processes:
             process.kill()
             process.join()
-
-
-def fleets(name: str, card: TaskCard, runs: Sequence[Run], workers: int, folder: Path) -> Way:
-    """The runs dealt to workers, a fleet each."""
-    size = len(runs) // workers
-    steps = sum(run.steps - WARM for run in runs)
-    tasks = [(card, list(runs[worker * size : (worker + 1) * size]), folder) for worker in range(workers)]
-    return Way(name, train_fleets, tasks, steps, environment)
-
-
-def alone(name: str, card: TaskCard, run: Run, optimizer: str) -> Way:
-    """One run at a time by the plain loop."""
-    return Way(name, train_alone, [(card, run, optimizer)], run.steps - WARM, nullcontext)
 
 
 def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path) -> None:
@@ -105,22 +83,15 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
         pipe.send(LEFT)
 
 
-class Spent(NamedTuple):
-    """Seconds of a fleet."""
-
-    scoring: float
-    total: float
-
-
-def spent(job: Job) -> Spent:
-    """Trains a fleet as a worker does, in a process of its own."""
+def spent(job: Job) -> tuple[float, float]:
+    """Trains a fleet as a worker does, in a process of its own; returns the seconds of scoring, and of all."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with environment():
         process = context.Process(target=train_and_time, args=(theirs, job), daemon=True)
         process.start()
     theirs.close()
-    found: Spent = ours.recv()
+    found: tuple[float, float] = ours.recv()
     process.join()
     return found
 
@@ -148,7 +119,7 @@ def train_and_time(pipe: Connection, job: Job) -> None:
     start = perf_counter()
     run_fleet(job, "cpu")
     assert len(scoring) == job.runs[0].points + 1 + 2 * len(job.runs)
-    pipe.send(Spent(sum(scoring), perf_counter() - start))
+    pipe.send((sum(scoring), perf_counter() - start))
 
 
 def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> None:

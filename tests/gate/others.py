@@ -21,8 +21,6 @@ LION, SIGNUM = (f"{ROOT}/examples/{file}" for file in ("ci/my_optimizers/__init_
 # the same on both sides; any will do
 RATES = ("stages.pretrain.lr=[1e-3]", "stages.finetune.lr=[3e-4]", "stages.pretrain.weight_decay=[0.01]",
          "stages.pretrain.for={}")  # fmt: skip
-
-
 RUNNER = "gate"
 
 
@@ -94,8 +92,3 @@ def rows() -> Iterator[list[str]]:
 def named(name: str, settings: Sequence[str]) -> str:
     given = ", ".join(one.removeprefix("optimizer.") for one in settings)
     return name.removeprefix(f"{ROOT}/") + (f" ({given})" if given else "")
-
-
-if __name__ == "__main__":
-    for row in rows():
-        print(*row, sep=" | ", flush=True)

@@ -1,7 +1,7 @@
 """A library of regressions: bugs that somebody shipped, each put into the code of this process for a while.
 
-`tests.gate.sources` says where; what is patched is named by the function that makes the patch. Worker processes have
-the bug only where they are forked (`tests.gate.forked`).
+`SOURCES` of tests/gate/page.py says where; what is patched is named by the function that makes the patch. Worker
+processes have the bug only where they are forked.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from synthbench.trainer.rules.registry import Block, Hyper, State
 from synthbench.trainer.schedule import Schedule
 
 Patch = Callable[[], Any]  # makes a context in which the bug is there
+Step = Callable[[Sequence[Block], State, Hyper, Any], None]
 
 
 class Regression(NamedTuple):
@@ -31,7 +32,7 @@ class Regression(NamedTuple):
     patch: Patch
 
 
-def rule(name: str, step: Callable[[Sequence[Block], State, Hyper, Any], None]) -> Patch:
+def rule(name: str, step: Step) -> Patch:
     """Another step for a rule that keeps its state."""
     return lambda: patch.dict(RULES, {name: RULES[name]._replace(step=step)})
 
@@ -54,7 +55,7 @@ class Faults(NamedTuple):
     squared: Callable[[Tensor, Tensor], Tensor] = lambda grad, value: grad * grad  # what the second moment averages
 
 
-def adam(faults: Faults) -> Callable[[Sequence[Block], State, Hyper, Any], None]:
+def adam(faults: Faults) -> Step:
     def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
         b1, b2 = arguments.betas[0], faults.b2 or arguments.betas[1]
         lr_K1, decay_K1 = hyper.lr_K[:, None], hyper.weight_decay_K[:, None] * faults.decay
@@ -71,9 +72,7 @@ def adam(faults: Faults) -> Callable[[Sequence[Block], State, Hyper, Any], None]
     return step
 
 
-def sgd_step(
-    dampening: float = 0.0, nesterov: bool = False, decay: float = 1.0, decoupled: bool = False
-) -> Callable[[Sequence[Block], State, Hyper, Any], None]:
+def sgd_step(dampening: float = 0.0, nesterov: bool = False, decay: float = 1.0, decoupled: bool = False) -> Step:
     def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
         lr_K1, decay_K1 = hyper.lr_K[:, None], hyper.weight_decay_K[:, None] * decay
         for (value, grad, _), momentum in zip(blocks, state["momentum"], strict=True):
@@ -100,7 +99,7 @@ def newton_schulz(**changed: Any) -> Callable[[Tensor, Any], Tensor]:
     return lambda matrix, arguments: right(matrix, arguments.model_copy(update=changed))
 
 
-def muon_step(**changed: Any) -> Callable[[Sequence[Block], State, Hyper, Any], None]:
+def muon_step(**changed: Any) -> Step:
     return lambda blocks, state, hyper, arguments: muon.step(blocks, state, hyper, arguments.model_copy(update=changed))
 
 
@@ -111,10 +110,8 @@ def forgetful(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: An
     muon.step(blocks, state, hyper, arguments)
 
 
-def without_decay(step: Callable[..., None]) -> Callable[[Sequence[Block], State, Hyper, Any], None]:
-    return lambda blocks, state, hyper, arguments: step(
-        blocks, state, hyper._replace(weight_decay_K=torch.zeros_like(hyper.weight_decay_K)), arguments
-    )
+def without_decay(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
+    muon.step(blocks, state, hyper._replace(weight_decay_K=torch.zeros_like(hyper.weight_decay_K)), arguments)
 
 
 def embeddings_to_muon() -> Any:
@@ -188,7 +185,7 @@ REGRESSIONS = [
     Regression("embeddings and head routed to Muon", "muon", embeddings_to_muon),
     Regression("Muon without nesterov", "muon", rule("muon", muon_step(nesterov=False))),
     Regression("Muon's momentum lost", "muon", rule("muon", forgetful)),
-    Regression("weight decay dropped for hidden matrices", "muon", rule("muon", without_decay(muon.step))),
+    Regression("weight decay dropped for hidden matrices", "muon", rule("muon", without_decay)),
     Regression("SGD's dampening on", "sgd", rule("sgd", sgd_step(dampening=0.9))),
     Regression("SGD with nesterov", "sgd", rule("sgd", sgd_step(nesterov=True))),
     Regression("SGD's weight decay dropped", "sgd", rule("sgd", sgd_step(decay=0.0))),

@@ -7,15 +7,18 @@ Trains pools of independent seeds of the three built-in optimizers, and every re
 from __future__ import annotations
 
 import json
+import multiprocessing
+import re
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import numpy as np
 
@@ -27,8 +30,8 @@ from synthbench.gate.behaviour import behaviour, described
 from synthbench.gate.commands import options
 from synthbench.gate.compared import Line
 from synthbench.gate.record import DRAWS, trace, with_rates
+from synthbench.gate.traced import traces
 from synthbench.running import perform
-from tests.gate.forked import forked
 from tests.gate.regressions import REGRESSIONS, Regression
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,6 +56,14 @@ class Size(NamedTuple):
 
 def experiment(optimizer: str, seeds: int) -> Experiment:
     return subject.to_record(Asked("gate", [optimizer], seeds=seeds, device="cpu"))
+
+
+@contextmanager
+def forked() -> Iterator[None]:
+    """Workers that are forked, not spawned: they have what was patched in this process."""
+    context = multiprocessing.get_context("fork")
+    with patch("synthbench.experiment.crew.multiprocessing.get_context", lambda kind: context):
+        yield
 
 
 def trained(optimizer: str, seeds: int, folder: Path, regression: Regression | None = None) -> BehaviourCard:
@@ -97,13 +108,10 @@ def found(
     changed, lines = 0, Counter[str]()
     for _ in range(draws):
         own = sorted(rng.permutation(seeds)[:n].tolist())
-        seen = [
-            line
-            for line in compared.behaviour(part(before, own), part(after, own), range(n))
-            if line.verdict == "changed"
-        ]
+        both = compared.behaviour(part(before, own), part(after, own), range(n))
+        seen = {line.what for line in both if line.verdict == "changed"}
         changed += bool(seen)
-        lines.update({line.what for line in seen})
+        lines.update(seen)
     return changed / draws, lines
 
 
@@ -131,8 +139,6 @@ class Traced(NamedTuple):
 
 def untouched(optimizer: str, count: int) -> Traced:
     """Traces of pairs of seeds against baselines of their own."""
-    from synthbench.gate.traced import traces
-
     exact, moved, worst = Counter[str](), Counter[str](), 0.0
     for pair in range(count):
         own = experiment(optimizer, 2 * pair + 2)
@@ -148,8 +154,6 @@ def untouched(optimizer: str, count: int) -> Traced:
 
 def by_trace(regression: Regression, recorded: Any) -> list[Line]:
     """A regression at the level of traces, of the first two seeds."""
-    from synthbench.gate.traced import traces
-
     with regression.patch():
         own = experiment(regression.optimizer, 2)
         return compared.traces(recorded, traces(own, recorded.seeds))
@@ -163,10 +167,10 @@ def main(size: Size = WHOLE, folder: Path = ROOT / "gate-results") -> None:
 
     pools = {name: trained(name, size.pool, folder / name) for name in OPTIMIZERS}
     library = sha256((Path(__file__).parent / "regressions.py").read_bytes()).hexdigest()[:8]  # an edit is trained anew
-    regressed = {
-        one.name: trained(one.optimizer, size.regressed, folder / f"{page.slug(one.name)}-{library}", one)
-        for one in REGRESSIONS
-    }
+    regressed = {}
+    for one in REGRESSIONS:
+        slug = re.sub(r"[^a-z0-9]+", "-", one.name.lower()).strip("-")
+        regressed[one.name] = trained(one.optimizer, size.regressed, folder / f"{slug}-{library}", one)
     print(page.text(size, pools, regressed))
 
 

@@ -11,6 +11,7 @@ from synthbench.gate import advice, stored
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.compared import Level, Line
 from tests.calling import Caller
+from tests.each import each
 from tests.gate import small
 
 CHANGED = Line("finetune/full", "learning", "changed", 0.4, 0.1, 6)
@@ -49,15 +50,12 @@ def test_update_alone_does_not_move_a_baseline_to_another_device(file: Path, cal
     assert file.read_text() == elsewhere
 
 
-@pytest.mark.parametrize("content", [None, '{"format": 2}'])
-def test_update_alone_needs_a_baseline(content: str | None, tmp_path: Path, call: Caller) -> None:
+def test_update_alone_needs_a_baseline(tmp_path: Path, call: Caller) -> None:
     """Else AdamW on the default runner would be recorded in the name of another optimizer."""
-    file = tmp_path / "b.json"
-    if content is not None:
-        file.write_text(content)
-    code, _, err = call(f"baseline -o {file} --update --quiet")
-    assert code == 2
-    assert "--optimizer" in err
+    (tmp_path / "old.json").write_text('{"format": 2}')
+    for name in ("none.json", "old.json"):
+        code, _, err = call(f"baseline -o {tmp_path}/{name} --update --quiet")
+        assert (code, "--optimizer" in err) == (2, True)
 
 
 def test_a_change_says_what_to_do(file: Path, call: Caller) -> None:
@@ -79,11 +77,10 @@ def test_an_optimizer_that_is_gone_may_be_named(file: Path, tmp_path: Path, call
     stored.write(stored.read(file).model_copy(update={"optimizer": f"{tmp_path}/mine.py:Old"}), file)
     code, _, err = call(f"check {file}")
     assert code == 2
-    for word in (str(file), "Old", "New", "--optimizer"):
-        assert word in err
+    assert all(word in err for word in (str(file), "Old", "New", "--optimizer"))
 
 
-@pytest.mark.parametrize(
+@each(
     ("level", "line", "is_short", "said"),
     [
         ("exact", CHANGED, False, ("--level trace", "-o 'my file.json' --update")),

@@ -15,6 +15,7 @@ from synthbench.gate import commands, compared, stored
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
 from synthbench.gate.check import Checked
+from tests.each import each
 from tests.gate import small
 
 Check = Callable[..., Checked]
@@ -76,25 +77,24 @@ def test_an_argument_and_a_routing_are_named_as_the_cause(checked: Check) -> Non
 
 def test_half_a_rate_changes_the_scores_too(checked: Check, recorded: Baseline) -> None:
     """With six seeds and ten steps the updates' norms tell; scores of so short a training need not."""
-    content = recorded.card.model_dump(mode="json", by_alias=True)
-    for stage in content["stages"]:
-        stage["lr"] = {"adamw": {update: [rate / 2 for rate in own] for update, own in stage["lr"]["adamw"].items()}}
-    found = checked(recorded.model_copy(update={"card": type(recorded.card).model_validate(content)}), level="behaviour")
+    stages: Any = recorded.card.stages
+    halves = [{"adamw": {update: [own[0] / 2] for update, own in stage.lr["adamw"].items()}} for stage in stages]
+    slower = [stage.model_copy(update={"lr": lr}) for stage, lr in zip(stages, halves, strict=True)]
+    found = checked(small.with_card(recorded, stages=slower), level="behaviour")
     assert found.verdict == "changed"
     changed = {line.what for line in found.lines if line.verdict == "changed"}
     assert changed >= {"update_norm.hidden", "update_norm.embedding"}
 
 
-def test_other_data_is_not_compared(checked: Check, recorded: Baseline) -> None:
+def test_other_data_is_not_compared_nor_bits_where_they_need_not_be_the_same(
+    checked: Check, recorded: Baseline
+) -> None:
     with pytest.raises(NotMeasured, match=r"tiny-task .*000000000000"):
         checked(recorded.model_copy(update={"tasks": {"tiny-task": "0" * 64}}))
-
-
-def test_bits_are_compared_only_where_they_should_be_the_same(checked: Check, recorded: Baseline) -> None:
     others: dict[str, Any] = {"versions": {"torch": "1.0"}, "package": "0" * 64, "machine": "an abacus"}
-    for key, said in (("versions", "torch 1.0"), ("package", "000000000000"), ("machine", "an abacus")):
+    for (key, value), said in zip(others.items(), ("torch 1.0", "000000000000", "an abacus"), strict=True):
         with pytest.raises(NotMeasured, match=f"--level exact .*{said}"):
-            checked(recorded.model_copy(update={key: others[key]}), level="exact")
+            checked(recorded.model_copy(update={key: value}), level="exact")
     assert checked(recorded.model_copy(update=others)).verdict == "unchanged"
 
 
@@ -105,30 +105,24 @@ def test_a_baseline_of_another_device_is_compared_by_its_scores(checked: Check, 
     assert checked(other, device="cpu").level == "behaviour"
 
 
-@pytest.mark.parametrize(
+@each(
     ("wanted", "said"),
     [
-        ({"level": "traces"}, "traces.*trace"),
-        ({"level": "trace", "results": Path()}, "--level behaviour"),
-        ({"level": "trace", "seeds": 5}, "--budget .*--level behaviour"),
+        ({"level": "traces"}, "traces.*trace"), ({"level": "trace", "results": Path()}, "--level behaviour"),
+        ({"level": "trace", "seeds": 5}, "--budget .*--level behaviour"), ({"optimizer": "adamv"}, "adamv.*adamw"),
         ({"settings": ["stages.finetune.steps=3"]}, "stages.finetune.steps"),
         ({"settings": ["routing=hidden"]}, "routing=hidden"),
         ({"settings": ["optimizer.betas=3"]}, "betas.*--set|--set.*betas"),
-        ({"optimizer": "adamv"}, "adamv.*adamw"),
     ],
-)
+)  # fmt: skip
 def test_what_makes_no_sense_is_refused(checked: Check, wanted: dict[str, Any], said: str) -> None:
     with pytest.raises(BadInput, match=said):
         checked(**wanted)
 
 
-def test_arguments_that_another_optimizer_does_not_take_are_left_out_and_named(
-    checked: Check, recorded: Baseline
-) -> None:
-    found = checked(
-        small.with_card(recorded, arguments={"adamw": {"betas": [0.9, 0.95]}}), optimizer="torch.optim:RMSprop"
-    )
-    assert "torch.optim:RMSprop takes no betas" in found.notes[0]
+def test_arguments_that_another_optimizer_does_not_take_are_named(checked: Check, recorded: Baseline) -> None:
+    given = small.with_card(recorded, arguments={"adamw": {"betas": [0.9, 0.95]}})
+    assert "torch.optim:RMSprop takes no betas" in checked(given, optimizer="torch.optim:RMSprop").notes[0]
 
 
 def test_a_baseline_that_names_code_says_so_before_it_runs(
@@ -154,37 +148,27 @@ def test_results_without_weights_tell_nothing_of_them_and_say_so(checked: Check,
 
 def test_what_one_side_alone_has_or_this_version_does_not_know_tells_nothing(recorded: Baseline) -> None:
     seen = recorded.behaviour
-    less = {where: {name: by_seed for name, by_seed in own.items() if name != "learning"}
-            for where, own in seen.values.items()}  # fmt: skip
+    less = {where: {name: own[name] for name in own if name != "learning"} for where, own in seen.values.items()}
     more = {where: own | {"another_score": dict.fromkeys(range(6), 0.5)} for where, own in seen.values.items()}
     fewer, unknown = (described(values, seen.diverged, seen.curves) for values in (less, more))
-    for before, after, what in (
-        (seen, fewer, "learning"),
-        (fewer, seen, "learning"),
-        (unknown, seen, "another_score"),
-    ):
+    cases = ((seen, fewer, "learning"), (fewer, seen, "learning"), (unknown, seen, "another_score"))
+    for before, after, what in cases:
         lines = compared.behaviour(before, after, range(6))
         assert {line.what for line in lines if line.verdict != "unchanged"} == {what}
         assert compared.overall(lines) == "could not tell"
 
 
-@pytest.fixture
-def blind(recorded: Baseline) -> Baseline:
+def test_traces_that_tell_nothing_leave_it_to_the_scores_and_whoever_records_them_is_told(
+    recorded: Baseline, checked: Check, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Rounding parts the traces of full finetuning so far that they tell nothing."""
     floors = recorded.trace.floors | {"finetune/full": dict.fromkeys(recorded.trace.floors["finetune/full"], 0.02)}
-    return small.with_trace(recorded, floors=floors)
-
-
-def test_traces_that_tell_nothing_leave_it_to_the_scores(blind: Baseline, checked: Check) -> None:
+    blind = small.with_trace(recorded, floors=floors)
     found = checked(blind)
     assert (found.level, found.verdict) == ("behaviour", "unchanged")
     assert "finetune/full" in found.notes[0]
     assert checked(blind, level="trace").verdict == "could not tell"
-
-
-def test_whoever_records_traces_that_tell_nothing_is_told(
-    recorded: Baseline, blind: Baseline, capsys: pytest.CaptureFixture[str]
-) -> None:
+    capsys.readouterr()
     said = []
     for found in (recorded, blind):
         commands.summary(found, Path("b.json"))

@@ -9,11 +9,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from synthbench.gate import stored
+from synthbench.gate import compared, stored, written
+from synthbench.gate.check import Checked
 from tests.calling import Caller
+from tests.each import each
 from tests.gate import small
 
 pytestmark = pytest.mark.usefixtures("recorded")
+LINE = compared.Line("full", "learning", "could not tell", 0.1, 0.2, 16, seeds=40.0)
 
 
 def test_a_baseline_is_recorded_checked_and_updated(call: Caller, tmp_path: Path) -> None:
@@ -60,7 +63,7 @@ def test_a_change_exits_with_1_and_every_format_says_so(
     assert {"name", "unit", "value", "range", "extra"} == records[0].keys()
 
 
-@pytest.mark.parametrize(
+@each(
     ("content", "code", "said"),
     [
         (None, 2, "synthbench baseline"),
@@ -73,7 +76,7 @@ def test_a_change_exits_with_1_and_every_format_says_so(
 def test_a_file_that_is_no_baseline_is_told(
     content: str | None, code: int, said: str, call: Caller, tmp_path: Path
 ) -> None:
-    if content is not None:
+    if content is not None:  # the first case
         (tmp_path / "b.json").write_text(content)
     found = call(f"check {tmp_path}/b.json")
     assert (found.code, found.out) == (code, "")
@@ -81,7 +84,7 @@ def test_a_file_that_is_no_baseline_is_told(
     assert said in found.err
 
 
-@pytest.mark.parametrize(
+@each(
     ("command", "said"),
     [
         ("baseline gate --optimizer adamw,muon -o OWN/b.json", ["adamw", "muon", "--optimizer"]),
@@ -102,8 +105,7 @@ def test_what_makes_no_sense_is_refused(
     before = file.read_bytes()
     code, out, err = call(command.replace("FILE", str(file)).replace("OWN", str(tmp_path)))
     assert (code, out) == (2, "")
-    for word in said:
-        assert word.replace("FILE", str(file)).replace("OWN", str(tmp_path)) in err
+    assert all(word.replace("FILE", str(file)).replace("OWN", str(tmp_path)) in err for word in said), err
     assert file.read_bytes() == before
 
 
@@ -139,3 +141,24 @@ def test_a_summary_that_cannot_be_written_hides_no_verdict(
     assert code == 0
     assert out.startswith("::notice")
     assert "GITHUB_STEP_SUMMARY" in err
+
+
+def test_numbers_and_sentences() -> None:
+    assert " 40 seeds" in written.seeds(LINE)
+    assert " 1000 seeds" in written.seeds(LINE._replace(seeds=float("inf")))
+    assert written.number(float("nan")) == "-"
+    assert compared.overall([]) == "could not tell"
+    assert compared.overall([LINE, LINE._replace(verdict="changed")]) == "changed"
+
+
+def test_forms_tell_the_verdict_and_what_to_do_and_annotations_the_worst_lines_as_many_as_are_shown() -> None:
+    lines = [LINE._replace(what=f"score {k}", verdict="changed", difference=float(k)) for k in range(2, 32)]
+    lines.insert(0, LINE._replace(what="fine", verdict="unchanged"))
+    found = Checked("b.json", "adamw", "behaviour", lines, "A cause.", ["A note."], "Do this.")
+    first, *others = written.as_github(found).splitlines()
+    assert re.fullmatch("::error title=.*adamw.*b.json.*A cause. Do this.", first)
+    assert len(others) == 9
+    assert re.match("::error title=.*score 31", others[0])
+    said = str(ElementTree.fromstring(written.as_junit(found)).findtext("system-out"))
+    assert "adamw" in said
+    assert said.endswith("A note.\nA cause.\nDo this.")

@@ -12,19 +12,7 @@ import pytest
 from scipy.stats import t
 
 from synthbench.gate import decision
-from synthbench.gate.decision import (
-    BOUND_TIMES,
-    LEAST,
-    POWERED,
-    Decision,
-    bound,
-    decide,
-    detectable,
-    noise,
-    seeds_needed,
-    trimmed,
-    winsorized,
-)
+from synthbench.gate.decision import BOUND_TIMES, LEAST, POWERED, Decision, bound, decide, noise, seeds_needed, trimmed
 
 SEEDS = 16
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -40,24 +28,19 @@ SHAPES: dict[str, Draw] = {
 }
 
 
-def by_seed(values: np.ndarray) -> dict[int, float]:
-    return dict(enumerate(values.tolist()))
-
-
-def compared(before: np.ndarray, after: np.ndarray, unit: str = "number") -> Decision:
-    return decide(by_seed(before), by_seed(after), noise(before.tolist()), unit)
+def compared(before: np.ndarray, after: np.ndarray, unit: str = "number", floor: float | None = None) -> Decision:
+    sides = (dict(enumerate(values.tolist())) for values in (before, after))
+    return decide(*sides, noise(before.tolist()) if floor is None else floor, unit)
 
 
 def test_the_trimmed_mean_and_its_interval_by_hand() -> None:
-    """Yuen (1974): of ten values two are cut at each end and count as their neighbours in the deviation."""
+    """Yuen (1974): of ten values two are cut at each end and count as their neighbours in the deviation; below eight
+    nothing is cut."""
     values = [9.0, -100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
     middle, half = trimmed(values)
     assert middle == pytest.approx((2 + 3 + 4 + 5 + 6 + 7) / 6)
     winsorized = stdev([2.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.0, 7.0])
     assert half == pytest.approx(t.ppf(0.975, 5) * winsorized / (0.6 * sqrt(10)))
-
-
-def test_below_eight_seeds_nothing_is_cut() -> None:
     values = [1.0, 2.0, 3.0, 4.0, 15.0]
     middle, half = trimmed(values)
     assert middle == 5
@@ -67,8 +50,8 @@ def test_below_eight_seeds_nothing_is_cut() -> None:
 def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
     values = np.sort(np.random.default_rng(0).standard_normal(200_000))
     values[:40_000], values[-40_000:] = values[40_000], values[-40_001]
-    assert winsorized(0.2) == pytest.approx(values.std(), rel=0.01)
-    assert winsorized(0.0) == 1.0
+    assert decision.winsorized(0.2) == pytest.approx(values.std(), rel=0.01)
+    assert decision.winsorized(0.0) == 1.0
 
 
 def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -> None:
@@ -104,10 +87,12 @@ def test_seeds_that_one_side_lacks_and_too_few_tell_nothing() -> None:
     assert decide({}, {}, 1.0, "share").n == 0
 
 
-def test_a_score_that_never_moves_is_unchanged_at_a_bound_of_nothing() -> None:
-    zeros = dict.fromkeys(range(16), 0.0)
-    assert decide(zeros, zeros, 0.0, "number").verdict == "unchanged"
-    assert decide(zeros, dict.fromkeys(range(16), 0.1), 0.0, "number").verdict == "changed"
+def test_a_score_that_no_seed_moves_has_a_bound_where_its_unit_has() -> None:
+    zeros = np.zeros(16)
+    assert [compared(zeros, zeros + moved).verdict for moved in (0.0, 0.1)] == ["unchanged", "changed"]
+    for unit in LEAST:
+        found = compared(zeros, zeros + 1e-9, unit)
+        assert (found.bound > 0, found.verdict) == (True, "unchanged")
 
 
 def test_how_many_times_the_seeds_would_tell() -> None:
@@ -137,10 +122,8 @@ def test_so_many_seeds_as_are_named_do_tell(shift: float) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
     """Of 400 comparisons of independent groups none changed, and at least 94 in 100 are unchanged."""
-    rng, verdicts = np.random.default_rng(0), Counter[str]()
-    for _ in range(400):
-        before, after = SHAPES[shape](rng), SHAPES[shape](rng)
-        verdicts[compared(before, after).verdict] += 1
+    rng = np.random.default_rng(0)
+    verdicts = Counter(compared(SHAPES[shape](rng), SHAPES[shape](rng)).verdict for _ in range(400))
     assert verdicts["changed"] == 0
     assert verdicts["unchanged"] >= 376
 
@@ -153,13 +136,6 @@ def test_seeds_that_trimming_would_cut_are_not_passed_over() -> None:
     assert decide(ones, torn, 0.0, "share").verdict == "unchanged"
 
 
-def test_a_score_that_no_seed_moves_has_a_bound() -> None:
-    zeros = np.zeros(16)
-    for unit in LEAST:
-        found = compared(zeros, zeros + 1e-9, unit)
-        assert (found.bound > 0, found.verdict) == (True, "unchanged")
-
-
 def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
     def plain(values: list[float]) -> tuple[float, float]:
         return fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
@@ -168,8 +144,7 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
     rng, undecided = np.random.default_rng(0), 0
     for _ in range(200):
         before, after = SHAPES["a bad seed in 20"](rng), SHAPES["a bad seed in 20"](rng)
-        verdict = compared(before, after).verdict
-        undecided += verdict == "could not tell"
+        undecided += compared(before, after).verdict == "could not tell"
     assert undecided > 30
 
 
@@ -177,8 +152,8 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
 def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
     rng, changed = np.random.default_rng(n), 0
     floor = 2 / sqrt(n)  # of a deviation of 1
-    shift = detectable(1.0, n, BOUND_TIMES * floor)
+    shift = decision.detectable(1.0, n, BOUND_TIMES * floor)
     for _ in range(300):
         before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
-        changed += decide(by_seed(before), by_seed(after), floor, "number").verdict == "changed"
+        changed += compared(before, after, floor=floor).verdict == "changed"
     assert 210 <= changed <= 270

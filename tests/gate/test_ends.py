@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -11,6 +13,7 @@ from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
 from synthbench.gate.decision import noise
 from synthbench.gate.ends import early, measures, stable_ranks
+from tests.each import each
 
 MODEL = ModelCard(layers=1, width=2, head_width=2)
 
@@ -29,21 +32,14 @@ def test_norms_are_of_weights_and_ranks_of_changes_by_group() -> None:
     assert found["weight_norm.hidden"] == pytest.approx(np.sqrt(4**2 + 4**2 + 1))
     assert found["update_rank.hidden"] == pytest.approx(1.0)
     assert found["weight_norm.embedding"] == pytest.approx(np.sqrt(24))
-
-
-def test_of_stacked_matrices_and_of_several_the_mean_is_taken() -> None:
+    # Of stacked matrices and of several the mean is taken, and adapters are groups of their own.
     stacked = np.stack([np.eye(2), np.diag([1.0, 0.0]), np.diag([1.0, 0.0])])
     found = measures({}, {"layers.0.qkv": stacked, "layers.0.out": np.eye(2)}, MODEL)
     assert found["update_rank.hidden"] == pytest.approx((2 + 1 + 1 + 2) / 4)
-
-
-def test_adapters_are_groups_of_their_own() -> None:
-    found = measures(
-        {"layers.0.out": np.eye(2)}, {"layers.0.out.A": np.ones((1, 2)), "layers.0.out.B": np.zeros((2, 1))}, MODEL
-    )
-    assert found == pytest.approx(
-        {"weight_norm.A": np.sqrt(2), "weight_norm.B": 0, "update_rank.A": 1, "update_rank.B": 0}
-    )
+    adapters = {"layers.0.out.A": np.ones((1, 2)), "layers.0.out.B": np.zeros((2, 1))}
+    found = measures({"layers.0.out": np.eye(2)}, adapters, MODEL)
+    norms = {"weight_norm.A": np.sqrt(2), "weight_norm.B": 0}
+    assert found == pytest.approx(norms | {"update_rank.A": 1, "update_rank.B": 0})
 
 
 def test_the_first_losses_are_a_quarter_of_the_curve() -> None:
@@ -52,8 +48,6 @@ def test_the_first_losses_are_a_quarter_of_the_curve() -> None:
 
 
 def test_noise_is_the_root_mean_square_over_all_ways_of_halving() -> None:
-    from itertools import combinations
-
     values = [0.0, 1.0, 5.0, 2.0, 2.5, 7.0]
     apart = [np.mean(half) - np.mean([v for v in values if v not in half]) for half in combinations(values, 3)]
     assert noise(values) == pytest.approx(np.sqrt(np.mean(np.square(apart))))
@@ -98,16 +92,12 @@ def test_a_score_that_many_seeds_lose_is_not_unchanged() -> None:
     assert verdicts == ["unchanged", "could not tell"]
 
 
-@pytest.mark.parametrize(
+@each(
     ("before", "after", "seeds", "verdict"),
     [
-        ([], [], 16, "unchanged"),
-        ([3], [3], 16, "unchanged"),
-        ([], [1], 16, "could not tell"),
-        ([], range(6), 16, "changed"),
-        ([], range(5), 5, "changed"),
-        ([], range(4), 5, "could not tell"),
+        ([], [], 16, "unchanged"), ([3], [3], 16, "unchanged"), ([], [1], 16, "could not tell"),
+        ([], range(6), 16, "changed"), ([], range(5), 5, "changed"), ([], range(4), 5, "could not tell"),
     ],
-)
+)  # fmt: skip
 def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], seeds: int, verdict: str) -> None:
     assert compared.diverged("full", before, after, seeds).verdict == verdict

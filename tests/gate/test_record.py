@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,18 +12,22 @@ from synthbench.gate import stored
 from synthbench.gate.check import Wanted, check
 from synthbench.gate.commands import options
 from tests.calling import Caller
+from tests.each import each
 from tests.gate import small
 
 
-@pytest.mark.parametrize("setting", ["weight_decay=[0,0.1]", "sizes=[1,0.5]"])
-def test_several_rows_an_update_are_no_baseline(setting: str, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="finetune"):
-        small.baseline(tmp_path, settings=[f"stages.finetune.{setting}"])
-
-
-def test_too_few_seeds_are_no_baseline(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="5 or more with --seeds"):
-        small.baseline(tmp_path, seeds=4)
+@each(
+    ("asked", "said"),
+    [
+        ({"settings": ["stages.finetune.weight_decay=[0,0.1]"]}, "finetune"),
+        ({"settings": ["stages.finetune.sizes=[1,0.5]"]}, "finetune"), ({"seeds": 4}, "5 or more with --seeds"),
+    ],
+)  # fmt: skip
+def test_several_rows_an_update_and_too_few_seeds_are_no_baseline(
+    asked: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(BadInput, match=said):
+        small.baseline(tmp_path, **asked)
 
 
 def test_the_norm_of_weights_is_that_of_the_chosen_rate(tmp_path: Path) -> None:
@@ -48,7 +53,7 @@ def test_what_else_a_folder_holds_is_not_recorded(call: Caller, tmp_path: Path) 
     assert (found.code, found.err) == (0, "")
 
 
-@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+@each("stage", ["pretrain", "finetune"])
 def test_where_all_diverges_there_is_nothing_to_record(stage: str, call: Caller, tmp_path: Path) -> None:
     more = f"--seeds 5 --set stages.{stage}.lr=[1e6] {small.FULL} --quiet"
     code, _, err = call(f"baseline {small.card(tmp_path)} --optimizer sgd -o {tmp_path}/b.json {more}")

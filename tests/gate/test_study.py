@@ -10,10 +10,8 @@ import numpy as np
 import pytest
 
 from synthbench.gate import compared
-from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import described
-from tests.gate import cost, others, page, regressions, small, study
-from tests.gate.sources import SOURCES
+from tests.gate import others, page, regressions, small, study
 
 SIZE = study.Size(pool=22, held=10, comparisons=4, traces=2, regressed=6)
 SHORT = ("stages.pretrain.steps=8", "stages.finetune.steps=6", 'stages.finetune.update=["full"]')
@@ -30,9 +28,8 @@ def tiny_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             "experiment": lambda name, seeds: small.experiment(tmp_path, name, seeds=seeds, settings=SHORT),
             "elsewhere": lambda name: [compared.Line("a", "loss", "unchanged", 0.0, 1.0, 2)],
         },
-        page: {"REGRESSIONS": found, "CHOSEN": 2},
+        page: {"REGRESSIONS": found, "CHOSEN": 2, "timings": lambda: [["check", "1 s"]]},
         others: {"rows": lambda: [["a", "unchanged", "b", "unchanged", "0.1", ""]]},
-        cost: {"rows": lambda: [["check", "1 s"]]},
     }  # fmt: skip
     for module, own in values.items():
         for name, value in own.items():
@@ -55,10 +52,8 @@ def test_the_page_counts_what_was_drawn(tiny_study: Path, capsys: pytest.Capture
     assert [int(cell) for cell in rows["exact, adamw"][:3]] == [1, 1, 0]
     assert int(rows["trace, muon"][2]) == 0
     for name in NAMES:
-        _, source, verdict, *_ = rows[name]
-        assert source.startswith("[")
-        assert "https://github.com/" in source
-        assert verdict == "changed"
+        assert "https://github.com/" in rows[name][1]
+        assert rows[name][2] == "changed"
     seen = rows["Newton-Schulz skipped"]
     assert (seen[4], seen[5]) == ("100 %", "yes")  # scores of five seeds find it in all draws, and six do
 
@@ -74,45 +69,35 @@ def test_workers_have_what_was_patched(tiny_study: Path) -> None:
 
 
 def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[set[float], set[float]]] = []
-
-    def note(before: BehaviourCard, after: BehaviourCard, seeds: range) -> list[compared.Line]:
-        values = [{*one.values["full"]["learning"].values()} for one in (before, after)]
-        seen.append((values[0], values[1]))
-        return []
-
-    monkeypatch.setattr(compared, "behaviour", note)
+    monkeypatch.setattr(
+        compared, "behaviour", lambda *sides: [{*one.values["full"]["learning"].values()} for one in sides[:2]]
+    )
     monkeypatch.setattr(study, "SEEDS", 4)
     pool = described({"full": {"learning": {seed: float(seed) for seed in range(20)}}}, {"full": []}, {})
-    assert len(list(study.unchanged(pool, range(20), 5, np.random.default_rng(0)))) == 5
-    assert all(len(one) == len(other) == 4 and not one & other for one, other in seen)
+    seen: list[Any] = list(study.unchanged(pool, range(20), 5, np.random.default_rng(0)))
+    assert [len(one | other) for one, other in seen] == [8] * 5
+    assert all(len(one) == len(other) == 4 for one, other in seen)
     first, second = (one | other for one, other in seen[:2])
     assert not first & second  # of one shuffle
 
 
-def test_a_part_calls_its_seeds_anew_and_has_noise_of_its_own() -> None:
+def test_a_part_calls_its_seeds_anew_and_the_upper_limit_is_clopper_and_pearson_s() -> None:
     pool = described({"full": {"learning": {0: 0.0, 1: 0.5, 2: 1.0, 3: 0.5}}}, {"full": [4]}, {})
     found = study.part(pool, [2, 4, 1])
     assert found.values == {"full": {"learning": {0: 1.0, 2: 0.5}}}
     assert found.diverged == {"full": [1]}
-    assert found.noise != pool.noise
-
-
-def test_the_upper_limit_is_clopper_and_pearson_s() -> None:
+    assert found.noise != pool.noise  # its own
     assert page.upper(0, 50) == pytest.approx(1 - 0.05 ** (1 / 50))
     assert page.upper(4, 200) == pytest.approx(0.0453, abs=1e-3)
     assert page.upper(3, 3) == 1.0
 
 
 def test_sources_are_of_repositories_and_what_is_not_quite_the_bug_is_said() -> None:
-    assert list(SOURCES) == [one.name for one in regressions.REGRESSIONS]
-    for one in SOURCES.values():
-        repository, _, number = one.place.partition("#")
-        assert repository.count("/") == 1
-        assert number.isdigit()
+    assert list(page.SOURCES) == [one.name for one in regressions.REGRESSIONS]
+    assert all(re.fullmatch(r"[\w.-]+/[\w.-]+#\d+( .+)?", one) for one in page.SOURCES.values())
     link = "bitsandbytes#2085](https://github.com/bitsandbytes-foundation/bitsandbytes/issues/2085) (in SGD)"
-    assert page.said(SOURCES["Muon without nesterov"]).endswith(link)
-    assert len({one.name for one in regressions.REGRESSIONS}) == len(regressions.REGRESSIONS) == 24
+    assert page.said(page.SOURCES["Muon without nesterov"]).endswith(link)
+    assert len(page.SOURCES) == 24
     assert re.search(r"(?i)\b(24|twenty-four) regressions", (study.ROOT / "README.md").read_text())
 
 

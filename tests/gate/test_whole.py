@@ -60,7 +60,7 @@ def changed(text: str, path: str, value: Any) -> str:
     return json.dumps(whole)
 
 
-def test_what_is_missing_is_named(recorded: Baseline, tmp_path: Path) -> None:
+def test_what_is_missing_is_named_and_nothing_is_trained(recorded: Baseline, tmp_path: Path, call: Caller) -> None:
     whole, file = stored.text(recorded), tmp_path / "b.json"
     file.write_text(whole)
     stored.read(file)
@@ -69,9 +69,6 @@ def test_what_is_missing_is_named(recorded: Baseline, tmp_path: Path) -> None:
         with pytest.raises(BadInput) as raised:
             stored.read(file)
         assert said in str(raised.value).removeprefix(str(file)), (path, value)
-
-
-def test_nothing_is_trained_at_any_level(recorded: Baseline, call: Caller, tmp_path: Path) -> None:
-    (tmp_path / "b.json").write_text(changed(stored.text(recorded), "trace.seeds", []))
+    file.write_text(changed(whole, "trace.seeds", []))
     for level in ("exact", "trace", "behaviour"):
-        assert call(f"check {tmp_path}/b.json --level {level}")[:2] == (2, "")
+        assert call(f"check {file} --level {level}")[:2] == (2, "")

@@ -75,7 +75,7 @@ def test_a_rule_and_a_generator_are_run_by_their_names_in_workers_too(
     (announced,) = (line for line in err.splitlines() if str(task) in line)  # by this process, and by no worker
     assert "offered_generator" in announced
     exported = [json.loads(line) for line in call(f"export --out {out}").out.splitlines()]
-    assert {one["optimizer"] for one in exported} == {"plain"}
+    assert {(one["optimizer"], one["versions"]["offering"]) for one in exported} == {("plain", "1.2")}
     assert len([one for one in exported if one["stage"] == "finetune"]) == 2
 
 

@@ -59,15 +59,6 @@ def run(call: Caller, card: Path, more: str = "") -> Called:
     return call(f"run {tiny.write(card.parent)} {words}")
 
 
-def test_a_card_s_own_generator_draws_its_data(tmp_path: Path) -> None:
-    found = task(str(write(tmp_path)))
-    part = found.card.stages["finetune"]["rule"]
-    assert part.generator == MINE
-    assert len(part.code) == 64
-    train = found.draw("finetune", 0)["rule"].train
-    assert (train.tokens_NL[:, 4:6] == train.tokens_NL[:, 2:0:-1]).all()
-
-
 def test_the_code_is_part_of_every_fingerprint_and_the_folder_of_none(tmp_path: Path) -> None:
     one, moved, edited = (
         task(str(write(tmp_path / name, code))) for name, code in (("one", CODE), ("moved", CODE), ("edited", EDITED))
@@ -79,16 +70,20 @@ def test_the_code_is_part_of_every_fingerprint_and_the_folder_of_none(tmp_path: 
 
 def test_a_neighbour_that_a_generator_imports_is_part_of_its_code(tmp_path: Path) -> None:
     prints = []
-    for content in ("ONE = 1\n", "ONE = 2 - 1\n"):
-        folder = tmp_path / str(len(prints))
-        folder.mkdir()
-        (folder / f"beside_{len(prints)}.py").write_text(content)
-        prints.append(task(str(write(folder, f"from beside_{len(prints)} import ONE\n" + CODE))).fingerprint)
+    for place, content in enumerate(("ONE = 1\n", "ONE = 2 - 1\n")):
+        card = write(tmp_path / str(place), f"from beside_{place} import ONE\n" + CODE)
+        (card.parent / f"beside_{place}.py").write_text(content)
+        prints.append(task(str(card)).fingerprint)
     assert prints[0] != prints[1]
 
 
-def test_an_absolute_path_and_a_module_will_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_s_own_generator_draws_its_data_from_a_file_an_absolute_path_and_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     by_file = task(str(write(tmp_path)))
+    assert by_file.card.stages["finetune"]["rule"].generator == MINE
+    train = by_file.draw("finetune", 0)["rule"].train
+    assert (train.tokens_NL[:, 4:6] == train.tokens_NL[:, 2:0:-1]).all()
     absolute = task(str(write(tmp_path, name=f"{tmp_path}/{MINE}")))
     assert absolute.card.stages["finetune"]["rule"].generator == MINE
     assert absolute.fingerprint == by_file.fingerprint
@@ -170,8 +165,7 @@ def test_what_cannot_be_used_is_one_sentence_before_anything_is_trained(
     case: str, call: Caller, tmp_path: Path
 ) -> None:
     code, name, named = REFUSED[case]
-    card = write(tmp_path, code, name)
-    found = run(call, card)
+    found = run(call, write(tmp_path, code, name))
     *announced, last = found.err.splitlines()
     assert found.code == 2, found.err
     assert named in last
@@ -217,8 +211,8 @@ def test_a_worker_does_not_take_a_generator_that_was_edited_meanwhile(tmp_path: 
 
 
 def test_a_generator_that_fails_at_a_later_seed_is_one_sentence(call: Caller, tmp_path: Path) -> None:
-    card = write(tmp_path, CODE.replace("    name_NS =", "    assert place.seed < 3, 'no more'\n    name_NS ="))
-    found = run(call, card, "--seeds 7,8")
+    code = CODE.replace("    name_NS =", "    assert place.seed < 3, 'no more'\n    name_NS =")
+    found = run(call, write(tmp_path, code), "--seeds 7,8")
     assert found.code == 2
     assert "mine.py: draw raised AssertionError: no more" in found.err.splitlines()[-1]
 

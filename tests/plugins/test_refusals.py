@@ -78,12 +78,10 @@ HERE = "(mine.py, line 6)"
     ],
 )  # fmt: skip
 def test_what_a_rule_for_one_matrix_may_not_do_is_told(tmp_path: Path, decorated: str, body: str, said: str) -> None:
-    assert re.search(said, told(tmp_path / "mine.py", RULE.format(decorated=decorated, body=body), "mine"))
-
-
-def test_a_decorator_without_parentheses_is_told_so(tmp_path: Path) -> None:
-    text = RULE.format(decorated="", body="return param, {}").replace("rule()", "rule")
-    assert "@synthbench.matrix_rule(...)" in told(tmp_path / "mine.py", text, "mine")
+    text = RULE.format(decorated=decorated, body=body)
+    assert re.search(said, told(tmp_path / "mine.py", text, "mine"))
+    without = text.replace(f"rule({decorated})", "rule")
+    assert "@synthbench.matrix_rule(...)" in told(tmp_path / "mine.py", without, "mine")
 
 
 def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
@@ -101,32 +99,24 @@ def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
 
 
 @each(
-    ("body", "said"),
+    ("body", "setting", "said"),
     [
-        ("closure()", "step 1: .*closure"), ("assert closure is not None", "step 1: .*closure"),
-        ("p = self.first(); p.add_(p.grad.sum(0)[:3])", r"\(mine.py, line 12\)"),
-        ("p = self.first(); p.data = p.data.view(-1)", r"shape .*\(64, 64\) to \("),
-        ("p = self.first(); p.data = p.data[None]", r"shape .*\("),
-        ("numpy.zeros(3)[5]", r"IndexError: index 5 .*\(mine.py, line 12\)"),
+        ("pass", "betas=0.9,0.95", r"betas = '0.9,0.95' is text; a list is written \[0.9,0.95\]"),
+        ("pass", "momentum=high", "momentum = 'high' is text; a number"),
+        ("pass", "nesterov=True", "nesterov = 'True' is text; true or false"),
+        ("closure()", "", "step 1: .*closure"), ("assert closure is not None", "", "step 1: .*closure"),
+        ("p = self.first(); p.add_(p.grad.sum(0)[:3])", "", r"\(mine.py, line 12\)"),
+        ("p = self.first(); p.data = p.data.view(-1)", "", r"shape .*\(64, 64\) to \("),
+        ("p = self.first(); p.data = p.data[None]", "", r"shape .*\("),
+        ("numpy.zeros(3)[5]", "", r"IndexError: index 5 .*\(mine.py, line 12\)"),
     ],
 )  # fmt: skip
-def test_what_a_class_may_not_do_is_told(tmp_path: Path, body: str, said: str) -> None:
-    assert re.search(said, told(tmp_path / "mine.py", CLASS.format(body=body), "Mine"))
+def test_what_a_class_may_not_do_or_be_given_is_told(tmp_path: Path, body: str, setting: str, said: str) -> None:
+    settings = [f"optimizer.{setting}"] if setting else []
+    assert re.search(said, told(tmp_path / "mine.py", CLASS.format(body=body), "Mine", *settings))
 
 
-@each(
-    ("setting", "said"),
-    [
-        ("betas=0.9,0.95", "betas = '0.9,0.95' is text; a list is written [0.9,0.95]"),
-        ("momentum=high", "momentum = 'high' is text; a number"),
-        ("nesterov=True", "nesterov = 'True' is text; true or false"),
-    ],
-)  # fmt: skip
-def test_text_in_place_of_a_list_or_a_number_is_told(tmp_path: Path, setting: str, said: str) -> None:
-    assert said in told(tmp_path / "mine.py", CLASS.format(body="pass"), "Mine", f"optimizer.{setting}")
-
-
-def test_text_in_place_of_a_list_is_told_for_rules_too() -> None:
+def test_text_in_place_of_a_list_and_an_unknown_argument_are_told_for_rules_too() -> None:
     def one(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         return param - hyper.lr * grad, {}
 
@@ -138,6 +128,8 @@ def test_text_in_place_of_a_list_is_told_for_rules_too() -> None:
         arguments = OPTIMIZERS[label].arguments.model_validate({"betas": "0.9,0.95"})
         with pytest.raises(BadInput, match=r"betas = '0.9,0.95' .*\[0.9,0.95\]"):
             made.rule.start([], arguments)
+        with pytest.raises(ValueError, match=r"'beta'.*'betas'"):
+            OPTIMIZERS[label].arguments.model_validate({"beta": 1})
 
 
 def test_no_memory_is_no_mistake_of_the_rule_s() -> None:

@@ -99,13 +99,6 @@ def test_a_flat_rule_equals_the_same_class(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-5, atol=0)
 
 
-def test_arguments_of_a_rule_are_checked_by_name() -> None:
-    rule = synthbench.matrix_rule(state=("first", "second"), beta=0.9)(update)
-    label = plugins.take_object(rule).label
-    with pytest.raises(ValueError, match=r"'bet'.*'beta'"):
-        OPTIMIZERS[label].arguments.model_validate({"bet": 1})
-
-
 def test_a_rule_without_a_file_is_another_one_where_any_of_its_parts_is() -> None:
     def step(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
         blocks[0].value_Kn.sub_(hyper.lr_K[:, None])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from tests.calling import Called, Caller
 from tests.each import each
 from tests.experiment import tiny
 from tests.plugins.test_generators_of_one_s_own import write
+from tests.plugins.test_refusals import told
 from tests.trainer import small
 
 CLASSES = """
@@ -64,12 +64,6 @@ class Leaves(Base):
     def step(self, closure=None):
         raise SystemExit(0)
 
-class OneGroup(Base):
-    def __init__(self, params, lr=1e-3):
-        super().__init__(params, lr)
-        if len(self.param_groups) > 1:
-            raise ValueError("one group only")
-
 class TwoGroups(Base):
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr)
@@ -91,9 +85,10 @@ class Nonsense(Base):
             p.data.fill_(float("nan"))
 
 class MovesLater(Base):
+    first = 3
     def step(self, closure=None):
         super().step()
-        if self.steps == 3:
+        if self.steps >= self.first:
             for p in self.param_groups[0]["params"]:
                 p.data = p.data.clone()
 
@@ -110,6 +105,17 @@ class Breaks(Base):
             torch.linalg.cholesky(-torch.eye(2))
         super().step()
 
+class Closure(Base):
+    def step(self, closure): pass
+
+class Lazy(Base):
+    def step(self, closure=None): pass
+
+class Moves(MovesLater):
+    first = 1
+
+class Thing: pass
+
 class Talks(Base):
     def step(self, closure=None):
         print("step taken")
@@ -119,7 +125,10 @@ CHANGES = """
 print("hello from the import")
 torch.set_default_dtype(torch.float64)
 torch.set_float32_matmul_precision("medium")
+torch.set_num_threads(3)
+torch.use_deterministic_algorithms(True)
 """
+SETTINGS = "threads, default dtype, matmul precision, deterministic algorithms"
 
 
 @pytest.fixture
@@ -160,11 +169,6 @@ def run(call: Caller, file: Path, name: str, more: str = "") -> Called:
     return call(f"run {tiny.write(file.parent)} {words}")
 
 
-def test_a_class_that_wants_one_group_gets_one(file: Path) -> None:
-    _, before, after = trained(plugins.take(f"{file}:OneGroup").label, [0.1])
-    assert not torch.equal(before, after)
-
-
 def test_beside_a_hidden_plug_in_adamw_moves_the_rest_at_its_share_of_the_rate(file: Path) -> None:
     label = plugins.take(f"{file}:Plain").label
     moved = {}
@@ -185,8 +189,7 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
     assert torch.equal(alone[0], after[0])
     assert (alone_TK[:, 0] == losses_TK[:, 0]).all()
 
-
-def test_an_error_that_is_no_divergence_is_one() -> None:
+    # An error is a divergence where a parameter is no number.
     sound, lost = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
     assert not instances.has_broken_down(RuntimeError("what"), [sound])
     assert instances.has_broken_down(RuntimeError("what"), [sound, lost])
@@ -197,15 +200,17 @@ def test_an_error_that_is_no_divergence_is_one() -> None:
     [
         ("TwoGroups", "ValueError: give matrices and vectors as two groups"), ("NoRate", "`lr`"),
         ("Needs", "--set optimizer.horizon="), ("Nonsense", "lr 0.001"), ("Flagged", "KeyError: 'flag'"),
-        ("Leaves", "SystemExit: 0 (mine.py, line"),
+        ("Leaves", "SystemExit: 0 (mine.py, line"), ("Closure", "closure"), ("Lazy", "12 steps"), ("Moves", "in place"),
+        ("Thing", "torch.optim.Optimizer"),
     ],
 )  # fmt: skip
-def test_what_a_trial_shows_is_refused_in_one_sentence(file: Path, name: str, said: str) -> None:
-    with pytest.raises(BadInput) as caught:
-        resolve(Asked(optimizers=[f"{file}:{name}"], device="cpu"))
-    assert str(caught.value).startswith(f"--optimizer mine.py:{name}")
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
+def test_what_a_trial_shows_is_refused_in_one_sentence_and_nothing_is_left_behind(
+    file: Path, name: str, said: str
+) -> None:
+    threads = torch.get_num_threads()
+    assert said in told(file, CLASSES + CHANGES, name)
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (threads, False)
+    assert not list(file.parent.rglob("*.pyc"))
 
 
 @each(("name", "said"), [("MovesLater", "in place"), ("FailsLater", "step 3: TypeError: no third step")])
@@ -226,34 +231,25 @@ def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(
     assert "hello" not in out
     assert "step taken" not in out
     assert err.count("step taken") > 12  # more steps than the trial has: workers print, too
-    assert err.count("default dtype, matmul precision") == 1
+    assert err.count(SETTINGS) == 1
     assert torch.get_default_dtype() == torch.float32
     runs = [json.loads(line) for line in call(f"export --format jsonl --out {file.parent}/out").out.splitlines()]
     report = json.loads(call(f"report --format json --out {file.parent}/out").out)
     for versions in (*(one["versions"] for one in runs), report["versions"]):
-        assert versions["put back after mine.py:Talks"] == "default dtype, matmul precision"
+        assert versions["put back after mine.py:Talks"] == SETTINGS
 
 
-def test_the_distribution_of_a_plug_in_is_recorded() -> None:
-    assert plugins.take("torch.optim:AdamW").made_with == {"torch": version("torch")}
-    assert plugins.made_with("adamw") == {}
-
-
-def test_routing_is_for_plug_ins(file: Path) -> None:
-    mixed = resolve(Asked(optimizers=["adamw", f"{file}:Plain"], settings=["routing=hidden"], device="cpu"))
-    assert mixed.rules["adamw"].routing == OPTIMIZERS["adamw"].routing
-    assert mixed.rules["mine.py:Plain"].routing == plugins.routed("hidden", "mine.py:Plain")
+def test_routing_is_for_plug_ins_and_one_of_several_is_given_arguments_by_its_name(file: Path) -> None:
+    settings = ['arguments."mine.py:Flagged".group={flag=true}', "routing=hidden"]
+    asked = Asked(optimizers=["adamw", f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")
+    rules = resolve(asked).rules
+    assert rules["adamw"].routing == OPTIMIZERS["adamw"].routing
+    assert rules["mine.py:Plain"].routing == plugins.routed("hidden", "mine.py:Plain")
+    assert [rules[f"mine.py:{name}"].arguments["group"] for name in ("Plain", "Flagged")] == [{}, {"flag": True}]
     with pytest.raises(BadInput, match=r"^--set routing='hidden' .*adamw, muon"):
         resolve(Asked(optimizers=["adamw", "muon"], settings=["routing=hidden"], device="cpu"))
     with pytest.raises(BadInput, match=r"routing = 'none'.*hidden"):
         resolve(Asked(optimizers=[f"{file}:Plain"], settings=["routing=none"], device="cpu"))
-
-
-def test_one_of_several_is_given_arguments_by_its_name_in_quotes(file: Path) -> None:
-    settings = ['arguments."mine.py:Flagged".group={flag=true}', "routing=hidden"]
-    found = resolve(Asked(optimizers=[f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")).rules
-    assert found["mine.py:Flagged"].arguments["group"] == {"flag": True}
-    assert found["mine.py:Plain"].arguments["group"] == {}
 
 
 @each(
