@@ -19,7 +19,7 @@ from tabulate import tabulate
 
 from synthbench.experiment import identity
 from tests import nonsense
-from tests.reliability import company, damage, disk, killed, together
+from tests.reliability import company, damage, disk, killed
 from tests.reliability.campaign import Campaign
 
 SEED = 1
@@ -27,7 +27,7 @@ KEPT = Path("reliability-results")
 # By name: what tries a promise so many times in a folder, and how often.
 CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
     "killed": (lambda folder, trials: killed.campaign(folder, trials, SEED), 100),
-    "together": (together.campaign, 9),
+    "together": (killed.together, 9),
     "disk": (lambda folder, trials: disk.campaign(folder, trials, SEED), 60),
     "damage": (lambda folder, trials: damage.campaign(folder, trials, SEED), 1000),
     "nonsense": (lambda _, trials: nonsense.campaign(trials), 10_000),
@@ -35,17 +35,13 @@ CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
 }
 
 
-def happened(one: Campaign) -> list[str]:
-    return [f"{count} × {what}" for what, count in sorted(one.outcomes.items())]
-
-
 def page(found: list[tuple[Campaign, float]]) -> str:
-    """The report as markdown."""
-    fewer = [f"{one.name} {one.trials} of {CAMPAIGNS[one.name][1]}" for one, _ in found]
-    fewer = [said for said, (one, _) in zip(fewer, found, strict=True) if one.trials < CAMPAIGNS[one.name][1]]
-    rows = [
-        [one.name, one.trials, "; ".join(happened(one)), len(one.broken), f"{seconds:.0f} s"] for one, seconds in found
-    ]
+    usual = [(one, CAMPAIGNS[one.name][1]) for one, _ in found]
+    fewer = [f"{one.name} {one.trials} of {trials}" for one, trials in usual if one.trials < trials]
+    rows = []
+    for one, seconds in found:
+        happened = "; ".join(f"{count} × {what}" for what, count in sorted(one.outcomes.items()))
+        rows.append([one.name, one.trials, happened, len(one.broken), f"{seconds:.0f} s"])
     made = ", ".join(f"{name} {number}" for name, number in identity.versions().items())
     return "\n".join([
         "# reliability", "",
@@ -59,7 +55,6 @@ def page(found: list[tuple[Campaign, float]]) -> str:
 
 
 def run(name: str, trials: int | None) -> None:
-    """Runs a campaign and keeps what it found."""
     start = time.monotonic()
     campaign, usual = CAMPAIGNS[name]
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
@@ -68,11 +63,6 @@ def run(name: str, trials: int | None) -> None:
     KEPT.mkdir(exist_ok=True)
     (KEPT / f"{name}.json").write_text(json.dumps([vars(one), seconds]))
     print(f"{name}: {one.trials} trials, {len(one.broken)} broken, {seconds:.0f} s", file=sys.stderr, flush=True)
-
-
-def kept(name: str) -> tuple[Campaign, float]:
-    content, seconds = json.loads((KEPT / f"{name}.json").read_text())
-    return Campaign(**content | {"outcomes": Counter(content["outcomes"])}), seconds
 
 
 def main() -> int:
@@ -88,7 +78,9 @@ def main() -> int:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for name in names or [name for name in CAMPAIGNS if not (KEPT / f"{name}.json").exists()]:
         run(name, asked.trials)
-    found = [kept(name) for name in CAMPAIGNS if (KEPT / f"{name}.json").exists()]
+    kept = [KEPT / f"{name}.json" for name in CAMPAIGNS]
+    contents = [json.loads(file.read_text()) for file in kept if file.exists()]
+    found = [(Campaign(**one | {"outcomes": Counter(one["outcomes"])}), seconds) for one, seconds in contents]
     print(page(found))
     return int(any(one.broken for one, _ in found))
 

@@ -18,7 +18,6 @@ class Campaign:
     broken: list[str] = field(default_factory=list)
 
     def tried(self, outcome: str, *broken: str) -> None:
-        """Counts one trial."""
         self.trials += 1
         self.outcomes[outcome] += 1
         self.broken += broken

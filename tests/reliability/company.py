@@ -36,11 +36,8 @@ def campaign(folder: Path, trials: int) -> Campaign:
     ratios, shares = [], []
     try:
         with Crew(WORKERS, "cpu") as crew:
-            experiment = resolve(
-                Asked(
-                    "quick", ["adamw"], seeds=WORKERS * FLEET, settings=["stages.pretrain.steps=100000"], device="cpu"
-                )
-            )
+            long = ["stages.pretrain.steps=100000"]
+            experiment = resolve(Asked("quick", ["adamw"], seeds=WORKERS * FLEET, settings=long, device="cpu"))
             runs = next_runs(experiment, {})
             for number, worker in enumerate(crew.workers):
                 fleet = runs[number * FLEET :][:FLEET]

@@ -37,11 +37,6 @@ LARGER = ("--update", ",".join(UPDATES))
 SLOW = program.PATIENCE  # seconds that looking at a damaged folder may take
 
 
-def is_refusal(said: Said) -> bool:
-    """One to three plain lines of a person's trouble, and nothing else."""
-    return said.code == 2 and not said.out and said.err.startswith("synthbench: ") and said.is_plain
-
-
 @dataclass(frozen=True)
 class Bench:
     """Sound folders, and all that may ever be said of them or found in them.
@@ -87,7 +82,7 @@ def make(folder: Path) -> Bench:
     save("larger", *LARGER)
     shutil.rmtree(place)
     save("other", "--set", "model.width=32", "--seeds", "1")
-    _leave_log(folder / "older", folder / "whole", folder / "killed")
+    leave_log(folder / "older", folder / "whole", folder / "killed")
     results = program.results(folder / "whole") | program.results(folder / "other")
     files = [file for name in ("whole", "other") for file in (folder / name / "weights").iterdir()]
     experiment, larger = (resolve(Asked(str(card), updates=updates, device="cpu")) for updates in (None, UPDATES))
@@ -95,7 +90,7 @@ def make(folder: Path) -> Bench:
     return Bench(folder, card, experiment, said, results, weights, larger)
 
 
-def _leave_log(before: Path, after: Path, to: Path) -> None:
+def leave_log(before: Path, after: Path, to: Path) -> None:
     """Makes a folder whose database is `before`'s and whose log brings it, in one transaction, to `after`."""
     work = to.with_name("work")
     shutil.copytree(before, work)
@@ -250,7 +245,9 @@ def look(bench: Bench) -> tuple[str, list[str]]:
     for name, said in bench.said.items():
         if found == said:
             return ("as undamaged" if name == "whole" else f"as the {name} one"), []
-    wrong = [f"{command}: {said}"[:1000] for command, said in found.items() if not is_refusal(said)]
+    refused = {name: said.code == 2 and not said.out and said.err.startswith("synthbench: ") and said.is_plain
+               for name, said in found.items()}  # fmt: skip
+    wrong = [f"{command}: {said}"[:1000] for command, said in found.items() if not refused[command]]
     agree = [said[command] == found[command] for said in bench.said.values() for command in LOOKS]
     return "refused", wrong if not any(agree) else []
 

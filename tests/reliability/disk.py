@@ -64,12 +64,10 @@ def ran(card: Path, out: Path, env: Mapping[str, str] | None = None) -> Said:
 
 
 def asked(command: str, out: Path) -> Said:
-    """What `report` or `export` says, in this process."""
     return say(command, "--out", str(out))
 
 
 def exported(said: Said) -> dict[str, dict[str, Any]]:
-    """The finished runs of an export."""
     runs = map(json.loads, said.out.splitlines())
     return {run["run"]: run for run in runs if run["status"] != "interrupted"}
 
@@ -95,7 +93,6 @@ def undisturbed(card: Path, out: Path, library: Path) -> Undisturbed:
 
 
 def shown(out: Path, writes: Sequence[str] = ()) -> Undisturbed:
-    """What a finished folder shows."""
     return Undisturbed(exported(asked("export", out)), asked("report", out).out, [*writes])
 
 

@@ -1,4 +1,4 @@
-"""Kills: the main process, a worker, or all at once, at random moments; then the same command again."""
+"""Kills: the main process, a worker, or all at once, at random moments; several processes on one folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,10 @@ PROMISE = (
     "no finished run is lost or trained again (its row keeps `started`), no worker is alive 2 s later, no row is half, "
     "every weight file that a row names is whole, and the resumed experiment ends with scores bitwise those of an "
     "undisturbed one"
+)
+SHARED = (
+    "every process ends with exit code 0, the runs that they trained add up to the runs of the experiment, their tables "
+    "are the same to the last digit, and scores are bitwise those of a process alone"
 )
 # `quick`, with fewer steps, so that a hundred kills take minutes: 2 + 12 runs
 QUICK = ("quick", "--optimizer", "adamw", "--seeds", "2", "--device", "cpu")
@@ -60,7 +64,6 @@ class Trial:
             return f"{kind} killed", broken + self.check(f"{kind} killed after {moment:.2f} s")
 
     def check(self, what: str) -> list[str]:
-        """What is wrong with the folder now."""
         if not (self.out / DATABASE).exists():
             return [f"{what}: the database is gone"] if self.known else []
         with closing(Store.read(self.out)) as store:
@@ -86,10 +89,6 @@ class Trial:
             broken.append("finished, yet runs are missing")
         return broken
 
-    @property
-    def is_done(self) -> bool:
-        return len(self.known) == len(self.expected)
-
 
 def undisturbed(folder: Path) -> tuple[dict[str, Result], float]:
     """Results of the experiment left alone, and the seconds it took."""
@@ -105,7 +104,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Campaign:
     expected, seconds = undisturbed(folder)
     trial = Trial(folder / "0", expected)
     while found.trials < trials:
-        if trial.is_done:
+        if len(trial.known) == len(expected):
             shutil.rmtree(trial.out)
             trial = Trial(folder / str(found.trials), expected)
         left = 1 - len(trial.known) / len(expected)
@@ -114,4 +113,35 @@ def campaign(folder: Path, trials: int, seed: int) -> Campaign:
             found.tried(outcome, *broken)
         else:
             found.broken += broken
+    return found
+
+
+def together(folder: Path, trials: int, seed: int = 0) -> Campaign:
+    """Two processes at once, then five, and so on; in every third trial one of them is killed on the way."""
+    found = Campaign("together", SHARED)
+    expected, seconds = undisturbed(folder)
+    for number in range(trials):
+        count, is_killed = (2, 5)[number % 2], number % 3 == 2
+        out = folder / str(number)
+        with ExitStack() as stack:
+            options = (*QUICK[1:], "--jobs", "1")
+            processes = [
+                stack.enter_context(program.started(QUICK[0], out, *options, settings=SETTINGS)) for _ in range(count)
+            ]
+            if is_killed:
+                time.sleep(seconds / 2)
+                is_killed = processes[0].poll() is None  # else it was too late
+                processes[0].kill()
+            ends = [process.communicate(timeout=program.PATIENCE) for process in processes]
+        codes, results = [process.returncode for process in processes], program.results(out)
+        broken = []
+        if codes != [-signal.SIGKILL if is_killed and process is processes[0] else 0 for process in processes]:
+            broken.append(f"exit codes {codes}: {[err[-300:] for _, err in ends]}")
+        elif len({table for table, _ in ends if table}) != 1:
+            broken.append("tables differ")
+        elif not is_killed and sum(program.trained(err) for _, err in ends) != len(expected):
+            broken.append(f"trained {[program.trained(err) for _, err in ends]} of {len(expected)} runs")
+        if program.numbers(results) != program.numbers(expected):
+            broken.append("scores differ from those of a process alone")
+        found.tried(f"{count} at once" + (", one killed" if is_killed else ""), *broken)
     return found

@@ -6,7 +6,6 @@ import io
 import os
 import re
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -22,7 +21,6 @@ import synthbench
 from synthbench import cli
 from synthbench.errors import BadInput
 from synthbench.experiment import worker
-from synthbench.experiment.database import DATABASE
 from synthbench.experiment.runs import Result
 from synthbench.experiment.store import Store
 from tests.calling import APP
@@ -78,27 +76,23 @@ def command(card: Path | str, out: Path, *options: str, settings: tuple[str, ...
     return [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), *sets, *options]
 
 
-def start(
+@contextmanager
+def started(
     card: Path | str,
     out: Path,
     *options: str,
     settings: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
     limit: int | None = None,
-) -> subprocess.Popen[str]:
-    """The program in a session of its own, as a terminal would start it. limit: of address space, KiB a process."""
+) -> Iterator[subprocess.Popen[str]]:
+    """The program in a session of its own, as a terminal would start it; nothing of it is left behind whatever happens.
+    limit: of address space, KiB a process."""
     limited = ["bash", "-c", f'ulimit -v {limit}; exec "$@"', "bash"] if limit else []
-    return subprocess.Popen(
+    with subprocess.Popen(
         limited + command(card, out, *options, settings=settings),
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, cwd=out.parent,
         env={**os.environ, "PYTHONPATH": str(ROOT), **(env or {})},
-    )  # fmt: skip
-
-
-@contextmanager
-def started(*args: Any, **options: Any) -> Iterator[subprocess.Popen[str]]:
-    """The same, with nothing of it left behind whatever happens."""
-    with start(*args, **options) as process:
+    ) as process:  # fmt: skip
         try:
             yield process
         finally:
@@ -122,12 +116,6 @@ def trained(err: str) -> int:
 def results(out: Path) -> dict[str, Result]:
     with closing(Store.read(out)) as store:
         return store.results()
-
-
-def claimed(out: Path) -> list[str]:
-    """The runs that are being trained."""
-    with closing(sqlite3.connect(out / DATABASE)) as db:
-        return [run for (run,) in db.execute("SELECT run FROM claims")]
 
 
 @dataclass(frozen=True)
@@ -156,7 +144,6 @@ class Gate:
         self.file.unlink()
 
     def wait(self, process: subprocess.Popen[str]) -> None:
-        """Waits until a worker is held."""
         until(lambda: self.reached.exists() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
 
@@ -204,12 +191,17 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def status(pid: int) -> list[str]:
-    """State, parent and more of a process; nothing if it is gone."""
+def known(pid: int, name: str) -> bytes:
+    """What the kernel says of a process; nothing if it is gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
-        return []
+        return b""
+
+
+def status(pid: int) -> list[str]:
+    """State, parent and more."""
+    return known(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
 
 
 def is_running(pid: int) -> bool:
@@ -223,17 +215,10 @@ def children(pid: int) -> list[int]:
 
 def workers(pid: int) -> list[int]:
     """Those children that train (multiprocessing keeps one more process for itself)."""
-    return [child for child in children(pid) if b"spawn_main" in command_line(child)]
+    return [child for child in children(pid) if b"spawn_main" in known(child, "cmdline")]
 
 
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process has taken, 0 if it is gone."""
     fields = status(pid)
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else 0.0
-
-
-def command_line(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except (FileNotFoundError, ProcessLookupError):
-        return b""

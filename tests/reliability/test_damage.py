@@ -97,15 +97,6 @@ DAMAGED_RUNS = {
     "the name of weights": "UPDATE weights SET name = 'another.safetensors' WHERE run = (SELECT min(id) FROM runs)",
     "the size of weights": "UPDATE weights SET size = x'00' WHERE run = (SELECT min(id) FROM runs)",
 }  # fmt: skip
-
-
-def test_a_damaged_run_is_refused_by_looks_and_trained_again(bench: Bench) -> None:
-    for name, statement in DAMAGED_RUNS.items():
-        bench.put("whole")
-        change(bench, statement)
-        assert (look(bench), rerun(bench)) == (("refused", []), ("trained again", [])), name
-
-
 DAMAGED_ROWS = {
     "a member's cell": "UPDATE members SET cell = replace(cell, 'adamw', 'adamv')",
     "a member that is no JSON": "UPDATE members SET cell = x'ff'",
@@ -118,11 +109,12 @@ DAMAGED_ROWS = {
 }  # fmt: skip
 
 
-def test_other_damaged_rows_are_refused_by_looks_and_written_again(bench: Bench) -> None:
-    for name, statement in DAMAGED_ROWS.items():
+def test_damaged_rows_are_refused_by_looks_and_runs_trained_again_others_written_again(bench: Bench) -> None:
+    for name, statement in (DAMAGED_RUNS | DAMAGED_ROWS).items():
         bench.put("whole")
         change(bench, statement)
-        assert (look(bench), rerun(bench)) == (("refused", []), ("nothing is lost", [])), name
+        ran = "trained again" if name in DAMAGED_RUNS else "nothing is lost"
+        assert (look(bench), rerun(bench)) == (("refused", []), (ran, [])), name
 
 
 def test_the_same_command_on_a_folder_with_a_damaged_experiment_and_members_mends_it(bench: Bench) -> None:
@@ -133,17 +125,13 @@ def test_the_same_command_on_a_folder_with_a_damaged_experiment_and_members_mend
     assert after == bench.said["whole"][LOOKS[1]]
 
 
-def test_a_text_that_is_no_text_is_refused(bench: Bench) -> None:
+def test_a_text_that_is_no_text_and_a_schema_that_sqlite_cannot_even_name_are_refused(bench: Bench) -> None:
     change(bench, "UPDATE runs SET device = CAST(x'c3ff' AS TEXT)")
-    assert look(bench) == ("refused", [])
-    assert rerun(bench) == ("refused", [])
-
-
-def test_a_schema_that_sqlite_cannot_even_name_is_refused(bench: Bench) -> None:
+    assert (look(bench), rerun(bench)) == (("refused", []), ("refused", []))
+    bench.put("whole")
     file = bench.place / DATABASE
     file.write_bytes(file.read_bytes().replace(b"tablemembersmembers", b"table\x97embersmembers"))
-    assert look(bench) == ("refused", [])
-    assert rerun(bench) == ("refused", [])
+    assert (look(bench), rerun(bench)) == (("refused", []), ("refused", []))
 
 
 def test_a_run_that_is_lost_with_all_its_rows_is_missed_by_looks_and_trained_again(bench: Bench) -> None:
@@ -254,8 +242,6 @@ def test_a_refusal_says_what_to_do(bench: Bench) -> None:
 
 def test_a_run_of_which_only_the_path_is_damaged_is_trained_again_by_the_program(bench: Bench) -> None:
     """Its scores at the end are sound, and so are its weights."""
-    with closing(sqlite3.connect(bench.place / DATABASE)) as db:
-        (run,) = db.execute("SELECT id FROM runs WHERE json_extract(identity, '$.parent') IS NULL LIMIT 1").fetchone()
-        db.execute("UPDATE scores SET value = value + 1 WHERE run = ? AND sampled = 1", (run,))
-        db.commit()
+    parent = "(SELECT id FROM runs WHERE json_extract(identity, '$.parent') IS NULL LIMIT 1)"
+    change(bench, f"UPDATE scores SET value = value + 1 WHERE sampled = 1 AND run = {parent}")
     assert damage.train_again(bench) == []

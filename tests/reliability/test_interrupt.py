@@ -21,6 +21,9 @@ from tests.reliability.program import Gate, children, ended, is_running, say, un
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(program.ROOT)}
+ENDING = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+# Two interrupts that are both there before the process can act on the first.
+TWICE = [signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT]
 ONE = ("--jobs", "1", "--fleet-size", "1")
 # Starts a program in a terminal of its own, reads what it shows until a file is there, then lets the terminal vanish.
 TERMINAL = """
@@ -43,6 +46,10 @@ class Bench(NamedTuple):
     out: Path
     gate: Gate
 
+    @property
+    def words(self) -> list[str]:
+        return ["run", str(self.card), "--out", str(self.out), *ONE]
+
     @contextmanager
     def held(self) -> Iterator[subprocess.Popen[str]]:
         """The program, when pretraining is finished and a run is with a worker."""
@@ -64,14 +71,6 @@ def bench(tmp_path: Path) -> Bench:
     return Bench(program.quick_card(tmp_path), tmp_path / "out", gate)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with results."""
-    folder = tmp_path_factory.mktemp("finished")
-    assert say("run", str(program.quick_card(folder)), "--out", str(folder / "out"), *ONE).code == 0
-    return folder / "out"
-
-
 def test_ctrl_c_ends_it_with_what_is_finished(bench: Bench) -> None:
     """A terminal's reaches the workers, too."""
     with bench.held() as process:
@@ -85,58 +84,45 @@ def test_ctrl_c_ends_it_with_what_is_finished(bench: Bench) -> None:
 
 
 @pytest.mark.timed
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_one_signal_to_the_main_process_ends_it_soon(
-    bench: Bench, number: signal.Signals, measured: Callable[[str, float, float], None]
+@pytest.mark.parametrize(("numbers", "bound"), [*(([one], 4.0) for one in ENDING), (TWICE, 1.5)])
+def test_signals_to_the_main_process_end_it_soon(
+    bench: Bench, numbers: list[signal.Signals], bound: float, measured: Callable[[str, float, float], None]
 ) -> None:
     with bench.held() as process:
         left = children(process.pid)
-        os.kill(process.pid, number)
-        took = until(lambda: process.poll() is not None and not any(map(is_running, left)))
+        for number in numbers:
+            os.kill(process.pid, number)
+        took = until(lambda: process.poll() is not None)
+        measured(f"{len(numbers)} signals, {numbers[0].name} first, end the program", took, bound)
+        measured("its workers end", took + until(lambda: not any(map(is_running, left))), 4.0)
         ended(process, 130)
-    measured(f"{number.name} ends the program and its workers", took, 4.0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_every_signal_ends_it_with_what_is_finished_and_the_same_command_goes_on(
-    bench: Bench, number: signal.Signals
-) -> None:
-    command = ("run", str(bench.card), "--out", str(bench.out), *ONE)
+@pytest.mark.parametrize("number", ENDING)
+def test_every_signal_ends_it_and_the_same_command_goes_on(bench: Bench, number: signal.Signals) -> None:
     with program.interrupted(number, at=2):
-        code, told, err = say(*command)
+        code, told, err = say(*bench.words)
     assert (code, told) == (130, "")
     assert "2 of 3 runs" in err
     known = program.results(bench.out)
     assert len(known) == 2
-    assert say(*command).code == 0
+    assert say(*bench.words).code == 0
     assert program.keeps(program.results(bench.out), known)
     assert len(program.results(bench.out)) == 3
-
-
-def twice(process: subprocess.Popen[str]) -> None:
-    """Sends two interrupts that are both there before the process can act on the first."""
-    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
-        os.kill(process.pid, number)
 
 
 def test_a_second_interrupt_ends_it_without_more_ado_and_nothing_finished_is_lost(bench: Bench) -> None:
     with bench.held() as process:
         left = children(process.pid)
-        twice(process)
+        for number in TWICE:
+            os.kill(process.pid, number)
         _, err = ended(process, 130)
         until(lambda: not any(map(is_running, left)))
     assert "Traceback" not in err
     known = program.results(bench.out)
     assert len(known) == 1
-    assert say("run", str(bench.card), "--out", str(bench.out), *ONE).code == 0
+    assert say(*bench.words).code == 0
     assert program.keeps(program.results(bench.out), known)
-
-
-@pytest.mark.timed
-def test_a_second_interrupt_ends_it_at_once(bench: Bench, measured: Callable[[str, float, float], None]) -> None:
-    with bench.held() as process:
-        twice(process)
-        measured("a second interrupt ends the program", until(lambda: process.poll() is not None), 1.5)
 
 
 @pytest.mark.timed  # beside other tests Python itself may not have begun at the first of these moments
@@ -165,8 +151,7 @@ def shell(line: str, folder: Path) -> subprocess.Popen[str]:
 
 def test_signals_that_are_ignored_stay_ignored_and_closed_streams_do_no_harm(bench: Bench) -> None:
     """`nohup`, and a shell that puts a job into the background."""
-    words = shlex.join(["run", str(bench.card), "--out", str(bench.out), *ONE])
-    with shell(f"trap '' HUP INT; exec SYNTHBENCH {words} >&- 2>&-", bench.card.parent) as process:
+    with shell(f"trap '' HUP INT; exec SYNTHBENCH {shlex.join(bench.words)} >&- 2>&-", bench.card.parent) as process:
         bench.gate.wait(process)
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGINT)
@@ -175,19 +160,14 @@ def test_signals_that_are_ignored_stay_ignored_and_closed_streams_do_no_harm(ben
     assert len(program.results(bench.out)) == 3
 
 
-def test_a_run_whose_reader_is_gone_finishes_its_work(bench: Bench) -> None:
+def test_a_run_whose_reader_is_gone_finishes_its_work_and_other_commands_end_quietly(bench: Bench) -> None:
     bench.gate.open()
-    words = shlex.join(["run", str(bench.card), "--out", str(bench.out), *ONE])
-    with shell(f"SYNTHBENCH {words} 2>&1 | true", bench.card.parent) as process:
+    with shell(f"SYNTHBENCH {shlex.join(bench.words)} 2>&1 | true", bench.card.parent) as process:
         assert ended(process) == ("", "")
     assert len(program.results(bench.out)) == 3
-
-
-def test_a_closed_pipe_is_quiet(finished: Path) -> None:
-    commands = (f"report --out {finished}", "show task rote-vs-rule")
-    line = "; ".join(f"SYNTHBENCH {command} | true; echo ${{PIPESTATUS[0]}}" for command in commands)
-    with shell(line, finished.parent) as process:
-        assert ended(process) == ("141\n141\n", "")
+    line = f"SYNTHBENCH report --out {shlex.quote(str(bench.out))} | true; echo ${{PIPESTATUS[0]}}"
+    with shell(line, bench.card.parent) as process:
+        assert ended(process) == ("141\n", "")
 
 
 def test_a_vanished_terminal_ends_it_in_order(bench: Bench) -> None:

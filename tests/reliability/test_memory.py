@@ -1,5 +1,4 @@
-"""A fleet that does not fit is halved and goes on; a run that does not fit says what would; workers that die are given
-up."""
+"""A fleet that does not fit is halved, a run that does not fit says what would, workers that die are given up."""
 
 from __future__ import annotations
 

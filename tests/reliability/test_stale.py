@@ -31,7 +31,6 @@ from tests.reliability import program
 from tests.reliability.program import numbers, results, say
 
 ALL = {"pretrain": 1, "finetune": 2}
-LOOKS = ("report", "export")
 # Looks with a package of its own, without torch; what it says as JSON.
 LOOKING = """
 import json, sys
@@ -63,7 +62,7 @@ class Copy:
 
     def look(self, out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What report and export say, for which the folder is opened for looking only."""
-        found = [say(f"{look} --format json --out", str(out)) for look in LOOKS]
+        found = [say(f"{look} --format json --out", str(out)) for look in ("report", "export")]
         assert [said.code for said in found] == [0, 0], found
         report, export = (json.loads(said.out) for said in found)
         return report, export
@@ -84,7 +83,6 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
 
 @pytest.fixture
 def out(copy: Copy, tmp_path: Path) -> Path:
-    """The results, copied."""
     return shutil.copytree(copy.out, tmp_path / "out")
 
 
@@ -153,26 +151,21 @@ def test_the_runs_that_edited_code_makes_stand_beside_the_old_ones(copy: Copy, o
     assert {run: after[run] for run in before} == before
     assert all(set(old) <= set(new) for old, new in zip(kept.values(), rows(out).values(), strict=True))
     news = [after[run] for run in after.keys() - before.keys()]
-    assert sorted(sorted(new.scores.items()) for new in news) == sorted(
-        sorted(x.scores.items()) for x in before.values()
-    )
+    scores = [sorted(sorted(one.scores.items()) for one in found) for found in (news, before.values())]
+    assert scores[0] == scores[1]
     assert copy.run(out) == 0  # the edit undone: the old ones are the experiment's again
     assert results(out) == after
 
 
 def test_an_edited_task_makes_every_run_new_and_its_prose_none(copy: Copy, out: Path) -> None:
+    """And an edited stage its own runs and those after it."""
     task = copy.card.parent / "task.toml"
-    with edited(task, "items = 24", "items = 20"):
-        assert copy.coming(out) == ALL
-    with edited(task, "Does it work?", "Does it work at all?"):
-        assert copy.coming(out) == {}
-
-
-def test_an_edited_stage_makes_its_own_runs_new_and_shares_those_before_it(copy: Copy, out: Path) -> None:
-    with edited(copy.card, "[1e-3, 2e-3]", "[3e-3, 4e-3]"):
-        assert copy.coming(out) == {"finetune": 2}
-    with edited(copy.card, "[1e-3]\n", "[3e-3]\n"):
-        assert copy.coming(out) == ALL
+    for file, old, new, coming in (
+        (task, "items = 24", "items = 20", ALL), (task, "Does it work?", "Does it work at all?", {}),
+        (copy.card, "[1e-3, 2e-3]", "[3e-3, 4e-3]", {"finetune": 2}), (copy.card, "[1e-3]\n", "[3e-3]\n", ALL),
+    ):  # fmt: skip
+        with edited(file, old, new):
+            assert copy.coming(out) == coming, new
 
 
 def test_another_torch_makes_every_run_new_and_a_patch_of_it_none(
@@ -220,9 +213,7 @@ def changed(run: Mapping[str, Any]) -> dict[str, Any]:
     return {**run, "scores": edit(run["scores"]), "path": path}
 
 
-def test_where_what_was_seen_is_lost_or_damaged_an_edited_score_has_the_run_trained_again(
-    copy: Copy, out: Path
-) -> None:
+def test_where_what_was_seen_is_lost_an_edited_score_has_the_run_trained_again(copy: Copy, out: Path) -> None:
     before = results(out)
     lost, damaged, other = sorted(before)
     with closing(sqlite3.connect(out / DATABASE)) as db, db:

@@ -5,29 +5,25 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from synthbench.experiment import claims
 from synthbench.experiment.claims import Claims, is_locked
-from synthbench.experiment.runs import Run
 from synthbench.experiment.store import Store
 from tests.experiment.test_run_identity import RUN
-from tests.reliability import program, together
+from tests.reliability import company, killed, program
 
 RUNS = [replace(RUN, seed=seed) for seed in range(4)]
 
 
-def every(free: list[Run]) -> list[Run]:
-    return free
-
-
 @pytest.mark.slow
 def test_many_processes_on_one_folder_all_finish_and_train_nothing_twice(tmp_path: Path) -> None:
-    assert not together.campaign(tmp_path, 2).broken
+    assert not killed.together(tmp_path, 2).broken
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
@@ -48,92 +44,88 @@ def test_two_processes_on_one_folder_share_the_work_and_end_alike(tmp_path: Path
     assert program.numbers(program.results(out)) == program.numbers(program.results(tmp_path / "alone"))
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with closing(Store.create(tmp_path)) as found:
-        yield found
+@pytest.mark.timed
+@pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) != company.WORKERS, reason="as many cores as workers"
+)
+def test_a_busy_competitor_costs_no_more_than_the_share_of_the_processors_that_it_takes(tmp_path: Path) -> None:
+    """In one of three campaigns: what else shares the machine's caches slows the workers, too."""
+    assert any(not company.campaign(tmp_path, 3).broken for _ in range(3))
 
 
 @pytest.fixture
-def other(tmp_path: Path) -> Iterator[Store]:
-    """The same folder, as another process has it open."""
-    with closing(Store.create(tmp_path)) as found:
-        yield found
+def pair(tmp_path: Path) -> Iterator[tuple[Claims, Claims]]:
+    """Of two processes on one folder."""
+    with ExitStack() as stack:
+        stores = [stack.enter_context(closing(Store.create(tmp_path))) for _ in range(2)]
+        one, two = (stack.enter_context(closing(Claims(store))) for store in stores)
+        yield one, two
 
 
-def test_what_one_owner_claims_another_cannot(store: Store, other: Store) -> None:
-    one, two = Claims(store), Claims(other)
-    with closing(one), closing(two):
-        first = one.take(RUNS, lambda free: free[:2])
-        assert two.take(RUNS, every) == RUNS[2:]
-        assert one.take(RUNS, every) == first
-        one.release([first[0].id])
-        assert two.take(RUNS, every) == [first[0], *RUNS[2:]]
+def test_what_one_owner_claims_another_cannot(pair: tuple[Claims, Claims]) -> None:
+    one, two = pair
+    first = one.take(RUNS, lambda free: free[:2])
+    assert two.take(RUNS, list) == RUNS[2:]
+    assert one.take(RUNS, list) == first
+    one.release([first[0].id])
+    assert two.take(RUNS, list) == [first[0], *RUNS[2:]]
 
 
-def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(store: Store) -> None:
-    one = Claims(store)
-    (file,) = (store.folder / "owners").iterdir()
-    assert is_locked(file)
-    one.take(RUNS, every)
-    one.close()
-    assert not list((store.folder / "owners").iterdir())
-    assert store.database.rows("SELECT * FROM claims") == []
+def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with closing(Store.create(tmp_path)) as store:
+        with closing(Claims(store)) as one:
+            (file,) = (tmp_path / "owners").iterdir()
+            assert is_locked(file)
+            one.take(RUNS, list)
+        assert not list((tmp_path / "owners").iterdir())
+        assert store.database.rows("SELECT * FROM claims") == []
 
 
-def test_a_dead_owners_claims_are_taken_over_at_once(store: Store, other: Store) -> None:
+def test_a_dead_owners_claims_are_taken_over_at_once(pair: tuple[Claims, Claims]) -> None:
     """The kernel lets go of a lock when its process ends, however it ends."""
-    one = Claims(store)
-    one.take(RUNS, every)
-    os.close(one._file)
-    with closing(Claims(other)) as two:
-        assert two.take(RUNS, every) == RUNS
+    dead = Claims(pair[0].store)
+    dead.take(RUNS, list)
+    os.close(dead._file)
+    assert pair[1].take(RUNS, list) == RUNS
 
 
-def test_a_silent_owners_claims_are_taken_over_after_a_while_whatever_the_clock_says(
-    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock that claims go by."""
+    found = [1000.0]
+    monkeypatch.setattr(claims.time, "monotonic", lambda: found[0])
     monkeypatch.setattr(claims.time, "time", lambda: pytest.fail("the wall clock was asked"))
-    with closing(Claims(store)) as one, closing(Claims(other)) as two:
-        one.take(RUNS, every)
-        assert two.take(RUNS, every) == []
-        for _ in range(20):  # it beats: it keeps its claims, however long
-            now[0] += claims.SILENCE / 2
-            one.beat()
-            assert two.take(RUNS, every) == []
-        now[0] += claims.SILENCE - 1
-        assert two.take(RUNS, every) == []
-        now[0] += 2
-        assert two.take(RUNS, every) == RUNS
+    return found
 
 
-def test_claims_of_a_silent_owner_from_different_moments_are_all_taken_over(
-    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [1000.0]
-    monkeypatch.setattr(claims.time, "monotonic", lambda: now[0])
-    with closing(Claims(store)) as one, closing(Claims(other)) as two:
-        one.take(RUNS[:2], every)
-        now[0] += claims.BEAT + 1
+def test_a_silent_owners_claims_are_taken_over_after_a_while(now: list[float], pair: tuple[Claims, Claims]) -> None:
+    one, two = pair
+    one.take(RUNS, list)
+    assert two.take(RUNS, list) == []
+    for _ in range(20):  # it beats: it keeps its claims, however long
+        now[0] += claims.SILENCE / 2
         one.beat()
-        one.take(RUNS[2:], every)
-        assert two.take(RUNS, every) == []
-        for _ in range(10):  # it looks on and on, as an engine does
-            now[0] += claims.SILENCE / 8
-            taken = two.take(RUNS, every)
-        assert taken == RUNS
+        assert two.take(RUNS, list) == []
+    now[0] += claims.SILENCE - 1
+    assert two.take(RUNS, list) == []
+    now[0] += 2
+    assert two.take(RUNS, list) == RUNS
 
 
-def test_an_owner_whose_file_cannot_be_opened_counts_as_living(
-    store: Store, other: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> int:
-        raise OSError(24, "Too many open files")
+def test_a_silent_owners_claims_of_different_moments_are_too(now: list[float], pair: tuple[Claims, Claims]) -> None:
+    one, two = pair
+    one.take(RUNS[:2], list)
+    now[0] += claims.BEAT + 1
+    one.beat()
+    one.take(RUNS[2:], list)
+    assert two.take(RUNS, list) == []
+    for _ in range(10):  # it looks on and on, as an engine does
+        now[0] += claims.SILENCE / 8
+        taken = two.take(RUNS, list)
+    assert taken == RUNS
 
-    with closing(Claims(store)) as one, closing(Claims(other)) as two:
-        one.take(RUNS, every)
-        monkeypatch.setattr(claims.os, "open", refuse)
-        assert two.take(RUNS, every) == []
-        monkeypatch.undo()
+
+def test_an_owner_whose_file_cannot_be_opened_counts_as_living(pair: tuple[Claims, Claims]) -> None:
+    pair[0].take(RUNS, list)
+    with patch.object(claims.os, "open", side_effect=OSError(24, "Too many open files")):
+        assert pair[1].take(RUNS, list) == []

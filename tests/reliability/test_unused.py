@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,10 @@ def files(out: Path) -> set[str]:
 def test_only_what_no_experiment_uses_is_listed_and_with_yes_deleted(call: Caller, folder: Path) -> None:
     for name in (".torn.safetensors.17", "orphan.safetensors"):
         (folder / "weights" / name).write_bytes(b"x")
+    (folder / "outside.safetensors").write_bytes(b"x")
+    old = "attempt = 1 AND run IN (SELECT run FROM weights WHERE attempt = 2)"
+    with closing(sqlite3.connect(folder / "results.db")) as db, db:  # a row names a file elsewhere
+        assert db.execute(f"UPDATE weights SET name = '../outside.safetensors' WHERE {old}").rowcount > 0
     before, kept = files(folder), program.results(folder)
     code, out, err = call(f"gc --out {folder}")
     assert (code, err) == (0, "")
@@ -48,7 +52,7 @@ def test_only_what_no_experiment_uses_is_listed_and_with_yes_deleted(call: Calle
     assert "3 runs" in out.splitlines()[-1]
     assert program.results(folder) == kept
     named = {f"weights/{result.weights}" for result in kept.values() if result.weights}
-    assert files(folder) == {"results.db", *named}
+    assert files(folder) == {"results.db", "outside.safetensors", *named}
     with closing(Store.read(folder)) as store:
         assert all(store.sound_weights(result) for result in kept.values() if result.weights)
     assert not {"run", "file"} & {line.split()[0] for line in call(f"gc --out {folder}").out.splitlines()}
@@ -66,19 +70,3 @@ def test_a_folder_without_results_is_refused_and_nothing_is_made(call: Caller, t
     assert code == 2
     assert str(tmp_path / "nothing") in err
     assert not list(tmp_path.iterdir())
-
-
-def test_rows_that_name_files_elsewhere_delete_nothing_there(call: Caller, tmp_path: Path, folder: Path) -> None:
-    from synthbench.experiment.materials import Kept
-    from synthbench.experiment.runs import Result
-    from tests.experiment.test_run_identity import RUN
-
-    outside = tmp_path / "outside.safetensors"
-    outside.write_bytes(b"x")
-    with closing(Store.create(tmp_path / "out")) as store:
-        store.weights.mkdir()
-        for name in ("../../outside.safetensors", str(outside)):
-            store.keep(replace(RUN, seed=len(name)), Result(RUN.id, "ok"), [], Kept(name, 1, "x"))
-        store.drop_weights([(RUN.id, 1)])
-    assert call(f"gc --yes --out {tmp_path / 'out'}").code == 0
-    assert outside.exists()

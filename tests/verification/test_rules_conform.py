@@ -27,7 +27,6 @@ OTHERS = [
 
 
 def failures(candidate: Candidate) -> dict[str, str]:
-    """What failed, by the name of the check's function."""
     names = {title: check.__name__ for title, check in CHECKS.items()}
     return {names[title]: said for title, said in conformance.outcomes(candidate) if said}
 
@@ -49,10 +48,6 @@ CROSSED = [(name, update) for name in OTHERS for update in conformance.UPDATES]
 def test_another_rule_passes_every_check(name: str, update: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conformance, "UPDATES", (update,))
     assert failures(conformance.taken(name)) == {}
-
-
-def test_the_built_in_rules_are_tried() -> None:
-    assert {"adamw", "adamw-split", "muon", "sgd"} <= set(BUILT_IN)
 
 
 def test_every_option_of_a_model_is_among_the_styles() -> None:
@@ -91,7 +86,6 @@ class Base(torch.optim.Optimizer):
 class NeedsClosure(Base):
     def step(self, closure: Any) -> None:  # type: ignore[override]
         closure()
-        super().step()
 
 
 class UsesClosure(Base):
@@ -114,11 +108,6 @@ class NaNOnZeros(Base):
 
     def move(self, p: Any, grad: Any, lr: float) -> None:
         p.sub_(lr * grad / grad.norm(dim=-1, keepdim=True))
-
-
-class Climbs(Base):
-    def move(self, p: Any, grad: Any, lr: float) -> None:
-        p.add_(lr * grad)
 
 
 class LeavesVectors(Base):
@@ -144,23 +133,16 @@ class CountsTogether(Base):
 
     steps = 0
 
-    def step(self, closure: Any = None) -> None:
-        type(self).steps += 1
-        super().step()
-
     def move(self, p: Any, grad: Any, lr: float) -> None:
-        p.sub_(lr * min(1.0, self.steps / 1000) * grad)
+        type(self).steps += 1
+        p.sub_(lr * self.steps / 1e6 * grad)
 
 
 class StateInAttributes(Base):
     """Momentum that no state_dict has."""
 
-    def __init__(self, params: Any, lr: float = 1e-2, weight_decay: float = 0.0) -> None:
-        super().__init__(params, lr, weight_decay)
-        self.momentum: dict[int, Any] = {}
-
     def move(self, p: Any, grad: Any, lr: float) -> None:
-        momentum = self.momentum.setdefault(id(p), torch.zeros_like(p))
+        momentum = vars(self).setdefault("momentum", {}).setdefault(id(p), torch.zeros_like(p))
         p.sub_(lr * momentum.mul_(0.9).add_(grad))
 
 
@@ -172,14 +154,6 @@ def means_over_runs(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None
     """The mean gradient's size is that of the whole fleet."""
     for block in blocks:
         block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn / (1 + block.grad_Kn.abs().mean()))
-
-
-def checked_for_nan(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
-    """Stops the whole fleet where one run has diverged."""
-    for block in blocks:
-        if not block.grad_Kn.isfinite().all():
-            raise ArithmeticError("a gradient is no number")
-        block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn)
 
 
 def spreads_nan(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
@@ -224,13 +198,13 @@ class Hidden(sgd.SGD):
 
 BROKEN = [
     (NeedsClosure, "is_accepted"), (NaNOnVectors, "is_accepted"), (NaNOnZeros, "is_finite"),
-    (Climbs, "lowers_a_quadratic"), (DecaysAtAnyRate, "rate_zero_changes_nothing"),
+    (DecaysAtAnyRate, "rate_zero_changes_nothing"),
     (CountsTogether, "is_independent_of_the_fleet"), (flat(means_over_runs), "is_independent_of_the_fleet"),
     (flat(unseeded), "is_repeatable"), (flat(in_a_global), "survives_being_rebuilt"),
 ]  # fmt: skip
 BROKEN_IN_ONE_WAY = [
     (LeavesVectors, "lowers_a_quadratic"), (IgnoresRate, "rate_zero_changes_nothing"),
-    (flat(checked_for_nan), "keeps_a_divergence_to_itself"), (flat(spreads_nan), "keeps_a_divergence_to_itself"),
+    (flat(spreads_nan), "keeps_a_divergence_to_itself"),
     (flat(moves_what_it_kept, start=kept_views), "survives_being_rebuilt"), (StateInAttributes, "survives_being_rebuilt"),
 ]  # fmt: skip
 
@@ -250,7 +224,7 @@ def test_what_is_broken_in_one_way_alone_is_caught_by_one_check_alone(broken: An
     assert set(failures(candidate)) == {caught}
 
 
-def test_an_argument_that_no_fingerprint_has_is_caught() -> None:
+def test_an_argument_that_no_fingerprint_has_or_that_can_have_one_value_alone_is_caught() -> None:
     OPTIMIZERS["hidden"] = Optimizer("hidden", "", "", Hidden, (("*", "hidden"),))
     RULES["hidden"] = RULES["sgd"]
     candidate = Candidate("hidden", {"momentum": 0.9, "nesterov": False, "warmup": 10})
@@ -258,16 +232,12 @@ def test_an_argument_that_no_fingerprint_has_is_caught() -> None:
     assert check == "fingerprint_tells_arguments_apart"
     assert "warmup = 11" in said
 
-
-def test_an_argument_that_can_have_one_value_alone_is_said_to_be_so() -> None:
     class Fixed(Card):
         kind: None = None
 
     OPTIMIZERS["fixed"] = Optimizer("fixed", "", "", Fixed, (("*", "fixed"),))
     RULES["fixed"] = RULES["sgd"]
-    said = conformance.fingerprint_tells_arguments_apart(Candidate("fixed", {"kind": None}))
-    assert said
-    assert "kind" in said
+    assert "kind" in str(conformance.fingerprint_tells_arguments_apart(Candidate("fixed", {"kind": None})))
 
 
 def raises(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:

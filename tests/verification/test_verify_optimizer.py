@@ -36,17 +36,13 @@ class Lazy(torch.optim.SGD):
 """
 
 
-def test_the_front_door_names_what_failed_and_exits_with_1(call: Caller, tmp_path: Path) -> None:
+def test_what_failed_is_named_and_what_moves_nothing_is_tried_no_further(call: Caller, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
     code, out, err = call(f"verify --optimizer {tmp_path}/mine.py:Fixed")
     assert code == 1
     assert "at rate 0 and weight decay 0" in " ".join(out.replace("│", " ").split())
     assert "mine.py:Fixed" in out
     assert "mine.py:Fixed" in err
-
-
-def test_what_moves_nothing_is_tried_no_further(call: Caller, tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(BROKEN)
     code, out, err = call(f"verify --optimizer {tmp_path}/mine.py:Lazy")
     assert code == 1
     assert out.count("failed") == 1
@@ -81,22 +77,15 @@ def test_an_optimizer_is_checked_with_what_it_is_given(
     told = out.strip().splitlines()[-1].partition("synthbench ")[2]
     assert told.startswith(f"run --optimizer {tmp_path}/mine.py:Needs")
     assert call(f"{told} --dry-run").code == 0
+    candidate = settled(conformance.taken(f"{tmp_path}/mine.py:Needs"), ["optimizer.scale=1.0", "routing=hidden"])
+    moved = world.Quadratic(candidate.name, conformance.SMALL, "full", [world.Run(1, 1e-3)]).optimizer
+    assert set(moved.routing.values()) == {candidate.name, plugins.BESIDE}
+    assert moved.arguments.model_dump()["scale"] == 1.0
     lowers = {title: check for title, check in CHECKS.items() if check is conformance.lowers_a_quadratic}
     monkeypatch.setattr(conformance, "CHECKS", lowers)
     code, out, _ = call(f"{command} --set optimizer.scale=1e-6")
     assert code == 1
     assert "100%" in out
-
-
-def test_a_routing_that_is_given_is_that_which_is_checked(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(NEEDS)
-    candidate = conformance.taken(f"{tmp_path}/mine.py:Needs")
-    settings = ["optimizer.scale=1.0", "routing=hidden"]
-    candidate = settled(candidate, settings)
-    moved = world.Quadratic(candidate.name, conformance.SMALL, "full", [world.Run(1, 1e-3)]).optimizer
-    assert set(moved.routing.values()) == {candidate.name, plugins.BESIDE}
-    assert moved.arguments.model_dump()["scale"] == 1.0
-    assert candidate.arguments["scale"] == 1.0
 
 
 @each(
