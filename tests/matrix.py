@@ -63,13 +63,13 @@ def environment(python: str, torch: str, folder: Path) -> Environment:
     *before, interpreter = shlex.split(python)
     in_place = [*before, "env", "-C", str(ROOT)] if before else []
     place = folder / f"{Path(interpreter).name}-torch-{torch}"
-    constraints = place.with_suffix(".constraints.txt")
+    constraints = place.with_name(f"{place.name}.constraints.txt")
     if not constraints.exists():
         subprocess.run([*in_place, interpreter, "-m", "venv", str(place)], cwd=ROOT, check=True)
         lines = (ROOT / "constraints.txt").read_text().splitlines()
         kept = [line for line in lines if not line.startswith("torch==")]
         pip = [*in_place, str(place / "bin" / "python"), "-m", "pip", "install", "-q"]
-        wanted = place.with_suffix(".wanted.txt")
+        wanted = place.with_name(f"{place.name}.wanted.txt")
         wanted.write_text("\n".join([*kept, f"torch=={torch}", ""]))
         subprocess.run([*pip, "-c", str(wanted), f"torch=={torch}"], cwd=ROOT, check=True)
         subprocess.run([*pip, "-c", str(wanted), "-e", ".[test]"], cwd=ROOT, check=True)
