@@ -4,6 +4,7 @@ everywhere and does not watch the clock."""
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from typing import Any
@@ -36,6 +37,9 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)  # before any fixture trains
     for name in PRINTING:
         os.environ.pop(name, None)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # `pytest &` and nohup have them ignored, by children too
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.hookimpl(tryfirst=True)
