@@ -11,6 +11,7 @@ from __future__ import annotations
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from zlib import crc32
 
@@ -73,19 +74,25 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     found = chosen(items, set(git("diff", "--name-only", since).splitlines()) if since else set(), parts, part)
     items[:] = found["touched"] + found["of this share"]
     config.hook.pytest_deselected(items=found["left to other shares"])
-    lines = [f"slow tests: share {part + 1} of {parts}; changes since {since[:12] or 'an unknown commit: none known'}"]
-    for why, tests in found.items():
-        files = Counter(item.nodeid.partition("::")[0] for item in tests)
-        lines.append(f"  {why}: {', '.join(f'{file} ({count})' for file, count in files.items()) or 'none'}")
-    config.stash[LINES] = lines
+    config.stash[LINES] = [
+        f"slow tests: share {part + 1} of {parts}; changes since {since[:12] or 'an unknown commit: none known'}",
+        *(f"  {why}: {named(item.nodeid for item in tests)}" for why, tests in found.items()),
+    ]
+
+
+def named(tests: Iterable[str]) -> str:
+    """Files with the number of their tests."""
+    files = Counter(test.partition("::")[0] for test in tests)
+    return ", ".join(f"{file} ({count})" for file, count in files.items()) or "none"
 
 
 LINES = pytest.StashKey[list[str]]()
+LATE = pytest.StashKey[list[str]]()  # tests that time left out
 START = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[START] = time.monotonic()
+    config.stash[START], config.stash[LATE] = time.monotonic(), []
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
@@ -94,4 +101,9 @@ def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if time.monotonic() - item.config.stash[START] > 60 * item.config.getoption("--minutes"):
+        item.config.stash[LATE].append(item.nodeid)
         pytest.skip("left out: the minutes are over")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    terminalreporter.line(f"slow tests that time left out: {named(config.stash[LATE])}")

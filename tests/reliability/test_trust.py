@@ -28,7 +28,7 @@ from tests.reliability.program import say
 SCRIPT = Path(sys.executable).with_name("synthbench")
 MODULE = [sys.executable, "-m", "synthbench"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(program.ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-INSTALLED = {name.partition(".")[0] for name in packages_distributions()} - {"synthbench"}
+INSTALLED = {re.split(r"[./]", name)[0] for name in packages_distributions()} - {"synthbench"}
 TEMPTING = {*sys.stdlib_module_names, *INSTALLED, "sitecustomize", "usercustomize", "conftest", "setup"}
 
 
