@@ -26,7 +26,7 @@ class Imported(NamedTuple):
     is_own: bool
 
     def text(self, known: Mapping[str, str]) -> str:
-        """known: hashes of modules by place. A submodule has a place of its own, any other name that of its module."""
+        """known: hashes of modules by place. An imported submodule is looked up itself, any other name by its module."""
         place = f"{self.module}.{self.name}".strip(".")
         meant = (known.get(place) or known.get(self.module, "")) if self.is_own else self.module
         return f"{meant} {self.name} {self.alias}"

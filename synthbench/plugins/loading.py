@@ -136,7 +136,7 @@ def _distributions(path: tuple[str, ...]) -> Mapping[str, list[str]]:
 
 
 def versions_of(module: ModuleType) -> dict[str, str]:
-    """The distributions that a module is installed by, each with its version; none for a file that a path was given of."""
+    """The distributions that a module is installed by, each with its version; none for a file given by its path."""
     if module.__name__.startswith(FROM_FILE):
         return {}
     found = _distributions(tuple(sys.path)).get(module.__name__.partition(".")[0], [])
@@ -147,8 +147,8 @@ def source_of(module: ModuleType) -> str:
     """sha256 of what a module computes, with the modules in its folder that it got names from, and of the version of its
     distribution."""
     found, own = versions_of(module), _file(module)
-    files = [] if own is None else [own] if found else _near(module, own.parent, set())
-    code = sources.digest(files, own.parent) if own else ""
+    near = [] if own is None else [own] if found else _near(module, own.parent, set())
+    code = sources.digest(near, own.parent) if own else ""
     return sha256("".join([*(f"{name} {number}\n" for name, number in found.items()), code]).encode()).hexdigest()
 
 
