@@ -81,7 +81,7 @@ def stream() -> str:
     return sheet(850, int(y) + 34, "Facts and a rule in one stream", marks)
 
 
-FIT, SPEED, STEPS = 0.9, 100, 300  # of the sketch: the reading's fit and speed, and its last step
+FIT, SPEED, STEPS = 0.9, 100, 300  # of the sketch: the reading's fit and target step, and its last step
 PACES = {"high rate": 17, "middle rate": 30, "low rate": 60}  # steps in which fit comes nearer to 1 by a factor of e
 
 
@@ -94,7 +94,7 @@ def made_up(pace: float) -> dict[int, dict[str, float]]:
 
 
 def reading() -> str:
-    """How `forgetting@fit` is read: where each rate's path reaches fit, then between rates at one speed."""
+    """How `forgetting@fit` is read: where each rate's path reaches fit, then between rates at one target_step."""
     paths = [made_up(pace) for pace in PACES.values()]
     reached = [crossing(path, FIT) for path in paths]
     read = [value_at(path, "forgetting", step or STEPS) for path, step in zip(paths, reached, strict=True)]
@@ -102,7 +102,9 @@ def reading() -> str:
     assert between is not None
     marks: Marks = []
     left = _axes(marks, 60, "1. Find where each rate reaches the fit", "finetuning steps", "fit on trained items")
-    right = _axes(marks, 460, "2. Read the score there, at one speed", "steps to the fit (log scale)", "forgetting")
+    right = _axes(
+        marks, 460, "2. Read the score there, at one target step", "steps to the fit (log scale)", "forgetting"
+    )
     marks.append(line([_at(left, 0, FIT), _at(left, 1, FIT)], GREY, DASHED))
     marks.append(text(*_at(left, 0.84, FIT - 0.09), f"fit {FIT}", 13, GREY))
     dots = []
@@ -119,7 +121,7 @@ def reading() -> str:
     marks.append(_dot(*answer, INK))
     marks.append(text(answer[0] + 6, right[1] - 8, f"{SPEED} steps", 13))
     marks.append(text(right[0] + 8, answer[1] - 10, "forgetting@fit", 13))
-    return sheet(820, 320, "How a score is read at equal fit and equal speed", marks)
+    return sheet(820, 320, "How a score is read at equal fit and equal target step", marks)
 
 
 WIDE, TALL = 310, 220  # of a panel

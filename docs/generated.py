@@ -14,15 +14,16 @@ from tabulate import tabulate
 from typer.main import get_command
 
 from synthbench import cards
+from synthbench.analysis import claims, reference
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
-from synthbench.cli import app
-from synthbench.reporting import claimed, claims, reference
-from synthbench.reporting.catalogue import LISTS
-from synthbench.reporting.rows import Row
+from synthbench.common.wording import code, literal
+from synthbench.interface.cli import app
+from synthbench.interface.listing import LISTS
+from synthbench.reporting import claim_answers
 from synthbench.scores import SCORES
 from synthbench.scores.registry import Score
-from synthbench.trainer.rules import OPTIMIZERS
-from synthbench.wording import code, literal
+from synthbench.trainer.optimizers import OPTIMIZERS
 
 DIRECTION = {"up": "higher is better", "down": "lower is better", "-": "neither direction is better in itself"}
 
@@ -132,7 +133,7 @@ def claim(runner: str, beginning: str) -> str:
     found = [one for one in claims.answers(card, rows) if one.claim.says.startswith(beginning)]
     if len(found) != 1:
         raise ValueError(f"{len(found)} claims of {runner!r} begin with {beginning!r}; a page must name one.")
-    return "> " + re.sub(r"^1\. ", "", claimed.lines(found, Path(f"{runner}-results"))[0])
+    return "> " + re.sub(r"^1\. ", "", claim_answers.lines(found, Path(f"{runner}-results"))[0])
 
 
 def rates(runner: str, other: str) -> str:

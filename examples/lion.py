@@ -21,4 +21,4 @@ def step(blocks, state, hyper, arguments):
         momentum.lerp_(block.grad_Kn, 1 - arguments.beta2)
 
 
-lion = synthbench.flat_rule(step, start=start, lr=1e-4, beta1=0.9, beta2=0.99)
+lion = synthbench.fleet_optimizer(step, start=start, lr=1e-4, beta1=0.9, beta2=0.99)

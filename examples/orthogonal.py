@@ -8,7 +8,7 @@ import torch
 import synthbench
 
 
-@synthbench.matrix_rule(state=("momentum",), lr=1e-3, routing="hidden", beta=0.95)
+@synthbench.matrix_optimizer(state=("momentum",), lr=1e-3, routing="hidden", beta=0.95)
 def orthogonal(grad, state, param, hyper):
     """Orthogonalized momentum at Moonlight's scale, decoupled weight decay."""
     momentum = hyper.beta * state["momentum"] + (1 - hyper.beta) * grad

@@ -7,11 +7,11 @@ TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from typing import Any
 
-    from synthbench.api import Compared, Results, run
-    from synthbench.errors import BadInput, Failed, NotMeasured
-    from synthbench.fleets import Fleet
+    from synthbench.common.errors import BadInput, Failed, NotMeasured
     from synthbench.gate.api import check
-    from synthbench.plugins import flat_rule, matrix_rule
+    from synthbench.interface.api import Compared, Results, run
+    from synthbench.interface.fleet import Fleet
+    from synthbench.plugins import fleet_optimizer, matrix_optimizer
 
 __version__ = "0.1.0"
 __all__ = [
@@ -22,14 +22,15 @@ __all__ = [
     "NotMeasured",
     "Results",
     "check",
-    "flat_rule",
-    "matrix_rule",
+    "fleet_optimizer",
+    "matrix_optimizer",
     "run",
 ]
 
 _HOMES = {
-    "BadInput": "errors", "Compared": "api", "Failed": "errors", "Fleet": "fleets", "NotMeasured": "errors",
-    "Results": "api", "check": "gate.api", "flat_rule": "plugins", "matrix_rule": "plugins", "run": "api",
+    "BadInput": "common.errors", "Compared": "interface.api", "Failed": "common.errors", "Fleet": "interface.fleet",
+    "NotMeasured": "common.errors", "Results": "interface.api", "check": "gate.api", "fleet_optimizer": "plugins",
+    "matrix_optimizer": "plugins", "run": "interface.api",
 }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ import signal
 def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from synthbench import cli
+    from synthbench.interface import cli
 
     cli.main()
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from typer.main import get_command
 
-from synthbench import cli
+from synthbench.interface import cli
 
 # What makes `quick` a matter of a second: few steps, and one seed. Only for tests of what surrounds training.
 TINY = {

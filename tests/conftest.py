@@ -15,16 +15,16 @@ import torch
 from hypothesis import settings
 
 from synthbench import plugins
-from synthbench.experiment import crew
+from synthbench.execution import process_pool
 from synthbench.generators import GENERATORS
-from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
 from tests import inprocess
 from tests.calling import Caller
 
 settings.register_profile("synthbench", deadline=None, derandomize=True, database=None)
 settings.load_profile("synthbench")
 
-CREW = "synthbench.experiment.engine.Crew"
+CREW = "synthbench.execution.scheduler.Crew"
 # What changes how a program prints: tests see the same everywhere, and set what they are about.
 PRINTING = (
     "CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "PYTEST_ADDOPTS",
@@ -37,7 +37,11 @@ def pytest_configure() -> None:
     torch.set_num_threads(1)  # before any fixture trains
     for name in PRINTING:
         os.environ.pop(name, None)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # `pytest &` and nohup have them ignored, by children too
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+        signal.SIGHUP,
+    ):  # `pytest &` and nohup have them ignored, by children too
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
@@ -78,7 +82,13 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Puts back what a test registers: optimizers and generators from elsewhere."""
-    registries: list[dict[Any, Any]] = [OPTIMIZERS, RULES, GENERATORS, plugins.TAKEN, plugins.generators.TAKEN]
+    registries: list[dict[Any, Any]] = [
+        OPTIMIZERS,
+        IMPLEMENTATIONS,
+        GENERATORS,
+        plugins.TAKEN,
+        plugins.generators.TAKEN,
+    ]
     before = [dict(registry) for registry in registries]
     yield
     for registry, old in zip(registries, before, strict=True):
@@ -95,7 +105,7 @@ def _in_process() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    with patch(CREW, crew.Crew) if "processes" in request.keywords else nullcontext():
+    with patch(CREW, process_pool.Crew) if "processes" in request.keywords else nullcontext():
         yield
 
 

@@ -1,7 +1,7 @@
 """Fleets trained in the test's own process, where a test is about what surrounds training.
 
-It stands in for `synthbench.experiment.crew.Crew`: the same jobs, the same `worker._outcome`, one after the other, without
-processes of their own. What only real processes can show (plug-ins that are restored, deaths, interrupts, memory) is
+It stands in for `synthbench.execution.process_pool.Crew`: the same jobs, the same `worker._outcome`, one after the other,
+without processes of their own. What only real processes can show (plug-ins that are restored, deaths, interrupts, memory) is
 marked `processes` and gets them.
 """
 
@@ -12,9 +12,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from synthbench.experiment.crew import Said
-from synthbench.experiment.training import Job
-from synthbench.experiment.worker import Progress, Ready, _outcome
+from synthbench.execution.fleet_job import Job
+from synthbench.execution.process_pool import Said
+from synthbench.execution.worker import Progress, Ready, _outcome
 from synthbench.plugins import Origin
 
 

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from synthbench import cli
+from synthbench.interface import cli
 from tests.experiment import tiny
 from tests.reliability.campaign import Campaign
 
@@ -182,7 +182,7 @@ RICH_RUNNER = (
         "points = 2\nsizes = [1, 0.5]\nextend = 1\nrelearn = 2\nfor.adamw = { steps = 8, lr_factor = 2.0, sizes = [1] }",
     )
     + """
-[arms.other]
+[variants.other]
 of = "adamw"
 arguments = { eps = 1e-4 }
 base = "other"
@@ -190,7 +190,7 @@ salt = "salt"
 lr = [3e-3]
 update = ["full"]
 
-[arms.half]
+[variants.half]
 of = "adamw"
 of_tuned = 0.5
 """

@@ -15,15 +15,15 @@ from time import process_time
 
 from tabulate import tabulate
 
-from synthbench.errors import BadInput
+from synthbench.analysis.rows import Row
+from synthbench.common.errors import BadInput
 from synthbench.experiment.plan import Experiment, walk
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Run
-from synthbench.experiment.store import Store
 from synthbench.generators import Task
 from synthbench.reporting import report as reports
-from synthbench.reporting.rows import Row
 from synthbench.reporting.view import View
+from synthbench.store.results import Store
 
 OUT = "optimizers-results"
 PACKAGE = "pytorch_optimizer"
@@ -73,7 +73,7 @@ Of its {all} optimizers {fine} pass the trial that comes before training as they
 
 
 def main() -> str:
-    asked = Asked(optimizers=list(NEEDS), updates=["full"], seeds=1, settings=SETTINGS, device="cpu")
+    asked = RunRequest(optimizers=list(NEEDS), updates=["full"], seeds=1, settings=SETTINGS, device="cpu")
     experiment = resolve(asked)
     with closing(Store.read(Path(OUT))) as store:
         found = replace(reports.latest(store, with_reference=False), view=View(columns=COLUMNS))
@@ -116,13 +116,13 @@ def cost(task: Task, run: Run) -> float:
     """The same of a run's first steps, less the very first."""
     import torch
 
-    from synthbench.experiment.materials import build, data
+    from synthbench.execution.fleet_setup import build, data
     from synthbench.trainer.loop import train
     from synthbench.trainer.optimizer import FleetOptimizer
     from synthbench.trainer.schedule import Schedule
 
     fleet, whole, ends = build(task, [run], [None], Path(), torch.device("cpu")), data(task, [run]), list[float]()
-    moving = FleetOptimizer(run.rule.name, fleet, run.rule.arguments, run.rule.routing)
+    moving = FleetOptimizer(run.optimizer.name, fleet, run.optimizer.arguments, run.optimizer.routing)
     some = whole._replace(order_KTB=whole.order_KTB[:, : STEPS + 1])
     train(
         moving, some, Schedule(run.steps, run.schedule, run.warmup), ([run.lr], [run.weight_decay]), (),
@@ -141,7 +141,7 @@ def others() -> str:
     refused = []
     for name in names:
         try:
-            resolve(Asked(optimizers=[f"{PACKAGE}:{name}"], updates=["full"], seeds=1, device="cpu"))
+            resolve(RunRequest(optimizers=[f"{PACKAGE}:{name}"], updates=["full"], seeds=1, device="cpu"))
         except BadInput as error:
             refused.append(
                 [name, str(error).removeprefix(f"--optimizer {PACKAGE}:{name}").lstrip(": ").replace("|", "/")]

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 import synthbench
-from synthbench.experiment.database import APPLICATION_ID, DATABASE, VERSION
-from synthbench.wording import inert
+from synthbench.common.wording import inert
+from synthbench.store.database import APPLICATION_ID, DATABASE, VERSION
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -61,7 +61,7 @@ MISTAKES = {
     "more points than steps": ("run --set stages.finetune.points=1000", "points"),
     "no items": ("run --set stages.finetune.examples.rule=0", "examples"),
     "more items than names": ("run --set stages.finetune.examples.rule=100000", "100000"),
-    "a speed that is not read": ("run --set reading.speed=33", "speeds"),
+    "a target step that is not read": ("run --set reading.target_step=33", "target_steps"),
     "unknown update": ("run --update lora", "lora-R"),
     "rank above the width": ("run --update lora-65", "64"),
     "rank zero": ("run --update lora-0", "lora-R"),
@@ -180,7 +180,7 @@ def test_output_that_a_stream_cannot_encode_is_shown_escaped(tmp_path: Path) -> 
     """In a process whose streams are ASCII."""
     code = (
         "import sys\n"
-        "from synthbench.cli import outcome\n"
+        "from synthbench.interface.cli import outcome\n"
         "for command in ('ls score', 'show task rote-vs-rule'):\n"
         "    sys.argv = ['synthbench', *command.split()]\n"
         "    assert outcome() == 0"

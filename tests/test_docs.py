@@ -22,9 +22,9 @@ from typer.main import get_command
 from docs import build, drawings, generated
 from synthbench import cards
 from synthbench.cards import ClaimCard, RunnerCard, TaskCard
-from synthbench.cli import app
+from synthbench.interface.cli import app
 from synthbench.scores import SCORES
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.trainer.optimizers import OPTIMIZERS
 from tests.calling import Caller
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from synthbench import files
-from synthbench.errors import BadInput
+from synthbench.common import files
+from synthbench.common.errors import BadInput
 
 
 def test_text_is_read_as_it_stands_and_what_is_none_or_too_long_is_refused(tmp_path: Path) -> None:

@@ -18,13 +18,13 @@ import pytest
 from typer.main import get_command
 
 from synthbench.cards import TaskCard, load
-from synthbench.cli import app
 from synthbench.experiment.plan import next_runs
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result
-from synthbench.experiment.store import Store
 from synthbench.generators import GENERATORS, Task
+from synthbench.interface.cli import app
 from synthbench.reporting.gallery import COLOURS, coloured, slices
+from synthbench.store.results import Store
 from tests.calling import Called, Caller
 from tests.experiment import tiny
 
@@ -51,7 +51,7 @@ def test_nothing_but_training_imports_torch_or_scipy() -> None:
     """One process: what one command imports, it has imported for those after it."""
     code = (
         "import sys\n"
-        "from synthbench.cli import outcome\n"
+        "from synthbench.interface.cli import outcome\n"
         "for command in sys.argv[1:]:\n"
         "    sys.argv = ['synthbench', *command.split()]\n"
         "    assert outcome() == 0, command\n"
@@ -192,7 +192,7 @@ def test_every_exported_run_has_every_key(folder: Folder, call: Caller) -> None:
 
 def test_an_interrupted_run_is_exported_with_the_same_keys_and_no_scores(folder: Folder) -> None:
     assert folder.run().code == 0
-    other = next_runs(resolve(Asked(optimizers=["sgd"], seeds=[5])), {})[0]
+    other = next_runs(resolve(RunRequest(optimizers=["sgd"], seeds=[5])), {})[0]
     with closing(Store.create(folder.path)) as store:
         name = store.experiments()[0].id
         cells = next(iter(store.members(name).values()))

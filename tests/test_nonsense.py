@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from synthbench.experiment.plan import forecast
-from synthbench.experiment.resolve import Asked, count, resolve
+from synthbench.experiment.resolve import RunRequest, count, resolve
 from tests.experiment import tiny
 from tests.nonsense import RUN, WELL, Case, cases, judge
 
@@ -90,7 +90,7 @@ CROSSED = "stages.finetune.optimizer=['adamw', 'muon']", "stages.finetune.weight
 def test_runs_are_counted_as_they_are_planned(tmp_path: Path) -> None:
     for name, content in chain(3).files.items():
         (tmp_path / name).write_bytes(content)
-    chained = resolve(Asked(str(tmp_path / "runner.toml"), device="cpu"))
+    chained = resolve(RunRequest(str(tmp_path / "runner.toml"), device="cpu"))
     assert len(forecast(chained, {})) == 2 * 2 * (3 + 9 + 27)
     given = ([], ["optimizers=['adamw', 'sgd']"], CROSSED, [*CROSSED, "stages.finetune.for.muon.weight_decay=0.5"])
     for experiment in (chained, *(tiny.experiment(tmp_path, *more) for more in given)):
@@ -159,12 +159,12 @@ def test_the_largest_and_the_huge_are_told_in_time(measured: Callable[[str, floa
 
 
 def test_the_judge_sees_what_is_written_and_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synthbench.cli.outcome", lambda: Path("left").write_text("") or 2)
+    monkeypatch.setattr("synthbench.interface.cli.outcome", lambda: Path("left").write_text("") or 2)
     with pytest.raises(AssertionError, match="left"):
         judge(Case([]))
-    monkeypatch.setattr("synthbench.cli.outcome", lambda: print("\x1b[31m") or 0)
+    monkeypatch.setattr("synthbench.interface.cli.outcome", lambda: print("\x1b[31m") or 0)
     with pytest.raises(AssertionError, match="31m"):
         judge(Case([]))
-    monkeypatch.setattr("synthbench.cli.outcome", lambda: 0)
+    monkeypatch.setattr("synthbench.interface.cli.outcome", lambda: 0)
     with pytest.raises(AssertionError):
         judge(Case([]), most=0.0)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from synthbench.errors import BadInput
-from synthbench.overrides import parse, put, value, written
+from synthbench.common.errors import BadInput
+from synthbench.common.overrides import parse, put, value, written
 
 SETTINGS = [
     ("a=1", ["a"], 1),

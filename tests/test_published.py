@@ -9,13 +9,14 @@ from statistics import fmean
 
 import pytest
 
+from synthbench.analysis import claims, reference, tiers
+from synthbench.analysis.reference import Reference
 from synthbench.cards import RunnerCard, TaskCard, load, names
 from synthbench.experiment import identity
 from synthbench.experiment.plan import grid, rates_of, settings
 from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
-from synthbench.reporting import calibration, claimed, claims, figures, gallery, reference, table, tiers
-from synthbench.reporting.reference import Reference
+from synthbench.reporting import calibration, claim_answers, figures, gallery, table
 from synthbench.reporting.sentence import sentence
 from tests import publish
 from tests.each import each
@@ -65,7 +66,7 @@ def test_the_calibration_shows_a_regime_in_which_all_optimizers_differ(task: str
     assert has_rule == (task != "tail-facts")
     reasons = {name: calibration.why_not(row, has_rule) for name, row in full.items()}
     assert reasons["adamw"] is reasons["muon"] is None
-    if task == "modular":  # SGD's seeds differ fivefold in speed: four in five reach none, and the table says so
+    if task == "modular":  # SGD's seeds differ fivefold in target step: four in five reach none, and the table says so
         assert re.search("retention@fit.*rule_accuracy@fit", str(reasons["sgd"]))
     else:
         assert reasons["sgd"] is None
@@ -83,7 +84,7 @@ def test_the_leaderboard_s_page_and_the_findings_are_those_of_its_rows() -> None
     page, findings = ((ROOT / "reports" / name).read_text() for name in ("leaderboard.md", "README.md"))
     ranks = tiers.tiers(found.rows, str(card.tier), card.seed_list)
     assert table.as_markdown(table.make("", found.rows, card.columns, [], ranks)).strip() in page
-    lines = claimed.lines(claims.answers(card, found.rows), Path("leaderboard-results"))
+    lines = claim_answers.lines(claims.answers(card, found.rows), Path("leaderboard-results"))
     assert len(lines) == 10
     for text in (page, findings):
         assert "\n".join(lines) in text
@@ -170,7 +171,7 @@ def test_every_optimizer_gets_the_same_number_of_rates_a_factor_of_two_apart() -
     for runner in names(RunnerCard):
         card = load(RunnerCard, runner)
         for stage in card.stages:
-            tuned = [name for name in card.optimizers if name not in card.arms]
+            tuned = [name for name in card.optimizers if name not in card.variants]
             grids = [grid(card, stage, name, update) for name in tuned for update in stage.update]
             assert len({len(rates) for rates in grids}) == 1
             assert all(abs(high / low - 2) < 1e-9 for rates in grids for low, high in pairwise(rates))

@@ -25,7 +25,7 @@ def test_every_test_runs_in_one_share_unless_it_is_touched() -> None:
 
 def test_what_touches_a_test() -> None:
     killed = Path("tests/reliability/test_killed.py")
-    for name in (killed.as_posix(), "tests/reliability/program.py", "synthbench/experiment/engine.py"):
+    for name in (killed.as_posix(), "tests/reliability/program.py", "synthbench/execution/scheduler.py"):
         assert share.touched({"README.md", name}, killed)
     for name in ("tests/reliability/test_disk.py", "synthbench/reporting/table.py", "README.md"):
         assert not share.touched({name}, killed)

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from synthbench import sources
+from synthbench.common import sources
 from synthbench.experiment import identity
-from synthbench.experiment.rulespecs import source_hash
-from synthbench.plugins import by_code, loading
-from synthbench.trainer.rules import adamw
+from synthbench.experiment.optimizers import source_hash
+from synthbench.plugins import code_hash, loading
+from synthbench.trainer.optimizers import adamw
 
 STEP = '''"""A module."""
 
@@ -159,7 +159,7 @@ def test_the_identity_of_this_package_survives_words_and_moves_and_no_edit(
         assert now() == real
         assert edit("trainer/loop.py", '"""', '"""Another sentence. ') == real
         assert edit("trainer/loop.py", "\n\n\n", "\n\n\n# a comment\n") == real
-        assert edit("trainer/rules/muon.py", " * ", " + ")[0] != real[0]
+        assert edit("trainer/optimizers/muon.py", " * ", " + ")[0] != real[0]
         training, package_of_all = edit("scores/capacity.py", " * ", " + ")
         assert (training, package_of_all == real[1]) == (real[0], False)
         place = root / "trainer" / "deeper"
@@ -212,7 +212,7 @@ def defined(text: str) -> str:
     """The hash of a class that has no file, as in a notebook."""
     space = {"__name__": "__main__"}
     exec(compile(text, "<cell>", "exec"), space)
-    return by_code.digest(space["Mine"])
+    return code_hash.digest(space["Mine"])
 
 
 @pytest.mark.parametrize(

@@ -31,11 +31,11 @@ from typing import NamedTuple
 
 from synthbench.cards import RunnerCard, load
 from synthbench.experiment import identity
-from synthbench.experiment.materials import Kept
-from synthbench.experiment.rulespecs import source_hash
+from synthbench.experiment.optimizers import source_hash
 from synthbench.experiment.runs import Result, Run, RunId
-from synthbench.experiment.store import CURVE, KEPT, Store
-from synthbench.verification.member import run_of
+from synthbench.store.results import CURVE, KEPT, Store
+from synthbench.store.weights import WeightFile
+from synthbench.verification.replay import run_of
 
 ROOT = Path(__file__).resolve().parents[1]
 FINGERPRINT = "from synthbench.experiment import identity; print(identity.package_fingerprint())"
@@ -47,7 +47,7 @@ class Known(NamedTuple):
     run: Run
     result: Result
     curve: str
-    kept: Kept | None
+    kept: WeightFile | None
     seen: bytes | None
 
     def differs(self, other: Known) -> list[str]:
@@ -71,7 +71,7 @@ def known(folder: Path) -> dict[RunId, Known]:
     """Every finished run of a folder by its id."""
     with closing(Store.read(folder)) as store:
         rows = store.database.rows
-        kept = {run: Kept(*others[1:-1]) for run, *others in rows(KEPT)}
+        kept = {run: WeightFile(*others[1:-1]) for run, *others in rows(KEPT)}
         seen = dict(rows("SELECT run, content FROM observations"))
         identities = store.identities()
         return {
@@ -88,10 +88,10 @@ def renewed(runs: dict[RunId, Known]) -> dict[RunId, Run]:
 
     def renew(old: Run) -> Run:
         if old.id not in found:
-            rule = replace(old.rule, source=source_hash(old.rule.name))
+            rule = replace(old.optimizer, source=source_hash(old.optimizer.name))
             environment = replace(old.environment, source=identity.training_source())
             parent = renew(runs[old.parent].run).id if old.parent else None
-            found[old.id] = replace(old, rule=rule, environment=environment, parent=parent)
+            found[old.id] = replace(old, optimizer=rule, environment=environment, parent=parent)
         return found[old.id]
 
     for one in runs.values():
@@ -169,7 +169,7 @@ def agree(runner: str, old: dict[RunId, Known], again: dict[RunId, Known]) -> bo
     said = f"{len(again)} runs of one seed trained again, {len(found)} of them known, {len(wrong)} differ"
     print(f"{runner}: {said}.", flush=True)
     for run, names in wrong[:5]:
-        print(f"  {run.id[:12]} ({run.task} {run.rule.name} {run.update} lr {run.lr:g}): {', '.join(names)}")
+        print(f"  {run.id[:12]} ({run.task} {run.optimizer.name} {run.update} lr {run.lr:g}): {', '.join(names)}")
     return bool(found) and not wrong
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from synthbench.validation import NAME, VERSION
+from synthbench.common.validation import NAME, VERSION
 
 Name = Annotated[str, Field(pattern=NAME)]
 Prose = Annotated[str, Field(max_length=4000)]

@@ -8,14 +8,14 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from synthbench import files, overrides
 from synthbench.cards.base import Card
 from synthbench.cards.model import ModelCard
-from synthbench.cards.runner import ArmCard, ClaimCard, OverrideCard, ReadingCard, RowsCard, RunnerCard, StageCard
+from synthbench.cards.runner import ClaimCard, OverrideCard, ReadingCard, RowsCard, RunnerCard, StageCard, VariantCard
 from synthbench.cards.task import HeldOutCard, LanguageCard, TaskCard
-from synthbench.errors import BadInput
-from synthbench.validation import sentence
-from synthbench.wording import did_you_mean, listed, named, shown
+from synthbench.common import files, overrides
+from synthbench.common.errors import BadInput
+from synthbench.common.validation import sentence
+from synthbench.common.wording import did_you_mean, listed, named, shown
 
 C = TypeVar("C", TaskCard, RunnerCard)
 FOLDERS: dict[type[Card], str] = {TaskCard: "tasks", RunnerCard: "runners"}
@@ -90,7 +90,7 @@ def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
         "model": ModelCard,
         "stages": StageCard,
         "for": OverrideCard,
-        "arms": ArmCard,
+        "variants": VariantCard,
         "claims": ClaimCard,
         "rows": RowsCard,
         "than": RowsCard,

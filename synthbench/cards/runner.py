@@ -64,7 +64,7 @@ class StageCard(Card):
     examples: dict[str, Positive] = {}
     """Trained items by slice, where they differ from the task's card."""
     sizes: Sizes = [1.0]
-    """Trained items over those of the card, with steps and reading speeds in proportion, so that an item is seen equally
+    """Trained items over those of the card, with steps and reading target steps in proportion, so that an item is seen equally
     often. Crossed under the first of the updates; the others have the first of the sizes."""
     points: Positive = 1
     """How often scores are read along the path, the start not counted."""
@@ -74,7 +74,7 @@ class StageCard(Card):
     """What is different for one task, optimizer or both (TASK/OPTIMIZER)."""
 
 
-class ArmCard(Card):
+class VariantCard(Card):
     """An optimizer under a name of its own: another one with other arguments, rates, randomness."""
 
     of: Annotated[str, Field(max_length=4096)]
@@ -98,10 +98,10 @@ class ReadingCard(Card):
 
     fit: Share
     """The reading is at the first step that reaches this fit."""
-    speeds: Annotated[list[Positive], Field(min_length=1, max_length=32)]
+    target_steps: Annotated[list[Positive], Field(min_length=1, max_length=32)]
     """Steps to that fit at which cells are compared."""
-    speed: Positive
-    """The one of the speeds that tables show."""
+    target_step: Positive
+    """The one of the target steps that tables show."""
     rule: Share = 0.5
     """The accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for."""
     sample: Positive = 256
@@ -109,8 +109,8 @@ class ReadingCard(Card):
 
     @model_validator(mode="after")
     def _shown(self) -> ReadingCard:
-        if self.speed not in self.speeds:
-            raise ValueError(f"speed {self.speed} must be one of speeds {self.speeds}")
+        if self.target_step not in self.target_steps:
+            raise ValueError(f"target step {self.target_step} must be one of target steps {self.target_steps}")
         return self
 
 
@@ -161,7 +161,7 @@ class RunnerCard(Card):
     model: Name | ModelCard
     """A preset (tiny, compact, gpt2-small), or a model of its own."""
     optimizers: Several
-    """Names, path/file.py:Name (from this card's folder) or pkg.mod:Name, and names of arms."""
+    """Names, path/file.py:Name (from this card's folder) or pkg.mod:Name, and names of variants."""
     seeds: Seeds
     """How many, or which."""
     columns: Several
@@ -173,7 +173,7 @@ class RunnerCard(Card):
     reading: ReadingCard
     arguments: dict[str, dict[str, Any]] = {}
     """By optimizer: what differs from the rule's own defaults."""
-    arms: Annotated[dict[Name, ArmCard], Field(max_length=32)] = {}
+    variants: Annotated[dict[Name, VariantCard], Field(max_length=32)] = {}
     """Names beside those of optimizers, for one with other arguments, rates or randomness."""
     stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
     scales: dict[Name, dict[str, Any]] = {}
@@ -195,14 +195,14 @@ class RunnerCard(Card):
         """The model, its preset looked up."""
         return self.model if isinstance(self.model, ModelCard) else MODELS[self.model]
 
-    def rule_of(self, optimizer: str) -> str:
+    def optimizer_of(self, optimizer: str) -> str:
         """The optimizer behind a name."""
-        return self.arms[optimizer].of if optimizer in self.arms else optimizer
+        return self.variants[optimizer].of if optimizer in self.variants else optimizer
 
     def root(self, optimizer: str) -> str:
         """Under which name the stages before the last are trained for an optimizer."""
-        arm = self.arms.get(optimizer)
-        return (arm.base or arm.of) if arm else optimizer
+        variant = self.variants.get(optimizer)
+        return (variant.base or variant.of) if variant else optimizer
 
     def stage(self, name: str) -> StageCard:
         return next(stage for stage in self.stages if stage.name == name)

@@ -10,20 +10,20 @@ from collections.abc import Collection, Mapping
 
 from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, shown
+from synthbench.experiment.optimizers import every_optimizer
 from synthbench.experiment.plan import kind_of, scaled, sized, updates
 from synthbench.experiment.plan import settings as training
-from synthbench.experiment.rulespecs import every_optimizer
 from synthbench.generators import SLICES, Task, by_slice
 from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
-from synthbench.trainer.rules import OPTIMIZERS
-from synthbench.wording import did_you_mean, shown
+from synthbench.trainer.optimizers import OPTIMIZERS
 
 
 def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
-    """Models, scores, optimizers and arms that the card names. tasks: those of the experiment by their labels."""
+    """Models, scores, optimizers and variants that the card names. tasks: those of the experiment by their labels."""
     if card.model not in MODELS and isinstance(card.model, str):
         raise BadInput(f"{origin}: unknown model {shown(card.model)}{did_you_mean(card.model, MODELS)}.")
     for name in card.columns:
@@ -63,7 +63,7 @@ def _ranking(card: RunnerCard, origin: str) -> None:
 
 
 def _claims(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
-    known = {*OPTIMIZERS, *card.arms}
+    known = {*OPTIMIZERS, *card.variants}
     for place, claim in enumerate(card.claims):
         where = f"{origin}: claims.{place}"
         if claim.score not in SCORES:
@@ -79,26 +79,26 @@ def _claims(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
 
 
 def _arms(card: RunnerCard, origin: str) -> None:
-    for name, arm in card.arms.items():
+    for name, variant in card.variants.items():
         if name in OPTIMIZERS:
-            raise BadInput(f"{origin}: arms.{name} has the name of an optimizer; give it another one.")
-        if arm.of not in OPTIMIZERS:
+            raise BadInput(f"{origin}: variants.{name} has the name of an optimizer; give it another one.")
+        if variant.of not in OPTIMIZERS:
             raise BadInput(
-                f"{origin}: arms.{name}.of: unknown optimizer {shown(arm.of)}{did_you_mean(arm.of, OPTIMIZERS)}."
+                f"{origin}: variants.{name}.of: unknown optimizer {shown(variant.of)}{did_you_mean(variant.of, OPTIMIZERS)}."
             )
-        if arm.of_tuned and name in card.optimizers and arm.of not in card.optimizers:
+        if variant.of_tuned and name in card.optimizers and variant.of not in card.optimizers:
             raise BadInput(
-                f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}: run {arm.of}, too."
+                f"{origin}: variants.{name} has a share of the rate that is chosen for {variant.of}: run {variant.of}, too."
             )
         updates_of = card.stages[-1].update
-        if arm.of_tuned and (card.root(name) != arm.of or not set(arm.update or ()) <= set(updates_of)):
+        if variant.of_tuned and (card.root(name) != variant.of or not set(variant.update or ()) <= set(updates_of)):
             raise BadInput(
-                f"{origin}: arms.{name} has a share of the rate that is chosen for {arm.of}, so its base must be "
-                f"{arm.of} and its updates some of {', '.join(updates_of)}."
+                f"{origin}: variants.{name} has a share of the rate that is chosen for {variant.of}, so its base must be "
+                f"{variant.of} and its updates some of {', '.join(updates_of)}."
             )
-        if arm.base and arm.base not in (allowed := [*OPTIMIZERS, *card.arms]):
+        if variant.base and variant.base not in (allowed := [*OPTIMIZERS, *card.variants]):
             raise BadInput(
-                f"{origin}: arms.{name}.base: unknown optimizer {shown(arm.base)}{did_you_mean(arm.base, allowed)}."
+                f"{origin}: variants.{name}.base: unknown optimizer {shown(variant.base)}{did_you_mean(variant.base, allowed)}."
             )
 
 
@@ -123,7 +123,10 @@ def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) -> None:
         raise BadInput(
             f"{where}: {' and '.join(parts)} have items of the slice {several[0]}; a stage may have each slice once."
         )
-    own = [training(stage, task.card.name, rule) for rule in dict.fromkeys(map(card.rule_of, every_optimizer(card)))]
+    own = [
+        training(stage, task.card.name, registered)
+        for registered in dict.fromkeys(map(card.optimizer_of, every_optimizer(card)))
+    ]
     for size in dict.fromkeys(size for one in own for size in one.sizes):
         task.check_sizes(stage.name, sized(task, stage, size))
     if stage.points > (fewest := min(scaled(one.steps, min(one.sizes)) for one in own)):
@@ -132,7 +135,7 @@ def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str) -> None:
 
 def _updates(stage: StageCard, card: RunnerCard, task: Task, is_last: bool, origin: str) -> None:
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
-    of_arms = [update for arm in card.arms.values() for update in arm.update or ()] if is_last else []
+    of_arms = [update for variant in card.variants.values() for update in variant.update or ()] if is_last else []
     for update in dict.fromkeys([*stage.update, *of_arms]):
         if update.startswith("lora-"):
             lora.adapters(layout, int(update.removeprefix("lora-")))
@@ -168,8 +171,8 @@ def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], origin: s
     is_last = stage is card.stages[-1]
     same = card.optimizers if is_last else map(card.root, card.optimizers)
     for optimizer in same if stage.optimizer == "same" else stage.optimizer:
-        name, arm = card.rule_of(optimizer), card.arms.get(optimizer)
-        if arm and arm.lr and is_last:
+        name, variant = card.optimizer_of(optimizer), card.variants.get(optimizer)
+        if variant and variant.lr and is_last:
             continue
         if name not in stage.lr and OPTIMIZERS[name].grid:
             continue

@@ -8,16 +8,18 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from synthbench import __version__, sources
-from synthbench.errors import BadInput
-from synthbench.wording import shown
+from synthbench import __version__
+from synthbench.common import sources
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import shown
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
 
 
-OWN = ("materials", "observe", "relearning", "training")  # files of this package that touch numbers
-TRAINING = ("generators", "trainer", *(f"experiment/{name}.py" for name in OWN))
+OWN = ("fleet_job", "fleet_setup", "observe", "relearning")  # files of this room that touch numbers
+TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in OWN))
+ASIDE = {"generators/contract.py"}  # checks data, draws none
 
 
 @cache
@@ -25,6 +27,7 @@ def source(*places: str) -> str:
     """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
     found = [PACKAGE / place for place in places]
     files = [path for one in found for path in ([one] if one.is_file() else one.rglob("*.py"))]
+    files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE]
     return sources.digest(files, PACKAGE)
 
 

@@ -12,9 +12,9 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
-from synthbench.experiment.runs import Cell, Environment, Result, RuleSpec, Run, RunId
+from synthbench.experiment.runs import Cell, Environment, OptimizerSpec, Result, Run, RunId
 from synthbench.generators import Task
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.trainer.optimizers import OPTIMIZERS
 
 TIE = 0.01  # of validation learning: rates this close to the best are equal
 Done = Mapping[RunId, Result]
@@ -24,12 +24,12 @@ Done = Mapping[RunId, Result]
 class Experiment:
     """A resolved card: its tasks read, its optimizers specified.
 
-    rules: by optimizer. planned: runs that were planned before, so that their ids are not hashed at every walk.
+    optimizers: by their names on the card. planned: runs that were planned before, so that their ids are not hashed at every walk.
     """
 
     card: RunnerCard
     tasks: dict[str, Task]
-    rules: dict[str, RuleSpec]
+    optimizers: dict[str, OptimizerSpec]
     environment: Environment
     planned: dict[Any, Run] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -126,14 +126,14 @@ def _grown(
 def tuned(
     card: RunnerCard, stage: StageCard, cell: Cell, known: Mapping[Cell, list[Run]], done: Done
 ) -> list[float] | None:
-    """The rate of an arm that has a share of the one chosen for its optimizer, none while that is unknown; None where the
-    arm has rates of its own."""
-    arm = card.arms.get(cell.optimizer)
-    if not (arm and arm.of_tuned and stage is card.stages[-1]):
+    """The rate of a variant that has a share of the one chosen for its optimizer, none while that is unknown; None where the
+    variant has rates of its own."""
+    variant = card.variants.get(cell.optimizer)
+    if not (variant and variant.of_tuned and stage is card.stages[-1]):
         return None
-    runs = known.get(cell._replace(optimizer=arm.of), [])
+    runs = known.get(cell._replace(optimizer=variant.of), [])
     choice = choose(runs, done) if runs and all(run.id in done for run in runs) else None
-    return [float(f"{choice.lr * arm.of_tuned:.6g}")] if choice else []
+    return [float(f"{choice.lr * variant.of_tuned:.6g}")] if choice else []
 
 
 def beyond(runs: Sequence[Run], done: Done) -> float | None:
@@ -171,29 +171,31 @@ def _branches(
     """The cells that a stage makes of one start: its optimizers x updates x decays x sizes; what each seed starts from."""
     card, stage = experiment.card, experiment.card.stages[position]
     for optimizer in optimizers(card, position, start.base):
-        training = settings(stage, task.card.name, card.rule_of(optimizer))
+        training = settings(stage, task.card.name, card.optimizer_of(optimizer))
         for (update, size), decay in product(updates(card, stage, task.card.name, optimizer), training.weight_decay):
             yield Cell(task.card.label, stage.name, start.base, optimizer, update, decay, size), start.parents
 
 
 def optimizers(card: RunnerCard, position: int, base: Sequence[str]) -> list[str]:
-    """The optimizers that a stage runs from a start; arms that share what their optimizer pretrained, in the last."""
+    """The optimizers that a stage runs from a start; variants that share what their optimizer pretrained, in the last."""
     stage, is_last = card.stages[position], position + 1 == len(card.stages)
     if stage.optimizer != "same":
         return list(stage.optimizer)
     if is_last:
         own = [name for name in card.optimizers if not base or card.root(name) == base[-1]]
-        return sorted(own, key=lambda name: name in card.arms and card.arms[name].of_tuned is not None)  # they wait
+        return sorted(
+            own, key=lambda name: name in card.variants and card.variants[name].of_tuned is not None
+        )  # they wait
     return list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
 
 
 def updates(card: RunnerCard, stage: StageCard, task: str, optimizer: str) -> list[tuple[str, float]]:
     """The updates of a stage for an optimizer, each with a size: the first, and under the first of the updates the
-    other ones, too (of an arm only the first)."""
-    arm, is_last = card.arms.get(optimizer), stage is card.stages[-1]
-    allowed = arm.update if arm and arm.update and is_last else stage.update
-    first, *others = settings(stage, task, card.rule_of(optimizer)).sizes
-    several = [(allowed[0], size) for size in (others if arm is None else ())]
+    other ones, too (of a variant only the first)."""
+    variant, is_last = card.variants.get(optimizer), stage is card.stages[-1]
+    allowed = variant.update if variant and variant.update and is_last else stage.update
+    first, *others = settings(stage, task, card.optimizer_of(optimizer)).sizes
+    several = [(allowed[0], size) for size in (others if variant is None else ())]
     return [*((update, first) for update in allowed), *several]
 
 
@@ -204,10 +206,12 @@ class Training(NamedTuple):
     lr_factor: float
 
 
-def settings(stage: StageCard, task: str, rule: str) -> Training:
-    """What a stage has of its own for one task and optimizer, named by its rule."""
+def settings(stage: StageCard, task: str, registered: str) -> Training:
+    """What a stage has of its own for one task and optimizer, named by its registered."""
     steps, decay, sizes, factor = stage.steps, stage.weight_decay, stage.sizes, 1.0
-    for own in (stage.overrides[name] for name in (task, rule, f"{task}/{rule}") if name in stage.overrides):
+    for own in (
+        stage.overrides[name] for name in (task, registered, f"{task}/{registered}") if name in stage.overrides
+    ):
         steps = own.steps or steps
         decay = own.weight_decay if own.weight_decay is not None else decay
         sizes = own.sizes or sizes
@@ -217,24 +221,24 @@ def settings(stage: StageCard, task: str, rule: str) -> Training:
 
 def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> list[float]:
     """The learning rates of a stage for one optimizer and update."""
-    arm = card.arms.get(optimizer)
-    if arm and arm.lr and stage is card.stages[-1]:
-        return list(arm.lr)
-    rule = card.rule_of(optimizer)
-    if isinstance(stage.lr, dict) and rule not in stage.lr:
-        return list(OPTIMIZERS[rule].grid)
-    rates: Any = stage.lr[rule] if isinstance(stage.lr, dict) else stage.lr
+    variant = card.variants.get(optimizer)
+    if variant and variant.lr and stage is card.stages[-1]:
+        return list(variant.lr)
+    registered = card.optimizer_of(optimizer)
+    if isinstance(stage.lr, dict) and registered not in stage.lr:
+        return list(OPTIMIZERS[registered].grid)
+    rates: Any = stage.lr[registered] if isinstance(stage.lr, dict) else stage.lr
     if isinstance(rates, dict):
         rates = rates[update if update in rates else kind_of(update)]
     return list(rates)
 
 
 def rates_of(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> list[float]:
-    """The learning rates of a cell: its grid, times the factors of its task and optimizer; an arm's own as they are."""
-    arm = card.arms.get(cell.optimizer)
-    if arm and arm.lr and stage is card.stages[-1]:
-        return list(arm.lr)
-    factor = settings(stage, task, card.rule_of(cell.optimizer)).lr_factor
+    """The learning rates of a cell: its grid, times the factors of its task and optimizer; a variant's own as they are."""
+    variant = card.variants.get(cell.optimizer)
+    if variant and variant.lr and stage is card.stages[-1]:
+        return list(variant.lr)
+    factor = settings(stage, task, card.optimizer_of(cell.optimizer)).lr_factor
     rates = grid(card, stage, cell.optimizer, cell.update)
     return rates if factor == 1 else [float(f"{rate * factor:.6g}") for rate in rates]
 
@@ -261,7 +265,7 @@ def _run(
     experiment: Experiment, task: Task, position: int, cell: Cell, lr: float, seed: int, parent: RunId | None
 ) -> Run:
     card, stage = experiment.card, experiment.card.stages[position]
-    arm = card.arms.get(cell.optimizer)
+    variant = card.variants.get(cell.optimizer)
     return Run(
         task=task.name_in(stage.name),
         task_version=task.card.version if task.is_own(stage.name) else "",
@@ -269,11 +273,11 @@ def _run(
         model=card.shape.model_dump(mode="json"),
         stage=stage.name,
         history=tuple(earlier.name for earlier in card.stages[:position]),
-        rule=experiment.rules[cell.optimizer],
+        optimizer=experiment.optimizers[cell.optimizer],
         lr=lr,
         weight_decay=cell.weight_decay,
         update=cell.update,
-        steps=scaled(settings(stage, task.card.name, card.rule_of(cell.optimizer)).steps, cell.size),
+        steps=scaled(settings(stage, task.card.name, card.optimizer_of(cell.optimizer)).steps, cell.size),
         batch=stage.batch,
         schedule=stage.schedule,
         warmup=stage.warmup,
@@ -282,7 +286,7 @@ def _run(
         sample=card.reading.sample,
         relearn=stage.relearn,
         seed=seed,
-        salt=arm.salt if arm else "",
+        salt=variant.salt if variant else "",
         parent=parent,
         environment=experiment.environment,
     )

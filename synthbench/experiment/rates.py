@@ -36,7 +36,7 @@ def _of_optimizer(experiment: Experiment, stage: StageCard, optimizer: str) -> I
 
 
 def _rates(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> str:
-    arm = card.arms.get(cell.optimizer)
-    if arm and arm.of_tuned and stage is card.stages[-1]:
-        return f"{arm.of_tuned:g} times the one that is chosen for {arm.of}"
+    variant = card.variants.get(cell.optimizer)
+    if variant and variant.of_tuned and stage is card.stages[-1]:
+        return f"{variant.of_tuned:g} times the one that is chosen for {variant.of}"
     return ", ".join(f"{rate:.6g}" for rate in sorted(rates_of(card, stage, task, cell)))

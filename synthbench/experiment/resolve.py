@@ -10,24 +10,25 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from synthbench import cards, files, overrides, plugins
+from synthbench import cards, plugins
 from synthbench.cards import RunnerCard, fingerprint
-from synthbench.errors import BadInput
-from synthbench.experiment import checks, identity, naming
+from synthbench.common import files, overrides
+from synthbench.common.errors import BadInput
+from synthbench.common.validation import message
+from synthbench.common.wording import did_you_mean, listed, named, shown
+from synthbench.experiment import checks, identity, labels
+from synthbench.experiment.optimizers import every_optimizer, spec, try_plugins
 from synthbench.experiment.plan import Experiment, grid, optimizers, updates
 from synthbench.experiment.plan import settings as training
-from synthbench.experiment.rulespecs import every_optimizer, spec, try_plugins
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
-from synthbench.trainer.rules import OPTIMIZERS
-from synthbench.validation import message
-from synthbench.wording import did_you_mean, listed, named, shown
+from synthbench.trainer.optimizers import OPTIMIZERS
 
 MOST_RUNS = 10_000  # of an experiment: what can be planned in some seconds
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunRequest:
     """What the command line says; None and empty mean: as the card has it. runner: a name or a path."""
 
     runner: str = "quick"
@@ -41,7 +42,7 @@ class Asked:
     device: str = "auto"
 
 
-def resolve(asked: Asked) -> Experiment:
+def resolve(asked: RunRequest) -> Experiment:
     """The experiment that was asked for; raises BadInput with one sentence for the first thing that is wrong."""
     _check_axes(asked)
     card, origin = runner(asked)
@@ -73,7 +74,7 @@ AXES: dict[str, TypeAdapter[Any]] = {
 }  # fmt: skip
 
 
-def _check_axes(asked: Asked) -> None:
+def _check_axes(asked: RunRequest) -> None:
     """Raises BadInput that names the option whose value is not allowed."""
     given = (asked.updates, asked.lr, asked.weight_decay, asked.seeds)
     for (option, kind), value in zip(AXES.items(), given, strict=True):
@@ -84,7 +85,7 @@ def _check_axes(asked: Asked) -> None:
             raise BadInput(f"{option} {shown(first['input'])}: {message(first['msg'])}.") from None
 
 
-def runner(asked: Asked) -> tuple[RunnerCard, str]:
+def runner(asked: RunRequest) -> tuple[RunnerCard, str]:
     """The runner's card with scale, settings and axes applied, and where it came from."""
     path = cards.locate(RunnerCard, asked.runner)
     content, origin = files.toml(path), named(path)
@@ -102,20 +103,22 @@ def runner(asked: Asked) -> tuple[RunnerCard, str]:
             cards.parse(RunnerCard, content, f"{origin} with scale {scale}")
     _apply_axes(content, asked)
     place = path if asked.optimizers is None else None
-    naming.apart([name for name in content["optimizers"] if name not in written.arms], _said(place))
-    content["optimizers"] = [name if name in written.arms else _taken(name, place) for name in content["optimizers"]]
+    labels.apart([name for name in content["optimizers"] if name not in written.variants], _said(place))
+    content["optimizers"] = [
+        name if name in written.variants else _taken(name, place) for name in content["optimizers"]
+    ]
     for where, new in settings:
         if where not in (["scale"], ["routing"]) and not (where[0] == "optimizer" and len(where) == 2):
             overrides.put(content, where, new, "--set")
-    for name, arm in cards.parse(RunnerCard, content, changed).arms.items():
-        if plugins.is_plugin(arm.of) and arm.of not in OPTIMIZERS:
-            _taken(arm.of, path if name in written.arms and written.arms[name].of == arm.of else None)
-    content = naming.labelled(content)
+    for name, variant in cards.parse(RunnerCard, content, changed).variants.items():
+        if plugins.is_plugin(variant.of) and variant.of not in OPTIMIZERS:
+            _taken(variant.of, path if name in written.variants and written.variants[name].of == variant.of else None)
+    content = labels.labelled(content)
     card = cards.parse(RunnerCard, content, changed)
-    run = list(dict.fromkeys(map(card.rule_of, every_optimizer(card))))
+    run = list(dict.fromkeys(map(card.optimizer_of, every_optimizer(card))))
     for (where, new), setting in zip(settings, asked.settings, strict=True):
         if where[0] == "optimizer" and len(where) == 2:
-            naming.shared(where[1], new, setting.partition("=")[2].strip(), run)
+            labels.shared(where[1], new, setting.partition("=")[2].strip(), run)
             for name in run:
                 overrides.put(content, ["arguments", name, where[1]], new, "--set")
     for routing in [new for where, new in settings if where == ["routing"]]:
@@ -139,7 +142,7 @@ def _taken(name: str, card: Path | None) -> str:
     said = _said(card)
     if not plugins.is_plugin(name) and name in OPTIMIZERS:
         return name
-    place = name if plugins.is_plugin(name) else entry_points.find(entry_points.RULES, name, said)
+    place = name if plugins.is_plugin(name) else entry_points.find(entry_points.OPTIMIZERS, name, said)
     if place is None:
         return name  # unknown: said where all that is known is known
     if card is not None:
@@ -159,7 +162,7 @@ def _beside(runner: Path, task: str) -> str:
     return str(runner.parent / task) if cards.is_path(task) else task
 
 
-def _apply_axes(content: dict[str, Any], asked: Asked) -> None:
+def _apply_axes(content: dict[str, Any], asked: RunRequest) -> None:
     """`--optimizer`, `--task` and `--seeds` are the runner's; `--update`, `--lr`, `--weight-decay` its last stage's."""
     for key, new in (("optimizers", asked.optimizers), ("tasks", asked.tasks), ("seeds", asked.seeds)):
         if new is not None:
@@ -198,7 +201,7 @@ def _count(card: RunnerCard, task: str) -> int:
         cells = Counter[tuple[str, ...]]()
         for before, ways in starts.items():
             for name in optimizers(card, position, before):
-                crossed = ways * len(training(stage, task, card.rule_of(name)).weight_decay)
+                crossed = ways * len(training(stage, task, card.optimizer_of(name)).weight_decay)
                 own = updates(card, stage, task, name)
                 cells[name,] += crossed * len(own)
                 runs += crossed * sum(len(grid(card, stage, name, update)) for update, _ in own)

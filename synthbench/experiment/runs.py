@@ -16,7 +16,7 @@ Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class RuleSpec:
+class OptimizerSpec:
     """An optimizer with everything that can change how it moves weights. source: sha256 of its file."""
 
     name: str
@@ -54,7 +54,7 @@ class Run:
     model: dict[str, Any]
     stage: str
     history: tuple[str, ...]
-    rule: RuleSpec
+    optimizer: OptimizerSpec
     lr: float
     weight_decay: float
     update: str
@@ -75,7 +75,7 @@ class Run:
     def identity(self) -> dict[str, Any]:
         own = {one.name: getattr(self, one.name) for one in fields(self)}
         return own | {
-            "rule": vars(self.rule),
+            "optimizer": vars(self.optimizer),
             "environment": vars(self.environment),
         }  # asdict's copies take thrice as long
 

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from math import ceil
 
-from synthbench.gate.compared import Level, Line, overall
-from synthbench.scores.statistics import MOST_SEEDS
+from synthbench.analysis.statistics import MOST_SEEDS
+from synthbench.gate.comparison import Level, Line, overall
 
 
 def after(level: Level, lines: Sequence[Line], origin: str, is_other: bool, is_short: bool) -> str | None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from synthbench.common.overrides import written
+from synthbench.common.wording import named
 from synthbench.gate import stored
-from synthbench.gate.check import Checked, Wanted
+from synthbench.gate.check import Checked, CheckRequest
 from synthbench.gate.check import check as compare
 from synthbench.gate.commands import options, seeds
-from synthbench.overrides import written
-from synthbench.wording import named
 
 
 def check(
@@ -29,7 +29,7 @@ def check(
     Raises BadInput (a ValueError) for what is not allowed, NotMeasured where the two cannot be compared.
     """
     asked = [f"{path}={written(value)}" for path, value in (settings or {}).items()]
-    wanted = Wanted(optimizer, asked, level, Path(results) if results else None, seeds(budget))
+    wanted = CheckRequest(optimizer, asked, level, Path(results) if results else None, seeds(budget))
     return compare(
         stored.read(Path(file)), named(file), wanted, options(jobs, quiet, f"synthbench.check({str(file)!r})")
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from synthbench.cards import Card, RunnerCard
-from synthbench.experiment.runs import RuleSpec
+from synthbench.experiment.runs import OptimizerSpec
 
 FORMAT: Literal[1] = 1  # of the file
 STEPS = 50  # of every stage, the first, that are traced
@@ -35,7 +35,7 @@ class BehaviourCard(Card):
     curves: dict[str, list[float]]
 
 
-class RuleCard(Card):
+class OptimizerCard(Card):
     """What an optimizer is: the registered name, its routing table, the arguments that it runs with, sha256 of its code."""
 
     name: str
@@ -44,8 +44,8 @@ class RuleCard(Card):
     source: str
 
     @classmethod
-    def of(cls, rule: RuleSpec) -> RuleCard:
-        return cls(name=rule.name, routing=list(rule.routing), arguments=rule.arguments, source=rule.source)
+    def of(cls, spec: OptimizerSpec) -> OptimizerCard:
+        return cls(name=spec.name, routing=list(spec.routing), arguments=spec.arguments, source=spec.source)
 
 
 class Baseline(Card):
@@ -54,7 +54,7 @@ class Baseline(Card):
 
     format: Literal[1] = FORMAT
     optimizer: str
-    rule: RuleCard
+    spec: OptimizerCard
     card: RunnerCard
     tasks: dict[str, str]
     device: str

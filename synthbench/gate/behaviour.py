@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from synthbench.analysis.change_test import FEWEST, noise
 from synthbench.experiment.plan import Experiment
 from synthbench.gate.baseline import BehaviourCard
-from synthbench.gate.decision import FEWEST, noise
 from synthbench.gate.ends import UNITS, ends
 from synthbench.scores import SCORES
 

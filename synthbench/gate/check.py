@@ -8,21 +8,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from synthbench import files
-from synthbench.errors import BadInput, NotMeasured
+from synthbench.analysis.change_test import Verdict
+from synthbench.common import files
+from synthbench.common.errors import BadInput, NotMeasured
+from synthbench.common.wording import did_you_mean, listed, named, shown
+from synthbench.execution.session import Options, perform, startable
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, forecast
-from synthbench.experiment.store import DATABASE, Store
-from synthbench.gate import advice, cause, compared, subject
-from synthbench.gate.baseline import Baseline, RuleCard
+from synthbench.gate import advice, candidate, comparison, explain
+from synthbench.gate.baseline import Baseline, OptimizerCard
 from synthbench.gate.behaviour import behaviour
-from synthbench.gate.budget import findable
-from synthbench.gate.compared import LEVELS, Level, Line
-from synthbench.gate.decision import Verdict
+from synthbench.gate.comparison import LEVELS, Level, Line
 from synthbench.gate.ends import EARLY, OF_WEIGHTS
 from synthbench.gate.place import folder
-from synthbench.running import Options, perform, startable
-from synthbench.wording import did_you_mean, listed, named, shown
+from synthbench.gate.power import findable
+from synthbench.store.results import DATABASE, Store
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,11 @@ class Checked:
 
     @property
     def verdict(self) -> Verdict:
-        return compared.overall(self.lines)
+        return comparison.overall(self.lines)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class CheckRequest:
     """What a check is to do. optimizer: another implementation than the baseline's, by name or itself. results: a
     folder in which the runs are already. seeds: how many of the recorded ones, None for all. device: None for the recorded
     kind, where it is there."""
@@ -58,35 +58,35 @@ class Wanted:
     device: str | None = None
 
 
-def check(baseline: Baseline, origin: str, wanted: Wanted, options: Options) -> Checked:
+def check(baseline: Baseline, origin: str, wanted: CheckRequest, options: Options) -> Checked:
     """Measures what a baseline recorded and compares; raises BadInput for what is wrong, NotMeasured where the two cannot
     be compared."""
     options.check()
     level = level_of(wanted)
     seeds = baseline.card.seed_list[: wanted.seeds] if wanted.seeds else None
-    own = subject.Subject(wanted.optimizer, wanted.settings, wanted.device, seeds)
-    experiment, notes = subject.to_check(baseline, origin, own)
+    own = candidate.Subject(wanted.optimizer, wanted.settings, wanted.device, seeds)
+    experiment, notes = candidate.to_check(baseline, origin, own)
     comparable(baseline, experiment, origin)
-    can_trace, blind = traceable(baseline, experiment, level), compared.blind(baseline.trace)
+    can_trace, blind = traceable(baseline, experiment, level), comparison.blind(baseline.trace)
     chosen: Level = level or ("trace" if can_trace and not blind else "behaviour")
     if level is None and can_trace and blind:
         notes = [
             *notes,
             f"The traces of {listed(blind)} tell nothing, for rounding parts them; so scores are compared.",
         ]
-    (rule,) = map(RuleCard.of, experiment.rules.values())
+    (spec,) = map(OptimizerCard.of, experiment.optimizers.values())
     machine = identity.device_name(experiment.environment.device)
-    differ = cause.differences(baseline, rule, versions(experiment), identity.package_fingerprint(), machine)
+    differ = explain.differences(baseline, spec, versions(experiment), identity.package_fingerprint(), machine)
     if chosen == "behaviour":
         lines, more = _behaviour(baseline, experiment, wanted, options)
     else:
         lines, more = _traces(baseline, experiment, chosen), []
-    is_changed = compared.overall(lines) == "changed"
-    said = cause.sentence(differ) if is_changed else None
-    is_other = rule.name != baseline.rule.name or bool(wanted.settings)
+    is_changed = comparison.overall(lines) == "changed"
+    said = explain.sentence(differ) if is_changed else None
+    is_other = spec.name != baseline.spec.name or bool(wanted.settings)
     is_short = seeds is not None and len(seeds) < len(baseline.card.seed_list)
     todo = advice.after(chosen, lines, origin, is_other, is_short)
-    return Checked(origin, rule.name, chosen, lines, said, [*notes, *more], todo)
+    return Checked(origin, spec.name, chosen, lines, said, [*notes, *more], todo)
 
 
 def power(baseline: Baseline, n: int, asked: int) -> str:
@@ -98,7 +98,7 @@ def power(baseline: Baseline, n: int, asked: int) -> str:
     return f"{n} seeds find, with 80 % probability, changes from: {', '.join(told)}.{more}"
 
 
-def level_of(wanted: Wanted) -> Level | None:
+def level_of(wanted: CheckRequest) -> Level | None:
     """The level that is asked for; stored results are compared by their scores."""
     for level in LEVELS:
         if wanted.level == level:
@@ -144,13 +144,13 @@ def versions(experiment: Experiment) -> dict[str, str]:
     from synthbench import plugins
 
     found = identity.versions()
-    for rule in experiment.rules.values():
-        found |= plugins.made_with(rule.name)
+    for spec in experiment.optimizers.values():
+        found |= plugins.made_with(spec.name)
     return found
 
 
 def _traces(baseline: Baseline, experiment: Experiment, level: Level) -> list[Line]:
-    from synthbench.gate.traced import traces
+    from synthbench.gate.traces import traces
 
     if level == "exact":
         same_bits(baseline, experiment)
@@ -160,8 +160,8 @@ def _traces(baseline: Baseline, experiment: Experiment, level: Level) -> list[Li
             "The baseline's traces are of other groups of parameters than this version's; record it anew."
         )
     if level == "exact":
-        return compared.exact(baseline.trace, {one.name: one.digests for one in after})
-    return compared.traces(baseline.trace, after)
+        return comparison.exact(baseline.trace, {one.name: one.digests for one in after})
+    return comparison.traces(baseline.trace, after)
 
 
 def same_bits(baseline: Baseline, experiment: Experiment) -> None:
@@ -182,7 +182,7 @@ def same_bits(baseline: Baseline, experiment: Experiment) -> None:
 
 
 def _behaviour(
-    baseline: Baseline, experiment: Experiment, wanted: Wanted, options: Options
+    baseline: Baseline, experiment: Experiment, wanted: CheckRequest, options: Options
 ) -> tuple[list[Line], list[str]]:
     """Lines, and what is to be said of them."""
     if wanted.results is not None:
@@ -191,14 +191,14 @@ def _behaviour(
         perform(experiment, replace(options, out=place, passing=wanted.results is None))
         after = behaviour(place, experiment)
     seeds = experiment.card.seed_list
-    lines, notes = compared.behaviour(baseline.behaviour, after, seeds), list[str]()
+    lines, notes = comparison.behaviour(baseline.behaviour, after, seeds), list[str]()
     runs = {line.where: line.n for line in lines if line.what == EARLY}
     if wanted.results and any(line.n < runs.get(line.where, 0) for line in lines if line.what.startswith(OF_WEIGHTS)):
         notes.append(f"{named(wanted.results)} has not all the weights; run with --keep-weights all to compare them.")
     if wanted.seeds:
         notes.append(power(baseline, len(seeds), wanted.seeds))
-    parting = compared.parting(baseline.behaviour, after) if seeds == baseline.card.seed_list else None
-    if parting and compared.overall(lines) == "changed":
+    parting = comparison.parting(baseline.behaviour, after) if seeds == baseline.card.seed_list else None
+    if parting and comparison.overall(lines) == "changed":
         notes.append(parting)
     return lines, notes
 

@@ -11,21 +11,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from synthbench import files, plugins
-from synthbench.errors import BadInput, NotMeasured, Refuted
+from synthbench import plugins
+from synthbench.common import files
+from synthbench.common.errors import BadInput, NotMeasured, Refuted
+from synthbench.common.terminal import console
+from synthbench.common.wording import did_you_mean, inert, listed, named, shown
+from synthbench.execution.session import Options
 from synthbench.experiment.plan import Experiment
-from synthbench.experiment.resolve import Asked
-from synthbench.gate import cause, compared, stored, subject, written
+from synthbench.experiment.resolve import RunRequest
+from synthbench.gate import candidate, comparison, explain, stored, writers
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.budget import allowed, findable, seeds
-from synthbench.gate.check import Checked, Wanted, check
+from synthbench.gate.check import Checked, CheckRequest, check
 from synthbench.gate.place import folder
+from synthbench.gate.power import allowed, findable, seeds
 from synthbench.gate.record import record
-from synthbench.running import Options
-from synthbench.terminal import console
-from synthbench.wording import did_you_mean, inert, listed, named, shown
 
-__all__ = ["Target", "Told", "Wanted", "compare", "make", "options", "seeds"]
+__all__ = ["CheckRequest", "OutputOptions", "Target", "compare", "make", "options", "seeds"]
 
 LEARNED = 0.2  # a mean `learning` below which a baseline holds less than it could
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
@@ -50,7 +51,7 @@ class Target:
     results: Path | None = None
 
 
-def make(asked: Asked, target: Target, options: Options) -> None:
+def make(asked: RunRequest, target: Target, options: Options) -> None:
     """`synthbench baseline`."""
     file, update = target.file, target.update
     options.check()
@@ -59,7 +60,7 @@ def make(asked: Asked, target: Target, options: Options) -> None:
     if is_there and not update:
         raise BadInput(f"-o {named(file)} is there already; --update shows what moved and overwrites it.")
     before = former(file) if is_there else None
-    experiment = recorded(before, file, asked) if target.again else subject.to_record(asked)
+    experiment = recorded(before, file, asked) if target.again else candidate.to_record(asked)
     (label,) = experiment.card.optimizers
     taken = plugins.TAKEN.get(label)
     name = taken.origin if taken and isinstance(taken.origin, str) else label
@@ -73,7 +74,7 @@ def make(asked: Asked, target: Target, options: Options) -> None:
     summary(found, file)
 
 
-def recorded(before: Baseline | None, file: Path, asked: Asked) -> Experiment:
+def recorded(before: Baseline | None, file: Path, asked: RunRequest) -> Experiment:
     """What a file recorded, with the seeds and on the device that are asked for."""
     if before is None:
         raise BadInput(
@@ -81,7 +82,7 @@ def recorded(before: Baseline | None, file: Path, asked: Asked) -> Experiment:
         )
     seeds = list(range(asked.seeds)) if isinstance(asked.seeds, int) else asked.seeds
     device = None if asked.device == "auto" else asked.device
-    experiment, notes = subject.to_check(before, named(file), subject.Subject(seeds=seeds, device=device))
+    experiment, notes = candidate.to_check(before, named(file), candidate.Subject(seeds=seeds, device=device))
     found = experiment.environment.device
     if device is None and found != before.device:
         raise BadInput(
@@ -113,12 +114,12 @@ def noises(found: Baseline) -> None:
     n = len(found.card.seed_list)
     least = findable(found.behaviour, n)
     rows = [
-        [where, name, *map(written.number, (fmean(values.values()), found.behaviour.noise[where][name],
+        [where, name, *map(writers.number, (fmean(values.values()), found.behaviour.noise[where][name],
                                             allowed(found.behaviour, where, name, n), least[where][name]))]
         for where, own in found.behaviour.values.items() for name, values in own.items()
     ]  # fmt: skip
     heads = ["stage/update", "score", "mean", "noise", "bound", "found from"]
-    console().print(written.as_rich(heads, rows))
+    console().print(writers.as_rich(heads, rows))
     say([
         "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
         f"{n} seeds find with 80 % probability."
@@ -127,14 +128,14 @@ def noises(found: Baseline) -> None:
 
 def summary(found: Baseline, file: Path) -> None:
     """What was recorded, what it is worth, and what to type next."""
-    n, blind = len(found.card.seed_list), compared.blind(found.trace)
+    n, blind = len(found.card.seed_list), comparison.blind(found.trace)
     traced = (
         f"The traces of {listed(blind)} tell nothing, for rounding parts them; lower rates may calm them."
         if blind
         else f"Traces of {len(found.trace.seeds)} seeds find far smaller changes than scores."
     )
-    rates = ", ".join(f"{where} {written.number(rate)}" for where, rate in cause.rates(found.card).items())
-    say([f"Recorded: {found.rule.name} on {listed(found.tasks)}, {n} seeds, {found.device}; rates: {rates}. {traced}"])
+    rates = ", ".join(f"{where} {writers.number(rate)}" for where, rate in explain.rates(found.card).items())
+    say([f"Recorded: {found.spec.name} on {listed(found.tasks)}, {n} seeds, {found.device}; rates: {rates}. {traced}"])
     if idle := unlearned(found):
         say([
             f"Of {listed(idle)} little was learned (learning below {LEARNED:g}), so a check sees less: try other rates, of "
@@ -154,12 +155,12 @@ def moved(before: Baseline, after: Baseline, file: Path) -> bool:
     if before.tasks != after.tasks or before.card.seed_list != after.card.seed_list:
         say([f"{named(file)} was recorded on other data or seeds; its numbers do not compare with the new ones."])
         return False
-    lines = compared.behaviour(before.behaviour, after.behaviour, after.card.seed_list)
-    checked = Checked(named(file), after.rule.name, "behaviour", lines, None, [])
-    console().print(written.as_rich(written.heads(checked), written.cells(checked)))
+    lines = comparison.behaviour(before.behaviour, after.behaviour, after.card.seed_list)
+    checked = Checked(named(file), after.spec.name, "behaviour", lines, None, [])
+    console().print(writers.as_rich(writers.heads(checked), writers.cells(checked)))
     differ = [
-        *cause.cards(before.card, after.card),
-        *cause.differences(before, after.rule, after.versions, after.package, after.machine),
+        *explain.cards(before.card, after.card),
+        *explain.differences(before, after.spec, after.versions, after.package, after.machine),
     ]
     same = before.trace.digests == after.trace.digests
     say(
@@ -172,29 +173,29 @@ def moved(before: Baseline, after: Baseline, file: Path) -> bool:
 
 
 @dataclass(frozen=True)
-class Told:
+class OutputOptions:
     """How a check is told: the form, and a file for it (none: standard output)."""
 
     form: str = "table"
     file: Path | None = None
 
 
-def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
+def compare(file: Path, wanted: CheckRequest, told: OutputOptions, options: Options) -> None:
     """`synthbench check`. Raises Refuted where behaviour changed, NotMeasured where that could not be told."""
-    forms = ("table", *written.WRITERS)
+    forms = ("table", *writers.WRITERS)
     if told.form not in forms:
         raise BadInput(f"--format {shown(told.form)} is not allowed{did_you_mean(told.form, forms)}.")
     if told.file and told.form == "table":
-        raise BadInput(f"-o {named(told.file)} goes with --format {', '.join(written.WRITERS)}.")
+        raise BadInput(f"-o {named(told.file)} goes with --format {', '.join(writers.WRITERS)}.")
     writable(told.file)
     if told.file and files.is_file(file) and files.is_file(told.file) and file.samefile(told.file):
         raise BadInput(f"-o {named(told.file)} is the baseline itself; give another file.")
     found = check(stored.read(file), named(file), wanted, options)
     if told.form == "table" or told.file:
-        console().print(written.as_rich(written.heads(found), written.cells(found)))
-        say(written.remarks(found))
+        console().print(writers.as_rich(writers.heads(found), writers.cells(found)))
+        say(writers.remarks(found))
     if told.form != "table":
-        text = written.WRITERS[told.form](found)
+        text = writers.WRITERS[told.form](found)
         if told.file:
             files.write(told.file, text + "\n", f"-o {named(told.file)}")
         else:
@@ -202,11 +203,11 @@ def compare(file: Path, wanted: Wanted, told: Told, options: Options) -> None:
     if told.form == "github":
         add_summary(found)
     if found.verdict == "changed":
-        raise Refuted(written.sentence(found))
+        raise Refuted(writers.sentence(found))
     if found.verdict == "could not tell":
-        raise NotMeasured(written.sentence(found))
+        raise NotMeasured(writers.sentence(found))
     if told.form == "table" or told.file:
-        say([written.sentence(found)])
+        say([writers.sentence(found)])
 
 
 def add_summary(found: Checked) -> None:
@@ -214,7 +215,7 @@ def add_summary(found: Checked) -> None:
     if place := os.environ.get(SUMMARY):
         try:
             with Path(place).open("a", encoding="utf-8") as file:
-                file.write(written.as_markdown(found) + "\n\n")
+                file.write(writers.as_markdown(found) + "\n\n")
         except OSError as error:  # a check that measured tells what it found
             print(f"synthbench: {SUMMARY} {named(place)} cannot be written: {error.strerror}.", file=sys.stderr)
 

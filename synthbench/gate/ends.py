@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from synthbench.cards import ModelCard
 from synthbench.experiment.plan import Experiment, walk
 from synthbench.experiment.runs import Result, Run
-from synthbench.experiment.store import Store
 from synthbench.scores import SCORES
+from synthbench.store.results import Store
 from synthbench.trainer.layout import transformer
 
 UPDATES = "update_norm."  # of the scores, those of what an update changed
@@ -87,7 +87,7 @@ def weights(store: Store, result: Result | None) -> Weights | None:
     """What a run ended with, where it was kept."""
     from safetensors.numpy import load
 
-    kept = store.sound_weights(result) if result else None
+    kept = store.valid_weights(result) if result else None
     return load((store.weights / kept.name).read_bytes()) if kept else None
 
 

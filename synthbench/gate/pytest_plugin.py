@@ -61,8 +61,8 @@ def run(file: Path, optimizer: Any, level: str | None, settings: Any = None) -> 
     """A check; fails the running test where behaviour changed, where that could not be told, or where nothing could be
     checked."""
     __tracebackhide__ = True
-    from synthbench.errors import SynthbenchError
-    from synthbench.gate import written
+    from synthbench.common.errors import SynthbenchError
+    from synthbench.gate import writers
     from synthbench.gate.api import check
 
     try:
@@ -72,7 +72,7 @@ def run(file: Path, optimizer: Any, level: str | None, settings: Any = None) -> 
     else:
         if found.verdict == "unchanged":
             return found
-        said = written.as_text(found)
+        said = writers.as_text(found)
     pytest.fail(said, pytrace=False)  # outside of the handler: pytest would show the sentence twice
 
 

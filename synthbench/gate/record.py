@@ -8,18 +8,18 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from synthbench.errors import BadInput, NotMeasured
+from synthbench.analysis.change_test import FEWEST
+from synthbench.common.errors import BadInput, NotMeasured
+from synthbench.execution.session import Options, perform
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, choose, settings, walk
-from synthbench.experiment.store import Store
-from synthbench.gate.baseline import Baseline, BehaviourCard, RuleCard, TraceCard
+from synthbench.gate.baseline import Baseline, BehaviourCard, OptimizerCard, TraceCard
 from synthbench.gate.behaviour import behaviour
-from synthbench.gate.decision import FEWEST
 from synthbench.gate.ends import OF_WEIGHTS
-from synthbench.running import Options, perform
+from synthbench.store.results import Store
 
 if TYPE_CHECKING:
-    from synthbench.gate.traced import Trace
+    from synthbench.gate.traces import Trace
 
 TRACED = 2  # seeds that are traced
 DRAWS = 3  # of perturbations, of which the floor is the largest: where signs flip, one draw may show little
@@ -38,10 +38,10 @@ def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline
     fixed = with_rates(experiment, options.out)
     seen = behaviour(options.out, fixed)
     sound(experiment, seen)
-    (rule,) = experiment.rules.values()
+    (spec,) = experiment.optimizers.values()
     return Baseline(
         optimizer=optimizer, card=fixed.card, tasks=report.tasks, device=experiment.environment.device,
-        rule=RuleCard.of(rule), machine=identity.device_name(experiment.environment.device), versions=report.versions,
+        spec=OptimizerCard.of(spec), machine=identity.device_name(experiment.environment.device), versions=report.versions,
         package=identity.package_fingerprint(), command=report.command, trace=trace(fixed),
         behaviour=seen,
     )  # fmt: skip
@@ -84,7 +84,7 @@ def with_rates(experiment: Experiment, folder: Path) -> Experiment:
         }))  # fmt: skip
     arguments = {label: card.arguments.get(label, {})}
     fixed = card.model_copy(update={"stages": stages, "arguments": arguments, "scales": {}})
-    return Experiment(fixed, experiment.tasks, experiment.rules, experiment.environment)
+    return Experiment(fixed, experiment.tasks, experiment.optimizers, experiment.environment)
 
 
 def lowered(where: str) -> NotMeasured:
@@ -94,7 +94,7 @@ def lowered(where: str) -> NotMeasured:
 def trace(experiment: Experiment, seeds: Sequence[int] = ()) -> TraceCard:
     """The traces of these seeds (none: of the first) of an experiment whose rates are fixed, and how far apart perturbed
     starts lead them."""
-    from synthbench.gate.traced import FAR, deviations, traces
+    from synthbench.gate.traces import FAR, deviations, traces
 
     seeds = list(seeds or experiment.card.seed_list[:TRACED])
     plain = traces(experiment, seeds)

@@ -10,14 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synthbench import files
 from synthbench.cards import TaskCard, is_path
 from synthbench.cards.finding import split
-from synthbench.errors import BadInput, NotMeasured
+from synthbench.common import files
+from synthbench.common.errors import BadInput, NotMeasured
+from synthbench.common.validation import message
+from synthbench.common.wording import named, shown
 from synthbench.gate.baseline import FORMAT, Baseline
 from synthbench.gate.whole import lack
-from synthbench.validation import message
-from synthbench.wording import named, shown
 
 MOST_BYTES = 2**24
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+from synthbench.analysis.change_test import noise
 from synthbench.cards import RunnerCard
 from synthbench.gate.baseline import STEPS, Baseline, BehaviourCard, TraceCard
-from synthbench.gate.decision import noise
 
 ROUNDING = 1e-5  # of what is written with six digits
 
@@ -15,9 +15,9 @@ ROUNDING = 1e-5  # of what is written with six digits
 def lack(found: Baseline) -> str | None:
     """What is missing, as the end of a sentence, or nothing."""
     card = found.card
-    if card.optimizers != [found.rule.name] or card.arms or len(card.tasks) != 1 or len(found.tasks) != 1:
+    if card.optimizers != [found.spec.name] or card.variants or len(card.tasks) != 1 or len(found.tasks) != 1:
         return "card must be of one task and of the optimizer that rule names"
-    return _of_card(card, found.rule.name) or _of_trace(found.trace, card) or _of_behaviour(found.behaviour, card)
+    return _of_card(card, found.spec.name) or _of_trace(found.trace, card) or _of_behaviour(found.behaviour, card)
 
 
 def _of_card(card: RunnerCard, optimizer: str) -> str | None:

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from synthbench.cards import SliceCard, TaskCard, fingerprint
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, shown
 from synthbench.generators.examples import SPLITS, Language, Place, Splits, join, stream
 from synthbench.generators.registry import GENERATORS, Framed, Generator
-from synthbench.wording import did_you_mean, shown
 
 
 class Task:

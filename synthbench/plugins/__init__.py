@@ -1,4 +1,4 @@
-"""Optimizers from elsewhere: any `torch.optim.Optimizer`, and rules of one's own, registered under a name.
+"""Optimizers from elsewhere: any `torch.optim.Optimizer`, and optimizers of one's own, registered under a name.
 
 `take(name)` loads what a name means and registers it; workers `restore` the same by its origin.
 """
@@ -16,25 +16,25 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, model_validator
 
-from synthbench import sources
 from synthbench.cards import Card
-from synthbench.errors import BadInput
+from synthbench.common import sources
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, shown
 from synthbench.generators import Task
-from synthbench.plugins import by_code, entry_points, generators, loading
+from synthbench.plugins import code_hash, entry_points, generators, loading
+from synthbench.plugins.decorators import CustomOptimizer, Routing, fleet_optimizer, matrix_optimizer
 from synthbench.plugins.loading import is_plugin
-from synthbench.plugins.rules import OwnRule, Routing, flat_rule, matrix_rule
 from synthbench.plugins.unknown import unknown
-from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, Rule, adamw
-from synthbench.wording import did_you_mean, shown
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Implementation, Optimizer, adamw
 
 __all__ = [
+    "CustomOptimizer",
     "Origin",
-    "OwnRule",
     "Plugin",
     "defaults",
-    "flat_rule",
+    "fleet_optimizer",
     "is_plugin",
-    "matrix_rule",
+    "matrix_optimizer",
     "name_of",
     "origins",
     "restore",
@@ -60,12 +60,12 @@ class Plugin:
     origin: Origin
     versions: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
-    thing: Any = None  # the class or the rule itself
+    thing: Any = None  # the class or the optimizer itself
 
     @property
     def made_by(self) -> Any:
         """Its class, where it is a torch.optim.Optimizer."""
-        return None if isinstance(self.thing, OwnRule) else self.thing
+        return None if isinstance(self.thing, CustomOptimizer) else self.thing
 
     @property
     def made_with(self) -> dict[str, str]:
@@ -97,7 +97,7 @@ class OfClass(Arguments):
 def take(name: str, said: str = "--optimizer") -> Plugin:
     """Loads and registers what `pkg.mod:Class`, `path/file.py:Class` or the name of an entry point means; raises BadInput
     that begins with `said`."""
-    offered = None if is_plugin(name) else entry_points.find(entry_points.RULES, name, said)
+    offered = None if is_plugin(name) else entry_points.find(entry_points.OPTIMIZERS, name, said)
     found = loading.load(offered or name, said)
     found = found._replace(label=name) if offered else found
     where, _, attribute = name.rpartition(":")
@@ -107,8 +107,8 @@ def take(name: str, said: str = "--optimizer") -> Plugin:
 
 
 def take_object(thing: Any, said: str = "optimizer") -> Plugin:
-    """The same for a class, or a rule, itself: one that a script or a notebook defines goes to workers by value."""
-    written = thing.written if isinstance(thing, OwnRule) else thing
+    """The same for a class, or an optimizer, itself: one that a script or a notebook defines goes to workers by value."""
+    written = thing.written if isinstance(thing, CustomOptimizer) else thing
     module, name = getattr(written, "__module__", None), getattr(written, "__qualname__", None)
     if not module or not name:
         raise BadInput(f"{said} {shown(thing)} is neither a name nor a class.")
@@ -120,7 +120,7 @@ def take_object(thing: Any, said: str = "optimizer") -> Plugin:
     label = name.rpartition(".")[2]
     if label in OPTIMIZERS and label not in TAKEN:
         raise BadInput(f"{said}: there is a built-in optimizer of the name {shown(label)}; give the class another one.")
-    return _register(thing, Plugin(label, by_code.digest(thing), by_value(thing)), said)
+    return _register(thing, Plugin(label, code_hash.digest(thing), by_value(thing)), said)
 
 
 def _shortest(module: str, name: str, thing: Any) -> str:
@@ -131,7 +131,7 @@ def _shortest(module: str, name: str, thing: Any) -> str:
 
 
 def by_value(thing: Any) -> bytes:
-    """A class or a rule as bytes that another process of ours makes it from again."""
+    """A class or an optimizer as bytes that another process of ours makes it from again."""
     import cloudpickle
 
     content: bytes = cloudpickle.dumps(thing)
@@ -162,13 +162,13 @@ def routing_of(name: str, given: Mapping[str, Any]) -> tuple[tuple[str, str], ..
 
 
 def name_of(optimizer: Any, said: str = "optimizer") -> str:
-    """The registered name of an optimizer that is given by name, by path, or as a class or a rule; registers it where it
+    """The registered name of an optimizer that is given by name, by path, or as a class or an optimizer; registers it where it
     is not built in. Raises BadInput that begins with `said`."""
     if not isinstance(optimizer, str):
         return take_object(optimizer, said).label
     if optimizer in OPTIMIZERS:
         return optimizer
-    if not is_plugin(optimizer) and entry_points.find(entry_points.RULES, optimizer, said) is None:
+    if not is_plugin(optimizer) and entry_points.find(entry_points.OPTIMIZERS, optimizer, said) is None:
         raise BadInput(f"{said}: {unknown(optimizer, OPTIMIZERS)}.")
     return take(optimizer, said).label
 
@@ -177,12 +177,12 @@ def defaults(label: str) -> dict[str, Any]:
     """The arguments of a plug-in: its own, then those that every plug-in has. `inspect.Parameter.empty` where its
     constructor has no default."""
     thing, arguments = TAKEN[label].thing, OPTIMIZERS[label].arguments
-    if isinstance(thing, OwnRule):
+    if isinstance(thing, CustomOptimizer):
         return dict(thing.arguments) | arguments().model_dump()
-    from synthbench.plugins import instances
+    from synthbench.plugins import torch_optim
 
     anything = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    known = [one for one in instances.signature(thing).values() if one.kind not in anything]
+    known = [one for one in torch_optim.signature(thing).values() if one.kind not in anything]
     own = {one.name: one.default for one in known if one.name not in ("lr", "weight_decay")}
     return own | arguments().model_dump()
 
@@ -196,48 +196,54 @@ def put_back(label: str, changed: Sequence[str]) -> None:
         print(f"synthbench: {label} changed settings that were put back: {what}.", file=sys.stderr)
 
 
-def made_with(rule: str) -> dict[str, str]:
+def made_with(optimizer: str) -> dict[str, str]:
     """What is recorded with the results of an optimizer for its being a plug-in; nothing for a built-in one."""
-    return TAKEN[rule].made_with if rule in TAKEN else {}
+    return TAKEN[optimizer].made_with if optimizer in TAKEN else {}
 
 
-def origins(rules: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
-    """Where workers find those of these rules, and of the generators of these tasks, that are not built in."""
-    return [*(TAKEN[name].origin for name in dict.fromkeys(rules) if name in TAKEN), *generators.origins(tasks)]
+def origins(optimizers: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
+    """Where workers find those of these optimizers, and of the generators of these tasks, that are not built in."""
+    return [*(TAKEN[name].origin for name in dict.fromkeys(optimizers) if name in TAKEN), *generators.origins(tasks)]
 
 
 def _register(thing: Any, plugin: Plugin, said: str) -> Plugin:
     import torch
 
     if isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer):
-        from synthbench.plugins import instances
+        from synthbench.plugins import torch_optim
 
-        known = instances.signature(thing)
-        rule, names = instances.rule(thing), {name: one.default for name, one in known.items()}
+        known = torch_optim.signature(thing)
+        optimizer, names = torch_optim.optimizer(thing), {name: one.default for name, one in known.items()}
         takes_any = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in known.values())
         lr = names.get("lr", RATE)
         routing: Routing = "hidden" if thing is getattr(torch.optim, "Muon", None) else "all"
         summary = (inspect.getdoc(thing) or thing.__name__).strip().splitlines()[0]
-        written = instances.__file__
-    elif isinstance(thing, OwnRule):
-        rule, names, takes_any, lr, routing = thing.rule, dict(thing.arguments), False, thing.lr, thing.routing
+        written = torch_optim.__file__
+    elif isinstance(thing, CustomOptimizer):
+        optimizer, names, takes_any, lr, routing = (
+            thing.implementation,
+            dict(thing.arguments),
+            False,
+            thing.lr,
+            thing.routing,
+        )
         summary = (inspect.getdoc(thing.written) or plugin.label).strip().splitlines()[0]
-        written = str(Path(loading.__file__).with_name("rules.py"))
+        written = str(Path(loading.__file__).with_name("decorators.py"))
     else:
         raise BadInput(
-            f"{said} is no torch.optim.Optimizer class, nor a rule made by synthbench.matrix_rule or synthbench.flat_rule."
+            f"{said} is no torch.optim.Optimizer class, nor an optimizer made by synthbench.matrix_optimizer or synthbench.fleet_optimizer."
         )
     rate = float(lr) if isinstance(lr, int | float) else RATE
-    ours = sources.digest([Path(written)], Path(sources.__file__).parent)
+    ours = sources.digest([Path(written)], Path(sources.__file__).parents[1])
     source = sha256((ours + plugin.source).encode()).hexdigest()
     allowed = [name for name in names if name not in ("lr", "weight_decay")]
     OPTIMIZERS[plugin.label] = Optimizer(
         plugin.label, summary, plugin.label,
-        arguments_of(plugin.label, allowed, takes_any, routing, Arguments if isinstance(thing, OwnRule) else OfClass),
+        arguments_of(plugin.label, allowed, takes_any, routing, Arguments if isinstance(thing, CustomOptimizer) else OfClass),
         routed(routing, plugin.label), tuple(float(f"{rate * factor:.6g}") for factor in FACTORS),
     )  # fmt: skip
-    RULES[plugin.label] = rule
-    RULES[BESIDE] = Rule(_start_beside, _step_beside)
+    IMPLEMENTATIONS[plugin.label] = optimizer
+    IMPLEMENTATIONS[BESIDE] = Implementation(_start_beside, _step_beside)
     TAKEN[plugin.label] = replace(plugin, source=source, thing=thing)
     return TAKEN[plugin.label]
 

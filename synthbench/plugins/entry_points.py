@@ -2,7 +2,7 @@
 
 A distribution says so in its own pyproject.toml:
 
-    [project.entry-points."synthbench.rules"]
+    [project.entry-points."synthbench.optimizers"]
     lion = "my_package.lion:lion"
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import NamedTuple
 
-from synthbench.errors import BadInput
-from synthbench.wording import named, shown
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import named, shown
 
-RULES, GENERATORS = "synthbench.rules", "synthbench.generators"
+OPTIMIZERS, GENERATORS = "synthbench.optimizers", "synthbench.generators"
 
 
 class Offer(NamedTuple):

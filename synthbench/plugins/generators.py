@@ -15,11 +15,11 @@ import numpy as np
 
 from synthbench import cards
 from synthbench.cards import SliceCard, TaskCard
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, named, short, shown
 from synthbench.generators import GENERATORS, Framed, Generator, Task
+from synthbench.generators.contract import CHECKS, Sample, malformed
 from synthbench.plugins import entry_points, loading
-from synthbench.verification.generators import CHECKS, Sample, malformed
-from synthbench.wording import did_you_mean, named, short, shown
 
 
 class Source(NamedTuple):

@@ -19,9 +19,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from synthbench import files, sources
-from synthbench.errors import BadInput
-from synthbench.wording import did_you_mean, named, short, shown
+from synthbench.common import files, sources
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, named, short, shown
 
 SUFFIX = ".py"
 FROM_FILE = "synthbench_plugin_"  # begins the names of modules that are loaded from a path

@@ -6,9 +6,9 @@ import ast
 from collections.abc import Collection
 from pathlib import Path
 
-from synthbench import files
+from synthbench.common import files
+from synthbench.common.wording import did_you_mean, named, shown
 from synthbench.plugins.loading import SUFFIX
-from synthbench.wording import did_you_mean, named, shown
 
 
 def unknown(name: str, known: Collection[str]) -> str:

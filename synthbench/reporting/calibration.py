@@ -11,14 +11,14 @@ from math import sqrt
 from statistics import fmean, stdev, variance
 
 from synthbench import cards
+from synthbench.analysis import reference
+from synthbench.analysis.pairing import differences
+from synthbench.analysis.rows import Row
+from synthbench.analysis.statistics import detectable
 from synthbench.cards import RunnerCard
 from synthbench.generators import Task
-from synthbench.reporting import reference
 from synthbench.reporting.discrimination import command
-from synthbench.reporting.pairing import differences
-from synthbench.reporting.rows import Row
 from synthbench.scores import SCORES
-from synthbench.scores.statistics import detectable
 
 BAND = (0.1, 0.9)  # held-out rule accuracy at fit 0.9
 KEPT = (0.2, 0.9)  # retention at fit 0.9
@@ -38,7 +38,7 @@ def section(task: Task) -> list[str]:
     return [
         "### Calibration", "",
         f"Is the pretraining language learned (at least {LEARNED}), and at fit {card.reading.fit:g}, reached in "
-        f"{card.reading.speed} steps, is retention between {KEPT[0]} and {KEPT[1]}"
+        f"{card.reading.target_step} steps, is retention between {KEPT[0]} and {KEPT[1]}"
         + (f" and held-out accuracy of the new rule between {BAND[0]} and {BAND[1]}" if _has_rule(rows) else "")
         + f"? {seeds} seeds on {found.device}; mean (deviation between seeds).", "",
         *_regime(rows), "", "Pretraining: chosen rate and mean scores on its own facts and held-out rule items.", "",

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 from synthbench import cards
+from synthbench.analysis import reference
+from synthbench.analysis.rows import Row
+from synthbench.analysis.tiers import tiers
 from synthbench.cards import RunnerCard
-from synthbench.reporting import reference
-from synthbench.reporting.rows import Row
 from synthbench.reporting.table import Entry
-from synthbench.reporting.tiers import tiers
 from synthbench.scores.reading import Reached
 
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from synthbench.experiment import members
 from synthbench.experiment.plan import Choice
-from synthbench.experiment.runs import RuleSpec, RunId
-from synthbench.experiment.store import Store
+from synthbench.experiment.runs import OptimizerSpec, RunId
 from synthbench.reporting.report import Report
 from synthbench.reporting.table import separated
 from synthbench.scores import SCORES
+from synthbench.store import members
+from synthbench.store.results import Store
 
 FORMATS = ("jsonl", "csv", "json")
 POINTS = [name for name, score in SCORES.items() if score.level != "cell"]
@@ -29,8 +29,8 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
         if run not in results:  # interrupted
             continue
         identity, result = identities[run], results[run]
-        rule = RuleSpec(**identity["rule"])
-        yield _settings(run, identity, rule) | {
+        spec = OptimizerSpec(**identity["optimizer"])
+        yield _settings(run, identity, spec) | {
             "attempt": result.attempt, "status": result.status, "runner": report.card.name,
             "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": run in chosen,
             "edge": run in chosen and chosen[run].edge,
@@ -52,17 +52,17 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
         "seconds",
     )
     for run, attempt, identity in store.interrupted(report.experiment):
-        yield _settings(run, identity, RuleSpec(**identity["rule"])) | dict.fromkeys(unknown) | {
+        yield _settings(run, identity, OptimizerSpec(**identity["optimizer"])) | dict.fromkeys(unknown) | {
             "attempt": attempt, "status": "interrupted", "runner": report.card.name, "split": "test",
             "scores": dict.fromkeys(POINTS), "path": [],
         }  # fmt: skip
 
 
-def _settings(run: str, identity: dict[str, Any], rule: RuleSpec) -> dict[str, Any]:
+def _settings(run: str, identity: dict[str, Any], spec: OptimizerSpec) -> dict[str, Any]:
     same = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
             "examples", "steps", "seed")  # fmt: skip
     return {"run": run} | {key: identity[key] for key in same} | {
-        "optimizer": rule.name, "fingerprint": rule.fingerprint, "routing": [list(pair) for pair in rule.routing],
+        "optimizer": spec.name, "fingerprint": spec.fingerprint, "routing": [list(pair) for pair in spec.routing],
     }  # fmt: skip
 
 

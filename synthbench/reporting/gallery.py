@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from synthbench import cards
 from synthbench.cards import ClaimCard, RunnerCard, StageCard, TaskCard
+from synthbench.common.wording import inert
 from synthbench.generators import Examples, Splits, Task, by_slice, floors
-from synthbench.wording import inert
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -8,19 +8,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthbench import files
+from synthbench.analysis import rate_advice, reference, rows, tiers
+from synthbench.analysis.claims import REFUTED, Answer, answers
+from synthbench.analysis.cost import Spent, spent
+from synthbench.analysis.reference import Reference
+from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput, NotMeasured, Refuted
-from synthbench.experiment.store import Store
-from synthbench.reporting import claimed, pace, reference, rows, sentence, table, tiers
-from synthbench.reporting.claims import REFUTED, Answer, answers
-from synthbench.reporting.given import given
-from synthbench.reporting.reference import Reference
-from synthbench.reporting.rows import Row, Stopped
-from synthbench.reporting.spent import Spent, spent
+from synthbench.common import files
+from synthbench.common.errors import BadInput, NotMeasured, Refuted
+from synthbench.common.wording import code, did_you_mean, inert, literal, named, prose, shown
+from synthbench.reporting import claim_answers, sentence, table
+from synthbench.reporting.run_notes import given
 from synthbench.reporting.table import Table
 from synthbench.reporting.view import AS_IT_IS, View
-from synthbench.wording import code, did_you_mean, inert, literal, named, prose, shown
+from synthbench.store.results import Store
 
 NOTHING = Spent()
 MOST_BYTES = 2**24  # of a page that a table is put into
@@ -32,7 +33,7 @@ class Report:
 
     versions: what the measured runs were made with. finished: whether all runs are done. stopped: what could not start.
     remarks: what a terminal says beside the notes: what the rows were given, what is left out. advice: which rates to add
-    where rows are read at no speed. view: how the rows are shown. folder: where the results
+    where rows are read at no target_step. view: how the rows are shown. folder: where the results
     are. spent: what the measured runs took.
     """
 
@@ -64,7 +65,7 @@ class Report:
     @property
     def sentence(self) -> str:
         """What the rows show: what became of the claims, or of two optimizers on the first task."""
-        return claimed.summary(self.claims) if self.claims else inert(sentence.sentence(self.rows, self.card))
+        return claim_answers.summary(self.claims) if self.claims else inert(sentence.sentence(self.rows, self.card))
 
     @property
     def claims(self) -> list[Answer]:
@@ -98,7 +99,7 @@ def _notes(report: Report) -> list[str]:
     if any(name.endswith("@fit") for name in view.scores(card)):
         notes.append(
             f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes "
-            f"{card.reading.speed} steps to it{' (in proportion to the size)' * several}, on {card.reading.sample} items "
+            f"{card.reading.target_step} steps to it{' (in proportion to the size)' * several}, on {card.reading.sample} items "
             "of a set at most; other scores at the end, at the rate shown, on all items. Each optimizer finetunes what it "
             "pretrained itself, unless the row says otherwise."
         )
@@ -144,7 +145,7 @@ def latest(
     versions = {name: number for one in found.results.values() for name, number in one.versions.items()}
     return Report(
         recorded.id, card, fingerprints, recorded.command, together, source, versions,
-        recorded.finished, rows.stopped(found, card), remarks, pace.advice(found, card), folder=store.folder,
+        recorded.finished, rows.stopped(found, card), remarks, rate_advice.advice(found, card), folder=store.folder,
         spent=spent(found.results.values()),
     )  # fmt: skip
 
@@ -193,12 +194,16 @@ def assert_claims(report: Report) -> None:
 
 def claim_lines(report: Report) -> list[str]:
     """The claims and what became of them, in markdown; those that these rows say nothing of, too."""
-    return [claimed.NOTE, "", *claimed.lines(report.claims or answers(report.card, report.rows), report.folder)]
+    return [
+        claim_answers.NOTE,
+        "",
+        *claim_answers.lines(report.claims or answers(report.card, report.rows), report.folder),
+    ]
 
 
 def as_json(report: Report) -> str:
     """The table, what became of the claims, and what the measured runs were made with."""
-    answered = {"claims": claimed.records(report.claims)} if report.claims else {}
+    answered = {"claims": claim_answers.records(report.claims)} if report.claims else {}
     made = {"versions": report.versions}
     return json.dumps(table.content(report.table) | answered | made, indent=1, allow_nan=False)
 

@@ -12,12 +12,12 @@ from itertools import pairwise
 from statistics import fmean
 from typing import Any
 
-from synthbench.reporting.pairing import differences
-from synthbench.reporting.rows import Row
+from synthbench.analysis.pairing import differences
+from synthbench.analysis.rows import Row
+from synthbench.analysis.statistics import Interval, interval
+from synthbench.common.wording import delimited, inert, literal, short
 from synthbench.scores import SCORES
 from synthbench.scores.reading import Reached, median
-from synthbench.scores.statistics import Interval, interval
-from synthbench.wording import delimited, inert, literal, short
 
 DIGITS = 4  # kept of every number, in every format
 SHOWN = 2  # of these in text
@@ -183,7 +183,7 @@ def _entry(row: Row, rival: Row | None, name: str, versus: str | None) -> Entry:
 
 def as_rich(table: Table) -> Any:
     """For a terminal: scores in two- or three-line heads, in as many tables one below the other as the width takes."""
-    from synthbench.reporting.drawing import Column, Drawing
+    from synthbench.reporting.terminal_table import Column, Drawing
 
     fixed, heads, cells = len(table.fixed()), table.heads(), list(zip(*table.cells(), strict=True))
     columns = [

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from synthbench.analysis import pairing
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput
-from synthbench.reporting import pairing
-from synthbench.reporting.rows import Row
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, shown
 from synthbench.scores import SCORES
-from synthbench.wording import did_you_mean, shown
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from math import log, nan
 
 import numpy as np
 
-from synthbench.scores.observed import Floats, Point
+from synthbench.scores.observations import Floats, Point
 from synthbench.scores.registry import Score, register
 
 HALVINGS = 50  # of the interval in which the best e lies

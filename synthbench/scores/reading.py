@@ -1,7 +1,7 @@
-"""Readings along a path: `x@fit` is a score read at equal fit and equal speed.
+"""Readings along a path: `x@fit` is a score read at equal fit and equal target_step.
 
 For each rate take T, the first step whose fit reaches t, and read the score there; interpolate linearly in log T between
-the rates of one seed, at the speed (a number of steps) that is asked for. Nothing is extrapolated.
+the rates of one seed, at the target step (a number of steps) that is asked for. Nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from math import log, nan
 from statistics import fmean
 from typing import NamedTuple
 
-from synthbench.scores.moved import GROUPS
+from synthbench.scores.distance import GROUPS
 from synthbench.scores.registry import SCORES, Score, register
 
 Path = Mapping[int, Mapping[str, float]]  # scores by step
 FITS = (0.5, 0.6, 0.7, 0.8, 0.9)  # of a reading over fit
-ENOUGH = 0.8  # share of a cell's seeds whose rates must bracket a speed
+ENOUGH = 0.8  # share of a cell's seeds whose rates must bracket a target step
 
 
 def crossing(path: Path, threshold: float) -> float | None:
@@ -46,7 +46,7 @@ def value_at(path: Path, name: str, step: float) -> float:
 
 
 class Bracket(NamedTuple):
-    """The two rates between which a speed lies, by their places, and how far from the faster to the slower one."""
+    """The two rates between which a target step lies, by their places, and how far from the faster to the slower one."""
 
     fast: int
     slow: int
@@ -58,29 +58,29 @@ class Bracket(NamedTuple):
         return low if self.weight == 0 else low + (high - low) * self.weight
 
 
-def bracket(steps: Sequence[float | None], speed: float) -> Bracket | None:
-    """Which of these rates, given the step at which each reaches fit, the speed lies between; in log T.
+def bracket(steps: Sequence[float | None], target_step: float) -> Bracket | None:
+    """Which of these rates, given the step at which each reaches fit, the target step lies between; in log T.
 
-    Where paths of neighbouring rates cross the speed more than once, the fastest pair in order of T is taken.
+    Where paths of neighbouring rates cross the target step more than once, the fastest pair in order of T is taken.
     """
     ordered = sorted((step, place) for place, step in enumerate(steps) if step)
     for (fast, first), (slow, second) in pairwise(ordered):
-        if fast <= speed <= slow:
-            return Bracket(first, second, 0.0 if fast == slow else log(speed / fast) / log(slow / fast))
+        if fast <= target_step <= slow:
+            return Bracket(first, second, 0.0 if fast == slow else log(target_step / fast) / log(slow / fast))
     return None
 
 
-def of_seed(paths: Sequence[Path], name: str, threshold: float, speed: float) -> float:
+def of_seed(paths: Sequence[Path], name: str, threshold: float, target_step: float) -> float:
     """The reading of one seed from the paths of its rates; NaN where it is not reached."""
     steps = [crossing(path, threshold) for path in paths]
-    found = bracket(steps, speed)
+    found = bracket(steps, target_step)
     return found.between([_read(path, name, step) for path, step in zip(paths, steps, strict=True)]) if found else nan
 
 
-def over_fit(paths: Sequence[Path], name: str, threshold: float, speed: float) -> float:
-    """Mean of a score over the steps at which fit reaches each of FITS, at the rate that takes `speed` steps to the
+def over_fit(paths: Sequence[Path], name: str, threshold: float, target_step: float) -> float:
+    """Mean of a score over the steps at which fit reaches each of FITS, at the rate that takes `target step` steps to the
     threshold: a path's whole front in one number. NaN where it is not reached."""
-    found = bracket([crossing(path, threshold) for path in paths], speed)
+    found = bracket([crossing(path, threshold) for path in paths], target_step)
     if found is None:
         return nan
     return fmean(found.between([_read(path, name, crossing(path, fit)) for path in paths]) for fit in FITS)
@@ -135,7 +135,7 @@ AT_FIT = (
 )  # fmt: skip
 for name in AT_FIT:
     of = SCORES[name]
-    formula = f"{name} at the step where fit first reaches the card's t, between rates at the card's speed"
+    formula = f"{name} at the step where fit first reaches the card's t, between rates at the card's target step"
     register(Score(f"{name}@fit", formula, of.unit, of.range, of.better, "synthbench; arXiv 2605.02105", "cell"))
 # At one fit a recall may be fixed by that fit (of facts alone, fit is the recall of head and tail together): on the way to
 # it, what comes first shows.
@@ -144,7 +144,7 @@ for name in OVER_FIT:
     of = SCORES[name]
     formula = (
         f"mean of {name} where fit first reaches each of {', '.join(map(str, FITS))}, at the rate that takes the card's "
-        "speed to the card's t"
+        "target step to the card's t"
     )
     register(Score(f"{name}_over_fit", formula, of.unit, of.range, of.better, "synthbench; arXiv 2605.02105", "cell"))
 for score in (

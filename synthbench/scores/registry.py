@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from synthbench.scores.observed import Point, aligned
+from synthbench.scores.observations import Point, aligned
 
 Level = Literal["point", "path", "probe", "cell"]
 

@@ -87,7 +87,7 @@ def train(
     curve_TK = torch.zeros(schedule.steps, len(fleet), device=device)
     if 0 in at_steps:
         on_point(0)
-    optimizer.look(False)
+    optimizer.set_evaluating(False)
     for step, indices_KB in enumerate(order_TKB):
         loss_K = losses(fleet, tokens_KNL[rows_K1, indices_KB], answer_KNL[rows_K1, indices_KB], first)
         fleet.flat_KP.grad = None
@@ -96,9 +96,9 @@ def train(
         curve_TK[step] = loss_K.detach()
         on_step(step + 1)
         if step + 1 in at_steps:
-            optimizer.look(True)
+            optimizer.set_evaluating(True)
             on_point(step + 1)
-            optimizer.look(False)
-    optimizer.look(True)
+            optimizer.set_evaluating(False)
+    optimizer.set_evaluating(True)
     curve: NDArray[np.float32] = curve_TK.cpu().numpy()
     return curve

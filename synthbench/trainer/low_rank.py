@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.trainer.layout import Layout, arrange, hidden
 
 if TYPE_CHECKING:

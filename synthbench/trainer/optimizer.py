@@ -1,4 +1,4 @@
-"""An optimizer at work on a fleet: its routing table applied, its rules' states kept."""
+"""An optimizer at work on a fleet: its routing table applied, its optimizers' states kept."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 from synthbench.cards import Card
 from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.layout import Parameter
-from synthbench.trainer.rules import OPTIMIZERS, RULES, Block, Hyper, route, spans
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, route, spans
 
-Routing = Sequence[tuple[str, str]]  # (pattern of parameter names, rule), first match wins
+Routing = Sequence[tuple[str, str]]  # (pattern of parameter names, optimizer), first match wins
 
 
 class FleetOptimizer:
@@ -29,24 +29,28 @@ class FleetOptimizer:
         self.main = optimizer
         self._spans = spans(self.routing, fleet.trainable)
         self._states = {
-            rule: RULES[rule].start(self._blocks(fleet.flat_KP.detach(), fleet.flat_KP.detach(), found), self.arguments)
-            for rule, found in self._spans.items()
+            optimizer: IMPLEMENTATIONS[optimizer].start(
+                self._blocks(fleet.flat_KP.detach(), fleet.flat_KP.detach(), found), self.arguments
+            )
+            for optimizer, found in self._spans.items()
         }
 
     @torch.no_grad()
     def step(self, step: int, lr_K: Tensor, weight_decay_K: Tensor) -> None:
         """Moves the fleet by its gradients. step counts from 1; rates and decays are of this step, shape (K,)."""
         ratio = getattr(self.arguments, "aux_lr_ratio", 1.0)
-        for rule, found in self._spans.items():
+        for optimizer, found in self._spans.items():
             blocks = self._blocks(self.fleet.flat_KP.detach(), self.fleet.grad_KP, found)
-            rate = lr_K if rule == self.main else lr_K * ratio
-            RULES[rule].step(blocks, self._states[rule], Hyper(step, rate, weight_decay_K), self.arguments)
+            rate = lr_K if optimizer == self.main else lr_K * ratio
+            IMPLEMENTATIONS[optimizer].step(
+                blocks, self._states[optimizer], Hyper(step, rate, weight_decay_K), self.arguments
+            )
 
     @torch.no_grad()
-    def look(self, looking: bool) -> None:
-        """Puts the weights that are to be looked at in place (False: those that are trained), where a rule has both."""
-        for rule, state in self._states.items():
-            RULES[rule].look(state, looking)
+    def set_evaluating(self, evaluating: bool) -> None:
+        """Puts the weights to be evaluated in place (False: those that are trained), where an optimizer has both."""
+        for optimizer, state in self._states.items():
+            IMPLEMENTATIONS[optimizer].set_evaluating(state, evaluating)
 
     @staticmethod
     def _blocks(flat_KP: Tensor, grad_KP: Tensor, found: list[tuple[Parameter, ...]]) -> list[Block]:

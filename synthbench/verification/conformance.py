@@ -1,6 +1,6 @@
-"""What every rule is asked before its numbers mean anything: `synthbench verify --optimizer NAME`, and a test of each.
+"""What every optimizer is asked before its numbers mean anything: `synthbench verify --optimizer NAME`, and a test of each.
 
-A check returns None, or one sentence that says what failed. It is asked with the rule's defaults, on a CPU, in one thread,
+A check returns None, or one sentence that says what failed. It is asked with the optimizer's defaults, on a CPU, in one thread,
 where the same sums are done in the same order, so that "the same" means every bit.
 """
 
@@ -18,17 +18,17 @@ from torch import Tensor
 
 from synthbench import plugins
 from synthbench.cards import MODELS, ModelCard
-from synthbench.errors import BadInput
-from synthbench.experiment.rulespecs import spec_of, trainable
-from synthbench.plugins import instances, loading, trial
-from synthbench.plugins.refusals import place, refusal
-from synthbench.plugins.rules import OwnRule
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import named, shown
+from synthbench.experiment.optimizers import spec_of, trainable
+from synthbench.plugins import loading, smoke_test, torch_optim
+from synthbench.plugins.decorators import CustomOptimizer
+from synthbench.plugins.errors import place, refusal
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import views
-from synthbench.trainer.rules import OPTIMIZERS
-from synthbench.trainer.rules.registry import State
-from synthbench.verification.world import LENGTH, VOCABULARY, Quadratic, Run, language
-from synthbench.wording import named, shown
+from synthbench.trainer.optimizers import OPTIMIZERS
+from synthbench.trainer.optimizers.registry import State
+from synthbench.verification.testbed import LENGTH, VOCABULARY, Quadratic, Run, language
 
 UPDATES = ("full", "full-hidden", "lora-4")
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # where an optimizer has no grid of its own: runners have it
@@ -53,7 +53,7 @@ LOWERED = 0.5  # what is left of the loss then, at most
 
 
 class Candidate(NamedTuple):
-    """A registered rule. arguments: names and defaults of its own."""
+    """A registered optimizer. arguments: names and defaults of its own."""
 
     name: str
     arguments: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Candidate(NamedTuple):
 
 
 def taken(name: str) -> Candidate:
-    """A rule by the name that `--optimizer` takes; a plug-in is loaded. Raises BadInput where that cannot be."""
+    """An optimizer by the name that `--optimizer` takes; a plug-in is loaded. Raises BadInput where that cannot be."""
     label = plugins.name_of(name, "--optimizer")
     if label not in plugins.TAKEN:
         return Candidate(label, OPTIMIZERS[label].arguments().model_dump())
@@ -77,12 +77,12 @@ def taken(name: str) -> Candidate:
 
 
 def of_thing(label: str, thing: Any) -> Candidate:
-    """A plug-in that is registered under a label: a class, or a rule made by one of our decorators."""
-    if isinstance(thing, OwnRule):
+    """A plug-in that is registered under a label: a class, or an optimizer made by one of our decorators."""
+    if isinstance(thing, CustomOptimizer):
         own = dict(thing.arguments)
     else:
         anything = (Parameter.VAR_KEYWORD, Parameter.VAR_POSITIONAL)
-        known = [one for one in instances.signature(thing).values() if one.kind not in anything]
+        known = [one for one in torch_optim.signature(thing).values() if one.kind not in anything]
         own = {one.name: one.default for one in known if one.name not in ("lr", "weight_decay")}
     return Candidate(label, OPTIMIZERS[label].arguments().model_dump() | own)
 
@@ -94,7 +94,7 @@ def is_accepted(candidate: Candidate) -> str | None:
     for update in UPDATES:
         try:
             of_update = trainable(layout, update)
-            trial.check(candidate.name, spec.routing, of_update, spec.arguments(), made_by, f"Under {update} it")
+            smoke_test.check(candidate.name, spec.routing, of_update, spec.arguments(), made_by, f"Under {update} it")
         except BadInput as error:
             return str(error)
     return None
@@ -226,7 +226,7 @@ CHECKS: dict[str, Callable[[Candidate], str | None]] = {
 
 
 def outcomes(candidate: Candidate) -> Iterator[tuple[str, str | None]]:
-    """Every check with what failed; those after a rule that cannot move anything are left out."""
+    """Every check with what failed; those after an optimizer that cannot move anything are left out."""
     with loading.put_back():
         torch.set_num_threads(1)
         for title, check in CHECKS.items():
@@ -264,13 +264,16 @@ def rebuilt(world: Quadratic, name: str) -> Quadratic:
     again = Quadratic(name, SMALL, world.fleet.update, world.runs).go(1)
     again.weights_KP.copy_(world.weights_KP)
     again.steps = world.steps
-    for rule, state in world.optimizer._states.items():  # the trainer itself never saves them: a fleet is trained whole
-        again.optimizer._states[rule] = carried(again.optimizer._states[rule], state)
+    for (
+        optimizer,
+        state,
+    ) in world.optimizer._states.items():  # the trainer itself never saves them: a fleet is trained whole
+        again.optimizer._states[optimizer] = carried(again.optimizer._states[optimizer], state)
     return again
 
 
 def carried(fresh: State, state: State) -> State:
-    """A copy of a rule's state, which shares nothing with it. Optimizers of torch are not copied: their state_dict is, and
+    """A copy of an optimizer's state, which shares nothing with it. Optimizers of torch are not copied: their state_dict is, and
     fresh ones load it."""
     own = ("optimizers", "parameters")
     for new, old in zip(fresh.get("optimizers", []), state.get("optimizers", []), strict=True):
@@ -279,9 +282,9 @@ def carried(fresh: State, state: State) -> State:
     return fresh | deepcopy(rest)
 
 
-def changed(rule: str, name: str, default: Any) -> dict[str, Any] | None:
+def changed(optimizer: str, name: str, default: Any) -> dict[str, Any] | None:
     """Arguments in which this one is not its default, None where no such value is allowed."""
-    card = OPTIMIZERS[rule].arguments
+    card = OPTIMIZERS[optimizer].arguments
     field = card.model_fields.get(name)
     for value in [*(get_args(field.annotation) if field else ()), *others(default)]:
         try:

@@ -1,4 +1,4 @@
-"""A rule for one matrix in a plain loop: matrix by matrix, without `torch.vmap`."""
+"""An optimizer for one matrix in a plain loop: matrix by matrix, without `torch.vmap`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from typing import Any
 
 import torch
 
-from synthbench.plugins.rules import OwnRule
+from synthbench.plugins.decorators import CustomOptimizer
 
 
 class Looped(torch.optim.Optimizer):
-    """The rule as an optimizer over parameters. given: its arguments, where they are not its defaults."""
+    """The optimizer as an optimizer over parameters. given: its arguments, where they are not its defaults."""
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter], rule: OwnRule, given: Mapping[str, Any]) -> None:
+    def __init__(
+        self, parameters: Iterable[torch.nn.Parameter], optimizer: CustomOptimizer, given: Mapping[str, Any]
+    ) -> None:
         super().__init__(parameters, {"lr": 0.0, "weight_decay": 0.0})
-        self.rule, self.arguments, self.steps = rule, dict(rule.arguments) | dict(given), 0
+        self.optimizer, self.arguments, self.steps = optimizer, dict(optimizer.arguments) | dict(given), 0
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -24,7 +26,7 @@ class Looped(torch.optim.Optimizer):
         for group in self.param_groups:
             rates = {name: torch.tensor(group[name]) for name in ("lr", "weight_decay")}
             for p in group["params"]:
-                kept = self.state[p] or {name: torch.zeros_like(p) for name in self.rule.kept or ()}
+                kept = self.state[p] or {name: torch.zeros_like(p) for name in self.optimizer.kept or ()}
                 hyper = SimpleNamespace(step=self.steps, **rates, **self.arguments)
-                moved, self.state[p] = self.rule.written(p.grad, kept, p.detach().clone(), hyper)
+                moved, self.state[p] = self.optimizer.written(p.grad, kept, p.detach().clone(), hyper)
                 p.copy_(moved)

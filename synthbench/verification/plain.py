@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from synthbench.cards import ModelCard
-from synthbench.plugins.instances import set_rate
+from synthbench.plugins.torch_optim import set_rate
 from synthbench.trainer.loop import Data
 
 EPSILON = 1e-6  # under the root of the norms

@@ -7,12 +7,13 @@ from typing import Any
 
 from pydantic import model_validator
 
-from synthbench import overrides, plugins
-from synthbench.errors import BadInput
-from synthbench.experiment.rulespecs import checked
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench import plugins
+from synthbench.common import overrides
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import shown
+from synthbench.experiment.optimizers import checked
+from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.verification.conformance import Candidate
-from synthbench.wording import shown
 
 
 def settled(candidate: Candidate, settings: Sequence[str]) -> Candidate:

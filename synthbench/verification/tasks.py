@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from multiprocessing.connection import Connection
 
-from synthbench.errors import BadInput
-from synthbench.experiment.crew import environment, without_main
+from synthbench.common.errors import BadInput
+from synthbench.execution.process_pool import environment, without_main
 from synthbench.generators import Task
+from synthbench.generators.contract import CHECKS, Check, Sample
 from synthbench.plugins import generators
-from synthbench.verification.generators import CHECKS, Check, Sample
 
 ELSEWHERE = "Another process draws the same data."
 

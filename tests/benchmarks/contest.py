@@ -14,10 +14,10 @@ from time import perf_counter
 from typing import Any
 
 from synthbench.cards import TaskCard
-from synthbench.experiment import training
-from synthbench.experiment.crew import environment
+from synthbench.execution import fleet_job
+from synthbench.execution.fleet_job import Job, Record, run_fleet
+from synthbench.execution.process_pool import environment
 from synthbench.experiment.runs import Run
-from synthbench.experiment.training import Job, Record, run_fleet
 
 WARM = 10  # steps before the start, not timed
 TURN, READY, GO, DONE, LEFT = "turn", "ready", "go", "done", "left"
@@ -113,7 +113,7 @@ def train_and_time(pipe: Connection, job: Job) -> None:
 
         return call
 
-    parts = ((Record, "__call__"), (training, "scored"), (training, "to_bytes"))
+    parts = ((Record, "__call__"), (fleet_job, "scored"), (fleet_job, "to_bytes"))
     for owner, name in parts:
         setattr(owner, name, timed(getattr(owner, name)))
     start = perf_counter()
@@ -127,7 +127,7 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
     import torch
 
     from synthbench.cards import ModelCard
-    from synthbench.experiment.materials import build, data
+    from synthbench.execution.fleet_setup import build, data
     from synthbench.generators import Task
     from synthbench.trainer.schedule import Schedule
     from synthbench.verification import plain as reference

@@ -14,11 +14,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from synthbench.cards import TaskCard, load
-from synthbench.experiment.crew import environment
+from synthbench.execution.fleet_job import Job
+from synthbench.execution.process_pool import environment
 from synthbench.experiment.plan import Experiment, next_runs
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
-from synthbench.experiment.training import Job
 from synthbench.generators import Task
 from tests.benchmarks import contest
 
@@ -41,7 +41,7 @@ def two_cores() -> Iterator[None]:
 
 
 def quick(optimizer: str, seeds: int = 3, *settings: str) -> tuple[Experiment, TaskCard]:
-    experiment = resolve(Asked("quick", [optimizer], seeds=seeds, settings=settings, device="cpu"))
+    experiment = resolve(RunRequest("quick", [optimizer], seeds=seeds, settings=settings, device="cpu"))
     return experiment, experiment.tasks["rote-vs-rule"].card
 
 

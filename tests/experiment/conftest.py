@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.experiment.store import Store
+from synthbench.store.results import Store
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 import synthbench
-from synthbench.experiment.members import cells
-from synthbench.experiment.members import chosen as rate
 from synthbench.experiment.plan import forecast
-from synthbench.experiment.resolve import Asked, resolve
-from synthbench.experiment.store import Store
+from synthbench.experiment.resolve import RunRequest, resolve
+from synthbench.store.members import cells
+from synthbench.store.members import chosen as rate
+from synthbench.store.results import Store
 from tests.calling import Caller
 from tests.experiment import tiny
 from tests.reliability.program import (
@@ -44,8 +44,8 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are watche
 # Ctrl-C, which reaches workers as well, at the moment when the second result is kept
 INTERRUPTED = """
 import os, signal
-from synthbench.cli import main
-from synthbench.experiment.store import Store
+from synthbench.interface.cli import main
+from synthbench.store.results import Store
 kept, keep = [], Store.keep
 def noted(*args, **options):
     keep(*args, **options)
@@ -77,7 +77,7 @@ def group(pid: int) -> list[int]:
 
 
 def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(card: Path, alone: Path) -> None:
-    experiment = resolve(Asked(str(card), settings=[UPDATES], device="cpu"))
+    experiment = resolve(RunRequest(str(card), settings=[UPDATES], device="cpu"))
     planned = {run.id: run for run in forecast(experiment, {})}
     found = results(alone)
     assert {result.status for result in found.values()} == {"ok"}
@@ -96,7 +96,7 @@ def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(c
             assert {"fact_recall", "rule_accuracy", "rote_gap", "learning", "kl_new"} <= result.scores.keys()
             is_parent = identities[run]["parent"] is None
             assert ("forgetting" in result.scores) != is_parent
-            assert (store.sound_weights(result) is not None) == (is_parent or run in chosen)
+            assert (store.valid_weights(result) is not None) == (is_parent or run in chosen)
         kept = {result.weights for result in found.values() if result.weights}
         assert {path.name for path in store.weights.iterdir()} == kept
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from safetensors.numpy import load_file
 
+from synthbench.execution.fleet_job import Job, Trained, run_fleet
 from synthbench.experiment.plan import Experiment, next_runs
 from synthbench.experiment.runs import Run
-from synthbench.experiment.training import Job, Trained, run_fleet
 from tests.experiment import tiny
 
 SHORT = ("stages.pretrain.steps=4", "stages.finetune.steps=4")

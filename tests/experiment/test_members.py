@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthbench.experiment import materials, members
-from synthbench.experiment.materials import Kept, Lost
+from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import Experiment, forecast, next_runs
 from synthbench.experiment.runs import Result, Run
-from synthbench.experiment.store import Store
+from synthbench.store import members
+from synthbench.store.results import Store
+from synthbench.store.weights import MissingWeights, WeightFile
 from tests.experiment import tiny
 
 NAME = "experiment"
@@ -72,7 +73,7 @@ def test_a_command_drops_the_weights_of_its_own_runs_alone(tmp_path: Path, store
     finish(store, all_seeds, {})
     for run in forecast(all_seeds, {}):
         (store.weights / f"{run.id[:40]}.safetensors").write_bytes(b"w")
-        store.keep(run, Result(run.id, "ok"), [], Kept(f"{run.id[:40]}.safetensors", 1, ""))
+        store.keep(run, Result(run.id, "ok"), [], WeightFile(f"{run.id[:40]}.safetensors", 1, ""))
     members.drop_weights(one, NAME, store, "none")
     own, every = ({run.id[:40] for run in forecast(experiment, {})} for experiment in (one, all_seeds))
     assert {path.stem for path in store.weights.iterdir()} == every - own != set()
@@ -82,5 +83,5 @@ def test_a_run_never_starts_from_fresh_weights_for_its_parents(tmp_path: Path) -
     experiment = tiny.experiment(tmp_path)
     child: Run = next(run for run in forecast(experiment, {}) if run.parent)
     task = experiment.tasks["tiny-task"]
-    with pytest.raises(Lost):
-        materials.build(task, [child], [None], tmp_path, torch.device("cpu"))
+    with pytest.raises(MissingWeights):
+        fleet_setup.build(task, [child], [None], tmp_path, torch.device("cpu"))

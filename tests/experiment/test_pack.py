@@ -7,14 +7,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthbench.experiment.packing import EXAMPLES_A_STEP, pack
+from synthbench.execution.packing import EXAMPLES_A_STEP, pack
 from synthbench.experiment.runs import Run
 from tests.each import each
 from tests.experiment.test_run_identity import RUN
 
 KINDS = st.sampled_from([
     replace(RUN, history=(), stage="pretrain", parent=None),
-    replace(RUN, history=(), stage="pretrain", parent=None, steps=50, rule=replace(RUN.rule, name="sgd")),
+    replace(RUN, history=(), stage="pretrain", parent=None, steps=50, optimizer=replace(RUN.optimizer, name="sgd")),
     RUN,
     replace(RUN, update="lora-4"),
     replace(RUN, batch=128, steps=5),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthbench.experiment import materials
+from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.runs import Run
 from tests.experiment import tiny
@@ -40,9 +40,9 @@ def test_a_seed_has_random_seeds_of_its_own_by_stage_and_purpose_under_every_opt
     for runs in groups(experiment):
         assert len(runs) >= 4
         for purpose in PURPOSES:
-            assert len({materials.seed_of(run, purpose) for run in runs}) == 1
+            assert len({fleet_setup.seed_of(run, purpose) for run in runs}) == 1
     firsts = [runs[0] for runs in groups(experiment)]
-    assert len({materials.seed_of(run, purpose) for run in firsts for purpose in PURPOSES}) == len(firsts) * 2
+    assert len({fleet_setup.seed_of(run, purpose) for run in firsts for purpose in PURPOSES}) == len(firsts) * 2
 
 
 def test_a_seed_sees_items_and_an_order_of_its_own_under_every_optimizer_rate_and_update(
@@ -51,7 +51,7 @@ def test_a_seed_sees_items_and_an_order_of_its_own_under_every_optimizer_rate_an
     task = experiment.tasks["tiny-task"]
     firsts = []
     for runs in groups(experiment):
-        data = materials.data(task, runs)
+        data = fleet_setup.data(task, runs)
         for array in data:
             assert all(np.array_equal(array[0], other) for other in array)
         firsts += [data] if runs[0].stage == "pretrain" else []
@@ -64,7 +64,7 @@ def test_runs_of_a_seed_start_from_the_same_weights(experiment: Experiment) -> N
     task = experiment.tasks["tiny-task"]
     runs = [runs for runs in groups(experiment) if runs[0].stage == "pretrain"]
     starts = [
-        materials.build(task, [run], [None], Path(), torch.device("cpu")).flat_KP.detach()[0]
+        fleet_setup.build(task, [run], [None], Path(), torch.device("cpu")).flat_KP.detach()[0]
         for found in runs
         for run in found
     ]
@@ -77,8 +77,8 @@ def test_a_longer_run_starts_with_the_order_of_a_shorter_one_as_far_as_whole_epo
     """Steps are swept at equal beginnings."""
     task = experiment.tasks["tiny-task"]
     run = replace(groups(experiment)[0][0], steps=12)
-    fact = slice(0, materials.data(task, [run]).order_KTB.shape[2] // 4)
+    fact = slice(0, fleet_setup.data(task, [run]).order_KTB.shape[2] // 4)
     epoch = run.examples["fact"] // fact.stop
-    short = materials.data(task, [run]).order_KTB[0, :epoch, fact]
-    long = materials.data(task, [replace(run, steps=24)]).order_KTB[0, :epoch, fact]
+    short = fleet_setup.data(task, [run]).order_KTB[0, :epoch, fact]
+    long = fleet_setup.data(task, [replace(run, steps=24)]).order_KTB[0, :epoch, fact]
     assert np.array_equal(short, long)

@@ -115,26 +115,29 @@ def test_the_plan_ends_and_walks_every_run_that_was_done(tmp_path: Path, setting
 def test_every_optimizer_gets_equally_many_rates_seeds_and_steps(tmp_path: Path, settings: tuple[str, ...]) -> None:
     experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon', 'sgd']", *settings)
     runs = [run for wave in play(experiment) for run in wave]
-    trials = Counter((run.rule.name, run.stage, run.update, run.seed) for run in runs)
+    trials = Counter((run.optimizer.name, run.stage, run.update, run.seed) for run in runs)
     for (_, stage, update, seed), count in trials.items():
         assert {trials[name, stage, update, seed] for name in ("adamw", "muon", "sgd")} == {count}
     steps = Counter[str]()
     for run in runs:
-        steps[run.rule.name] += run.steps
+        steps[run.optimizer.name] += run.steps
     assert len(set(steps.values())) == 1
 
 
 def test_what_one_optimizer_does_differently_in_a_stage_is_its_alone(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, "stages.pretrain.for.muon={steps=24, weight_decay=0.5}")
     runs = next_runs(experiment, {})
-    assert {(run.rule.name, run.steps, run.weight_decay) for run in runs} == {("adamw", 12, 0.0), ("muon", 24, 0.5)}
+    assert {(run.optimizer.name, run.steps, run.weight_decay) for run in runs} == {
+        ("adamw", 12, 0.0),
+        ("muon", 24, 0.5),
+    }
 
 
 def test_a_stage_with_optimizers_of_its_own_starts_them_from_every_base(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, "stages.finetune.optimizer=['muon', 'sgd']", "seeds=1")
     parents, children = play(experiment)
-    names = {run.id: run.rule.name for run in parents}
-    crossed = Counter((names[run.parent or ""], run.rule.name) for run in children)
+    names = {run.id: run.optimizer.name for run in parents}
+    crossed = Counter((names[run.parent or ""], run.optimizer.name) for run in children)
     assert crossed == {(base, own): 2 for base in ("adamw", "muon") for own in ("muon", "sgd")}
     assert {(cell.base, cell.optimizer) for cell in cells(experiment, "finetune")} == {((b,), o) for b, o in crossed}
 
@@ -161,8 +164,8 @@ def test_the_forecast_counts_the_runs_that_an_execution_trains(
     experiment, random = tiny.experiment(tmp_path, *settings), Random(seed)
     trained = [run for wave in play(experiment, lambda run: ok(run, random.random())) for run in wave]
     foreseen = forecast(experiment, {})
-    assert Counter((run.stage, run.rule.name, run.update, run.seed, run.steps) for run in foreseen) == Counter(
-        (run.stage, run.rule.name, run.update, run.seed, run.steps) for run in trained
+    assert Counter((run.stage, run.optimizer.name, run.update, run.seed, run.steps) for run in foreseen) == Counter(
+        (run.stage, run.optimizer.name, run.update, run.seed, run.steps) for run in trained
     )
     assert len({run.id for run in foreseen}) == len(foreseen)
 

@@ -1,4 +1,4 @@
-"""Arms: an optimizer under a name of its own, with other arguments, rates, randomness or another base."""
+"""Variants: an optimizer under a name of its own, with other arguments, rates, randomness or another base."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthbench.errors import BadInput
-from synthbench.experiment import materials
+from synthbench.common.errors import BadInput
+from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import forecast, next_runs
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from tests.each import each
 from tests.experiment import tiny
 from tests.experiment.test_plan import cells, diverged, of, ok, play, rising
 
-BOTH = "optimizers=['adamw', 'arm']"
+BOTH = "optimizers=['adamw', 'variant']"
 
 
 def test_an_arm_has_its_own_arguments_and_the_rest_of_its_optimizers(tmp_path: Path) -> None:
     experiment = tiny.experiment(
-        tmp_path, BOTH, "arms.arm={of='adamw', arguments={eps=1e-4}}", "arguments.adamw={betas=[0.5, 0.6]}"
+        tmp_path, BOTH, "variants.variant={of='adamw', arguments={eps=1e-4}}", "arguments.adamw={betas=[0.5, 0.6]}"
     )
-    arm, own = (of(experiment, name)[0].rule.arguments for name in ("arm", "adamw"))
-    assert (arm["eps"], own["eps"]) == (1e-4, 1e-8)
-    assert arm["betas"] == own["betas"] == [0.5, 0.6]
-    assert {run.rule.name for run in of(experiment, "arm")} == {"adamw"}
+    variant, own = (of(experiment, name)[0].optimizer.arguments for name in ("variant", "adamw"))
+    assert (variant["eps"], own["eps"]) == (1e-4, 1e-8)
+    assert variant["betas"] == own["betas"] == [0.5, 0.6]
+    assert {run.optimizer.name for run in of(experiment, "variant")} == {"adamw"}
 
 
-@each(("base", "factor"), [("adamw", 1.0), ("arm", 1.0), ("adamw", 2.0)])
+@each(("base", "factor"), [("adamw", 1.0), ("variant", 1.0), ("adamw", 2.0)])
 def test_an_arm_has_its_own_rates_in_the_last_stage_alone_and_no_task_scales_them(
     tmp_path: Path, base: str, factor: float
 ) -> None:
     experiment = tiny.experiment(
-        tmp_path, BOTH, f"arms.arm={{of='adamw', lr=[0.25], base='{base}'}}",
+        tmp_path, BOTH, f"variants.variant={{of='adamw', lr=[0.25], base='{base}'}}",
         f"stages.finetune.for={{tiny-task={{lr_factor={factor}}}}}",
     )  # fmt: skip
-    assert {run.lr for run in of(experiment, "arm")} == {0.25}
+    assert {run.lr for run in of(experiment, "variant")} == {0.25}
     assert {run.lr for run in of(experiment, "adamw")} == {factor * 1e-3, factor * 2e-3}
     assert {run.lr for runs in cells(experiment, "pretrain").values() for run in runs} == {1e-3}
 
 
 def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(tmp_path: Path) -> None:
     experiment = tiny.experiment(
-        tmp_path, "optimizers=['arm', 'adamw', 'other']", "arms.arm={of='adamw', arguments={eps=1e-4}}",
-        "arms.other={of='adamw', arguments={eps=1e-3}, salt='again'}",
+        tmp_path, "optimizers=['variant', 'adamw', 'other']", "variants.variant={of='adamw', arguments={eps=1e-4}}",
+        "variants.other={of='adamw', arguments={eps=1e-3}, salt='again'}",
     )  # fmt: skip
     first, second = play(experiment)
-    assert [(run.rule.arguments["eps"], run.salt, run.seed) for run in first] == [(1e-8, "", 0), (1e-8, "", 1)]
+    assert [(run.optimizer.arguments["eps"], run.salt, run.seed) for run in first] == [(1e-8, "", 0), (1e-8, "", 1)]
     assert {run.parent for run in second} == {run.id for run in first}
     assert len(second) == 3 * 2 * 2  # names, rates, seeds
     assert {cell.base for cell in cells(experiment, "finetune")} == {("adamw",)}
@@ -56,43 +56,43 @@ def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(t
 
 @each(
     ("base", "name", "eps"),
-    [(None, "adamw", 1e-8), ("muon", "muon", 1e-8), ("adamw", "adamw", 1e-8), ("arm", "adamw", 1e-4)],
+    [(None, "adamw", 1e-8), ("muon", "muon", 1e-8), ("adamw", "adamw", 1e-8), ("variant", "adamw", 1e-4)],
 )
 def test_an_arm_finetunes_what_its_base_pretrained_an_arm_or_an_optimizer(
     tmp_path: Path, base: str | None, name: str, eps: float
 ) -> None:
     own = f", base='{base}'" if base else ""
     experiment = tiny.experiment(
-        tmp_path, "optimizers=['arm']", f"arms.arm={{of='adamw', arguments={{eps=1e-4}}{own}}}"
+        tmp_path, "optimizers=['variant']", f"variants.variant={{of='adamw', arguments={{eps=1e-4}}{own}}}"
     )
     (start,) = cells(experiment, "pretrain")
     parents = {run.id: run for run in cells(experiment, "pretrain")[start]}
     assert start.optimizer == base or base is None
     plain = {run.id for run in next_runs(tiny.experiment(tmp_path), {})}
     assert (parents.keys() == plain) == (base in (None, "adamw"))
-    assert {(run.rule.name, run.rule.arguments["eps"]) for run in parents.values()} == {(name, eps)}
+    assert {(run.optimizer.name, run.optimizer.arguments["eps"]) for run in parents.values()} == {(name, eps)}
     (cell,) = cells(experiment, "finetune")
-    assert (cell.base, cell.optimizer) == ((base or "adamw",), "arm")
+    assert (cell.base, cell.optimizer) == ((base or "adamw",), "variant")
     assert {parents[run.parent or ""].seed - run.seed for run in cells(experiment, "finetune")[cell]} == {0}
 
 
 def test_a_salt_changes_order_and_adapters_and_neither_data_nor_parents(tmp_path: Path) -> None:
     experiment = tiny.experiment(
-        tmp_path, BOTH, "arms.arm={of='adamw', salt='again'}", "stages.finetune.update=['lora-4']", "seeds=1"
+        tmp_path, BOTH, "variants.variant={of='adamw', salt='again'}", "stages.finetune.update=['lora-4']", "seeds=1"
     )
-    plain, salted = of(experiment, "adamw")[0], of(experiment, "arm")[0]
+    plain, salted = of(experiment, "adamw")[0], of(experiment, "variant")[0]
     assert (plain.salt, salted.salt, plain.lr) == ("", "again", salted.lr)
     assert plain.parent == salted.parent
     assert plain.id != salted.id
-    one, other = (materials.data(experiment.tasks["tiny-task"], [run]) for run in (plain, salted))
+    one, other = (fleet_setup.data(experiment.tasks["tiny-task"], [run]) for run in (plain, salted))
     assert np.array_equal(one.tokens_KNL, other.tokens_KNL)
     assert not np.array_equal(one.order_KTB, other.order_KTB)
-    assert materials.seed_of(plain, "adapters") != materials.seed_of(salted, "adapters")
+    assert fleet_setup.seed_of(plain, "adapters") != fleet_setup.seed_of(salted, "adapters")
     assert plain.kind == salted.kind  # they may share a fleet
 
 
 def test_an_arm_that_differs_in_nothing_shares_every_run_and_each_is_planned_once(tmp_path: Path) -> None:
-    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw'}")
+    experiment = tiny.experiment(tmp_path, BOTH, "variants.variant={of='adamw'}")
     runs = [run for wave in play(experiment) for run in wave]
     assert len({run.id for run in runs}) == len(runs) == 2 + 4
     twin, own = (cells(experiment, "finetune")[cell] for cell in cells(experiment, "finetune"))
@@ -102,21 +102,21 @@ def test_an_arm_that_differs_in_nothing_shares_every_run_and_each_is_planned_onc
 
 def test_an_arms_overrides_are_its_optimizers(tmp_path: Path) -> None:
     experiment = tiny.experiment(
-        tmp_path, BOTH, "arms.arm={of='muon'}", "stages.finetune.for.muon={steps=20, weight_decay=0.5}"
+        tmp_path, BOTH, "variants.variant={of='muon'}", "stages.finetune.for.muon={steps=20, weight_decay=0.5}"
     )
-    assert {(run.steps, run.weight_decay) for run in of(experiment, "arm")} == {(20, 0.5)}
+    assert {(run.steps, run.weight_decay) for run in of(experiment, "variant")} == {(20, 0.5)}
     assert {(run.steps, run.weight_decay) for run in of(experiment, "adamw")} == {(10, 0.0)}
 
 
-QUARTER = "arms.arm={of='adamw', arguments={eps=1e-4}, of_tuned=0.25}"
+QUARTER = "variants.variant={of='adamw', arguments={eps=1e-4}, of_tuned=0.25}"
 
 
-@each("names", ["['adamw', 'arm']", "['arm', 'adamw']"])
+@each("names", ["['adamw', 'variant']", "['variant', 'adamw']"])
 def test_an_arm_with_a_share_of_the_tuned_rate_waits_until_that_is_chosen(tmp_path: Path, names: str) -> None:
     experiment = tiny.experiment(tmp_path, f"optimizers={names}", QUARTER)
     waves = play(experiment, lambda run: ok(run, 0.9 if run.lr == 2e-3 else 0.1))
     assert [len(wave) for wave in waves] == [2, 4, 2]
-    assert {(run.lr, run.rule.arguments["eps"]) for run in waves[2]} == {(5e-4, 1e-4)}
+    assert {(run.lr, run.optimizer.arguments["eps"]) for run in waves[2]} == {(5e-4, 1e-4)}
     assert {run.seed for run in waves[2]} == {0, 1}
     assert len(forecast(experiment, {})) == 2 + 4 + 2
 
@@ -158,29 +158,29 @@ def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) ->
     """Whatever the card makes of its own."""
     own = "points = 2\nfor.tiny-task = { lr_factor = 2.0 }"
     card = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", own))
-    asked = resolve(Asked(str(card), lr=[5e-3], device="cpu"))
+    asked = resolve(RunRequest(str(card), lr=[5e-3], device="cpu"))
     assert {run.lr for run in of(asked, "adamw")} == {5e-3}
 
 
 @each(
     ("setting", "said"),
     [
-        (QUARTER, ["arms.arm", "adamw"]),
-        ("arms.arm={of='adamw', of_tuned=0.25, base='sgd'}", ["adamw"]),
-        ("arms.arm={of='adamw', of_tuned=0.25, update=['lora-4']}", ["adamw"]),
-        ("arms.arm={of='adamv'}", ["arms.arm.of", "'adamv'", "'adamw'"]),
-        ("arms.muon={of='adamw'}", ["arms.muon"]),
-        ("arms.arm={of='adamw', base='ar'}", ["arms.arm.base", "'ar'", "'arm'"]),
-        ("arms.arm={of='adamw', arguments={epz=1}}", ["'epz'", "'eps'"]),
-        ("arms.arm={of='adamw', arguments={eps=-1}}", ["arms.arm.arguments.eps = -1", "0"]),
-        ("arms.arm={of='adamw', lr=[]}", ["arms.arm.lr", "1"]),
-        ("arms.arm={of='adamw', bases='muon'}", ["'arms.arm.bases'", "'base'"]),
-        ("arms.arm={}", ["arms.arm.of"]),
+        (QUARTER, ["variants.variant", "adamw"]),
+        ("variants.variant={of='adamw', of_tuned=0.25, base='sgd'}", ["adamw"]),
+        ("variants.variant={of='adamw', of_tuned=0.25, update=['lora-4']}", ["adamw"]),
+        ("variants.variant={of='adamv'}", ["variants.variant.of", "'adamv'", "'adamw'"]),
+        ("variants.muon={of='adamw'}", ["variants.muon"]),
+        ("variants.variant={of='adamw', base='ar'}", ["variants.variant.base", "'ar'", "'variant'"]),
+        ("variants.variant={of='adamw', arguments={epz=1}}", ["'epz'", "'eps'"]),
+        ("variants.variant={of='adamw', arguments={eps=-1}}", ["variants.variant.arguments.eps = -1", "0"]),
+        ("variants.variant={of='adamw', lr=[]}", ["variants.variant.lr", "1"]),
+        ("variants.variant={of='adamw', bases='muon'}", ["'variants.variant.bases'", "'base'"]),
+        ("variants.variant={}", ["variants.variant.of"]),
         ("optimizers=['arn']", ["'arn'"]),
     ],
 )
 def test_an_arm_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: str, said: list[str]) -> None:
-    names = "optimizers=['arm']" if setting == QUARTER else BOTH
+    names = "optimizers=['variant']" if setting == QUARTER else BOTH
     settings = [setting] if setting.startswith("opt") else [setting, names]
     with pytest.raises(BadInput) as caught:
         tiny.experiment(tmp_path, *settings)

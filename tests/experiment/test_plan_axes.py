@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from synthbench.errors import BadInput
-from synthbench.experiment import materials
+from synthbench.common.errors import BadInput
+from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import forecast, next_runs
-from synthbench.experiment.resolve import Asked, count, resolve
+from synthbench.experiment.resolve import RunRequest, count, resolve
 from synthbench.experiment.runs import Result, Run
 from tests.each import each
 from tests.experiment import tiny
@@ -26,7 +26,7 @@ def test_a_size_scales_items_and_steps_together_so_an_item_is_seen_equally_often
         0.5: (5, {"fact": 6, "rule": 18}), 1.0: (10, {"fact": 12, "rule": 36}), 2.0: (20, {"fact": 24, "rule": 72})
     }  # fmt: skip
     for run in found.values():
-        shown = materials.data(experiment.tasks["tiny-task"], [run]).order_KTB
+        shown = fleet_setup.data(experiment.tasks["tiny-task"], [run]).order_KTB
         assert shown.size / sum(run.examples.values()) == 10 * 16 / 48
         assert run.points == 2
 
@@ -117,7 +117,7 @@ def test_a_grid_grows_no_further_where_no_edge_is_chosen(
 
 def test_a_grid_that_a_person_asks_for_is_searched_as_it_is(tmp_path: Path) -> None:
     card = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", "points = 2\nextend = 3"))
-    own, asked = (resolve(Asked(str(card), lr=lr, device="cpu")) for lr in (None, [2e-3, 4e-3]))
+    own, asked = (resolve(RunRequest(str(card), lr=lr, device="cpu")) for lr in (None, [2e-3, 4e-3]))
     assert rates(play(own, rising)) == [[1e-3, 2e-3], [4e-3], [8e-3], [1.6e-2]]
     assert rates(play(asked, rising)) == [[2e-3, 4e-3]]
 

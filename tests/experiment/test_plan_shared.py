@@ -9,19 +9,20 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from synthbench.experiment import materials, members
-from synthbench.experiment.claims import Claims
-from synthbench.experiment.engine import Engine
-from synthbench.experiment.materials import Kept
+from synthbench.execution import fleet_setup
+from synthbench.execution.interrupt import Interrupt
+from synthbench.execution.scheduler import Engine
 from synthbench.experiment.plan import Experiment, next_runs, walk
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
-from synthbench.experiment.store import Store
-from synthbench.interrupt import Interrupt
+from synthbench.store import members
+from synthbench.store.leases import Leases
+from synthbench.store.results import Store
+from synthbench.store.weights import WeightFile
 from tests.experiment import tiny
 from tests.experiment.test_plan import finished, of, ok, play, rising
 
-BOTH = "optimizers=['adamw', 'arm']"
+BOTH = "optimizers=['adamw', 'variant']"
 VARIANTS = """
 [variants]
 few = { "stages.finetune.rule.items" = 20 }
@@ -34,7 +35,7 @@ def with_variants(folder: Path, *variants: str) -> Experiment:
     runner, path = tiny.write(folder), folder / "task.toml"
     path.write_text(tiny.TASK + VARIANTS)
     tasks = [f"{path}:{one}" if one else str(path) for one in variants]
-    return resolve(Asked(str(runner), tasks=tasks, device="cpu"))
+    return resolve(RunRequest(str(runner), tasks=tasks, device="cpu"))
 
 
 def of_task(experiment: Experiment, label: str, done: Mapping[str, Result], stage: str) -> list[Run]:
@@ -65,7 +66,7 @@ def test_variants_train_on_their_own_data_in_fleets_of_their_own(tmp_path: Path)
     experiment = with_variants(tmp_path, "", "few", "other")
     done = finished(experiment)
     runs = {label: of_task(experiment, label, done, "finetune") for label in experiment.tasks}
-    base, few, other = (materials.data(experiment.tasks[label], own[:1]) for label, own in runs.items())
+    base, few, other = (fleet_setup.data(experiment.tasks[label], own[:1]) for label, own in runs.items())
     assert (base.tokens_KNL.shape[1], few.tokens_KNL.shape[1], other.tokens_KNL.shape[1]) == (48, 32, 48)
     prompt = slice(0, 4)
     assert np.array_equal(base.tokens_KNL[..., prompt], other.tokens_KNL[..., prompt])
@@ -83,7 +84,7 @@ def test_tasks_of_a_family_share_what_comes_before_their_last_stage_and_others_d
         (tmp_path / f"{name}.toml").write_text(task)
     (tmp_path / "alone.toml").write_text(tiny.TASK.replace("tiny-task", "alone"))
     paths = [str(tmp_path / f"{name}.toml") for name in (*last, "alone")]
-    experiment = resolve(Asked(str(runner), tasks=paths, device="cpu"))
+    experiment = resolve(RunRequest(str(runner), tasks=paths, device="cpu"))
     done = finished(experiment)
     before, after = ({label: {run.id for run in of_task(experiment, label, done, stage)} for label in experiment.tasks}
                      for stage in ("pretrain", "finetune"))  # fmt: skip
@@ -91,7 +92,7 @@ def test_tasks_of_a_family_share_what_comes_before_their_last_stage_and_others_d
     assert not before["first"] & before["alone"]
     assert len(set.union(*before.values())) == 2 * 2
     assert len(set.union(*after.values())) == sum(map(len, after.values())) == 4 * 4
-    data = [materials.data(experiment.tasks[label], of_task(experiment, label, done, "pretrain")) for label in last]
+    data = [fleet_setup.data(experiment.tasks[label], of_task(experiment, label, done, "pretrain")) for label in last]
     for other in data[1:]:
         assert all(np.array_equal(*pair) for pair in zip(data[0], other, strict=True))
 
@@ -102,23 +103,23 @@ def test_the_engine_gives_every_fleet_the_card_of_its_runs_variant(
     """Not the base card of the name that its runs have in common."""
     experiment = with_variants(tmp_path, "", "few", "other")
     silent = SimpleNamespace(**dict.fromkeys(("advance", "finished", "expect", "note"), lambda *given: None))
-    monkeypatch.setattr(Store, "sound_weights", lambda self, result: Kept("w", 1, "s"))
+    monkeypatch.setattr(Store, "valid_weights", lambda self, result: WeightFile("w", 1, "s"))
     crew = SimpleNamespace(workers=[SimpleNamespace(job=None)])
-    claims, given = Claims(store), list[tuple[str, str, int]]()
+    leases, given = Leases(store), list[tuple[str, str, int]]()
     try:
-        engine = Engine(experiment, "e", claims, silent, Interrupt(), 1, None, {})
+        engine = Engine(experiment, "e", leases, silent, Interrupt(), 1, None, {})
         while job := engine._next_job(crew):  # type: ignore[arg-type]
             run = job.runs[0]
-            data = materials.data(engine._task(run), job.runs)
+            data = fleet_setup.data(engine._task(run), job.runs)
             given.append((run.stage, job.task.label, data.tokens_KNL.shape[1]))
             own = {cell.task for cell, runs in walk(experiment, engine.done).cells.items() if run in runs}
             assert job.task.label in own
             assert job.task == experiment.tasks[job.task.label].card
             assert job.task.stages[run.stage]["rule"].items == run.examples["rule"]
             engine.done |= {one.id: ok(one) for one in job.runs}
-            claims.release(one.id for one in job.runs)
+            leases.release(one.id for one in job.runs)
     finally:
-        claims.close()
+        leases.close()
     assert {label for stage, label, _ in given if stage == "finetune"} == set(experiment.tasks)
     assert {label for stage, label, _ in given if stage == "pretrain"} == {"tiny-task"}
 
@@ -127,7 +128,7 @@ def test_the_engine_gives_every_fleet_the_card_of_its_runs_variant(
 
 
 def test_a_run_in_two_cells_is_a_member_of_both(tmp_path: Path, store: Store) -> None:
-    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw'}")
+    experiment = tiny.experiment(tmp_path, BOTH, "variants.variant={of='adamw'}")
     done: dict[str, Result] = {}
     while runs := next_runs(experiment, done):
         by_id = {run.id: run for run in runs}
@@ -138,7 +139,7 @@ def test_a_run_in_two_cells_is_a_member_of_both(tmp_path: Path, store: Store) ->
             store.keep(run, ok(run), [], None, member=("e", own[run.id]))
         done = store.results()
     found = members.cells("e", store, done)
-    assert {cell.optimizer for cell in found if cell.stage == "finetune"} == {"adamw", "arm"}
+    assert {cell.optimizer for cell in found if cell.stage == "finetune"} == {"adamw", "variant"}
     twin, other = (trials for cell, trials in found.items() if cell.stage == "finetune")
     assert sorted(trial.id for trial in twin) == sorted(trial.id for trial in other)
     assert len(twin) == 4
@@ -150,14 +151,14 @@ def test_a_run_in_two_cells_is_a_member_of_both(tmp_path: Path, store: Store) ->
 
 
 def test_weights_of_a_run_that_stands_for_one_of_its_cells_are_kept(tmp_path: Path, store: Store) -> None:
-    """An arm with fewer rates chooses one that its optimizer does not."""
-    experiment = tiny.experiment(tmp_path, BOTH, "arms.arm={of='adamw', lr=[1e-3]}")
+    """A variant with fewer rates chooses one that its optimizer does not."""
+    experiment = tiny.experiment(tmp_path, BOTH, "variants.variant={of='adamw', lr=[1e-3]}")
     store.weights.mkdir()
     done: dict[str, Result] = {}
     while runs := next_runs(experiment, done):
         for run in runs:
             (store.weights / f"{run.id[:40]}.safetensors").write_bytes(b"w")
-            store.keep(run, rising(run), [], Kept(f"{run.id[:40]}.safetensors", 1, ""))
+            store.keep(run, rising(run), [], WeightFile(f"{run.id[:40]}.safetensors", 1, ""))
         done = store.results()
     members.enlist(experiment, "e", store, done)
     members.drop_weights(experiment, "e", store, "chosen")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.rates import lines
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from tests.each import each
 
 
 @each("runner", ["quick", "planted", "sizes", "leaderboard"])
 def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
-    experiment = resolve(Asked(runner, seeds=1, device="cpu"))
+    experiment = resolve(RunRequest(runner, seeds=1, device="cpu"))
     found = lines(experiment)
     for stage in experiment.card.stages:
         planned = {(run.update, f"{run.lr:.6g}") for run in forecast(experiment, {}) if run.stage == stage.name}
@@ -20,16 +20,16 @@ def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
             if "times the one" not in rates:
                 words = rates.replace(",", " ").replace(";", " ").split()
                 said |= {(who.split(", ")[1], word) for word in words if word[0].isdigit()}
-        tuned = {arm.of_tuned for arm in experiment.card.arms.values()} - {None}
+        tuned = {variant.of_tuned for variant in experiment.card.variants.values()} - {None}
         assert said == planned or (tuned and said < planned), stage.name
 
 
 def test_rates_that_differ_by_task_are_said_to() -> None:
     settings = [
-        "arms.slow={of='adamw', of_tuned=0.25}", "optimizers=['adamw', 'slow']", "stages.finetune.lr.adamw=[1e-3, 2e-3]",
+        "variants.slow={of='adamw', of_tuned=0.25}", "optimizers=['adamw', 'slow']", "stages.finetune.lr.adamw=[1e-3, 2e-3]",
         "stages.finetune.for.wugs.lr_factor=0.5", "stages.finetune.extend=2",
     ]  # fmt: skip
-    asked = Asked("quick", ["adamw"], ["rote-vs-rule", "wugs"], ["full"], settings=settings, device="cpu")
+    asked = RunRequest("quick", ["adamw"], ["rote-vs-rule", "wugs"], ["full"], settings=settings, device="cpu")
     assert lines(resolve(asked))["finetune"] == [
         "adamw, full: lr 0.001, 0.002 (rote-vs-rule); 0.0005, 0.001 (wugs)",
         "slow, full: lr 0.25 times the one that is chosen for adamw",

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthbench.experiment.recorded import from_bytes, to_bytes
 from synthbench.scores import Observed, Point, Seen, scored
-from synthbench.scores.observed import Floats
+from synthbench.scores.observations import Floats
+from synthbench.store.observations import from_bytes, to_bytes
 
 NAMES = ("new/fact/train", "new/rule/train", "new/rule/validation", "new/rule/test", "old/fact/train", "old/rule/test")
 PROBE = ("other/before", "other/after", "control/before", "control/after")

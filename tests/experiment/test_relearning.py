@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthbench.experiment import relearning
+from synthbench.execution import relearning
+from synthbench.execution.fleet_job import Job, Trained, run_fleet
+from synthbench.execution.relearning import FACTS
 from synthbench.experiment.plan import Experiment, next_runs
-from synthbench.experiment.recorded import from_bytes
-from synthbench.experiment.relearning import FACTS
 from synthbench.experiment.runs import Run
-from synthbench.experiment.training import Job, Trained, run_fleet
 from synthbench.scores import Seen
+from synthbench.store.observations import from_bytes
 from synthbench.trainer.loop import Data
 from tests.each import each
 from tests.experiment import tiny

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from synthbench.cards import MODELS, RunnerCard, load, names
-from synthbench.errors import BadInput
-from synthbench.experiment.resolve import Asked, experiment_id, resolve
+from synthbench.common.errors import BadInput
+from synthbench.experiment.resolve import RunRequest, experiment_id, resolve
 from tests.each import each
 from tests.experiment import tiny
 
 
-def refused(asked: Asked) -> str:
+def refused(asked: RunRequest) -> str:
     """The sentence with which something is refused."""
     with pytest.raises(BadInput) as caught:
         resolve(asked)
@@ -52,7 +52,7 @@ def refused(asked: Asked) -> str:
 def test_an_option_that_cannot_be_is_refused_by_naming_it(
     tmp_path: Path, asked: dict[str, Any], said: list[str]
 ) -> None:
-    message = refused(replace(Asked(str(tiny.write(tmp_path)), device="cpu"), **asked))
+    message = refused(replace(RunRequest(str(tiny.write(tmp_path)), device="cpu"), **asked))
     assert all(part in message for part in said), message
 
 
@@ -88,7 +88,7 @@ def test_an_option_that_cannot_be_is_refused_by_naming_it(
         ("stages.pretrain.update=['lora-4']", ["pretrain.update", "'lora-4'"]),
         ("stages.pretrain.update=['full', 'full-hidden']", ["pretrain"]),
         ("stages.pretrain.weight_decay=[0.0, 0.1]", ["pretrain"]),
-        ("reading.speed=7", ["7", "[4, 5]"]),
+        ("reading.target_step=7", ["7", "[4, 5]"]),
         ("reading.fit=1.5", ["reading.fit = 1.5", "1"]),
         ("columns=[]", ["columns = []", "1"]),
         ("optimizer.betas=[2, 3]", ["betas", "2", "1"]),
@@ -111,7 +111,7 @@ def test_an_option_that_cannot_be_is_refused_by_naming_it(
     ],
 )
 def test_a_setting_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: str, said: list[str]) -> None:
-    message = refused(Asked(str(tiny.write(tmp_path)), settings=[setting], device="cpu"))
+    message = refused(RunRequest(str(tiny.write(tmp_path)), settings=[setting], device="cpu"))
     assert all(part in message for part in said), message
     assert not any(inner in message for inner in ("constrained", "function-after", "ModelCard")), message
     assert message.isprintable()
@@ -138,7 +138,7 @@ def test_a_broken_card_is_refused_by_naming_its_file(
 ) -> None:
     assert old in tiny.RUNNER
     path = tiny.write(tmp_path, tiny.RUNNER.replace(old, new))
-    message = refused(Asked(str(path), device="cpu", **asked))
+    message = refused(RunRequest(str(path), device="cpu", **asked))
     assert all(part in message for part in [str(path), *said]), message
 
 
@@ -150,14 +150,14 @@ def test_a_broken_task_card_is_refused_by_naming_its_file_and_one_that_draws_a_s
         (f"{tiny.TASK}{noise}", "rule and noise"),
     ):
         task.write_text(content)
-        assert said in refused(Asked(str(runner), device="cpu"))
+        assert said in refused(RunRequest(str(runner), device="cpu"))
 
 
 def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
     runner = tiny.write(tmp_path)
     (tmp_path / "other.toml").write_text(tiny.TASK.replace("items = 36", "items = 30"))
     both = [str(tmp_path / "task.toml"), str(tmp_path / "other.toml")]
-    assert "tiny-task" in refused(Asked(str(runner), tasks=both, device="cpu"))
+    assert "tiny-task" in refused(RunRequest(str(runner), tasks=both, device="cpu"))
 
 
 def test_options_are_the_runners_axes_and_those_of_its_last_stage(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_a_scale_comes_before_other_settings_a_model_may_be_a_preset_and_an_argu
     experiment = tiny.experiment(tmp_path, *settings)
     assert (experiment.card.seeds, experiment.card.stage("finetune").steps) == (7, 20)
     assert experiment.card.shape == MODELS["tiny"]
-    betas = {name: rule.arguments["betas"] for name, rule in experiment.rules.items()}
+    betas = {name: rule.arguments["betas"] for name, rule in experiment.optimizers.items()}
     assert betas == {"adamw": [0.5, 0.6], "muon": [0.5, 0.6]}
 
 
@@ -186,7 +186,7 @@ SAME = (
     "stages.finetune.optimizer=['sgd']", "question=other", "cost=other", "scales.more.seeds=9",
 )  # fmt: skip
 OTHER = (
-    "reading.fit=0.8", "reading.speed=4", "stages.finetune.lr=[1e-3]", "stages.finetune.steps=11",
+    "reading.fit=0.8", "reading.target_step=4", "stages.finetune.lr=[1e-3]", "stages.finetune.steps=11",
     "stages.finetune.weight_decay=0.1", "stages.finetune.for.adamw={steps=11}", "stages.pretrain.batch=32",
     "optimizer.eps=1e-6", "model.layers=2", "columns=['fit']", "version='1.1'", "name=other",
 )  # fmt: skip
@@ -200,18 +200,18 @@ def test_an_experiments_id_changes_with_all_that_rows_must_share_and_not_with_ax
     other = replace(before, environment=replace(before.environment, device="cuda"))
     assert experiment_id(other) != experiment_id(before)
     (tmp_path / "task.toml").write_text(tiny.TASK.replace("items = 36", "items = 30"))
-    edited = resolve(Asked(str(tmp_path / "runner.toml"), device="cpu"))
+    edited = resolve(RunRequest(str(tmp_path / "runner.toml"), device="cpu"))
     assert experiment_id(edited) != experiment_id(before)
 
 
 @each("name", names(RunnerCard))
 def test_every_shipped_runner_resolves_and_its_scales_are_larger(name: str) -> None:
     usual, *larger = (
-        resolve(Asked(name, settings=[f"scale={scale}"] if scale else [], device="cpu"))
+        resolve(RunRequest(name, settings=[f"scale={scale}"] if scale else [], device="cpu"))
         for scale in (None, *load(RunnerCard, name).scales)
     )
     assert usual.card.name == name
     assert usual.tasks
-    assert usual.rules.keys() >= set(usual.card.optimizers)
+    assert usual.optimizers.keys() >= set(usual.card.optimizers)
     for found in larger:
         assert len(found.card.seed_list) * found.card.shape.width > len(usual.card.seed_list) * usual.card.shape.width

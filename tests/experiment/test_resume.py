@@ -5,12 +5,12 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 
-from synthbench.commands import startable
-from synthbench.experiment.materials import Kept
 from synthbench.experiment.plan import Experiment, forecast, next_runs
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
-from synthbench.experiment.store import Store
+from synthbench.interface.commands import startable
+from synthbench.store.results import Store
+from synthbench.store.weights import WeightFile
 from tests.experiment import tiny
 
 SCORES = {"validation_learning": 0.5, "validation_loss": 1.0}
@@ -20,7 +20,7 @@ def finish(store: Store, runs: list[Run], kept: bool) -> None:
     """Keeps these runs as finished, with or without their weights."""
     store.weights.mkdir()
     for run in runs:
-        file = Kept(f"{run.id}.safetensors", 1, sha256(b"w").hexdigest()) if kept else None
+        file = WeightFile(f"{run.id}.safetensors", 1, sha256(b"w").hexdigest()) if kept else None
         if file:
             (store.weights / file.name).write_bytes(b"w")
         store.keep(run, Result(run.id, "ok", SCORES, weights=file and file.name), [], file)
@@ -73,7 +73,7 @@ def test_parents_of_parents_whose_weights_are_gone_are_trained_again(tmp_path: P
     data = tiny.TASK.split("[stages.finetune]")[1].replace("items = 36", "items = 24")
     task = tiny.TASK.replace("syllables = 16", "syllables = 24")
     (tmp_path / "task.toml").write_text(f"{task}\n[stages.again]{data}")
-    experiment = resolve(Asked(str(path), settings=["stages.finetune.lr=[1e-3]"], device="cpu"))
+    experiment = resolve(RunRequest(str(path), settings=["stages.finetune.lr=[1e-3]"], device="cpu"))
     runs = forecast(experiment, {})
     finish(store, [run for run in runs if run.stage != "again"], kept=False)
     for found in (runs, coming(experiment, store)):

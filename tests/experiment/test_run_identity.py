@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from synthbench.experiment.plan import next_runs
-from synthbench.experiment.runs import Environment, Result, RuleSpec, Run
+from synthbench.experiment.runs import Environment, OptimizerSpec, Result, Run
 from tests.each import each
 from tests.experiment import tiny
 
-RULE = RuleSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
+RULE = OptimizerSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
 RUN = Run(
     task="t", task_version="1.0", task_fingerprint="f", model={"width": 8, "layers": 1}, stage="finetune",
-    history=("pretrain",), rule=RULE, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4, schedule="constant",
+    history=("pretrain",), optimizer=RULE, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4, schedule="constant",
     warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, relearn=0, seed=0, salt="", parent="parent",
     environment=Environment("source", "2.13", "cpu"),
 )  # fmt: skip
@@ -65,9 +65,9 @@ def test_a_runs_id_changes_with_every_field_and_those_of_one_fleet_differ_in_fiv
 def test_a_runs_id_depends_on_the_order_of_routing_and_history_and_not_on_that_of_tables() -> None:
     for name in ("model", "examples"):
         assert replace(RUN, **{name: dict(reversed(getattr(RUN, name).items()))}).id == RUN.id
-    assert replace(RUN, rule=replace(RULE, arguments=dict(reversed(RULE.arguments.items())))).id == RUN.id
+    assert replace(RUN, optimizer=replace(RULE, arguments=dict(reversed(RULE.arguments.items())))).id == RUN.id
     routing = (("a", "muon"), ("*", "adamw"))
-    one, other = (replace(RUN, rule=replace(RULE, routing=found)) for found in (routing, routing[::-1]))
+    one, other = (replace(RUN, optimizer=replace(RULE, routing=found)) for found in (routing, routing[::-1]))
     assert one.id != other.id
     assert replace(RUN, history=("a", "b")).id != replace(RUN, history=("b", "a")).id
 

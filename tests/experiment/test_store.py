@@ -15,13 +15,13 @@ import torch
 from safetensors import safe_open
 
 from synthbench.cards import fingerprint
-from synthbench.errors import BadInput
-from synthbench.experiment import materials
-from synthbench.experiment.database import APPLICATION_ID, DATABASE, VERSION
-from synthbench.experiment.materials import Kept
+from synthbench.common.errors import BadInput
+from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import forecast
 from synthbench.experiment.runs import Cell, Result
-from synthbench.experiment.store import Store
+from synthbench.store.database import APPLICATION_ID, DATABASE, VERSION
+from synthbench.store.results import Store
+from synthbench.store.weights import WeightFile, write_weights
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank
 from tests.each import each
@@ -34,7 +34,7 @@ RESULT = Result(
     {0: {"fit": 0.0}, 10: {"fit": 0.1, "forgetting": -0.125}}, 1, "weights-1.safetensors", 4, 1.5,
     "2026-01-02T03:04:05+00:00", "a device", {"torch": "2.13", "python": "3.11"},
 )  # fmt: skip
-KEPT = Kept("weights-1.safetensors", 123, "abc")
+KEPT = WeightFile("weights-1.safetensors", 123, "abc")
 CELL = Cell("t", "finetune", ("adamw",), "muon", "lora-4", 0.1)
 
 
@@ -64,8 +64,8 @@ def test_a_negative_zero_is_kept_as_the_zero_that_sqlite_makes_of_it(
     shown = repr(reopened(store))
     assert "-0.0" not in shown
     monkeypatch.setattr("synthbench.experiment.identity.source", lambda *places: "edited")
-    monkeypatch.setattr("synthbench.experiment.store.from_bytes", lambda content: None)
-    monkeypatch.setattr("synthbench.experiment.store.scored", lambda seen: (zeros.path, zeros.scores))
+    monkeypatch.setattr("synthbench.store.results.from_bytes", lambda content: None)
+    monkeypatch.setattr("synthbench.store.results.scored", lambda seen: (zeros.path, zeros.scores))
     assert repr(reopened(store)) == shown
 
 
@@ -112,7 +112,7 @@ def test_dropping_weights_removes_the_file_and_the_rows_reference_and_nothing_el
     for name in ("weights-1.safetensors", "weights-2.safetensors"):
         (store.weights / name).write_bytes(b"weights")
     store.keep(RUN, RESULT, [], KEPT)
-    other = Kept("weights-2.safetensors", 7, "")
+    other = WeightFile("weights-2.safetensors", 7, "")
     store.keep(OTHER, replace(RESULT, run=OTHER.id, weights=other.name), [], other)
     store.drop_weights([(RUN.id, 1)])
     assert [path.name for path in store.weights.iterdir()] == ["weights-2.safetensors"]
@@ -124,17 +124,17 @@ def test_dropping_weights_removes_the_file_and_the_rows_reference_and_nothing_el
 
 
 def test_weights_are_there_if_row_and_file_are_and_the_file_is_as_it_was_written(store: Store) -> None:
-    kept = Kept(KEPT.name, 7, sha256(b"weights").hexdigest())
+    kept = WeightFile(KEPT.name, 7, sha256(b"weights").hexdigest())
     store.keep(RUN, RESULT, [], kept)
-    assert store.sound_weights(RESULT) is None
+    assert store.valid_weights(RESULT) is None
     store.weights.mkdir()
     file = store.weights / KEPT.name
     file.write_bytes(b"weights")
-    assert store.sound_weights(RESULT) == kept
-    assert store.sound_weights(replace(RESULT, run=OTHER.id)) is None
+    assert store.valid_weights(RESULT) == kept
+    assert store.valid_weights(replace(RESULT, run=OTHER.id)) is None
     for other in (b"weightz", b"weight", b"weights ", b""):
         file.write_bytes(other)
-        assert store.sound_weights(RESULT) is None
+        assert store.valid_weights(RESULT) is None
 
 
 def test_a_folder_is_made_with_its_parents_and_opened_again(tmp_path: Path) -> None:
@@ -168,8 +168,8 @@ def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_ada
     run = replace(forecast(experiment, {})[0], update=update)
     layout = layouts.transformer(experiment.card.shape, task.language.vocabulary, task.language.length - 1)
     wanted = low_rank.adapters(layout, 4) if update == "lora-4" else layout
-    fleet = materials.build(task, [run, replace(run, seed=1)], [None, None], tmp_path, torch.device("cpu"))
-    kept = materials.write_weights(tmp_path / update, run, 1, fleet.saved(1))
+    fleet = fleet_setup.build(task, [run, replace(run, seed=1)], [None, None], tmp_path, torch.device("cpu"))
+    kept = write_weights(tmp_path / update, run, 1, fleet.saved(1))
     path = tmp_path / update / kept.name
     assert [found.name for found in path.parent.iterdir()] == [kept.name]  # no temporary file is left
     assert (kept.size, kept.sha256) == (path.stat().st_size, sha256(path.read_bytes()).hexdigest())
@@ -182,7 +182,5 @@ def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_ada
 
 def test_attempts_of_a_run_are_kept_in_files_of_their_own(tmp_path: Path) -> None:
     weights = {"w": torch.zeros(2)}
-    names = {
-        materials.write_weights(tmp_path, run, attempt, weights).name for run in (RUN, OTHER) for attempt in (1, 2)
-    }
+    names = {write_weights(tmp_path, run, attempt, weights).name for run in (RUN, OTHER) for attempt in (1, 2)}
     assert len(names) == 4

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from synthbench import cards, overrides
+from synthbench import cards
 from synthbench.cards import TaskCard
+from synthbench.common import overrides
 from synthbench.experiment.plan import Experiment
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 
 TASK = """
 name = "tiny-task"
@@ -40,7 +41,7 @@ model = { width = 16, layers = 1, head_width = 8 }
 optimizers = ["adamw"]
 seeds = 2
 columns = ["fact_recall", "rule_accuracy@fit", "learning"]
-reading = { fit = 0.9, speeds = [4, 5], speed = 5, sample = 8 }
+reading = { fit = 0.9, target_steps = [4, 5], target_step = 5, sample = 8 }
 
 [[stages]]
 name = "pretrain"
@@ -80,4 +81,4 @@ def write(folder: Path, runner: str = RUNNER) -> Path:
 
 def experiment(folder: Path, *settings: str, **asked: Any) -> Experiment:
     """The experiment that the runner's card means with these `--set`s and other options."""
-    return resolve(Asked(str(write(folder)), settings=settings, device="cpu", **asked))
+    return resolve(RunRequest(str(write(folder)), settings=settings, device="cpu", **asked))

@@ -10,7 +10,7 @@ import pytest
 
 from synthbench.gate import check, stored
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.check import Checked, Wanted
+from synthbench.gate.check import Checked, CheckRequest
 from synthbench.gate.commands import options
 from tests.gate import small
 
@@ -33,6 +33,6 @@ def checked(recorded: Baseline) -> Callable[..., Checked]:
     """checked(baseline, level="trace"): the baseline (none: the shared one) is checked."""
 
     def checks(baseline: Baseline | None = None, **wanted: Any) -> Checked:
-        return check.check(baseline or recorded, "the baseline", Wanted(**wanted), options(1, True, "a test"))
+        return check.check(baseline or recorded, "the baseline", CheckRequest(**wanted), options(1, True, "a test"))
 
     return checks

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synthbench.experiment.plan import Experiment
-from synthbench.experiment.resolve import Asked
-from synthbench.gate import compared, subject
-from synthbench.gate.compared import Line
+from synthbench.experiment.resolve import RunRequest
+from synthbench.gate import candidate, comparison
+from synthbench.gate.comparison import Line
 from synthbench.gate.record import trace
-from synthbench.gate.traced import traces
+from synthbench.gate.traces import traces
 
 ROOT = Path(__file__).resolve().parents[2]
 LION, SIGNUM = (f"{ROOT}/examples/{file}" for file in ("ci/my_optimizers/__init__.py:Lion", "signum.py:Signum"))
@@ -58,14 +58,14 @@ OTHERS = [
 
 
 def experiment(name: str, settings: Sequence[str]) -> Experiment:
-    return subject.to_record(Asked(RUNNER, [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
+    return candidate.to_record(RunRequest(RUNNER, [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
 
 
 def against_itself(other: Other) -> list[Line]:
     """The trace of an implementation, repeated from perturbed starts."""
     own = experiment(other.name, other.settings)
     recorded = trace(own)
-    return compared.traces(recorded, traces(own, recorded.seeds, perturbed=7))
+    return comparison.traces(recorded, traces(own, recorded.seeds, perturbed=7))
 
 
 def against_reference(other: Other) -> list[Line]:
@@ -73,20 +73,20 @@ def against_reference(other: Other) -> list[Line]:
     assert other.reference is not None
     reference = experiment(other.reference, other.of_reference)
     recorded = trace(reference)
-    return compared.traces(recorded, traces(experiment(other.name, other.settings), recorded.seeds))
+    return comparison.traces(recorded, traces(experiment(other.name, other.settings), recorded.seeds))
 
 
 def rows() -> Iterator[list[str]]:
     """For the page: name, verdict on itself, reference, verdict on it, largest deviation over what is allowed, why."""
     for other in OTHERS:
-        itself, name = compared.overall(against_itself(other)), named(other.name, other.settings)
+        itself, name = comparison.overall(against_itself(other)), named(other.name, other.settings)
         if other.reference is None:
             yield [name, itself, "-", "-", "-", other.why]
             continue
         lines = against_reference(other)
         worst = max(line.difference / line.allowed for line in lines)
         reference = named(other.reference, other.of_reference)
-        yield [name, itself, reference, compared.overall(lines), f"{worst:.3g}", other.why]
+        yield [name, itself, reference, comparison.overall(lines), f"{worst:.3g}", other.why]
 
 
 def named(name: str, settings: Sequence[str]) -> str:

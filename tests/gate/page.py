@@ -14,13 +14,13 @@ import numpy as np
 from scipy.stats import beta
 from tabulate import tabulate
 
+from synthbench.analysis import change_test
 from synthbench.experiment import identity
-from synthbench.gate import decision
 from synthbench.gate.baseline import BehaviourCard
-from synthbench.gate.budget import BUDGETS, findable
-from synthbench.gate.compared import TRACE_TIMES, overall
+from synthbench.gate.comparison import TRACE_TIMES, overall
+from synthbench.gate.power import BUDGETS, findable
 from synthbench.gate.record import trace
-from synthbench.gate.written import number
+from synthbench.gate.writers import number
 from tests.gate import others, study
 from tests.gate.regressions import REGRESSIONS
 
@@ -153,13 +153,13 @@ def chosen(size: study.Size, pool: BehaviourCard) -> str:
     """How the bound was chosen."""
     shares, least = [], None
     for times in (5.0, 5.5, 6.0, 6.5):
-        with patch.object(decision, "BOUND_TIMES", times):
+        with patch.object(change_test, "BOUND_TIMES", times):
             found = list(study.unchanged(pool, range(size.held), CHOSEN, np.random.default_rng(0)))
         share = sum(overall(one) == "unchanged" for one in found) / CHOSEN
         least = times if least is None and share >= ENOUGH else least
         shares.append(f"{100 * share:.0f} % at {times:g}")
     return (
-        f"The bound is {decision.BOUND_TIMES:g} times the noise floor. The least multiple of a half that leaves "
+        f"The bound is {change_test.BOUND_TIMES:g} times the noise floor. The least multiple of a half that leaves "
         f"{100 * ENOUGH:.0f} % of {CHOSEN} comparisons of AdamW's first {size.held} seeds `unchanged` is "
         f"{'none of these' if least is None else f'{least:g}'}: {', '.join(shares)}."
     )

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from synthbench.trainer import fleet, low_rank
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS, RULES, muon
-from synthbench.trainer.rules.registry import Block, Hyper, State
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, muon
+from synthbench.trainer.optimizers.registry import Block, Hyper, State
 from synthbench.trainer.schedule import Schedule
 
 Patch = Callable[[], Any]  # makes a context in which the bug is there
@@ -34,7 +34,7 @@ class Regression(NamedTuple):
 
 def rule(name: str, step: Step) -> Patch:
     """Another step for a rule that keeps its state."""
-    return lambda: patch.dict(RULES, {name: RULES[name]._replace(step=step)})
+    return lambda: patch.dict(IMPLEMENTATIONS, {name: IMPLEMENTATIONS[name]._replace(step=step)})
 
 
 def function(module: Any, name: str, value: Any) -> Patch:

@@ -8,8 +8,8 @@ from typing import Any
 from unittest.mock import patch
 
 from synthbench.experiment.plan import Experiment, forecast
-from synthbench.experiment.resolve import Asked
-from synthbench.gate import compared, stored, subject, traced
+from synthbench.experiment.resolve import RunRequest
+from synthbench.gate import candidate, comparison, stored, traces
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.commands import options
 from synthbench.gate.record import record
@@ -32,7 +32,7 @@ def card(folder: Path) -> str:
 
 
 def experiment(folder: Path, optimizer: str = "adamw", **asked: Any) -> Experiment:
-    return subject.to_record(Asked(card(folder), [optimizer], device="cpu", **asked))
+    return candidate.to_record(RunRequest(card(folder), [optimizer], device="cpu", **asked))
 
 
 def baseline(folder: Path, optimizer: str = "adamw", **asked: Any) -> Baseline:
@@ -49,13 +49,13 @@ def with_card(found: Baseline, **changes: Any) -> Baseline:
     return found.model_copy(update={"card": found.card.model_copy(update=changes)})
 
 
-def begun(file: Path, optimizer: Any = None) -> list[compared.Line]:
+def begun(file: Path, optimizer: Any = None) -> list[comparison.Line]:
     """A committed baseline's first three steps, taken again: a check of a tenth of a second."""
     found, steps = stored.read(file), 3
-    own, _ = subject.to_check(found, str(file), subject.Subject(optimizer))
+    own, _ = candidate.to_check(found, str(file), candidate.Subject(optimizer))
     runs = [run for run in forecast(own, {}) if run.parent is None]
-    with patch.object(traced, "STEPS", steps), patch.object(traced, "forecast", lambda *_: runs):
-        after = traced.traces(own, found.trace.seeds)
+    with patch.object(traces, "STEPS", steps), patch.object(traces, "forecast", lambda *_: runs):
+        after = traces.traces(own, found.trace.seeds)
     values = {one.name: {what: [row[:steps] for row in rows] for what, rows in found.trace.values[one.name].items()}
               for one in after}  # fmt: skip
-    return compared.traces(with_trace(found, values=values).trace, after)
+    return comparison.traces(with_trace(found, values=values).trace, after)

@@ -22,16 +22,16 @@ from unittest.mock import patch
 
 import numpy as np
 
+from synthbench.execution.session import perform
 from synthbench.experiment.plan import Experiment
-from synthbench.experiment.resolve import Asked
-from synthbench.gate import compared, subject
+from synthbench.experiment.resolve import RunRequest
+from synthbench.gate import candidate, comparison
 from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import behaviour, described
 from synthbench.gate.commands import options
-from synthbench.gate.compared import Line
+from synthbench.gate.comparison import Line
 from synthbench.gate.record import DRAWS, trace, with_rates
-from synthbench.gate.traced import traces
-from synthbench.running import perform
+from synthbench.gate.traces import traces
 from tests.gate.regressions import REGRESSIONS, Regression
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,14 +55,14 @@ class Size(NamedTuple):
 
 
 def experiment(optimizer: str, seeds: int) -> Experiment:
-    return subject.to_record(Asked("gate", [optimizer], seeds=seeds, device="cpu"))
+    return candidate.to_record(RunRequest("gate", [optimizer], seeds=seeds, device="cpu"))
 
 
 @contextmanager
 def forked() -> Iterator[None]:
     """Workers that are forked, not spawned: they have what was patched in this process."""
     context = multiprocessing.get_context("fork")
-    with patch("synthbench.experiment.crew.multiprocessing.get_context", lambda kind: context):
+    with patch("synthbench.execution.process_pool.multiprocessing.get_context", lambda kind: context):
         yield
 
 
@@ -96,7 +96,7 @@ def unchanged(pool: BehaviourCard, seeds: Sequence[int], count: int, rng: np.ran
                 return
             count -= 1
             one, other = order[start : start + SEEDS], order[start + SEEDS : start + 2 * SEEDS]
-            yield compared.behaviour(part(pool, one), part(pool, other), range(SEEDS))
+            yield comparison.behaviour(part(pool, one), part(pool, other), range(SEEDS))
 
 
 def found(
@@ -108,7 +108,7 @@ def found(
     changed, lines = 0, Counter[str]()
     for _ in range(draws):
         own = sorted(rng.permutation(seeds)[:n].tolist())
-        both = compared.behaviour(part(before, own), part(after, own), range(n))
+        both = comparison.behaviour(part(before, own), part(after, own), range(n))
         seen = {line.what for line in both if line.verdict == "changed"}
         changed += bool(seen)
         lines.update(seen)
@@ -145,9 +145,9 @@ def untouched(optimizer: str, count: int) -> Traced:
         seeds = [2 * pair, 2 * pair + 1]
         recorded = trace(own, seeds)
         again = {one.name: one.digests for one in traces(own, seeds)}
-        exact[compared.overall(compared.exact(recorded, again))] += 1
-        lines = compared.traces(recorded, traces(own, seeds, perturbed=DRAWS + pair))
-        moved[compared.overall(lines)] += 1
+        exact[comparison.overall(comparison.exact(recorded, again))] += 1
+        lines = comparison.traces(recorded, traces(own, seeds, perturbed=DRAWS + pair))
+        moved[comparison.overall(lines)] += 1
         worst = max([worst, *(line.difference / line.allowed for line in lines)])
     return Traced(exact, moved, worst)
 
@@ -156,7 +156,7 @@ def by_trace(regression: Regression, recorded: Any) -> list[Line]:
     """A regression at the level of traces, of the first two seeds."""
     with regression.patch():
         own = experiment(regression.optimizer, 2)
-        return compared.traces(recorded, traces(own, recorded.seeds))
+        return comparison.traces(recorded, traces(own, recorded.seeds))
 
 
 WHOLE = Size()

@@ -9,7 +9,7 @@ import torch
 
 from synthbench.gate import advice, stored
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.compared import Level, Line
+from synthbench.gate.comparison import Level, Line
 from tests.calling import Caller
 from tests.each import each
 from tests.gate import small

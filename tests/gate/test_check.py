@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from synthbench.errors import BadInput, NotMeasured
-from synthbench.gate import commands, compared, stored
+from synthbench.common.errors import BadInput, NotMeasured
+from synthbench.gate import commands, comparison, stored
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
 from synthbench.gate.check import Checked
@@ -37,7 +37,7 @@ def test_a_baseline_is_read_as_it_was_written_and_is_small(recorded: Baseline, f
     assert all(floor >= 1e-5 for own in recorded.trace.floors.values() for floor in own.values())
 
 
-@pytest.mark.parametrize("level", [None, *compared.LEVELS])
+@pytest.mark.parametrize("level", [None, *comparison.LEVELS])
 def test_the_same_code_is_unchanged_at_every_level(checked: Check, level: str | None) -> None:
     found = checked(level=level)
     assert (found.verdict, found.cause) == ("unchanged", None)
@@ -153,9 +153,9 @@ def test_what_one_side_alone_has_or_this_version_does_not_know_tells_nothing(rec
     fewer, unknown = (described(values, seen.diverged, seen.curves) for values in (less, more))
     cases = ((seen, fewer, "learning"), (fewer, seen, "learning"), (unknown, seen, "another_score"))
     for before, after, what in cases:
-        lines = compared.behaviour(before, after, range(6))
+        lines = comparison.behaviour(before, after, range(6))
         assert {line.what for line in lines if line.verdict != "unchanged"} == {what}
-        assert compared.overall(lines) == "could not tell"
+        assert comparison.overall(lines) == "could not tell"
 
 
 def test_traces_that_tell_nothing_leave_it_to_the_scores_and_whoever_records_them_is_told(

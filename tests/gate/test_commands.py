@@ -9,14 +9,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from synthbench.gate import compared, stored, written
+from synthbench.gate import comparison, stored, writers
 from synthbench.gate.check import Checked
 from tests.calling import Caller
 from tests.each import each
 from tests.gate import small
 
 pytestmark = pytest.mark.usefixtures("recorded")
-LINE = compared.Line("full", "learning", "could not tell", 0.1, 0.2, 16, seeds=40.0)
+LINE = comparison.Line("full", "learning", "could not tell", 0.1, 0.2, 16, seeds=40.0)
 
 
 def test_a_baseline_is_recorded_checked_and_updated(call: Caller, tmp_path: Path) -> None:
@@ -144,21 +144,21 @@ def test_a_summary_that_cannot_be_written_hides_no_verdict(
 
 
 def test_numbers_and_sentences() -> None:
-    assert " 40 seeds" in written.seeds(LINE)
-    assert " 1000 seeds" in written.seeds(LINE._replace(seeds=float("inf")))
-    assert written.number(float("nan")) == "-"
-    assert compared.overall([]) == "could not tell"
-    assert compared.overall([LINE, LINE._replace(verdict="changed")]) == "changed"
+    assert " 40 seeds" in writers.seeds(LINE)
+    assert " 1000 seeds" in writers.seeds(LINE._replace(seeds=float("inf")))
+    assert writers.number(float("nan")) == "-"
+    assert comparison.overall([]) == "could not tell"
+    assert comparison.overall([LINE, LINE._replace(verdict="changed")]) == "changed"
 
 
 def test_forms_tell_the_verdict_and_what_to_do_and_annotations_the_worst_lines_as_many_as_are_shown() -> None:
     lines = [LINE._replace(what=f"score {k}", verdict="changed", difference=float(k)) for k in range(2, 32)]
     lines.insert(0, LINE._replace(what="fine", verdict="unchanged"))
     found = Checked("b.json", "adamw", "behaviour", lines, "A cause.", ["A note."], "Do this.")
-    first, *others = written.as_github(found).splitlines()
+    first, *others = writers.as_github(found).splitlines()
     assert re.fullmatch("::error title=.*adamw.*b.json.*A cause. Do this.", first)
     assert len(others) == 9
     assert re.match("::error title=.*score 31", others[0])
-    said = str(ElementTree.fromstring(written.as_junit(found)).findtext("system-out"))
+    said = str(ElementTree.fromstring(writers.as_junit(found)).findtext("system-out"))
     assert "adamw" in said
     assert said.endswith("A note.\nA cause.\nDo this.")

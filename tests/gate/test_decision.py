@@ -11,8 +11,18 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from synthbench.gate import decision
-from synthbench.gate.decision import BOUND_TIMES, LEAST, POWERED, Decision, bound, decide, noise, seeds_needed, trimmed
+from synthbench.analysis import change_test
+from synthbench.analysis.change_test import (
+    BOUND_TIMES,
+    LEAST,
+    POWERED,
+    Decision,
+    bound,
+    decide,
+    noise,
+    seeds_needed,
+    trimmed,
+)
 
 SEEDS = 16
 Draw = Callable[[np.random.Generator], np.ndarray]
@@ -50,8 +60,8 @@ def test_the_trimmed_mean_and_its_interval_by_hand() -> None:
 def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
     values = np.sort(np.random.default_rng(0).standard_normal(200_000))
     values[:40_000], values[-40_000:] = values[40_000], values[-40_001]
-    assert decision.winsorized(0.2) == pytest.approx(values.std(), rel=0.01)
-    assert decision.winsorized(0.0) == 1.0
+    assert change_test.winsorized(0.2) == pytest.approx(values.std(), rel=0.01)
+    assert change_test.winsorized(0.0) == 1.0
 
 
 def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -> None:
@@ -140,7 +150,7 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
     def plain(values: list[float]) -> tuple[float, float]:
         return fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
 
-    monkeypatch.setattr(decision, "trimmed", plain)
+    monkeypatch.setattr(change_test, "trimmed", plain)
     rng, undecided = np.random.default_rng(0), 0
     for _ in range(200):
         before, after = SHAPES["a bad seed in 20"](rng), SHAPES["a bad seed in 20"](rng)
@@ -152,7 +162,7 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
 def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
     rng, changed = np.random.default_rng(n), 0
     floor = 2 / sqrt(n)  # of a deviation of 1
-    shift = decision.detectable(1.0, n, BOUND_TIMES * floor)
+    shift = change_test.detectable(1.0, n, BOUND_TIMES * floor)
     for _ in range(300):
         before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
         changed += compared(before, after, floor=floor).verdict == "changed"

@@ -7,11 +7,11 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from synthbench.analysis.change_test import noise
 from synthbench.cards import ModelCard
-from synthbench.gate import compared
+from synthbench.gate import comparison
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
-from synthbench.gate.decision import noise
 from synthbench.gate.ends import early, measures, stable_ranks
 from tests.each import each
 
@@ -59,8 +59,8 @@ def test_losses_part_where_they_first_do_by_a_tenth() -> None:
         described({}, {}, {"pretrain/full": [4.0, 3.0, last, 1.0], "finetune/full": [9.0 * last]})
         for last in (2.0, 2.3)
     )
-    assert compared.parting(one, one) is None
-    said = str(compared.parting(one, other))
+    assert comparison.parting(one, one) is None
+    said = str(comparison.parting(one, other))
     assert [word for word in ("50 %", "pretrain/full", "2 before", "2.3 after") if word not in said] == []
 
 
@@ -68,7 +68,7 @@ def test_a_score_that_a_seed_does_not_define_is_noted_and_the_others_decide() ->
     values = {"finetune/full": {"learning": dict.fromkeys(range(8), 0.5), "retention": dict.fromkeys(range(2, 8), 0.5)}}
     found = described(values, {"finetune/full": [8]}, {})
     assert found.undefined == {"finetune/full": {"retention": [0, 1]}}
-    assert compared.overall(compared.behaviour(found, found, range(9))) == "unchanged"
+    assert comparison.overall(comparison.behaviour(found, found, range(9))) == "unchanged"
 
 
 def test_a_seed_that_a_budget_leaves_out_is_not_missed(recorded: Baseline) -> None:
@@ -80,7 +80,7 @@ def test_a_seed_that_a_budget_leaves_out_is_not_missed(recorded: Baseline) -> No
     before = described(values, {where: [5] for where in values}, seen.curves)
     after = before.model_copy(update={"diverged": {where: [] for where in values}})
     for seeds, verdict in ((5, "unchanged"), (6, "could not tell")):
-        lines = compared.behaviour(before, after, range(seeds))
+        lines = comparison.behaviour(before, after, range(seeds))
         assert {line.verdict for line in lines if line.what == "diverged"} == {verdict}
 
 
@@ -88,7 +88,7 @@ def test_a_score_that_many_seeds_lose_is_not_unchanged() -> None:
     before, *after = (
         described({"full": {"learning": dict.fromkeys(range(lost, 16), 0.5)}}, {"full": []}, {}) for lost in (0, 2, 3)
     )
-    verdicts = [compared.overall(compared.behaviour(before, one, range(16))) for one in after]
+    verdicts = [comparison.overall(comparison.behaviour(before, one, range(16))) for one in after]
     assert verdicts == ["unchanged", "could not tell"]
 
 
@@ -100,4 +100,4 @@ def test_a_score_that_many_seeds_lose_is_not_unchanged() -> None:
     ],
 )  # fmt: skip
 def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], seeds: int, verdict: str) -> None:
-    assert compared.diverged("full", before, after, seeds).verdict == verdict
+    assert comparison.diverged("full", before, after, seeds).verdict == verdict

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from synthbench.cli import app
-from synthbench.gate import compared
+from synthbench.gate import comparison
+from synthbench.interface.cli import app
 from tests.each import each
 from tests.gate import small
 
@@ -22,7 +22,7 @@ WORKFLOW = EXAMPLE / ".github" / "workflows" / "behaviour.yml"
 
 def test_its_optimizer_takes_the_first_steps_that_were_recorded() -> None:
     lines = small.begun(EXAMPLE / "baselines" / "lion.json", f"{EXAMPLE}/my_optimizers/__init__.py:Lion")
-    assert compared.overall(lines) == "unchanged"
+    assert comparison.overall(lines) == "unchanged"
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from synthbench.gate import compared
+from synthbench.gate import comparison
 from tests.gate import others, small
 from tests.gate.others import OTHERS, Other, against_itself, against_reference
 
@@ -32,7 +32,7 @@ def cases(found: Iterable[Other], default: Iterable[str]) -> list[object]:
 @pytest.mark.parametrize("other", cases(OTHERS, ["torch.optim:Adafactor"]))
 def test_it_is_unchanged_where_only_rounding_moves_it(other: Other) -> None:
     allowed = {"unchanged", "could not tell"} if other.name in CHAOTIC else {"unchanged"}
-    assert compared.overall(against_itself(other)) in allowed
+    assert comparison.overall(against_itself(other)) in allowed
 
 
 @pytest.mark.parametrize("other", cases(filter(lambda one: one.reference, OTHERS), TORCH_S))
@@ -41,4 +41,4 @@ def test_it_is_its_reference_unless_a_difference_is_named(other: Other) -> None:
     if other.name in CHAOTIC and not other.why:
         assert max(line.difference for line in lines) < APART
     else:
-        assert compared.overall(lines) == ("changed" if other.why else "unchanged")
+        assert comparison.overall(lines) == ("changed" if other.why else "unchanged")

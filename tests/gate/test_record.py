@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.gate import stored
-from synthbench.gate.check import Wanted, check
+from synthbench.gate.check import CheckRequest, check
 from synthbench.gate.commands import options
 from tests.calling import Caller
 from tests.each import each
@@ -34,7 +34,7 @@ def test_the_norm_of_weights_is_that_of_the_chosen_rate(tmp_path: Path) -> None:
     """The chosen rate is not the last one that was tried, and the check takes it alone."""
     found = small.baseline(tmp_path, lr=[1e-2, 1e-5], seeds=5)
     assert found.card.stages[-1].lr == {"adamw": {"full": [1e-2], "lora-4": [1e-2]}}
-    again = check(found, "the baseline", Wanted(level="behaviour"), options(1, True, "a test"))
+    again = check(found, "the baseline", CheckRequest(level="behaviour"), options(1, True, "a test"))
     assert again.verdict == "unchanged"
     assert all(line.difference == 0 for line in again.lines)
 

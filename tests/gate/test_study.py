@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthbench.gate import compared
+from synthbench.gate import comparison
 from synthbench.gate.behaviour import described
 from tests.gate import others, page, regressions, small, study
 
@@ -26,7 +26,7 @@ def tiny_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         study: {
             "OPTIMIZERS": ("adamw", "muon"), "SEEDS": 5, "NUMBERS": (5, 6), "DRAWN": 6, "REGRESSIONS": found,
             "experiment": lambda name, seeds: small.experiment(tmp_path, name, seeds=seeds, settings=SHORT),
-            "elsewhere": lambda name: [compared.Line("a", "loss", "unchanged", 0.0, 1.0, 2)],
+            "elsewhere": lambda name: [comparison.Line("a", "loss", "unchanged", 0.0, 1.0, 2)],
         },
         page: {"REGRESSIONS": found, "CHOSEN": 2, "timings": lambda: [["check", "1 s"]]},
         others: {"rows": lambda: [["a", "unchanged", "b", "unchanged", "0.1", ""]]},
@@ -65,12 +65,12 @@ def test_workers_have_what_was_patched(tiny_study: Path) -> None:
     """As in the real study, which trains in processes."""
     one = next(one for one in regressions.REGRESSIONS if one.name == "Newton-Schulz skipped")
     before, after = study.trained("muon", 5, tiny_study / "before"), study.trained("muon", 5, tiny_study / "after", one)
-    assert compared.overall(compared.behaviour(before, after, range(5))) == "changed"
+    assert comparison.overall(comparison.behaviour(before, after, range(5))) == "changed"
 
 
 def test_comparisons_are_of_disjoint_seeds_and_as_many_as_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        compared, "behaviour", lambda *sides: [{*one.values["full"]["learning"].values()} for one in sides[:2]]
+        comparison, "behaviour", lambda *sides: [{*one.values["full"]["learning"].values()} for one in sides[:2]]
     )
     monkeypatch.setattr(study, "SEEDS", 4)
     pool = described({"full": {"learning": {seed: float(seed) for seed in range(20)}}}, {"full": []}, {})

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthbench.gate import compared, stored
+from synthbench.gate import comparison, stored
 from synthbench.gate.baseline import TraceCard
 from synthbench.gate.record import trace
-from synthbench.gate.traced import FAR, Trace, deviation, traces
-from synthbench.trainer.rules import muon
+from synthbench.gate.traces import FAR, Trace, deviation, traces
+from synthbench.trainer.optimizers import muon
 from tests.each import each
 from tests.gate import regressions, small, study
 from tests.gate.regressions import REGRESSIONS, Faults, Regression
@@ -46,9 +46,9 @@ def test_a_trace_is_repeated_bit_by_bit_and_a_perturbed_start_stays_below_what_i
             pass
     with next(one for one in REGRESSIONS if one.optimizer == optimizer).patch():
         bits = {one.name: one.digests for one in traces(own, SEEDS)}
-    assert {line.verdict for line in compared.exact(before, bits)} == {"changed"}
+    assert {line.verdict for line in comparison.exact(before, bits)} == {"changed"}
     assert {one.name: list(one.digests) for one in traces(own, SEEDS)} == before.digests  # of them nothing stays
-    lines = compared.traces(before, traces(own, SEEDS, perturbed=7))
+    lines = comparison.traces(before, traces(own, SEEDS, perturbed=7))
     assert {line.verdict for line in lines} == {"unchanged"}
     assert max(line.difference / line.allowed for line in lines) < 0.5
     assert max(line.difference for line in lines) > 0
@@ -62,7 +62,7 @@ def test_every_regression_is_caught_and_a_copy_without_a_fault_is_unchanged(opti
     for one in (*COPIES, *REGRESSIONS):
         if one.optimizer == optimizer:
             lines = by_trace(one, before)
-            assert compared.overall(lines) == ("unchanged" if one in COPIES else "changed"), one.name
+            assert comparison.overall(lines) == ("unchanged" if one in COPIES else "changed"), one.name
             assert one in COPIES or max(line.difference / line.allowed for line in lines) > 5, one.name
 
 
@@ -70,13 +70,13 @@ def test_every_regression_is_caught_and_a_copy_without_a_fault_is_unchanged(opti
 @each("optimizer", OPTIMIZERS)
 def test_other_kernels_move_a_trace_by_rounding_alone(optimizer: str) -> None:
     lines = study.elsewhere(optimizer)
-    assert compared.overall(lines) == "unchanged"
+    assert comparison.overall(lines) == "unchanged"
     assert max(line.difference / line.allowed for line in lines) < 0.5
 
 
 @each("optimizer", OPTIMIZERS)
 def test_the_first_steps_are_as_they_were_committed(optimizer: str) -> None:
-    assert compared.overall(small.begun(BASELINES / f"{optimizer}.json")) == "unchanged"
+    assert comparison.overall(small.begun(BASELINES / f"{optimizer}.json")) == "unchanged"
 
 
 def test_a_deviation_is_relative_to_the_mean_size_and_what_is_no_number_deviates_most_unless_both_are_none() -> None:
@@ -94,9 +94,9 @@ def test_a_floor_that_allows_everything_decides_nothing() -> None:
     values, floors = {"a/full": {"loss": [[1.0, 1.0]]}}, {"a/full": {"loss": 0.1}}
     card = TraceCard(seeds=[0], values=values, floors=floors, digests={"a/full": ["x"]})
     same = Trace("a/full", {"loss": np.array([[1.0], [1.0]])}, ("x",))
-    (line,) = compared.traces(card, [same])
+    (line,) = comparison.traces(card, [same])
     assert line.verdict == "could not tell"
-    (line,) = compared.traces(card, [same._replace(values={"loss": np.array([[1.0], [9.0]])})])
+    (line,) = comparison.traces(card, [same._replace(values={"loss": np.array([[1.0], [9.0]])})])
     assert (line.verdict, line.step) == ("changed", 2)
 
 
@@ -105,9 +105,9 @@ def test_a_trace_that_diverges_decides_nothing(tmp_path: Path) -> None:
     own = small.experiment(tmp_path, "sgd", settings=["stages.finetune.lr=[1e38]"])
     recorded = trace(own)
     assert None in recorded.values["finetune/full"]["loss"][0]
-    assert compared.blind(recorded) == ["finetune/full", "finetune/lora-4"]
+    assert comparison.blind(recorded) == ["finetune/full", "finetune/lora-4"]
     again = traces(own, recorded.seeds)
     sooner = [one._replace(values={name: value * np.nan for name, value in one.values.items()}) for one in again]
     for after in (again, sooner):
-        verdicts = {line.verdict for line in compared.traces(recorded, after) if line.where != "pretrain/full"}
+        verdicts = {line.verdict for line in comparison.traces(recorded, after) if line.where != "pretrain/full"}
         assert verdicts == {"could not tell"}

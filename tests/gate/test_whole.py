@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.gate import stored
 from synthbench.gate.baseline import Baseline
 from tests.calling import Caller

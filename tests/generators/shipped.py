@@ -8,7 +8,7 @@ from typing import Any
 from synthbench import cards
 from synthbench.cards import SliceCard, TaskCard
 from synthbench.generators import SPLITS, Examples, Splits, Task
-from synthbench.verification.generators import Sample
+from synthbench.generators.contract import Sample
 
 NAMES = cards.names(TaskCard)
 VARIANTS = [f"{name}:{variant}" for name in NAMES for variant in cards.load(TaskCard, name).variants]

@@ -12,11 +12,11 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from synthbench import overrides
 from synthbench.cards import TaskCard
-from synthbench.errors import BadInput
+from synthbench.common import overrides
+from synthbench.common.errors import BadInput
 from synthbench.generators import GENERATORS, SLICES, SPLITS, Task
-from synthbench.verification.generators import CHECKS, Check
+from synthbench.generators.contract import CHECKS, Check
 from tests.each import each
 from tests.generators import shipped, small
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from synthbench.cards import TaskCard
 from synthbench.generators import GENERATORS, Examples, Framed, Generator, Language, Place, Task
+from synthbench.generators.contract import CHECKS, Sample, malformed
 from synthbench.generators.examples import examples
-from synthbench.verification.generators import CHECKS, Sample, malformed
 from tests.each import each
 from tests.experiment import tiny
 

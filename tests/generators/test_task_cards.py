@@ -10,7 +10,7 @@ import pytest
 
 from synthbench import cards
 from synthbench.cards import TaskCard
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.generators import GENERATORS, Generator, Task, register
 from tests.each import each
 from tests.experiment import tiny

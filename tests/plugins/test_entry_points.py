@@ -19,13 +19,13 @@ import synthbench
 Path(__file__).with_name("imported").touch()
 
 
-@synthbench.matrix_rule(lr=1e-3)
+@synthbench.matrix_optimizer(lr=1e-3)
 def plain(grad, state, param, hyper):
     """Gradient descent."""
     return param - hyper.lr * grad, state
 '''
 OFFERED = """
-[synthbench.rules]
+[synthbench.optimizers]
 plain = offered_rule:plain
 sgd = offered_rule:plain
 [synthbench.generators]
@@ -84,7 +84,7 @@ def test_what_is_offered_wrongly_is_one_sentence(call: Caller, tmp_path: Path) -
     code, _, err = call(f"show task {card_with('broken', tmp_path)}")
     assert code == 2
     assert "offered_generator" in err.splitlines()[-1]
-    install(tmp_path / "site", "other", "[synthbench.rules]\nplain = elsewhere:plain\n", {})
+    install(tmp_path / "site", "other", "[synthbench.optimizers]\nplain = elsewhere:plain\n", {})
     code, _, err = call("run --optimizer plain --dry-run")
     assert code == 2
     assert "other 1.2 (elsewhere:plain) and offering 1.2 (offered_rule:plain)" in err

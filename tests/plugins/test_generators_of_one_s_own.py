@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.generators import GENERATORS
 from synthbench.plugins import generators
 from synthbench.plugins.generators import task, tasks

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.errors import BadInput
-from synthbench.experiment import naming
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.common.errors import BadInput
+from synthbench.experiment import labels
+from synthbench.experiment.resolve import RunRequest, resolve
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -56,7 +56,7 @@ def test_compare_versus_and_optimizer_take_the_name_that_run_takes(typed: str, t
     ],
 )  # fmt: skip
 def test_set_takes_the_name_that_run_takes(setting: str, typed: str, tmp_path: Path) -> None:
-    asked = Asked(str(tiny.write(tmp_path)), [typed, "adamw"], device="cpu")
+    asked = RunRequest(str(tiny.write(tmp_path)), [typed, "adamw"], device="cpu")
     found = [resolve(replace(asked, settings=[setting.format(name)])).card for name in (typed, LABEL)]
     assert found[0] == found[1] != resolve(asked).card
 
@@ -64,12 +64,12 @@ def test_set_takes_the_name_that_run_takes(setting: str, typed: str, tmp_path: P
 def test_what_is_set_under_both_names_is_one_table_and_an_arm_is_of_either(typed: str, tmp_path: Path) -> None:
     given = ((LABEL, "floor=0.5"), (LABEL, 'routing="hidden"'), (typed, "floor=0.1"))
     settings = [f'arguments."{name}".{value}' for name, value in given]
-    card = resolve(Asked(str(tiny.write(tmp_path)), [typed], settings=settings, device="cpu")).card
+    card = resolve(RunRequest(str(tiny.write(tmp_path)), [typed], settings=settings, device="cpu")).card
     assert card.arguments == {LABEL: {"floor": 0.1, "routing": "hidden"}}
-    settings = [f'arms.floored={{of="{typed}", arguments={{floor=0.5}}}}']
-    found = resolve(Asked(str(tiny.write(tmp_path)), ["floored"], settings=[*settings, "optimizers=['floored']"]))
-    assert found.card.arms["floored"].of == LABEL
-    assert found.rules["floored"].name == LABEL
+    settings = [f'variants.floored={{of="{typed}", arguments={{floor=0.5}}}}']
+    found = resolve(RunRequest(str(tiny.write(tmp_path)), ["floored"], settings=[*settings, "optimizers=['floored']"]))
+    assert found.card.variants["floored"].of == LABEL
+    assert found.optimizers["floored"].name == LABEL
 
 
 @each(
@@ -96,31 +96,31 @@ def test_two_files_of_one_name_are_said_to_be(typed: str, tmp_path: Path, call: 
     code, _, err = call(f"run --optimizer {typed},{tmp_path}/other/{LABEL} --dry-run")
     assert code == 2
     assert f"({LABEL})" in err
-    naming.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file: said elsewhere
+    labels.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file: said elsewhere
     code, _, err = call(f"run --optimizer {typed},{typed} --dry-run")
     assert code == 2
     assert f"['{LABEL}', '{LABEL}']" in err
 
 
 def test_an_argument_that_one_of_several_lacks_is_shown_how_to_give_to_the_other(typed: str, tmp_path: Path) -> None:
-    asked = Asked(str(tiny.write(tmp_path)), [typed, "adamw"], settings=["optimizer.floor=0.01"], device="cpu")
+    asked = RunRequest(str(tiny.write(tmp_path)), [typed, "adamw"], settings=["optimizer.floor=0.01"], device="cpu")
     setting = f'arguments."{LABEL}".floor=0.01'
     with pytest.raises(BadInput, match=f"adamw.*--set '{re.escape(setting)}'"):
         resolve(asked)
     found = resolve(replace(asked, settings=[setting]))
-    assert found.rules[LABEL].arguments["floor"] == 0.01
+    assert found.optimizers[LABEL].arguments["floor"] == 0.01
 
 
 @each("setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"])
 def test_a_wrong_argument_is_said_to_come_from_set(setting: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"runner\.toml .*--set"):
-        resolve(Asked(str(tiny.write(tmp_path)), ["adamw"], settings=[setting], device="cpu"))
+        resolve(RunRequest(str(tiny.write(tmp_path)), ["adamw"], settings=[setting], device="cpu"))
 
 
 def test_a_rate_for_what_nothing_is_left_to_is_refused(typed: str, tmp_path: Path) -> None:
     ratio = "optimizer.aux_lr_ratio=0.3"
-    asked = Asked(str(tiny.write(tmp_path)), [typed], settings=[ratio], device="cpu")
+    asked = RunRequest(str(tiny.write(tmp_path)), [typed], settings=[ratio], device="cpu")
     with pytest.raises(BadInput, match="--set routing=hidden"):
         resolve(asked)
     found = resolve(replace(asked, settings=[ratio, "routing=hidden"]))
-    assert found.rules[LABEL].arguments["aux_lr_ratio"] == 0.3
+    assert found.optimizers[LABEL].arguments["aux_lr_ratio"] == 0.3

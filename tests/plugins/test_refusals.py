@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 import torch
 
-from synthbench import flat_rule, matrix_rule, plugins
-from synthbench.errors import BadInput
-from synthbench.experiment.resolve import Asked, resolve
-from synthbench.plugins import refusals
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench import fleet_optimizer, matrix_optimizer, plugins
+from synthbench.common.errors import BadInput
+from synthbench.experiment.resolve import RunRequest, resolve
+from synthbench.plugins import errors
+from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.verification import conformance
-from synthbench.verification.world import Quadratic, Run
+from synthbench.verification.testbed import Quadratic, Run
 from tests.each import each
 
 HEAD = "import torch\nimport numpy\nimport synthbench\n"
-RULE = HEAD + "@synthbench.matrix_rule({decorated})\ndef mine(grad, state, param, hyper):\n    {body}\n"
+RULE = HEAD + "@synthbench.matrix_optimizer({decorated})\ndef mine(grad, state, param, hyper):\n    {body}\n"
 CLASS = (
     HEAD
     + """
@@ -41,7 +41,7 @@ def told(file: Path, text: str, name: str, *settings: str) -> str:
     """What a run with this file refuses it by."""
     file.write_text(text)
     with pytest.raises(BadInput) as caught:
-        resolve(Asked(optimizers=[f"{file}:{name}"], settings=settings, device="cpu"))
+        resolve(RunRequest(optimizers=[f"{file}:{name}"], settings=settings, device="cpu"))
     said = str(caught.value)
     assert said.startswith("--optimizer ")
     assert f"{file.name}:{name}" in said
@@ -81,11 +81,11 @@ def test_what_a_rule_for_one_matrix_may_not_do_is_told(tmp_path: Path, decorated
     text = RULE.format(decorated=decorated, body=body)
     assert re.search(said, told(tmp_path / "mine.py", text, "mine"))
     without = text.replace(f"rule({decorated})", "rule")
-    assert "@synthbench.matrix_rule(...)" in told(tmp_path / "mine.py", without, "mine")
+    assert "@synthbench.matrix_optimizer(...)" in told(tmp_path / "mine.py", without, "mine")
 
 
 def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
-    @matrix_rule(lr=1e-2)
+    @matrix_optimizer(lr=1e-2)
     def transposed(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         return param - hyper.lr * (grad @ grad.mT @ grad), {}
 
@@ -94,7 +94,7 @@ def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
     assert said is not None
     assert "shape (16,)" in said
     assert 'routing="hidden"' in said
-    hidden = matrix_rule(lr=1e-2, routing="hidden")(transposed.written)
+    hidden = matrix_optimizer(lr=1e-2, routing="hidden")(transposed.written)
     assert conformance.is_accepted(conformance.of_thing(plugins.take_object(hidden).label, hidden)) is None
 
 
@@ -123,7 +123,7 @@ def test_text_in_place_of_a_list_and_an_unknown_argument_are_told_for_rules_too(
     def flat(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
         blocks[0].value_Kn.sub_(hyper.lr_K[:, None] * arguments.betas[0])
 
-    for made in (matrix_rule(lr=1e-2, betas=(0.9, 0.95))(one), flat_rule(flat, betas=(0.9, 0.95))):
+    for made in (matrix_optimizer(lr=1e-2, betas=(0.9, 0.95))(one), fleet_optimizer(flat, betas=(0.9, 0.95))):
         label = plugins.take_object(made).label
         arguments = OPTIMIZERS[label].arguments.model_validate({"betas": "0.9,0.95"})
         with pytest.raises(BadInput, match=r"betas = '0.9,0.95' .*\[0.9,0.95\]"):
@@ -133,14 +133,14 @@ def test_text_in_place_of_a_list_and_an_unknown_argument_are_told_for_rules_too(
 
 
 def test_no_memory_is_no_mistake_of_the_rule_s() -> None:
-    @matrix_rule(lr=1e-2)
+    @matrix_optimizer(lr=1e-2)
     def greedy(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         raise MemoryError
 
     with pytest.raises(MemoryError):
         moved(greedy)
-    assert refusals.is_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not refusals.is_of_memory(RuntimeError("what"))
+    assert errors.is_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not errors.is_of_memory(RuntimeError("what"))
 
 
 def moved(rule: Any, steps: int = 6) -> torch.Tensor:
@@ -182,5 +182,5 @@ def keeps_the_parameter(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
 
 @each(("plain", "other"), [(pure, in_place), (halved, halved_in_place), (copies_the_parameter, keeps_the_parameter)])
 def test_a_change_in_place_or_a_tensor_kept_as_it_came_is_the_same_as_a_copy(plain: Any, other: Any) -> None:
-    one, same = (moved(matrix_rule(state=("m",), lr=1e-2)(update)) for update in (plain, other))
+    one, same = (moved(matrix_optimizer(state=("m",), lr=1e-2)(update)) for update in (plain, other))
     assert torch.equal(one, same)

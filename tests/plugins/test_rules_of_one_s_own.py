@@ -11,11 +11,11 @@ import torch
 
 import synthbench
 from synthbench import plugins
-from synthbench.plugins import by_code
-from synthbench.plugins.rules import batched
+from synthbench.plugins import code_hash
+from synthbench.plugins.decorators import batched
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS, Hyper
+from synthbench.trainer.optimizers import OPTIMIZERS, Hyper
 from synthbench.trainer.schedule import Schedule
 from tests.calling import Caller
 from tests.each import each
@@ -78,7 +78,7 @@ def test_an_example_is_short_says_how_it_is_run_and_runs_so(name: str, call: Cal
     assert thing in out.replace("\n", "")
 
 
-def test_a_flat_rule_equals_the_same_class(tmp_path: Path) -> None:
+def test_a_fleet_optimizer_equals_the_same_class(tmp_path: Path) -> None:
     flat = plugins.take(f"{EXAMPLES}/lion.py:lion").label
 
     class Lion(torch.optim.Optimizer):
@@ -110,10 +110,10 @@ def test_a_rule_without_a_file_is_another_one_where_any_of_its_parts_is() -> Non
         return {"kept": [torch.ones_like(block.value_Kn) for block in blocks]}
 
     rules = [
-        synthbench.flat_rule(step, start=zeros), synthbench.flat_rule(step, start=ones),
-        synthbench.flat_rule(step, start=zeros, lr=2e-3), synthbench.flat_rule(step, start=zeros, beta=0.5),
-        synthbench.matrix_rule(state=("first", "second"))(update),
-        synthbench.matrix_rule(state=("first", "second", "third"))(update),
+        synthbench.fleet_optimizer(step, start=zeros), synthbench.fleet_optimizer(step, start=ones),
+        synthbench.fleet_optimizer(step, start=zeros, lr=2e-3), synthbench.fleet_optimizer(step, start=zeros, beta=0.5),
+        synthbench.matrix_optimizer(state=("first", "second"))(update),
+        synthbench.matrix_optimizer(state=("first", "second", "third"))(update),
     ]  # fmt: skip
-    assert len({by_code.digest(rule) for rule in rules}) == len(rules)
-    assert by_code.digest(rules[0]) == by_code.digest(synthbench.flat_rule(step, start=zeros))
+    assert len({code_hash.digest(rule) for rule in rules}) == len(rules)
+    assert code_hash.digest(rules[0]) == code_hash.digest(synthbench.fleet_optimizer(step, start=zeros))

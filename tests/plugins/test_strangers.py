@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from synthbench import plugins
-from synthbench.errors import BadInput
-from synthbench.experiment.resolve import Asked, resolve
-from synthbench.plugins import instances
+from synthbench.common.errors import BadInput
+from synthbench.experiment.resolve import RunRequest, resolve
+from synthbench.plugins import torch_optim
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
 from tests.calling import Called, Caller
 from tests.each import each
@@ -191,8 +191,8 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
 
     # An error is a divergence where a parameter is no number.
     sound, lost = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
-    assert not instances.has_broken_down(RuntimeError("what"), [sound])
-    assert instances.has_broken_down(RuntimeError("what"), [sound, lost])
+    assert not torch_optim.has_broken_down(RuntimeError("what"), [sound])
+    assert torch_optim.has_broken_down(RuntimeError("what"), [sound, lost])
 
 
 @each(
@@ -241,15 +241,15 @@ def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(
 
 def test_routing_is_for_plug_ins_and_one_of_several_is_given_arguments_by_its_name(file: Path) -> None:
     settings = ['arguments."mine.py:Flagged".group={flag=true}', "routing=hidden"]
-    asked = Asked(optimizers=["adamw", f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")
-    rules = resolve(asked).rules
+    asked = RunRequest(optimizers=["adamw", f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")
+    rules = resolve(asked).optimizers
     assert rules["adamw"].routing == OPTIMIZERS["adamw"].routing
     assert rules["mine.py:Plain"].routing == plugins.routed("hidden", "mine.py:Plain")
     assert [rules[f"mine.py:{name}"].arguments["group"] for name in ("Plain", "Flagged")] == [{}, {"flag": True}]
     with pytest.raises(BadInput, match=r"^--set routing='hidden' .*adamw, muon"):
-        resolve(Asked(optimizers=["adamw", "muon"], settings=["routing=hidden"], device="cpu"))
+        resolve(RunRequest(optimizers=["adamw", "muon"], settings=["routing=hidden"], device="cpu"))
     with pytest.raises(BadInput, match=r"routing = 'none'.*hidden"):
-        resolve(Asked(optimizers=[f"{file}:Plain"], settings=["routing=none"], device="cpu"))
+        resolve(RunRequest(optimizers=[f"{file}:Plain"], settings=["routing=none"], device="cpu"))
 
 
 @each(
@@ -261,7 +261,7 @@ def test_routing_is_for_plug_ins_and_one_of_several_is_given_arguments_by_its_na
 )  # fmt: skip
 def test_arguments_are_checked(file: Path, name: str, setting: str, said: str) -> None:
     with pytest.raises(BadInput) as caught:
-        resolve(Asked(optimizers=[f"{file}:{name}"], settings=[setting], device="cpu"))
+        resolve(RunRequest(optimizers=[f"{file}:{name}"], settings=[setting], device="cpu"))
     assert said in str(caught.value)
 
 
@@ -276,7 +276,7 @@ def test_an_exit_of_a_person_s_code_is_no_closed_pipe(call: Caller, monkeypatch:
     def leaves(*_: object, **__: object) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr("synthbench.cli.app", leaves)
+    monkeypatch.setattr("synthbench.interface.cli.app", leaves)
     code, _, err = call("check b.json")
     assert code == 4
     assert "SystemExit: 0" in err

@@ -13,7 +13,7 @@ from synthbench import plugins
 from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
 from tests.each import each
 from tests.trainer import small

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from statistics import median
 
-from synthbench.experiment.crew import Crew
+from synthbench.execution.fleet_job import Job
+from synthbench.execution.process_pool import Crew
+from synthbench.execution.worker import Progress, Ready
 from synthbench.experiment.plan import next_runs
-from synthbench.experiment.resolve import Asked, resolve
-from synthbench.experiment.training import Job
-from synthbench.experiment.worker import Progress, Ready
+from synthbench.experiment.resolve import RunRequest, resolve
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
 
@@ -37,7 +37,7 @@ def campaign(folder: Path, trials: int) -> Campaign:
     try:
         with Crew(WORKERS, "cpu") as crew:
             long = ["stages.pretrain.steps=100000"]
-            experiment = resolve(Asked("quick", ["adamw"], seeds=WORKERS * FLEET, settings=long, device="cpu"))
+            experiment = resolve(RunRequest("quick", ["adamw"], seeds=WORKERS * FLEET, settings=long, device="cpu"))
             runs = next_runs(experiment, {})
             for number, worker in enumerate(crew.workers):
                 fleet = runs[number * FLEET :][:FLEET]

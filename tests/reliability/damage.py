@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from synthbench import commands
-from synthbench.errors import BadInput
-from synthbench.experiment.database import DATABASE
-from synthbench.experiment.members import enlist
+from synthbench.common.errors import BadInput
 from synthbench.experiment.plan import Experiment, forecast
-from synthbench.experiment.resolve import Asked, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result
-from synthbench.experiment.store import Store
+from synthbench.interface import commands
+from synthbench.store.database import DATABASE
+from synthbench.store.members import enlist
+from synthbench.store.results import Store
 from tests.experiment import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
@@ -85,7 +85,7 @@ def make(folder: Path) -> Bench:
     leave_log(folder / "older", folder / "whole", folder / "killed")
     results = program.results(folder / "whole") | program.results(folder / "other")
     files = [file for name in ("whole", "other") for file in (folder / name / "weights").iterdir()]
-    experiment, larger = (resolve(Asked(str(card), updates=updates, device="cpu")) for updates in (None, UPDATES))
+    experiment, larger = (resolve(RunRequest(str(card), updates=updates, device="cpu")) for updates in (None, UPDATES))
     weights = {file.name: file.read_bytes() for file in files}
     return Bench(folder, card, experiment, said, results, weights, larger)
 
@@ -270,7 +270,7 @@ def _rerun(bench: Bench, store: Store) -> tuple[str, list[str]]:
     enlist(bench.experiment, "name", store, done)
     wrong = [f"run {run[:8]} came back as {one}" for run, one in done.items() if one != bench.results.get(run)]
     for one in done.values():
-        kept = store.sound_weights(one)
+        kept = store.valid_weights(one)
         if kept and (store.weights / kept.name).read_bytes() != bench.weights[str(bench.results[one.run].weights)]:
             wrong.append(f"the weights of run {one.run[:8]} are others")
     needed = len(forecast(bench.larger, done)) > len(forecast(bench.larger, bench.results))

@@ -12,9 +12,9 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from synthbench.experiment.database import DATABASE
 from synthbench.experiment.runs import Result
-from synthbench.experiment.store import Store
+from synthbench.store.database import DATABASE
+from synthbench.store.results import Store
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
 
@@ -68,7 +68,7 @@ class Trial:
             return [f"{what}: the database is gone"] if self.known else []
         with closing(Store.read(self.out)) as store:
             found = store.results()
-            torn = [run for run, result in found.items() if result.weights and not store.sound_weights(result)]
+            torn = [run for run, result in found.items() if result.weights and not store.valid_weights(result)]
         broken = [f"{what}: run {run[:8]} is lost" for run in self.known.keys() - found.keys()]
         broken += [f"{what}: weights of {run[:8]} are torn" for run in torn]
         for run, result in found.items():

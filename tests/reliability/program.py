@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import synthbench
-from synthbench import cli
-from synthbench.errors import BadInput
-from synthbench.experiment import worker
+from synthbench.common.errors import BadInput
+from synthbench.execution import worker
 from synthbench.experiment.runs import Result
-from synthbench.experiment.store import Store
+from synthbench.interface import cli
+from synthbench.store.results import Store
 from tests.calling import APP
 from tests.experiment import tiny
 

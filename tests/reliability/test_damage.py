@@ -11,10 +11,10 @@ from contextlib import closing
 
 import pytest
 
-from synthbench.errors import BadInput
-from synthbench.experiment.database import DATABASE, seal
+from synthbench.common.errors import BadInput
 from synthbench.experiment.runs import Result
-from synthbench.experiment.store import Store
+from synthbench.store.database import DATABASE, seal
+from synthbench.store.results import Store
 from tests.reliability import damage
 from tests.reliability.damage import DAMAGES, LOG, LOOKS, Bench, look, rerun, say
 
@@ -195,7 +195,7 @@ def test_weights_outside_of_their_folder_are_neither_read_nor_deleted(bench: Ben
         with closing(sqlite3.connect(bench.place / DATABASE)) as db, db:
             db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*row, seal(*row)))
         with closing(Store.create(bench.place)) as store:
-            assert store.sound_weights(store.results()[run]) is None, name
+            assert store.valid_weights(store.results()[run]) is None, name
             files = sorted(bench.place.rglob("*"))
             store.drop_weights([row[:2]])
             assert sorted(bench.place.rglob("*")) == files, name

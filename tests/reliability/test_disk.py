@@ -17,8 +17,8 @@ from unittest.mock import patch
 
 import pytest
 
-from synthbench import cli
-from synthbench.experiment.store import Store
+from synthbench.interface import cli
+from synthbench.store.results import Store
 from tests.calling import Caller
 from tests.reliability import disk, program
 from tests.reliability.damage import leave_log
@@ -109,8 +109,8 @@ def test_a_full_disk_is_said_and_harmless(card: Path, whole: Undisturbed, unshar
 MADE = """
 import shutil, subprocess, sys
 from pathlib import Path
-from synthbench.errors import Failed
-from synthbench.experiment.store import Store
+from synthbench.common.errors import Failed
+from synthbench.store.results import Store
 
 disk = Path(sys.argv[1])
 for number, size in enumerate(range(16, 200, 4)):
@@ -198,7 +198,7 @@ def test_an_output_that_cannot_be_written_is_said(card: Path, out: Path, whole: 
 
 
 def test_a_traceback_that_cannot_be_saved_is_said_in_one_line(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synthbench.reporting.catalogue.show_list", lambda *_: 1 / 0)
+    monkeypatch.setattr("synthbench.interface.listing.show_list", lambda *_: 1 / 0)
     monkeypatch.setattr(tempfile, "NamedTemporaryFile", lambda *_, **__: open("/dev/full", "w"))  # noqa: SIM115
     code, _, err = call("ls task")
     assert code == 4

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthbench.execution.progress import Tally
 from synthbench.experiment.plan import Trial, choose, forecast, next_runs
 from synthbench.experiment.runs import Result
-from synthbench.experiment.store import Store
-from synthbench.progress import Tally
+from synthbench.store.results import Store
 from tests.experiment import tiny
 from tests.reliability.program import Said, say
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.experiment import filesystems
-from synthbench.experiment.filesystems import MOUNTS, network
+from synthbench.store import filesystems
+from synthbench.store.filesystems import MOUNTS, network
 from tests.calling import Caller
 
 # id, parent, mount point, type: as systemd leaves it, where /proc was mounted before the root was

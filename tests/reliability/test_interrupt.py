@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from synthbench.experiment.store import Store
+from synthbench.store.results import Store
 from tests.reliability import program
 from tests.reliability.program import Gate, children, ended, is_running, say, until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.experiment.store import Store
+from synthbench.store.results import Store
 from tests.reliability import killed, program
 from tests.reliability.program import Gate, children, ended, is_running, numbers, results, say, until
 
@@ -35,7 +35,7 @@ def test_a_kill_of_the_main_process_and_then_of_a_worker_lose_nothing_and_the_en
         until(lambda: not any(map(is_running, left)))
     known = results(out)
     with closing(Store.read(out)) as store:
-        assert (len(known), len(store.database.rows("SELECT run FROM claims"))) == (1, 2)
+        assert (len(known), len(store.database.rows("SELECT run FROM leases"))) == (1, 2)
     assert "(ok)" not in say("gc --out", str(out)).out  # what is finished is used, before the experiment's end
     gate.close()
     with program.started(card, out, "--jobs", "1", "--fleet-size", "2", env=gate.env) as process:
@@ -53,6 +53,6 @@ def test_a_kill_of_the_main_process_and_then_of_a_worker_lose_nothing_and_the_en
     assert say("run --jobs 1 --fleet-size 2", str(card), "--out", str(tmp_path / "whole")).code == 0
     assert numbers(found) == numbers(results(tmp_path / "whole"))
     with closing(Store.read(out)) as store:
-        assert all(store.sound_weights(result) for result in found.values() if result.weights)
+        assert all(store.valid_weights(result) for result in found.values() if result.weights)
         kept = {result.weights for result in found.values() if result.weights}
         assert {file.name for file in store.weights.iterdir()} == kept

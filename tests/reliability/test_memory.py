@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthbench.experiment.crew import Died, Said
+from synthbench.execution.process_pool import Died, Said
 from tests import inprocess
 from tests.calling import Caller
 from tests.experiment import tiny
@@ -85,8 +85,8 @@ def test_a_run_on_which_every_worker_dies_is_given_up(
             jobs = [worker for worker in self.workers if worker.job]
             yield from [(worker, Died(-9)) for worker in jobs] or super().messages(seconds, wake)
 
-    monkeypatch.setattr("synthbench.experiment.engine.Crew", Deadly)
-    monkeypatch.setattr("synthbench.experiment.engine.what_fits", lambda run, *_: f"batch {run.batch // 2} fits")
+    monkeypatch.setattr("synthbench.execution.scheduler.Crew", Deadly)
+    monkeypatch.setattr("synthbench.execution.scheduler.what_fits", lambda run, *_: f"batch {run.batch // 2} fits")
     code, out, err = call(f"run {card} --out {tmp_path / 'out'} --seeds 2 --jobs 2")
     assert (code, out) == (4, "")
     assert "-9" in err

@@ -21,11 +21,11 @@ from unittest.mock import patch
 import pytest
 
 from synthbench.experiment import identity
-from synthbench.experiment.database import DATABASE
 from synthbench.experiment.plan import forecast
-from synthbench.experiment.resolve import Asked, resolve
-from synthbench.experiment.store import Store
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.scores.registry import SCORES
+from synthbench.store.database import DATABASE
+from synthbench.store.results import Store
 from tests.experiment import tiny
 from tests.reliability import program
 from tests.reliability.program import numbers, results, say
@@ -58,7 +58,7 @@ class Copy:
     def coming(self, out: Path) -> Counter[str]:
         """How many runs of each stage there are still to train."""
         with closing(Store.create(out)) as store:
-            return Counter(run.stage for run in forecast(resolve(Asked(str(self.card))), store.results()))
+            return Counter(run.stage for run in forecast(resolve(RunRequest(str(self.card))), store.results()))
 
     def look(self, out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What report and export say, for which the folder is opened for looking only."""
@@ -134,10 +134,10 @@ def test_files_that_are_touched_but_not_changed_change_nothing(copy: Copy, out: 
 
 
 def test_edited_code_that_trains_or_looks_makes_every_run_new_and_other_code_none(copy: Copy, out: Path) -> None:
-    for name in ("generators/facts.py", "trainer/rules/adamw.py", "trainer/loop.py", "experiment/observe.py"):
+    for name in ("generators/facts.py", "trainer/optimizers/adamw.py", "trainer/loop.py", "execution/observe.py"):
         with edited(copy.package / name):
             assert copy.coming(out) == ALL, name
-    for name in ("cards/runner.py", "scores/learned.py", "commands.py"):
+    for name in ("cards/runner.py", "scores/learning.py", "interface/commands.py"):
         with edited(copy.package / name):
             assert copy.coming(out) == {}, name
 

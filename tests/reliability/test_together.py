@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import pytest
 
-from synthbench.experiment import claims
-from synthbench.experiment.claims import Claims, is_locked
-from synthbench.experiment.store import Store
+from synthbench.store import leases
+from synthbench.store.leases import Leases, is_locked
+from synthbench.store.results import Store
 from tests.experiment.test_run_identity import RUN
 from tests.reliability import company, killed, program
 
@@ -54,15 +54,15 @@ def test_a_busy_competitor_costs_no_more_than_the_share_of_the_processors_that_i
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Claims, Claims]]:
+def pair(tmp_path: Path) -> Iterator[tuple[Leases, Leases]]:
     """Of two processes on one folder."""
     with ExitStack() as stack:
         stores = [stack.enter_context(closing(Store.create(tmp_path))) for _ in range(2)]
-        one, two = (stack.enter_context(closing(Claims(store))) for store in stores)
+        one, two = (stack.enter_context(closing(Leases(store))) for store in stores)
         yield one, two
 
 
-def test_what_one_owner_claims_another_cannot(pair: tuple[Claims, Claims]) -> None:
+def test_what_one_owner_leases_another_cannot(pair: tuple[Leases, Leases]) -> None:
     one, two = pair
     first = one.take(RUNS, lambda free: free[:2])
     assert two.take(RUNS, list) == RUNS[2:]
@@ -73,17 +73,17 @@ def test_what_one_owner_claims_another_cannot(pair: tuple[Claims, Claims]) -> No
 
 def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(tmp_path: Path) -> None:
     with closing(Store.create(tmp_path)) as store:
-        with closing(Claims(store)) as one:
+        with closing(Leases(store)) as one:
             (file,) = (tmp_path / "owners").iterdir()
             assert is_locked(file)
             one.take(RUNS, list)
         assert not list((tmp_path / "owners").iterdir())
-        assert store.database.rows("SELECT * FROM claims") == []
+        assert store.database.rows("SELECT * FROM leases") == []
 
 
-def test_a_dead_owners_claims_are_taken_over_at_once(pair: tuple[Claims, Claims]) -> None:
+def test_a_dead_owners_leases_are_taken_over_at_once(pair: tuple[Leases, Leases]) -> None:
     """The kernel lets go of a lock when its process ends, however it ends."""
-    dead = Claims(pair[0].store)
+    dead = Leases(pair[0].store)
     dead.take(RUNS, list)
     os.close(dead._file)
     assert pair[1].take(RUNS, list) == RUNS
@@ -91,41 +91,41 @@ def test_a_dead_owners_claims_are_taken_over_at_once(pair: tuple[Claims, Claims]
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock that claims go by."""
+    """The clock that leases go by."""
     found = [1000.0]
-    monkeypatch.setattr(claims.time, "monotonic", lambda: found[0])
-    monkeypatch.setattr(claims.time, "time", lambda: pytest.fail("the wall clock was asked"))
+    monkeypatch.setattr(leases.time, "monotonic", lambda: found[0])
+    monkeypatch.setattr(leases.time, "time", lambda: pytest.fail("the wall clock was asked"))
     return found
 
 
-def test_a_silent_owners_claims_are_taken_over_after_a_while(now: list[float], pair: tuple[Claims, Claims]) -> None:
+def test_a_silent_owners_leases_are_taken_over_after_a_while(now: list[float], pair: tuple[Leases, Leases]) -> None:
     one, two = pair
     one.take(RUNS, list)
     assert two.take(RUNS, list) == []
-    for _ in range(20):  # it beats: it keeps its claims, however long
-        now[0] += claims.SILENCE / 2
+    for _ in range(20):  # it beats: it keeps its leases, however long
+        now[0] += leases.SILENCE / 2
         one.beat()
         assert two.take(RUNS, list) == []
-    now[0] += claims.SILENCE - 1
+    now[0] += leases.SILENCE - 1
     assert two.take(RUNS, list) == []
     now[0] += 2
     assert two.take(RUNS, list) == RUNS
 
 
-def test_a_silent_owners_claims_of_different_moments_are_too(now: list[float], pair: tuple[Claims, Claims]) -> None:
+def test_a_silent_owners_leases_of_different_moments_are_too(now: list[float], pair: tuple[Leases, Leases]) -> None:
     one, two = pair
     one.take(RUNS[:2], list)
-    now[0] += claims.BEAT + 1
+    now[0] += leases.BEAT + 1
     one.beat()
     one.take(RUNS[2:], list)
     assert two.take(RUNS, list) == []
     for _ in range(10):  # it looks on and on, as an engine does
-        now[0] += claims.SILENCE / 8
+        now[0] += leases.SILENCE / 8
         taken = two.take(RUNS, list)
     assert taken == RUNS
 
 
-def test_an_owner_whose_file_cannot_be_opened_counts_as_living(pair: tuple[Claims, Claims]) -> None:
+def test_an_owner_whose_file_cannot_be_opened_counts_as_living(pair: tuple[Leases, Leases]) -> None:
     pair[0].take(RUNS, list)
-    with patch.object(claims.os, "open", side_effect=OSError(24, "Too many open files")):
+    with patch.object(leases.os, "open", side_effect=OSError(24, "Too many open files")):
         assert pair[1].take(RUNS, list) == []

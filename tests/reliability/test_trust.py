@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import synthbench
-from synthbench.experiment.database import seal
+from synthbench.store.database import seal
 from tests.experiment import tiny
 from tests.reliability import disk, program
 from tests.reliability.program import say
@@ -165,8 +165,8 @@ def test_pickles_in_every_value_of_a_database_are_not_loaded(
     _, out = results
     file = out.parent / "object.npz"
     np.savez(file, head=np.array([Sprung(out.parent / "unpickled")], dtype=object))
-    monkeypatch.setattr("synthbench.experiment.database.seal", lambda *_: "forged")
-    monkeypatch.setattr("synthbench.experiment.store.seal", lambda *_: "forged")
+    monkeypatch.setattr("synthbench.store.database.seal", lambda *_: "forged")
+    monkeypatch.setattr("synthbench.store.results.seal", lambda *_: "forged")
     monkeypatch.setattr("synthbench.experiment.identity.source", lambda _: "edited")
     for content in (armed, file.read_bytes()):
         with closing(sqlite3.connect(out / "results.db")) as db, db:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.experiment.claims import Claims
-from synthbench.experiment.store import Store
+from synthbench.store.leases import Leases
+from synthbench.store.results import Store
 from tests.calling import Caller
 from tests.reliability import program
 
@@ -54,12 +54,12 @@ def test_only_what_no_experiment_uses_is_listed_and_with_yes_deleted(call: Calle
     named = {f"weights/{result.weights}" for result in kept.values() if result.weights}
     assert files(folder) == {"results.db", "outside.safetensors", *named}
     with closing(Store.read(folder)) as store:
-        assert all(store.sound_weights(result) for result in kept.values() if result.weights)
+        assert all(store.valid_weights(result) for result in kept.values() if result.weights)
     assert not {"run", "file"} & {line.split()[0] for line in call(f"gc --out {folder}").out.splitlines()}
 
 
 def test_nothing_is_deleted_while_a_process_is_at_work(call: Caller, tmp_path: Path) -> None:
-    with closing(Store.create(tmp_path)) as store, closing(Claims(store)):
+    with closing(Store.create(tmp_path)) as store, closing(Leases(store)):
         code, out, err = call(f"gc --yes --out {tmp_path}")
     assert (code, out) == (4, "")
     assert str(tmp_path) in err

@@ -9,13 +9,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from synthbench.experiment import members
 from synthbench.experiment.plan import next_runs
-from synthbench.experiment.resolve import Asked, experiment_id, resolve
+from synthbench.experiment.resolve import RunRequest, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run
-from synthbench.experiment.store import Store
 from synthbench.reporting import report
 from synthbench.reporting.report import Report
+from synthbench.store import members
+from synthbench.store.results import Store
 from tests.experiment import tiny
 
 CARD = (
@@ -33,7 +33,7 @@ def folder(out: Path, scored: Scored, *settings: str, task: str = tiny.TASK, **a
     card_path = tiny.write(out, CARD)
     (out / "task.toml").write_text(task)
     wanted: dict[str, Any] = {"optimizers": ["adamw", "muon"], **asked}
-    experiment = resolve(Asked(str(card_path), settings=settings, device="cpu", **wanted))
+    experiment = resolve(RunRequest(str(card_path), settings=settings, device="cpu", **wanted))
     with closing(Store.create(out)) as store:
         done = store.results()
         while runs := next_runs(experiment, done):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard, load
-from synthbench.reporting.rows import Row
 
 CARD = load(RunnerCard, "quick")
-SPEED = CARD.reading.speed
+SPEED = CARD.reading.target_step
 
 
 def row(
@@ -17,7 +17,7 @@ def row(
     lr: float | None = 1e-3,
     seeds: int = 3,
 ) -> Row:
-    """A row whose scores are those of `readings` by seed (the same at every speed), .5 where it says nothing."""
+    """A row whose scores are those of `readings` by seed (the same at every target step), .5 where it says nothing."""
     values = {name: dict(enumerate((readings or {}).get(name, [0.5] * seeds))) for name in CARD.columns}
     values = {name.removesuffix("@fit"): dict.fromkeys(range(seeds), 0.5) for name in CARD.columns} | values
     if lr is None:
@@ -25,6 +25,6 @@ def row(
     return Row(
         task="rote-vs-rule", base=[optimizer], optimizer=optimizer, update=update, weight_decay=0.0, lr=lr, edge=False,
         seeds=list(range(seeds)), runs=3 * seeds, diverged=0 if lr else 3 * seeds, values=values,
-        speeds={name: dict.fromkeys(CARD.reading.speeds, values[name]) for name in values if "@" in name},
+        target_steps={name: dict.fromkeys(CARD.reading.target_steps, values[name]) for name in values if "@" in name},
         start={}, start_lr=None, device="a device", reference=reference,
     )  # fmt: skip

@@ -16,7 +16,7 @@ class Mine(torch.optim.SGD):
 class Plain(torch.optim.SGD):
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr=lr)
-@synthbench.matrix_rule(lr=1e-2, routing="hidden", beta=0.9)
+@synthbench.matrix_optimizer(lr=1e-2, routing="hidden", beta=0.9)
 def rule(grad, state, param, hyper):
     return param - hyper.lr * grad, state
 '''

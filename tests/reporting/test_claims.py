@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from synthbench.analysis.claims import Answer, Kind, answers
+from synthbench.analysis.rows import Row
 from synthbench.cards import ClaimCard, RunnerCard, parse
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.experiment.runs import Run
-from synthbench.reporting import claimed
-from synthbench.reporting.claims import Answer, Kind, answers
-from synthbench.reporting.rows import Row
+from synthbench.reporting import claim_answers
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import filled
@@ -83,22 +83,24 @@ def test_primary_claims_share_an_error_rate_and_the_others_stand_alone() -> None
     assert (alone.kind, primary.kind) == ("supported", "supported")
     assert [one.kind for one in of_three] == ["undecided"] * 3
     assert of_three[0].p == pytest.approx(3 * alone.p)
-    assert "Holm" in claimed.said(of_three[0])
+    assert "Holm" in claim_answers.said(of_three[0])
     found = answers(card({"primary": True}, {"primary": True, "rows": {"optimizer": "sgd"}}), weak)
     assert [one.kind for one in found] == ["supported", "not measured"]  # which costs the other nothing
 
 
 def test_a_sign_that_changes_with_the_speed_is_the_answer() -> None:
     rows = two("wugs", 0.2, score="rule_accuracy@fit")
-    other = next(speed for speed in CARD.reading.speeds if speed != SPEED)
-    turned = {"rule_accuracy@fit": rows[0].speeds["rule_accuracy@fit"] | {other: dict.fromkeys(range(8), 0.1)}}
+    other = next(target_step for target_step in CARD.reading.target_steps if target_step != SPEED)
+    turned = {"rule_accuracy@fit": rows[0].target_steps["rule_accuracy@fit"] | {other: dict.fromkeys(range(8), 0.1)}}
     claim = card({"score": "rule_accuracy@fit"})
     assert answers(claim, rows)[0].kind == "supported"
-    turning = [rows[0].model_copy(update={"speeds": turned}), rows[1]]
-    assert answers(claim, turning)[0].kind == "depends on speed"
-    nowhere_else = [one.model_copy(update={"task": "modular", "speeds": {}}) for one in rows]
-    several = answers(claim, [*turning, *nowhere_else])[0]  # one of the tasks is read at the card's own speed alone
-    assert (len(several.tasks), several.kind) == (2, "depends on speed")
+    turning = [rows[0].model_copy(update={"target_steps": turned}), rows[1]]
+    assert answers(claim, turning)[0].kind == "depends on target step"
+    nowhere_else = [one.model_copy(update={"task": "modular", "target_steps": {}}) for one in rows]
+    several = answers(claim, [*turning, *nowhere_else])[
+        0
+    ]  # one of the tasks is read at the card's own target step alone
+    assert (len(several.tasks), several.kind) == (2, "depends on target step")
 
 
 def test_tasks_that_cannot_answer_are_left_out_with_the_reason() -> None:
@@ -122,7 +124,7 @@ def test_seeds_that_a_task_lacks_are_missing_of_the_mean_and_are_named() -> None
     rows = [*two("wugs", 0.2, score="rule_accuracy@fit"), partial[0].model_copy(update={"values": own}), partial[1]]
     (found,) = answers(card({"score": "rule_accuracy@fit"}), rows)
     assert (found.pooled.found.n, found.seeds) == (7, {"modular": [5]})
-    assert re.search("modular .*5", claimed.lines([found], None)[0])
+    assert re.search("modular .*5", claim_answers.lines([found], None)[0])
 
 
 def test_two_rows_of_one_name_are_no_answer() -> None:
@@ -140,9 +142,9 @@ def test_no_difference_is_a_test_among_the_primary_ones_too() -> None:
 
 
 def test_a_direction_within_the_margin_is_said_to_be_small() -> None:
-    assert "0.05" in claimed.said(answers(card({}), two("wugs", 0.02))[0])
-    assert claimed.said(answers(card({}), two("wugs", 0.2))[0]) == "supported"
-    assert claimed.said(answers(card({"expected": "equal"}), two("wugs", 0.2))[0]).startswith("refuted")
+    assert "0.05" in claim_answers.said(answers(card({}), two("wugs", 0.02))[0])
+    assert claim_answers.said(answers(card({}), two("wugs", 0.2))[0]) == "supported"
+    assert claim_answers.said(answers(card({"expected": "equal"}), two("wugs", 0.2))[0]).startswith("refuted")
 
 
 def test_a_claim_about_some_tasks_and_sizes_looks_at_no_others() -> None:
@@ -155,7 +157,7 @@ def test_a_claim_about_some_tasks_and_sizes_looks_at_no_others() -> None:
 
 def test_lines_say_what_was_expected_what_came_of_it_and_how_to_see_it() -> None:
     (found,) = answers(card({"primary": True, "says": "Muon *learns* more."}), two("wugs", 0.2))
-    (line,) = claimed.lines([found], Path("a folder"))
+    (line,) = claim_answers.lines([found], Path("a folder"))
     assert line.startswith("1. **supported (primary):** Muon \\*learns\\* more. (a paper) `learning`")
     assert all(part in line for part in ("+0.20", "[+0.19, +0.21]", "n = 8", "p < .001", "1 of 1", "wugs (+0.20)"))
     assert line.endswith("`synthbench compare muon adamw --update full --columns learning --out 'a folder'`")
@@ -165,14 +167,14 @@ def test_what_repeats_a_comparison_is_a_command_that_runs(call: Caller, out: Pat
     updates = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "muon", "update": "lora-4"}}
     both = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "adamw", "update": "lora-4"}}
     for claim in ({}, updates):
-        command = claimed.repeat(ClaimCard.model_validate(CLAIM | claim), out)
+        command = claim_answers.repeat(ClaimCard.model_validate(CLAIM | claim), out)
         assert command is not None
         assert call(command.removeprefix("synthbench "))[0] == 0
-    assert claimed.repeat(ClaimCard.model_validate(CLAIM | both), out) is None
+    assert claim_answers.repeat(ClaimCard.model_validate(CLAIM | both), out) is None
 
 
 def scored(run: Run) -> dict[str, float]:
-    return {"learning": 0.5 + 0.2 * (run.rule.name == "muon") + 0.01 * run.seed * (run.rule.name == "muon")}
+    return {"learning": 0.5 + 0.2 * (run.optimizer.name == "muon") + 0.01 * run.seed * (run.optimizer.name == "muon")}
 
 
 ON_CARD = (
@@ -188,7 +190,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_report_answers_its_card_s_claims_in_every_format(call: Caller, out: Path) -> None:
     note, _, line = call(f"report --out {out} --format claims").out.splitlines()
-    assert note == claimed.NOTE
+    assert note == claim_answers.NOTE
     assert line.startswith("1. **supported:** More.")
     assert line in call(f"report --out {out} --format markdown").out
     shown = " ".join(call(f"report --out {out}").out.split())
@@ -270,14 +272,14 @@ def test_at_most_three_claims_are_primary_and_none_is_part_of_what_rows_must_sha
 def test_by_task_groups_what_tasks_say() -> None:
     (found,) = answers(card({}), [*two("wugs", 0.2), *two("modular", 0.3), *two("noisy-rule", 0.0)])
     assert isinstance(found, Answer)
-    higher, none = claimed.by_task(found).split("; ")
+    higher, none = claim_answers.by_task(found).split("; ")
     assert all(part in higher for part in ("higher", "wugs (+0.20)", "modular (+0.30)"))
     assert all(part in none for part in ("0.05", "noisy-rule (+0.00)"))
 
 
 def test_all_answers_are_one_sentence() -> None:
     claims = card({}, {"expected": "lower"}, {}, {"rows": {"optimizer": "sgd"}})
-    found = claimed.summary(answers(claims, two("wugs", 0.2)))
+    found = claim_answers.summary(answers(claims, two("wugs", 0.2)))
     assert re.findall(r"\d+|supported|refuted|not measured", found) == [
         "4", "2", "supported", "1", "3", "1", "refuted", "2", "1", "not measured", "4"
     ]  # fmt: skip

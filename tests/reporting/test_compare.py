@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
+from synthbench.analysis.pairing import Pair
+from synthbench.common.wording import inert
 from synthbench.experiment.runs import Run
-from synthbench.reporting import compare, compared
-from synthbench.reporting.compare import Comparison, Narrow
-from synthbench.reporting.pairing import Pair
-from synthbench.wording import inert
+from synthbench.reporting import comparison, comparison_table
+from synthbench.reporting.comparison import Comparison, RowFilter
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -32,9 +32,9 @@ LEARNED = {"adamw": (0.50, 0.52, 0.47), "muon": (0.70, 0.71, 0.68), "sgd": (0.1,
 
 def scored(run: Run) -> dict[str, float]:
     """Muon learns more, its loss rises as much, its rule is sometimes better and sometimes worse."""
-    own = run.rule.name == "muon"
+    own = run.optimizer.name == "muon"
     return {
-        "learning": LEARNED[run.rule.name][run.seed] - (0.1 if run.update == "lora-4" else 0.0),
+        "learning": LEARNED[run.optimizer.name][run.seed] - (0.1 if run.update == "lora-4" else 0.0),
         "loss_forgetting": 1.0 + 0.1 * run.seed + own * NOISE[run.seed],
         "rule_accuracy": 0.5 + own * (0.3, -0.2, 0.1)[run.seed],
     }
@@ -172,7 +172,7 @@ def test_all_formats_say_the_same(call: Caller, out: Path) -> None:
         assert one["verdict"] in page
 
 
-def comparison(name: str) -> Comparison:
+def made_comparison(name: str) -> Comparison:
     """Rows whose names and device are this text; the first is of another task, under the same update."""
     mine = row("muon", readings={"learning": [0.7, 0.71, 0.72]}).model_copy(update={"optimizer": name, "base": [name]})
     other = row("adamw").model_copy(update={"device": name})
@@ -182,31 +182,31 @@ def comparison(name: str) -> Comparison:
     ]
     sides = [[pair[side] for pair in pairs] for side in (0, 1)]
     sides[1][1] = other.model_copy(update={"task": f"another {name}"})
-    return compare._compared((name, "adamw"), "label", CARD, sides, None, [f"{name}: a note"])
+    return comparison._compared((name, "adamw"), "label", CARD, sides, None, [f"{name}: a note"])
 
 
 @each("name", NASTY)
 def test_no_format_does_more_with_a_name_than_show_it(name: str) -> None:
-    found = comparison(name)
+    found = made_comparison(name)
     console = Console(width=100, file=io.StringIO())
-    console.print(compared.as_rich(found))
+    console.print(comparison_table.as_rich(found))
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
     assert is_plain(drawn)
     assert max(map(len, drawn.splitlines())) <= 100
-    assert is_plain(compared.sentence(found))
-    assert "\n" not in compared.sentence(found)
-    page = compared.as_markdown(found)
+    assert is_plain(comparison_table.sentence(found))
+    assert "\n" not in comparison_table.sentence(found)
+    page = comparison_table.as_markdown(found)
     assert is_plain(page)
     lines = page.split("\n")[:4]
     assert {len(re.split(r"(?<!\\)\|", line.replace("\\\\", "\0"))) for line in lines} == {9}
     assert "<" not in page
-    text = compared.as_csv(found)
+    text = comparison_table.as_csv(found)
     assert is_plain(text)
     (first, *_) = csv.DictReader(io.StringIO(text))
     assert first["a"].removeprefix("'") == inert(name)
     assert not first["a"].lstrip().startswith(("=", "+", "-", "@"))
-    assert json.loads(compared.as_json(found))["a"] == name
-    assert compared.as_json(found).isascii()
+    assert json.loads(comparison_table.as_json(found))["a"] == name
+    assert comparison_table.as_json(found).isascii()
 
 
 @each("name", ["[red]x[/red]", "\x1b[31mred", "a\nb", "\u202egnp", "x" * 300])
@@ -219,28 +219,28 @@ def test_names_on_the_command_line_are_shown_inert(name: str, call: Caller, out:
 
 @each("width", [60, 80, 100])
 def test_nothing_is_cut_off_however_narrow(width: int) -> None:
-    found = comparison("a-plug-in-of-some-length")
+    found = made_comparison("a-plug-in-of-some-length")
     console = Console(width=width, file=io.StringIO())
-    console.print(compared.as_rich(found))
+    console.print(comparison_table.as_rich(found))
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
     assert max(map(len, drawn.splitlines())) <= width
     assert "…" not in drawn
     assert len(re.findall(r"[+-]\d\.\d\d ±\d\.\d\d", drawn)) == len(found.findings)
-    for line in compared.cells(found):
+    for line in comparison_table.cells(found):
         assert line[1] in drawn
 
 
 def test_narrowing_to_a_name_that_several_rows_could_be_asks_which() -> None:
     several = [row("muon").model_copy(update={"base": [base]}) for base in ("adamw", "sgd")]
-    with pytest.raises(compare.BadInput, match="adamw>muon, sgd>muon"):
-        Narrow(label=["muon"]).kept(several, None)
-    assert Narrow(label=["sgd>muon"]).kept(several, None) == several[1:]
+    with pytest.raises(comparison.BadInput, match="adamw>muon, sgd>muon"):
+        RowFilter(label=["muon"]).kept(several, None)
+    assert RowFilter(label=["sgd>muon"]).kept(several, None) == several[1:]
 
 
 def test_rows_without_a_counterpart_are_named_and_decays_are_kept_apart() -> None:
     own = [row("muon"), row("muon").model_copy(update={"weight_decay": 0.1}), row("muon", "lora-16")]
     other = [row("adamw").model_copy(update={"weight_decay": 0.1}), row("adamw")]
-    found = compare._compared(("muon", "adamw"), "label", CARD, [own, other], ["learning"], [])
+    found = comparison._compared(("muon", "adamw"), "label", CARD, [own, other], ["learning"], [])
     assert [(one.pair.row.weight_decay, one.pair.other.weight_decay) for one in found.findings] == [(0, 0), (0.1, 0.1)]
     assert any("rote-vs-rule muon lora-16" in note for note in found.notes)
-    assert [compared.where(one, found) for one in found.findings] == ["full, decay 0", "full, decay 0.1"]
+    assert [comparison_table.where(one, found) for one in found.findings] == ["full, decay 0", "full, decay 0.1"]

@@ -9,9 +9,9 @@ import numpy as np
 
 from synthbench.generators import BUCKETS, SLICES, SPLITS, Examples, Language
 from synthbench.generators.examples import END, EQUALS, PADDING, examples
-from synthbench.reporting.data.page import SCORES as CALLED
-from synthbench.reporting.data.page import SCORING
-from synthbench.reporting.data.text import FIELDS, Part, Record, parts, records
+from synthbench.reporting.export_data.readme import SCORES as CALLED
+from synthbench.reporting.export_data.readme import SCORING
+from synthbench.reporting.export_data.text import FIELDS, Part, Record, parts, records
 from synthbench.scores import SCORES
 from tests.each import each
 from tests.generators import shipped

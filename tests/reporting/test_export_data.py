@@ -19,7 +19,7 @@ import pytest
 from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.generators import SPLITS, Task
-from synthbench.reporting.data.text import FIELDS, Record, parts, records
+from synthbench.reporting.export_data.text import FIELDS, Record, parts, records
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny

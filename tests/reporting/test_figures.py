@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard, load
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.experiment.runs import Run
 from synthbench.reporting import figures
 from synthbench.reporting.calibration import BAND, KEPT
-from synthbench.reporting.rows import Row
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import filled
@@ -111,9 +111,9 @@ def test_optimizers_have_their_own_colours_and_updates_their_own_markers() -> No
 
 
 def test_arms_have_the_colour_of_what_they_are_a_kind_of() -> None:
-    arm = full_row("adamw-aux-03", base=["adamw"], arm_of="adamw-split")
-    assert marks.Marks([arm]).colour(arm) == marks.COLOURS["adamw"]
-    assert len(points(drawn("front", [ROWS[0], arm]))) == len(RATES)  # an arm's rates are left out
+    variant = full_row("adamw-aux-03", base=["adamw"], variant_of="adamw-split")
+    assert marks.Marks([variant]).colour(variant) == marks.COLOURS["adamw"]
+    assert len(points(drawn("front", [ROWS[0], variant]))) == len(RATES)  # a variant's rates are left out
 
 
 def test_memorization_has_held_out_items_and_what_no_rule_gives_with_their_intervals() -> None:
@@ -137,13 +137,15 @@ def test_sizes_has_rule_accuracy_by_trained_items_and_the_card_s_threshold() -> 
 
 
 def test_sensitivity_is_learning_over_the_rate_and_the_chosen_one() -> None:
-    arm = full_row("adamw-default", lr=1e-3, rates={1e-3: {"learning": {0: 0.5}}}, arm_of="adamw", base=["adamw"])
-    figure = drawn("sensitivity", [*ROWS[:2], arm], ARMS)
+    variant = full_row(
+        "adamw-default", lr=1e-3, rates={1e-3: {"learning": {0: 0.5}}}, variant_of="adamw", base=["adamw"]
+    )
+    figure = drawn("sensitivity", [*ROWS[:2], variant], ARMS)
     expected = {
         (log2(rate / 5e-4), round(mean(scores["learning"]), 4))
         for made_row in ROWS[:2] for rate, scores in made_row.rates.items()
     }  # fmt: skip
-    assert points(figure) == expected | {(1.0, *made(arm, "learning"))}
+    assert points(figure) == expected | {(1.0, *made(variant, "learning"))}
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1/2×", "1×", "2×"]
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 CODE = """
 import sys
 from pathlib import Path
-from synthbench.cli import outcome
+from synthbench.interface.cli import outcome
 def content():
     return {path: path.read_bytes() for path in Path("results").iterdir() if path.suffix in (".db", ".toml")}
 before = content()
@@ -28,7 +28,7 @@ for command, without in (
     assert outcome() == 0, command
     assert not without & set(sys.modules), command
     assert command.startswith("run") or content() == before, command
-import synthbench.commands
+import synthbench.interface.commands
 assert "matplotlib" not in sys.modules
 """
 

@@ -16,9 +16,9 @@ import pytest
 from rich.console import Console
 
 from synthbench.cards import RunnerCard
+from synthbench.common.wording import code, delimited, inert, listed, literal, named, prose, short, shown
 from synthbench.reporting import export, report, table
 from synthbench.reporting.report import Report
-from synthbench.wording import code, delimited, inert, listed, literal, named, prose, short, shown
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from synthbench import cards
-from synthbench.reporting import reference
-from synthbench.reporting.reference import Reference
+from synthbench.analysis import reference
+from synthbench.analysis.reference import Reference
 from tests.reporting.made import CARD, row
 
 TASKS = {"rote-vs-rule": "a fingerprint"}

@@ -1,4 +1,4 @@
-"""Rows of experiments with sizes, arms and grown grids, and what is said of them, from folders in which nothing was
+"""Rows of experiments with sizes, variants and grown grids, and what is said of them, from folders in which nothing was
 trained."""
 
 from __future__ import annotations
@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from synthbench.analysis import rate_advice, verdict
+from synthbench.analysis.pairing import Pair
+from synthbench.analysis.rows import Row
 from synthbench.experiment.runs import Cell, Run
-from synthbench.reporting import pace, table, verdict
+from synthbench.reporting import table
 from synthbench.reporting.calibration import pooled
-from synthbench.reporting.pairing import Pair
-from synthbench.reporting.rows import Row
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import filled, made
@@ -57,7 +58,7 @@ def test_a_rule_that_no_size_or_step_finds_is_censored_and_the_bound_is_shown(tm
 
 
 def test_a_larger_set_is_read_at_a_speed_in_proportion(tmp_path: Path) -> None:
-    """Its paths take no longer here, so what brackets the speed at size 1 does not at size 2."""
+    """Its paths take no longer here, so what brackets the target step at size 1 does not at size 2."""
     out = filled.folder(tmp_path / "out", by_items, FULL, "stages.finetune.sizes=[1, 2]", optimizers=["adamw"])
     one, two = rows(out)
     assert one.values["rule_accuracy@fit"]
@@ -66,13 +67,13 @@ def test_a_larger_set_is_read_at_a_speed_in_proportion(tmp_path: Path) -> None:
 
 
 def test_an_arm_on_its_optimizers_base_has_its_own_name_alone_and_its_own_rate(tmp_path: Path) -> None:
-    arm = "arms.slow={of='adamw', lr=[1e-3]}"  # a rate that adamw has, too: the run is of two rows
+    variant = "variants.slow={of='adamw', lr=[1e-3]}"  # a rate that adamw has, too: the run is of two rows
     found = {
         row.label: row
-        for row in rows(filled.folder(tmp_path / "out", by_items, FULL, arm, optimizers=["adamw", "slow"]))
+        for row in rows(filled.folder(tmp_path / "out", by_items, FULL, variant, optimizers=["adamw", "slow"]))
     }
     assert found.keys() == {"adamw", "slow"}
-    assert (found["slow"].arm_of, found["slow"].base, set(found["slow"].rates)) == ("adamw", ["adamw"], {1e-3})
+    assert (found["slow"].variant_of, found["slow"].base, set(found["slow"].rates)) == ("adamw", ["adamw"], {1e-3})
     assert set(found["adamw"].rates) == {1e-3, 2e-3}
     assert (found["adamw"].lr, found["slow"].lr) == (2e-3, 1e-3)
 
@@ -106,7 +107,7 @@ def test_arguments_and_routing_of_measured_rows_are_shown_on_the_terminal_alone(
     (tmp_path / "own.py").write_text("import torch\nclass Mine(torch.optim.SGD): pass\n")
     out = filled.folder(
         tmp_path / "out", alike, FULL, "arguments.adamw.betas=[0.9, 0.95]", "arguments.sgd.momentum=0.5", "routing=hidden",
-        'arguments."own.py:Mine".momentum=0.9', "arms.late={of='adamw', arguments={eps=1e-6}}",
+        'arguments."own.py:Mine".momentum=0.9', "variants.late={of='adamw', arguments={eps=1e-6}}",
         optimizers=["adamw", "muon", f"{tmp_path}/own.py:Mine", "late"],
     )  # fmt: skip
     adamw, mine = "betas=[0.9, 0.95]", "momentum=0.9, routing=hidden"
@@ -128,12 +129,12 @@ def test_a_rate_of_pretraining_that_was_chosen_is_shown_and_marked_at_the_edge(t
 
 
 @each(
-    ("speed", "said"),
+    ("target_step", "said"),
     [(5, None), (9, "quick 9 0.9 slowest 0.001 6 smaller --lr"), (2, "slow 2 0.9 quickest 0.002 4 larger --lr")],
 )
-def test_a_row_read_at_no_speed_says_which_rates_to_add(tmp_path: Path, speed: int, said: str | None) -> None:
-    reading = f"reading.speeds=[{speed}]", f"reading.speed={speed}"
-    out = filled.folder(tmp_path / str(speed), alike, FULL, *reading, optimizers=["adamw"])
+def test_a_row_read_at_no_speed_says_which_rates_to_add(tmp_path: Path, target_step: int, said: str | None) -> None:
+    reading = f"reading.target_steps=[{target_step}]", f"reading.target_step={target_step}"
+    out = filled.folder(tmp_path / str(target_step), alike, FULL, *reading, optimizers=["adamw"])
     found = filled.latest(out).advice
     assert len(found) == (1 if said else 0)
     assert all(part in found[0] for part in ["adamw (full) on tiny-task", *said.split()]) if said else not found
@@ -151,7 +152,7 @@ def test_a_row_read_at_no_speed_says_which_rates_to_add(tmp_path: Path, speed: i
         ([{1e-3: 140, 3e-3: 90}], 2.0, ["wugs", "2x", "quick", "200"]),
     ],
 )  # fmt: skip
-def test_the_rates_to_add(seeds: list[pace.Steps], size: float, said: list[str] | None) -> None:
+def test_the_rates_to_add(seeds: list[rate_advice.Steps], size: float, said: list[str] | None) -> None:
     cell = Cell("wugs", "finetune", ("adamw",), "adamw", "full", 0.0, size)
-    found = pace.said_of(cell, seeds, made.CARD)
+    found = rate_advice.said_of(cell, seeds, made.CARD)
     assert found is None if said is None else all(part in str(found) for part in said)

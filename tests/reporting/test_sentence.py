@@ -57,10 +57,10 @@ def test_seeds_are_paired() -> None:
 def test_a_sign_that_changes_with_the_speed_depends_on_it() -> None:
     own = row("muon", readings={"rule_accuracy@fit": HIGH})
     other = row("adamw", readings={"rule_accuracy@fit": LOW})
-    first = CARD.reading.speeds[0]
-    reversed_there = {**own.speeds["rule_accuracy@fit"], first: {0: 0.0, 1: 0.0, 2: 0.0}}
-    own = own.model_copy(update={"speeds": {**own.speeds, "rule_accuracy@fit": reversed_there}})
-    assert "depends on the speed" in sentence([own, other], CARD)
+    first = CARD.reading.target_steps[0]
+    reversed_there = {**own.target_steps["rule_accuracy@fit"], first: {0: 0.0, 1: 0.0, 2: 0.0}}
+    own = own.model_copy(update={"target_steps": {**own.target_steps, "rule_accuracy@fit": reversed_there}})
+    assert "depends on the target step" in sentence([own, other], CARD)
 
 
 def test_where_all_diverged_nothing_is_said() -> None:
@@ -87,10 +87,10 @@ def test_a_single_row_cannot_be_compared() -> None:
 
 
 def test_of_several_tasks_the_first_is_named_and_an_arm_is_no_optimizer_to_read_it_for() -> None:
-    arm = row("adamw-aux-01").model_copy(update={"arm_of": "adamw-split"})
+    variant = row("adamw-aux-01").model_copy(update={"variant_of": "adamw-split"})
     elsewhere = [row(name).model_copy(update={"task": "wugs"}) for name in ("adamw", "sgd")]
-    found = pair([arm, row("adamw"), row("muon"), *elsewhere])
+    found = pair([variant, row("adamw"), row("muon"), *elsewhere])
     assert found is not None
     assert [one.optimizer for one in found] == ["muon", "adamw"]
-    assert sentence([arm, row("adamw"), row("muon"), *elsewhere], CARD).startswith("On rote-vs-rule")
+    assert sentence([variant, row("adamw"), row("muon"), *elsewhere], CARD).startswith("On rote-vs-rule")
     assert "rote-vs-rule" not in sentence([row("adamw"), row("muon")], CARD)

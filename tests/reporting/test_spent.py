@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from synthbench.analysis.cost import Spent, spent
 from synthbench.experiment.runs import Result
-from synthbench.reporting.spent import Spent, spent
 
 
 def result(name: str, started: str, seconds: float, fleet: int, steps: int) -> Result:

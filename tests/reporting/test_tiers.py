@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from synthbench.reporting import report, table, tiers
+from synthbench.analysis import tiers
+from synthbench.analysis.rows import Row
+from synthbench.reporting import report, table
 from synthbench.reporting.report import Report
-from synthbench.reporting.rows import Row
 from tests.each import each
 from tests.reporting.made import CARD, row
 

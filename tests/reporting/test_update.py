@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.reporting.report import update
 from tests.each import each
 

@@ -7,11 +7,11 @@ from math import inf, isnan
 
 import pytest
 
+from synthbench.analysis.pairing import Pair
+from synthbench.analysis.statistics import detectable, seeds_for_equivalence, seeds_needed
+from synthbench.analysis.verdict import direction, of, verdict, words
 from synthbench.cards import RunnerCard, parse
-from synthbench.errors import BadInput
-from synthbench.reporting.pairing import Pair
-from synthbench.reporting.verdict import direction, of, verdict, words
-from synthbench.scores.statistics import detectable, seeds_for_equivalence, seeds_needed
+from synthbench.common.errors import BadInput
 from tests.each import each
 from tests.reporting.made import CARD, row
 
@@ -38,7 +38,7 @@ def test_every_kind_of_verdict(paired: list[float], margin: float | None, kind: 
 
 
 def test_a_direction_whose_sign_changes_with_the_speed_depends_on_it() -> None:
-    assert verdict(CLEAR, 0.05, {True, False}).kind == "depends on speed"
+    assert verdict(CLEAR, 0.05, {True, False}).kind == "depends on target step"
     assert verdict(CLEAR, 0.05, {True}).kind == "higher"
     assert verdict(NOISY, 0.05, {True, False}).kind == "undecided"
 
@@ -91,6 +91,6 @@ def test_the_signs_are_those_at_the_card_s_speeds() -> None:
     own = row("muon", readings={"rote_gap@fit": [0.4, 0.5, 0.61]})
     other = row("adamw", readings={"rote_gap@fit": [0.2, 0.3, 0.4]})
     assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "higher"
-    turned = {**own.speeds["rote_gap@fit"], CARD.reading.speeds[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
-    own = own.model_copy(update={"speeds": {**own.speeds, "rote_gap@fit": turned}})
-    assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "depends on speed"
+    turned = {**own.target_steps["rote_gap@fit"], CARD.reading.target_steps[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
+    own = own.model_copy(update={"target_steps": {**own.target_steps, "rote_gap@fit": turned}})
+    assert of(Pair(own, other), "rote_gap@fit", CARD).kind == "depends on target step"

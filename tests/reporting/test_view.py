@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from synthbench.analysis.rows import Row
 from synthbench.experiment.runs import Run
 from synthbench.reporting import table
 from synthbench.reporting.report import Report
-from synthbench.reporting.rows import Row
 from synthbench.reporting.view import View
 from tests.calling import Caller
 from tests.each import each
@@ -87,7 +87,7 @@ def test_a_difference_to_what_diverged_or_was_not_reached_says_so_and_one_that_r
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def scored(run: Run) -> dict[str, float]:
-        return {"learning": 0.3 + 0.1 * run.seed + (0.25 if run.rule.name == "muon" else 0.0)}
+        return {"learning": 0.3 + 0.1 * run.seed + (0.25 if run.optimizer.name == "muon" else 0.0)}
 
     return filled.folder(tmp_path_factory.mktemp("results"), scored)
 
@@ -133,7 +133,7 @@ def test_a_mistake_is_one_sentence(options: str, said: str, call: Caller, out: P
 
 def test_tiers_and_the_command_that_completes_them_come_out_of_a_folder(call: Caller, tmp_path: Path) -> None:
     def scored(run: Run) -> dict[str, float]:
-        return {"learning": 0.3 + 0.01 * (run.seed % 3) + (0.25 if run.rule.name == "muon" else 0.0)}
+        return {"learning": 0.3 + 0.01 * (run.seed % 3) + (0.25 if run.optimizer.name == "muon" else 0.0)}
 
     made = filled.folder(tmp_path / "made", scored, "tier=learning", seeds=8, optimizers=["adamw", "muon"])
     filled.folder(made, scored, "tier=learning", seeds=3, optimizers=["sgd"])

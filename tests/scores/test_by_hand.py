@@ -7,7 +7,7 @@ from math import exp, log, log2
 import pytest
 
 from synthbench.scores import SCORES, at_point
-from synthbench.scores.moved import GROUPS
+from synthbench.scores.distance import GROUPS
 from tests.each import each
 from tests.scores.seen import Sets, point, seen
 

@@ -7,8 +7,8 @@ from math import isnan
 import pytest
 
 from synthbench.scores import Point, Seen, scored
-from synthbench.scores.forgotten import forgetting_from_peak
-from synthbench.scores.relearned import relearning_savings
+from synthbench.scores.forgetting import forgetting_from_peak
+from synthbench.scores.relearning import relearning_savings
 from tests.each import each
 from tests.scores.seen import point, seen
 

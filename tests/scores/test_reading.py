@@ -1,4 +1,4 @@
-"""Readings at equal fit and equal speed: interpolated where points bracket, and nowhere else."""
+"""Readings at equal fit and equal target step: interpolated where points bracket, and nowhere else."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def path(*points: tuple[int, float]) -> dict[int, dict[str, float]]:
     return {step: {"fit": fit, "forgetting": step / 10} for step, fit in points}
 
 
-def at_speed(readings: Sequence[tuple[float, float]], speed: float) -> float:
-    """The value at a speed, from (T, value) of the rates of one seed."""
-    found = bracket([step for step, _ in readings], speed)
+def at_speed(readings: Sequence[tuple[float, float]], target_step: float) -> float:
+    """The value at a target step, from (T, value) of the rates of one seed."""
+    found = bracket([step for step, _ in readings], target_step)
     return found.between([value for _, value in readings]) if found else nan
 
 
@@ -75,21 +75,21 @@ def test_a_value_that_was_not_measured_is_not_a_number() -> None:
 
 
 @each(
-    ("readings", "speed", "value"),
+    ("readings", "target_step", "value"),
     [
         ([(50, 0.0), (200, 1.0)], 100, 0.5),  # between two rates, in the logarithm of steps
         ([(50, 0.0), (200, 1.0)], 80, log(80 / 50) / log(4)),
         ([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100, 0.5),  # the neighbours, not the outer rates
-        ([(100, 0.25), (200, 1.0)], 100, 0.25),  # at the speed itself
+        ([(100, 0.25), (200, 1.0)], 100, 0.25),  # at the target step itself
         ([(50, 1.0), (100, 0.25)], 100, 0.25),
         ([(100, 0.25), (100, 0.25)], 100, 0.25),
         *(([*readings], 100, nan) for readings in ((), [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)])),
     ],
 )
 def test_a_speed_is_read_between_the_rates_that_bracket_it_and_nowhere_else(
-    readings: list[tuple[float, float]], speed: float, value: float
+    readings: list[tuple[float, float]], target_step: float, value: float
 ) -> None:
-    assert at_speed(readings, speed) == pytest.approx(value, nan_ok=True)
+    assert at_speed(readings, target_step) == pytest.approx(value, nan_ok=True)
 
 
 @given(
@@ -98,18 +98,18 @@ def test_a_speed_is_read_between_the_rates_that_bracket_it_and_nowhere_else(
     st.randoms(use_true_random=False),
 )
 def test_a_reading_lies_between_its_neighbours_and_does_not_depend_on_the_order_of_rates(
-    readings: list[tuple[float, float]], speed: float, random: st.randoms
+    readings: list[tuple[float, float]], target_step: float, random: st.randoms
 ) -> None:
-    found = at_speed(readings, speed)
+    found = at_speed(readings, target_step)
     steps = [step for step, _ in readings]
-    assert isnan(found) == (not min(steps) <= speed <= max(steps))
+    assert isnan(found) == (not min(steps) <= target_step <= max(steps))
     if not isnan(found):
-        faster = max(pair for pair in readings if pair[0] <= speed)[1]
-        slower = min(pair for pair in readings if pair[0] >= speed)[1]
+        faster = max(pair for pair in readings if pair[0] <= target_step)[1]
+        slower = min(pair for pair in readings if pair[0] >= target_step)[1]
         assert min(faster, slower) - 1e-12 <= found <= max(faster, slower) + 1e-12
     shuffled = list(readings)
     random.shuffle(shuffled)
-    assert at_speed(shuffled, speed) == found or isnan(found)
+    assert at_speed(shuffled, target_step) == found or isnan(found)
 
 
 def test_the_reading_of_a_seed_takes_each_rate_where_it_first_fits() -> None:

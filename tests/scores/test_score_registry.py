@@ -9,10 +9,10 @@ import pytest
 
 from synthbench.generators import BUCKETS, SLICES, SPLITS
 from synthbench.scores import SCORES, Observed, Point, Score, at_point, register
-from synthbench.scores.moved import GROUPS
-from synthbench.scores.observed import HEAD, TAIL
+from synthbench.scores.distance import GROUPS
+from synthbench.scores.observations import HEAD, TAIL
 from synthbench.scores.registry import at_level
-from synthbench.scores.relearned import CONTROL, OTHER
+from synthbench.scores.relearning import CONTROL, OTHER
 from tests.each import each
 
 POINT = [score for score in SCORES.values() if score.level == "point"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from synthbench.scores.statistics import (
+from synthbench.analysis.statistics import (
     MOST_SEEDS,
     detectable,
     equivalence_p,

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from synthbench.cards import ModelCard
-from synthbench.experiment import observe
-from synthbench.experiment.observe import Asked, Observer, asked
+from synthbench.execution import observe
+from synthbench.execution.observe import Observer, item_sets
 from synthbench.generators import Place, Task, stream
 from synthbench.scores import Point, at_point
 from synthbench.trainer import layout as layouts
@@ -68,9 +68,9 @@ def pretrained(model: ModelCard) -> Base:
 
 
 @pytest.fixture(scope="module")
-def sets() -> dict[str, Asked]:
+def sets() -> dict[str, RunRequest]:
     """What is asked, with an entropy that caps no loss: a cap would hide a difference."""
-    found = asked(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
+    found = item_sets(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
     return {
         name: part._replace(examples=[replace(each, bits_N=each.bits_N + 1e6) for each in part.examples])
         for name, part in found.items()
@@ -91,7 +91,7 @@ def pairs(observer: Observer) -> list[tuple[Point, Point]]:
 @each("update", UPDATES)
 @each("base", ["fresh", "pretrained"])
 def test_zero_steps_forget_and_move_exactly_nothing(
-    bases: Bases, sets: dict[str, Asked], base: str, update: str
+    bases: Bases, sets: dict[str, RunRequest], base: str, update: str
 ) -> None:
     model, found = bases
     layout, base_KP = found[base]
@@ -112,7 +112,7 @@ def test_zero_steps_forget_and_move_exactly_nothing(
 
 @each("update", UPDATES)
 def test_one_step_moves_what_the_update_may_move_and_nothing_else(
-    bases: Bases, sets: dict[str, Asked], update: str
+    bases: Bases, sets: dict[str, RunRequest], update: str
 ) -> None:
     model, found = bases
     fleet = Fleet(model, *found["pretrained"], update, [10, 11])
@@ -131,7 +131,7 @@ def test_one_step_moves_what_the_update_may_move_and_nothing_else(
 
 def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
     bases: Bases,
-    sets: dict[str, Asked],
+    sets: dict[str, RunRequest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, found = bases

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.starting.new import KINDS
+from synthbench.interface.scaffold.new import KINDS
 from tests.calling import TINY, Caller
 from tests.each import each
 

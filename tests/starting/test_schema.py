@@ -8,10 +8,11 @@ from pathlib import Path
 
 from jsonschema import Draft7Validator
 
-from synthbench import cards, overrides
+from synthbench import cards
 from synthbench.cards import RunnerCard, TaskCard
-from synthbench.starting import schema
-from synthbench.starting.new import SCHEMAS, TEMPLATES
+from synthbench.common import overrides
+from synthbench.interface.scaffold import schema
+from synthbench.interface.scaffold.new import SCHEMAS, TEMPLATES
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -69,7 +70,7 @@ WRONG = [
     ("runner", "task", ["wugs"]), ("runner", "seeds", 0), ("runner", "stages.finetune.schedule", "linear"),
     ("runner", "stages.finetune.lr", "fast"), ("runner", "stages.finetune.for", {"sgd": {"step": 3}}),
     ("runner", "reading.fit", 2),
-    ("runner", "arguments", {"muon": {"nesterof": True}}), ("runner", "arms", {"x": {"lr": [1]}}),
+    ("runner", "arguments", {"muon": {"nesterof": True}}), ("runner", "variants", {"x": {"lr": [1]}}),
 ]  # fmt: skip
 
 

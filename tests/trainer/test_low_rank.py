@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from synthbench.cards import ModelCard
-from synthbench.errors import BadInput
+from synthbench.common.errors import BadInput
 from synthbench.trainer import low_rank
 from synthbench.trainer.fleet import Fleet, views
-from synthbench.trainer.rules import OPTIMIZERS
+from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.verification import plain as reference
 from tests.each import each
 from tests.trainer import small

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from synthbench.trainer.layout import Parameter
-from synthbench.trainer.rules import Block, Hyper, muon
+from synthbench.trainer.optimizers import Block, Hyper, muon
 from tests.each import each
 
 SHAPES = [(48, 48), (96, 32), (32, 96), (128, 16), (4, 24)]

@@ -19,7 +19,7 @@ from synthbench.trainer import low_rank
 from synthbench.trainer.fleet import Fleet, Views, views
 from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.rules import OPTIMIZERS, RULES, Block, Hyper, adamw, muon, register, route, spans
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, adamw, muon, register, route, spans
 from synthbench.verification import plain as reference
 from tests.each import each
 from tests.trainer import small
@@ -76,7 +76,7 @@ def stepped_alone(alone: Alone, steps: int, k: int) -> Views:
 def test_every_trainable_parameter_is_moved_by_exactly_one_rule(optimizer: str, update: str, model: str) -> None:
     layout = trainable(small.STYLES[model], update)
     found = spans(route(OPTIMIZERS[optimizer].routing, layout), layout)
-    assert set(found) <= set(RULES)
+    assert set(found) <= set(IMPLEMENTATIONS)
     claimed = [parameter.name for runs in found.values() for run in runs for parameter in run]
     assert sorted(claimed) == sorted(layout.parameters)
     order = list(layout.parameters)
@@ -105,10 +105,10 @@ def test_the_first_pattern_that_matches_decides() -> None:
 
 @each("optimizer", OPTIMIZERS)
 def test_a_name_cannot_be_registered_twice(optimizer: str) -> None:
-    before = dict(OPTIMIZERS), dict(RULES)
+    before = dict(OPTIMIZERS), dict(IMPLEMENTATIONS)
     with pytest.raises(ValueError, match=repr(optimizer)):
-        register(OPTIMIZERS[optimizer], RULES[optimizer])
-    assert before == (OPTIMIZERS, RULES)
+        register(OPTIMIZERS[optimizer], IMPLEMENTATIONS[optimizer])
+    assert before == (OPTIMIZERS, IMPLEMENTATIONS)
 
 
 def close(fleet: Fleet, alone: Alone, steps: int, rtol: float) -> None:
@@ -203,7 +203,7 @@ def test_newton_schulz_of_a_batch_is_that_of_each_matrix(shape: tuple[int, int])
 
 
 def test_a_rule_reads_and_writes_nothing_outside_its_blocks() -> None:
-    for name, rule in RULES.items():
+    for name, rule in IMPLEMENTATIONS.items():
         layout = trainable(small.MODEL, "full-hidden")
         value_KP, grad_KP = torch.randn(2, layout.row), torch.randn(2, layout.row)
         parameter = layout.parameters["layers.0.up"]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from pydantic import Field
 
-from synthbench import flat_rule, matrix_rule, plugins
+from synthbench import fleet_optimizer, matrix_optimizer, plugins
 from synthbench.cards import MODELS, Card, ModelCard
-from synthbench.plugins.refusals import CLOSURE
-from synthbench.trainer.rules import OPTIMIZERS, RULES, Optimizer, sgd
-from synthbench.verification import conformance, world
+from synthbench.plugins.errors import CLOSURE
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Optimizer, sgd
+from synthbench.verification import conformance, testbed
 from synthbench.verification.conformance import CHECKS, Candidate
 from tests.each import each
 
@@ -62,7 +62,7 @@ def test_every_option_of_a_model_is_among_the_styles() -> None:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_built_in_rule_is_finite_on_a_preset_s_own_width(name: str, preset: str) -> None:
     model = MODELS[preset].model_copy(update={"layers": 1})
-    fleet, curve_TK = world.language(name, model, "full", 1e-3, steps=2)
+    fleet, curve_TK = testbed.language(name, model, "full", 1e-3, steps=2)
     assert fleet.flat_KP.isfinite().all()
     assert curve_TK.shape == (2, 1)
 
@@ -147,7 +147,7 @@ class StateInAttributes(Base):
 
 
 def flat(step: Callable[..., None], **given: Any) -> Any:
-    return flat_rule(step, lr=1e-2, **given)
+    return fleet_optimizer(step, lr=1e-2, **given)
 
 
 def means_over_runs(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
@@ -226,7 +226,7 @@ def test_what_is_broken_in_one_way_alone_is_caught_by_one_check_alone(broken: An
 
 def test_an_argument_that_no_fingerprint_has_or_that_can_have_one_value_alone_is_caught() -> None:
     OPTIMIZERS["hidden"] = Optimizer("hidden", "", "", Hidden, (("*", "hidden"),))
-    RULES["hidden"] = RULES["sgd"]
+    IMPLEMENTATIONS["hidden"] = IMPLEMENTATIONS["sgd"]
     candidate = Candidate("hidden", {"momentum": 0.9, "nesterov": False, "warmup": 10})
     ((check, said),) = failures(candidate).items()
     assert check == "fingerprint_tells_arguments_apart"
@@ -236,7 +236,7 @@ def test_an_argument_that_no_fingerprint_has_or_that_can_have_one_value_alone_is
         kind: None = None
 
     OPTIMIZERS["fixed"] = Optimizer("fixed", "", "", Fixed, (("*", "fixed"),))
-    RULES["fixed"] = RULES["sgd"]
+    IMPLEMENTATIONS["fixed"] = IMPLEMENTATIONS["sgd"]
     assert "kind" in str(conformance.fingerprint_tells_arguments_apart(Candidate("fixed", {"kind": None})))
 
 
@@ -245,7 +245,7 @@ def raises(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
 
 
 def test_a_rule_that_raises_fails_in_one_sentence_with_its_place() -> None:
-    @matrix_rule()
+    @matrix_optimizer()
     def broken(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         raise RuntimeError("two\nlines")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synthbench import plugins
-from synthbench.verification import conformance, world
+from synthbench.verification import conformance, testbed
 from synthbench.verification.conformance import CHECKS
 from synthbench.verification.settled import settled
 from tests.calling import Caller
@@ -78,7 +78,7 @@ def test_an_optimizer_is_checked_with_what_it_is_given(
     assert told.startswith(f"run --optimizer {tmp_path}/mine.py:Needs")
     assert call(f"{told} --dry-run").code == 0
     candidate = settled(conformance.taken(f"{tmp_path}/mine.py:Needs"), ["optimizer.scale=1.0", "routing=hidden"])
-    moved = world.Quadratic(candidate.name, conformance.SMALL, "full", [world.Run(1, 1e-3)]).optimizer
+    moved = testbed.Quadratic(candidate.name, conformance.SMALL, "full", [testbed.Run(1, 1e-3)]).optimizer
     assert set(moved.routing.values()) == {candidate.name, plugins.BESIDE}
     assert moved.arguments.model_dump()["scale"] == 1.0
     lowers = {title: check for title, check in CHECKS.items() if check is conformance.lowers_a_quadratic}

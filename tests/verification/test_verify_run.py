@@ -14,10 +14,10 @@ from unittest.mock import patch
 import pytest
 
 from synthbench import plugins
-from synthbench.experiment.store import Store
-from synthbench.trainer.rules import OPTIMIZERS, RULES
+from synthbench.store.results import Store
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
 from synthbench.verification import plain
-from synthbench.verification.member import Parting
+from synthbench.verification.replay import Parting
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -31,7 +31,7 @@ class Mine(torch.optim.SGD):
 """
 MATRIX = """
 import synthbench
-@synthbench.matrix_rule(state=("momentum",), lr=1e-2, routing="hidden", beta=0.9)
+@synthbench.matrix_optimizer(state=("momentum",), lr=1e-2, routing="hidden", beta=0.9)
 def matrix(grad, state, param, hyper):
     momentum = hyper.beta * state["momentum"] + grad / (1 + grad.norm())
     decayed = param * (1 - hyper.lr * hyper.weight_decay)
@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (here / "matrix.py").write_text(MATRIX)
     names = ",".join([*BUILT_IN, *(f"{here}/{name}" for name in OWN), FLAT])
     how = "--seeds 1 --lr 1e-3 --update full,full-hidden,lora-4 --device cpu --jobs 1 --keep-weights all --quiet"
-    with patch.dict(OPTIMIZERS), patch.dict(RULES), patch.dict(plugins.TAKEN):
+    with patch.dict(OPTIMIZERS), patch.dict(IMPLEMENTATIONS), patch.dict(plugins.TAKEN):
         assert say(f"run {tiny.write(here)} --optimizer {names} --out {here}/out {how}").code == 0
     return here
 
@@ -59,7 +59,7 @@ def ids(folder: Path, optimizer: str) -> dict[str, str]:
     """Runs of an optimizer, by stage and update."""
     with closing(sqlite3.connect(folder / "out" / "results.db")) as db:
         known = [(run, json.loads(text)) for run, text in db.execute("SELECT id, identity FROM runs")]
-    return {f"{one['stage']} {one['update']}": run for run, one in known if one["rule"]["name"] == optimizer}
+    return {f"{one['stage']} {one['update']}": run for run, one in known if one["optimizer"]["name"] == optimizer}
 
 
 @pytest.mark.parametrize("optimizer", [*BUILT_IN, *OWN])

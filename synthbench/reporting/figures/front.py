@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import INK, Sheet, dot, optimizers, share, updates
-from synthbench.reporting.rows import Row
 
 TITLE = "What is learned, and what is forgotten for it"
 CAPTION = (

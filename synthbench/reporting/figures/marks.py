@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from synthbench.reporting.rows import Row, Values
-from synthbench.scores.statistics import Interval, interval
-from synthbench.wording import inert, short
+from synthbench.analysis.rows import Row, Values
+from synthbench.analysis.statistics import Interval, interval
+from synthbench.common.wording import inert, short
 
 WIDEST = 24  # characters of a name in a legend
 # Okabe and Ito's colours, which colour-blind people tell apart, a purple and two of Paul Tol's
@@ -31,7 +31,7 @@ class Marks:
 
     def name(self, row: Row) -> str:
         """The optimizer as tables name it, with the weight decay where rows differ in it."""
-        name = (row.optimizer if row.arm_of else row.label) + ("*" if row.reference else "")
+        name = (row.optimizer if row.variant_of else row.label) + ("*" if row.reference else "")
         decay = f", decay {row.weight_decay:g}" if self._has_decays else ""
         return inert(name) + decay
 
@@ -46,8 +46,8 @@ class Marks:
         return self._markers[update]
 
     def _known(self, row: Row) -> str:
-        """What has a colour: an optimizer, and for an arm the one that it is a kind of."""
-        kinds = [row.optimizer, row.arm_of, row.base[0]] if row.arm_of else [row.label]
+        """What has a colour: an optimizer, and for a variant the one that it is a kind of."""
+        kinds = [row.optimizer, row.variant_of, row.base[0]] if row.variant_of else [row.label]
         return next((kind for kind in kinds if kind in COLOURS), row.label) + self._decay(row)
 
     def _decay(self, row: Row) -> str:
@@ -71,8 +71,8 @@ def of_one_size(rows: Sequence[Row]) -> list[Row]:
 
 
 def plain(rows: Sequence[Row]) -> list[Row]:
-    """The rows of optimizers as they are, without arms; all of them where there are only arms."""
-    return [row for row in rows if row.arm_of is None] or list(rows)
+    """The rows of optimizers as they are, without variants; all of them where there are only variants."""
+    return [row for row in rows if row.variant_of is None] or list(rows)
 
 
 def tasks(rows: Iterable[Row]) -> list[str]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, INK, SPREAD, Sheet, at_fit, dot, means, optimizers, share
-from synthbench.reporting.rows import Row
 
 TITLE = "Memorized or generalized, at equal fit"
 CAPTION = (
@@ -27,13 +27,13 @@ ROTE = {  # the first that a task's rows have; at one fit the first three are ne
 }
 STEP, GAP = 0.14, 0.1  # inches of a line, and between groups of them
 
-Key = tuple[str, str]  # of a line: the update, empty for an arm, and the optimizer
+Key = tuple[str, str]  # of a line: the update, empty for a variant, and the optimizer
 
 
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     rows = of_one_size(rows)
     own, marks = plain(rows), Marks(rows)
-    rows = [row for row in rows if row in own or _is_read(row)]  # arms of one rate cannot be
+    rows = [row for row in rows if row in own or _is_read(row)]  # variants of one rate cannot be
     if not any(map(_is_read, rows)):
         return None
     keys = {id(row): (row.movable if row in own else "", marks.name(row)) for row in rows}

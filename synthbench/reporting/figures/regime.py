@@ -5,11 +5,11 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.reporting.calibration import BAND, KEPT
 from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, at_fit, dot, means, optimizers, share, updates
-from synthbench.reporting.rows import Row
 
 TITLE = "Do the tasks let optimizers differ?"
 CAPTION = (

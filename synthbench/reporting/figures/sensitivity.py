@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 
+from synthbench.analysis.rows import Row
+from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, dot, means, optimizers, share, style, updates
-from synthbench.reporting.rows import Row
-from synthbench.scores.statistics import Interval
 
 TITLE = "What a badly chosen learning rate costs"
 CAPTION = f"Learning at the end of finetuning against the learning rate over the row's chosen one; means with {SPREAD}."
@@ -22,10 +22,10 @@ OPEN: dict[str, Any] = {"markersize": 7.0, "markerfacecolor": "none"}
 
 
 class Fixed(NamedTuple):
-    """An arm that is an optimizer at one rate, torch's default for example, and the optimizer's own row. at: as in
+    """A variant that is an optimizer at one rate, torch's default for example, and the optimizer's own row. at: as in
     `curve`, over that row's chosen rate."""
 
-    arm: Row
+    variant: Row
     row: Row
     at: float
     learning: Interval
@@ -38,8 +38,8 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         return None
     shown = two(Marks(rows).updates)
     rows = [row for row in rows if row.update in shown]
-    marks, arms = Marks(rows), [one for one in fixed(everything, card) if one.row in rows]
-    named = {marks.name(one.arm): marks.colour(one.row) for one in arms}
+    marks, variants = Marks(rows), [one for one in fixed(everything, card) if one.row in rows]
+    named = {marks.name(one.variant): marks.colour(one.row) for one in variants}
     sheet = Sheet(
         TITLE,
         f"Learning at the end of finetuning, at every rate of the grid; means with {SPREAD}.\nFlat curves forgive a wrong "
@@ -52,9 +52,9 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         at, learned = zip(*curve(row), strict=True)
         looks = {"linestyle": style(row.update), "alpha": 0.9}
         means(sheet.axes[row.task], at, learned, marks.colour(row), marks.marker(row.update), **looks)
-    for one in arms:
+    for one in variants:
         means(sheet.axes[one.row.task], [one.at], [one.learning.mean], marks.colour(one.row), "o", **OPEN)
-    reached = [at for row in rows for at, _ in curve(row)] + [one.at for one in arms]
+    reached = [at for row in rows for at, _ in curve(row)] + [one.at for one in variants]
     ticks = range(round(min(reached)), round(max(reached)) + 1)
     every = 1 if len(ticks) <= MOST_NAMED else 2  # so that their names do not touch
     for axes in sheet.axes.values():
@@ -74,22 +74,22 @@ def curve(row: Row) -> list[tuple[float, Interval]]:
 
 
 def fixed(rows: list[Row], card: RunnerCard) -> list[Fixed]:
-    """The arms that differ from their optimizers in nothing but a single rate."""
+    """The variants that differ from their optimizers in nothing but a single rate."""
     own = {(row.task, *row.base, row.optimizer, row.update, row.weight_decay): row for row in rows}
     found = []
-    for arm in rows:
-        known, learning = card.arms.get(arm.optimizer), mean(arm.values.get("learning"))
-        row = own.get((arm.task, *arm.base, str(arm.arm_of), arm.update, arm.weight_decay))
+    for variant in rows:
+        known, learning = card.variants.get(variant.optimizer), mean(variant.values.get("learning"))
+        row = own.get((variant.task, *variant.base, str(variant.variant_of), variant.update, variant.weight_decay))
         if (
             known
             and not (known.arguments or known.salt)
-            and len(arm.rates) == 1
+            and len(variant.rates) == 1
             and learning
             and row
             and row.lr
-            and arm.lr
+            and variant.lr
         ):
-            found.append(Fixed(arm, row, log2(arm.lr / row.lr), learning))
+            found.append(Fixed(variant, row, log2(variant.lr / row.lr), learning))
     return found
 
 

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
+from synthbench.analysis.rows import Row
+from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
+from synthbench.common.wording import inert, short
 from synthbench.reporting.figures.marks import Marks
-from synthbench.reporting.rows import Row
-from synthbench.scores.statistics import Interval
-from synthbench.wording import inert, short
 
 WIDTH = 9.0  # inches, at 96 pixels each: a page of GitHub
 LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.12, 1.0, 0.5  # inches around the panels
@@ -176,8 +176,8 @@ def _bars(found: Sequence[Interval | float]) -> list[list[float]] | None:
 
 def at_fit(card: RunnerCard) -> str:
     """What a figure of scores `x@fit` says first."""
-    fit, speed = card.reading.fit, card.reading.speed
-    return f"Where fit first reaches {fit:g}, at the rate that takes {speed} steps to it; means with {SPREAD}."
+    fit, target_step = card.reading.fit, card.reading.target_step
+    return f"Where fit first reaches {fit:g}, at the rate that takes {target_step} steps to it; means with {SPREAD}."
 
 
 def dot(colour: str, marker: str = "o", **more: Any) -> Line2D:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from synthbench.analysis.rows import Row
+from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, mean, plain, tasks
 from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, dot, means, optimizers, share, style, updates
-from synthbench.reporting.rows import Row
-from synthbench.scores.statistics import Interval
 
 TITLE = "How many examples it takes to find the rule"
 CAPTION = (

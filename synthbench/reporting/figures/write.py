@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 from uuid import uuid4
 
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
-from synthbench.errors import BadInput, Failed, is_disk_failure
-from synthbench.reporting.rows import Row
-from synthbench.wording import literal, named
+from synthbench.common.errors import BadInput, Failed, is_disk_failure
+from synthbench.common.wording import literal, named
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""Numbers made of results: rows, intervals, tests, verdicts. No words."""

@@ -1,0 +1,72 @@
+"""Rows that are compared with each other, seed by seed: of one task and setting, differing in one thing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from synthbench.analysis.rows import Row, Values
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, listed, shown
+from synthbench.plugins.loading import label
+
+SETTING = ("task", "size")  # what rows must share for it to matter which is better
+AXES = (*SETTING, "label", "update")  # what rows of one table differ in, beside their weight decay
+
+
+class Pair(NamedTuple):
+    """Two rows to compare: one's own first."""
+
+    row: Row
+    other: Row
+
+
+def setting(row: Row) -> tuple[object, ...]:
+    """What a row has to share with those that it is ranked with."""
+    return tuple(getattr(row, name) for name in SETTING)
+
+
+def named(row: Row, axis: str) -> str:
+    """A row's value on an axis, in words."""
+    value = getattr(row, axis)
+    return value if isinstance(value, str) else f"{axis.removeprefix('weight_')} {value:g}"
+
+
+def counterpart(row: Row, rows: Sequence[Row], apart_from: str | None = None) -> Row | None:
+    """The row like this one in all axes but one: that of the same weight decay, or the only one; None without one."""
+    same = [name for name in AXES if name != apart_from]
+    alike = [other for other in rows if all(getattr(other, name) == getattr(row, name) for name in same)]
+    exact = [other for other in alike if other.weight_decay == row.weight_decay]
+    return exact[0] if exact else alike[0] if len(alike) == 1 else None
+
+
+def of_optimizer(rows: Sequence[Row], name: str, said: str) -> list[Row]:
+    """The rows of an optimizer, named as in the table, as for `run`, or, where that is clear, without that of pretraining.
+
+    Raises BadInput that begins with `said` where there are none, or where the name could mean several.
+    """
+    labels = list(dict.fromkeys(row.label for row in rows))
+    name = name if name in labels else label(name)
+    meant = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
+    if len(meant) > 1:
+        raise BadInput(f"{said} {shown(name)} could be any of {listed(meant)}; name one of them.")
+    if not meant:
+        raise BadInput(f"{said} {shown(name)} has no row here{did_you_mean(name, labels)}.")
+    return [row for row in rows if row.label == meant[0]]
+
+
+def by_seed(row: Values, other: Values) -> Values:
+    """row - other, of the seeds that both have."""
+    return {seed: row[seed] - other[seed] for seed in sorted(row.keys() & other.keys())}
+
+
+def differences(row: Values, other: Values) -> list[float]:
+    """Paired by seed: row - other."""
+    return [*by_seed(row, other).values()]
+
+
+def sign(found: Pair, name: str, target_step: int) -> bool | None:
+    """Whether the mean difference is above zero at a target step; None where nothing is reached, or there is none."""
+    values = [row.target_steps.get(name, {}).get(target_step, {}) for row in found]
+    paired = differences(*values)
+    return sum(paired) > 0 if any(paired) else None

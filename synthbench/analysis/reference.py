@@ -1,0 +1,101 @@
+"""Reference rows: results shipped with the package, shown where task, card and code agree with one's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+from pydantic import ValidationError
+
+from synthbench import cards
+from synthbench.analysis.cost import Spent, spent
+from synthbench.analysis.rows import Row
+from synthbench.cards import Card, RunnerCard
+from synthbench.common.wording import listed
+from synthbench.experiment import identity
+from synthbench.experiment.runs import Result
+
+
+class Reference(Card):
+    """What `report --format reference` writes. card, tasks, package: fingerprints that must agree."""
+
+    runner: str
+    card: str
+    tasks: dict[str, str]
+    package: str
+    device: str
+    versions: dict[str, str]
+    command: str
+    spent: Spent
+    rows: list[Row]
+
+
+def make(
+    card: RunnerCard, tasks: Mapping[str, str], rows: Sequence[Row], command: str, results: Sequence[Result]
+) -> Reference:
+    """Reference rows out of measured ones and the results that they were made of."""
+    measured = [row for row in rows if not row.reference]
+    return Reference(
+        runner=card.name, card=card.fingerprint(), tasks=dict(tasks), package=identity.package_fingerprint(),
+        device=measured[0].device if measured else "", versions=dict(results[0].versions) if results else {},
+        command=command, spent=spent(results), rows=measured,
+    )  # fmt: skip
+
+
+def text(found: Reference) -> str:
+    """As it is shipped: JSON, a row a line."""
+    head = json.dumps(found.model_dump(mode="json", exclude={"rows"}), indent=1, allow_nan=False)
+    rows = (json.dumps(row.model_dump(mode="json"), separators=(",", ":"), allow_nan=False) for row in found.rows)
+    return f'{head[:-2]},\n "rows": [\n{f",{chr(10)}".join(rows)}\n ]\n}}'
+
+
+def shipped(card: RunnerCard) -> Reference | None:
+    """The reference of a runner by its name, or None where none is shipped or it cannot be read."""
+    path = cards.shipped() / "reports" / f"{card.name}.json"
+    try:
+        return Reference.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+
+
+def agreeing(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
+    """The shipped reference, if its fingerprints are those of this card, this code and (among others) these tasks."""
+    found = _of_this_code(card, tasks)
+    return found if found and found.card == card.fingerprint() else None
+
+
+def _of_this_code(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
+    """The same whatever the card's fingerprint is."""
+    found = shipped(card)
+    agrees = found and found.package == identity.package_fingerprint() and tasks.items() <= found.tasks.items()
+    return found if agrees else None
+
+
+def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:
+    """Measured rows and, after them, the reference's rows for other optimizers under the same updates."""
+    found = agreeing(card, tasks)
+    extra = _extra(found, rows, tasks) if found else []
+    return [*rows, *extra], found if extra else None
+
+
+def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> str | None:
+    """A sentence where reference rows would stand beside these if the card were as it is shipped."""
+    found = _of_this_code(card, tasks)
+    if found is None or found.card == card.fingerprint() or not (extra := _extra(found, rows, tasks)):
+        return None
+    return (
+        f"The reference rows shipped with synthbench ({listed(dict.fromkeys(row.optimizer for row in extra))}) are left "
+        "out: they were measured with the card as it is shipped, and this one was changed (by --lr, --set or the like). "
+        "To compare with one, run it, too."
+    )
+
+
+def _extra(found: Reference, rows: Sequence[Row], tasks: Mapping[str, str]) -> list[Row]:
+    """The rows of a reference that stand beside measured ones."""
+    own = {(row.task, *row.base, row.optimizer) for row in rows}
+    updates = {row.update for row in rows}
+    return [
+        row.model_copy(update={"reference": True})
+        for row in found.rows
+        if row.task in tasks and (row.task, *row.base, row.optimizer) not in own and row.update in updates
+    ]

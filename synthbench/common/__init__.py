@@ -1,0 +1,1 @@
+"""What every room uses: errors, files, words, hashes of source."""

@@ -1,0 +1,74 @@
+"""`--set path=value`: values as TOML or plain text, put at a path of a card that was read but not yet checked."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synthbench.common import files
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, is_text, listed, shown
+
+MOST_PARTS = 8  # of a path
+PART = r'(?:"[^"]*"|[^".=]+)'  # a name with dots or an equals sign in it stands in quotes
+PATH = re.compile(rf"\s*({PART}(?:\.{PART})*)\s*=(.*)", re.DOTALL)
+
+
+def parse(setting: str) -> tuple[list[str], Any]:
+    """`a."b.c"=1` as (["a", "b.c"], 1); raises BadInput where there is no path or no value, or no text."""
+    if not is_text(setting):
+        raise BadInput(f"--set {shown(setting)} is not UTF-8 text.")
+    found = PATH.fullmatch(setting)
+    parts = [part.strip().strip('"') for part in re.findall(PART, found[1])] if found else []
+    if not found or not all(parts):
+        raise BadInput(f"--set {shown(setting)} must have the form path=value, such as stages.finetune.steps=400.")
+    return parts, value(found[2].strip())
+
+
+def value(text: str) -> Any:
+    """A TOML value, or the text itself where it is none."""
+    try:
+        return files.parse(f"value = {text}")["value"] if "\n" not in text else text
+    except ValueError:
+        return text
+
+
+def written(new: Any) -> str:
+    """A value of Python as `--set` reads it: text as it is, all else as TOML."""
+    return new if isinstance(new, str) else _toml(new)
+
+
+def _toml(new: Any) -> str:
+    if isinstance(new, Mapping):
+        return "{" + ", ".join(f"{json.dumps(str(key))} = {_toml(inner)}" for key, inner in new.items()) + "}"
+    if isinstance(new, list | tuple):
+        return f"[{', '.join(map(_toml, new))}]"
+    return json.dumps(new, default=str)
+
+
+def put(content: dict[str, Any], path: Sequence[str], new: Any, origin: str) -> None:
+    """Sets a value in a card's content; entries of a list of tables are named by their `name`."""
+    *parents, last = path
+    if len(path) > MOST_PARTS:
+        raise BadInput(f"{origin}: {shown('.'.join(path))} is too long a path; at most {MOST_PARTS} parts are allowed.")
+    place: Any = content
+    for depth, part in enumerate(parents):
+        place = _enter(place, part, ".".join(path[: depth + 1]), origin)
+    if not isinstance(place, dict):
+        raise BadInput(f"{origin}: {shown('.'.join(path))} cannot be set; {shown('.'.join(parents))} is not a table.")
+    place[last] = new
+
+
+def _enter(place: Any, part: str, path: str, origin: str) -> Any:
+    if isinstance(place, dict):
+        if not isinstance(place.get(part, {}), (dict, list)):
+            raise BadInput(f"{origin}: {shown(path)} is a value, not a table.")
+        return place.setdefault(part, {})
+    tables = {entry["name"]: entry for entry in place if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
+    if part not in tables:
+        held = (entry if isinstance(entry, str) else shown(entry) for entry in place)
+        hint = did_you_mean(part, tables) if tables else f"; it holds {listed(held)}"
+        raise BadInput(f"{origin}: there is no {shown(path)}{hint}.")
+    return tables[part]

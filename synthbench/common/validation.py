@@ -1,0 +1,82 @@
+"""What a validation error says to a person: the place in the file, the value, what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from synthbench.common.wording import did_you_mean, named, shown
+
+NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
+VERSION = r"^[0-9]{1,4}\.[0-9]{1,4}$"
+PATTERNS = {
+    NAME: "must be 1 to 40 small letters, digits and hyphens, with no hyphen in front",
+    VERSION: 'must be two numbers with a dot between them, in quotes, such as "1.0"',
+}
+
+
+def sentence(error: ValidationError, content: Any, origin: str, keys: Callable[[list[Any]], list[str]]) -> str:
+    """What is wrong with a card, in one sentence: of several errors the deepest, for it is in the form that was meant.
+
+    content: as it was read. origin: where from. keys: those allowed at a place in it.
+    """
+    first = max(
+        error.errors(),
+        key=lambda one: (len(one["loc"]), not one["type"].endswith("_type"), one["type"] == "extra_forbidden"),
+    )  # and of an unknown key and a missing one the unknown, for it may be the missing one misspelled
+    where = _place(content, first["loc"], first["type"] == "missing")
+    path = named(".".join(map(str, where)))
+    if first["type"] == "extra_forbidden":
+        known = keys(where[:-1])
+        return f"{origin}: unknown key '{path}'{did_you_mean(str(where[-1]), known)}."
+    if first["type"] == "missing":
+        return f"{origin}: {path} is missing{_misspelled(content, where)}."
+    if first["type"] == "string_pattern_mismatch" and first["ctx"]["pattern"] in PATTERNS:
+        return f"{origin}: {path} = {shown(first['input'])}: {PATTERNS[first['ctx']['pattern']]}."
+    if not path:
+        return f"{origin}: {message(first['msg'])}."
+    return f"{origin}: {path} = {shown(first['input'])}: {message(first['msg'])}."
+
+
+def _misspelled(content: Any, where: list[int | str]) -> str:
+    """What a missing key may have been written as, where its table allows keys of any name."""
+    for part in where[:-1]:
+        if isinstance(content, list):
+            content = next((one for place, one in enumerate(content) if part in (place, _name(one))), {})
+        else:
+            content = content.get(part, {})
+    written = content if isinstance(content, dict) else {}
+    near = difflib.get_close_matches(str(where[-1]), [str(key) for key in written if len(str(key)) <= 60], 1, 0.8)
+    return f"; {shown(near[0])} may stand for it" if near else ""
+
+
+def message(text: str) -> str:
+    """What the validation library says, as the end of a sentence of ours."""
+    text = text.removeprefix("Value error, ").replace("Input should be", "must be")
+    text = text.replace("must be a valid string", "must be text, in quotes")
+    text = re.sub("^(List|Dictionary|String) should have", "must have", text).replace(" after validation, not 0", "")
+    return text[:1].lower() + text[1:]
+
+
+def _place(content: Any, loc: tuple[int | str, ...], missing: bool) -> list[int | str]:
+    """The path that a person wrote: without the branches of unions, entries of a list of tables by their names."""
+    path: list[int | str] = []
+    for part in loc:
+        if isinstance(content, list):
+            inside = isinstance(part, int) and part < len(content)
+        else:
+            inside = isinstance(content, dict) and part in content
+        if inside:
+            content = content[part]
+            path.append((_name(content) or part) if isinstance(part, int) else part)
+    return [*path, loc[-1]] if missing else path
+
+
+def _name(table: Any) -> str | None:
+    """What an entry of a list of tables is called."""
+    name = table.get("name") if isinstance(table, dict) else None
+    return name if isinstance(name, str) else None

@@ -1,0 +1,1 @@
+"""Training what a plan asks for: scheduler, worker processes, the fleets that they train."""

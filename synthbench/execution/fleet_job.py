@@ -1,0 +1,138 @@
+"""Training a fleet: built from its runs, trained through its stage, scored along the path, its weights written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import pairwise
+from math import isfinite, log
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synthbench.cards import TaskCard
+from synthbench.execution.fleet_setup import build, data
+from synthbench.experiment import identity
+from synthbench.experiment.runs import Result, Run
+from synthbench.generators import Task
+from synthbench.scores import Point, Seen, scored
+from synthbench.store.observations import to_bytes
+from synthbench.store.weights import WeightFile, write_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from synthbench.execution.observe import Observer
+    from synthbench.trainer.fleet import Fleet
+
+EXPLODED = 1000.0  # weights so many times as large as at the start are a divergence, whatever the loss
+CURVE = 100  # training losses kept of a run: means over so many equal parts of its steps
+
+
+@dataclass(frozen=True)
+class Job:
+    """A fleet to train. parents: the weights of each run's parent, None from scratch. folder: of weight files."""
+
+    runs: list[Run]
+    task: TaskCard
+    parents: list[WeightFile | None]
+    folder: Path
+    attempts: list[int]
+
+
+class Trained(NamedTuple):
+    """What came of one run. curve: its thinned training losses, None where they are no numbers. seen: see recorded.py."""
+
+    result: Result
+    curve: list[float | None]
+    kept: WeightFile | None
+    seen: bytes
+
+
+def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambda step: None) -> list[Trained]:
+    """Trains a job's fleet and returns what came of each run, in the job's order."""
+    import torch
+
+    from synthbench.execution.observe import Observer, item_sets
+    from synthbench.execution.relearning import relearn
+    from synthbench.trainer.loop import train
+    from synthbench.trainer.optimizer import FleetOptimizer
+    from synthbench.trainer.schedule import Schedule
+
+    began, clock = datetime.now(UTC), time.monotonic()
+    first, task = job.runs[0], Task(job.task)
+    fleet = build(task, job.runs, job.parents, job.folder, torch.device(device_kind))
+    start_K = fleet.flat_KP.detach().norm(dim=1)
+    optimizer = FleetOptimizer(first.optimizer.name, fleet, first.optimizer.arguments, first.optimizer.routing)
+    sets = item_sets(task, first.stage, first.history, [run.seed for run in job.runs], first.examples)
+    record = Record(Observer(fleet, sets), first)
+    curve_TK = train(
+        optimizer, data(task, job.runs), Schedule(first.steps, first.schedule, first.warmup),
+        ([run.lr for run in job.runs], [run.weight_decay for run in job.runs]), points(first), record, on_step,
+    )  # fmt: skip
+    common = {
+        "fleet_size": len(job.runs), "seconds": (time.monotonic() - clock) / len(job.runs),
+        "started": began.isoformat(timespec="seconds"), "device": identity.device_name(device_kind),
+        "versions": identity.versions(),
+    }  # fmt: skip
+    trained, seen_K = [], relearn(task, fleet, job.runs, [record.seen(k) for k in range(len(job.runs))])
+    for k, (run, attempt) in enumerate(zip(job.runs, job.attempts, strict=True)):
+        diverged = has_diverged(fleet, start_K, curve_TK, k)
+        kept = None if diverged else write_weights(job.folder, run, attempt, fleet.saved(k))
+        seen = seen_K[k]
+        path, ends = scored(seen)
+        status, ends = ("diverged", {}) if diverged else ("ok", ends)
+        result = Result(run.id, status, ends, path, attempt, kept and kept.name, **common)  # type: ignore[arg-type]
+        trained.append(Trained(result, thinned(curve_TK[:, k].tolist()), kept, to_bytes(seen)))
+    return trained
+
+
+class Record:
+    """What is seen along the path of every run of a fleet: called at each point, it looks."""
+
+    def __init__(self, observer: Observer, run: Run) -> None:
+        self._observer, self._sample, self._steps = observer, run.sample, run.steps
+        self._looks: dict[int, list[Point]] = {}
+
+    def __call__(self, step: int) -> None:
+        if step == 0:
+            self._looks[0] = self._observer.start(self._sample)
+        elif step == self._steps:
+            self._looks[step] = self._observer.end()
+        else:
+            self._looks[step] = self._observer.path(self._sample)
+
+    def seen(self, k: int) -> Seen:
+        """What was seen of one run, after its last step."""
+        looks = {step: points[k] for step, points in self._looks.items()}
+        return Seen(looks.pop(0), looks, looks.pop(self._steps), self._sample, self._steps)
+
+
+def points(run: Run) -> list[int]:
+    """The steps at which a run is scored: its start, and as many more as the card says, evenly."""
+    return sorted({round(run.steps * i / run.points) for i in range(run.points + 1)})
+
+
+def has_diverged(fleet: Fleet, start_K: Tensor, curve_TK: NDArray[np.float32], k: int) -> bool:
+    """Whether a run's losses or the norm of its weights are no numbers, its last losses twice uniform guessing's, or its
+    weights EXPLODED times as large as at the start (normalization hides that from the loss). start_K: norms then."""
+    import torch
+
+    vocabulary = fleet.layout.parameters["embedding"].shape[0]
+    losses = curve_TK[:, k]
+    norm = fleet.flat_KP[k].detach().norm()
+    if not (torch.isfinite(norm.square()) and np.isfinite(losses).all()) or norm > EXPLODED * start_K[k]:
+        return True
+    return bool(losses[-max(1, len(losses) // 10) :].mean() > 2 * log(vocabulary))
+
+
+def thinned(losses: Sequence[float]) -> list[float | None]:
+    """At most CURVE means over equal parts; None for what is no number."""
+    parts = min(CURVE, len(losses))
+    cuts = [len(losses) * i // parts for i in range(parts + 1)]
+    means = [sum(losses[start:stop]) / (stop - start) for start, stop in pairwise(cuts)]
+    return [mean if isfinite(mean) else None for mean in means]

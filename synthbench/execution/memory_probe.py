@@ -1,0 +1,46 @@
+"""What fits in memory where a single run does not: found by trying smaller batches, one step each."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from synthbench.common.errors import Failed
+from synthbench.execution.fleet_job import Job
+from synthbench.execution.interrupt import Interrupt
+from synthbench.execution.process_pool import Crew
+from synthbench.execution.worker import Broken, Progress, Ready, Refused, Unwritable
+from synthbench.experiment.runs import Run
+from synthbench.generators import Task
+from synthbench.plugins import origins
+
+
+def what_fits(run: Run, task: Task, interrupt: Interrupt) -> str:
+    """A sentence that says which batch fits; raises KeyboardInterrupt when interrupted."""
+    unit = sum(part.share for part in task.card.stages[run.stage].values())
+    batch = run.batch // 2 // unit * unit
+    while batch and not _fits(replace(run, batch=batch), task, interrupt):
+        batch = batch // 2 // unit * unit
+    asked = f"A run of stage {run.stage} does not fit in memory with batch = {run.batch}"
+    if batch:
+        return f"{asked}; a batch of {batch} does: --set stages.{run.stage}.batch={batch}"
+    return f"{asked}, nor with any smaller one; take a smaller model, such as --set model=tiny."
+
+
+def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
+    """Whether one step of a run, from fresh weights, can be made and scored by a worker of its own."""
+    run = replace(run, steps=1, points=1, parent=None)
+    with (
+        tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
+        Crew(1, run.environment.device, origins([run.optimizer.name], [task])) as crew,
+    ):
+        while not interrupt:
+            for worker, message in crew.messages(1.0, interrupt.wake):
+                if isinstance(message, Ready):
+                    worker.give(Job([run], task.card, [None], Path(folder), [1]))
+                elif isinstance(message, Broken | Refused | Unwritable):
+                    raise Failed(message.text)
+                elif not isinstance(message, Progress):
+                    return isinstance(message, list)
+    raise KeyboardInterrupt

@@ -1,0 +1,108 @@
+"""One name everywhere: an optimizer of one's own as it is typed for `run`, wherever a card or `--set` names one.
+
+Tables, and a card once it is resolved, know it by its label: the name of its file without the folder, and its own.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from synthbench import plugins
+from synthbench.common import files
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import listed, named, shown
+from synthbench.plugins.loading import SUFFIX, label
+from synthbench.trainer.optimizers import OPTIMIZERS
+
+
+def labelled(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A valid runner's content with optimizers by their labels. Where a table has one under two names, they are one; what
+    stands later goes before what stands earlier."""
+    new = dict(content)
+    new["arguments"] = _keys(content.get("arguments", {}))
+    new["variants"] = {
+        name: variant | {key: label(variant[key]) for key in ("of", "base") if variant.get(key)}
+        for name, variant in content.get("variants", {}).items()
+    }
+    new["stages"] = [_stage(stage) for stage in content["stages"]]
+    new["claims"] = [
+        claim | {side: claim[side] | {"optimizer": label(claim[side]["optimizer"])} for side in ("rows", "than")}
+        for claim in content.get("claims", [])
+    ]
+    return new
+
+
+def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
+    new = dict(stage)
+    if isinstance(stage["lr"], dict):
+        new["lr"] = _keys(stage["lr"])
+    if "for" in stage:
+        new["for"] = _keys(stage["for"], _called)
+    if isinstance(stage.get("optimizer"), list):
+        new["optimizer"] = list(map(label, stage["optimizer"]))
+    return new
+
+
+def _keys(table: Mapping[str, Any], called: Callable[[str], str] = label) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, new in table.items():
+        key = called(name)
+        old = found.get(key)
+        found[key] = old | new if isinstance(old, dict) and isinstance(new, dict) else new
+    return found
+
+
+def _called(name: str) -> str:
+    """A key of `for`, which may be a task's and an optimizer's: a slash may be that of a path, too."""
+    task, slash, rest = name.partition("/")
+    if is_file(name):
+        return label(name)
+    return f"{task}{slash}{label(rest)}" if is_file(rest) else name
+
+
+def is_file(name: str) -> bool:
+    """Whether a name is that of something in a file that is there."""
+    where = name.rpartition(":")[0]
+    return where.endswith(SUFFIX) and files.is_file(Path(where))
+
+
+def apart(names: Sequence[str], said: str) -> None:
+    """Raises BadInput where two of these names are of different files of the same name."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(label(name), name)
+        if other != name and Path(other.rpartition(":")[0]).resolve() != Path(name.rpartition(":")[0]).resolve():
+            raise BadInput(
+                f"{said}: {named(other)} and {named(name)} are in two files of the same name, by which they are told apart "
+                f"({named(label(name))}); give one of the files another name."
+            )
+
+
+def shared(argument: str, value: Any, typed: str, names: Sequence[str]) -> None:
+    """Raises BadInput where of several optimizers some have an argument that `--set optimizer.` gives them all, and some do
+    not. typed: the value as it was typed."""
+    able = [registered for registered in names if registered not in OPTIMIZERS or takes(registered, argument, value)]
+    unable = [registered for registered in names if registered not in able]
+    if unable and (able := [registered for registered in able if registered in OPTIMIZERS]):
+        setting = f'arguments."{able[0]}".{argument}={typed}'
+        raise BadInput(
+            f"--set optimizer.{argument}: {listed(unable)} {'has' if len(unable) == 1 else 'have'} no argument "
+            f"{shown(argument)}; give it to one alone: --set {named(shlex.quote(setting))}."
+        )
+
+
+def takes(registered: str, argument: str, value: Any) -> bool:
+    """Whether a registered optimizer has an argument of this name, whatever values it allows."""
+    card = OPTIMIZERS[registered].arguments
+    if not issubclass(card, plugins.Arguments):
+        return argument in card.model_fields
+    try:
+        card.model_validate({argument: value})
+    except ValidationError as error:
+        return bool(error.errors()[0]["loc"])  # a name that it does not have is a matter of all its arguments
+    return True

@@ -1,0 +1,110 @@
+"""What the optimizers of a card are: names and arguments made into all that can change how weights move."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from synthbench import cards, plugins
+from synthbench.cards import RunnerCard
+from synthbench.common import sources
+from synthbench.common.errors import BadInput
+from synthbench.common.validation import message
+from synthbench.common.wording import did_you_mean, shown
+from synthbench.experiment.identity import PACKAGE
+from synthbench.experiment.runs import OptimizerSpec
+from synthbench.generators import Task
+from synthbench.plugins.unknown import unknown
+from synthbench.trainer import layout as layouts
+from synthbench.trainer import low_rank as lora
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
+
+
+def every_optimizer(card: RunnerCard) -> list[str]:
+    """Every optimizer that some stage runs."""
+    crossed = [name for stage in card.stages if stage.optimizer != "same" for name in stage.optimizer]
+    return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
+
+
+def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
+    """What a name of an optimizer or of a variant means."""
+    registered = card.optimizer_of(name)
+    if registered not in OPTIMIZERS:
+        said = unknown(name, [*OPTIMIZERS, *card.variants])
+        raise BadInput(f"{said[:1].upper()}{said[1:]}.")
+    own = card.variants[name].arguments if name in card.variants else {}
+    arguments = checked(
+        registered, card.arguments.get(registered, {}) | own, origin, name, f"arguments.{registered}", own
+    )
+    return spec_of(registered, arguments)
+
+
+def checked(
+    registered: str, given: Mapping[str, Any], origin: str, name: str, place: str, of_arm: Collection[str] = ()
+) -> cards.Card:
+    """Arguments given to a registered optimizer, with its defaults for others; raises BadInput that begins with `origin`.
+
+    name: what the optimizer is called. place: where arguments stand, those `of_arm` apart.
+    """
+    optimizer = OPTIMIZERS[registered]
+    try:
+        arguments = optimizer.arguments.model_validate(dict(given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        if not first["loc"]:
+            raise BadInput(f"{origin}: {message(first['msg'])}.") from None
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            allowed = optimizer.arguments.model_fields
+            raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
+        said = message(first["msg"])
+        place = f"variants.{name}.arguments" if key in of_arm else place
+        raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
+    is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
+    if is_idle and "aux_lr_ratio" in arguments.model_fields_set:
+        raise BadInput(
+            f"{origin}: {name}: aux_lr_ratio is the rate of what AdamW moves beside it, which is nothing under routing = "
+            "all; give --set routing=hidden, too."
+        )
+    return arguments
+
+
+def spec_of(registered: str, arguments: cards.Card) -> OptimizerSpec:
+    """What a registered optimizer is with these arguments, in a run's identity."""
+    given = arguments.model_dump(mode="json")
+    return OptimizerSpec(registered, plugins.routing_of(registered, given), given, source_hash(registered))
+
+
+def source_hash(registered: str) -> str:
+    """sha256 of what the code of a registered optimizer computes: of the file with its step, or of a plug-in's files."""
+    if registered in plugins.TAKEN:
+        return plugins.TAKEN[registered].source
+    path = Path(IMPLEMENTATIONS[registered].step.__code__.co_filename)
+    return sources.digest([path], PACKAGE if PACKAGE in path.parents else path.parent)
+
+
+def try_plugins(specs: Sequence[OptimizerSpec], card: RunnerCard, task: Task) -> None:
+    """Raises BadInput where a plug-in cannot move what it will be given; says which settings plug-ins changed."""
+    from synthbench.plugins.smoke_test import check
+
+    layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
+    theirs = {spec.fingerprint: spec for spec in specs if spec.name in plugins.TAKEN}.values()
+    changed: dict[str, list[str]] = {spec.name: [] for spec in theirs}
+    for spec in theirs:
+        arguments = OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments)
+        made_by = plugins.TAKEN[spec.name].made_by
+        for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
+            said = f"--optimizer {spec.name}"
+            changed[spec.name] += check(spec.name, spec.routing, trainable(layout, update), arguments, made_by, said)
+    for name, settings in changed.items():
+        plugins.put_back(name, settings)
+
+
+def trainable(layout: layouts.Layout, update: str) -> layouts.Layout:
+    """The parameters that an update moves."""
+    if update.startswith("lora-"):
+        return lora.adapters(layout, int(update.removeprefix("lora-")))
+    return layouts.hidden(layout) if update == "full-hidden" else layout

@@ -1,0 +1,85 @@
+"""`synthbench new`: a commented file to start from, which works as it is."""
+
+from __future__ import annotations
+
+import keyword
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from synthbench import cards
+from synthbench.cards import Card, RunnerCard, TaskCard
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, inert, named, shown
+
+TEMPLATES = Path(__file__).with_name("templates")
+CARDS: dict[str, type[Card]] = {"task": TaskCard, "runner": RunnerCard}
+KINDS = ("task", "runner", "rule", "generator")
+NEXT: Mapping[str, tuple[str, ...]] = {
+    "task": ("synthbench verify --task {toml}", "synthbench run --task {toml}"),
+    "runner": ("synthbench run {toml} --dry-run", "synthbench run {toml}"),
+    "rule": ("synthbench verify --optimizer {py}", "synthbench run --optimizer {py}"),
+    "generator": ("synthbench verify --task {toml}", "synthbench run --task {toml}"),
+}  # what to type then
+MARK = "#:schema "  # what editors take the schema of a TOML file from
+SCHEMAS = Path(cards.__file__).with_name("schemas")
+
+
+def write(kind: str, name: str, out: Path) -> list[str]:
+    """Writes the starting files of a kind into a folder; returns lines that say what they are, and what to type next.
+
+    Raises BadInput for a kind or a name that is not allowed, and where a file is there already.
+    """
+    if kind not in KINDS:
+        raise BadInput(f"Unknown kind {shown(kind)}{did_you_mean(kind, KINDS)}.")
+    own = _card_name(kind, name) if kind in CARDS else _code_name(kind, name)
+    found = {out / f"{own}{file.suffix}": file for file in sorted(TEMPLATES.glob(f"{kind}.*"))}
+    for path in found:
+        if path.exists():
+            raise BadInput(f"{named(path)} is there already, and nothing is overwritten; give another name or --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    for path, template in found.items():
+        with path.open("x", encoding="utf-8") as file:
+            file.write(_filled(template.read_text(encoding="utf-8"), kind, own, out))
+    lines = [f"The name is {own} here, for {shown(name)} has other characters than allowed."] if own != name else []
+    lines += [f"Written: {named(path)}" for path in found]
+    places = {"toml": _typed(out / f"{own}.toml"), "py": _typed(f"{out / own}.py:{own}")}
+    return lines + [f"Next: {command.format(**places)}" for command in NEXT[kind]]
+
+
+def _card_name(kind: str, name: str) -> str:
+    """A name that a card can have, underscores made hyphens."""
+    own = name.replace("_", "-")
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,39}", own):
+        raise BadInput(f"{kind} {shown(name)}: give a name of at most 40 lower-case letters, digits and hyphens.")
+    if own in cards.names(CARDS[kind]):
+        raise BadInput(f"{kind} {shown(name)}: there is one of this name already; give another name.")
+    return own
+
+
+def _code_name(kind: str, name: str) -> str:
+    """A name that Python code can have, hyphens made underscores."""
+    own = name.replace("-", "_")
+    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", own) or keyword.iskeyword(own):
+        raise BadInput(
+            f"{kind} {shown(name)}: give a name of at most 40 lower-case letters, digits and underscores; it begins with "
+            "a letter and is no word of Python's."
+        )
+    return own
+
+
+def _filled(template: str, kind: str, name: str, out: Path) -> str:
+    """A template under a name; the line that names the schema of a card leads from its folder to the installed one."""
+    text = template.replace(f"my_{kind}", name).replace(f"my-{kind}", name.replace("_", "-"))
+    lines = text.split("\n")
+    if lines[0].startswith(MARK):
+        schema_of = lines[0].rpartition("/")[2]
+        lines[0] = MARK + Path(os.path.relpath(SCHEMAS / schema_of, out)).as_posix()
+    return "\n".join(lines)
+
+
+def _typed(path: object) -> str:
+    """A path as it is typed in a shell."""
+    return inert(shlex.quote(str(path)))

@@ -1,0 +1,63 @@
+"""A few steps of somebody's optimizer on parameters of the shapes to come, before anything is trained: what it refuses, or does
+to its parameters, is one sentence here and a broken run later."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from contextlib import redirect_stdout
+from typing import Any
+
+from synthbench.common.errors import BadInput
+from synthbench.plugins.errors import CLOSURE, place, refusal
+from synthbench.trainer.layout import Layout
+from synthbench.trainer.optimizers.registry import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, route, spans
+
+LEAST, MOST = 2, 12  # steps: some optimizers only gather gradients in their first ones
+RATE, DECAY = 1e-4, 0.1  # of an optimizer without a grid of its own
+
+
+def check(
+    name: str, routing: tuple[tuple[str, str], ...], layout: Layout, arguments: Any, made_by: Any, said: str
+) -> list[str]:
+    """Raises BadInput that begins with `said` where an optimizer cannot move parameters of this layout. made_by: its class,
+    where it has one. Returns settings of torch that its steps changed, and that were put back."""
+    import torch
+
+    from synthbench.plugins.loading import put_back
+
+    if made_by is not None:
+        _without_closure(made_by, said)
+    generator = torch.Generator().manual_seed(0)
+    value_KP = 0.1 * torch.randn(1, layout.row, generator=generator)
+    grad_KP, before = torch.empty_like(value_KP), value_KP.clone()
+    reaches = [(run, slice(run[0].offset, run[-1].offset + run[-1].size))
+               for run in spans(route(routing, layout), layout).get(name, [])]  # fmt: skip
+    blocks = [Block(value_KP[:, reach], grad_KP[:, reach], run) for run, reach in reaches]
+    optimizer, grid = IMPLEMENTATIONS[name], OPTIMIZERS[name].grid or (RATE,)
+    rate = grid[len(grid) // 2]
+    with put_back() as changed, torch.no_grad(), redirect_stdout(sys.stderr):
+        try:
+            state = optimizer.start(blocks, arguments)
+            for step in range(1, MOST + 1):
+                grad_KP.copy_(0.1 * torch.randn(1, layout.row, generator=generator))
+                optimizer.step(blocks, state, Hyper(step, torch.tensor([rate]), torch.tensor([DECAY])), arguments)
+                optimizer.set_evaluating(state, True)
+                if step >= LEAST and not torch.equal(value_KP, before):
+                    break
+                optimizer.set_evaluating(state, False)
+        except BadInput as error:
+            raise BadInput(f"{said} cannot be used: {error}") from error
+        except (Exception, SystemExit) as error:
+            raise BadInput(f"{said} cannot move the model's parameters: {refusal(error)}{place(error)}.") from error
+    if torch.equal(value_KP, before):
+        raise BadInput(f"{said} moved nothing in {MOST} steps with gradients.")
+    if not torch.isfinite(value_KP).all():
+        raise BadInput(f"{said} makes parameters that are no numbers in its first steps at lr {rate:g}.")
+    return changed
+
+
+def _without_closure(made_by: Any, said: str) -> None:
+    closure = inspect.signature(made_by.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise BadInput(f"{said} {CLOSURE}.")

@@ -1,0 +1,103 @@
+"""From examples to files: JSON lines or Parquet, in a folder that is written whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+from synthbench.common.errors import BadInput, Failed, is_disk_failure
+from synthbench.common.files import is_folder
+from synthbench.common.wording import listed, named
+from synthbench.generators import Task
+from synthbench.reporting.export_data.text import FIELDS, Part, Record, records
+
+FORMATS = ("jsonl", "parquet")
+
+
+def name(stage: str, split: str, form: str) -> str:
+    """The file of a split of a stage."""
+    return f"{stage}-{split}.{form}"
+
+
+def contents(task: Task, found: Sequence[Part], form: str) -> dict[str, bytes]:
+    """The content of every file by its name; raises BadInput where Parquet is asked for and pyarrow is missing."""
+    encode = _parquet() if form == "parquet" else _jsonl
+    by_file: dict[str, list[Record]] = {}
+    for part in found:
+        by_file.setdefault(name(part.stage, part.split, form), []).extend(records(task.language, part))
+    return {file: encode(rows) for file, rows in by_file.items()}
+
+
+def _jsonl(rows: Sequence[Record]) -> bytes:
+    return "".join(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in rows).encode("ascii")
+
+
+def _parquet() -> Callable[[Sequence[Record]], bytes]:
+    """The function that makes records into a Parquet file."""
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "pyarrow":
+            raise
+        raise BadInput("--format parquet needs pyarrow; install it with: pip install 'synthbench[data]'.") from None
+    schema = pyarrow.schema([(field, getattr(pyarrow, kind)()) for field, (kind, _) in FIELDS.items()])
+
+    def encode(rows: Sequence[Record]) -> bytes:
+        file = io.BytesIO()
+        parquet.write_table(pyarrow.Table.from_pylist([row._asdict() for row in rows], schema), file)
+        return file.getvalue()
+
+    return encode
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Writes files into a folder that is absent or empty; false where they are all there already.
+
+    A folder that is absent appears with all its files at once. Hidden files that it has (a repository's, say) stay. Raises
+    BadInput where it holds anything else than these files, or cannot be written; Failed where the disk is full.
+    """
+    try:
+        present = {place.name for place in _visible(folder)}
+        if other := sorted(present - {file for file, content in files.items() if _holds(folder / file, content)}):
+            raise BadInput(
+                f"--out {named(folder)} holds something else already ({listed(other)}), which is not overwritten; "
+                "give a folder that is new or empty."
+            )
+        if missing := {file: files[file] for file in files if file not in present}:
+            _add(folder.resolve(), missing)
+    except OSError as error:
+        kind = Failed if is_disk_failure(error) else BadInput
+        raise kind(f"--out {named(folder)} cannot be written: {error.strerror}.") from None
+    return bool(missing)
+
+
+def _visible(folder: Path) -> Iterator[Path]:
+    if folder.exists():  # a file that is no folder is refused by what comes next
+        yield from (place for place in folder.iterdir() if not place.name.startswith("."))
+
+
+def _holds(place: Path, content: bytes) -> bool:
+    return place.is_file() and place.stat().st_size == len(content) and place.read_bytes() == content
+
+
+def _add(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Adds files to a folder that has none of them: all are on the disk before the first is in its place."""
+    is_there = is_folder(folder)
+    hidden = f".{uuid4().hex}.new"
+    temporary = folder / hidden if is_there else folder.with_name(hidden)
+    try:
+        temporary.mkdir(parents=True)
+        for file, content in files.items():
+            (temporary / file).write_bytes(content)
+        if is_there:
+            for file in files:
+                (temporary / file).rename(folder / file)
+        else:
+            temporary.rename(folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

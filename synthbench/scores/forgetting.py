@@ -1,0 +1,66 @@
+"""Scores of what a stage destroyed: pretraining knowledge, before it and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import nan
+from statistics import fmean
+
+from synthbench.scores.observations import Point
+from synthbench.scores.registry import Score, register
+
+
+def kept(slice_name: str) -> str:
+    """The set that shows whether a pretraining slice is still known: rules by held-out items, others by trained ones."""
+    return f"old/{slice_name}/{'test' if slice_name == 'rule' else 'train'}"
+
+
+def loss_of(before: Point, after: Point, name: str) -> float:
+    return before.sets[name].exact_match - after.sets[name].exact_match if name in after.sets else nan
+
+
+def fact_forgetting(before: Point, after: Point) -> float:
+    return loss_of(before, after, kept("fact"))
+
+
+def skill_forgetting(before: Point, after: Point) -> float:
+    return loss_of(before, after, kept("rule"))
+
+
+def forgetting(before: Point, after: Point) -> float:
+    slices = after.slices("old")
+    return fmean(loss_of(before, after, kept(name)) for name in slices) if slices else nan
+
+
+def retention(before: Point, after: Point) -> float:
+    slices = after.slices("old")
+    known = fmean(before.sets[kept(name)].exact_match for name in slices) if slices else 0.0
+    return fmean(after.sets[kept(name)].exact_match for name in slices) / known if known else nan
+
+
+def loss_forgetting(before: Point, after: Point) -> float:
+    names = [kept(name) for name in after.slices("old")]
+    return fmean(after.sets[name].capped_nll - before.sets[name].capped_nll for name in names) if names else nan
+
+
+def forgetting_from_peak(path: Mapping[int, Mapping[str, float]]) -> float:
+    """What was known at the best point of the path less what is known at its end (known: before - forgetting)."""
+    lost = [scores.get("forgetting", nan) for _, scores in sorted(path.items())]
+    return lost[-1] - min(lost) if lost and all(value == value for value in lost) else nan
+
+
+for score in (
+    Score("forgetting", "mean over pretraining slices of exact match before - after (facts trained, rules held out)",
+          "share", "-1 to 1", "down", "arXiv 2605.02105, on exact match", "point", forgetting),
+    Score("fact_forgetting", "exact match before - after on pretraining facts", "share", "-1 to 1", "down", "synthbench",
+          "point", fact_forgetting),
+    Score("skill_forgetting", "exact match before - after on held-out items of the pretraining rule", "share", "-1 to 1",
+          "down", "synthbench", "point", skill_forgetting),
+    Score("retention", "mean exact match on pretraining slices after / before", "share", "0 to inf", "up", "synthbench",
+          "point", retention),
+    Score("loss_forgetting", "capped loss on pretraining slices after - before", "nats/token", "-inf to inf", "down",
+          "arXiv 2605.02105", "point", loss_forgetting),
+    Score("forgetting_from_peak", "greatest over the path - at its end, of the mean exact match on pretraining slices "
+          "(grows with noise)", "share", "0 to 1", "down", "synthbench", "path", forgetting_from_peak),
+):  # fmt: skip
+    register(score)

@@ -1,0 +1,266 @@
+"""The database file of a folder of results: made whole, opened with checks, its errors turned into sentences."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from synthbench.common.errors import BadInput, Failed, SynthbenchError, is_disk_failure
+from synthbench.common.files import is_file
+from synthbench.common.wording import named
+from synthbench.store.filesystems import network
+
+APPLICATION_ID = 0x53594E42  # "SYNB"
+VERSION = 4
+DATABASE = "results.db"
+PATIENCE = 60.0  # seconds to wait for another process's transaction
+WAIT = 0.2  # seconds that SQLite itself waits: it does so in C, and no signal is acted on meanwhile
+UNUSABLE = "put back a copy of it, or move it and its -wal away and its runs will be trained again"
+MENDED = "the `synthbench run` that made it trains what is lost again"
+
+Row = tuple[Any, ...]
+
+
+def seal(*values: Any) -> str:
+    """A checksum of values as SQLite gives them back: SQLite itself does not notice a flipped bit in a value."""
+    return sha256(repr(values).encode()).hexdigest()[:32]
+
+
+class Database:
+    """A connection. Raises BadInput where the file is not ours, damaged or not allowed; Failed where the disk fails."""
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
+        self.folder, self._connection = folder, connection
+        self.stop: Callable[[], bool] = lambda: False  # whether waiting for another process is to end
+        self._copy: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    def write(cls, folder: Path, schema: str) -> Database:
+        """Opens the database of a folder for writing; makes both where they are absent."""
+        try:
+            if (kind := network(folder)) is not None:
+                raise BadInput(
+                    f"--out {named(folder)} is on a network file system ({kind}), where results could be torn; "
+                    "choose a local folder."
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            if not (folder / DATABASE).exists():
+                _make(folder, schema)
+        except OSError as error:
+            raise _of_disk(folder, error) from None
+        cls._looking(folder).close()  # before anything is written: closing a writer moves the log in, sound or not
+        with _sentences(folder):
+            return cls(folder, _connect(folder, "rw"))
+
+    @classmethod
+    def read(cls, folder: Path) -> Database:
+        """Opens the database of a folder for looking only, from a copy where the folder cannot be written.
+
+        (To read a database in WAL mode SQLite must be able to make files beside it.)
+        """
+        if not is_file(folder / DATABASE):
+            raise BadInput(
+                f"--out {named(folder)}: there are no results; make some with: synthbench run --out {named(folder)}"
+            )
+        return cls._looking(folder)
+
+    @classmethod
+    def _looking(cls, folder: Path) -> Database:
+        with _sentences(folder):
+            database = cls(folder, _connect(folder, "ro"))
+            try:
+                try:
+                    database._connection.execute("SELECT count(*) FROM sqlite_master")
+                except sqlite3.OperationalError:
+                    database._read_copy()
+                database._check()
+            except BaseException:
+                database.close()
+                raise
+            return database
+
+    def _read_copy(self) -> None:
+        self._connection.close()
+        try:
+            self._copy = tempfile.TemporaryDirectory(prefix="synthbench-")
+            _copy(self.folder, Path(self._copy.name))
+        except OSError as error:
+            raise Failed(
+                f"--out {named(self.folder)}: {DATABASE} could not be copied to a temporary folder to be read there "
+                f"({error.strerror}); TMPDIR names another."
+            ) from None
+        self._connection = _connect(Path(self._copy.name), "rw")
+
+    def _check(self) -> None:
+        """Raises BadInput unless the file is a sound database of ours."""
+        ((application,),) = self.rows("PRAGMA application_id")
+        ((version,),) = self.rows("PRAGMA user_version")
+        if application != APPLICATION_ID:
+            raise _foreign(self.folder)
+        if version != VERSION:
+            raise BadInput(
+                f"--out {named(self.folder)}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
+                f"{'update synthbench or ' if version > VERSION else ''}choose another folder."
+            )
+        if (found := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
+            raise damaged(self.folder, str(found[0][0]))
+
+    def close(self) -> None:
+        self._connection.close()
+        if self._copy:
+            self._copy.cleanup()
+
+    def rows(self, query: str, values: Row = ()) -> list[Row]:
+        with _sentences(self.folder):
+            return self._patiently(query, values).fetchall()
+
+    def _patiently(self, query: str, values: Row = ()) -> sqlite3.Cursor:
+        """Executes a statement, waiting for other processes, unless told to stop: then raises KeyboardInterrupt."""
+        until = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return self._connection.execute(query, values)
+            except sqlite3.OperationalError as error:
+                if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                    raise
+            if self.stop():
+                raise KeyboardInterrupt
+
+    def compact(self) -> None:
+        """Gives the room of deleted rows back to the disk."""
+        self.rows("VACUUM")
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Within, everything read is of one moment, whatever other processes write."""
+        self.rows("BEGIN")
+        try:
+            yield
+        finally:
+            self.rows("COMMIT")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction: whole or not at all."""
+        with _sentences(self.folder):
+            try:
+                self._patiently("BEGIN IMMEDIATE")
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    with suppress(sqlite3.Error):
+                        self._connection.execute("ROLLBACK")
+                raise
+
+
+def _foreign(folder: Path) -> BadInput:
+    return BadInput(
+        f"--out {named(folder)}: {DATABASE} is not a results file of synthbench, or damaged; choose another folder, or "
+        "put back a copy of it."
+    )
+
+
+def damaged(folder: Path, what: str, advice: str = UNUSABLE) -> BadInput:
+    what = what.splitlines()[-1][:100]
+    return BadInput(f"--out {named(folder)}: {DATABASE} is damaged ({what}); {advice}.")
+
+
+def _connect(folder: Path, mode: str) -> sqlite3.Connection:
+    address = (folder / DATABASE).resolve().as_uri() + f"?mode={mode}"
+    return sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None)
+
+
+def _make(folder: Path, schema: str) -> None:
+    """Makes an empty database beside its place, then puts it there: it is whole or absent, whoever else makes one."""
+    temporary = folder / f".new-{uuid4().hex}.db"
+    try:
+        with _sentences(folder):
+            connection = sqlite3.connect(temporary, isolation_level=None)
+            connection.execute("BEGIN")
+            for statement in schema.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
+            connection.execute("COMMIT")
+            connection.execute("PRAGMA journal_mode = WAL")  # last: closing does not say that moving a log failed
+            connection.close()
+        with suppress(FileExistsError):  # another process was first
+            _put(temporary, folder / DATABASE)
+    finally:
+        for left in folder.glob(f"{temporary.name}*"):
+            left.unlink(missing_ok=True)
+
+
+def _put(temporary: Path, place: Path) -> None:
+    try:
+        os.link(temporary, place)
+    except OSError as error:
+        if isinstance(error, FileExistsError) or is_disk_failure(error):
+            raise
+        temporary.rename(place)  # a file system without hard links
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """Copies the database and what was written to it but not yet moved into it, which lies where a link leads to."""
+    source = (folder / DATABASE).resolve()
+    for name in ("", "-wal"):
+        with suppress(FileNotFoundError):
+            shutil.copyfile(f"{source}{name}", f"{to / DATABASE}{name}")
+
+
+def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
+    if is_disk_failure(error):
+        return Failed(
+            f"--out {named(folder)} could not be written ({error.strerror}); make room and give the same command again."
+        )
+    return BadInput(
+        f"--out {named(folder)}: results cannot be written there ({error.strerror}); choose another folder."
+    )
+
+
+def _is_allowed(folder: Path) -> bool:
+    """Whether a database may be written there: where it cannot be all the same (SQLite does not say why), it is the
+    disk, not a person's choice of a folder."""
+    file = folder / DATABASE
+    return os.access(folder, os.W_OK) and (not file.exists() or (file.is_file() and os.access(file, os.R_OK | os.W_OK)))
+
+
+@contextmanager
+def _sentences(folder: Path) -> Iterator[None]:
+    """Turns SQLite's errors into ours. Error codes: https://www.sqlite.org/rescode.html"""
+    try:
+        yield
+    except (sqlite3.ProgrammingError, sqlite3.NotSupportedError):
+        raise  # our own mistake
+    except UnicodeDecodeError:  # of SQLite's message, which shows what it could not read
+        raise damaged(folder, "its tables cannot be read") from None
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
+        if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or (refused and _is_allowed(folder)):
+            raise Failed(
+                f"--out {named(folder)}: {DATABASE} could not be read or written ({error}); what was finished is kept, "
+                "make room and give the same command again."
+            ) from None
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise Failed(
+                f"--out {named(folder)}: {DATABASE} was held by another process for {PATIENCE:.0f} s; give the same "
+                "command again."
+            ) from None
+        if refused:
+            raise BadInput(
+                f"--out {named(folder)}: {DATABASE} cannot be opened ({error}); choose another folder."
+            ) from None
+        if code == sqlite3.SQLITE_NOTADB:
+            raise _foreign(folder) from None
+        raise damaged(folder, str(error)) from None

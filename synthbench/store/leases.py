@@ -1,0 +1,121 @@
+"""Leases: which process trains which run, so that several on one folder share the work and no run is trained twice.
+
+An owner is a file under `owners/` that its process keeps locked: the kernel lets go of the lock when the process ends,
+however it ends, and no clock or process number is asked. An owner that holds its lock but has not counted its beat up
+for a while (a stopped process, a machine that hangs) is passed over too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from pathlib import Path
+from uuid import uuid4
+
+from synthbench.experiment.runs import Run, RunId
+from synthbench.store.results import Store
+
+SILENCE = 60.0  # seconds without a beat after which an owner's leases may be taken
+BEAT = 5.0  # seconds between beats
+
+
+class Leases:
+    """The leases of this process in a store, and what it knows of others'."""
+
+    def __init__(self, store: Store, silence: float = SILENCE) -> None:
+        self.store, self._silence = store, silence
+        self._heard: dict[tuple[RunId, str], tuple[int, float]] = {}  # by lease: its beat, and when first seen at that
+        self._last = time.monotonic()
+        self.owner = uuid4().hex
+        self._file = self._appear()
+
+    @property
+    def _folder(self) -> Path:
+        return self.store.folder / "owners"
+
+    def _appear(self) -> int:
+        """Makes this owner's file, locked before it has its name, so that nobody finds it unlocked."""
+        self._folder.mkdir(exist_ok=True)
+        for left in self._folder.glob("[!.]*"):
+            if not is_locked(left):
+                left.unlink(missing_ok=True)
+        temporary = self._folder / f".{self.owner}"
+        handle = os.open(temporary, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            temporary.rename(self._folder / self.owner)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            os.close(handle)
+            raise
+        return handle
+
+    def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
+        """Leases what `pick` picks out of those of the ready runs that no one else trains, and returns it."""
+        with self.store.database.writing() as db:
+            held = {
+                run
+                for run, owner, beat in db.execute("SELECT run, owner, beat FROM leases")
+                if owner != self.owner and self._lives(run, owner, beat)
+            }
+            fleet = pick([run for run in ready if run.id not in held])
+            rows = [(run.id, self.owner, 0) for run in fleet]
+            db.executemany("INSERT OR REPLACE INTO leases VALUES (?,?,?)", rows)
+        return fleet
+
+    def beat(self) -> None:
+        """Says that this owner lives, now and then."""
+        if time.monotonic() - self._last > BEAT:
+            self._last = time.monotonic()
+            with self.store.database.writing() as db:
+                db.execute("UPDATE leases SET beat = beat + 1 WHERE owner = ?", (self.owner,))
+
+    def release(self, runs: Iterable[RunId]) -> None:
+        """Gives leases up."""
+        with self.store.database.writing() as db:
+            db.executemany("DELETE FROM leases WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
+
+    def close(self) -> None:
+        """Gives every lease up, without waiting: what cannot be written now is found to be a dead owner's all the same."""
+        self.store.database.stop = lambda: True
+        with suppress(Exception, KeyboardInterrupt), self.store.database.writing() as db:
+            db.execute("DELETE FROM leases WHERE owner = ?", (self.owner,))
+        self.store.database.stop = lambda: False
+        with suppress(OSError):
+            (self._folder / self.owner).unlink(missing_ok=True)
+        os.close(self._file)
+
+    def is_alone(self) -> bool:
+        """Whether no other process is at work in the folder."""
+        return not any(is_locked(file) for file in self._folder.glob("[!.]*") if file.name != self.owner)
+
+    def _lives(self, run: RunId, owner: str, beat: int) -> bool:
+        if not re.fullmatch("[0-9a-f]{32}", str(owner)) or not is_locked(self._folder / owner):
+            return False
+        known, since = self._heard.get((run, owner), (-1, 0.0))
+        if known != beat:
+            self._heard[run, owner] = beat, time.monotonic()
+            return True
+        return time.monotonic() - since < self._silence
+
+
+def is_locked(file: Path) -> bool:
+    """Whether some process holds the lock of a file."""
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:  # too many open files, another user's: rather wait than train twice
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(handle)

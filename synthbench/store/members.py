@@ -1,0 +1,88 @@
+"""An experiment's cells as the store has them, the rate chosen in each, and the weights that are not wanted any more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from synthbench import plugins
+from synthbench.experiment.plan import Choice, Experiment, Trial, choose, walk
+from synthbench.experiment.runs import Cell, OptimizerSpec, Result, RunId
+from synthbench.store.results import Store
+
+Identities = Mapping[RunId, Mapping[str, Any]]
+
+
+def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
+    """Notes those runs of an experiment that are done, by this command or an earlier one. Those that earlier code of one of
+    its plug-ins trained are members no more."""
+    cells = walk(experiment, done).cells.items()
+    store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
+    if theirs := [label for label, registered in experiment.optimizers.items() if registered.name in plugins.TAKEN]:
+        store.dismiss(name, _replaced(experiment, theirs, store.members(name), store.identities()))
+
+
+def _replaced(
+    experiment: Experiment, labels: Sequence[str], listed: Mapping[RunId, Sequence[Cell]], identities: Identities
+) -> list[tuple[RunId, Cell]]:
+    """Members of these optimizers whose code or arguments are not those of the experiment. (Of built-in ones, and of
+    arguments on the card, the experiment itself would be another.)"""
+    return [
+        (run, cell)
+        for run, own in listed.items()
+        for cell in own
+        if cell.optimizer in labels
+        and run in identities
+        and OptimizerSpec(**identities[run]["optimizer"]).fingerprint
+        != experiment.optimizers[cell.optimizer].fingerprint
+    ]
+
+
+def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
+    """The cells of an experiment with those of their runs that are done, whichever command asked for them.
+
+    Of a cell only the seeds that have every rate, where there are any: rates are compared over the same seeds. And only
+    what started from a chosen run: with more seeds another rate of an earlier stage may be chosen than before.
+    """
+    identities = store.identities()
+    found: dict[Cell, list[Trial]] = {}
+    for run, own in store.members(name).items():
+        for cell in own if run in done and run in identities else ():
+            found.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
+    started: set[RunId | None] = {None}
+    for cell in sorted(found, key=lambda cell: len(cell.base)):
+        found[cell] = _whole([one for one in found[cell] if identities[one.id]["parent"] in started], identities)
+        started |= chosen(found[cell], done).keys()
+    return {cell: trials for cell, trials in found.items() if trials}
+
+
+def _whole(trials: Sequence[Trial], identities: Identities) -> list[Trial]:
+    """The trials of the seeds that have every rate; all where no seed has."""
+    rates = {trial.lr for trial in trials}
+    of_seed: dict[int, list[Trial]] = {}
+    for trial in trials:
+        of_seed.setdefault(identities[trial.id]["seed"], []).append(trial)
+    whole = [trial for own in of_seed.values() if len(own) == len(rates) for trial in own]
+    return whole or list(trials)
+
+
+def chosen(trials: Sequence[Trial], done: Mapping[RunId, Result]) -> dict[RunId, Choice]:
+    """The runs of a cell at its chosen rate."""
+    choice = choose(trials, done)
+    return {trial.id: choice for trial in trials if choice and trial.lr == choice.lr}
+
+
+def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> None:
+    """Deletes the weights of this command's runs that are not to be kept: `none` keeps none, `chosen` those that stand
+    for a cell and all parents, `all` all."""
+    if keep == "all":
+        return
+    done, last = store.results(paths=False), experiment.card.stages[-1].name
+    stand = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
+    dropped = [
+        (run.id, done[run.id].attempt)
+        for cell, runs in walk(experiment, done).cells.items()
+        for run in runs
+        if run.id in done and (keep == "none" or (cell.stage == last and run.id not in stand))
+    ]
+    store.drop_weights(dropped)

@@ -1,0 +1,30 @@
+"""Optimizers, one file each. Names, routing and arguments are known without torch."""
+
+from synthbench.trainer.optimizers import adamw, adamw_split, muon, sgd
+from synthbench.trainer.optimizers.registry import (  # fmt: skip
+    IMPLEMENTATIONS,
+    OPTIMIZERS,
+    Block,
+    Hyper,
+    Implementation,
+    Optimizer,
+    register,
+    route,
+    spans,
+)
+
+__all__ = [
+    "IMPLEMENTATIONS",
+    "OPTIMIZERS",
+    "Block",
+    "Hyper",
+    "Implementation",
+    "Optimizer",
+    "adamw",
+    "adamw_split",
+    "muon",
+    "register",
+    "route",
+    "sgd",
+    "spans",
+]  # fmt: skip
