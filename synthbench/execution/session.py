@@ -15,7 +15,6 @@ from synthbench.common.wording import listed, named, shown
 from synthbench.experiment.plan import Experiment, forecast
 from synthbench.experiment.resolve import experiment_id
 from synthbench.experiment.runs import Result, Run, RunId
-from synthbench.reporting import report as reports
 from synthbench.store.leases import Leases
 from synthbench.store.members import drop_weights, enlist
 from synthbench.store.results import Store
@@ -53,8 +52,8 @@ class Options:
         return self.jobs or cores or 1
 
 
-def perform(experiment: Experiment, options: Options) -> reports.Report:
-    """Trains what is missing of an experiment, notes it in the folder, and returns its report."""
+def perform(experiment: Experiment, options: Options) -> str:
+    """Trains what is missing of an experiment and notes it in the folder; returns its id there."""
     with closing(Store.create(options.out)) as store, closing(Leases(store)) as leases:
         name = experiment_id(experiment)
         tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
@@ -69,7 +68,7 @@ def perform(experiment: Experiment, options: Options) -> reports.Report:
             print("All runs were done before; nothing is trained.", file=sys.stderr)
         train(experiment, name, leases, options, done, coming)
         store.record(*recorded, finished=True)
-        return reports.latest(store, experiment=name)
+        return name
 
 
 def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:

@@ -16,6 +16,7 @@ from synthbench.experiment.plan import Experiment, choose, settings, walk
 from synthbench.gate.baseline import Baseline, BehaviourCard, OptimizerCard, TraceCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.gate.ends import OF_WEIGHTS
+from synthbench.reporting.report import of_folder
 from synthbench.store.results import Store
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline
         raise BadInput(
             f"A baseline of {n} seed{'s' * (n != 1)} tells nothing of scores; give {FEWEST} or more with --seeds."
         )
-    report = perform(experiment, options)
+    report = of_folder(options.out, experiment=perform(experiment, options))
     fixed = with_rates(experiment, options.out)
     seen = behaviour(options.out, fixed)
     sound(experiment, seen)

@@ -22,7 +22,7 @@ from synthbench.common.wording import listed
 from synthbench.reporting import comparison as comparing
 from synthbench.reporting import comparison_table, export, table
 from synthbench.reporting.comparison import Comparison, RowFilter
-from synthbench.reporting.report import Report
+from synthbench.reporting.report import Report, of_folder
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def run(
     options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, _call(runner, called))
     options.check()
     experiment = resolve(asked)
-    return Results(only(perform(experiment, options), experiment.card), experiment.card.optimizers)
+    report = of_folder(options.out, experiment=perform(experiment, options))
+    return Results(only(report, experiment.card), experiment.card.optimizers)
 
 
 def only(report: Report, card: RunnerCard) -> Report:

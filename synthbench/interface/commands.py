@@ -45,7 +45,7 @@ def run(asked: RunRequest, options: Options) -> None:
     if options.dry_run:
         _describe(experiment, options)
         return
-    found = perform(experiment, options)
+    found = reports.of_folder(options.out, experiment=perform(experiment, options))
     _print(found, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,6 +115,14 @@ def _notes(report: Report) -> list[str]:
     if not report.finished:
         notes.append("Unfinished: the rows hold what was done so far; the same command goes on from there.")
     return notes
+
+
+def of_folder(
+    folder: Path, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None
+) -> Report:
+    """`latest`, of the store in a folder."""
+    with closing(Store.read(folder)) as store:
+        return latest(store, runner, with_reference, experiment)
 
 
 def latest(

@@ -37,7 +37,7 @@ Model = Callable[[int, Prompt], Answer]  # of run k
 
 
 @pytest.fixture(scope="module")
-def sets() -> dict[str, RunRequest]:
+def sets() -> dict[str, ItemSets]:
     return item_sets(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
 
 
@@ -56,12 +56,12 @@ def said(model: Model) -> Callable[..., Tensor]:
     return logits
 
 
-def observer(sets: Mapping[str, RunRequest]) -> Observer:
+def observer(sets: Mapping[str, ItemSets]) -> Observer:
     return Observer(Fleet(MODEL, LAYOUT, initialize(LAYOUT, MODEL, SEEDS, torch.device("cpu"))), sets)
 
 
 def looked_at(
-    sets: Mapping[str, RunRequest], patch: pytest.MonkeyPatch, before: Model, after: Model
+    sets: Mapping[str, ItemSets], patch: pytest.MonkeyPatch, before: Model, after: Model
 ) -> list[dict[str, float]]:
     """The scores of every run when one model became another."""
     observing = observer(sets)
@@ -84,7 +84,7 @@ def guess(k: int, prompt: Prompt) -> Answer:
     return [*(generator.integers(language.syllables, size=language.name_length) + language.first_syllable), END]
 
 
-def table(sets: Mapping[str, RunRequest], *names: str) -> Model:
+def table(sets: Mapping[str, ItemSets], *names: str) -> Model:
     """Knows the examples of these sets by heart, run by run, and guesses elsewhere."""
     known = [dict(pair for name in names for pair in split(sets[name].examples[k])) for k in range(len(SEEDS))]
     return lambda k, prompt: known[k].get(prompt) or guess(k, prompt)
@@ -106,7 +106,7 @@ OLD = ("old/fact/train", "old/rule/test")
 
 
 def test_a_lookup_table_of_what_was_trained_recalls_1_and_generalizes_at_chance(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = looked_at(sets, monkeypatch, guess, table(sets, *TRAINED))
     for scores in every:
@@ -119,7 +119,7 @@ def test_a_lookup_table_of_what_was_trained_recalls_1_and_generalizes_at_chance(
 
 
 def test_the_true_rule_generalizes_1_and_knows_no_fact(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for k, scores in enumerate(looked_at(sets, monkeypatch, guess, rule([7]))):
         assert scores["rule_accuracy"] == scores["rule_fit"] == 1
@@ -129,7 +129,7 @@ def test_the_true_rule_generalizes_1_and_knows_no_fact(
 
 
 def test_the_true_rule_answers_by_rule_where_there_is_one_and_nowhere_else(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformer, "logits", said(rule([7])))
     for point in observer(sets).look(("new/rule/test", "new/fact/train", "old/rule/test")):
@@ -139,7 +139,7 @@ def test_the_true_rule_answers_by_rule_where_there_is_one_and_nowhere_else(
 
 
 def test_the_old_rule_that_is_overwritten_by_the_new_is_forgotten_and_facts_are_not(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     facts, old, new = table(sets, "old/fact/train"), rule([3, 5]), rule([7])
     is_fact = SPECIAL + TASK.language.words.index("owns")
@@ -155,7 +155,7 @@ def test_the_old_rule_that_is_overwritten_by_the_new_is_forgotten_and_facts_are_
 
 
 def test_a_model_that_stays_forgets_nothing_and_says_nothing_new(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = table(sets, *OLD)
     for scores in looked_at(sets, monkeypatch, model, model):
@@ -164,7 +164,7 @@ def test_a_model_that_stays_forgets_nothing_and_says_nothing_new(
 
 
 def test_a_sure_model_that_changes_every_token_moves_by_the_floored_divergence(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every token's probability at 1e-4 or more, normalized: 1 and 1e-4 change places at every answer token."""
     one: Model = lambda k, prompt: [TASK.language.first_syllable] * 3
@@ -176,7 +176,7 @@ def test_a_sure_model_that_changes_every_token_moves_by_the_floored_divergence(
 
 @each("place", range(TASK.language.name_length + 1))
 def test_an_answer_with_one_wrong_token_anywhere_is_wrong(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch, place: int
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch, place: int
 ) -> None:
     """The last place is the end token's; the first is wrong though the rest, given the true prefix, is right."""
     by_heart = table(sets, *TRAINED)
@@ -191,7 +191,7 @@ def test_an_answer_with_one_wrong_token_anywhere_is_wrong(
 
 
 def test_answering_like_the_nearest_trained_item_scores_exactly_the_nearest_floor(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained = [split(sets["new/rule/train"].examples[k]) for k in range(len(SEEDS))]
 
@@ -205,7 +205,7 @@ def test_answering_like_the_nearest_trained_item_scores_exactly_the_nearest_floo
         assert scores["rule_accuracy"] == pytest.approx(nearest(train, sets["new/rule/test"].examples[k]))
 
 
-def changed(stages: tuple[str, ...], **options: Any) -> dict[str, RunRequest]:
+def changed(stages: tuple[str, ...], **options: Any) -> dict[str, ItemSets]:
     """What is asked of the tiny task with another kind of rule, in these stages."""
     found = {"generator": "inflection", "word": "past", "items": 36, "share": 3, **options}
     task = Task(tiny.task_card({f"stages.{stage}.rule": found for stage in stages}))
@@ -284,7 +284,7 @@ def test_a_short_answer_is_right_whatever_follows_its_end(monkeypatch: pytest.Mo
 
 
 def test_a_sure_model_that_knows_every_fact_stores_the_datasets_bits_and_one_that_knows_none_nothing(
-    sets: dict[str, RunRequest], monkeypatch: pytest.MonkeyPatch
+    sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for scores in looked_at(sets, monkeypatch, guess, table(sets, "new/fact/train")):
         assert scores["dataset_bits_per_param"] == pytest.approx(12 * TASK.language.name_bits / LAYOUT.size)
@@ -295,6 +295,6 @@ def test_a_sure_model_that_knows_every_fact_stores_the_datasets_bits_and_one_tha
 
 
 def test_the_stages_own_facts_are_asked_in_training_only_and_old_rules_held_out_only(
-    sets: dict[str, RunRequest],
+    sets: dict[str, ItemSets],
 ) -> None:
     assert set(sets) == {*TRAINED, *OLD, "new/rule/validation", "new/rule/test"}

@@ -68,7 +68,7 @@ def pretrained(model: ModelCard) -> Base:
 
 
 @pytest.fixture(scope="module")
-def sets() -> dict[str, RunRequest]:
+def sets() -> dict[str, ItemSets]:
     """What is asked, with an entropy that caps no loss: a cap would hide a difference."""
     found = item_sets(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
     return {
@@ -91,7 +91,7 @@ def pairs(observer: Observer) -> list[tuple[Point, Point]]:
 @each("update", UPDATES)
 @each("base", ["fresh", "pretrained"])
 def test_zero_steps_forget_and_move_exactly_nothing(
-    bases: Bases, sets: dict[str, RunRequest], base: str, update: str
+    bases: Bases, sets: dict[str, ItemSets], base: str, update: str
 ) -> None:
     model, found = bases
     layout, base_KP = found[base]
@@ -112,7 +112,7 @@ def test_zero_steps_forget_and_move_exactly_nothing(
 
 @each("update", UPDATES)
 def test_one_step_moves_what_the_update_may_move_and_nothing_else(
-    bases: Bases, sets: dict[str, RunRequest], update: str
+    bases: Bases, sets: dict[str, ItemSets], update: str
 ) -> None:
     model, found = bases
     fleet = Fleet(model, *found["pretrained"], update, [10, 11])
@@ -131,7 +131,7 @@ def test_one_step_moves_what_the_update_may_move_and_nothing_else(
 
 def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
     bases: Bases,
-    sets: dict[str, RunRequest],
+    sets: dict[str, ItemSets],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model, found = bases
