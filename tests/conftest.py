@@ -24,7 +24,7 @@ from tests.calling import Caller
 settings.register_profile("synthbench", deadline=None, derandomize=True, database=None)
 settings.load_profile("synthbench")
 
-CREW = "synthbench.execution.scheduler.Crew"
+EXECUTOR = "synthbench.execution.session.executor"
 # What changes how a program prints: tests see the same everywhere, and set what they are about.
 PRINTING = (
     "CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "PYTEST_ADDOPTS",
@@ -99,13 +99,13 @@ def _registries() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _in_process() -> Iterator[None]:
     """Fleets are trained in this process, but in tests that are marked `processes`."""
-    with patch(CREW, inprocess.Crew):
+    with patch(EXECUTOR, lambda: inprocess.InProcess):
         yield
 
 
 @pytest.fixture(autouse=True)
 def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    with patch(CREW, process_pool.Crew) if "processes" in request.keywords else nullcontext():
+    with patch(EXECUTOR, lambda: process_pool.ProcessPool) if "processes" in request.keywords else nullcontext():
         yield
 
 

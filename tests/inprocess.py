@@ -1,7 +1,7 @@
 """Fleets trained in the test's own process, where a test is about what surrounds training.
 
-It stands in for `synthbench.execution.process_pool.Crew`: the same jobs, the same `worker._outcome`, one after the other,
-without processes of their own. What only real processes can show (plug-ins that are restored, deaths, interrupts, memory) is
+An executor like `synthbench.execution.process_pool.ProcessPool`: the same jobs, the same `worker._outcome`, one after the
+other, without processes. What only real processes can show (plug-ins that are restored, deaths, interrupts, memory) is
 marked `processes` and gets them.
 """
 
@@ -10,59 +10,54 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
+from synthbench.execution.executor import Message, Progress, Ready, Slot
 from synthbench.execution.fleet_job import Job
-from synthbench.execution.process_pool import Said
-from synthbench.execution.worker import Progress, Ready, _outcome
+from synthbench.execution.worker import _outcome
 from synthbench.plugins import Origin
 
 
-@dataclass
-class Worker:
-    is_ready: bool = False
-    job: Job | None = None
-    told: int = 0
-
-    def give(self, job: Job) -> None:
-        self.job, self.told = job, 0
-
-
-class Crew:
-    """Workers that train when they are listened to."""
+class InProcess:
+    """Slots that train when they are listened to."""
 
     def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
         self._device = device
-        self.workers = [Worker() for _ in range(size)]
+        self.slots = [Slot() for _ in range(size)]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> InProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
 
-    def dismiss(self, worker: Worker) -> None:
-        self.workers.remove(worker)
+    def submit(self, slot: Slot, job: Job) -> None:
+        slot.job, slot.run_steps = job, 0
 
-    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Worker, Said]]:
-        for worker in list(self.workers):
-            if not worker.is_ready:
-                worker.is_ready = True
-                yield worker, Ready()
-            elif worker.job:
-                told: list[Said] = []
+    def retire(self, slot: Slot) -> None:
+        self.slots.remove(slot)
+
+    def restart(self, slot: Slot) -> None:
+        raise AssertionError("nothing dies in the test's process")
+
+    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
+        for slot in list(self.slots):
+            if not slot.is_ready:
+                slot.is_ready = True
+                yield slot, Ready()
+            elif slot.job:
+                messages: list[Message] = []
                 with contextlib.redirect_stdout(sys.stderr):
-                    outcome = _outcome(worker.job, self._device, _reporter(told, len(worker.job.runs)))
-                for said in (*told, outcome):
-                    yield worker, said
+                    outcome = _outcome(slot.job, self._device, _reporter(messages, len(slot.job.runs)))
+                for message in (*messages, outcome):
+                    yield slot, message
 
 
-def _reporter(told: list[Said], runs: int) -> Callable[[int], None]:
+def _reporter(messages: list[Message], runs: int) -> Callable[[int], None]:
     sent = 0
 
     def report(step: int) -> None:
         nonlocal sent
-        told.append(Progress((step - sent) * runs))
+        messages.append(Progress((step - sent) * runs))
         sent = step
 
     return report

@@ -5,12 +5,12 @@ card (`runners/NAME.toml`) says which tasks, stages, optimizers, updates, learni
 """
 
 from synthbench.cards.base import Card, Decays, Grid, Seeds, Update, fingerprint
-from synthbench.cards.finding import is_path, load, locate, names, parse, shipped
+from synthbench.cards.finding import is_path, load, locate, names, parse, read, shipped
 from synthbench.cards.model import MODELS, ModelCard
 from synthbench.cards.runner import ClaimCard, RunnerCard, StageCard
 from synthbench.cards.task import SliceCard, TaskCard
 
 __all__ = [
     "MODELS", "Card", "ClaimCard", "Decays", "Grid", "ModelCard", "RunnerCard", "Seeds", "SliceCard", "StageCard",
-    "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse", "shipped",
+    "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse", "read", "shipped",
 ]  # fmt: skip

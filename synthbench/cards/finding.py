@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from synthbench.cards.base import Card
 from synthbench.cards.model import ModelCard
 from synthbench.cards.runner import ClaimCard, OverrideCard, ReadingCard, RowsCard, RunnerCard, StageCard, VariantCard
+from synthbench.cards.spelling import renewed
 from synthbench.cards.task import HeldOutCard, LanguageCard, TaskCard
 from synthbench.common import files, overrides
 from synthbench.common.errors import BadInput
@@ -67,10 +68,16 @@ def parse(kind: type[C], content: dict[str, Any], origin: str) -> C:
         raise BadInput(sentence(error, content, named(origin), partial(_keys, kind))) from None
 
 
+def read(kind: type[Card], path: Path) -> dict[str, Any]:
+    """A card's content as it stands in its file, old spellings of keys renewed; raises BadInput that names the file."""
+    content = files.toml(path)
+    return renewed(content, named(path)) if kind is RunnerCard else content
+
+
 def load(kind: type[C], given: str) -> C:
     """A card by name or path."""
     path, variant = locate(kind, given), split(kind, given)[1]
-    content = files.toml(path)
+    content = read(kind, path)
     card = parse(kind, content, str(path))
     if variant is None or not isinstance(card, TaskCard):
         return card

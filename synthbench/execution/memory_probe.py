@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from synthbench.common.errors import Failed
+from synthbench.execution.executor import Broken, Progress, Ready, Refused, Unwritable
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.interrupt import Interrupt
-from synthbench.execution.process_pool import Crew
-from synthbench.execution.worker import Broken, Progress, Ready, Refused, Unwritable
+from synthbench.execution.process_pool import ProcessPool
 from synthbench.experiment.runs import Run
 from synthbench.generators import Task
 from synthbench.plugins import origins
@@ -33,12 +33,12 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
     run = replace(run, steps=1, points=1, parent=None)
     with (
         tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
-        Crew(1, run.environment.device, origins([run.optimizer.name], [task])) as crew,
+        ProcessPool(1, run.environment.device, origins([run.optimizer.name], [task])) as pool,
     ):
         while not interrupt:
-            for worker, message in crew.messages(1.0, interrupt.wake):
+            for slot, message in pool.messages(1.0, interrupt.wake):
                 if isinstance(message, Ready):
-                    worker.give(Job([run], task.card, [None], Path(folder), [1]))
+                    pool.submit(slot, Job([run], task.card, [None], Path(folder), [1]))
                 elif isinstance(message, Broken | Refused | Unwritable):
                     raise Failed(message.text)
                 elif not isinstance(message, Progress):

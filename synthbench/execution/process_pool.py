@@ -1,4 +1,4 @@
-"""The crew: worker processes, started and replaced, and what they say."""
+"""The local executor: a pool of worker processes, started, replaced and listened to."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import ModuleType
 from typing import NamedTuple
 
+from synthbench.execution.executor import Died, Message, Slot
 from synthbench.execution.fleet_job import Job
-from synthbench.execution.worker import Outcome, Progress, Ready, serve
+from synthbench.execution.worker import serve
 from synthbench.plugins import Origin
 
 # glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
@@ -30,82 +30,72 @@ ALLOCATOR = {
 ENVIRONMENT = {**ALLOCATOR, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
 
 
-class Died(NamedTuple):
-    exitcode: int | None  # negative: the signal that killed it
-
-
-Said = Ready | Progress | Outcome | Died
-
-
-@dataclass
-class Worker:
+class Worker(NamedTuple):
     process: SpawnProcess
     pipe: Connection
-    is_ready: bool = False
-    job: Job | None = None
-    told: int = 0  # run-steps of the present job that progress has been told of
-
-    def give(self, job: Job) -> None:
-        self.job, self.told = job, 0
-        with suppress(OSError):  # where it has died, that is heard of next
-            self.pipe.send(job)
 
 
-class Crew:
-    """Worker processes for a kind of device, which know these plug-ins. Use it as a context: they are killed at its end."""
+class ProcessPool:
+    """Worker processes for a kind of device, one a slot, which know these plug-ins. Implements `Executor`."""
 
     def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
         self._device, self._plugins = device, tuple(plugins)
-        self.workers: list[Worker] = []
+        self._workers: dict[Slot, Worker] = {}
         with environment(), uninterrupted():
-            self.workers += [Worker(*self._start()) for _ in range(size)]
+            for _ in range(size):
+                self._workers[Slot()] = self._start()
 
-    def __enter__(self) -> Crew:
+    @property
+    def slots(self) -> list[Slot]:
+        return list(self._workers)
+
+    def __enter__(self) -> ProcessPool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends the workers at once: what they have finished has been kept, and files are whole or absent."""
-        for worker in self.workers:
+        """Ends the workers at once: what they have finished has been kept, and files are complete or absent."""
+        for worker in self._workers.values():
             worker.process.kill()
-        while self.workers:
-            self.dismiss(self.workers[0])
+        for slot in self.slots:
+            self.retire(slot)
 
-    def dismiss(self, worker: Worker) -> None:
-        """Ends a worker for good."""
-        self.workers.remove(worker)
+    def submit(self, slot: Slot, job: Job) -> None:
+        slot.job, slot.run_steps = job, 0
+        with suppress(OSError):  # its death is the next message
+            self._workers[slot].pipe.send(job)
+
+    def retire(self, slot: Slot) -> None:
+        worker = self._workers.pop(slot)
         worker.process.kill()
         worker.process.join()
         worker.pipe.close()
 
-    def replace(self, worker: Worker) -> None:
-        """Puts a fresh process in the place of one that died."""
-        self.dismiss(worker)
+    def restart(self, slot: Slot) -> None:
+        self.retire(slot)
         with environment(), uninterrupted():
-            worker.process, worker.pipe = self._start()
-            worker.is_ready = False
-        self.workers.append(worker)
+            self._workers[slot] = self._start()
+        slot.is_ready = False
 
-    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Worker, Said]]:
-        """What workers say within this time, or until the file descriptor `wake` can be read."""
-        by_handle: dict[object, Worker] = {worker.pipe: worker for worker in self.workers}
-        by_handle |= {worker.process.sentinel: worker for worker in self.workers}
-        heard = {id(by_handle[h]): by_handle[h] for h in wait([*by_handle, wake], seconds) if h in by_handle}  # type: ignore[list-item]
-        for worker in heard.values():
+    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
+        handles: dict[object, Slot] = {worker.pipe: slot for slot, worker in self._workers.items()}
+        handles |= {worker.process.sentinel: slot for slot, worker in self._workers.items()}
+        signalled = {handles[h]: self._workers[handles[h]] for h in wait([*handles, wake], seconds) if h in handles}  # type: ignore[list-item]
+        for slot, worker in signalled.items():
             try:
-                while not worker.pipe.closed and worker.pipe.poll():  # it may be dismissed for what it said
-                    yield worker, worker.pipe.recv()
+                while not worker.pipe.closed and worker.pipe.poll():  # a message may have made the slot retire
+                    yield slot, worker.pipe.recv()
             except (EOFError, OSError):
                 worker.process.join(1)
-                yield worker, Died(worker.process.exitcode)
+                yield slot, Died(worker.process.exitcode)
 
-    def _start(self) -> tuple[SpawnProcess, Connection]:
+    def _start(self) -> Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, self._device, self._plugins), daemon=True)
         with without_main():
             process.start()
         theirs.close()
-        return process, ours
+        return Worker(process, ours)
 
 
 @contextmanager

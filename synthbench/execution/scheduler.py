@@ -1,4 +1,4 @@
-"""The engine: asks the planner what is next, packs runs into fleets, hands fleets to workers, keeps what comes back."""
+"""The scheduler: asks the plan what is next, packs runs into fleets, hands fleets to an executor, keeps what it returns."""
 
 from __future__ import annotations
 
@@ -9,26 +9,38 @@ from typing import Protocol
 
 from synthbench.common.errors import BadInput, Failed
 from synthbench.common.wording import named
+from synthbench.execution.executor import (
+    Broken,
+    Died,
+    Executor,
+    LostWeights,
+    MakeExecutor,
+    Message,
+    NoMemory,
+    Progress,
+    Ready,
+    Refused,
+    Slot,
+    Unwritable,
+)
 from synthbench.execution.fleet_job import Job, Trained
 from synthbench.execution.interrupt import Interrupt
 from synthbench.execution.memory_probe import what_fits
 from synthbench.execution.packing import pack
-from synthbench.execution.process_pool import Crew, Died, Said, Worker
-from synthbench.execution.worker import Broken, LostWeights, NoMemory, Progress, Ready, Refused, Unwritable
-from synthbench.experiment.plan import Experiment, forecast, next_runs, walk
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.generators import Task
 from synthbench.plugins import made_with, origins
 from synthbench.store.leases import Leases
 from synthbench.store.results import Store
 
-LOOK = 0.5  # seconds between looks at what other processes have done
-DEATHS = 3  # of workers on one run alone, or while they start, after which it is given up
+POLL = 0.5  # seconds between looking for what other processes have finished
+DEATHS = 3  # of a slot on one run alone, or while it starts, after which it is given up
 LOSSES = 3  # of a parent's weights, after which it is not trained once more
 
 
 class Watcher(Protocol):
-    """What an engine tells while it works."""
+    """What a scheduler reports to while it works."""
 
     def advance(self, run_steps: float) -> None: ...
 
@@ -39,22 +51,24 @@ class Watcher(Protocol):
     def note(self, text: str) -> None: ...
 
 
-@dataclass
-class Engine:
-    """Runs an experiment to its end, and notes it and its runs' cells in the store under its name.
+@dataclass(kw_only=True)
+class Scheduler:
+    """Trains what a plan asks for to its end, and notes the runs and their cells in the store.
 
-    done: finished runs, which grows. attempt: the one that `--fresh` makes, None to continue what is there. trained,
-    trained_steps: runs, and run-steps of them, that this process has trained.
+    name: of the experiment in the store. done: finished runs, which grows; the plan's. slots: how many fleets are trained
+    at a time. attempt: the one that `--fresh` makes, None to continue what is there. trained, trained_steps: runs, and
+    run-steps of them, that this process has trained.
     """
 
-    experiment: Experiment
+    plan: Plan
+    done: dict[RunId, Result]
     name: str
     leases: Leases
     watcher: Watcher
     interrupt: Interrupt
-    jobs: int
-    fleet_size: int | None
-    done: dict[RunId, Result]
+    make_executor: MakeExecutor
+    slots: int
+    fleet_size: int | None = None
     attempt: int | None = None
     trained: int = 0
     trained_steps: int = 0
@@ -72,40 +86,41 @@ class Engine:
         return self.leases.store
 
     def execute(self) -> None:
-        """Trains until the planner has nothing left. On an interrupt the runs under way are noted as interrupted."""
-        if not next_runs(self.experiment, self.done):
+        """Trains until the plan has nothing left. On an interrupt the runs in training are noted as interrupted."""
+        if not self.plan.ready():
             return
+        experiment = self.plan.experiment
         self._attempts = self.store.attempts()
         self.store.database.stop = lambda: bool(self.interrupt)
-        plugins = origins((spec.name for spec in self.experiment.optimizers.values()), self.experiment.tasks.values())
-        with Crew(self.jobs, self.experiment.environment.device, plugins) as crew:
-            while self._assign(crew):
-                for worker, message in crew.messages(LOOK, self.interrupt.wake):
-                    self._receive(worker, message, crew)
+        plugins = origins((spec.name for spec in experiment.optimizers.values()), experiment.tasks.values())
+        with self.make_executor(self.slots, experiment.environment.device, plugins) as executor:
+            while self._assign(executor):
+                for slot, message in executor.messages(POLL, self.interrupt.wake):
+                    self._receive(slot, message, executor)
                 self.leases.beat()
                 if self.interrupt:
-                    self._note_interrupted(crew)
+                    self._note_interrupted(executor)
                     raise KeyboardInterrupt
 
-    def _assign(self, crew: Crew) -> bool:
-        """Gives every idle worker a fleet where there is one; false when nothing is left to do or to wait for."""
-        for worker in crew.workers:
-            if worker.is_ready and worker.job is None and (job := self._next_job(crew)):
-                worker.give(job)
-        if any(worker.job or not worker.is_ready for worker in crew.workers):
+    def _assign(self, executor: Executor) -> bool:
+        """Gives every idle slot a fleet where there is one; false when nothing is left to do or to wait for."""
+        for slot in executor.slots:
+            if slot.is_ready and slot.job is None and (job := self._next_job(executor)):
+                executor.submit(slot, job)
+        if any(slot.job or not slot.is_ready for slot in executor.slots):
             return True
-        left = next_runs(self.experiment, self.done)
+        left = self.plan.ready()
         if left and not self._has_waited:
             self._has_waited = True
             self.watcher.note("Waiting for another process that trains what is left.")
         return bool(left)
 
-    def _next_job(self, crew: Crew) -> Job | None:
+    def _next_job(self, executor: Executor) -> Job | None:
         """The next fleet that no other process trains and whose parents' weights are here."""
-        while ready := self._ready(crew):
-            runs = self.leases.take(ready, lambda free: pack(free, len(crew.workers), self.fleet_size, self._limits))
+        while ready := self._ready(executor):
+            runs = self.leases.take(ready, lambda free: pack(free, len(executor.slots), self.fleet_size, self._limits))
             parents = [self.store.valid_weights(self.done[run.parent]) if run.parent else None for run in runs]
-            lost = {run.parent for run, kept in zip(runs, parents, strict=True) if run.parent and not kept}
+            lost = {run.parent for run, file in zip(runs, parents, strict=True) if run.parent and not file}
             if not self._take_over(ready) and not lost:
                 if not runs:
                     return None
@@ -115,42 +130,43 @@ class Engine:
             self._forget(lost)
         return None
 
-    def _ready(self, crew: Crew) -> list[Run]:
-        busy = {run.id for worker in crew.workers if worker.job for run in worker.job.runs}
-        found = walk(self.experiment, self.done)
+    def _ready(self, executor: Executor) -> list[Run]:
+        """The runs that could start and are not in training."""
+        busy = {run.id for slot in executor.slots if slot.job for run in slot.job.runs}
         self._cells = {}
-        for cell, runs in found.cells.items():
+        for cell, runs in self.plan.cells().items():
             for run in runs:
                 self._cells.setdefault(run.id, []).append(cell)
-        if any(run.id not in self._expected for run in found.missing):  # a grid has been extended
+        ready = self.plan.ready()
+        if any(run.id not in self._expected for run in ready):  # a grid has been extended
             self._expect()
-        return [run for run in found.missing if run.id not in busy]
+        return [run for run in ready if run.id not in busy]
 
     def _expect(self) -> None:
-        """Tells how much is still to come, where that is not what it was."""
-        coming = forecast(self.experiment, self.done)
-        self._expected = {run.id for run in coming}
-        self.watcher.expect(coming)
+        """Reports how much is still to come."""
+        remaining = self.plan.remaining()
+        self._expected = {run.id for run in remaining}
+        self.watcher.expect(remaining)
 
     def _task(self, run: Run) -> Task:
         """The task, in the variant that a run is of."""
-        return self.experiment.tasks[self._cells[run.id][0].task]
+        return self.plan.experiment.tasks[self._cells[run.id][0].task]
 
     def _attempt(self, run: Run) -> int:
         return self.attempt or self._attempts.get(run.id, 1)
 
     def _take_over(self, runs: list[Run]) -> bool:
         """Counts those of these runs as done that another process has finished; true if there are any."""
-        found = self.store.results([run.id for run in runs])  # with paths: a damaged one is not finished
-        news = [run for run in runs if run.id in found and self._suffices(run, found[run.id])]
-        for run in news:
-            self._finished(run, found[run.id])
+        stored = self.store.results([run.id for run in runs])  # with paths: a damaged one is not finished
+        finished = [run for run in runs if run.id in stored and self._suffices(run, stored[run.id])]
+        for run in finished:
+            self._finished(run, stored[run.id])
             self.watcher.advance(run.steps)
-        return bool(news)
+        return bool(finished)
 
     def _suffices(self, run: Run, result: Result) -> bool:
         """Whether a stored result makes training a run needless."""
-        is_last = run.stage == self.experiment.card.stages[-1].name
+        is_last = run.stage == self.plan.experiment.card.stages[-1].name
         usable = is_last or result.status == "diverged" or self.store.valid_weights(result) is not None
         return usable and self.attempt in (None, result.attempt)
 
@@ -161,7 +177,7 @@ class Engine:
             self._expect()
 
     def _forget(self, parents: set[RunId]) -> None:
-        """Counts parents whose weights are not here any more as not done, so that they are trained again."""
+        """Counts parents whose weights are lost as not done, so that they are trained again."""
         for parent in parents:
             self._losses[parent] += 1
             if self._losses[parent] > LOSSES:
@@ -170,80 +186,80 @@ class Engine:
         if parents:
             self._expect()
 
-    def _receive(self, worker: Worker, message: Said, crew: Crew) -> None:
+    def _receive(self, slot: Slot, message: Message, executor: Executor) -> None:
         if isinstance(message, Ready):
-            worker.is_ready = True
+            slot.is_ready = True
         elif isinstance(message, Progress):
-            worker.told += message.run_steps
+            slot.run_steps += message.run_steps
             self.watcher.advance(message.run_steps)
         elif isinstance(message, Refused):
             raise BadInput(message.text)
         elif isinstance(message, Broken):
             raise Failed(message.text)
-        elif isinstance(message, Refused):
-            raise BadInput(message.text)
         elif isinstance(message, Unwritable):
             raise Failed(
-                f"{named(self.store.weights)} could not be written ({message.text}); what was finished is kept, make room "
-                "and give the same command again."
+                f"{named(self.store.weights)} could not be written ({message.text}); finished runs are kept, make room and "
+                "rerun the command."
             )
         elif isinstance(message, list):
-            self._keep(worker, message)
+            self._keep(slot, message)
         else:
-            runs = worker.job.runs if worker.job else []
-            self.watcher.advance(-worker.told)
-            worker.job, worker.told = None, 0
-            self.leases.release(run.id for run in runs)
-            if runs and not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
-                self._spare_memory(worker, runs, message, crew)
-            elif isinstance(message, Died):
-                self._restart(worker, message, crew)
+            self._recover(slot, message, executor)
 
-    def _keep(self, worker: Worker, trained: list[Trained]) -> None:
-        assert worker.job is not None
-        runs, told = worker.job.runs, worker.told
-        for run, found in zip(runs, trained, strict=True):
-            result = replace(found.result, versions=dict(found.result.versions) | made_with(run.optimizer.name))
-            self.store.keep(run, *found._replace(result=result), member=(self.name, self._cells[run.id]))
+    def _keep(self, slot: Slot, trained: list[Trained]) -> None:
+        assert slot.job is not None
+        runs, reported = slot.job.runs, slot.run_steps
+        for run, of_run in zip(runs, trained, strict=True):
+            result = replace(of_run.result, versions=dict(of_run.result.versions) | made_with(run.optimizer.name))
+            self.store.keep(run, *of_run._replace(result=result), member=(self.name, self._cells[run.id]))
             self._finished(run, result)
         self.leases.release(run.id for run in runs)
         steps = sum(run.steps for run in runs)
         self.trained, self.trained_steps = self.trained + len(runs), self.trained_steps + steps
-        worker.job, worker.told = None, 0
-        self.watcher.advance(steps - told)
+        slot.job, slot.run_steps = None, 0
+        self.watcher.advance(steps - reported)
 
-    def _restart(self, worker: Worker, message: Died, crew: Crew) -> None:
-        """Replaces a worker that died without a job."""
-        self._failed_starts += not worker.is_ready
-        if self._failed_starts >= DEATHS:
-            raise Failed(f"Workers die while they start (exit code {message.exitcode}); is torch installed and sound?")
-        crew.replace(worker)
-        self.watcher.note(f"A worker died (exit code {message.exitcode}) and was replaced.")
+    def _recover(self, slot: Slot, message: NoMemory | LostWeights | Died, executor: Executor) -> None:
+        """After a fleet that was not trained: its runs are free again, a dead slot is restarted."""
+        runs = slot.job.runs if slot.job else []
+        self.watcher.advance(-slot.run_steps)
+        slot.job, slot.run_steps = None, 0
+        self.leases.release(run.id for run in runs)
+        if runs and not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
+            self._spare_memory(slot, runs, message, executor)
+        elif isinstance(message, Died):
+            self._failed_starts += not slot.is_ready
+            if self._failed_starts >= DEATHS:
+                raise Failed(
+                    f"Workers die while they start (exit code {message.exitcode}); check that torch works here."
+                )
+            executor.restart(slot)
+            self.watcher.note(f"A worker died (exit code {message.exitcode}) and was replaced.")
 
-    def _spare_memory(self, worker: Worker, runs: list[Run], message: NoMemory | Died, crew: Crew) -> None:
-        """After a fleet that did not fit, or a death that may have come of it: smaller fleets, then fewer workers."""
-        why, one = "A fleet did not fit in memory", runs[0]
+    def _spare_memory(self, slot: Slot, runs: list[Run], message: NoMemory | Died, executor: Executor) -> None:
+        """After a fleet that did not fit, or a death that may have come of it: smaller fleets, then fewer slots."""
+        why, first = "A fleet did not fit in memory", runs[0]
         if isinstance(message, Died):
             why = f"A worker died (exit code {message.exitcode})"
-            crew.replace(worker)
+            executor.restart(slot)
         if len(runs) > 1:
-            half = self._limits[one.kind] = min(self._limits.get(one.kind, len(runs)), len(runs) // 2)
+            half = self._limits[first.kind] = min(self._limits.get(first.kind, len(runs)), len(runs) // 2)
             self.watcher.note(f"{why}: its {len(runs)} runs are trained again, {half} at a time.")
             return
-        self._deaths[one.id] += 1
-        if isinstance(message, Died) and self._deaths[one.id] < DEATHS:
+        self._deaths[first.id] += 1
+        if isinstance(message, Died) and self._deaths[first.id] < DEATHS:
             self.watcher.note(f"{why}: its run is trained again.")
             return
-        crew.dismiss(worker)
-        if crew.workers:
-            self._deaths[one.id] = 0
-            self.watcher.note(f"{why}, though it was one run alone: going on with {len(crew.workers)} of the workers.")
+        executor.retire(slot)
+        if executor.slots:
+            self._deaths[first.id] = 0
+            self.watcher.note(f"{why}, with one run alone: continuing with {len(executor.slots)} of the workers.")
         else:
-            fits = what_fits(one, self._task(one), self.interrupt)
+            fits = what_fits(first, self._task(first), self.interrupt)
             raise Failed(f"{why}, most likely for lack of memory. {fits}" if isinstance(message, Died) else fits)
 
-    def _note_interrupted(self, crew: Crew) -> None:
-        for job in [worker.job for worker in crew.workers if worker.job]:
+    def _note_interrupted(self, executor: Executor) -> None:
+        for job in [slot.job for slot in executor.slots if slot.job]:
             for run, attempt in zip(job.runs, job.attempts, strict=True):
                 result = Result(run.id, "interrupted", attempt=attempt)
                 self.store.keep(run, result, [], None, member=(self.name, self._cells[run.id]))

@@ -1,4 +1,4 @@
-"""An experiment from its first missing run to its report: for the command line and for Python alike."""
+"""A session: an experiment from its first missing run to its last, kept in a folder of results."""
 
 from __future__ import annotations
 
@@ -11,108 +11,108 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import listed, named, shown
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.common.wording import check_choice, named
+from synthbench.execution.executor import MakeExecutor
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import experiment_id
-from synthbench.experiment.runs import Result, Run, RunId
+from synthbench.experiment.runs import Result, RunId
 from synthbench.store.leases import Leases
-from synthbench.store.members import drop_weights, enlist
+from synthbench.store.members import drop_weights, enlist, usable_results
 from synthbench.store.results import Store
 
 KEEP = ("none", "chosen", "all")
+MOST_WORKERS = 4096
 
 
-@dataclass(frozen=True)
-class Options:
-    """How to run, beside what. command: as typed, for the record. passing: the folder is gone afterwards."""
+@dataclass(frozen=True, kw_only=True)
+class ExecutionOptions:
+    """How to train. out: the folder of results; is_temporary where it is deleted afterwards. jobs: worker processes, None
+    for one a core. fleet_size: runs trained as one batched model, None to choose. keep_weights: one of KEEP. fresh: train
+    anew what is done. command: as typed, for the record."""
 
     out: Path
-    jobs: int | None
-    fleet_size: int | None
-    keep_weights: str
-    fresh: bool
-    dry_run: bool
-    quiet: bool
-    assert_claims: bool
-    command: str
-    passing: bool = False
+    jobs: int | None = None
+    fleet_size: int | None = None
+    keep_weights: str = "chosen"
+    fresh: bool = False
+    quiet: bool = False
+    command: str = ""
+    is_temporary: bool = False
 
     def check(self) -> None:
+        """Raises BadInput that names the option whose value is not allowed."""
         for name, number in (("--jobs", self.jobs), ("--fleet-size", self.fleet_size)):
-            if number is not None and not 1 <= number <= 4096:
-                raise BadInput(f"{name} {number} must be between 1 and 4096.")
-        if self.keep_weights not in KEEP:
-            raise BadInput(f"--keep-weights {shown(self.keep_weights)} is not allowed; allowed are {listed(KEEP)}.")
+            if number is not None and not 1 <= number <= MOST_WORKERS:
+                raise BadInput(f"{name} {number} must be between 1 and {MOST_WORKERS}.")
+        check_choice("--keep-weights", self.keep_weights, KEEP)
 
     def workers(self, device: str) -> int:
-        """Worker processes: one on a GPU; else as asked for, or one for each core that this process may use."""
+        """Worker processes: one on a GPU; else `jobs`, or one for each core that this process may use."""
         if device == "cuda":
             return 1
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         return self.jobs or cores or 1
 
 
-def perform(experiment: Experiment, options: Options) -> str:
+def perform(experiment: Experiment, options: ExecutionOptions) -> str:
     """Trains what is missing of an experiment and notes it in the folder; returns its id there."""
     with closing(Store.create(options.out)) as store, closing(Leases(store)) as leases:
         name = experiment_id(experiment)
-        tasks = {task: found.fingerprint for task, found in experiment.tasks.items()}
-        recorded = (name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command)
-        done = {} if options.fresh else startable(experiment, store)
-        coming = forecast(experiment, done)
-        store.record(*recorded, finished=not coming)
+        tasks = {label: task.fingerprint for label, task in experiment.tasks.items()}
+        record = (name, experiment.card.model_dump_json(by_alias=True), json.dumps(tasks), options.command)
+        done = {} if options.fresh else usable_results(experiment, store)
+        plan = Plan(experiment, done)
+        is_done = not plan.ready()
+        store.record(*record, finished=is_done)
         enlist(experiment, name, store, done)
         if store.damaged:
             print(f"synthbench: {len(store.damaged)} stored runs are damaged and count as not done.", file=sys.stderr)
-        if not coming and not options.quiet:
+        if is_done and not options.quiet:
             print("All runs were done before; nothing is trained.", file=sys.stderr)
-        train(experiment, name, leases, options, done, coming)
-        store.record(*recorded, finished=True)
+        if not is_done:
+            train(plan, done, name, leases, options)
+            enlist(experiment, name, store, done)
+        if leases.is_alone():  # others may start from them
+            drop_weights(experiment, name, store, options.keep_weights)
+        store.record(*record, finished=True)
         return name
 
 
-def startable(experiment: Experiment, store: Store) -> dict[RunId, Result]:
-    """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
-    done = store.results()
-    parents = {run: identity["parent"] for run, identity in store.identities().items()}
-    needed, lost = {run.parent for run in forecast(experiment, done)}, set[RunId | None]()
-    while needed := {run for run in done.keys() & needed - lost if not store.valid_weights(done[run])}:
-        lost |= needed
-        needed = {parents[run] for run in needed}  # a parent that is trained again needs its own parent in turn
-    return {run: result for run, result in done.items() if run not in lost}
+def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, options: ExecutionOptions) -> None:
+    """Trains what a plan asks for. done: finished runs, the plan's, which grow. name: of the experiment in the store.
 
-
-def train(
-    experiment: Experiment, name: str, leases: Leases, options: Options, done: dict[RunId, Result], coming: list[Run]
-) -> None:
-    """Trains the runs to come and drops the weights that are not to be kept. done: finished runs, which grows."""
+    Raises KeyboardInterrupt after a line that says what is kept.
+    """
     from synthbench.execution.interrupt import noticed
     from synthbench.execution.progress import watch
-    from synthbench.execution.scheduler import Engine
+    from synthbench.execution.scheduler import Scheduler
 
-    store, before, start = leases.store, set(done), time.monotonic()
-    attempt = 1 + max(store.attempts().values(), default=0) if options.fresh else None
+    start, before, remaining = time.monotonic(), set(done), plan.remaining()
+    slots = min(options.workers(plan.experiment.environment.device), len(remaining))
+    attempt = 1 + max(leases.store.attempts().values(), default=0) if options.fresh else None
     try:
-        with noticed() as interrupt, watch(coming, options.quiet) as watcher:
-            workers = min(options.workers(experiment.environment.device), max(1, len(coming)))
-            engine = Engine(
-                experiment, name, leases, watcher, interrupt, jobs=workers, fleet_size=options.fleet_size,
-                done=done, attempt=attempt,
+        with noticed() as interrupt, watch(remaining, options.quiet) as watcher:
+            scheduler = Scheduler(
+                plan=plan, done=done, name=name, leases=leases, watcher=watcher, interrupt=interrupt,
+                make_executor=executor(), slots=slots, fleet_size=options.fleet_size, attempt=attempt,
             )  # fmt: skip
-            engine.execute()
+            scheduler.execute()
             if interrupt:
                 raise KeyboardInterrupt
     except KeyboardInterrupt:
-        again = "--fresh would start anew." if options.fresh else "the same command goes on from there."
-        finished = f"{len(done.keys() - before)} of {len(coming)} runs are finished"
-        kept = "nothing is kept." if options.passing else f"{finished} and kept in {named(options.out)}; {again}"
+        again = "--fresh would start anew." if options.fresh else "rerun the command to resume."
+        finished = f"{len(done.keys() - before)} of {len(remaining)} runs are finished"
+        kept = "nothing is kept." if options.is_temporary else f"{finished} and kept in {named(options.out)}; {again}"
         print(f"\nInterrupted: {kept}", file=sys.stderr)
         raise
-    enlist(experiment, name, store, done)
-    if leases.is_alone():  # others may start from them
-        drop_weights(experiment, name, store, options.keep_weights)
-    if coming and not options.quiet:
-        seconds, runs, steps = time.monotonic() - start, engine.trained, engine.trained_steps
-        print(
-            f"{runs} runs, {steps} run-steps in {seconds:.0f} s ({steps / seconds:.0f} run-steps/s).", file=sys.stderr
-        )
+    if not options.quiet:
+        seconds, steps = time.monotonic() - start, scheduler.trained_steps
+        rate = f"{steps / seconds:.0f} run-steps/s"
+        print(f"{scheduler.trained} runs, {steps} run-steps in {seconds:.0f} s ({rate}).", file=sys.stderr)
+
+
+def executor() -> MakeExecutor:
+    """The executor that trains fleets: worker processes on this machine. Another engine is chosen here."""
+    from synthbench.execution.process_pool import ProcessPool
+
+    return ProcessPool

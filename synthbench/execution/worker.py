@@ -1,4 +1,4 @@
-"""A worker trains fleets, one after the other, in a process of its own with one thread; it dies with its parent."""
+"""A worker process: it trains fleets one after the other, with one thread, and dies with its parent."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import traceback
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
-from typing import NamedTuple
 
 from synthbench.common.errors import BadInput
-from synthbench.execution.fleet_job import Job, Trained, run_fleet
+from synthbench.execution.executor import Broken, LostWeights, NoMemory, Outcome, Progress, Ready, Refused, Unwritable
+from synthbench.execution.fleet_job import Job, run_fleet
 from synthbench.plugins import Origin, restore
 from synthbench.store.weights import MissingWeights
 
@@ -22,43 +22,12 @@ from synthbench.store.weights import MissingWeights
 NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 
 
-class Ready(NamedTuple):
-    """A worker has started and can be given jobs."""
-
-
-class Progress(NamedTuple):
-    run_steps: int  # trained since the last message
-
-
-class NoMemory(NamedTuple):
-    """The fleet does not fit."""
-
-
-class LostWeights(NamedTuple):
-    """Weights to start from are not as they were written."""
-
-
-class Unwritable(NamedTuple):
-    text: str  # why weights could not be written
-
-
-class Refused(NamedTuple):
-    text: str  # what is wrong with a person's own code
-
-
-class Broken(NamedTuple):
-    text: str  # the traceback
-
-
-Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Refused | Broken
-
-
 def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None:
     """Loads plug-ins, says that it is Ready, then reads jobs; answers each with Progress messages, then an Outcome."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
-    sys.stdout = sys.stderr  # what a person's optimizer prints is no result
+    sys.stdout = sys.stderr  # a user's optimizer may print; standard output is for results
     try:
         import torch
 
@@ -87,16 +56,16 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
     except BadInput as error:  # of an optimizer, or of a generator that fails at some seed
         return Refused(str(error))
     except (MemoryError, torch.OutOfMemoryError):
-        found: Outcome = NoMemory()
+        outcome: Outcome = NoMemory()
     except RuntimeError as error:
-        found = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
-    except OSError as error:  # weights are all that a worker writes, and what it cannot read is MissingWeights
+        outcome = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
+    except OSError as error:  # a worker writes weights alone; those that it cannot read raise MissingWeights
         return Unwritable(str(error.strerror))
     except Exception:
         return Broken(traceback.format_exc())
     if device == "cuda":
         torch.cuda.empty_cache()
-    return found
+    return outcome
 
 
 def _die_with_parent() -> None:

@@ -12,9 +12,8 @@ from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
-from synthbench.experiment.optimizers import every_optimizer
-from synthbench.experiment.plan import kind_of, scaled, sized, updates
-from synthbench.experiment.plan import settings as training
+from synthbench.experiment.grids import every_optimizer, kind_of, scaled, sized, updates
+from synthbench.experiment.grids import settings as training
 from synthbench.generators import SLICES, Task, by_slice
 from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts

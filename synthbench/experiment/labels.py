@@ -71,24 +71,24 @@ def is_file(name: str) -> bool:
     return where.endswith(SUFFIX) and files.is_file(Path(where))
 
 
-def apart(names: Sequence[str], said: str) -> None:
+def check_distinct(names: Sequence[str], origin: str) -> None:
     """Raises BadInput where two of these names are of different files of the same name."""
     known: dict[str, str] = {}
     for name in names:
         other = known.setdefault(label(name), name)
         if other != name and Path(other.rpartition(":")[0]).resolve() != Path(name.rpartition(":")[0]).resolve():
             raise BadInput(
-                f"{said}: {named(other)} and {named(name)} are in two files of the same name, by which they are told apart "
-                f"({named(label(name))}); give one of the files another name."
+                f"{origin}: {named(other)} and {named(name)} have the same label, {named(label(name))}; rename one of the "
+                "files."
             )
 
 
-def shared(argument: str, value: Any, typed: str, names: Sequence[str]) -> None:
-    """Raises BadInput where of several optimizers some have an argument that `--set optimizer.` gives them all, and some do
+def check_shared(argument: str, value: Any, typed: str, names: Sequence[str]) -> None:
+    """Raises BadInput where some of several optimizers have an argument that `--set optimizer.` gives all, and some do
     not. typed: the value as it was typed."""
-    able = [registered for registered in names if registered not in OPTIMIZERS or takes(registered, argument, value)]
-    unable = [registered for registered in names if registered not in able]
-    if unable and (able := [registered for registered in able if registered in OPTIMIZERS]):
+    able = [name for name in names if name not in OPTIMIZERS or takes(name, argument, value)]
+    unable = [name for name in names if name not in able]
+    if unable and (able := [name for name in able if name in OPTIMIZERS]):
         setting = f'arguments."{able[0]}".{argument}={typed}'
         raise BadInput(
             f"--set optimizer.{argument}: {listed(unable)} {'has' if len(unable) == 1 else 'have'} no argument "
@@ -96,13 +96,13 @@ def shared(argument: str, value: Any, typed: str, names: Sequence[str]) -> None:
         )
 
 
-def takes(registered: str, argument: str, value: Any) -> bool:
+def takes(name: str, argument: str, value: Any) -> bool:
     """Whether a registered optimizer has an argument of this name, whatever values it allows."""
-    card = OPTIMIZERS[registered].arguments
+    card = OPTIMIZERS[name].arguments
     if not issubclass(card, plugins.Arguments):
         return argument in card.model_fields
     try:
         card.model_validate({argument: value})
     except ValidationError as error:
-        return bool(error.errors()[0]["loc"])  # a name that it does not have is a matter of all its arguments
+        return bool(error.errors()[0]["loc"])  # an unknown name is an error of all arguments together, without a place
     return True

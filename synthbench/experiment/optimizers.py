@@ -23,12 +23,6 @@ from synthbench.trainer import low_rank as lora
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
 
 
-def every_optimizer(card: RunnerCard) -> list[str]:
-    """Every optimizer that some stage runs."""
-    crossed = [name for stage in card.stages if stage.optimizer != "same" for name in stage.optimizer]
-    return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
-
-
 def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
     """What a name of an optimizer or of a variant means."""
     registered = card.optimizer_of(name)

@@ -1,8 +1,7 @@
-"""From what a person asked for to an experiment: a card with its options applied and everything in it checked."""
+"""From a request to an experiment: a card with its options applied and everything in it checked."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,24 +11,26 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthbench import cards, plugins
 from synthbench.cards import RunnerCard, fingerprint
-from synthbench.common import files, overrides
+from synthbench.cards.spelling import renewed_path
+from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
 from synthbench.common.wording import did_you_mean, listed, named, shown
 from synthbench.experiment import checks, identity, labels
-from synthbench.experiment.optimizers import every_optimizer, spec, try_plugins
-from synthbench.experiment.plan import Experiment, grid, optimizers, updates
-from synthbench.experiment.plan import settings as training
+from synthbench.experiment.grids import count, every_optimizer
+from synthbench.experiment.optimizers import spec, try_plugins
+from synthbench.experiment.plan import Experiment
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
 from synthbench.trainer.optimizers import OPTIMIZERS
 
-MOST_RUNS = 10_000  # of an experiment: what can be planned in some seconds
+MOST_RUNS = 10_000  # of an experiment: more take more than seconds to plan
+Setting = tuple[list[str], Any]  # a path in the card, and a value
 
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What the command line says; None and empty mean: as the card has it. runner: a name or a path."""
+    """What to run. None and empty mean: as the card has it. runner: a name, or the path of a card."""
 
     runner: str = "quick"
     optimizers: Sequence[str] | None = None
@@ -42,142 +43,29 @@ class RunRequest:
     device: str = "auto"
 
 
-def resolve(asked: RunRequest) -> Experiment:
-    """The experiment that was asked for; raises BadInput with one sentence for the first thing that is wrong."""
-    _check_axes(asked)
-    card, origin = runner(asked)
-    return experiment_of(card, origin, asked.device)
+def resolve(request: RunRequest) -> Experiment:
+    """The experiment that is requested; raises BadInput with one sentence for the first thing that is wrong."""
+    card, origin = runner(request)
+    return experiment_of(card, origin, request.device)
 
 
 def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
     """The experiment of a card; origin: what a sentence on a mistake begins with. Raises BadInput."""
     kind = identity.device_kind(device)
-    found = generators.tasks(card.tasks)
-    tasks = {task.card.label: task for task in found}
-    if len(tasks) < len(found):
-        raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in found)}.")
+    loaded = generators.tasks(card.tasks)
+    tasks = {task.card.label: task for task in loaded}
+    if len(tasks) < len(loaded):
+        raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in loaded)}.")
     checks.names(card, tasks, origin)
-    rules = {name: spec(name, card, origin) for name in every_optimizer(card)}
+    optimizers = {name: spec(name, card, origin) for name in every_optimizer(card)}
     checks.stages(card, tasks, origin)
-    if (runs := count(card, [task.card.name for task in found])) > MOST_RUNS:
+    if (runs := count(card, [task.card.name for task in loaded])) > MOST_RUNS:
         raise BadInput(
             f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
         )
-    try_plugins([*rules.values()], card, found[0])
+    try_plugins([*optimizers.values()], card, loaded[0])
     environment = Environment(identity.training_source(), identity.torch_minor(), kind)
-    return Experiment(card, tasks, rules, environment)
-
-
-AXES: dict[str, TypeAdapter[Any]] = {
-    "--update": TypeAdapter(list[cards.Update]), "--lr": TypeAdapter(cards.Grid),
-    "--weight-decay": TypeAdapter(cards.Decays), "--seeds": TypeAdapter(cards.Seeds),
-}  # fmt: skip
-
-
-def _check_axes(asked: RunRequest) -> None:
-    """Raises BadInput that names the option whose value is not allowed."""
-    given = (asked.updates, asked.lr, asked.weight_decay, asked.seeds)
-    for (option, kind), value in zip(AXES.items(), given, strict=True):
-        try:
-            kind.validate_python(list(value) if isinstance(value, Sequence) else value) if value is not None else None
-        except ValidationError as error:
-            first = error.errors()[0]
-            raise BadInput(f"{option} {shown(first['input'])}: {message(first['msg'])}.") from None
-
-
-def runner(asked: RunRequest) -> tuple[RunnerCard, str]:
-    """The runner's card with scale, settings and axes applied, and where it came from."""
-    path = cards.locate(RunnerCard, asked.runner)
-    content, origin = files.toml(path), named(path)
-    written = cards.parse(RunnerCard, content, origin)
-    content["tasks"] = [_beside(path, name) for name in written.tasks]
-    settings = [overrides.parse(setting) for setting in asked.settings]
-    changed = origin if not settings else f"{origin} with --set"
-    for where, scale in settings:
-        if where == ["scale"]:
-            if scale not in list(written.scales):
-                hint = did_you_mean(scale, written.scales)
-                raise BadInput(f"--set scale={shown(scale)}: {origin} has no such scale{hint}.")
-            for name, new in written.scales[scale].items():
-                overrides.put(content, name.split("."), new, origin)
-            cards.parse(RunnerCard, content, f"{origin} with scale {scale}")
-    _apply_axes(content, asked)
-    place = path if asked.optimizers is None else None
-    labels.apart([name for name in content["optimizers"] if name not in written.variants], _said(place))
-    content["optimizers"] = [
-        name if name in written.variants else _taken(name, place) for name in content["optimizers"]
-    ]
-    for where, new in settings:
-        if where not in (["scale"], ["routing"]) and not (where[0] == "optimizer" and len(where) == 2):
-            overrides.put(content, where, new, "--set")
-    for name, variant in cards.parse(RunnerCard, content, changed).variants.items():
-        if plugins.is_plugin(variant.of) and variant.of not in OPTIMIZERS:
-            _taken(variant.of, path if name in written.variants and written.variants[name].of == variant.of else None)
-    content = labels.labelled(content)
-    card = cards.parse(RunnerCard, content, changed)
-    run = list(dict.fromkeys(map(card.optimizer_of, every_optimizer(card))))
-    for (where, new), setting in zip(settings, asked.settings, strict=True):
-        if where[0] == "optimizer" and len(where) == 2:
-            labels.shared(where[1], new, setting.partition("=")[2].strip(), run)
-            for name in run:
-                overrides.put(content, ["arguments", name, where[1]], new, "--set")
-    for routing in [new for where, new in settings if where == ["routing"]]:
-        theirs = [name for name in run if name in plugins.TAKEN]
-        if not theirs:
-            raise BadInput(
-                f"--set routing={shown(routing)} is for plug-ins; {listed(run)} have the routing that `synthbench show "
-                "optimizer` prints."
-            )
-        for name in theirs:
-            overrides.put(content, ["arguments", name, "routing"], routing, "--set")
-    card = cards.parse(RunnerCard, content, changed)
-    names = [stage.name for stage in card.stages]
-    if len(set(names)) < len(names):
-        raise BadInput(f"{changed}: two stages have the same name; they are {', '.join(names)}.")
-    return card, changed
-
-
-def _taken(name: str, card: Path | None) -> str:
-    """An optimizer's name in tables: a person's own is loaded. card: where its path is read from, if it stands there."""
-    said = _said(card)
-    if not plugins.is_plugin(name) and name in OPTIMIZERS:
-        return name
-    place = name if plugins.is_plugin(name) else entry_points.find(entry_points.OPTIMIZERS, name, said)
-    if place is None:
-        return name  # unknown: said where all that is known is known
-    if card is not None:
-        if name.rpartition(":")[0].endswith(".py"):
-            name = place = str(card.parent / name)
-        generators.announce(card, place)
-    return plugins.take(name, said).label
-
-
-def _said(card: Path | None) -> str:
-    """Where an optimizer is named: in a card, or on the command line."""
-    return "--optimizer" if card is None else f"{named(card)}: optimizer"
-
-
-def _beside(runner: Path, task: str) -> str:
-    """A task as a runner's card names it: paths are read from the card's own folder."""
-    return str(runner.parent / task) if cards.is_path(task) else task
-
-
-def _apply_axes(content: dict[str, Any], asked: RunRequest) -> None:
-    """`--optimizer`, `--task` and `--seeds` are the runner's; `--update`, `--lr`, `--weight-decay` its last stage's."""
-    for key, new in (("optimizers", asked.optimizers), ("tasks", asked.tasks), ("seeds", asked.seeds)):
-        if new is not None:
-            content[key] = list(new) if not isinstance(new, int) else new
-    last = content["stages"][-1]
-    if asked.lr is not None:
-        last.pop("extend", None)  # a grid of one's own is searched as it is
-        for own in last.get("for", {}).values():
-            own.pop("lr_factor", None)
-    for key, values in (("update", asked.updates), ("lr", asked.lr), ("weight_decay", asked.weight_decay)):
-        if values is not None:
-            last[key] = list(values)
-    if asked.weight_decay is not None:
-        for own in last.get("for", {}).values():
-            own.pop("weight_decay", None)
+    return Experiment(card, tasks, optimizers, environment)
 
 
 def experiment_id(experiment: Experiment) -> str:
@@ -189,21 +77,126 @@ def experiment_id(experiment: Experiment) -> str:
     )
 
 
-def count(card: RunnerCard, tasks: Sequence[str]) -> int:
-    """How many runs a card means, without planning them or extending grids; variants of a task counted apart."""
-    return sum(_count(card, task) for task in tasks) * len(card.seed_list)
+def runner(request: RunRequest) -> tuple[RunnerCard, str]:
+    """The runner's card with all that is requested, and where it came from in words. It is parsed once, at the end."""
+    _check_options(request)
+    path = cards.locate(RunnerCard, request.runner)
+    origin = f"{named(path)} with --set" if request.settings else named(path)
+    settings = [overrides.parse(setting) for setting in request.settings]
+    settings = [(renewed_path(where, "--set"), value) for where, value in settings]
+    content = cards.read(RunnerCard, path)
+    try:
+        content = _changed(content, path, request, settings)
+    except (AttributeError, IndexError, KeyError, TypeError):  # the card is of another form: parsing says of which
+        cards.parse(RunnerCard, content, origin)
+        raise
+    card = _with_arguments(cards.parse(RunnerCard, content, origin), settings, request.settings)
+    names = [stage.name for stage in card.stages]
+    if len(set(names)) < len(names):
+        raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
+    return card, origin
 
 
-def _count(card: RunnerCard, task: str) -> int:
-    """The same for one task and seed."""
-    runs, starts = 0, Counter[tuple[str, ...]]([()])  # ways to arrive at a stage, by the optimizer of the stage before
-    for position, stage in enumerate(card.stages):
-        cells = Counter[tuple[str, ...]]()
-        for before, ways in starts.items():
-            for name in optimizers(card, position, before):
-                crossed = ways * len(training(stage, task, card.optimizer_of(name)).weight_decay)
-                own = updates(card, stage, task, name)
-                cells[name,] += crossed * len(own)
-                runs += crossed * sum(len(grid(card, stage, name, update)) for update, _ in own)
-        starts = cells
-    return runs
+OPTIONS: dict[str, TypeAdapter[Any]] = {
+    "--update": TypeAdapter(list[cards.Update]), "--lr": TypeAdapter(cards.Grid),
+    "--weight-decay": TypeAdapter(cards.Decays), "--seeds": TypeAdapter(cards.Seeds),
+}  # fmt: skip
+
+
+def _check_options(request: RunRequest) -> None:
+    """Raises BadInput that names the option whose value is not allowed."""
+    values = (request.updates, request.lr, request.weight_decay, request.seeds)
+    for (option, kind), value in zip(OPTIONS.items(), values, strict=True):
+        try:
+            kind.validate_python(list(value) if isinstance(value, Sequence) else value) if value is not None else None
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise BadInput(f"{option} {shown(first['input'])}: {message(first['msg'])}.") from None
+
+
+def _changed(content: dict[str, Any], path: Path, request: RunRequest, settings: Sequence[Setting]) -> dict[str, Any]:
+    """A card's content, read but not checked, with scale, options and settings applied and plug-ins loaded."""
+    origin, variants = named(path), dict(content.get("variants", {}))
+    content["tasks"] = [str(path.parent / task) if cards.is_path(task) else task for task in content["tasks"]]
+    for scale in [value for where, value in settings if where == ["scale"]]:
+        scales = content.get("scales", {})
+        if scale not in list(scales):
+            raise BadInput(f"--set scale={shown(scale)}: {origin} has no such scale{did_you_mean(scale, scales)}.")
+        for where, value in scales[scale].items():
+            overrides.put(content, where.split("."), value, origin)
+    _apply_options(content, request)
+    home = path if request.optimizers is None else None
+    labels.check_distinct([name for name in content["optimizers"] if name not in variants], _origin(home))
+    content["optimizers"] = [name if name in variants else _loaded(name, home) for name in content["optimizers"]]
+    for where, value in settings:
+        if where not in (["scale"], ["routing"]) and not _is_argument(where):
+            overrides.put(content, where, value, "--set")
+    for name, variant in content.get("variants", {}).items():
+        if plugins.is_plugin(variant["of"]) and variant["of"] not in OPTIMIZERS:
+            is_written = name in variants and variants[name].get("of") == variant["of"]
+            _loaded(variant["of"], path if is_written else None)
+    return labels.labelled(content)
+
+
+def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
+    """`--optimizer`, `--task` and `--seeds` are the runner's; `--update`, `--lr`, `--weight-decay` its last stage's."""
+    for key, value in (("optimizers", request.optimizers), ("tasks", request.tasks), ("seeds", request.seeds)):
+        if value is not None:
+            content[key] = list(value) if not isinstance(value, int) else value
+    last = content["stages"][-1]
+    if request.lr is not None:
+        last.pop("extend", None)  # a grid that is given is searched as it is
+    for override in last.get("for", {}).values():
+        if request.lr is not None:
+            override.pop("lr_factor", None)
+        if request.weight_decay is not None:
+            override.pop("weight_decay", None)
+    of_stage: dict[str, Sequence[Any] | None] = {
+        "update": request.updates, "lr": request.lr, "weight_decay": request.weight_decay
+    }  # fmt: skip
+    last |= {key: list(values) for key, values in of_stage.items() if values is not None}
+
+
+def _is_argument(where: Sequence[str]) -> bool:
+    """Whether a path is that of an argument of every optimizer: `optimizer.NAME`."""
+    return len(where) == 2 and where[0] == "optimizer"
+
+
+def _with_arguments(card: RunnerCard, settings: Sequence[Setting], typed: Sequence[str]) -> RunnerCard:
+    """A card with `optimizer.NAME=value` and `routing=...` given to every optimizer that runs. typed: the settings as they
+    were typed."""
+    arguments = {name: dict(values) for name, values in card.arguments.items()}
+    names = list(dict.fromkeys(map(card.optimizer_of, every_optimizer(card))))
+    for (where, value), text in zip(settings, typed, strict=True):
+        takers = names if _is_argument(where) else []
+        if takers:
+            labels.check_shared(where[1], value, text.partition("=")[2].strip(), names)
+        elif where == ["routing"]:
+            takers = [name for name in names if name in plugins.TAKEN]
+            if not takers:
+                raise BadInput(
+                    f"--set routing={shown(value)} is for plug-ins; {listed(names)} have the routing that `synthbench "
+                    "show optimizer` prints."
+                )
+        for name in takers:
+            arguments.setdefault(name, {})[where[-1]] = value
+    return card.model_copy(update={"arguments": arguments})
+
+
+def _loaded(name: str, card: Path | None) -> str:
+    """The label of an optimizer: a plug-in is loaded. card: where its path is read from, if it stands there."""
+    if not plugins.is_plugin(name) and name in OPTIMIZERS:
+        return name
+    where = name if plugins.is_plugin(name) else entry_points.find(entry_points.OPTIMIZERS, name, _origin(card))
+    if where is None:
+        return name  # unknown, which checks say once all names are known
+    if card is not None:
+        if name.rpartition(":")[0].endswith(".py"):
+            name = where = str(card.parent / name)
+        generators.announce(card, where)
+    return plugins.take(name, _origin(card)).label
+
+
+def _origin(card: Path | None) -> str:
+    """Where an optimizer is named: in a card, or on the command line."""
+    return "--optimizer" if card is None else f"{named(card)}: optimizer"

@@ -6,17 +6,29 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synthbench import plugins
-from synthbench.experiment.plan import Choice, Experiment, Trial, choose, walk
+from synthbench.experiment.choice import Choice, Trial, choose
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Cell, OptimizerSpec, Result, RunId
 from synthbench.store.results import Store
 
 Identities = Mapping[RunId, Mapping[str, Any]]
 
 
+def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
+    """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
+    done = store.results()
+    parents = {run: identity["parent"] for run, identity in store.identities().items()}
+    needed, lost = {run.parent for run in Plan(experiment, done).remaining()}, set[RunId | None]()
+    while needed := {run for run in done.keys() & needed - lost if not store.valid_weights(done[run])}:
+        lost |= needed
+        needed = {parents[run] for run in needed}  # a parent that is trained again needs its own parent in turn
+    return {run: result for run, result in done.items() if run not in lost}
+
+
 def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
     """Notes those runs of an experiment that are done, by this command or an earlier one. Those that earlier code of one of
     its plug-ins trained are members no more."""
-    cells = walk(experiment, done).cells.items()
+    cells = Plan(experiment, done).cells().items()
     store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
     if theirs := [label for label, registered in experiment.optimizers.items() if registered.name in plugins.TAKEN]:
         store.dismiss(name, _replaced(experiment, theirs, store.members(name), store.identities()))
@@ -81,7 +93,7 @@ def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> 
     stand = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
     dropped = [
         (run.id, done[run.id].attempt)
-        for cell, runs in walk(experiment, done).cells.items()
+        for cell, runs in Plan(experiment, done).cells().items()
         for run in runs
         if run.id in done and (keep == "none" or (cell.stage == last and run.id not in stand))
     ]

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import synthbench
-from synthbench.experiment.plan import forecast
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.store.members import cells
 from synthbench.store.members import chosen as rate
@@ -78,7 +78,7 @@ def group(pid: int) -> list[int]:
 
 def test_every_run_is_kept_with_scores_path_and_the_weights_that_are_asked_for(card: Path, alone: Path) -> None:
     experiment = resolve(RunRequest(str(card), settings=[UPDATES], device="cpu"))
-    planned = {run.id: run for run in forecast(experiment, {})}
+    planned = {run.id: run for run in Plan(experiment, {}).remaining()}
     found = results(alone)
     assert {result.status for result in found.values()} == {"ok"}
     stages = [planned[run].stage if run in planned else "finetune" for run in found]

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from synthbench.execution.fleet_job import Job, Trained, run_fleet
-from synthbench.experiment.plan import Experiment, next_runs
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
 from tests.experiment import tiny
 
@@ -37,11 +37,11 @@ def test_a_run_comes_out_bitwise_the_same_alone_and_in_any_fleet(tmp_path: Path,
     settings = f"stages.finetune.update={list(UPDATES)}", f"optimizers=['{optimizer}']", "seeds=[0, 3]", *SHORT
     experiment = tiny.experiment(tmp_path, *settings)
     together, alone = tmp_path / "together", tmp_path / "alone"
-    starts = next_runs(experiment, {})
+    starts = Plan(experiment, {}).ready()
     parents = {found.result.run: found for found in trained(experiment, starts, {}, together)}
     for run in starts:
         assert_same(*trained(experiment, [run], {}, alone), parents[run.id])
-    children = next_runs(experiment, {run: found.result for run, found in parents.items()})
+    children = Plan(experiment, {run: found.result for run, found in parents.items()}).ready()
     for update in UPDATES:
         runs = [run for run in children if run.update == update]
         assert len(runs) == 4
@@ -54,10 +54,10 @@ def test_a_run_comes_out_bitwise_the_same_alone_and_in_any_fleet(tmp_path: Path,
 
 def test_what_training_changed_is_in_the_file_and_full_hidden_keeps_the_rest(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, "stages.finetune.update=['full', 'full-hidden']", "seeds=1", *SHORT)
-    (start,) = next_runs(experiment, {})
+    (start,) = Plan(experiment, {}).ready()
     (parent,) = trained(experiment, [start], {}, tmp_path)
     before = load_file(tmp_path / str(parent.result.weights))
-    children = next_runs(experiment, {start.id: parent.result})
+    children = Plan(experiment, {start.id: parent.result}).ready()
     for update, moved in (("full", {"hidden", "embedding"}), ("full-hidden", {"hidden"})):
         run = next(run for run in children if run.update == update)
         (child,) = trained(experiment, [run], {start.id: parent}, tmp_path)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synthbench.execution import fleet_setup
-from synthbench.experiment.plan import Experiment, forecast, next_runs
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Result, Run
 from synthbench.store import members
 from synthbench.store.results import Store
@@ -23,7 +23,9 @@ def finish(store: Store, experiment: Experiment, learning: Mapping[float, float]
     """Finishes runs in planned order (so many of the last stage), whose learning is a matter of their rate."""
     last, count = experiment.card.stages[-1].name, 0
     done = store.results()
-    while runs := [run for run in next_runs(experiment, done) if run.stage != last or wanted is None or count < wanted]:
+    while runs := [
+        run for run in Plan(experiment, done).ready() if run.stage != last or wanted is None or count < wanted
+    ]:
         for run in runs:
             if run.stage == last:
                 if count == wanted:
@@ -59,7 +61,7 @@ def test_what_started_from_a_rate_that_is_no_longer_chosen_is_left_out(tmp_path:
     rates = "stages.pretrain.lr=[1e-4, 2e-4]"
     finish(store, tiny.experiment(tmp_path, rates, seeds=[0]), {1e-4: 0.9, 2e-4: 0.1})
     more = tiny.experiment(tmp_path, rates, seeds=[0, 1, 2])
-    for run in next_runs(more, store.results()):  # the others say the opposite
+    for run in Plan(more, store.results()).ready():  # the others say the opposite
         scores = {"validation_learning": 0.95 if run.lr == 2e-4 else 0.0, "validation_loss": 1.0}
         store.keep(run, Result(run.id, "ok", scores), [], None)
     finish(store, more, {})
@@ -71,17 +73,17 @@ def test_a_command_drops_the_weights_of_its_own_runs_alone(tmp_path: Path, store
     store.weights.mkdir()
     all_seeds, one = tiny.experiment(tmp_path), tiny.experiment(tmp_path, seeds=[0])
     finish(store, all_seeds, {})
-    for run in forecast(all_seeds, {}):
+    for run in Plan(all_seeds, {}).remaining():
         (store.weights / f"{run.id[:40]}.safetensors").write_bytes(b"w")
         store.keep(run, Result(run.id, "ok"), [], WeightFile(f"{run.id[:40]}.safetensors", 1, ""))
     members.drop_weights(one, NAME, store, "none")
-    own, every = ({run.id[:40] for run in forecast(experiment, {})} for experiment in (one, all_seeds))
+    own, every = ({run.id[:40] for run in Plan(experiment, {}).remaining()} for experiment in (one, all_seeds))
     assert {path.stem for path in store.weights.iterdir()} == every - own != set()
 
 
 def test_a_run_never_starts_from_fresh_weights_for_its_parents(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path)
-    child: Run = next(run for run in forecast(experiment, {}) if run.parent)
+    child: Run = next(run for run in Plan(experiment, {}).remaining() if run.parent)
     task = experiment.tasks["tiny-task"]
     with pytest.raises(MissingWeights):
         fleet_setup.build(task, [child], [None], tmp_path, torch.device("cpu"))

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from synthbench.execution import fleet_setup
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
 from tests.experiment import tiny
 
@@ -29,7 +29,7 @@ def experiment(tmp_path: Path) -> Experiment:
 def groups(experiment: Experiment) -> list[list[Run]]:
     """Runs of one stage and seed, whatever else they differ in."""
     found: dict[tuple[str, int], list[Run]] = {}
-    for run in forecast(experiment, {}):
+    for run in Plan(experiment, {}).remaining():
         found.setdefault((run.stage, run.seed), []).append(run)
     return list(found.values())
 

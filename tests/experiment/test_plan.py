@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from synthbench.experiment.plan import Choice, Experiment, choose, forecast, next_runs, walk
+from synthbench.experiment.choice import Choice, choose
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Cell, Result, Run
 from tests.each import each
 from tests.experiment import tiny
@@ -28,7 +29,7 @@ def diverged(run: Run) -> Result:
 def play(experiment: Experiment, outcome: Outcome = ok) -> list[list[Run]]:
     """Runs everything that can start, wave by wave, until the planner has nothing left."""
     waves, done = list[list[Run]](), dict[str, Result]()
-    while runs := next_runs(experiment, done):
+    while runs := Plan(experiment, done).ready():
         assert len(waves) < 10, "the planner does not end"
         assert not {run.id for run in runs} & done.keys(), "a finished run was planned again"
         done |= {run.id: outcome(run) for run in runs}
@@ -42,7 +43,7 @@ def finished(experiment: Experiment, outcome: Outcome = ok) -> dict[str, Result]
 
 def cells(experiment: Experiment, stage: str) -> dict[Cell, list[Run]]:
     """The cells of a stage with their runs, once everything is done."""
-    return {cell: runs for cell, runs in walk(experiment, finished(experiment)).cells.items() if cell.stage == stage}
+    return {cell: runs for cell, runs in Plan(experiment, finished(experiment)).cells().items() if cell.stage == stage}
 
 
 def of(experiment: Experiment, optimizer: str, stage: str = "finetune") -> list[Run]:
@@ -58,12 +59,12 @@ def test_at_first_only_runs_without_parents_can_start_and_children_once_that_of_
     tmp_path: Path,
 ) -> None:
     experiment = tiny.experiment(tmp_path)
-    runs = next_runs(experiment, {})
+    runs = Plan(experiment, {}).ready()
     assert [(run.stage, run.seed, run.parent, run.history) for run in sorted(runs, key=lambda run: run.seed)] == [
         ("pretrain", 0, None, ()), ("pretrain", 1, None, ())
     ]  # fmt: skip
     first = runs[0]
-    runs = next_runs(experiment, {first.id: ok(first)})
+    runs = Plan(experiment, {first.id: ok(first)}).ready()
     assert {(run.stage, run.seed, run.parent, run.history) for run in runs} == {
         ("pretrain", 1 - first.seed, None, ()), ("finetune", first.seed, first.id, ("pretrain",))
     }  # fmt: skip
@@ -71,12 +72,12 @@ def test_at_first_only_runs_without_parents_can_start_and_children_once_that_of_
 
 def test_a_stage_with_several_rates_is_waited_for_until_every_rate_and_seed_is_done(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, TWO_RATES)
-    parents = next_runs(experiment, {})
+    parents = Plan(experiment, {}).ready()
     done: dict[str, Result] = {}
     for run in parents:
-        assert {next_.stage for next_ in next_runs(experiment, done)} == {"pretrain"}
+        assert {next_.stage for next_ in Plan(experiment, done).ready()} == {"pretrain"}
         done[run.id] = ok(run)
-    assert {run.stage for run in next_runs(experiment, done)} == {"finetune"}
+    assert {run.stage for run in Plan(experiment, done).ready()} == {"finetune"}
 
 
 @each("best", [1e-3, 2e-3])
@@ -106,9 +107,9 @@ def test_children_of_a_seed_that_diverged_at_the_chosen_rate_never_start(tmp_pat
 def test_the_plan_ends_and_walks_every_run_that_was_done(tmp_path: Path, settings: tuple[str, ...]) -> None:
     experiment = tiny.experiment(tmp_path, *settings)
     done = finished(experiment)
-    walked = walk(experiment, done)
-    assert walked.missing == []
-    assert {run.id for runs in walked.cells.values() for run in runs} == done.keys()
+    plan = Plan(experiment, done)
+    assert plan.ready() == []
+    assert {run.id for runs in plan.cells().values() for run in runs} == done.keys()
 
 
 @each("settings", [(), (TWO_RATES,), ("stages.finetune.update=['full', 'lora-4']", TWO_RATES)])
@@ -126,7 +127,7 @@ def test_every_optimizer_gets_equally_many_rates_seeds_and_steps(tmp_path: Path,
 
 def test_what_one_optimizer_does_differently_in_a_stage_is_its_alone(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, "stages.pretrain.for.muon={steps=24, weight_decay=0.5}")
-    runs = next_runs(experiment, {})
+    runs = Plan(experiment, {}).ready()
     assert {(run.optimizer.name, run.steps, run.weight_decay) for run in runs} == {
         ("adamw", 12, 0.0),
         ("muon", 24, 0.5),
@@ -163,7 +164,7 @@ def test_the_forecast_counts_the_runs_that_an_execution_trains(
 ) -> None:
     experiment, random = tiny.experiment(tmp_path, *settings), Random(seed)
     trained = [run for wave in play(experiment, lambda run: ok(run, random.random())) for run in wave]
-    foreseen = forecast(experiment, {})
+    foreseen = Plan(experiment, {}).remaining()
     assert Counter((run.stage, run.optimizer.name, run.update, run.seed, run.steps) for run in foreseen) == Counter(
         (run.stage, run.optimizer.name, run.update, run.seed, run.steps) for run in trained
     )
@@ -173,9 +174,9 @@ def test_the_forecast_counts_the_runs_that_an_execution_trains(
 def test_the_forecast_leaves_out_what_is_done(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, TWO_RATES)
     done = finished(experiment)
-    assert forecast(experiment, done) == []
+    assert Plan(experiment, done).remaining() == []
     *_, last = done
-    assert [run.id for run in forecast(experiment, {id_: done[id_] for id_ in done if id_ != last})] == [last]
+    assert [run.id for run in Plan(experiment, {id_: done[id_] for id_ in done if id_ != last}).remaining()] == [last]
 
 
 def at(learning: float, loss: float = 1.0) -> Outcome:
@@ -213,7 +214,7 @@ def test_the_chosen_rate_learned_most_then_lost_least_then_is_the_lowest(
 ) -> None:
     """Of two seeds at rates 1, 2, 3, ... whose results the outcomes say."""
     rates = [float(rate) for rate in range(1, len(outcomes) + 1)]
-    runs = next_runs(tiny.experiment(tmp_path, f"stages.pretrain.lr={rates}"), {})
+    runs = Plan(tiny.experiment(tmp_path, f"stages.pretrain.lr={rates}"), {}).ready()
     done = {run.id: outcomes[int(run.lr) - 1](run) for run in runs}
     assert choose(runs, done) == choose(runs[::-1], done) == choice
     assert choose(runs, {}) is None

@@ -9,7 +9,7 @@ import pytest
 
 from synthbench.common.errors import BadInput
 from synthbench.execution import fleet_setup
-from synthbench.experiment.plan import forecast, next_runs
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from tests.each import each
@@ -68,7 +68,7 @@ def test_an_arm_finetunes_what_its_base_pretrained_an_arm_or_an_optimizer(
     (start,) = cells(experiment, "pretrain")
     parents = {run.id: run for run in cells(experiment, "pretrain")[start]}
     assert start.optimizer == base or base is None
-    plain = {run.id for run in next_runs(tiny.experiment(tmp_path), {})}
+    plain = {run.id for run in Plan(tiny.experiment(tmp_path), {}).ready()}
     assert (parents.keys() == plain) == (base in (None, "adamw"))
     assert {(run.optimizer.name, run.optimizer.arguments["eps"]) for run in parents.values()} == {(name, eps)}
     (cell,) = cells(experiment, "finetune")
@@ -97,7 +97,7 @@ def test_an_arm_that_differs_in_nothing_shares_every_run_and_each_is_planned_onc
     assert len({run.id for run in runs}) == len(runs) == 2 + 4
     twin, own = (cells(experiment, "finetune")[cell] for cell in cells(experiment, "finetune"))
     assert [run.id for run in twin] == [run.id for run in own]
-    assert len(forecast(experiment, {})) == 6
+    assert len(Plan(experiment, {}).remaining()) == 6
 
 
 def test_an_arms_overrides_are_its_optimizers(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_an_arm_with_a_share_of_the_tuned_rate_waits_until_that_is_chosen(tmp_pa
     assert [len(wave) for wave in waves] == [2, 4, 2]
     assert {(run.lr, run.optimizer.arguments["eps"]) for run in waves[2]} == {(5e-4, 1e-4)}
     assert {run.seed for run in waves[2]} == {0, 1}
-    assert len(forecast(experiment, {})) == 2 + 4 + 2
+    assert len(Plan(experiment, {}).remaining()) == 2 + 4 + 2
 
 
 def test_an_arm_has_its_share_of_the_rate_that_was_found_by_growing(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) ->
         ("variants.variant={of='adamw', of_tuned=0.25, update=['lora-4']}", ["adamw"]),
         ("variants.variant={of='adamv'}", ["variants.variant.of", "'adamv'", "'adamw'"]),
         ("variants.muon={of='adamw'}", ["variants.muon"]),
-        ("variants.variant={of='adamw', base='ar'}", ["variants.variant.base", "'ar'", "'variant'"]),
+        ("variants.variant={of='adamw', base='varian'}", ["variants.variant.base", "'varian'", "'variant'"]),
         ("variants.variant={of='adamw', arguments={epz=1}}", ["'epz'", "'eps'"]),
         ("variants.variant={of='adamw', arguments={eps=-1}}", ["variants.variant.arguments.eps = -1", "0"]),
         ("variants.variant={of='adamw', lr=[]}", ["variants.variant.lr", "1"]),

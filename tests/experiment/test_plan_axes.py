@@ -9,7 +9,7 @@ import pytest
 
 from synthbench.common.errors import BadInput
 from synthbench.execution import fleet_setup
-from synthbench.experiment.plan import forecast, next_runs
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, count, resolve
 from synthbench.experiment.runs import Result, Run
 from tests.each import each
@@ -132,17 +132,17 @@ def test_children_start_from_the_rate_that_was_found_by_growing(tmp_path: Path) 
 
 def test_the_forecast_does_not_count_what_may_be_added_and_counts_what_is(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, "stages.finetune.extend=2")
-    assert len(forecast(experiment, {})) == 2 + 4 == count(experiment.card, list(experiment.tasks))
-    done = {run.id: rising(run) for run in forecast(experiment, {})}
-    assert sorted((run.lr, run.seed) for run in forecast(experiment, done)) == [(4e-3, 0), (4e-3, 1)]
+    assert len(Plan(experiment, {}).remaining()) == 2 + 4 == count(experiment.card, list(experiment.tasks))
+    done = {run.id: rising(run) for run in Plan(experiment, {}).remaining()}
+    assert sorted((run.lr, run.seed) for run in Plan(experiment, done).remaining()) == [(4e-3, 0), (4e-3, 1)]
 
 
 def test_the_forecast_after_an_earlier_stage_has_grown_counts_the_children_once(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, "stages.pretrain.lr=[1e-3, 2e-3]", "stages.pretrain.extend=1")
     done: dict[str, Result] = {}
-    while runs := [run for run in next_runs(experiment, done) if run.stage == "pretrain"]:
+    while runs := [run for run in Plan(experiment, done).ready() if run.stage == "pretrain"]:
         done |= {run.id: rising(run) for run in runs}
     assert len(done) == 3 * 2
-    coming = forecast(experiment, done)
+    coming = Plan(experiment, done).remaining()
     assert len(coming) == 2 * 2
-    assert {run.id for run in coming} == {run.id for run in next_runs(experiment, done)}
+    assert {run.id for run in coming} == {run.id for run in Plan(experiment, done).ready()}

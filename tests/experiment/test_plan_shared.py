@@ -11,8 +11,9 @@ import pytest
 
 from synthbench.execution import fleet_setup
 from synthbench.execution.interrupt import Interrupt
-from synthbench.execution.scheduler import Engine
-from synthbench.experiment.plan import Experiment, next_runs, walk
+from synthbench.execution.process_pool import ProcessPool
+from synthbench.execution.scheduler import Scheduler
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.store import members
@@ -39,7 +40,7 @@ def with_variants(folder: Path, *variants: str) -> Experiment:
 
 
 def of_task(experiment: Experiment, label: str, done: Mapping[str, Result], stage: str) -> list[Run]:
-    found = walk(experiment, done).cells.items()
+    found = Plan(experiment, done).cells().items()
     return [run for cell, runs in found if (cell.task, cell.stage) == (label, stage) for run in runs]
 
 
@@ -97,26 +98,29 @@ def test_tasks_of_a_family_share_what_comes_before_their_last_stage_and_others_d
         assert all(np.array_equal(*pair) for pair in zip(data[0], other, strict=True))
 
 
-def test_the_engine_gives_every_fleet_the_card_of_its_runs_variant(
+def test_the_scheduler_gives_every_fleet_the_card_of_its_runs_variant(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not the base card of the name that its runs have in common."""
     experiment = with_variants(tmp_path, "", "few", "other")
     silent = SimpleNamespace(**dict.fromkeys(("advance", "finished", "expect", "note"), lambda *given: None))
     monkeypatch.setattr(Store, "valid_weights", lambda self, result: WeightFile("w", 1, "s"))
-    crew = SimpleNamespace(workers=[SimpleNamespace(job=None)])
+    executor, done = SimpleNamespace(slots=[SimpleNamespace(job=None)]), dict[str, Result]()
     leases, given = Leases(store), list[tuple[str, str, int]]()
     try:
-        engine = Engine(experiment, "e", leases, silent, Interrupt(), 1, None, {})
-        while job := engine._next_job(crew):  # type: ignore[arg-type]
+        scheduler = Scheduler(
+            plan=Plan(experiment, done), done=done, name="e", leases=leases, watcher=silent, interrupt=Interrupt(),
+            make_executor=ProcessPool, slots=1,
+        )  # fmt: skip
+        while job := scheduler._next_job(executor):  # type: ignore[arg-type]
             run = job.runs[0]
-            data = fleet_setup.data(engine._task(run), job.runs)
+            data = fleet_setup.data(scheduler._task(run), job.runs)
             given.append((run.stage, job.task.label, data.tokens_KNL.shape[1]))
-            own = {cell.task for cell, runs in walk(experiment, engine.done).cells.items() if run in runs}
+            own = {cell.task for cell, runs in Plan(experiment, done).cells().items() if run in runs}
             assert job.task.label in own
             assert job.task == experiment.tasks[job.task.label].card
             assert job.task.stages[run.stage]["rule"].items == run.examples["rule"]
-            engine.done |= {one.id: ok(one) for one in job.runs}
+            done |= {one.id: ok(one) for one in job.runs}
             leases.release(one.id for one in job.runs)
     finally:
         leases.close()
@@ -130,10 +134,11 @@ def test_the_engine_gives_every_fleet_the_card_of_its_runs_variant(
 def test_a_run_in_two_cells_is_a_member_of_both(tmp_path: Path, store: Store) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, "variants.variant={of='adamw'}")
     done: dict[str, Result] = {}
-    while runs := next_runs(experiment, done):
+    while runs := Plan(experiment, done).ready():
         by_id = {run.id: run for run in runs}
         own = {
-            run: [cell for cell, found in walk(experiment, done).cells.items() if by_id[run] in found] for run in by_id
+            run: [cell for cell, found in Plan(experiment, done).cells().items() if by_id[run] in found]
+            for run in by_id
         }
         for run in runs:
             store.keep(run, ok(run), [], None, member=("e", own[run.id]))
@@ -155,7 +160,7 @@ def test_weights_of_a_run_that_stands_for_one_of_its_cells_are_kept(tmp_path: Pa
     experiment = tiny.experiment(tmp_path, BOTH, "variants.variant={of='adamw', lr=[1e-3]}")
     store.weights.mkdir()
     done: dict[str, Result] = {}
-    while runs := next_runs(experiment, done):
+    while runs := Plan(experiment, done).ready():
         for run in runs:
             (store.weights / f"{run.id[:40]}.safetensors").write_bytes(b"w")
             store.keep(run, rising(run), [], WeightFile(f"{run.id[:40]}.safetensors", 1, ""))

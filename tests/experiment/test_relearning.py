@@ -14,7 +14,7 @@ import pytest
 from synthbench.execution import relearning
 from synthbench.execution.fleet_job import Job, Trained, run_fleet
 from synthbench.execution.relearning import FACTS
-from synthbench.experiment.plan import Experiment, next_runs
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
 from synthbench.scores import Seen
 from synthbench.store.observations import from_bytes
@@ -35,12 +35,12 @@ class Fleets:
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self._experiment, self._folder = experiment, folder
         self._card = experiment.tasks["tiny-task"].card
-        starts = next_runs(experiment, {})
+        starts = Plan(experiment, {}).ready()
         found = run_fleet(Job(starts, self._card, [None] * len(starts), folder, [1] * len(starts)), "cpu")
         self._parents = {one.result.run: one for one in found}
         self.starts = found
         self._known: dict[tuple[str, ...], list[Trained]] = {}
-        children = next_runs(experiment, {run: one.result for run, one in self._parents.items()})
+        children = Plan(experiment, {run: one.result for run, one in self._parents.items()}).ready()
         self.full, self.lora = ([run for run in children if run.update == update] for update in ("full", "lora-4"))
 
     def trained(self, *runs: Run) -> list[Trained]:
@@ -179,7 +179,7 @@ def test_a_stage_without_stages_before_it_is_not_relearned(fleets: Fleets) -> No
     for trained in fleets.starts:
         assert not seen(trained).relearned.sets
         assert "relearning_savings" not in trained.result.scores
-    (start,) = next_runs(fleets._experiment, {})[:1]
+    (start,) = Plan(fleets._experiment, {}).ready()[:1]
     (trained,) = fleets.trained(replace(start, relearn=6))
     assert "relearning_savings" not in trained.result.scores
 

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from synthbench.experiment.plan import next_runs
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Environment, OptimizerSpec, Result, Run
 from tests.each import each
 from tests.experiment import tiny
@@ -25,7 +25,7 @@ CHANGES: dict[str, list[Any]] = {
     "model": [{"width": 16, "layers": 1}, {"width": 8}],
     "stage": ["other"],
     "history": [(), ("pretrain", "more")],
-    "rule": [
+    "optimizer": [
         replace(RULE, name="muon"),
         replace(RULE, routing=(("*.up", "muon"), ("*", "adamw"))),
         replace(RULE, arguments={"betas": [0.9, 0.999], "eps": 1e-8}),
@@ -77,9 +77,9 @@ def test_a_setting_makes_new_runs_of_the_stages_whose_numbers_it_changes(tmp_pat
 
     def planned(*settings: str) -> dict[str, set[str]]:
         experiment = tiny.experiment(tmp_path, *settings)
-        parents = next_runs(experiment, {})
+        parents = Plan(experiment, {}).ready()
         scores = {"validation_learning": 0.5, "validation_loss": 1.0}
-        children = next_runs(experiment, {run.id: Result(run.id, "ok", scores) for run in parents})
+        children = Plan(experiment, {run.id: Result(run.id, "ok", scores) for run in parents}).ready()
         same = [replace(run, parent=str(run.seed)) for run in children]
         return {"pretrain": {run.id for run in parents}, "finetune": {run.id for run in same}}
 

@@ -17,7 +17,7 @@ from safetensors import safe_open
 from synthbench.cards import fingerprint
 from synthbench.common.errors import BadInput
 from synthbench.execution import fleet_setup
-from synthbench.experiment.plan import forecast
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Cell, Result
 from synthbench.store.database import APPLICATION_ID, DATABASE, VERSION
 from synthbench.store.results import Store
@@ -165,7 +165,7 @@ def test_weights_are_kept_under_the_models_names_and_of_low_rank_updates_the_ada
 ) -> None:
     experiment = tiny.experiment(tmp_path)
     task = experiment.tasks["tiny-task"]
-    run = replace(forecast(experiment, {})[0], update=update)
+    run = replace(Plan(experiment, {}).remaining()[0], update=update)
     layout = layouts.transformer(experiment.card.shape, task.language.vocabulary, task.language.length - 1)
     wanted = low_rank.adapters(layout, 4) if update == "lora-4" else layout
     fleet = fleet_setup.build(task, [run, replace(run, seed=1)], [None, None], tmp_path, torch.device("cpu"))

@@ -10,10 +10,10 @@ import time
 from pathlib import Path
 from statistics import median
 
+from synthbench.execution.executor import Progress, Ready
 from synthbench.execution.fleet_job import Job
-from synthbench.execution.process_pool import Crew
-from synthbench.execution.worker import Progress, Ready
-from synthbench.experiment.plan import next_runs
+from synthbench.execution.process_pool import ProcessPool
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
@@ -35,21 +35,22 @@ def campaign(folder: Path, trials: int) -> Campaign:
     wake, other = os.pipe()
     ratios, shares = [], []
     try:
-        with Crew(WORKERS, "cpu") as crew:
+        with ProcessPool(WORKERS, "cpu") as pool:
             long = ["stages.pretrain.steps=100000"]
             experiment = resolve(RunRequest("quick", ["adamw"], seeds=WORKERS * FLEET, settings=long, device="cpu"))
-            runs = next_runs(experiment, {})
-            for number, worker in enumerate(crew.workers):
+            runs = Plan(experiment, {}).ready()
+            for number, slot in enumerate(pool.slots):
                 fleet = runs[number * FLEET :][:FLEET]
-                worker.give(Job(fleet, next(iter(experiment.tasks.values())).card, [None] * FLEET, folder, [1] * FLEET))
-            _steps(crew, wake, WARM)
-            while _steps(crew, wake, 1.0) == 0:  # torch may take longer to import
+                card = next(iter(experiment.tasks.values())).card
+                pool.submit(slot, Job(fleet, card, [None] * FLEET, folder, [1] * FLEET))
+            _steps(pool, wake, WARM)
+            while _steps(pool, wake, 1.0) == 0:  # torch may take longer to import
                 pass
             for _ in range(trials):
-                alone = _steps(crew, wake, WINDOW)
+                alone = _steps(pool, wake, WINDOW)
                 before = program.cpu_seconds(busy.pid)
                 busy.send_signal(signal.SIGCONT)
-                beside = _steps(crew, wake, WINDOW)
+                beside = _steps(pool, wake, WINDOW)
                 busy.send_signal(signal.SIGSTOP)
                 shares.append((program.cpu_seconds(busy.pid) - before) / WINDOW / WORKERS)
                 ratios.append(beside / alone)
@@ -66,11 +67,11 @@ def campaign(folder: Path, trials: int) -> Campaign:
     return found
 
 
-def _steps(crew: Crew, wake: int, seconds: float) -> float:
-    """Run-steps per second of a crew over a time."""
+def _steps(pool: ProcessPool, wake: int, seconds: float) -> float:
+    """Run-steps per second of a pool over a time."""
     start, steps = time.monotonic(), 0
     while (passed := time.monotonic() - start) < seconds:
-        for _, message in crew.messages(seconds - passed, wake):
+        for _, message in pool.messages(seconds - passed, wake):
             assert isinstance(message, Progress | Ready), message
             steps += message.run_steps if isinstance(message, Progress) else 0
     return steps / (time.monotonic() - start)

@@ -13,12 +13,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from synthbench.common.errors import BadInput
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result
-from synthbench.interface import commands
 from synthbench.store.database import DATABASE
-from synthbench.store.members import enlist
+from synthbench.store.members import enlist, usable_results
 from synthbench.store.results import Store
 from tests.experiment import tiny
 from tests.reliability import program
@@ -266,14 +265,14 @@ def rerun(bench: Bench) -> tuple[str, list[str]]:
 def _rerun(bench: Bench, store: Store) -> tuple[str, list[str]]:
     card = bench.experiment.card.model_dump_json(by_alias=True)
     store.record("name", card, "{}", "command")
-    done = commands.startable(bench.larger, store)
+    done = usable_results(bench.larger, store)
     enlist(bench.experiment, "name", store, done)
     wrong = [f"run {run[:8]} came back as {one}" for run, one in done.items() if one != bench.results.get(run)]
     for one in done.values():
         kept = store.valid_weights(one)
         if kept and (store.weights / kept.name).read_bytes() != bench.weights[str(bench.results[one.run].weights)]:
             wrong.append(f"the weights of run {one.run[:8]} are others")
-    needed = len(forecast(bench.larger, done)) > len(forecast(bench.larger, bench.results))
+    needed = len(Plan(bench.larger, done).remaining()) > len(Plan(bench.larger, bench.results).remaining())
     return "trained again" if needed else "nothing is lost", wrong
 
 

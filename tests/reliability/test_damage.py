@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 
 from synthbench.common.errors import BadInput
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Result
 from synthbench.store.database import DATABASE, seal
 from synthbench.store.results import Store
@@ -147,7 +148,7 @@ def test_of_a_damaged_run_whose_rerun_was_interrupted_the_others_are_shown(bench
     with closing(Store.create(bench.place)) as store:
         store.results()
         (lost,) = store.damaged
-        (run,) = [run for run in damage.forecast(bench.experiment, store.results()) if run.id == lost]
+        (run,) = [run for run in Plan(bench.experiment, store.results()).remaining() if run.id == lost]
         store.keep(run, Result(lost, "interrupted"), [], None)
     assert [say(command, "--out", str(bench.place)).code for command in LOOKS] == [0, 0]
     assert rerun(bench) == ("trained again", [])

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbench.execution.progress import Tally
-from synthbench.experiment.plan import Trial, choose, forecast, next_runs
+from synthbench.experiment.choice import Trial, choose
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Result
 from synthbench.store.results import Store
 from tests.experiment import tiny
@@ -80,12 +81,12 @@ def test_pretraining_that_diverges_starts_nothing_says_so_and_exits_3(card: Path
 
 def test_progress_counts_on_what_can_still_start(card: Path) -> None:
     experiment = tiny.experiment(card.parent)
-    first, _ = next_runs(experiment, {})
-    tally = Tally(forecast(experiment, {}))
+    first, _ = Plan(experiment, {}).ready()
+    tally = Tally(Plan(experiment, {}).remaining())
     planned = tally.total
     diverged = Result(first.id, "diverged")
     tally.finished(first, diverged)
-    tally.expect(forecast(experiment, {first.id: diverged}))
+    tally.expect(Plan(experiment, {first.id: diverged}).remaining())
     assert tally.total == planned - 2 * 10  # the two rates of that seed
     assert str(tally) == "pretrain 1/2, finetune 0/2, 1 diverged"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from synthbench.execution.process_pool import Died, Said
+from synthbench.execution.executor import Died, Message, Slot
 from tests import inprocess
 from tests.calling import Caller
 from tests.experiment import tiny
@@ -77,15 +77,15 @@ def test_workers_that_die_while_they_start_are_given_up(card: Path, tmp_path: Pa
 def test_a_run_on_which_every_worker_dies_is_given_up(
     card: Path, tmp_path: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Deadly(inprocess.Crew):
-        def replace(self, worker: inprocess.Worker) -> None:
-            worker.is_ready = False
+    class Deadly(inprocess.InProcess):
+        def restart(self, slot: Slot) -> None:
+            slot.is_ready = False
 
-        def messages(self, seconds: float, wake: int) -> Iterator[tuple[inprocess.Worker, Said]]:
-            jobs = [worker for worker in self.workers if worker.job]
-            yield from [(worker, Died(-9)) for worker in jobs] or super().messages(seconds, wake)
+        def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
+            busy = [slot for slot in self.slots if slot.job]
+            yield from [(slot, Died(-9)) for slot in busy] or super().messages(seconds, wake)
 
-    monkeypatch.setattr("synthbench.execution.scheduler.Crew", Deadly)
+    monkeypatch.setattr("synthbench.execution.session.executor", lambda: Deadly)
     monkeypatch.setattr("synthbench.execution.scheduler.what_fits", lambda run, *_: f"batch {run.batch // 2} fits")
     code, out, err = call(f"run {card} --out {tmp_path / 'out'} --seeds 2 --jobs 2")
     assert (code, out) == (4, "")

@@ -21,7 +21,7 @@ from unittest.mock import patch
 import pytest
 
 from synthbench.experiment import identity
-from synthbench.experiment.plan import forecast
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.scores.registry import SCORES
 from synthbench.store.database import DATABASE
@@ -58,7 +58,7 @@ class Copy:
     def coming(self, out: Path) -> Counter[str]:
         """How many runs of each stage there are still to train."""
         with closing(Store.create(out)) as store:
-            return Counter(run.stage for run in forecast(resolve(RunRequest(str(self.card))), store.results()))
+            return Counter(run.stage for run in Plan(resolve(RunRequest(str(self.card))), store.results()).remaining())
 
     def look(self, out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What report and export say, for which the folder is opened for looking only."""
@@ -108,7 +108,7 @@ def edited_score(copy: Copy) -> Iterator[None]:
     assert compute
     other = score._replace(compute=lambda before, after: 1 + 2 * compute(before, after))
     with (
-        edited(copy.package / "scores" / "learned.py", old, old.replace("return ", "return 1 + 2 * ")),
+        edited(copy.package / "scores" / "learning.py", old, old.replace("return ", "return 1 + 2 * ")),
         patch.dict(SCORES, {"fact_recall": other}),
     ):
         yield
@@ -173,7 +173,7 @@ def test_another_torch_makes_every_run_new_and_a_patch_of_it_none(
 ) -> None:
     def planned(torch: str) -> set[str]:
         monkeypatch.setattr(identity, "installed", {"torch": torch}.__getitem__)
-        return {run.id for run in forecast(tiny.experiment(tmp_path), {})}
+        return {run.id for run in Plan(tiny.experiment(tmp_path), {}).remaining()}
 
     assert planned("2.13.0+cpu") == planned("2.13.7")
     assert not planned("2.13.0") & planned("2.14.0")

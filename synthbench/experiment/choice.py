@@ -1,0 +1,59 @@
+"""Choosing a learning rate: the one that stands for a cell, and the one that would come next beyond its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import NamedTuple
+
+from synthbench.experiment.runs import Result, Run, RunId
+
+TIE = 0.01  # of validation learning: rates this close to the best are equal
+Done = Mapping[RunId, Result]
+
+
+class Choice(NamedTuple):
+    """The rate that stands for a cell; edge: whether it lies at an end of its grid."""
+
+    lr: float
+    edge: bool
+
+
+class Trial(NamedTuple):
+    """What choosing a rate needs to know of a run."""
+
+    id: RunId
+    lr: float
+
+
+def choose(runs: Sequence[Run] | Sequence[Trial], done: Done) -> Choice | None:
+    """The best rate by mean `validation_learning` over seeds; ties within .01 go to the lower loss, then the lower rate.
+
+    A diverged run counts as having learned nothing. None where every run diverged or none is done.
+    """
+    rates = sorted({run.lr for run in runs})
+    results = {lr: [done[run.id] for run in runs if run.lr == lr and run.id in done] for lr in rates}
+    valid = {lr: of_rate for lr, of_rate in results.items() if any(result.status == "ok" for result in of_rate)}
+    if not valid:
+        return None
+    learned = {lr: fmean(_learned(result) for result in of_rate) for lr, of_rate in valid.items()}
+    tied = [lr for lr in valid if learned[lr] >= max(learned.values()) - TIE]
+    lr = min(tied, key=lambda rate: (_loss(valid[rate]), rate))
+    return Choice(lr, len(rates) > 1 and lr in (rates[0], rates[-1]))
+
+
+def _learned(result: Result) -> float:
+    return result.score("validation_learning") if result.status == "ok" else 0.0
+
+
+def _loss(results: Sequence[Result]) -> float:
+    return fmean(result.score("validation_loss") if result.status == "ok" else float("inf") for result in results)
+
+
+def beyond(runs: Sequence[Run], done: Done) -> float | None:
+    """The rate that would come next on a grid whose edge is chosen, by the grid's factor there; None if it is not."""
+    choice, rates = choose(runs, done), sorted({run.lr for run in runs})
+    if choice is None or not choice.edge:
+        return None
+    neighbour = rates[1] if choice.lr == rates[0] else rates[-2]
+    return float(f"{choice.lr**2 / neighbour:.6g}")
