@@ -1,4 +1,4 @@
-"""Training a fleet: built from its runs, trained through its stage, scored along the path, its weights written."""
+"""Training a fleet: built from its runs, trained through its stage, evaluated along the path, its weights written."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from synthbench.execution.fleet_setup import build, data
 from synthbench.experiment import identity
 from synthbench.experiment.runs import Result, Run
 from synthbench.generators import Task
-from synthbench.scores import Point, Seen, scored
+from synthbench.scores import Point, RunObservations, run_scores
 from synthbench.store.observations import to_bytes
 from synthbench.store.weights import WeightFile, write_weights
 
@@ -45,16 +45,17 @@ class Job:
 
 
 class Trained(NamedTuple):
-    """What came of one run. curve: its thinned training losses, None where they are no numbers. seen: see recorded.py."""
+    """The outcome of one run. curve: its thinned training losses, None where they are NaN or infinite. weights: their file, None
+    where it diverged. observations: as bytes, see `store/observations.py`."""
 
     result: Result
     curve: list[float | None]
-    kept: WeightFile | None
-    seen: bytes
+    weights: WeightFile | None
+    observations: bytes
 
 
 def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambda step: None) -> list[Trained]:
-    """Trains a job's fleet and returns what came of each run, in the job's order."""
+    """Trains a job's fleet and returns the outcome of each run, in the job's order."""
     import torch
 
     from synthbench.execution.observe import Observer, item_sets
@@ -69,56 +70,56 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
     start_K = fleet.flat_KP.detach().norm(dim=1)
     optimizer = FleetOptimizer(first.optimizer.name, fleet, first.optimizer.arguments, first.optimizer.routing)
     sets = item_sets(task, first.stage, first.history, [run.seed for run in job.runs], first.examples)
-    record = Record(Observer(fleet, sets), first)
+    recorder = Recorder(Observer(fleet, sets), first)
     curve_TK = train(
         optimizer, data(task, job.runs), Schedule(first.steps, first.schedule, first.warmup),
-        ([run.lr for run in job.runs], [run.weight_decay for run in job.runs]), points(first), record, on_step,
+        ([run.lr for run in job.runs], [run.weight_decay for run in job.runs]), points(first), recorder, on_step,
     )  # fmt: skip
     common = {
         "fleet_size": len(job.runs), "seconds": (time.monotonic() - clock) / len(job.runs),
         "started": began.isoformat(timespec="seconds"), "device": identity.device_name(device_kind),
         "versions": identity.versions(),
     }  # fmt: skip
-    trained, seen_K = [], relearn(task, fleet, job.runs, [record.seen(k) for k in range(len(job.runs))])
-    for k, (run, attempt) in enumerate(zip(job.runs, job.attempts, strict=True)):
+    observed_K = relearn(task, fleet, job.runs, [recorder.observations(k) for k in range(len(job.runs))])
+    trained = []
+    for k, (run, attempt, observed) in enumerate(zip(job.runs, job.attempts, observed_K, strict=True)):
         diverged = has_diverged(fleet, start_K, curve_TK, k)
-        kept = None if diverged else write_weights(job.folder, run, attempt, fleet.saved(k))
-        seen = seen_K[k]
-        path, ends = scored(seen)
+        weights = None if diverged else write_weights(job.folder, run, attempt, fleet.saved(k))
+        path, ends = run_scores(observed)
         status, ends = ("diverged", {}) if diverged else ("ok", ends)
-        result = Result(run.id, status, ends, path, attempt, kept and kept.name, **common)  # type: ignore[arg-type]
-        trained.append(Trained(result, thinned(curve_TK[:, k].tolist()), kept, to_bytes(seen)))
+        result = Result(run.id, status, ends, path, attempt, weights and weights.name, **common)  # type: ignore[arg-type]
+        trained.append(Trained(result, thinned(curve_TK[:, k].tolist()), weights, to_bytes(observed)))
     return trained
 
 
-class Record:
-    """What is seen along the path of every run of a fleet: called at each point, it looks."""
+class Recorder:
+    """Evaluates every run of a fleet along its path: called at each point with the step."""
 
     def __init__(self, observer: Observer, run: Run) -> None:
         self._observer, self._sample, self._steps = observer, run.sample, run.steps
-        self._looks: dict[int, list[Point]] = {}
+        self._points: dict[int, list[Point]] = {}
 
     def __call__(self, step: int) -> None:
         if step == 0:
-            self._looks[0] = self._observer.start(self._sample)
+            self._points[0] = self._observer.start(self._sample)
         elif step == self._steps:
-            self._looks[step] = self._observer.end()
+            self._points[step] = self._observer.end()
         else:
-            self._looks[step] = self._observer.path(self._sample)
+            self._points[step] = self._observer.path(self._sample)
 
-    def seen(self, k: int) -> Seen:
-        """What was seen of one run, after its last step."""
-        looks = {step: points[k] for step, points in self._looks.items()}
-        return Seen(looks.pop(0), looks, looks.pop(self._steps), self._sample, self._steps)
+    def observations(self, k: int) -> RunObservations:
+        """The observations of one run, after its last step."""
+        points = {step: points_K[k] for step, points_K in self._points.items()}
+        return RunObservations(points.pop(0), points, points.pop(self._steps), self._sample, self._steps)
 
 
 def points(run: Run) -> list[int]:
-    """The steps at which a run is scored: its start, and as many more as the card says, evenly."""
+    """The steps at which a run is evaluated: its start, and as many more as the card says, evenly."""
     return sorted({round(run.steps * i / run.points) for i in range(run.points + 1)})
 
 
 def has_diverged(fleet: Fleet, start_K: Tensor, curve_TK: NDArray[np.float32], k: int) -> bool:
-    """Whether a run's losses or the norm of its weights are no numbers, its last losses twice uniform guessing's, or its
+    """Whether a run's losses or the norm of its weights are NaN or infinite, its last losses twice uniform guessing's, or its
     weights EXPLODED times as large as at the start (normalization hides that from the loss). start_K: norms then."""
     import torch
 
@@ -131,7 +132,7 @@ def has_diverged(fleet: Fleet, start_K: Tensor, curve_TK: NDArray[np.float32], k
 
 
 def thinned(losses: Sequence[float]) -> list[float | None]:
-    """At most CURVE means over equal parts; None for what is no number."""
+    """At most CURVE means over equal parts; None for NaN and infinity."""
     parts = min(CURVE, len(losses))
     cuts = [len(losses) * i // parts for i in range(parts + 1)]
     means = [sum(losses[start:stop]) / (stop - start) for start, stop in pairwise(cuts)]

@@ -1,4 +1,4 @@
-"""Observation: a fleet looked at through the items that scores ask about. The only file that knows model and examples.
+"""Observation: a fleet evaluated on the items that scores ask about. The only file that knows model and examples.
 
 Shapes: K runs, N items, L tokens, S answer tokens, V vocabulary.
 """
@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synthbench.generators import Examples, Splits, Task, by_slice, floor
-from synthbench.scores import Observed, Point
+from synthbench.scores import Observations, Point
 from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, Views
 from synthbench.trainer.loop import first_position
 
-BLOCK = 64  # items of a run that are looked at together: activations stay in the cache
+BLOCK = 64  # items of a run that are evaluated together: activations stay in the cache
 KL_FLOOR = 1e-4  # least probability of a token in kl_new
 KL_SET = "new/rule/test"
 
@@ -53,26 +53,26 @@ def item_sets(
 def _sets(
     task: Task, stage: str, history: tuple[str, ...], seed: int, sizes: Mapping[str, int]
 ) -> dict[str, tuple[Examples, float]]:
-    found: dict[str, tuple[Examples, float]] = {}
+    sets: dict[str, tuple[Examples, float]] = {}
 
     def add(age: str, splits: Splits, held_out: tuple[str, ...], trained_rule: bool) -> None:
         for name, part in by_slice(splits.train).items():
             if name != "rule" or trained_rule:
-                found[f"{age}/{name}/train"] = part, floor(splits.train, part)
+                sets[f"{age}/{name}/train"] = part, floor(splits.train, part)
             for split in held_out if name == "rule" else ():
                 if len(examples := getattr(splits, split)):
-                    found[f"{age}/{name}/{split}"] = examples, floor(splits.train, examples)
+                    sets[f"{age}/{name}/{split}"] = examples, floor(splits.train, examples)
 
     for splits in task.draw(stage, seed, sizes).values():
         add("new", splits, ("validation", "test", "unseen"), trained_rule=True)
     for earlier in history:
         for splits in task.draw(earlier, seed).values():
             add("old", splits, ("test",), trained_rule=False)
-    return found
+    return sets
 
 
 class Observer:
-    """Looks at one fleet; the first look, at step 0, is what later ones are compared with."""
+    """Evaluates one fleet; later evaluations are compared with the first, at step 0."""
 
     def __init__(self, fleet: Fleet, sets: Mapping[str, ItemSets]) -> None:
         self.fleet, self.sets = fleet, sets
@@ -81,31 +81,33 @@ class Observer:
         self._before: Tensor | None = None
 
     def start(self, sample: int) -> list[Point]:
-        """The first look, which later ones are compared with: every old item, of the new ones the sample.
+        """The first evaluation, which later ones are compared with: every old item, of the new ones the sample.
 
         kl_new is taken on the sample alone, at the end as on the way.
         """
-        old = self.look([name for name in self.sets if name.startswith("old/")])
-        new = self.look([n for n in self.sets if n.startswith("new/") and not n.endswith("/validation")], sample)
-        return [one._replace(sets={**one.sets, **other.sets}) for one, other in zip(old, new, strict=True)]
+        old = self.evaluate([name for name in self.sets if name.startswith("old/")])
+        new = self.evaluate([n for n in self.sets if n.startswith("new/") and not n.endswith("/validation")], sample)
+        return [before._replace(sets={**before.sets, **after.sets}) for before, after in zip(old, new, strict=True)]
 
     def path(self, sample: int) -> list[Point]:
-        """A look on the way: of every set but validation the sample, its first items."""
-        return self.look([name for name in self.sets if not name.endswith("/validation")], sample)
+        """An evaluation on the way: of every set but validation the sample, its first items."""
+        return self.evaluate([name for name in self.sets if not name.endswith("/validation")], sample)
 
     def end(self) -> list[Point]:
-        """The last look: every item of every set."""
-        return self.look(self.sets)
+        """The last evaluation: every item of every set."""
+        return self.evaluate(self.sets)
 
     @torch.no_grad()
-    def look(self, names: Iterable[str], limit: int | None = None) -> list[Point]:
-        """One point a run. limit: at most so many items a set."""
+    def evaluate(self, names: Iterable[str], limit: int | None = None) -> list[Point]:
+        """One point for each run. limit: at most so many items a set."""
         weights = self.fleet.weights()
         moved = self._moved(weights)
         logp = self._predicted(list(names), weights, limit)
-        seen = {name: self._observed(name, logp_KNSV, limit) for name, logp_KNSV in logp.items()}
+        observed = {name: self._observed(name, logp_KNSV, limit) for name, logp_KNSV in logp.items()}
         size = self.fleet.layout.size
-        return [Point({name: runs[k] for name, runs in seen.items()}, moved[k], size) for k in range(len(self.fleet))]
+        return [
+            Point({name: runs[k] for name, runs in observed.items()}, moved[k], size) for k in range(len(self.fleet))
+        ]
 
     def _predicted(self, names: list[str], weights: Views, limit: int | None) -> dict[str, Tensor]:
         """Log-probabilities where answers are predicted, by set (K, N, S, V). Sets go through the model together."""
@@ -119,17 +121,17 @@ class Observer:
             transformer.logits(self.fleet.model, weights, block[..., :-1], first).log_softmax(-1)
             for block in torch.split(tokens_KNL, BLOCK, dim=1)
         ]
-        parts = torch.split(torch.cat(blocks, dim=1), [part.shape[1] for part in tokens], dim=1)
-        return dict(zip(names, parts, strict=True))
+        pieces = torch.split(torch.cat(blocks, dim=1), [part.shape[1] for part in tokens], dim=1)
+        return dict(zip(names, pieces, strict=True))
 
     def _first(self, name: str) -> int:
         return first_position(self.sets[name].examples[0].answer_NL)
 
-    def _observed(self, name: str, logp_KNSV: Tensor, limit: int | None) -> list[Observed]:
-        found, after = self.sets[name], self._first(name) + 1
+    def _observed(self, name: str, logp_KNSV: Tensor, limit: int | None) -> list[Observations]:
+        items, after = self.sets[name], self._first(name) + 1
 
-        def column(wanted: str) -> Tensor:
-            return torch.from_numpy(found.stacked(wanted, limit)[..., after:]).to(logp_KNSV.device)
+        def column(column_name: str) -> Tensor:
+            return torch.from_numpy(items.stacked(column_name, limit)[..., after:]).to(logp_KNSV.device)
 
         target_KNS, padding_KNS = column("tokens_NL").long(), ~column("answer_NL")
         best_KNS = logp_KNSV.argmax(-1)
@@ -139,16 +141,16 @@ class Observer:
         nll_KN = nll_KNS.masked_fill(padding_KNS, 0).sum(-1).double().cpu()
         kl_KN = self._kl(logp_KNSV, padding_KNS).double().cpu() if name == KL_SET else nll_KN[:, :0]
         return [
-            Observed(
+            Observations(
                 correct_KN[k].numpy(), by_rule_KN[k].numpy(), nll_KN[k].numpy(), kl_KN[k].numpy(),
-                examples.bits_N[:limit] * log(2), int(examples.answer_NL[0].sum()), found.floors[k],
+                examples.bits_N[:limit] * log(2), int(examples.answer_NL[0].sum()), items.floors[k],
                 examples.bucket_N[: limit if examples.bucket_N.any() else 0],
             )
-            for k, examples in enumerate(found.examples)
+            for k, examples in enumerate(items.examples)
         ]  # fmt: skip
 
     def _kl(self, logp_KNSV: Tensor, padding_KNS: Tensor) -> Tensor:
-        """KL(before || now), summed over the answer, of the items that were looked at first: shape (K, N)."""
+        """KL(before || now), summed over the answer, of the items evaluated first: shape (K, N)."""
         if self._before is None:
             self._before = _floored(logp_KNSV)
         before = self._before

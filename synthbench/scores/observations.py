@@ -1,4 +1,4 @@
-"""What scores look at: per-item observations of one run at one point, as numpy arrays. No model, no torch.
+"""What scores are computed from: per-item observations of one run at one point, as numpy arrays. No model, no torch.
 
 Sets are named `new/SLICE/SPLIT` (the stage's own data) and `old/SLICE/SPLIT` (the data of the stages before it).
 """
@@ -17,14 +17,14 @@ HEAD, TAIL = 1, 3  # places in the generators' BUCKETS
 
 
 @dataclass(frozen=True)
-class Observed:
+class Observations:
     """N items of a set, teacher-forced.
 
-    correct_N: the whole answer, end token included, is the argmax given the true prefix. by_rule_N: likewise the answer
+    correct_N: the complete answer, end token included, is the argmax given the true prefix. by_rule_N: likewise the answer
     that the rule would give. nll_N: nats, summed over the answer's tokens. kl_N: KL(before || after) in nats, summed
-    over the answer's tokens, of the first items or of none: as many as were looked at before. entropy_N: nats of the
+    over the answer's tokens, of the first items or of none: as many as were evaluated at the start. entropy_N: nats of the
     answer for someone who knows neither item nor rule. tokens: answer tokens an item. floor: accuracy without learning.
-    bucket_N: bucket of realized exposures (HEAD, TAIL or between); empty where all items are seen equally often.
+    bucket_N: bucket of realized exposures (HEAD, TAIL or between); empty where all items have equally many exposures.
     """
 
     correct_N: NDArray[np.bool_]
@@ -36,9 +36,9 @@ class Observed:
     floor: float
     bucket_N: NDArray[np.int8] = field(default_factory=lambda: np.zeros(0, dtype=np.int8))
 
-    def first(self, count: int) -> Observed:
-        """The same of the first `count` items (the floor is the whole set's)."""
-        return Observed(
+    def first(self, count: int) -> Observations:
+        """The same of the first `count` items (the floor is that of the full set)."""
+        return Observations(
             self.correct_N[:count], self.by_rule_N[:count], self.nll_N[:count], self.kl_N[:count],
             self.entropy_N[:count], self.tokens, self.floor, self.bucket_N[:count],
         )  # fmt: skip
@@ -59,7 +59,7 @@ class Point(NamedTuple):
     sets: by name. moved: by parameter group, norm of the change since the start / norm then. parameters: of the model.
     """
 
-    sets: Mapping[str, Observed]
+    sets: Mapping[str, Observations]
     moved: Mapping[str, float]
     parameters: int = 0
 

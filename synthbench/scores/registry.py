@@ -12,7 +12,7 @@ Level = Literal["point", "path", "probe", "cell"]
 
 class Score(NamedTuple):
     """compute gives NaN where the score does not apply. Of level `point`: compute(before, after), the run at its stage's
-    start and now; `path`: compute(scores by step); `probe`: compute(the look after relearning). Scores of level `cell`
+    start and now; `path`: compute(scores by step); `probe`: compute(the evaluation after relearning). Scores of level `cell`
     are readings along the paths of a cell's rates (`scores/reading.py`) and have none.
 
     better: `up`, `down` or `-` where neither is better in itself.
@@ -38,9 +38,9 @@ def register(score: Score) -> None:
     SCORES[score.name] = score
 
 
-def at_level(level: Level, *seen: Any) -> dict[str, float]:
-    """Every score of a level that applies to what was seen, by name."""
-    values = {s.name: s.compute(*seen) for s in SCORES.values() if s.level == level and s.compute is not None}
+def at_level(level: Level, *observed: Any) -> dict[str, float]:
+    """Every score of a level that applies to what was observed, by name."""
+    values = {s.name: s.compute(*observed) for s in SCORES.values() if s.level == level and s.compute is not None}
     return {name: value for name, value in values.items() if value == value}
 
 

@@ -1,4 +1,4 @@
-"""What was seen of one run along its path, and the scores of it: from the same observations always the same numbers."""
+"""What was observed of one run along its path, and its scores: from the same observations always the same numbers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from synthbench.scores.registry import at_level, at_point
 Values = dict[str, float]
 
 
-class Seen(NamedTuple):
-    """start: the first look. path: the looks on the way, by step, on a sample. end: the last look, on all items.
+class RunObservations(NamedTuple):
+    """start: the first evaluation. path: the evaluations on the way, by step, on a sample. end: the last, on all items.
 
-    sample: items a set of a look on the way. steps: of the last look. relearned: the look after relearning, without sets
-    where there was none.
+    sample: items a set of an evaluation on the way. steps: at the last evaluation. relearned: the evaluation after
+    relearning, without sets where there was none.
     """
 
     start: Point
@@ -27,20 +27,20 @@ class Seen(NamedTuple):
     relearned: Point = Point({}, {})
 
 
-def scored(seen: Seen) -> tuple[dict[int, Values], Values]:
+def run_scores(run: RunObservations) -> tuple[dict[int, Values], Values]:
     """Scores along the path by step, both ends included and all on the sample; scores at the end on all items."""
-    looks = {0: _sampled(seen.start, seen.sample), **seen.path, seen.steps: _sampled(seen.end, seen.sample)}
-    path = {step: finite(at_point(seen.start, look)) for step, look in sorted(looks.items())}
-    ends = at_point(seen.start, seen.end) | at_level("path", path) | at_level("probe", seen.relearned)
+    points = {0: _sampled(run.start, run.sample), **run.path, run.steps: _sampled(run.end, run.sample)}
+    path = {step: finite(at_point(run.start, point)) for step, point in sorted(points.items())}
+    ends = at_point(run.start, run.end) | at_level("path", path) | at_level("probe", run.relearned)
     return path, finite(ends)
 
 
 def _sampled(point: Point, sample: int) -> Point:
-    """What a look on the way would have seen: the first items of every set but validation."""
-    sets = {name: one.first(sample) for name, one in point.sets.items() if not name.endswith("/validation")}
+    """What an evaluation on the way would have observed: the first items of every set but validation."""
+    sets = {name: items.first(sample) for name, items in point.sets.items() if not name.endswith("/validation")}
     return point._replace(sets=sets)
 
 
 def finite(values: Values) -> Values:
-    """Without infinities: what a diverging run shows is not a number."""
+    """The values without infinities and NaN, which a diverging run may have."""
     return {name: value for name, value in values.items() if isfinite(value)}

@@ -1,7 +1,7 @@
 """The store: a folder with `results.db` and `weights/`. Only the main process writes to the database.
 
-Every row carries a checksum of its content (of a run: with its scores), for a flipped bit in a number is nothing that
-SQLite notices. A run that does not match is not there: `run` trains it again, looking refuses.
+Every row carries a checksum of its content (of a run: with its scores), for SQLite does not notice a flipped bit in a number.
+A run that does not match counts as lost: `run` trains it again, commands that only read refuse.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from synthbench.cards import fingerprint
 from synthbench.experiment import identity
 from synthbench.experiment.runs import Cell, Result, Run, RunId, Scores
-from synthbench.scores import scored
+from synthbench.scores import run_scores
 from synthbench.store.database import DATABASE, MENDED, Database, Row, damaged, seal
 from synthbench.store.observations import from_bytes
 from synthbench.store.weights import WeightFile
@@ -52,12 +52,12 @@ RUNS = (
 ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 0 ORDER BY name"
 PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
 CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
-KEPT = "SELECT run, attempt, name, size, sha256, seal FROM weights"
+WEIGHTS = "SELECT run, attempt, name, size, sha256, seal FROM weights"
 MEMBERS = "SELECT rowid, experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
 EXPERIMENTS = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
 
 
-Again = tuple[Result, str, str]  # a run that was scored again, its identity and losses as JSON
+Rescored = tuple[Result, str, str]  # a run that was scored again, its identity and losses as JSON
 
 
 class Recorded(NamedTuple):
@@ -71,13 +71,13 @@ class Recorded(NamedTuple):
 
 
 class Store:
-    """Results in a folder. Open with `Store.create` to write and `Store.read` to look.
+    """Results in a folder. Open with `Store.create` to write and `Store.read` to read only.
 
-    damaged: runs found not to match their checksums, while writing.
+    damaged: runs that did not match their checksums, while writing.
     """
 
-    def __init__(self, database: Database, looking: bool) -> None:
-        self.database, self._looking = database, looking
+    def __init__(self, database: Database, *, read_only: bool) -> None:
+        self.database, self._read_only = database, read_only
         self.damaged: set[RunId] = set()
 
     @property
@@ -91,121 +91,126 @@ class Store:
     @classmethod
     def create(cls, folder: Path) -> Store:
         """Opens a folder for writing, making it where it is absent; raises BadInput or Failed where that cannot be."""
-        return cls(Database.write(folder, SCHEMA), looking=False)
+        return cls(Database.write(folder, SCHEMA), read_only=False)
 
     @classmethod
     def read(cls, folder: Path) -> Store:
-        """Opens a folder for looking only; raises BadInput where it holds no sound results of ours."""
-        return cls(Database.read(folder), looking=True)
+        """Opens a folder for reading only; raises BadInput where it holds no valid results of ours."""
+        return cls(Database.read(folder), read_only=True)
 
     def close(self) -> None:
         self.database.close()
 
     def keep(
-        self, run: Run, result: Result, curve: Sequence[float | None], kept: WeightFile | None, seen: bytes | None = None,
-        member: tuple[str, Sequence[Cell]] | None = None,
+        self, run: Run, result: Result, curve: Sequence[float | None], weights: WeightFile | None,
+        observations: bytes | None = None, *, member: tuple[str, Sequence[Cell]] | None = None,
     ) -> None:  # fmt: skip
-        """Stores a run, and of which experiment and cells it is, in one transaction.
+        """Stores a run, and the experiment and cells that it belongs to, in one transaction.
 
         An interrupted or damaged row of the same attempt is replaced; of a finished one (trained again for its lost
-        weights, or by two at once) all stays as it was but the weights. seen: what was seen of it, see `recorded.py`.
+        weights, or by two at once) all stays as it was but the weights. observations: see `observations.py`.
         """
-        own = (run.id, result.attempt)
+        key = (run.id, result.attempt)
         with self.database.writing() as db:
             finished = db.execute(
-                "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", own
+                "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", key
             ).fetchone()
             if not finished or run.id in self.damaged:
                 _put_run(db, result, json.dumps(run.identity, sort_keys=True), json.dumps(curve))
-                db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", own)
-                if seen is not None:
-                    db.execute("INSERT INTO observations VALUES (?,?,?,?)", (*own, seen, seal(*own, seen)))
-            if kept:
-                db.execute("INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*own, *kept, seal(*own, *kept)))
+                db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", key)
+                if observations is not None:
+                    row = (*key, observations, seal(*key, observations))
+                    db.execute("INSERT INTO observations VALUES (?,?,?,?)", row)
+            if weights:
+                db.execute(
+                    "INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*key, *weights, seal(*key, *weights))
+                )
             experiment, cells = member or ("", [])
             for cell in cells:
-                _put_member(db, experiment, *own, cell, replacing=result.status != "interrupted")
+                _put_member(db, experiment, *key, cell, replacing=result.status != "interrupted")
         self.damaged.discard(run.id)
 
-    def results(self, runs: Iterable[RunId] | None = None, paths: bool = True) -> dict[RunId, Result]:
-        """The last finished attempt of each run (of those asked for, or all); without paths where they are not needed.
+    def results(self, runs: Iterable[RunId] | None = None, *, paths: bool = True) -> dict[RunId, Result]:
+        """The last finished attempt of each run (of these runs, or all); without paths where they are not needed.
 
-        Scores are those of today's code: where it was edited they are computed again from what was seen of the run.
+        Scores are those of today's code: where it was edited they are computed again from the run's observations.
         """
         wanted = None if runs is None else set(runs)
-        results, again = {}, list[Again]()
+        results, rescored = {}, list[Rescored]()
         with self.database.snapshot():  # another process may score again, too
-            kept = {row[:2]: row for row in self.database.rows(KEPT)}
+            weights = {row[:2]: row for row in self.database.rows(WEIGHTS)}
             for row in self.database.rows(RUNS):
                 if wanted is None or row[0] in wanted:
-                    result = self._result(row, kept.get(row[:2]), paths, again)
+                    result = self._result(row, weights.get(row[:2]), paths, rescored)
                     if result is None:
                         self._refuse(row[0])
                     else:
                         results[result.run] = result
-        if again and not self._looking:
+        if rescored and not self._read_only:
             with self.database.writing() as db:
-                for one in again:
-                    _put_run(db, *one)
+                for entry in rescored:
+                    _put_run(db, *entry)
         return results
 
-    def _result(self, row: Row, kept: Row | None, paths: bool, again: list[Again]) -> Result | None:
-        """A run as its rows say; None where they do not match their checksums. again: gets it where it is scored again."""
-        run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, found = row
-        own = (run, attempt)
-        ends = self.database.rows(ENDS, own)
-        if found != seal(*row[:-1], ends) or _identity(run, text) is None or not (kept is None or _is_valid(kept)):
+    def _result(self, row: Row, weights: Row | None, paths: bool, rescored: list[Rescored]) -> Result | None:
+        """A run as its rows say; None where they do not match their checksums. rescored: gets it where it is scored
+        again."""
+        run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, run_seal = row
+        key = (run, attempt)
+        ends = self.database.rows(ENDS, key)
+        is_valid = run_seal == seal(*row[:-1], ends) and (weights is None or _is_valid(weights))
+        if not is_valid or _identity(run, text) is None:
             return None
         is_old = source != identity.source("scores")
-        values = self.database.rows(PATH, own) if paths or is_old else []
-        if (paths or is_old) and path_seal != seal(values, *self.database.rows(CURVE, own)):
+        values = self.database.rows(PATH, key) if paths or is_old else []
+        if (paths or is_old) and path_seal != seal(values, *self.database.rows(CURVE, key)):
             return None
-        known = (attempt, kept[2] if kept else None, fleet_size, seconds, started, device, json.loads(versions))
+        known = (attempt, weights[2] if weights else None, fleet_size, seconds, started, device, json.loads(versions))
         if is_old:
-            return self._scored_again(Result(run, status, {}, {}, *known), text, again)
+            return self._scored_again(Result(run, status, {}, {}, *known), text, rescored)
         path: dict[int, dict[str, float]] = {}
         for step, name, value in values:
             path.setdefault(step, {})[name] = value
         return Result(run, status, dict(ends), path, *known)
 
-    def _scored_again(self, result: Result, identity_text: str, again: list[Again]) -> Result | None:
-        """A run with its scores computed again by today's code; None where what was seen of it is lost."""
-        own = (result.run, result.attempt)
-        found = self.database.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", own)
-        curve = self.database.rows(CURVE, own)
-        if not found or not curve or found[0][1] != seal(*own, found[0][0]):
+    def _scored_again(self, result: Result, identity_text: str, rescored: list[Rescored]) -> Result | None:
+        """A run with its scores computed again by today's code; None where its observations are lost."""
+        key = (result.run, result.attempt)
+        rows = self.database.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", key)
+        curve = self.database.rows(CURVE, key)
+        if not rows or not curve or rows[0][1] != seal(*key, rows[0][0]):
             return None
         try:
-            seen = from_bytes(found[0][0])
-        except Exception:  # whatever a forged one, whose checksum matches, makes numpy say
+            observations = from_bytes(rows[0][0])
+        except Exception:  # a forged archive, whose checksum matches, may make numpy raise anything
             return None
-        path, ends = scored(seen)
+        path, ends = run_scores(observations)
         ends = ends if result.status == "ok" else {}
-        found_again = replace(result, path={step: _stored(one) for step, one in path.items()}, scores=_stored(ends))
-        again.append((found_again, identity_text, curve[0][0]))
-        return found_again
+        again = replace(result, path={step: _stored(one) for step, one in path.items()}, scores=_stored(ends))
+        rescored.append((again, identity_text, curve[0][0]))
+        return again
 
     def _refuse(self, run: RunId) -> None:
-        if self._looking:
+        if self._read_only:
             raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
         self.damaged.add(run)
 
     def curve(self, result: Result) -> list[float]:
         """The training losses of a run that did not diverge: means over equal parts of its stage."""
         ((losses,),) = self.database.rows(CURVE, (result.run, result.attempt))
-        found: list[float] = json.loads(losses)
-        return found
+        curve: list[float] = json.loads(losses)
+        return curve
 
     def valid_weights(self, result: Result) -> WeightFile | None:
         """The weights of a run, if their file is here as it was written."""
-        for row in self.database.rows(f"{KEPT} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
-            kept = WeightFile(*row[2:-1])
-            if not _is_valid(row) or not _is_ours(kept.name):
+        for row in self.database.rows(f"{WEIGHTS} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
+            weights = WeightFile(*row[2:-1])
+            if not _is_valid(row) or not _is_weights_name(weights.name):
                 return None
             with suppress(OSError):
-                file = self.weights / kept.name
-                if file.stat().st_size == kept.size and sha256(file.read_bytes()).hexdigest() == kept.sha256:
-                    return kept
+                file = self.weights / weights.name
+                if file.stat().st_size == weights.size and sha256(file.read_bytes()).hexdigest() == weights.sha256:
+                    return weights
         return None
 
     def attempts(self) -> dict[RunId, int]:
@@ -220,46 +225,45 @@ class Store:
             "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')",
             (experiment,),
         )
-        found = [(run, attempt, _identity(run, text)) for run, attempt, text in rows]
-        return [(run, attempt, known) for run, attempt, known in found if known]
+        identities = [(run, attempt, _identity(run, text)) for run, attempt, text in rows]
+        return [(run, attempt, known) for run, attempt, known in identities if known]
 
     def identities(self) -> dict[RunId, dict[str, Any]]:
-        """What each run is, by its id."""
+        """Every run's identity by its id."""
         rows = self.database.rows("SELECT id, identity FROM runs")
-        sound = {run: known for run, text in rows if (known := _identity(run, text))}
-        for run in {run for run, _ in rows} - sound.keys():
+        valid = {run: known for run, text in rows if (known := _identity(run, text))}
+        for run in {run for run, _ in rows} - valid.keys():
             self._refuse(run)
-        return sound
+        return valid
 
-    def record(self, experiment: str, card: str, tasks: str, command: str, finished: bool = False) -> None:
+    def record(self, experiment: str, card: str, tasks: str, command: str, *, finished: bool = False) -> None:
         """Notes an experiment as the one last used: its resolved card and tasks as JSON, the command, whether every run
         that it asks for is done."""
         with self.database.writing() as db:
-            sound = filter(_is_valid, db.execute(EXPERIMENTS).fetchall())
-            last = max((used for *_, used, _, _ in sound), default=0)  # no clock, it may jump
+            valid = filter(_is_valid, db.execute(EXPERIMENTS).fetchall())
+            last = max((used for *_, used, _, _ in valid), default=0)  # no clock, it may jump
             row = (experiment, card, tasks, command, last + 1, int(finished))
             db.execute("INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?)", (*row, seal(*row)))
 
     def experiments(self) -> list[Recorded]:
         """Every experiment, the last used one first."""
-        rows = self._sound(self.database.rows(EXPERIMENTS), "an experiment")
+        rows = self._valid(self.database.rows(EXPERIMENTS), "an experiment")
         return [
             Recorded(name, card, tasks, command, bool(finished)) for name, card, tasks, command, _, finished, _ in rows
         ]
 
-    def enlist(self, experiment: str, members: Iterable[tuple[RunId, int, Cell]]) -> None:
-        """Notes runs of an experiment: run, attempt, cell. What is damaged of what was noted of them goes."""
-        noted = list(members)
-        runs = {run for run, *_ in noted}
+    def enlist(self, experiment: str, members: Sequence[tuple[RunId, int, Cell]]) -> None:
+        """Notes runs of an experiment: run, attempt, cell. Their damaged notes are deleted."""
+        runs = {run for run, *_ in members}
         with self.database.writing() as db:
             for rowid, *row in db.execute(MEMBERS, (experiment,)).fetchall():
                 if row[1] in runs and not _is_valid(tuple(row)):
                     db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
-            for member in noted:
+            for member in members:
                 _put_member(db, experiment, *member)
 
     def dismiss(self, experiment: str, members: Iterable[tuple[RunId, Cell]]) -> None:
-        """Strikes runs off the cells of an experiment; the runs themselves stay."""
+        """Takes runs out of the cells of an experiment; the runs themselves stay."""
         gone = {(run, json.dumps(cell)) for run, cell in members}
         if not gone:
             return
@@ -270,55 +274,54 @@ class Store:
 
     def members(self, experiment: str) -> dict[RunId, list[Cell]]:
         """The finished runs of an experiment and their cells (a rate of one optimizer may be all that another has)."""
-        found_rows = [tuple(row) for _, *row in self.database.rows(MEMBERS, (experiment,))]
-        rows = self._sound(found_rows, "a member")
+        rows = self._valid([tuple(row) for _, *row in self.database.rows(MEMBERS, (experiment,))], "a member")
         finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
-        if self._looking and (lost := [run for _, run, *_ in rows if run not in finished]):
+        if self._read_only and (lost := [run for _, run, *_ in rows if run not in finished]):
             raise damaged(self.folder, f"run {lost[0][:12]} is lost", MENDED)
-        found: dict[RunId, list[Cell]] = {}
+        members: dict[RunId, list[Cell]] = {}
         for _, run, _, cell, _ in rows:
             if finished.get(run):
-                found.setdefault(run, []).append(_cell(json.loads(cell)))
-        return found
+                members.setdefault(run, []).append(_cell(json.loads(cell)))
+        return members
 
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
-        """Forgets and deletes the weight files of these runs; the rows go first, so that no row names a lost file."""
+        """Deletes the weight files of these runs; the rows go first, so that no row names a lost file."""
         rows: list[Row] = []
         with self.database.writing() as db:
-            for own in runs:
-                rows += db.execute(f"{KEPT} WHERE run = ? AND attempt = ?", own)
-                db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", own)
+            for key in runs:
+                rows += db.execute(f"{WEIGHTS} WHERE run = ? AND attempt = ?", key)
+                db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", key)
         for _, _, name, *_ in filter(_is_valid, rows):
-            if _is_ours(name):
+            if _is_weights_name(name):
                 (self.weights / name).unlink(missing_ok=True)
 
-    def _sound(self, rows: list[Row], what: str) -> list[Row]:
-        """The rows that match the checksum in their last column; looking, all must."""
-        sound = [row for row in rows if _is_valid(row)]
-        if self._looking and len(sound) < len(rows):
+    def _valid(self, rows: list[Row], what: str) -> list[Row]:
+        """The rows that match the checksum in their last column; all must in a store that is only read."""
+        valid = [row for row in rows if _is_valid(row)]
+        if self._read_only and len(valid) < len(rows):
             raise damaged(self.folder, f"the row of {what} does not match its checksum", MENDED)
-        return sound
+        return valid
 
 
 def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses: str) -> None:
     """Writes a run with its scores and curve, and the checksums of them all."""
-    own = (result.run, result.attempt)
+    key = (result.run, result.attempt)
     values = [(step, *one) for step, scores in sorted(result.path.items()) for one in sorted(_stored(scores).items())]
     ends = sorted(_stored(result.scores).items())
     row = (
-        *own, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
+        *key, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
         json.dumps(dict(result.versions)), identity.source("scores"), seal(values, (losses,)),
     )  # fmt: skip
     db.execute("INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", (*row, seal(*row, ends)))
-    db.execute("DELETE FROM scores WHERE run = ? AND attempt = ?", own)
-    db.executemany("INSERT INTO scores VALUES (?,?,?,1,?,?)", [(*own, *value) for value in values])
+    db.execute("DELETE FROM scores WHERE run = ? AND attempt = ?", key)
+    db.executemany("INSERT INTO scores VALUES (?,?,?,1,?,?)", [(*key, *value) for value in values])
     last = max(result.path, default=0)
-    db.executemany("INSERT INTO scores VALUES (?,?,?,0,?,?)", [(*own, last, *value) for value in ends])
-    db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*own, losses))
+    db.executemany("INSERT INTO scores VALUES (?,?,?,0,?,?)", [(*key, last, *value) for value in ends])
+    db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*key, losses))
 
 
 def _put_member(
-    db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell, replacing: bool = True
+    db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell, *, replacing: bool = True
 ) -> None:
     """replacing: false for an attempt that was not finished, which must not stand for an earlier one that was."""
     row = (experiment, run, attempt, json.dumps(cell))
@@ -336,17 +339,17 @@ def _is_valid(row: Row) -> bool:
     return bool(row[-1] == seal(*row[:-1]))
 
 
-def _is_ours(name: str) -> bool:
-    """Whether weights of ours may have this name: whatever a row says, nothing outside is read or deleted."""
+def _is_weights_name(name: str) -> bool:
+    """Whether a weight file may have this name: whatever a row says, nothing outside of the folder is read or deleted."""
     return re.fullmatch(r"[\w-]+\.safetensors", str(name)) is not None
 
 
 def _identity(run: RunId, text: Any) -> dict[str, Any] | None:
-    """What a run is, if that is what its id is the hash of."""
+    """A run's identity, if its id is the hash of it."""
     with suppress(ValueError, TypeError, RecursionError):
-        found: dict[str, Any] = json.loads(text)
-        if run == fingerprint(found):
-            return found
+        content: dict[str, Any] = json.loads(text)
+        if run == fingerprint(content):
+            return content
     return None
 
 

@@ -1,6 +1,6 @@
-"""The training loop: a fleet, an optimizer, data, a schedule; scores are read by a callback at given steps.
+"""The training loop: a fleet, an optimizer, data, a schedule; a callback evaluates the fleet at given steps.
 
-Shapes: K runs, N trained items, L tokens, T steps, B examples a step, S positions that predict answers.
+Shapes: K runs, N trained items, L tokens, T steps, B examples a step.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
-from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
+from synthbench.trainer.step import training_step
 
 
 class Data(NamedTuple):
@@ -53,28 +51,20 @@ def order(
     return np.concatenate(columns, axis=1)
 
 
-def losses(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> Tensor:
-    """Mean cross-entropy over each run's answer tokens, in nats: shape (K,)."""
-    logits = fleet.logits(tokens_KBL[..., :-1], first)
-    target_KBS, learned_KBS = tokens_KBL[..., first + 1 :], answer_KBL[..., first + 1 :].float()
-    nll = F.cross_entropy(logits.flatten(0, 2), target_KBS.reshape(-1), reduction="none").view_as(target_KBS)
-    return (nll * learned_KBS).sum((1, 2)) / learned_KBS.sum((1, 2))
-
-
 def train(
     optimizer: FleetOptimizer,
     data: Data,
     schedule: Schedule,
     rates: tuple[Sequence[float], Sequence[float]],
-    at_steps: Collection[int],
-    on_point: Callable[[int], None],
+    at_steps: Collection[int] = (),
+    on_point: Callable[[int], None] = lambda step: None,
     on_step: Callable[[int], None] = lambda step: None,
 ) -> NDArray[np.float32]:
     """Trains every run of the optimizer's fleet for `schedule.steps` steps; returns the training losses, shape (T, K).
 
     rates: learning rate and weight decay of each run. on_point(step) is called at each of at_steps, 0 being the start;
     on_step(step) after every step. A run that diverges keeps its NaN to itself and trains on. The fleet is left with the
-    weights that are to be looked at.
+    weights to be evaluated.
     """
     fleet = optimizer.fleet
     device = fleet.flat_KP.device
@@ -89,11 +79,9 @@ def train(
         on_point(0)
     optimizer.set_evaluating(False)
     for step, indices_KB in enumerate(order_TKB):
-        loss_K = losses(fleet, tokens_KNL[rows_K1, indices_KB], answer_KNL[rows_K1, indices_KB], first)
-        fleet.flat_KP.grad = None
-        loss_K.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step(step + 1, lr_K * schedule.factor(step), weight_decay_K)
-        curve_TK[step] = loss_K.detach()
+        tokens_KBL, answer_KBL = tokens_KNL[rows_K1, indices_KB], answer_KNL[rows_K1, indices_KB]
+        rates_K = lr_K * schedule.factor(step), weight_decay_K
+        curve_TK[step] = training_step(optimizer, tokens_KBL, answer_KBL, first, step + 1, rates_K)
         on_step(step + 1)
         if step + 1 in at_steps:
             optimizer.set_evaluating(True)

@@ -18,7 +18,7 @@ UPDATES = ("full", "full-hidden", "lora-1", "lora-4")
 
 def trained(experiment: Experiment, runs: list[Run], parents: dict[str, Trained], folder: Path) -> list[Trained]:
     task = experiment.tasks["tiny-task"].card
-    kept = [parents[run.parent].kept if run.parent else None for run in runs]
+    kept = [parents[run.parent].weights if run.parent else None for run in runs]
     return run_fleet(Job(runs, task, kept, folder, [1] * len(runs)), "cpu")
 
 
@@ -27,9 +27,9 @@ def assert_same(one: Trained, other: Trained) -> None:
     for part in ("run", "status", "scores", "path"):
         assert getattr(one.result, part) == getattr(other.result, part)
     assert one.curve == other.curve
-    assert one.kept is not None
-    assert other.kept is not None
-    assert one.kept.sha256 == other.kept.sha256
+    assert one.weights is not None
+    assert other.weights is not None
+    assert one.weights.sha256 == other.weights.sha256
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

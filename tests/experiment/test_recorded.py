@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthbench.scores import Observed, Point, Seen, scored
+from synthbench.scores import Observations, Point, RunObservations, run_scores
 from synthbench.scores.observations import Floats
 from synthbench.store.observations import from_bytes, to_bytes
 
@@ -21,7 +21,7 @@ ODD = np.array([np.nan, np.inf, -0.0, 1e-45, 3.4e38], dtype=np.float32)  # what 
 
 
 @st.composite
-def made(draw: st.DrawFn) -> Seen:
+def made(draw: st.DrawFn) -> RunObservations:
     """A run, sound at its start: its sets seen in full at its end, on the way on a sample, of the new ones at first too;
     perhaps with buckets, perhaps relearned."""
     chance = np.random.default_rng(draw(st.integers(0, 2**32)))  # many values: hypothesis would draw them one by one
@@ -44,7 +44,7 @@ def made(draw: st.DrawFn) -> Seen:
         for name in (*whole, *sampled):
             size = sizes[name] if name in whole else min(sample, sizes[name])
             kl = min(size, sample) if has_kl and name == KL_SET else 0
-            sets[name] = Observed(
+            sets[name] = Observations(
                 chance.random(size) < 0.5, chance.random(size) < 0.5, losses(size, odd), losses(kl, odd),
                 entropy[name][:size], 1 + len(name) % 3, 1 / len(name), bucket[name][:size],
             )  # fmt: skip
@@ -55,7 +55,7 @@ def made(draw: st.DrawFn) -> Seen:
     path = {step: look((), on_the_way, odd) for step in sorted(draw(st.sets(st.integers(1, steps - 1))))}
     start = look(old, tuple(name for name in on_the_way if name not in old), 0.0)
     relearned = look(PROBE, (), odd)._replace(moved={}) if is_relearned else Point({}, {})
-    return Seen(start, path, look(NAMES, (), odd), sample, steps, relearned)
+    return RunObservations(start, path, look(NAMES, (), odd), sample, steps, relearned)
 
 
 def bits(value: Any) -> Any:
@@ -64,7 +64,7 @@ def bits(value: Any) -> Any:
         return struct.pack("d", value)
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
-    if isinstance(value, Observed):
+    if isinstance(value, Observations):
         return {name: bits(part) for name, part in vars(value).items()}
     if isinstance(value, dict):
         return [(key, bits(part)) for key, part in value.items()]
@@ -74,12 +74,12 @@ def bits(value: Any) -> Any:
 @given(made())
 @settings(max_examples=60)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # infinities less infinities
-def test_what_was_seen_its_bytes_and_its_scores_come_back_bit_for_bit_in_order(seen: Seen) -> None:
+def test_what_was_seen_its_bytes_and_its_scores_come_back_bit_for_bit_in_order(seen: RunObservations) -> None:
     written = to_bytes(seen)
     back = from_bytes(written)
     assert bits(back) == bits(seen)
     assert to_bytes(back) == written
-    assert bits(scored(back)) == bits(scored(seen))
+    assert bits(run_scores(back)) == bits(run_scores(seen))
     # named apart: a reader of older bytes could leave them out of everything above
     assert back.relearned.sets.keys() == seen.relearned.sets.keys()
     assert back.end.parameters == seen.end.parameters

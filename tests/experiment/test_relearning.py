@@ -16,7 +16,7 @@ from synthbench.execution.fleet_job import Job, Trained, run_fleet
 from synthbench.execution.relearning import FACTS
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
-from synthbench.scores import Seen
+from synthbench.scores import RunObservations
 from synthbench.store.observations import from_bytes
 from synthbench.trainer.loop import Data
 from tests.each import each
@@ -51,7 +51,7 @@ class Fleets:
         return self._known[key]
 
     def anew(self, *runs: Run) -> list[Trained]:
-        kept = [self._parents[run.parent].kept if run.parent else None for run in runs]
+        kept = [self._parents[run.parent].weights if run.parent else None for run in runs]
         job = Job(list(runs), self._card, kept, self._folder, [1] * len(runs))
         return run_fleet(job, "cpu")
 
@@ -62,11 +62,11 @@ def fleets(tmp_path_factory: pytest.TempPathFactory) -> Fleets:
     return Fleets(tiny.experiment(folder, *SETTINGS), folder)
 
 
-def seen(trained: Trained) -> Seen:
-    return from_bytes(trained.seen)
+def seen(trained: Trained) -> RunObservations:
+    return from_bytes(trained.observations)
 
 
-def lost(found: Seen) -> np.ndarray:
+def lost(found: RunObservations) -> np.ndarray:
     start, end = (look.sets[FACTS].correct_N for look in (found.start, found.end))
     return np.flatnonzero(start & ~end)
 
@@ -139,9 +139,9 @@ def test_the_numbers_of_a_relearned_run_do_not_depend_on_its_fleet(fleets: Fleet
     for run, other in zip(runs, together, strict=True):
         (alone,) = fleets.trained(run)
         assert alone.result.scores == other.result.scores
-        assert alone.seen == other.seen
+        assert alone.observations == other.observations
     for one, other in zip(fleets.trained(*runs[::-1]), together[::-1], strict=True):  # another place
-        assert one.seen == other.seen
+        assert one.observations == other.observations
 
 
 @each("update", ["full", "lora"])
@@ -150,9 +150,9 @@ def test_relearning_changes_nothing_else_of_a_run(fleets: Fleets, update: str) -
     on = fleets.trained(*runs)
     off = fleets.trained(*(replace(run, relearn=0) for run in runs))
     for one, other in zip(on, off, strict=True):
-        assert one.kept is not None
-        assert other.kept is not None
-        assert one.kept.sha256 == other.kept.sha256
+        assert one.weights is not None
+        assert other.weights is not None
+        assert one.weights.sha256 == other.weights.sha256
         assert one.curve == other.curve
         assert one.result.path == other.result.path
         scores = dict(one.result.scores)

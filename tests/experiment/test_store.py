@@ -60,12 +60,12 @@ def test_a_negative_zero_is_kept_as_the_zero_that_sqlite_makes_of_it(
 ) -> None:
     """Also where scores are computed again: a look before they are stored must say the same as one after."""
     zeros = replace(RESULT, scores={"fit": -0.0}, path={0: {"fit": -0.0}})
-    store.keep(RUN, zeros, [], KEPT, seen=b"")
+    store.keep(RUN, zeros, [], KEPT, observations=b"")
     shown = repr(reopened(store))
     assert "-0.0" not in shown
     monkeypatch.setattr("synthbench.experiment.identity.source", lambda *places: "edited")
     monkeypatch.setattr("synthbench.store.results.from_bytes", lambda content: None)
-    monkeypatch.setattr("synthbench.store.results.scored", lambda seen: (zeros.path, zeros.scores))
+    monkeypatch.setattr("synthbench.store.results.run_scores", lambda observations: (zeros.path, zeros.scores))
     assert repr(reopened(store)) == shown
 
 

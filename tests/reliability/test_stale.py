@@ -60,7 +60,7 @@ class Copy:
         with closing(Store.create(out)) as store:
             return Counter(run.stage for run in Plan(resolve(RunRequest(str(self.card))), store.results()).remaining())
 
-    def look(self, out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def read(self, out: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """What report and export say, for which the folder is opened for looking only."""
         found = [say(f"{look} --format json --out", str(out)) for look in ("report", "export")]
         assert [said.code for said in found] == [0, 0], found
@@ -146,7 +146,7 @@ def test_the_runs_that_edited_code_makes_stand_beside_the_old_ones(copy: Copy, o
     before, kept = results(out), rows(out)
     with edited(copy.package / "trainer" / "loop.py"):
         assert copy.run(out) == 3
-        assert len(copy.look(out)[1]) == 3
+        assert len(copy.read(out)[1]) == 3
     after = results(out)
     assert {run: after[run] for run in before} == before
     assert all(set(old) <= set(new) for old, new in zip(kept.values(), rows(out).values(), strict=True))
@@ -181,22 +181,22 @@ def test_another_torch_makes_every_run_new_and_a_patch_of_it_none(
 
 def test_an_edited_score_is_computed_again_from_what_was_seen_and_nothing_is_trained(copy: Copy, out: Path) -> None:
     """At the end and along the path; for a look before the next run as well as after it."""
-    before, shown, kept = results(out), copy.look(out), rows(out)
+    before, shown, kept = results(out), copy.read(out), rows(out)
     with edited_score(copy):
-        looked = copy.look(out)
+        looked = copy.read(out)
         assert rows(out) == kept  # looking writes nothing
         path = f"{copy.package.parent}{os.pathsep}{program.ROOT}"
         words = [sys.executable, "-P", "-c", LOOKING, str(out)]  # by the edited package itself
         told = subprocess.run(words, env=os.environ | {"PYTHONPATH": path}, capture_output=True, check=True).stdout
         assert [(code, json.loads(text)) for code, text, _ in json.loads(told)] == [(0, one) for one in looked]
         assert copy.run(out) == 0
-        assert copy.look(out) == looked
+        assert copy.read(out) == looked
     assert looked[1] == [changed(run) for run in shown[1]]
     (row,) = looked[0]["rows"]
     ends = [run["scores"]["fact_recall"] for run in looked[1] if run["stage"] == "finetune" and run["chosen"]]
     assert row["fact_recall"] == round(fmean(ends), 4)
     assert row["fact_recall"] > shown[0]["rows"][0]["fact_recall"]
-    assert copy.look(out) == shown  # the edit undone
+    assert copy.read(out) == shown  # the edit undone
     assert copy.run(out) == 0
     assert results(out) == before
     assert rows(out) == kept
@@ -222,12 +222,12 @@ def test_where_what_was_seen_is_lost_an_edited_score_has_the_run_trained_again(c
         db.execute(f"UPDATE observations SET content = {of_another} WHERE run = ?", (other, damaged))
     assert copy.run(out) == 0  # not needed yet
     assert results(out) == before
-    shown = copy.look(out)[1]
+    shown = copy.read(out)[1]
     with edited_score(copy):
         assert say("report --out", str(out)).code == 2
         assert copy.coming(out).total() == 2
         copy.run(out)
-        found = {run["run"]: run for run in copy.look(out)[1]}
+        found = {run["run"]: run for run in copy.read(out)[1]}
     for run in map(changed, shown):
         assert [found[run["run"]][key] for key in ("scores", "path")] == [run[key] for key in ("scores", "path")]
     with closing(Store.read(out)) as store:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from synthbench.scores import Observed, Point
+from synthbench.scores import Observations, Point
 
-Sets = Mapping[str, Observed]
+Sets = Mapping[str, Observations]
 
 
 def letters(text: str) -> np.ndarray:
@@ -24,10 +24,10 @@ def seen(
     kl: Sequence[float] = (),
     by_rule: str = "",
     bucket: Sequence[int] = (),
-) -> Observed:
+) -> Observations:
     """correct: a letter an item, `+` where the whole answer is right. by_rule: likewise, as the rule has it; else never."""
     count = len(correct)
-    return Observed(
+    return Observations(
         correct_N=letters(correct),
         by_rule_N=letters(by_rule or "-" * count),
         nll_N=np.broadcast_to(np.asarray(nll, dtype=np.float64), count),

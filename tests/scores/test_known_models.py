@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from synthbench.execution.observe import Observer, item_sets
+from synthbench.execution.observe import ItemSets, Observer, item_sets
 from synthbench.generators import Examples, Task, inflection
 from synthbench.generators.examples import END, SPECIAL
 from synthbench.generators.floors import nearest
@@ -132,7 +132,7 @@ def test_the_true_rule_answers_by_rule_where_there_is_one_and_nowhere_else(
     sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformer, "logits", said(rule([7])))
-    for point in observer(sets).look(("new/rule/test", "new/fact/train", "old/rule/test")):
+    for point in observer(sets).evaluate(("new/rule/test", "new/fact/train", "old/rule/test")):
         assert point.sets["new/rule/test"].by_rule_N.all()
         assert not point.sets["new/fact/train"].by_rule_N.any()
         assert not point.sets["old/rule/test"].by_rule_N.any()  # the old rule has other shifts

@@ -6,7 +6,7 @@ from math import isnan
 
 import pytest
 
-from synthbench.scores import Point, Seen, scored
+from synthbench.scores import Point, RunObservations, run_scores
 from synthbench.scores.forgetting import forgetting_from_peak
 from synthbench.scores.relearning import relearning_savings
 from tests.each import each
@@ -46,7 +46,7 @@ def test_a_run_is_read_from_its_peak_on_the_sample() -> None:
     start = point({"old/fact/train": seen("+--+")} | new)
     way = point({"old/fact/train": seen("++")} | new)
     end = point({"old/fact/train": seen("--++")} | new)
-    found, ends = scored(Seen(start, {5: way}, end, sample=2, steps=10))
+    found, ends = run_scores(RunObservations(start, {5: way}, end, sample=2, steps=10))
     assert [found[step]["forgetting"] for step in (0, 5, 10)] == [0.0, -0.5, 0.5]
     assert ends["forgetting_from_peak"] == 1.0
     assert ends["forgetting"] == 0.0
@@ -75,7 +75,7 @@ def test_savings_are_what_the_other_half_gained_less_what_facts_never_trained_ga
 
 def test_a_run_that_lost_nothing_was_not_relearned_and_has_no_savings() -> None:
     start = point({"old/fact/train": seen("++"), "new/rule/test": seen("+"), "new/rule/train": seen("+")})
-    assert "relearning_savings" not in scored(Seen(start, {}, start, 2, 10))[1]
-    with_probe = Seen(start, {}, start, 2, 10, probe(("--", "+-"), ("--", "--")))
-    assert scored(with_probe)[1]["relearning_savings"] == 0.5
-    assert "relearning_savings" not in scored(with_probe)[0][10]  # nor is it on the path
+    assert "relearning_savings" not in run_scores(RunObservations(start, {}, start, 2, 10))[1]
+    with_probe = RunObservations(start, {}, start, 2, 10, probe(("--", "+-"), ("--", "--")))
+    assert run_scores(with_probe)[1]["relearning_savings"] == 0.5
+    assert "relearning_savings" not in run_scores(with_probe)[0][10]  # nor is it on the path

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from synthbench.generators import BUCKETS, SLICES, SPLITS
-from synthbench.scores import SCORES, Observed, Point, Score, at_point, register
+from synthbench.scores import SCORES, Observations, Point, Score, at_point, register
 from synthbench.scores.distance import GROUPS
 from synthbench.scores.observations import HEAD, TAIL
 from synthbench.scores.registry import at_level
@@ -25,10 +25,10 @@ def bounds(score: Score) -> tuple[float, float]:
     return low, high
 
 
-def observed(generator: np.random.Generator, items: int) -> Observed:
+def observed(generator: np.random.Generator, items: int) -> Observations:
     correct_N = generator.random(items) < generator.choice([0.05, 0.5, 0.95])
     correct_N[0] = True  # something is known: retention has a denominator
-    return Observed(
+    return Observations(
         correct_N, generator.random(items) < 0.5, generator.exponential(3, items), generator.exponential(1, items),
         generator.uniform(0, 9, items), int(generator.integers(1, 9)), float(generator.random()),
         np.resize(np.array([HEAD, TAIL, 2], dtype=np.int8), items),

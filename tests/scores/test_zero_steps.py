@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthbench.cards import ModelCard
 from synthbench.execution import observe
-from synthbench.execution.observe import Observer, item_sets
+from synthbench.execution.observe import ItemSets, Observer, item_sets
 from synthbench.generators import Place, Task, stream
 from synthbench.scores import Point, at_point
 from synthbench.trainer import layout as layouts

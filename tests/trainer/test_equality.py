@@ -11,7 +11,7 @@ import torch
 
 from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer.fleet import views
-from synthbench.trainer.loop import losses
+from synthbench.trainer.step import losses
 from synthbench.trainer.schedule import Schedule
 from synthbench.verification import plain as reference
 from tests.each import each
