@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from synthbench.cards.base import Card
-from synthbench.cards.model import ModelCard
-from synthbench.cards.runner import ClaimCard, OverrideCard, ReadingCard, RowsCard, RunnerCard, StageCard, VariantCard
+from synthbench.cards.runner import RunnerCard
 from synthbench.cards.spelling import renewed
-from synthbench.cards.task import HeldOutCard, LanguageCard, TaskCard
+from synthbench.cards.task import TaskCard
 from synthbench.common import files, overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import sentence
@@ -89,18 +89,18 @@ def load(kind: type[C], given: str) -> C:
 
 
 def _keys(kind: type[BaseModel], where: list[Any]) -> list[str]:
-    """The keys allowed at a place in a card."""
-    tables: dict[str, type[BaseModel]] = {
-        "language": LanguageCard,
-        "held_out": HeldOutCard,
-        "reading": ReadingCard,
-        "model": ModelCard,
-        "stages": StageCard,
-        "for": OverrideCard,
-        "variants": VariantCard,
-        "claims": ClaimCard,
-        "rows": RowsCard,
-        "than": RowsCard,
-    }
-    table = next((tables[part] for part in reversed(where) if part in tables), kind)
+    """The keys allowed at a place in a card: in the table that the last of its keys leads to."""
+    table = kind
+    for part in where:
+        fields = {field.alias or name: field for name, field in table.model_fields.items()}
+        if part in fields:
+            table = next(_tables(fields[part].annotation), table)
     return [field.alias or name for name, field in table.model_fields.items()]
+
+
+def _tables(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The tables in a field's type, such as StageCard in list[StageCard]."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _tables(inner)

@@ -64,10 +64,10 @@ class StageCard(Card):
     examples: dict[str, Positive] = {}
     """Trained items by slice, where they differ from the task's card."""
     sizes: Sizes = [1.0]
-    """Trained items over those of the card, with steps and reading target steps in proportion, so that an item is seen equally
-    often. Crossed under the first of the updates; the others have the first of the sizes."""
+    """Trained items over those of the card; steps and target steps in proportion, so that an item has equally many
+    exposures. Crossed with the first update; other updates have the first size."""
     points: Positive = 1
-    """How often scores are read along the path, the start not counted."""
+    """Evaluations along the path, the start not counted."""
     relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
     """Steps for `relearning_savings`; 0: not measured."""
     overrides: dict[str, OverrideCard] = Field({}, alias="for")
@@ -75,7 +75,7 @@ class StageCard(Card):
 
 
 class VariantCard(Card):
-    """An optimizer under a name of its own: another one with other arguments, rates, randomness."""
+    """A named configuration of an optimizer, with its own arguments, rates or randomness."""
 
     of: Annotated[str, Field(max_length=4096)]
     """The optimizer behind the name."""
@@ -101,7 +101,7 @@ class ReadingCard(Card):
     target_steps: Annotated[list[Positive], Field(min_length=1, max_length=32)]
     """Steps to that fit at which cells are compared."""
     target_step: Positive
-    """The one of the target steps that tables show."""
+    """The target step that tables show."""
     rule: Share = 0.5
     """The accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for."""
     sample: Positive = 256
@@ -115,7 +115,7 @@ class ReadingCard(Card):
 
 
 class RowsCard(Card):
-    """Which rows of a runner's table are meant: one of every task."""
+    """The rows of a runner's table that a claim compares: one of every task."""
 
     optimizer: Annotated[str, Field(max_length=4096)]
     update: Update = "full"
@@ -123,13 +123,13 @@ class RowsCard(Card):
 
 
 class ClaimCard(Card):
-    """What somebody expects the runner to show: that a score of some rows is higher or lower than that of others, or the
-    same within the card's margin. Answered from the mean over tasks of the differences, paired over seeds."""
+    """A hypothesis: a score of some rows is higher or lower than that of others, or the same within the card's margin.
+    Answered from the mean over tasks of the differences, paired over seeds."""
 
     says: Prose
     """The claim in words."""
     source: Prose
-    """Who expects it."""
+    """Who states it."""
     score: str
     rows: RowsCard
     than: RowsCard
@@ -159,7 +159,7 @@ class RunnerCard(Card):
     tasks: Several
     """Names of tasks, or paths of their cards, read from this card's folder."""
     model: Name | ModelCard
-    """A preset (tiny, compact, gpt2-small), or a model of its own."""
+    """A preset (tiny, compact, gpt2-small), or a table."""
     optimizers: Several
     """Names, path/file.py:Name (from this card's folder) or pkg.mod:Name, and names of variants."""
     seeds: Seeds
@@ -172,9 +172,9 @@ class RunnerCard(Card):
     """By unit: the difference below which two rows count as equal."""
     reading: ReadingCard
     arguments: dict[str, dict[str, Any]] = {}
-    """By optimizer: what differs from the rule's own defaults."""
+    """By optimizer: arguments that differ from its defaults."""
     variants: Annotated[dict[Name, VariantCard], Field(max_length=32)] = {}
-    """Names beside those of optimizers, for one with other arguments, rates or randomness."""
+    """Named configurations of optimizers."""
     stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
     scales: dict[Name, dict[str, Any]] = {}
     """`--set scale=NAME`: overrides by path, applied before others."""

@@ -1,4 +1,4 @@
-"""Old spellings of a runner card's keys, read for one version: each is renamed, and one line says so."""
+"""Old spellings of a runner card's keys, read for one version: they are renamed, and one line says so."""
 
 from __future__ import annotations
 
@@ -7,37 +7,53 @@ from collections.abc import Sequence
 from typing import Any
 
 RENAMED = {
-    ("arms",): ("variants",),
-    ("reading", "speed"): ("reading", "target_step"),
-    ("reading", "speeds"): ("reading", "target_steps"),
+    "arms": "variants",
+    "reading.speed": "reading.target_step",
+    "reading.speeds": "reading.target_steps",
 }
 UNTIL = "0.2"  # the version that no longer reads them
 
 
-def renewed_path(path: Sequence[str], origin: str) -> list[str]:
-    """A path in a card, such as `reading.speed`, by today's names. origin: where it was written, for the notice."""
-    for old, new in RENAMED.items():
-        if tuple(path[: len(old)]) == old:
-            _notice(origin, ".".join(old), ".".join(new))
-            return [*new, *path[len(old) :]]
-    return list(path)
-
-
 def renewed(content: dict[str, Any], origin: str) -> dict[str, Any]:
-    """A runner card's content as it was read, its keys by today's names; the paths in its scales, too."""
+    """A runner card's content as it was read, with today's names of its keys and of the paths in its scales.
+
+    origin: where it was read from, for the notice on standard error.
+    """
+    used = []
     for old, new in RENAMED.items():
-        table = content
-        for key in old[:-1]:
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        if isinstance(table, dict) and old[-1] in table:
-            _notice(origin, ".".join(old), ".".join(new))
-            table[new[-1]] = table.pop(old[-1])
+        *above, key = old.split(".")
+        table: Any = content
+        for part in above:
+            table = table.get(part) if isinstance(table, dict) else None
+        if isinstance(table, dict) and key in table:
+            table[new.rpartition(".")[2]] = table.pop(key)
+            used.append(old)
     scales: Any = content.get("scales")
     for name, scale in scales.items() if isinstance(scales, dict) else ():
         if isinstance(scale, dict):
-            scales[name] = {".".join(renewed_path(path.split("."), origin)): value for path, value in scale.items()}
+            used += [spelling for path in scale if (spelling := _old(path.split(".")))]
+            scales[name] = {".".join(_new(path.split("."))): value for path, value in scale.items()}
+    _notice(used, origin)
     return content
 
 
-def _notice(origin: str, old: str, new: str) -> None:
-    print(f"synthbench: {origin}: {old} is now {new}; the old name is read until version {UNTIL}.", file=sys.stderr)
+def renewed_paths(paths: Sequence[list[str]], origin: str) -> list[list[str]]:
+    """Paths in a card, such as those of `--set`, with today's names."""
+    _notice([old for path in paths if (old := _old(path))], origin)
+    return [_new(path) for path in paths]
+
+
+def _old(path: Sequence[str]) -> str | None:
+    """The old spelling that a path begins with, if it does."""
+    return next((old for old in RENAMED if list(path[: old.count(".") + 1]) == old.split(".")), None)
+
+
+def _new(path: Sequence[str]) -> list[str]:
+    old = _old(path)
+    return [*RENAMED[old].split("."), *path[old.count(".") + 1 :]] if old else list(path)
+
+
+def _notice(used: Sequence[str], origin: str) -> None:
+    if used:
+        names = ", ".join(f"{old} is now {RENAMED[old]}" for old in dict.fromkeys(used))
+        print(f"synthbench: {origin}: {names}; old names are read until version {UNTIL}.", file=sys.stderr)

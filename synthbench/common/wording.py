@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 from unicodedata import bidirectional
 
+from synthbench.common.errors import BadInput
+
 MOST = 16  # names that a sentence lists
 MARKS = re.compile(r"[\\`*_\[\]#|~$>]")  # what Markdown may read as more than text
 RIGHT_TO_LEFT = ("R", "AL", "AN")  # as Unicode calls them: the numbers beside such letters change places
@@ -87,3 +89,10 @@ def did_you_mean(given: Any, allowed: Iterable[str]) -> str:
     near = difflib.get_close_matches(given if isinstance(given, str) else shown(given), likely, n=1)
     names = listed(allowed)
     return f"; did you mean {shown(near[0])}? Allowed are {names}" if near else f"; allowed are {names}"
+
+
+def check_choice(where: str, value: Any, allowed: Iterable[str]) -> None:
+    """Raises BadInput that begins with `where` and the value, unless it is allowed."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise BadInput(f"{where} {shown(value)} is not allowed{did_you_mean(value, allowed)}.")

@@ -11,33 +11,33 @@ from pathlib import Path
 from synthbench import __version__
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import shown
+from synthbench.common.wording import check_choice
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
 
 
-OWN = ("fleet_job", "fleet_setup", "observe", "relearning")  # files of this room that touch numbers
-TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in OWN))
+EXECUTION = ("fleet_job", "fleet_setup", "observe", "relearning")  # its files that numbers depend on
+TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in EXECUTION))
 ASIDE = {"generators/contract.py"}  # checks data, draws none
 
 
 @cache
 def source(*places: str) -> str:
     """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
-    found = [PACKAGE / place for place in places]
-    files = [path for one in found for path in ([one] if one.is_file() else one.rglob("*.py"))]
+    paths = [PACKAGE / place for place in places]
+    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
     files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE]
     return sources.digest(files, PACKAGE)
 
 
 def training_source() -> str:
-    """sha256 of the code that draws, trains and looks: part of a run's identity. (What it is told to do is the Run.)"""
+    """sha256 of the code that draws data, trains and evaluates: part of a run's identity, beside the run's settings."""
     return source(*TRAINING)
 
 
 def package_fingerprint() -> str:
-    """sha256 of all the code that can change a number: what shipped reference rows must agree with."""
+    """sha256 of all the code that can change a number: that of shipped reference rows must be the same."""
     return source(*TRAINING, "scores")
 
 
@@ -54,7 +54,7 @@ def torch_minor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """What a run was made with."""
+    """The versions that a run was made with."""
     return {
         "synthbench": __version__, "torch": installed("torch"), "numpy": installed("numpy"),
         "python": platform.python_version(),
@@ -75,16 +75,15 @@ def cuda_devices() -> int:
 
 
 def device_kind(asked: str) -> str:
-    """`cpu` or `cuda` for what `--device` says; raises BadInput where CUDA is asked for and absent."""
-    if asked not in DEVICES:
-        raise BadInput(f"--device {shown(asked)} is not allowed; allowed are {', '.join(DEVICES)}.")
+    """`cpu` or `cuda` for the value of `--device`; raises BadInput where CUDA is asked for and absent."""
+    check_choice("--device", asked, DEVICES)
     if asked == "cuda" and not cuda_devices():
         raise BadInput("--device cuda: no CUDA device can be used here; allowed are auto and cpu.")
     return "cuda" if asked != "cpu" and cuda_devices() else "cpu"
 
 
 def device_name(kind: str) -> str:
-    """The device as people know it."""
+    """The name of the processor or GPU."""
     if kind == "cuda":
         import torch
 

@@ -1,6 +1,6 @@
-"""One name everywhere: an optimizer of one's own as it is typed for `run`, wherever a card or `--set` names one.
+"""Labels of plug-in optimizers: `file.py:Name` without the file's folder, wherever a card or `--set` names one.
 
-Tables, and a card once it is resolved, know it by its label: the name of its file without the folder, and its own.
+A card may name them as they are typed for `run`, with a path; tables and resolved cards have the label.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from synthbench.trainer.optimizers import OPTIMIZERS
 
 
 def labelled(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A valid runner's content with optimizers by their labels. Where a table has one under two names, they are one; what
-    stands later goes before what stands earlier."""
+    """A runner's content with optimizers by their labels. Where a table has one optimizer under two names, both entries
+    are merged, and the later one wins."""
     new = dict(content)
     new["arguments"] = _keys(content.get("arguments", {}))
     new["variants"] = {
@@ -49,16 +49,16 @@ def _stage(stage: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _keys(table: Mapping[str, Any], called: Callable[[str], str] = label) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for name, new in table.items():
         key = called(name)
-        old = found.get(key)
-        found[key] = old | new if isinstance(old, dict) and isinstance(new, dict) else new
-    return found
+        old = merged.get(key)
+        merged[key] = old | new if isinstance(old, dict) and isinstance(new, dict) else new
+    return merged
 
 
 def _called(name: str) -> str:
-    """A key of `for`, which may be a task's and an optimizer's: a slash may be that of a path, too."""
+    """A key of `for`: of a task, an optimizer, or both with a slash between them, which a path may have, too."""
     task, slash, rest = name.partition("/")
     if is_file(name):
         return label(name)
@@ -66,7 +66,7 @@ def _called(name: str) -> str:
 
 
 def is_file(name: str) -> bool:
-    """Whether a name is that of something in a file that is there."""
+    """Whether a name means something in a file that exists."""
     where = name.rpartition(":")[0]
     return where.endswith(SUFFIX) and files.is_file(Path(where))
 

@@ -1,4 +1,4 @@
-"""What the optimizers of a card are: names and arguments made into all that can change how weights move."""
+"""The optimizers of a card: from names and arguments to all that can change how weights move."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
 
 
 def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
-    """What a name of an optimizer or of a variant means."""
+    """The optimizer behind a name on a card, which may be a variant's."""
     registered = card.optimizer_of(name)
     if registered not in OPTIMIZERS:
-        said = unknown(name, [*OPTIMIZERS, *card.variants])
-        raise BadInput(f"{said[:1].upper()}{said[1:]}.")
+        sentence = unknown(name, [*OPTIMIZERS, *card.variants])
+        raise BadInput(f"{sentence[:1].upper()}{sentence[1:]}.")
     own = card.variants[name].arguments if name in card.variants else {}
     arguments = checked(
         registered, card.arguments.get(registered, {}) | own, origin, name, f"arguments.{registered}", own
@@ -37,12 +37,10 @@ def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
 
 
 def checked(
-    registered: str, given: Mapping[str, Any], origin: str, name: str, place: str, of_arm: Collection[str] = ()
+    registered: str, given: Mapping[str, Any], origin: str, name: str, place: str, of_variant: Collection[str] = ()
 ) -> cards.Card:
-    """Arguments given to a registered optimizer, with its defaults for others; raises BadInput that begins with `origin`.
-
-    name: what the optimizer is called. place: where arguments stand, those `of_arm` apart.
-    """
+    """The arguments of a registered optimizer, with its defaults for those not given; raises BadInput that begins with
+    `origin`. name: the optimizer's on the card. place: the table that arguments stand in, but those `of_variant`."""
     optimizer = OPTIMIZERS[registered]
     try:
         arguments = optimizer.arguments.model_validate(dict(given))
@@ -54,20 +52,19 @@ def checked(
         if first["type"] == "extra_forbidden":
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
-        said = message(first["msg"])
-        place = f"variants.{name}.arguments" if key in of_arm else place
-        raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {said}.") from None
+        place = f"variants.{name}.arguments" if key in of_variant else place
+        raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {message(first['msg'])}.") from None
     is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
     if is_idle and "aux_lr_ratio" in arguments.model_fields_set:
         raise BadInput(
-            f"{origin}: {name}: aux_lr_ratio is the rate of what AdamW moves beside it, which is nothing under routing = "
-            "all; give --set routing=hidden, too."
+            f"{origin}: {name}: aux_lr_ratio is the rate of AdamW beside it, which moves nothing under routing = all; "
+            "give --set routing=hidden, too."
         )
     return arguments
 
 
 def spec_of(registered: str, arguments: cards.Card) -> OptimizerSpec:
-    """What a registered optimizer is with these arguments, in a run's identity."""
+    """A registered optimizer with these arguments, as it stands in a run's identity."""
     given = arguments.model_dump(mode="json")
     return OptimizerSpec(registered, plugins.routing_of(registered, given), given, source_hash(registered))
 
@@ -81,7 +78,7 @@ def source_hash(registered: str) -> str:
 
 
 def try_plugins(specs: Sequence[OptimizerSpec], card: RunnerCard, task: Task) -> None:
-    """Raises BadInput where a plug-in cannot move what it will be given; says which settings plug-ins changed."""
+    """Raises BadInput where a plug-in cannot move the parameters that it will be given; prints settings that it changed."""
     from synthbench.plugins.smoke_test import check
 
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthbench import cards, plugins
 from synthbench.cards import RunnerCard, fingerprint
-from synthbench.cards.spelling import renewed_path
+from synthbench.cards.spelling import renewed_paths
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
@@ -82,8 +82,9 @@ def runner(request: RunRequest) -> tuple[RunnerCard, str]:
     _check_options(request)
     path = cards.locate(RunnerCard, request.runner)
     origin = f"{named(path)} with --set" if request.settings else named(path)
-    settings = [overrides.parse(setting) for setting in request.settings]
-    settings = [(renewed_path(where, "--set"), value) for where, value in settings]
+    parsed = [overrides.parse(setting) for setting in request.settings]
+    paths = renewed_paths([where for where, _ in parsed], "--set")
+    settings = [(where, value) for where, (_, value) in zip(paths, parsed, strict=True)]
     content = cards.read(RunnerCard, path)
     try:
         content = _changed(content, path, request, settings)
