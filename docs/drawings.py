@@ -8,7 +8,7 @@ from math import exp, log
 
 from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, TaskCard
-from synthbench.experiment.plan import grid
+from synthbench.experiment.grids import grid
 from synthbench.generators import Task
 from synthbench.reporting import gallery
 from synthbench.scores.reading import bracket, crossing, value_at

@@ -17,7 +17,7 @@ from tabulate import tabulate
 
 from synthbench.analysis.rows import Row
 from synthbench.common.errors import BadInput
-from synthbench.experiment.plan import Experiment, walk
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Run
 from synthbench.generators import Task
@@ -84,7 +84,9 @@ def main() -> str:
 
 def given(rows: Mapping[str, Row], experiment: Experiment) -> str:
     """What each optimizer needed, the rates that were tried of it, and the cost of its steps."""
-    first = {cell.optimizer: runs for cell, runs in walk(experiment, {}).cells.items() if runs}  # those of pretraining
+    first = {
+        cell.optimizer: runs for cell, runs in Plan(experiment, {}).cells().items() if runs
+    }  # those of pretraining
     spent = costs(experiment, {name: runs[0] for name, runs in first.items()})
     lines = []
     for name, needs in NEEDS.items():

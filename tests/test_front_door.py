@@ -18,7 +18,7 @@ import pytest
 from typer.main import get_command
 
 from synthbench.cards import TaskCard, load
-from synthbench.experiment.plan import next_runs
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result
 from synthbench.generators import GENERATORS, Task
@@ -192,7 +192,7 @@ def test_every_exported_run_has_every_key(folder: Folder, call: Caller) -> None:
 
 def test_an_interrupted_run_is_exported_with_the_same_keys_and_no_scores(folder: Folder) -> None:
     assert folder.run().code == 0
-    other = next_runs(resolve(RunRequest(optimizers=["sgd"], seeds=[5])), {})[0]
+    other = Plan(resolve(RunRequest(optimizers=["sgd"], seeds=[5])), {}).ready()[0]
     with closing(Store.create(folder.path)) as store:
         name = store.experiments()[0].id
         cells = next(iter(store.members(name).values()))

@@ -11,7 +11,7 @@ from time import process_time
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from synthbench.experiment.plan import forecast
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, count, resolve
 from tests.experiment import tiny
 from tests.nonsense import RUN, WELL, Case, cases, judge
@@ -91,10 +91,10 @@ def test_runs_are_counted_as_they_are_planned(tmp_path: Path) -> None:
     for name, content in chain(3).files.items():
         (tmp_path / name).write_bytes(content)
     chained = resolve(RunRequest(str(tmp_path / "runner.toml"), device="cpu"))
-    assert len(forecast(chained, {})) == 2 * 2 * (3 + 9 + 27)
+    assert len(Plan(chained, {}).remaining()) == 2 * 2 * (3 + 9 + 27)
     given = ([], ["optimizers=['adamw', 'sgd']"], CROSSED, [*CROSSED, "stages.finetune.for.muon.weight_decay=0.5"])
     for experiment in (chained, *(tiny.experiment(tmp_path, *more) for more in given)):
-        assert count(experiment.card, list(experiment.tasks)) == len(forecast(experiment, {}))
+        assert count(experiment.card, list(experiment.tasks)) == len(Plan(experiment, {}).remaining())
 
 
 ODD = {

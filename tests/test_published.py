@@ -13,7 +13,7 @@ from synthbench.analysis import claims, reference, tiers
 from synthbench.analysis.reference import Reference
 from synthbench.cards import RunnerCard, TaskCard, load, names
 from synthbench.experiment import identity
-from synthbench.experiment.plan import grid, rates_of, settings
+from synthbench.experiment.grids import grid, rates_of, settings
 from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
 from synthbench.reporting import calibration, claim_answers, figures, gallery, table

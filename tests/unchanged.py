@@ -33,7 +33,7 @@ from synthbench.cards import RunnerCard, load
 from synthbench.experiment import identity
 from synthbench.experiment.optimizers import source_hash
 from synthbench.experiment.runs import Result, Run, RunId
-from synthbench.store.results import CURVE, KEPT, Store
+from synthbench.store.results import CURVE, WEIGHTS, Store
 from synthbench.store.weights import WeightFile
 from synthbench.verification.replay import run_of
 
@@ -71,7 +71,7 @@ def known(folder: Path) -> dict[RunId, Known]:
     """Every finished run of a folder by its id."""
     with closing(Store.read(folder)) as store:
         rows = store.database.rows
-        kept = {run: WeightFile(*others[1:-1]) for run, *others in rows(KEPT)}
+        kept = {run: WeightFile(*others[1:-1]) for run, *others in rows(WEIGHTS)}
         seen = dict(rows("SELECT run, content FROM observations"))
         identities = store.identities()
         return {

@@ -8,7 +8,7 @@ from statistics import median
 
 from synthbench.analysis.rows import Found
 from synthbench.cards import RunnerCard
-from synthbench.experiment.plan import Trial
+from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell
 from synthbench.scores.reading import bracket, crossing, is_reached
 

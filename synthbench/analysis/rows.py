@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from synthbench.cards import Card, RunnerCard
-from synthbench.experiment.plan import Trial
+from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell, Result, RunId
 from synthbench.scores import SCORES, reading
 from synthbench.store import members

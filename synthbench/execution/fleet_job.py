@@ -45,8 +45,8 @@ class Job:
 
 
 class Trained(NamedTuple):
-    """The outcome of one run. curve: its thinned training losses, None where they are NaN or infinite. weights: their file, None
-    where it diverged. observations: as bytes, see `store/observations.py`."""
+    """The outcome of one run. curve: its thinned training losses, None where NaN or infinite. weights: their file, None where
+    it diverged. observations: as bytes, see `store/observations.py`."""
 
     result: Result
     curve: list[float | None]
@@ -119,7 +119,7 @@ def points(run: Run) -> list[int]:
 
 
 def has_diverged(fleet: Fleet, start_K: Tensor, curve_TK: NDArray[np.float32], k: int) -> bool:
-    """Whether a run's losses or the norm of its weights are NaN or infinite, its last losses twice uniform guessing's, or its
+    """Whether a run's losses or weights are NaN or infinite, its last losses twice those of uniform guessing, or its
     weights EXPLODED times as large as at the start (normalization hides that from the loss). start_K: norms then."""
     import torch
 

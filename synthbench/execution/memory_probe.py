@@ -1,4 +1,4 @@
-"""What fits in memory where a single run does not: found by trying smaller batches, one step each."""
+"""The batch that fits in memory where a single run does not: smaller ones are tried, one step each."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ def pack(
     """The fleet to train next out of runs that could start. limits: the most runs that fit in memory, by kind of run.
 
     Earlier stages go first, for they hold others back; then the kind with most work. Fleets are small enough for every
-    worker to have two still to come, so that none idles at the end while another has a long fleet.
+    worker to have two still to come, so that none idles at the end while another trains a long fleet.
     """
     if not ready:
         return []

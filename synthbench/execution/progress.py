@@ -13,7 +13,7 @@ from synthbench.experiment.runs import Result, Run
 
 
 class Tally:
-    """What has been done of what is to be done. coming: the runs still to train."""
+    """Counts what is done. coming: the runs still to train."""
 
     def __init__(self, coming: Sequence[Run]) -> None:
         self.total = float(sum(run.steps for run in coming))
@@ -38,7 +38,7 @@ class Tally:
         self.total = self._finished + sum(run.steps for run in coming)
 
     def note(self, text: str) -> None:
-        """Says on standard error what a person should know."""
+        """Prints a notice on standard error."""
         print(f"synthbench: {text}", file=sys.stderr, flush=True)
 
     def __str__(self) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 from synthbench.common.errors import BadInput, Failed
 from synthbench.common.wording import named
@@ -27,6 +25,7 @@ from synthbench.execution.fleet_job import Job, Trained
 from synthbench.execution.interrupt import Interrupt
 from synthbench.execution.memory_probe import what_fits
 from synthbench.execution.packing import pack
+from synthbench.execution.progress import Tally
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.generators import Task
@@ -37,18 +36,6 @@ from synthbench.store.results import Store
 POLL = 0.5  # seconds between looking for what other processes have finished
 DEATHS = 3  # of a slot on one run alone, or while it starts, after which it is given up
 LOSSES = 3  # of a parent's weights, after which it is not trained once more
-
-
-class Watcher(Protocol):
-    """What a scheduler reports to while it works."""
-
-    def advance(self, run_steps: float) -> None: ...
-
-    def finished(self, run: Run, result: Result) -> None: ...
-
-    def expect(self, coming: Sequence[Run]) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @dataclass(kw_only=True)
@@ -64,7 +51,7 @@ class Scheduler:
     done: dict[RunId, Result]
     name: str
     leases: Leases
-    watcher: Watcher
+    watcher: Tally
     interrupt: Interrupt
     make_executor: MakeExecutor
     slots: int

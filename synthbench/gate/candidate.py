@@ -14,7 +14,8 @@ from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import listed, named
 from synthbench.experiment import identity
-from synthbench.experiment.plan import Experiment, settings
+from synthbench.experiment.grids import settings
+from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import RunRequest, experiment_of, runner
 from synthbench.gate.baseline import Baseline
 from synthbench.plugins import generators

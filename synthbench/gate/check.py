@@ -12,9 +12,9 @@ from synthbench.analysis.change_test import Verdict
 from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.wording import did_you_mean, listed, named, shown
-from synthbench.execution.session import Options, perform, startable
+from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.experiment import identity
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.gate import advice, candidate, comparison, explain
 from synthbench.gate.baseline import Baseline, OptimizerCard
 from synthbench.gate.behaviour import behaviour
@@ -22,6 +22,7 @@ from synthbench.gate.comparison import LEVELS, Level, Line
 from synthbench.gate.ends import EARLY, OF_WEIGHTS
 from synthbench.gate.place import folder
 from synthbench.gate.power import findable
+from synthbench.store.members import usable_results
 from synthbench.store.results import DATABASE, Store
 
 
@@ -58,7 +59,7 @@ class CheckRequest:
     device: str | None = None
 
 
-def check(baseline: Baseline, origin: str, wanted: CheckRequest, options: Options) -> Checked:
+def check(baseline: Baseline, origin: str, wanted: CheckRequest, options: ExecutionOptions) -> Checked:
     """Measures what a baseline recorded and compares; raises BadInput for what is wrong, NotMeasured where the two cannot
     be compared."""
     options.check()
@@ -182,13 +183,13 @@ def same_bits(baseline: Baseline, experiment: Experiment) -> None:
 
 
 def _behaviour(
-    baseline: Baseline, experiment: Experiment, wanted: CheckRequest, options: Options
+    baseline: Baseline, experiment: Experiment, wanted: CheckRequest, options: ExecutionOptions
 ) -> tuple[list[Line], list[str]]:
     """Lines, and what is to be said of them."""
     if wanted.results is not None:
         there(experiment, wanted.results)
     with folder(wanted.results) as place:
-        perform(experiment, replace(options, out=place, passing=wanted.results is None))
+        perform(experiment, replace(options, out=place, is_temporary=wanted.results is None))
         after = behaviour(place, experiment)
     seeds = experiment.card.seed_list
     lines, notes = comparison.behaviour(baseline.behaviour, after, seeds), list[str]()
@@ -208,9 +209,9 @@ def there(experiment: Experiment, place: Path) -> None:
     if not files.is_file(place / DATABASE):
         raise BadInput(f"--results {named(place)} holds no results; leave --results out to train what is compared.")
     with closing(Store.read(place)) as store:
-        missing = len(forecast(experiment, startable(experiment, store)))
+        missing = len(Plan(experiment, usable_results(experiment, store)).remaining())
     if missing:
-        planned = len(forecast(experiment, {}))
+        planned = len(Plan(experiment, {}).remaining())
         raise NotMeasured(
             f"--results {named(place)} lacks {missing} of the {planned} runs that the baseline means (trained by this "
             "code, with its card, rates and seeds); leave --results out to train them."

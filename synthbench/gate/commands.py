@@ -16,7 +16,7 @@ from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
 from synthbench.common.terminal import console
 from synthbench.common.wording import did_you_mean, inert, listed, named, shown
-from synthbench.execution.session import Options
+from synthbench.execution.session import ExecutionOptions
 from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import RunRequest
 from synthbench.gate import candidate, comparison, explain, stored, writers
@@ -32,11 +32,11 @@ LEARNED = 0.2  # a mean `learning` below which a baseline holds less than it cou
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
 
 
-def options(jobs: int | None, quiet: bool, command: str) -> Options:
+def options(jobs: int | None, quiet: bool, command: str) -> ExecutionOptions:
     """How to run, wherever that is."""
-    return Options(
-        out=Path(), jobs=jobs, fleet_size=None, keep_weights="all", fresh=False, dry_run=False, quiet=quiet,
-        assert_claims=False, command=command,
+    return ExecutionOptions(
+        out=Path(), jobs=jobs, keep_weights="all", quiet=quiet,
+        command=command,
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ class Target:
     results: Path | None = None
 
 
-def make(asked: RunRequest, target: Target, options: Options) -> None:
+def make(asked: RunRequest, target: Target, options: ExecutionOptions) -> None:
     """`synthbench baseline`."""
     file, update = target.file, target.update
     options.check()
@@ -65,7 +65,7 @@ def make(asked: RunRequest, target: Target, options: Options) -> None:
     taken = plugins.TAKEN.get(label)
     name = taken.origin if taken and isinstance(taken.origin, str) else label
     with folder(target.results) as place:
-        found = record(experiment, name, replace(options, out=place, passing=target.results is None))
+        found = record(experiment, name, replace(options, out=place, is_temporary=target.results is None))
     if before is not None and target.again:  # the rates are those that this command chose
         found = found.model_copy(update={"command": before.command})
     if before is None or not moved(before, found, file):
@@ -180,7 +180,7 @@ class OutputOptions:
     file: Path | None = None
 
 
-def compare(file: Path, wanted: CheckRequest, told: OutputOptions, options: Options) -> None:
+def compare(file: Path, wanted: CheckRequest, told: OutputOptions, options: ExecutionOptions) -> None:
     """`synthbench check`. Raises Refuted where behaviour changed, NotMeasured where that could not be told."""
     forms = ("table", *writers.WRITERS)
     if told.form not in forms:

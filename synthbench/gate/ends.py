@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbench.cards import ModelCard
-from synthbench.experiment.plan import Experiment, walk
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Result, Run
 from synthbench.scores import SCORES
 from synthbench.store.results import Store
@@ -49,7 +49,7 @@ def ends(folder: Path, experiment: Experiment) -> Ends:
     losses: dict[str, list[list[float]]] = {}
     with closing(Store.read(folder)) as store:
         results = store.results()
-        for cell, runs in walk(experiment, results).cells.items():
+        for cell, runs in Plan(experiment, results).cells().items():
             where = f"{cell.stage}/{cell.update}"
             of_cell = values.setdefault(where, {})
             for run in runs:

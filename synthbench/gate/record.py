@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING
 
 from synthbench.analysis.change_test import FEWEST
 from synthbench.common.errors import BadInput, NotMeasured
-from synthbench.execution.session import Options, perform
+from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.experiment import identity
-from synthbench.experiment.plan import Experiment, choose, settings, walk
+from synthbench.experiment.choice import choose
+from synthbench.experiment.grids import settings
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.gate.baseline import Baseline, BehaviourCard, OptimizerCard, TraceCard
 from synthbench.gate.behaviour import behaviour
 from synthbench.gate.ends import OF_WEIGHTS
@@ -28,7 +30,7 @@ DIGITS = 8  # of a traced number: float32 has no more
 LEAST_FLOOR = 1e-5  # for other kernels of the same sums, on other processors (reports/gate.md tries some)
 
 
-def record(experiment: Experiment, optimizer: str, options: Options) -> Baseline:
+def record(experiment: Experiment, optimizer: str, options: ExecutionOptions) -> Baseline:
     """The baseline of an experiment with one optimizer. optimizer: as it was named. Raises BadInput for too few seeds,
     NotMeasured where all runs of an update diverged."""
     if (n := len(experiment.card.seed_list)) < FEWEST:
@@ -71,7 +73,7 @@ def with_rates(experiment: Experiment, folder: Path) -> Experiment:
     with closing(Store.read(folder)) as store:
         done = store.results()
     chosen: dict[str, dict[str, list[float]]] = {}
-    for cell, runs in walk(experiment, done).cells.items():
+    for cell, runs in Plan(experiment, done).cells().items():
         choice, rates = choose(runs, done), {run.lr for run in runs}
         if choice is None and (cell.stage != card.stages[-1].name or len(rates) > 1):
             raise lowered(f"{cell.stage}/{cell.update}")

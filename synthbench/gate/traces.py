@@ -20,7 +20,7 @@ from torch import Tensor
 
 from synthbench.cards import ModelCard
 from synthbench.execution.fleet_setup import data, seed_of
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
 from synthbench.gate.baseline import STEPS
 from synthbench.generators import Task
@@ -51,7 +51,7 @@ def traces(experiment: Experiment, seeds: Sequence[int], perturbed: int | None =
     this seed. One thread.
     """
     (task,) = experiment.tasks.values()
-    runs = [run for run in forecast(experiment, {}) if run.seed in seeds]
+    runs = [run for run in Plan(experiment, {}).remaining() if run.seed in seeds]
     found, ends = list[Trace](), dict[str, Views]()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

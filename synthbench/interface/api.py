@@ -48,7 +48,7 @@ def run(
 
     Raises BadInput for what is not allowed (a ValueError with one sentence), Failed where a disk or a worker gives up.
     """
-    from synthbench.execution.session import Options, perform
+    from synthbench.execution.session import ExecutionOptions, perform
     from synthbench.experiment.resolve import RunRequest, resolve
 
     called: dict[str, Any] = {
@@ -59,7 +59,10 @@ def run(
         str(runner), called["optimizer"], _several(task), _several(update), _several(lr), _several(weight_decay),
         seeds, [f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()], device,
     )  # fmt: skip
-    options = Options(Path(out), jobs, fleet_size, keep_weights, fresh, False, quiet, False, _call(runner, called))
+    options = ExecutionOptions(
+        out=Path(out), jobs=jobs, fleet_size=fleet_size, keep_weights=keep_weights, fresh=fresh, quiet=quiet,
+        command=_call(runner, called),
+    )  # fmt: skip
     options.check()
     experiment = resolve(asked)
     report = of_folder(options.out, experiment=perform(experiment, options))

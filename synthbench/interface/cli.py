@@ -69,8 +69,10 @@ def run(
         runner or "quick", _words("--optimizer", optimizer), _words("--task", task), _words("--update", update),
         _numbers("--lr", lr), _numbers("--weight-decay", weight_decay), _seeds(seeds), set_ or (), device,
     )  # fmt: skip
-    options = session.Options(out, jobs, fleet_size, keep_weights, fresh, dry_run, quiet, assert_claims, _command())
-    commands.run(asked, options)
+    options = session.ExecutionOptions(
+        out=out, jobs=jobs, fleet_size=fleet_size, keep_weights=keep_weights, fresh=fresh, quiet=quiet, command=_command()
+    )
+    commands.run(asked, options, dry_run=dry_run, assert_claims=assert_claims)
 
 
 @app.command("ls")

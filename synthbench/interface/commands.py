@@ -19,9 +19,9 @@ from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.files import is_file
 from synthbench.common.terminal import console
 from synthbench.common.wording import did_you_mean, inert, listed, named, shown
-from synthbench.execution.session import Options, perform, startable
-from synthbench.experiment import rates as planned
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.experiment import grids
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.reporting import claim_answers, comparison_table
@@ -32,35 +32,36 @@ from synthbench.reporting import report as reports
 from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.table import as_rich
 from synthbench.reporting.view import AS_IT_IS, View, check_columns
+from synthbench.store.members import usable_results
 from synthbench.store.results import DATABASE, Store
 
 
-def run(asked: RunRequest, options: Options) -> None:
+def run(asked: RunRequest, options: ExecutionOptions, *, dry_run: bool = False, assert_claims: bool = False) -> None:
     """`synthbench run`: plans, trains what is missing, prints the report.
 
     Raises NotMeasured if all runs of a row diverged.
     """
     options.check()
     experiment = resolve(asked)
-    if options.dry_run:
+    if dry_run:
         _describe(experiment, options)
         return
     found = reports.of_folder(options.out, experiment=perform(experiment, options))
     _print(found, options)
     if found.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")
-    if options.assert_claims:
+    if assert_claims:
         reports.assert_claims(found)
 
 
-def _describe(experiment: Experiment, options: Options) -> None:
+def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     """`--dry-run`: what is still to be trained, by stage, at which rates in all, and how long it should take."""
     existing: dict[RunId, Result] = {}
     if is_file(options.out / DATABASE):
         with closing(Store.read(options.out)) as store:
-            existing = startable(experiment, store)
-    coming = forecast(experiment, {} if options.fresh else existing)
-    rates = planned.lines(experiment)
+            existing = usable_results(experiment, store)
+    coming = Plan(experiment, {} if options.fresh else existing).remaining()
+    rates = grids.described(experiment.card, experiment.tasks)
     for stage in experiment.card.stages:
         runs = [run for run in coming if run.stage == stage.name]
         print(f"{stage.name}: {len(runs)} runs, {sum(run.steps for run in runs)} run-steps")
@@ -73,9 +74,9 @@ def _describe(experiment: Experiment, options: Options) -> None:
     )
 
 
-def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Experiment, options: Options) -> str:
+def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Experiment, options: ExecutionOptions) -> str:
     """Predicted time, from the pace of runs in the folder, else from that of the shipped reference."""
-    members = {run.id: run for run in (forecast(experiment, {}) if existing else [])}
+    members = {run.id: run for run in (Plan(experiment, {}).remaining() if existing else [])}
     known = [(existing[name], run) for name, run in members.items() if name in existing and existing[name].seconds]
     shipped = reference.shipped(experiment.card)
     if known:
@@ -89,7 +90,7 @@ def _prediction(coming: list[Run], existing: dict[RunId, Result], experiment: Ex
     return f"about {seconds:.0f} s by {basis}"
 
 
-def _print(found: reports.Report, options: Options) -> None:
+def _print(found: reports.Report, options: ExecutionOptions) -> None:
     """The table, the sentence, where the results are, what to type next."""
     console().print(as_rich(found.table))
     _notes(found)

@@ -104,7 +104,8 @@ class Fleet:
         """
         import torch
 
-        from synthbench.trainer.loop import first_position, losses
+        from synthbench.trainer.loop import first_position
+        from synthbench.trainer.step import losses
 
         if self._optimizer is None or self._rates is None:
             raise BadInput("Fleet.step: say which optimizer trains, with Fleet.use.")

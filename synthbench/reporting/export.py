@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from synthbench.experiment.plan import Choice
+from synthbench.experiment.choice import Choice
 from synthbench.experiment.runs import OptimizerSpec, RunId
 from synthbench.reporting.report import Report
 from synthbench.reporting.table import separated

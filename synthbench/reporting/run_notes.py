@@ -9,7 +9,7 @@ from synthbench.analysis.rows import Found, Row
 from synthbench.cards import RunnerCard
 from synthbench.common import overrides
 from synthbench.common.wording import listed
-from synthbench.experiment.plan import choose
+from synthbench.experiment.choice import choose
 
 
 def given(rows: Sequence[Row], found: Found, card: RunnerCard) -> list[str]:

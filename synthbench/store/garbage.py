@@ -1,5 +1,4 @@
-"""What no experiment in a folder of results uses: attempts that `--fresh` replaced, runs that never finished, files that
-no row names."""
+"""Garbage in a folder of results: attempts that `--fresh` replaced, runs that never finished, files that no row names."""
 
 from __future__ import annotations
 
@@ -32,7 +31,7 @@ def unused(store: Store) -> Unused:
     """What could be deleted; raises Failed while a process is at work in the folder."""
     owners = [file for file in (store.folder / "owners").glob("*") if file.is_file()]
     if any(map(is_locked, owners)):
-        raise Failed(f"--out {named(store.folder)}: another process is at work there; wait until it has ended.")
+        raise Failed(f"--out {named(store.folder)}: another process is at work there; wait until it ends.")
     runs = store.database.rows(QUERY)
     gone = {row[:2] for row in runs}
     rows = store.database.rows("SELECT run, attempt, name FROM weights")
@@ -43,7 +42,7 @@ def unused(store: Store) -> Unused:
 
 
 def delete(store: Store) -> Unused:
-    """Looks again, now with the database locked so that nothing can be finished meanwhile; deletes what it finds."""
+    """Finds garbage again, with the database locked so that no run can finish meanwhile, and deletes it."""
     with store.database.writing() as db:
         found = unused(store)
         for table, column in TABLES.items():

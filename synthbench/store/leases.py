@@ -24,11 +24,11 @@ BEAT = 5.0  # seconds between beats
 
 
 class Leases:
-    """The leases of this process in a store, and what it knows of others'."""
+    """The leases of this process in a store, and what it knows of those of others."""
 
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
         self.store, self._silence = store, silence
-        self._heard: dict[tuple[RunId, str], tuple[int, float]] = {}  # by lease: its beat, and when first seen at that
+        self._heard: dict[tuple[RunId, str], tuple[int, float]] = {}  # by lease: its beat, and when first read at that
         self._last = time.monotonic()
         self.owner = uuid4().hex
         self._file = self._appear()
@@ -55,7 +55,7 @@ class Leases:
         return handle
 
     def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
-        """Leases what `pick` picks out of those of the ready runs that no one else trains, and returns it."""
+        """Leases the runs that `pick` picks out of the ready ones that no other process trains, and returns them."""
         with self.store.database.writing() as db:
             held = {
                 run
@@ -68,7 +68,7 @@ class Leases:
         return fleet
 
     def beat(self) -> None:
-        """Says that this owner lives, now and then."""
+        """Counts this owner's beat up, every few seconds."""
         if time.monotonic() - self._last > BEAT:
             self._last = time.monotonic()
             with self.store.database.writing() as db:
@@ -80,7 +80,7 @@ class Leases:
             db.executemany("DELETE FROM leases WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
 
     def close(self) -> None:
-        """Gives every lease up, without waiting: what cannot be written now is found to be a dead owner's all the same."""
+        """Gives every lease up, without waiting: one that cannot be deleted now belongs to a dead owner, as others notice."""
         self.store.database.stop = lambda: True
         with suppress(Exception, KeyboardInterrupt), self.store.database.writing() as db:
             db.execute("DELETE FROM leases WHERE owner = ?", (self.owner,))

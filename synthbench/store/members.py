@@ -1,4 +1,4 @@
-"""An experiment's cells as the store has them, the rate chosen in each, and the weights that are not wanted any more."""
+"""An experiment's cells as the store has them, the rate chosen in each, and the weights that are no longer wanted."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
 
 
 def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
-    """Notes those runs of an experiment that are done, by this command or an earlier one. Those that earlier code of one of
-    its plug-ins trained are members no more."""
+    """Notes the runs of an experiment that are done, by this command or an earlier one. Runs that an earlier version of
+    one of its plug-ins trained are dismissed."""
     cells = Plan(experiment, done).cells().items()
     store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
-    if theirs := [label for label, registered in experiment.optimizers.items() if registered.name in plugins.TAKEN]:
-        store.dismiss(name, _replaced(experiment, theirs, store.members(name), store.identities()))
+    if labels := [label for label, registered in experiment.optimizers.items() if registered.name in plugins.TAKEN]:
+        store.dismiss(name, _replaced(experiment, labels, store.members(name), store.identities()))
 
 
 def _replaced(
-    experiment: Experiment, labels: Sequence[str], listed: Mapping[RunId, Sequence[Cell]], identities: Identities
+    experiment: Experiment, labels: Sequence[str], members: Mapping[RunId, Sequence[Cell]], identities: Identities
 ) -> list[tuple[RunId, Cell]]:
     """Members of these optimizers whose code or arguments are not those of the experiment. (Of built-in ones, and of
     arguments on the card, the experiment itself would be another.)"""
     return [
         (run, cell)
-        for run, own in listed.items()
-        for cell in own
+        for run, cells in members.items()
+        for cell in cells
         if cell.optimizer in labels
         and run in identities
         and OptimizerSpec(**identities[run]["optimizer"]).fingerprint
@@ -57,25 +57,26 @@ def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, l
     what started from a chosen run: with more seeds another rate of an earlier stage may be chosen than before.
     """
     identities = store.identities()
-    found: dict[Cell, list[Trial]] = {}
-    for run, own in store.members(name).items():
-        for cell in own if run in done and run in identities else ():
-            found.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
+    trials_of: dict[Cell, list[Trial]] = {}
+    for run, cells_of_run in store.members(name).items():
+        for cell in cells_of_run if run in done and run in identities else ():
+            trials_of.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
     started: set[RunId | None] = {None}
-    for cell in sorted(found, key=lambda cell: len(cell.base)):
-        found[cell] = _whole([one for one in found[cell] if identities[one.id]["parent"] in started], identities)
-        started |= chosen(found[cell], done).keys()
-    return {cell: trials for cell, trials in found.items() if trials}
+    for cell in sorted(trials_of, key=lambda cell: len(cell.base)):
+        trials = [trial for trial in trials_of[cell] if identities[trial.id]["parent"] in started]
+        trials_of[cell] = _with_every_rate(trials, identities)
+        started |= chosen(trials_of[cell], done).keys()
+    return {cell: trials for cell, trials in trials_of.items() if trials}
 
 
-def _whole(trials: Sequence[Trial], identities: Identities) -> list[Trial]:
+def _with_every_rate(trials: Sequence[Trial], identities: Identities) -> list[Trial]:
     """The trials of the seeds that have every rate; all where no seed has."""
     rates = {trial.lr for trial in trials}
     of_seed: dict[int, list[Trial]] = {}
     for trial in trials:
         of_seed.setdefault(identities[trial.id]["seed"], []).append(trial)
-    whole = [trial for own in of_seed.values() if len(own) == len(rates) for trial in own]
-    return whole or list(trials)
+    complete = [trial for of_one in of_seed.values() if len(of_one) == len(rates) for trial in of_one]
+    return complete or list(trials)
 
 
 def chosen(trials: Sequence[Trial], done: Mapping[RunId, Result]) -> dict[RunId, Choice]:
@@ -90,11 +91,11 @@ def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> 
     if keep == "all":
         return
     done, last = store.results(paths=False), experiment.card.stages[-1].name
-    stand = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
+    representing = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
     dropped = [
         (run.id, done[run.id].attempt)
         for cell, runs in Plan(experiment, done).cells().items()
         for run in runs
-        if run.id in done and (keep == "none" or (cell.stage == last and run.id not in stand))
+        if run.id in done and (keep == "none" or (cell.stage == last and run.id not in representing))
     ]
     store.drop_weights(dropped)

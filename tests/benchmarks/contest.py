@@ -15,7 +15,7 @@ from typing import Any
 
 from synthbench.cards import TaskCard
 from synthbench.execution import fleet_job
-from synthbench.execution.fleet_job import Job, Record, run_fleet
+from synthbench.execution.fleet_job import Job, Recorder, run_fleet
 from synthbench.execution.process_pool import environment
 from synthbench.experiment.runs import Run
 
@@ -113,7 +113,7 @@ def train_and_time(pipe: Connection, job: Job) -> None:
 
         return call
 
-    parts = ((Record, "__call__"), (fleet_job, "scored"), (fleet_job, "to_bytes"))
+    parts = ((Recorder, "__call__"), (fleet_job, "run_scores"), (fleet_job, "to_bytes"))
     for owner, name in parts:
         setattr(owner, name, timed(getattr(owner, name)))
     start = perf_counter()

@@ -16,7 +16,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from synthbench.cards import TaskCard, load
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.process_pool import environment
-from synthbench.experiment.plan import Experiment, next_runs
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.generators import Task
@@ -48,17 +48,17 @@ def quick(optimizer: str, seeds: int = 3, *settings: str) -> tuple[Experiment, T
 def pretraining(optimizer: str, steps: int, seeds: int) -> tuple[list[Run], TaskCard]:
     """Runs of quick's first stage."""
     experiment, card = quick(optimizer, seeds, f"stages.pretrain.steps={contest.WARM + steps}")
-    return next_runs(experiment, {}), card
+    return Plan(experiment, {}).ready(), card
 
 
 def finetuning(optimizer: str, folder: Path) -> list[Job]:
     """Of quick's last stage a fleet for each update, from fresh weights."""
     experiment, card = quick(optimizer)
     scores = {"validation_learning": 0.0, "validation_loss": 0.0}
-    done = {run.id: Result(run.id, "ok", scores) for run in next_runs(experiment, {})}
+    done = {run.id: Result(run.id, "ok", scores) for run in Plan(experiment, {}).ready()}
     jobs = []
     for update in experiment.card.stages[-1].update:
-        found = [run for run in next_runs(experiment, done) if run.update == update][:FLEET]
+        found = [run for run in Plan(experiment, done).ready() if run.update == update][:FLEET]
         runs = [replace(run, parent=None) for run in found]
         jobs.append(Job(runs, card, [None] * len(runs), folder, [1] * len(runs)))
     return jobs

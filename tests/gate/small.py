@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from synthbench.experiment.plan import Experiment, forecast
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest
 from synthbench.gate import candidate, comparison, stored, traces
 from synthbench.gate.baseline import Baseline
@@ -53,8 +53,8 @@ def begun(file: Path, optimizer: Any = None) -> list[comparison.Line]:
     """A committed baseline's first three steps, taken again: a check of a tenth of a second."""
     found, steps = stored.read(file), 3
     own, _ = candidate.to_check(found, str(file), candidate.Subject(optimizer))
-    runs = [run for run in forecast(own, {}) if run.parent is None]
-    with patch.object(traces, "STEPS", steps), patch.object(traces, "forecast", lambda *_: runs):
+    runs = [run for run in Plan(own, {}).remaining() if run.parent is None]
+    with patch.object(traces, "STEPS", steps), patch.object(traces.Plan, "remaining", lambda _: runs):
         after = traces.traces(own, found.trace.seeds)
     values = {one.name: {what: [row[:steps] for row in rows] for what, rows in found.trace.values[one.name].items()}
               for one in after}  # fmt: skip

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from synthbench.experiment.plan import next_runs
+from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.reporting import report
@@ -36,7 +36,7 @@ def folder(out: Path, scored: Scored, *settings: str, task: str = tiny.TASK, **a
     experiment = resolve(RunRequest(str(card_path), settings=settings, device="cpu", **wanted))
     with closing(Store.create(out)) as store:
         done = store.results()
-        while runs := next_runs(experiment, done):
+        while runs := Plan(experiment, done).ready():
             for run in runs:
                 last = run.stage == experiment.card.stages[-1].name
                 scores = {"validation_learning": 0.5, "validation_loss": 1.0} | (scored(run) if last else {})
