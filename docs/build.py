@@ -15,14 +15,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from docs import drawings, generated
-from synthbench.reporting import gallery
+from docs.pages import runners_page, tasks_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "reports/*.md", "examples/*/README.md"]
 STYLE = Path("docs/style.css")
 MADE = {
-    "tasks/README.md": gallery.tasks_page,
-    "runners/README.md": gallery.runners_page,
+    "tasks/README.md": tasks_page,
+    "runners/README.md": runners_page,
     "docs/scores.md": generated.scores_page,
     "docs/optimizers.md": generated.optimizers_page,
     "docs/commands.md": generated.commands_page,

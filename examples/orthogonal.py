@@ -12,7 +12,7 @@ import synthbench
 def orthogonal(grad, state, param, hyper):
     """Orthogonalized momentum at Moonlight's scale, decoupled weight decay."""
     momentum = hyper.beta * state["momentum"] + (1 - hyper.beta) * grad
-    finite = momentum.nan_to_num(0, 0, 0)  # of a run that diverges there is no SVD, and none of the fleet beside it
+    finite = momentum.nan_to_num(0, 0, 0)  # a diverging run has no SVD, and would fail the fleet
     u, _, v = torch.linalg.svd(finite, full_matrices=False)
     scale = 0.2 * max(param.shape) ** 0.5
     return param * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * scale * (u @ v), {"momentum": momentum}

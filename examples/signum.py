@@ -1,4 +1,4 @@
-"""An optimizer as everybody writes one: a class of torch.optim.Optimizer in a file.
+"""A torch.optim.Optimizer class in a file.
 
 synthbench run --optimizer examples/signum.py:Signum
 """

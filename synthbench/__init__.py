@@ -7,40 +7,56 @@ TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from typing import Any
 
-    from synthbench.common.errors import BadInput, Failed, NotMeasured
-    from synthbench.gate.api import check
-    from synthbench.interface.api import Compared, Results, run
+    from synthbench.common.errors import BadInput, Failed, NotMeasured, Refuted, SynthbenchError
+    from synthbench.gate.api import baseline, check
+    from synthbench.interface.api import Comparison, Results, open_results, run
     from synthbench.interface.fleet import Fleet
     from synthbench.plugins import fleet_optimizer, matrix_optimizer
+    from synthbench.verification.api import verify
 
 __version__ = "0.1.0"
 __all__ = [
     "BadInput",
-    "Compared",
+    "Comparison",
     "Failed",
     "Fleet",
     "NotMeasured",
+    "Refuted",
     "Results",
+    "SynthbenchError",
+    "baseline",
     "check",
     "fleet_optimizer",
     "matrix_optimizer",
+    "open_results",
     "run",
+    "verify",
 ]
 
-_HOMES = {
-    "BadInput": "common.errors", "Compared": "interface.api", "Failed": "common.errors", "Fleet": "interface.fleet",
-    "NotMeasured": "common.errors", "Results": "interface.api", "check": "gate.api", "fleet_optimizer": "plugins",
-    "matrix_optimizer": "plugins", "run": "interface.api",
-}  # fmt: skip
+_MODULES = {
+    "common.errors": ("BadInput", "Failed", "NotMeasured", "Refuted", "SynthbenchError"),
+    "gate.api": ("baseline", "check"),
+    "interface.api": ("Comparison", "Results", "open_results", "run"),
+    "interface.fleet": ("Fleet",),
+    "plugins": ("fleet_optimizer", "matrix_optimizer"),
+    "verification.api": ("verify",),
+}
+_RENAMED = {"flat_rule": "fleet_optimizer", "matrix_rule": "matrix_optimizer"}  # read until version 0.2
 
 
 def __getattr__(name: str) -> "Any":
-    """What is public is imported where it is first used, so that the command line answers at once."""
-    if name not in _HOMES:
+    """A public name is imported where it is first used, so that the command line answers at once."""
+    if name in _RENAMED:
+        import warnings
+
+        warnings.warn(f"synthbench.{name} is now synthbench.{_RENAMED[name]}", DeprecationWarning, stacklevel=2)
+        name = _RENAMED[name]
+    module = next((module for module, names in _MODULES.items() if name in names), None)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{module}"), name)
 
 
 def __dir__() -> list[str]:

@@ -23,9 +23,9 @@ import signal
 def main() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-    from synthbench.interface import cli
+    from synthbench.interface import outcome
 
-    cli.main()
+    outcome.main()
 
 
 if __name__ == "__main__":

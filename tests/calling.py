@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 from typer.main import get_command
 
-from synthbench.interface import cli
+from synthbench.interface import cli, outcome
 
 # What makes `quick` a matter of a second: few steps, and one seed. Only for tests of what surrounds training.
 TINY = {
@@ -33,10 +33,10 @@ class Caller:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
         self._monkeypatch, self._capfd = monkeypatch, capfd
-        monkeypatch.setattr(cli, "app", APP)
+        monkeypatch.setattr(outcome, "app", APP)
 
     def __call__(self, command: str) -> Called:
         self._monkeypatch.setattr(sys, "argv", ["synthbench", *shlex.split(command)])
         self._capfd.readouterr()
-        code = cli.outcome()
+        code = outcome.outcome()
         return Called(code, *self._capfd.readouterr())

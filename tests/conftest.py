@@ -14,7 +14,6 @@ import pytest
 import torch
 from hypothesis import settings
 
-from synthbench import plugins
 from synthbench.execution import process_pool
 from synthbench.generators import GENERATORS
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
@@ -82,13 +81,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
     """Puts back what a test registers: optimizers and generators from elsewhere."""
-    registries: list[dict[Any, Any]] = [
-        OPTIMIZERS,
-        IMPLEMENTATIONS,
-        GENERATORS,
-        plugins.TAKEN,
-        plugins.generators.TAKEN,
-    ]
+    registries: list[dict[Any, Any]] = [OPTIMIZERS, IMPLEMENTATIONS, GENERATORS]
     before = [dict(registry) for registry in registries]
     yield
     for registry, old in zip(registries, before, strict=True):

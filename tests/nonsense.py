@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
-from synthbench.interface import cli
+from synthbench.interface import outcome
 from tests.experiment import tiny
 from tests.reliability.campaign import Campaign
 
@@ -279,7 +279,7 @@ def judge(case: Case, most: float = PATIENCE) -> int:
         start, clock = time.process_time(), time.perf_counter()
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-                code = cli.outcome()
+                code = outcome.outcome()
         finally:
             seconds = max(time.process_time() - start, (time.perf_counter() - clock) / 10)
             sys.argv, wrote, _written = before, _written, None

@@ -180,7 +180,7 @@ def test_output_that_a_stream_cannot_encode_is_shown_escaped(tmp_path: Path) -> 
     """In a process whose streams are ASCII."""
     code = (
         "import sys\n"
-        "from synthbench.interface.cli import outcome\n"
+        "from synthbench.interface.outcome import outcome\n"
         "for command in ('ls score', 'show task rote-vs-rule'):\n"
         "    sys.argv = ['synthbench', *command.split()]\n"
         "    assert outcome() == 0"

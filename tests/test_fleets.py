@@ -24,7 +24,7 @@ def fleet_of(seeds: list[int], **how: Any) -> Fleet:
 
 def trained(seeds: list[int], lr: Any, update: str = "full", **how: Any) -> tuple[Fleet, torch.Tensor]:
     fleet = fleet_of(seeds, update=update)
-    fleet.use("muon", lr, **how)
+    fleet.set_optimizer("muon", lr=lr, **how)
     losses = [fleet.step(tokens(step), factor=1 - step / 20) for step in range(10)]
     return fleet, torch.stack(losses)
 
@@ -35,15 +35,64 @@ def test_a_model_of_a_fleet_is_what_it_is_alone(update: str) -> None:
     for k, (seed, lr) in enumerate([(0, 1e-2), (1, 1e-3), (0, 3e-3)]):
         alone, losses_T1 = trained([seed], lr, update, weight_decay=0.1, momentum=0.9)
         assert torch.equal(losses_TK[:, k], losses_T1[:, 0])
-        assert all(torch.equal(value, together.weights(k)[name]) for name, value in alone.weights(0).items())
+        assert all(torch.equal(value, together.state_dict(k)[name]) for name, value in alone.state_dict(0).items())
         assert torch.equal(alone.logits(tokens(0))[0], together.logits(tokens(0))[k])
+
+
+@pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
+def test_loaded_weights_give_the_same_logits_and_the_same_later_training(update: str) -> None:
+    """Seeds are equal where the seed decides what the weights do not: where adapters start."""
+    fleet, _ = trained([0, 1, 0 if update == "lora-4" else 2], [1e-2, 3e-3, 1e-3], update)
+    if update == "full-hidden":  # other embeddings, too
+        fleet.load_state_dict(0, {name: 1.01 * value for name, value in fleet.state_dict(0).items()})
+    before = fleet.logits(tokens(0))
+    assert not torch.equal(before[0], before[2])
+    state = fleet.state_dict(0)
+    fleet.load_state_dict(2, state)
+    after = fleet.logits(tokens(0))
+    assert torch.equal(after[2], before[0])
+    assert torch.equal(after[:2], before[:2])
+    assert all(torch.equal(value, state[name]) for name, value in fleet.state_dict(2).items())
+    fleet.load_state_dict(0, state)  # under lora it merges the adapters here, too
+    fleet.set_optimizer("muon", lr=1e-3)
+    for step in range(4):
+        losses_K = fleet.step(tokens(step))
+        assert losses_K[0] == losses_K[2]
+    assert all(torch.equal(value, fleet.state_dict(2)[name]) for name, value in fleet.state_dict(0).items())
+    assert not torch.equal(fleet.state_dict(0)["layers.0.up"], state["layers.0.up"])
+
+
+def test_a_state_dict_is_a_copy_and_the_optimizer_keeps_its_state() -> None:
+    fleet, _ = trained([0], 1e-2)
+    state = fleet.state_dict(0)
+    fleet.state_dict(0)["embedding"].zero_()
+    fleet.load_state_dict(0, state)
+    same, _ = trained([0], 1e-2)
+    assert torch.equal(fleet.step(tokens(9)), same.step(tokens(9)))
+    assert torch.equal(fleet.step(tokens(10)), same.step(tokens(10)))
+
+
+def test_weights_that_do_not_fit_are_refused_by_name() -> None:
+    fleet = fleet_of([0, 1])
+    state = fleet.state_dict(0)
+    embedding = state.pop("embedding")
+    wrong = {
+        "missing keys: embedding; unexpected keys: extra": state | {"extra": embedding},
+        r"embedding has shape \(16, 3\); it must be \(16, 64\)": state | {"embedding": embedding[:, :3]},
+    }
+    for match, given in wrong.items():
+        with pytest.raises(BadInput, match=match):
+            fleet.load_state_dict(1, given)
+    for method in (fleet.state_dict, lambda k: fleet.load_state_dict(k, state)):
+        with pytest.raises(BadInput, match="k = 2 must be from 0 to 1"):
+            method(2)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_tokens_that_are_learned() -> None:
     fleet = fleet_of([3])
     logits_BLV, shown = fleet.logits(tokens(1))[0], tokens(1)
     learned = torch.arange(6).expand(8, 6) >= 3
-    fleet.use("sgd", lr=0.0)
+    fleet.set_optimizer("sgd", lr=0.0)
     by_hand = torch.nn.functional.cross_entropy(logits_BLV[:, 2:5].reshape(-1, 16), shown[:, 3:].reshape(-1))
     torch.testing.assert_close(fleet.step(shown, learned)[0], by_hand)
     whole = torch.nn.functional.cross_entropy(logits_BLV[:, :5].reshape(-1, 16), shown[:, 1:].reshape(-1))
@@ -52,15 +101,15 @@ def test_the_loss_is_the_cross_entropy_of_the_tokens_that_are_learned() -> None:
 
 def test_each_model_may_have_data_of_its_own() -> None:
     fleet = fleet_of([0, 0])
-    fleet.use("adamw", lr=0.0)
+    fleet.set_optimizer("adamw", lr=0.0)
     apart_K = fleet.step(torch.stack([tokens(1), tokens(2)]))
     assert apart_K.tolist() == [fleet.step(tokens(1))[0].item(), fleet.step(tokens(2))[1].item()]
 
 
 def test_any_class_of_torch_s_trains_a_fleet() -> None:
     ours, theirs = (fleet_of([0, 1]) for _ in range(2))
-    ours.use("adamw", lr=1e-3)
-    theirs.use(torch.optim.AdamW, lr=1e-3)
+    ours.set_optimizer("adamw", lr=1e-3)
+    theirs.set_optimizer(torch.optim.AdamW, lr=1e-3)
     for step in range(8):
         torch.testing.assert_close(ours.step(tokens(step)), theirs.step(tokens(step)), rtol=1e-5, atol=0)
 
@@ -84,8 +133,8 @@ def test_what_cannot_be_made_is_refused_by_name() -> None:
 def test_what_cannot_train_is_refused_by_name(optimizer: str, how: dict[str, Any], named: str) -> None:
     fleet = fleet_of([0, 1, 2])
     with pytest.raises(BadInput, match=named):
-        fleet.use(optimizer, **how)
-    with pytest.raises(BadInput, match=r"Fleet\.use"):
+        fleet.set_optimizer(optimizer, **how)
+    with pytest.raises(BadInput, match=r"Fleet\.set_optimizer"):
         fleet.step(tokens(0))
 
 
@@ -98,7 +147,7 @@ def test_tokens_that_are_none_are_refused() -> None:
     for shown, named in given:
         with pytest.raises(BadInput, match=named):
             fleet.logits(shown)
-    fleet.use("sgd", lr=1e-2)
+    fleet.set_optimizer("sgd", lr=1e-2)
     with pytest.raises(BadInput, match=r"\(3, 8, 5\).*\(3, 8, 6\)"):
         fleet.step(tokens(0), torch.ones(8, 5, dtype=torch.bool))
 

@@ -51,7 +51,7 @@ def test_nothing_but_training_imports_torch_or_scipy() -> None:
     """One process: what one command imports, it has imported for those after it."""
     code = (
         "import sys\n"
-        "from synthbench.interface.cli import outcome\n"
+        "from synthbench.interface.outcome import outcome\n"
         "for command in sys.argv[1:]:\n"
         "    sys.argv = ['synthbench', *command.split()]\n"
         "    assert outcome() == 0, command\n"

@@ -159,12 +159,12 @@ def test_the_largest_and_the_huge_are_told_in_time(measured: Callable[[str, floa
 
 
 def test_the_judge_sees_what_is_written_and_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synthbench.interface.cli.outcome", lambda: Path("left").write_text("") or 2)
+    monkeypatch.setattr("synthbench.interface.outcome.outcome", lambda: Path("left").write_text("") or 2)
     with pytest.raises(AssertionError, match="left"):
         judge(Case([]))
-    monkeypatch.setattr("synthbench.interface.cli.outcome", lambda: print("\x1b[31m") or 0)
+    monkeypatch.setattr("synthbench.interface.outcome.outcome", lambda: print("\x1b[31m") or 0)
     with pytest.raises(AssertionError, match="31m"):
         judge(Case([]))
-    monkeypatch.setattr("synthbench.interface.cli.outcome", lambda: 0)
+    monkeypatch.setattr("synthbench.interface.outcome.outcome", lambda: 0)
     with pytest.raises(AssertionError):
         judge(Case([]), most=0.0)

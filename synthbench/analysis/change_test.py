@@ -1,8 +1,8 @@
-"""What two sets of values by seed decide: changed, unchanged, or could not tell.
+"""What two sets of values by seed decide: changed, unchanged, or inconclusive.
 
 A bound is fixed from the baseline alone: BOUND_TIMES its noise floor, which falls with the seeds that are compared, but
 never below LEAST. The difference is that of 20 % trimmed means of paired differences with Yuen's interval (Biometrika 61,
-1974), for rare bad seeds leave a t test undecided (tests/gate/test_decision.py counts that, and draws eight shapes).
+1974), for rare bad seeds leave a t test undecided (tests/analysis/test_change_test.py counts that, and draws eight shapes).
 Changed: the 95 % interval lies wholly beyond the bound; unchanged: wholly inside.
 """
 
@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from math import exp, floor, inf, nan, pi, sqrt
 from statistics import fmean, stdev
 from typing import Literal, NamedTuple
+
+from synthbench.analysis.statistics import quantile
 
 TRIMMED = 0.2  # of the differences, at each end
 # A mean may move by so many noise floors. A check has thirty lines, and all must be decided: the least multiple of a half
@@ -28,12 +30,12 @@ LEAST_CUT = 8  # values of which some are cut
 POWERED = 1 + 0.84 / 1.96  # half an interval, and how far chance takes a mean in one case of five: 80 % power
 FEWEST = 5  # paired seeds that decide anything
 
-Verdict = Literal["unchanged", "changed", "could not tell"]
+Verdict = Literal["unchanged", "changed", "inconclusive"]
 
 
 class Decision(NamedTuple):
     """before, after: trimmed means over the n seeds that both have. difference: of the paired ones, with its 95 % interval
-    (low, high). bound: what it may be. seeds: where it could not be told, that would tell if the difference is real."""
+    (low, high). bound: what it may be. seeds: where inconclusive, estimated for 80 % power."""
 
     verdict: Verdict
     before: float
@@ -66,7 +68,7 @@ def decide(before: Mapping[int, float], after: Mapping[int, float], floor: float
     seeds = sorted(before.keys() & after.keys())
     if len(seeds) < FEWEST:
         would = FEWEST if before and after else nan  # no seeds give a score to a side that has none
-        return Decision("could not tell", nan, nan, nan, nan, nan, nan, len(seeds), would)
+        return Decision("inconclusive", nan, nan, nan, nan, nan, nan, len(seeds), would)
     values, differences = [*before.values()], [after[seed] - before[seed] for seed in seeds]
     allowed, (middle, half) = bound(values, floor, unit, len(seeds)), trimmed(differences)
     found = (
@@ -78,12 +80,10 @@ def decide(before: Mapping[int, float], after: Mapping[int, float], floor: float
     torn = max(TORN_BY * floor * sqrt(len(values)) / 2, 2 * least(values, unit))
     far = [sum(sign * one > torn for one in differences) for sign in (1, -1)]
     if is_torn(abs(far[0] - far[1]), len(seeds)):
-        return Decision("could not tell", *found)
+        return Decision("inconclusive", *found)
     if -allowed <= middle - half and middle + half <= allowed:
         return Decision("unchanged", *found)
-    return Decision(
-        "could not tell", *found, seeds_needed(abs(middle), half, allowed, least(values, unit)) * len(seeds)
-    )
+    return Decision("inconclusive", *found, seeds_needed(abs(middle), half, allowed, least(values, unit)) * len(seeds))
 
 
 def is_torn(count: int, n: int) -> bool:
@@ -93,23 +93,21 @@ def is_torn(count: int, n: int) -> bool:
 
 def trimmed(values: Sequence[float]) -> tuple[float, float]:
     """The trimmed mean, and half its 95 % interval: Student's t with the Winsorized deviation."""
-    from scipy.special import stdtrit
-
     n, ordered = len(values), sorted(values)
     cut = cut_of(n)
     kept = ordered[cut : n - cut]
     winsorized = [kept[0]] * cut + kept + [kept[-1]] * cut
-    half = float(stdtrit(len(kept) - 1, 0.975)) * stdev(winsorized) * sqrt(n) / len(kept)
+    half = quantile(0.975, len(kept) - 1) * stdev(winsorized) * sqrt(n) / len(kept)
     return fmean(kept), half
 
 
 def cut_of(n: int) -> int:
-    """How many of n values are cut at each end: of few, none, for what is left would tell too little."""
+    """How many of n values are cut at each end: of few, none, for too little would be left."""
     return floor(TRIMMED * n) if n >= LEAST_CUT else 0
 
 
 def seeds_needed(size: float, half: float, allowed: float, floor: float) -> float:
-    """About how many times the seeds would tell with 80 % probability, if a difference of this size is real: half its
+    """About how many times the seeds are needed for 80 % power, if a difference of this size is real: half its
     interval with what chance takes away, and the bound as far as its floor, fall with the root of the seeds."""
     room, reach = abs(size - floor), half * POWERED
     if room == 0:
@@ -132,8 +130,6 @@ def winsorized(share: float) -> float:
 def detectable(deviation: float, n: int, allowed: float) -> float:
     """The least change of a mean that n seeds find with about 80 % probability, where seeds have this deviation and the
     two sides are independent: the bound, half the interval, and what chance takes away."""
-    from scipy.special import stdtrit
-
     kept = n - 2 * cut_of(n)
     error = winsorized((n - kept) / 2 / n) * deviation * sqrt(2) * sqrt(n) / kept
-    return allowed + (float(stdtrit(kept - 1, 0.975)) + float(stdtrit(kept - 1, 0.8))) * error
+    return allowed + (quantile(0.975, kept - 1) + quantile(0.8, kept - 1)) * error

@@ -23,26 +23,19 @@ class Spent(Card):
         """Seconds of one worker a run-step; 0 where nothing was measured."""
         return self.seconds / self.steps if self.steps else 0.0
 
-    @property
-    def said(self) -> str:
-        return (
-            f"{self.runs} runs, {self.steps} run-steps, {self.seconds / 60:.3g} minutes of worker processes, one thread "
-            f"each; {self.span / 60:.3g} minutes from the first start to the last end"
-        )
-
 
 def spent(results: Iterable[Result]) -> Spent:
     """The sum over results. A fleet's runs start together, and each has its share of the fleet's seconds."""
-    found = [result for result in results if result.seconds]
-    starts = [datetime.fromisoformat(result.started) for result in found if result.started]
+    timed = [result for result in results if result.seconds]
+    starts = [datetime.fromisoformat(result.started) for result in timed if result.started]
     ends = [
         datetime.fromisoformat(result.started) + timedelta(seconds=result.seconds * result.fleet_size)
-        for result in found
+        for result in timed
         if result.started
     ]
     return Spent(
-        runs=len(found),
-        steps=sum(max(result.path, default=0) for result in found),
-        seconds=round(sum(result.seconds for result in found), 1),
+        runs=len(timed),
+        steps=sum(max(result.path, default=0) for result in timed),
+        seconds=round(sum(result.seconds for result in timed), 1),
         span=round((max(ends) - min(starts)).total_seconds(), 1) if starts else 0.0,
     )

@@ -15,7 +15,7 @@ AXES = (*SETTING, "label", "update")  # what rows of one table differ in, beside
 
 
 class Pair(NamedTuple):
-    """Two rows to compare: one's own first."""
+    """Two rows to compare: differences are row - other."""
 
     row: Row
     other: Row
@@ -26,12 +26,6 @@ def setting(row: Row) -> tuple[object, ...]:
     return tuple(getattr(row, name) for name in SETTING)
 
 
-def named(row: Row, axis: str) -> str:
-    """A row's value on an axis, in words."""
-    value = getattr(row, axis)
-    return value if isinstance(value, str) else f"{axis.removeprefix('weight_')} {value:g}"
-
-
 def counterpart(row: Row, rows: Sequence[Row], apart_from: str | None = None) -> Row | None:
     """The row like this one in all axes but one: that of the same weight decay, or the only one; None without one."""
     same = [name for name in AXES if name != apart_from]
@@ -40,18 +34,34 @@ def counterpart(row: Row, rows: Sequence[Row], apart_from: str | None = None) ->
     return exact[0] if exact else alike[0] if len(alike) == 1 else None
 
 
-def of_optimizer(rows: Sequence[Row], name: str, said: str) -> list[Row]:
+def headline(rows: Sequence[Row]) -> Pair | None:
+    """The two rows that a table is read for: of the first task the first optimizer measured here (no variant, if there is
+    another) against AdamW (or the next one) under full updates; with one optimizer alone, full against low rank."""
+    measured = [row for row in rows if not row.reference]
+    if not measured:
+        return None
+    others = [row for row in measured if row.task == measured[0].task and row.optimizer != "adamw"]
+    first = min(others, key=lambda row: row.variant_of is not None, default=measured[0])
+    alike = [row for row in rows if setting(row) == setting(first)]
+    rivals = [row for row in alike if row.optimizer != first.optimizer and row.update == first.update]
+    rivals.sort(key=lambda row: (row.optimizer != "adamw", row.variant_of is not None))
+    updates = [row for row in alike if row.optimizer == first.optimizer and row.update != first.update]
+    rivals += [row for row in updates if not row.reference]
+    return Pair(first, rivals[0]) if rivals else None
+
+
+def of_optimizer(rows: Sequence[Row], name: str, option: str) -> list[Row]:
     """The rows of an optimizer, named as in the table, as for `run`, or, where that is clear, without that of pretraining.
 
-    Raises BadInput that begins with `said` where there are none, or where the name could mean several.
+    Raises BadInput that begins with the option where there are none, or where the name could mean several.
     """
     labels = list(dict.fromkeys(row.label for row in rows))
     name = name if name in labels else label(name)
     meant = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
     if len(meant) > 1:
-        raise BadInput(f"{said} {shown(name)} could be any of {listed(meant)}; name one of them.")
+        raise BadInput(f"{option} {shown(name)} could be any of {listed(meant)}; name one of them.")
     if not meant:
-        raise BadInput(f"{said} {shown(name)} has no row here{did_you_mean(name, labels)}.")
+        raise BadInput(f"{option} {shown(name)} has no row here{did_you_mean(name, labels)}.")
     return [row for row in rows if row.label == meant[0]]
 
 
@@ -65,8 +75,7 @@ def differences(row: Values, other: Values) -> list[float]:
     return [*by_seed(row, other).values()]
 
 
-def sign(found: Pair, name: str, target_step: int) -> bool | None:
+def sign(pair: Pair, name: str, target_step: int) -> bool | None:
     """Whether the mean difference is above zero at a target step; None where nothing is reached, or there is none."""
-    values = [row.target_steps.get(name, {}).get(target_step, {}) for row in found]
-    paired = differences(*values)
+    paired = differences(*(row.target_steps.get(name, {}).get(target_step, {}) for row in pair))
     return sum(paired) > 0 if any(paired) else None

@@ -1,10 +1,11 @@
-"""Where a row is read at no target step: how fast its rates are, and so which rates to add."""
+"""Cells without a reading at the target step: at which step each learning rate reaches the fit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import nan
 from statistics import median
+from typing import NamedTuple
 
 from synthbench.analysis.rows import Found
 from synthbench.cards import RunnerCard
@@ -12,21 +13,29 @@ from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell
 from synthbench.scores.reading import bracket, crossing, is_reached
 
-MOST = 6  # sentences
 # By rate: the step at which one seed reaches the card's fit, None where it does not
 Steps = Mapping[float, float | None]
 
 
-def advice(found: Found, card: RunnerCard) -> list[str]:
-    """A sentence for each cell of the last stage that is read at no target step although not all of its runs diverged; the
-    first MOST of them, and how many more there are. Variants are left as the card has them."""
-    own = sorted(
-        (cell for cell in found.cells if cell.stage == card.stages[-1].name and cell.optimizer not in card.variants),
-        key=lambda cell: (cell.task, cell.base, cell.optimizer, cell.update, cell.size),
-    )
-    said = [words for cell in own if (words := said_of(cell, _steps(found.cells[cell], found, card), card))]
-    more = len(said) - MOST
-    return said[:MOST] + [f"{more} more row{'s are' if more > 1 else ' is'} read at no target_step."] * (more > 0)
+class Unread(NamedTuple):
+    """A cell that has no `@fit` value. rates: all. reached: by rate that reaches the fit, the median step over seeds.
+    bracketed: seeds, of all seeds, whose rates lie on both sides of the target step."""
+
+    cell: Cell
+    target_step: float
+    rates: list[float]
+    reached: dict[float, float]
+    bracketed: int
+    seeds: int
+
+
+def unread(found: Found, card: RunnerCard) -> list[Unread]:
+    """The cells of the last stage that have no reading although not all of their runs diverged; without variants, whose
+    rates are the card's."""
+    cells = [cell for cell in found.cells if cell.stage == card.stages[-1].name and cell.optimizer not in card.variants]
+    cells.sort(key=lambda cell: (cell.task, cell.base, cell.optimizer, cell.update, cell.size))
+    judged = (of_cell(cell, _steps(found.cells[cell], found, card), card) for cell in cells)
+    return [result for result in judged if result]
 
 
 def _steps(trials: Sequence[Trial], found: Found, card: RunnerCard) -> list[Steps]:
@@ -35,43 +44,17 @@ def _steps(trials: Sequence[Trial], found: Found, card: RunnerCard) -> list[Step
     for trial in trials:
         result = found.results[trial.id]
         if result.status == "ok":
-            seed = int(found.identities[trial.id]["seed"])
-            of_seed.setdefault(seed, {})[trial.lr] = crossing(result.path, card.reading.fit)
+            of_seed.setdefault(found.seed(trial.id), {})[trial.lr] = crossing(result.path, card.reading.fit)
     return [of_seed[seed] for seed in sorted(of_seed)]
 
 
-def said_of(cell: Cell, seeds: Sequence[Steps], card: RunnerCard) -> str | None:
-    """A sentence on a cell, given the steps of its seeds; None where enough have rates on both sides of the target_step."""
-    target_step, fit = card.reading.target_step * cell.size, card.reading.fit
+def of_cell(cell: Cell, seeds: Sequence[Steps], card: RunnerCard) -> Unread | None:
+    """A cell, given the steps of its seeds; None where enough have rates on both sides of the target step."""
+    target_step = card.reading.target_step * cell.size
     bracketed = [bracket([*steps.values()], target_step) is not None for steps in seeds]
-    if not seeds or is_reached([0.0 if one else nan for one in bracketed]):
+    if not seeds or is_reached([0.0 if is_bracketed else nan for is_bracketed in bracketed]):
         return None
-    size = f", {cell.size:g}x the items" * (cell.size != 1)
-    who, aim = f"{cell.optimizer} ({cell.update}) on {cell.task}{size}", f"{target_step:g} steps to fit {fit:g}"
     rates = sorted({lr for steps in seeds for lr in steps})
-    reached = {lr: median(own) for lr in rates if (own := [step for steps in seeds if (step := steps.get(lr))])}
-    if not reached:
-        return f"{who} reaches fit {fit:g} at no rate: it needs more steps, or other rates (--lr)."
-    quickest, slowest = min(reached, key=lambda lr: reached[lr]), max(reached, key=lambda lr: reached[lr])
-    if reached[slowest] < target_step:
-        return (
-            f"{who} is too quick to be read at {aim}: at its slowest rate, {slowest:.3g}, it takes "
-            f"{reached[slowest]:.0f}; add {_slower(slowest, rates)} (--lr)."
-        )
-    if reached[quickest] > target_step:
-        quicker = "larger rates" if quickest == max(rates) else "rates at which it is quicker"
-        return (
-            f"{who} is too slow to be read at {aim}: at its quickest rate, {quickest:.3g}, it takes "
-            f"{reached[quickest]:.0f}; add {quicker} (--lr)."
-        )
-    medians = ", ".join(f"{step:.0f} at {lr:.3g}" for lr, step in reached.items())
-    return (
-        f"{who} has rates on both sides of {aim} at {sum(bracketed)} of {len(seeds)} seeds (medians: {medians}); add "
-        "rates beyond or between them (--lr)."
-    )
-
-
-def _slower(slowest: float, rates: Sequence[float]) -> str:
-    """Where a slower rate may be found, given the slowest that reaches the fit."""
-    place = rates.index(slowest)
-    return f"rates between {rates[place - 1]:.3g} and that" if place else "smaller rates"
+    of_rate = {lr: [step for steps in seeds if (step := steps.get(lr))] for lr in rates}
+    reached = {lr: median(steps) for lr, steps in of_rate.items() if steps}
+    return Unread(cell, target_step, rates, reached, sum(bracketed), len(seeds))

@@ -1,4 +1,4 @@
-"""Reference rows: results shipped with the package, shown where task, card and code agree with one's own."""
+"""Reference rows: results shipped with the package, shown where task, card and code agree."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from synthbench import cards
 from synthbench.analysis.cost import Spent, spent
 from synthbench.analysis.rows import Row
 from synthbench.cards import Card, RunnerCard
-from synthbench.common.wording import listed
 from synthbench.experiment import identity
 from synthbench.experiment.runs import Result
 
@@ -78,24 +77,18 @@ def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> t
     return [*rows, *extra], found if extra else None
 
 
-def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> str | None:
-    """A sentence where reference rows would stand beside these if the card were as it is shipped."""
+def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> list[Row]:
+    """The reference rows that would stand beside these if the card were as it is shipped."""
     found = _of_this_code(card, tasks)
-    if found is None or found.card == card.fingerprint() or not (extra := _extra(found, rows, tasks)):
-        return None
-    return (
-        f"The reference rows shipped with synthbench ({listed(dict.fromkeys(row.optimizer for row in extra))}) are left "
-        "out: they were measured with the card as it is shipped, and this one was changed (by --lr, --set or the like). "
-        "To compare with one, run it, too."
-    )
+    return _extra(found, rows, tasks) if found and found.card != card.fingerprint() else []
 
 
 def _extra(found: Reference, rows: Sequence[Row], tasks: Mapping[str, str]) -> list[Row]:
     """The rows of a reference that stand beside measured ones."""
-    own = {(row.task, *row.base, row.optimizer) for row in rows}
+    measured = {(row.task, *row.base, row.optimizer) for row in rows}
     updates = {row.update for row in rows}
     return [
         row.model_copy(update={"reference": True})
         for row in found.rows
-        if row.task in tasks and (row.task, *row.base, row.optimizer) not in own and row.update in updates
+        if row.task in tasks and (row.task, *row.base, row.optimizer) not in measured and row.update in updates
     ]

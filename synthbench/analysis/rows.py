@@ -18,7 +18,7 @@ from synthbench.store.results import Store
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
 AT_FIT = [name for name in SCORES if name.endswith("@fit")]
-DIGITS = 6  # kept of a score of one run: what a table is drawn of is also what is shipped
+RUN_DIGITS = 6  # of a score of one run, in tables and in what is shipped
 SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
 
 
@@ -27,11 +27,10 @@ class Row(Card):
 
     lr: the chosen rate, None where every run diverged. edge: whether it lies at an end of the grid. runs, diverged:
     counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`) at the
-    card's target_step. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. target steps: readings `x@fit`
-    by score, target step and seed. rates: scores at the end by rate, score and seed. size: trained items over those of the
-    card. items: trained items by slice. variant_of: the optimizer, where `optimizer` is a variant's name. width: of
-    the model. device: where it was
-    measured. reference: a shipped row, not one of this folder.
+    card's target step. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. target_steps:
+    readings `x@fit` by score, target step and seed. rates: scores at the end by rate, score and seed. size: trained items
+    over those of the card. items: trained items by slice. variant_of: the optimizer, where `optimizer` is a variant's
+    name. start, start_lr: scores by seed, and the rate, of the pretrained models. reference: a shipped row.
     """
 
     task: str
@@ -81,6 +80,9 @@ class Found(NamedTuple):
     results: Mapping[RunId, Result]
     identities: Mapping[RunId, Mapping[str, Any]]
 
+    def seed(self, run: RunId) -> int:
+        return int(self.identities[run]["seed"])
+
 
 def found_in(store: Store, experiment: str) -> Found:
     results = store.results(store.members(experiment))
@@ -92,77 +94,65 @@ def rows_of(found: Found, card: RunnerCard) -> list[Row]:
     last = card.stages[-1].name
     rows = [_row(cell, trials, card, found) for cell, trials in found.cells.items() if cell.stage == last]
     rows = [row.model_copy(update=_by_size(row, rows, card)) for row in rows]
-    return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, _rank(row.update), row.size))
+    return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, rank(row.update), row.size))
 
 
-class Stopped(NamedTuple):
-    """A cell from which nothing could start at some seeds, or at all, because it diverged. optimizer: of the first stage.
-    said: a sentence."""
-
-    optimizer: str
-    said: str
-    entirely: bool
-
-
-def stopped(found: Found, card: RunnerCard) -> list[Stopped]:
-    """The cells of earlier stages that diverged."""
-    sentences = []
-    for cell, trials in found.cells.items():
-        started = members.chosen(trials, found.results) or [trial.id for trial in trials]
-        diverged = [run for run in started if found.results[run].status == "diverged"]
-        if diverged and cell.stage != card.stages[-1].name:
-            seeds = sorted({found.identities[run]["seed"] for run in diverged})
-            said = (
-                f"{cell.stage} of {cell.optimizer} ({cell.task}) diverged at seed{'s' * (len(seeds) > 1)} "
-                f"{', '.join(map(str, seeds))}: nothing was started from there."
-            )
-            sentences.append(
-                Stopped((*cell.base, cell.optimizer)[0], said[0].upper() + said[1:], len(diverged) == len(started))
-            )
-    return sentences
-
-
-def _rank(update: str) -> tuple[int, int]:
+def rank(update: str) -> tuple[int, int]:
     """Full updates first, then low-rank ones from the largest rank down."""
     return (1, -int(update[5:])) if update.startswith("lora-") else (0, len(update))
 
 
-def _row(
-    cell: Cell,
-    trials: Sequence[Trial],
-    card: RunnerCard,
-    found: Found,
-) -> Row:
+def applies(name: str, row: Row) -> bool:
+    """Whether a score has a meaning for a row: its score at the end was measured, or every run diverged."""
+    at_end = "rule_accuracy" if name.endswith("@t") else name.removesuffix("@fit").removesuffix("_over_fit")
+    return row.lr is None or bool(row.values.get(at_end))
+
+
+class Stopped(NamedTuple):
+    """A cell of an earlier stage that diverged, from which nothing starts. seeds: those that diverged. entirely: all."""
+
+    cell: Cell
+    seeds: list[int]
+    entirely: bool
+
+
+def stopped(found: Found, card: RunnerCard) -> list[Stopped]:
+    """The cells of earlier stages that diverged at some seeds, or at all."""
+    cells = []
+    for cell, trials in found.cells.items():
+        started = members.chosen(trials, found.results) or [trial.id for trial in trials]
+        diverged = [run for run in started if found.results[run].status == "diverged"]
+        if diverged and cell.stage != card.stages[-1].name:
+            seeds = sorted({found.seed(run) for run in diverged})
+            cells.append(Stopped(cell, seeds, len(diverged) == len(started)))
+    return cells
+
+
+def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, found: Found) -> Row:
     _, results, identities = found
     runs, choices = [trial.id for trial in trials], members.chosen(trials, results)
-    seed_of = {run: int(identities[run]["seed"]) for run in runs}
-    seeds = sorted(set(seed_of.values()))
-    sound = [run for run in runs if results[run].status == "ok"]
-    chosen = [run for run in sound if run in choices]
-    values = {name: _measured({seed_of[run]: results[run].score(name) for run in chosen}) for name in AT_END}
-    paths = {seed: [results[run].path for run in sound if seed_of[run] == seed] for seed in seeds}
+    seeds = sorted({found.seed(run) for run in runs})
+    converged = [run for run in runs if results[run].status == "ok"]
+    chosen = [run for run in converged if run in choices]
+    paths = {seed: [results[run].path for run in converged if found.seed(run) == seed] for seed in seeds}
     target_steps = {
-        name: {
-            target_step: readings(paths, name, card, target_step, cell.size)
-            for target_step in card.reading.target_steps
-        }
+        name: {step: readings(paths, name, card, step, cell.size) for step in card.reading.target_steps}
         for name in AT_FIT
     }
-    values |= {name: by_speed[card.reading.target_step] for name, by_speed in target_steps.items()}
+    values = {name: _scores(chosen, name, found) for name in AT_END}
+    values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
     values |= {f"{name}_over_fit": over_fit(paths, name, card, cell.size) for name in reading.OVER_FIT}
-    reached = {seed_of[run]: _steps_to_rule(results[run], card) for run in chosen}
-    rates = {lr: [run for run in sound if identities[run]["lr"] == lr] for lr in sorted({trial.lr for trial in trials})}
+    steps, censored = _bounded({found.seed(run): _steps_to_rule(results[run], card) for run in chosen})
+    rates: dict[float, dict[str, Values]] = {}
+    for lr in sorted({trial.lr for trial in trials}):
+        of_rate = [run for run in converged if identities[run]["lr"] == lr]
+        rates[lr] = {name: _scores(of_rate, name, found) for name in SWEPT}
     return Row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
-        edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(sound),
-        values=values | {"steps_to_rule@t": {seed: one.value for seed, one in reached.items() if one}},
-        censored={"steps_to_rule@t": {seed: one.censored for seed, one in reached.items() if one and one.censored}},
-        target_steps=target_steps, start=_starts(runs, results, identities),
-        rates={
-            lr: {name: _measured({seed_of[run]: results[run].score(name) for run in own}) for name in SWEPT}
-            for lr, own in rates.items()
-        },
+        edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(converged),
+        values=values | {"steps_to_rule@t": steps}, censored={"steps_to_rule@t": censored},
+        target_steps=target_steps, start=_starts(runs, found), rates=rates,
         start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
         size=cell.size, items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
@@ -170,27 +160,37 @@ def _row(
     )  # fmt: skip
 
 
+def _scores(runs: Sequence[RunId], name: str, found: Found) -> Values:
+    """A score of runs at their end, by seed."""
+    return _measured({found.seed(run): found.results[run].score(name) for run in runs})
+
+
 def _steps_to_rule(result: Result, card: RunnerCard) -> reading.Reached | None:
     path = {step: scores["rule_accuracy"] for step, scores in result.path.items() if "rule_accuracy" in scores}
     return reading.first_reaching(path, card.reading.rule)
 
 
+def _bounded(reached: Mapping[int, reading.Reached | None]) -> tuple[Values, dict[int, str]]:
+    """Values by seed, and the marks of those that are only bounds."""
+    known = {seed: value for seed, value in reached.items() if value}
+    marks = {seed: value.censored for seed, value in known.items() if value.censored}
+    return {seed: value.value for seed, value in known.items()}, marks
+
+
 def _by_size(row: Row, rows: Sequence[Row], card: RunnerCard) -> dict[str, Any]:
-    """What a row says of all sizes of its task: the least number of trained rule items that find the rule."""
-    own = [r for r in rows if _setting(r) == _setting(row)]
-    if len(own) == 1 or "rule" not in row.items:
+    """The changes that all sizes of a row's data make to it: the least number of trained rule items that find the rule."""
+    sizes = [other for other in rows if _setting(other) == _setting(row)]
+    if len(sizes) == 1 or "rule" not in row.items:
         return {}
-    found = {
-        seed: reading.first_reaching(
-            {one.items["rule"]: one.values["rule_accuracy"].get(seed, nan) for one in own}, card.reading.rule
-        )
+    accuracies = {
+        seed: {other.items["rule"]: other.values["rule_accuracy"].get(seed, nan) for other in sizes}
         for seed in row.seeds
     }
+    items, censored = _bounded(
+        {seed: reading.first_reaching(path, card.reading.rule) for seed, path in accuracies.items()}
+    )
     name = "examples_to_rule@t"
-    return {
-        "values": row.values | {name: {seed: one.value for seed, one in found.items() if one}},
-        "censored": row.censored | {name: {seed: one.censored for seed, one in found.items() if one and one.censored}},
-    }
+    return {"values": row.values | {name: items}, "censored": row.censored | {name: censored}}
 
 
 def _setting(row: Row) -> tuple[Any, ...]:
@@ -198,38 +198,34 @@ def _setting(row: Row) -> tuple[Any, ...]:
     return row.task, row.base, row.optimizer, row.update, row.weight_decay
 
 
-def _starts(
-    runs: Sequence[RunId], results: Mapping[RunId, Result], identities: Mapping[RunId, Mapping[str, Any]]
-) -> dict[str, Values]:
+def _starts(runs: Sequence[RunId], found: Found) -> dict[str, Values]:
     """Scores of the runs that these started from, by seed."""
-    parents = {int(identities[run]["seed"]): identities[run]["parent"] for run in runs}
-    known = {seed: results[parent] for seed, parent in parents.items() if parent in results}
-    found = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in AT_END}
-    return {name: values for name, values in found.items() if values}
+    parents = {found.seed(run): found.identities[run]["parent"] for run in runs}
+    known = {seed: found.results[parent] for seed, parent in parents.items() if parent in found.results}
+    by_name = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in AT_END}
+    return {name: values for name, values in by_name.items() if values}
 
 
 def readings(
     paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, target_step: int, size: float = 1.0
 ) -> Values:
-    """A score `x@fit` by seed; empty where too few seeds reach the target step for the cell to have a reading.
+    """A score `x@fit` by seed; empty where too few seeds reach the target step.
 
-    target step: steps for the card's own size; a set twice as large has twice the time.
+    target_step: for the card's own size; a set twice as large has twice the steps.
     """
     score, fit = name.removesuffix("@fit"), card.reading.fit
-    return _enough(
-        {seed: reading.of_seed(of_rates, score, fit, target_step * size) for seed, of_rates in paths.items()}
-    )
+    return _enough({seed: reading.of_seed(rates, score, fit, target_step * size) for seed, rates in paths.items()})
 
 
 def over_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, size: float = 1.0) -> Values:
     """A score `x_over_fit` by seed, at the card's target step; empty where too few seeds reach it."""
     fit, target_step = card.reading.fit, card.reading.target_step * size
-    return _enough({seed: reading.over_fit(own, name, fit, target_step) for seed, own in paths.items()})
+    return _enough({seed: reading.over_fit(rates, name, fit, target_step) for seed, rates in paths.items()})
 
 
-def _enough(found: Mapping[int, float]) -> Values:
-    return _measured(found) if reading.is_reached(list(found.values())) else {}
+def _enough(values: Mapping[int, float]) -> Values:
+    return _measured(values) if reading.is_reached(list(values.values())) else {}
 
 
 def _measured(values: Mapping[int, float]) -> Values:
-    return {seed: round(value, DIGITS) for seed, value in sorted(values.items()) if value == value}
+    return {seed: round(value, RUN_DIGITS) for seed, value in sorted(values.items()) if value == value}

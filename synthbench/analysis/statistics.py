@@ -6,7 +6,7 @@ differ in nothing (p = 1), a constant difference is certain (p = 0).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nan, sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -28,9 +28,7 @@ class Interval(NamedTuple):
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:
-    """Mean and Student's t interval of the values that were measured (NaN is left out, and n says so)."""
-    from scipy.special import stdtrit
-
+    """Mean and Student's t interval of the values that were measured: NaN is left out, and not counted in n."""
     measured = [value for value in values if value == value]
     n = len(measured)
     if n == 0:
@@ -38,47 +36,60 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     mean = fmean(measured)
     if n == 1:
         return Interval(mean, nan, nan, 1)
-    half = float(stdtrit(n - 1, (1 + level) / 2)) * stdev(measured) / sqrt(n)
+    half = quantile((1 + level) / 2, n - 1) * stdev(measured) / sqrt(n)
     return Interval(mean, mean - half, mean + half, n)
 
 
-def seeds_needed(differences: Sequence[float], power: float = 0.8, level: float = 0.95) -> float:
-    """Seeds with which a paired t test would tell a difference as large as the mean of these, with this power.
+def seeds_needed(differences: Sequence[float], power: float = 0.8) -> float:
+    """Estimated number of seeds with which a paired t test at 5 % finds a mean difference as large as that of these.
 
-    The deviation is taken from the same differences, so the answer is as rough as they are few. inf beyond MOST_SEEDS.
+    The deviation is that of the same differences, so the estimate is as rough as they are few. inf beyond MOST_SEEDS.
     """
-    from scipy.special import nctdtr, stdtrit
+    from scipy.special import nctdtr
 
     deviation, mean = stdev(differences), abs(fmean(differences))
-    if mean == 0:
-        return inf
-    for n in range(2, MOST_SEEDS + 1):
-        bound = float(stdtrit(n - 1, (1 + level) / 2))
-        shift = mean * sqrt(n) / deviation if deviation else inf
-        if shift == inf or 1 - float(nctdtr(n - 1, shift, bound)) >= power:
-            return n
-    return inf
+    if not deviation:
+        return 2 if mean else inf
+    return _fewest(lambda n: 1 - float(nctdtr(n - 1, mean * sqrt(n) / deviation, quantile(0.975, n - 1))), power)
 
 
-def seeds_for_equivalence(
-    differences: Sequence[float], margin: float, power: float = 0.8, level: float = 0.05
-) -> float:
-    """Seeds with which two one-sided t tests would show, with this power, that a mean such as that of these differences
-    lies within +-margin. As rough as they are few; inf beyond MOST_SEEDS, and where it lies beyond."""
-    from scipy.special import nctdtr, stdtrit
+def seeds_for_equivalence(differences: Sequence[float], margin: float, power: float = 0.8) -> float:
+    """Estimated number of seeds with which two one-sided t tests at 5 % show that a mean such as that of these differences
+    lies within +-margin; as rough as they are few. inf beyond MOST_SEEDS, and where it lies beyond."""
+    from scipy.special import nctdtr
 
     deviation, mean = stdev(differences), abs(fmean(differences))
     if mean >= margin:
         return inf
-    for n in range(2, MOST_SEEDS + 1):
-        bound = float(stdtrit(n - 1, 1 - level))
-        missed = [
-            float(nctdtr(n - 1, distance * sqrt(n) / deviation, bound)) if deviation else 0.0
-            for distance in (margin - mean, margin + mean)
-        ]
-        if 1 - sum(missed) >= power:
-            return n
-    return inf
+    if not deviation:
+        return 2
+    distances = (margin - mean, margin + mean)
+
+    def power_of(n: int) -> float:
+        bound, scale = quantile(0.95, n - 1), sqrt(n) / deviation
+        return 1 - sum(float(nctdtr(n - 1, distance * scale, bound)) for distance in distances)
+
+    return _fewest(power_of, power)
+
+
+def _fewest(power_of: Callable[[int], float], power: float) -> float:
+    """The least number of seeds, from 2, with this power; inf beyond MOST_SEEDS."""
+    return next((n for n in range(2, MOST_SEEDS + 1) if power_of(n) >= power), inf)
+
+
+def quantile(share: float, freedom: float) -> float:
+    """A quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, share))
+
+
+def detectable(deviation: float, n: int, power: float = 0.8) -> float:
+    """The least mean difference that a two-sided paired t test at 5 % over n seeds finds with this power, where paired
+    differences have this deviation (the wrong tail is not counted); inf for fewer than two seeds."""
+    from scipy.special import nctdtrinc
+
+    return deviation * float(nctdtrinc(n - 1, 1 - power, quantile(0.975, n - 1))) / sqrt(n) if n > 1 else inf
 
 
 def paired_p(differences: Sequence[float]) -> float:
@@ -113,14 +124,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, (len(p_values) - rank) * p_values[place])
         adjusted[place] = min(1.0, largest)
     return adjusted
-
-
-def detectable(deviation: float, n: int, power: float = 0.8, level: float = 0.95) -> float:
-    """The least mean difference that a two-sided paired t test over n seeds passes with this power, where paired
-    differences have this deviation (the wrong tail is not counted); inf for fewer than two seeds."""
-    from scipy.special import nctdtrinc, stdtrit
-
-    if n < 2:
-        return inf
-    bound = float(stdtrit(n - 1, (1 + level) / 2))
-    return deviation * float(nctdtrinc(n - 1, 1 - power, bound)) / sqrt(n)

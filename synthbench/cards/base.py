@@ -55,10 +55,10 @@ Kind = Literal["full", "lora"]
 
 
 class Card(BaseModel):
-    """Base of every card and table in one: unknown keys are refused, and nothing changes after reading. What a field means
-    stands below it, for its JSON Schema, too."""
+    """Base of every card and table in one: unknown keys are refused, and nothing changes after reading. The text below a
+    field is its description, in the JSON Schema, too."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 def fingerprint(content: Any) -> str:

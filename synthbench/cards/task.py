@@ -24,7 +24,7 @@ def _generator(text: str) -> str:
 class SliceCard(BaseModel):
     """One slice of a stage's data; keys beside its own are the generator's own options."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
 
     generator: Annotated[str, Field(max_length=4096), AfterValidator(_generator)]
     """What draws the items: a name, path/file.py:name (from this card's folder) or pkg.mod:name."""

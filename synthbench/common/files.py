@@ -1,4 +1,5 @@
-"""Files that people wrote, read with bounds: whatever a path leads to, reading ends soon and never with a traceback."""
+"""Files: those that users wrote are read with bounds, so that reading ends soon and without a traceback; ours are written
+complete or not at all."""
 
 from __future__ import annotations
 
@@ -16,13 +17,14 @@ from synthbench.common.wording import named
 MOST_BYTES = 2**16  # of a card
 MOST_DOTS = 100  # in a line: the time to read a dotted key is the square of its length
 MOST_LEVELS = 16  # of tables and lists in each other
+TEMPORARY = ".new"  # how the name of a temporary file ends
 
 
 def is_file(path: Path) -> bool:
     """Whether a path is that of a regular file; false for one that is no path at all."""
     try:
         return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, a folder that is not ours to look into
+    except (OSError, ValueError):  # a name that is too long, a folder that may not be read
         return False
 
 
@@ -34,52 +36,66 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def text(path: Path, said: str, most: int) -> str:
-    """A file's text as it stands, line ends included; raises BadInput that names it as `said`."""
+def text(path: Path, origin: str, most: int) -> str:
+    """A file's text as it stands, line ends included; raises BadInput that begins with `origin`."""
     if not is_file(path):
-        raise BadInput(f"{said} is not a file.")
+        raise BadInput(f"{origin} is not a file.")
     try:
         with path.open("rb") as file:
             content = file.read(most + 1)
         if len(content) > most:
-            raise BadInput(f"{said} has more than {most} bytes, the most that is read.")
+            raise BadInput(f"{origin} has more than {most} bytes, the most that is read.")
         return content.decode("utf-8")
     except OSError as error:
-        raise BadInput(f"{said} cannot be read: {error.strerror}.") from None
+        raise BadInput(f"{origin} cannot be read: {error.strerror}.") from None
     except UnicodeDecodeError as error:
-        raise BadInput(f"{said} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
+        raise BadInput(f"{origin} is not UTF-8 text: {error.reason} at byte {error.start}.") from None
 
 
-def write(path: Path, content: str, said: str) -> None:
-    """Puts a file in place, whole or not at all; what a link leads to is replaced, not the link. Raises BadInput that
-    begins with `said`, Failed where the disk fails."""
-    place = path.resolve()
-    temporary = place.with_name(f".{uuid4().hex}.new")
+def write(path: Path, content: str, origin: str) -> None:
+    """Puts text into a file, complete or not at all (`write_whole`). Raises BadInput that begins with `origin`, Failed
+    where the disk fails."""
     try:
-        with temporary.open("w", encoding="utf-8", newline="") as file:
+        write_whole(path, content.encode())
+    except OSError as error:
+        kind = Failed if is_disk_failure(error) else BadInput
+        raise kind(f"{origin} cannot be written: {error.strerror}.") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Puts content into a file, complete or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
+
+    An existing file keeps its permissions. Of a link the file that it leads to is replaced. Raises OSError.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".{uuid4().hex}{TEMPORARY}")
+    try:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if place.exists():
-            shutil.copymode(place, temporary)
-        temporary.replace(place)
-    except OSError as error:
-        kind = Failed if is_disk_failure(error) else BadInput
-        raise kind(f"{said} cannot be written: {error.strerror}.") from None
+        if target.exists():
+            shutil.copymode(target, temporary)
+        temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+    folder = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary; raises BadInput that names the file."""
-    said = named(path)
+    origin = named(path)
     try:
-        return parse(text(path, said, MOST_BYTES))
+        return parse(text(path, origin, MOST_BYTES))
     except BadInput:
         raise
     except ValueError as error:
-        raise BadInput(f"{said} is not valid TOML: {named(error)}.") from None
+        raise BadInput(f"{origin} is not valid TOML: {named(error)}.") from None
 
 
 def parse(content: str) -> dict[str, Any]:
@@ -87,8 +103,8 @@ def parse(content: str) -> dict[str, Any]:
     if any(line.count(".") > MOST_DOTS for line in content.split("\n")):
         raise ValueError(f"a line has more than {MOST_DOTS} dots")
     try:
-        found = tomllib.loads(content)
-        if _levels(found) > MOST_LEVELS:
+        tables = tomllib.loads(content)
+        if _levels(tables) > MOST_LEVELS:
             raise RecursionError
     except RecursionError:
         raise ValueError(f"more than {MOST_LEVELS} tables or lists in each other") from None
@@ -96,7 +112,7 @@ def parse(content: str) -> dict[str, Any]:
         if isinstance(error, tomllib.TOMLDecodeError):
             raise
         raise ValueError("a number has thousands of digits") from None
-    return found
+    return tables
 
 
 def _levels(value: Any) -> int:

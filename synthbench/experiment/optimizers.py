@@ -17,7 +17,6 @@ from synthbench.common.wording import did_you_mean, shown
 from synthbench.experiment.identity import PACKAGE
 from synthbench.experiment.runs import OptimizerSpec
 from synthbench.generators import Task
-from synthbench.plugins.unknown import unknown
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
@@ -27,7 +26,7 @@ def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
     """The optimizer behind a name on a card, which may be a variant's."""
     registered = card.optimizer_of(name)
     if registered not in OPTIMIZERS:
-        sentence = unknown(name, [*OPTIMIZERS, *card.variants])
+        sentence = plugins.unknown(name, [*OPTIMIZERS, *card.variants])
         raise BadInput(f"{sentence[:1].upper()}{sentence[1:]}.")
     own = card.variants[name].arguments if name in card.variants else {}
     arguments = checked(
@@ -71,8 +70,8 @@ def spec_of(registered: str, arguments: cards.Card) -> OptimizerSpec:
 
 def source_hash(registered: str) -> str:
     """sha256 of what the code of a registered optimizer computes: of the file with its step, or of a plug-in's files."""
-    if registered in plugins.TAKEN:
-        return plugins.TAKEN[registered].source
+    if plugin := plugins.plugin_of(registered):
+        return plugin.source
     path = Path(IMPLEMENTATIONS[registered].step.__code__.co_filename)
     return sources.digest([path], PACKAGE if PACKAGE in path.parents else path.parent)
 
@@ -82,14 +81,15 @@ def try_plugins(specs: Sequence[OptimizerSpec], card: RunnerCard, task: Task) ->
     from synthbench.plugins.smoke_test import check
 
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
-    theirs = {spec.fingerprint: spec for spec in specs if spec.name in plugins.TAKEN}.values()
+    theirs = {spec.fingerprint: spec for spec in specs if plugins.plugin_of(spec.name)}.values()
     changed: dict[str, list[str]] = {spec.name: [] for spec in theirs}
     for spec in theirs:
         arguments = OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments)
-        made_by = plugins.TAKEN[spec.name].made_by
         for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
-            said = f"--optimizer {spec.name}"
-            changed[spec.name] += check(spec.name, spec.routing, trainable(layout, update), arguments, made_by, said)
+            changed[spec.name] += check(
+                spec.name, routing=spec.routing, layout=trainable(layout, update), arguments=arguments,
+                where=f"--optimizer {spec.name}",
+            )  # fmt: skip
     for name, settings in changed.items():
         plugins.put_back(name, settings)
 

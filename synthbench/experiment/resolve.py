@@ -173,7 +173,7 @@ def _with_arguments(card: RunnerCard, settings: Sequence[Setting], typed: Sequen
         if takers:
             labels.check_shared(where[1], value, text.partition("=")[2].strip(), names)
         elif where == ["routing"]:
-            takers = [name for name in names if name in plugins.TAKEN]
+            takers = [name for name in names if plugins.plugin_of(name)]
             if not takers:
                 raise BadInput(
                     f"--set routing={shown(value)} is for plug-ins; {listed(names)} have the routing that `synthbench "

@@ -1,4 +1,4 @@
-"""What a baseline is recorded of, and what is checked against it: an experiment of one optimizer, every rate fixed."""
+"""The experiment that a baseline records, and that of a candidate which is checked: one optimizer, every rate fixed."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from synthbench.plugins import generators
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 
-def to_record(asked: RunRequest) -> Experiment:
+def to_record(request: RunRequest) -> Experiment:
     """The experiment whose behaviour is to be recorded: as `run` would have it, with one rate (its default) for an
     optimizer that the card has no rates for. Raises BadInput where it has several optimizers, tasks or variants."""
-    card, origin = runner(asked)
+    card, origin = runner(request)
     if crossed := [stage.name for stage in card.stages if stage.optimizer != "same"]:
         raise BadInput(
-            f"A baseline is of one optimizer in all stages; stage {named(crossed[0])} of runner {named(card.name)} takes "
-            "others."
+            f"A baseline needs the same optimizer in all stages; stage {named(crossed[0])} of runner {named(card.name)} "
+            "takes others."
         )
     if len(card.optimizers) > 1 or len(card.tasks) > 1 or card.variants:
         variants = f" and variants {listed(card.variants)}" if card.variants else ""
         raise BadInput(
-            f"A baseline is of one optimizer on one task, without variants; asked for are {listed(card.optimizers)} on "
+            f"A baseline needs exactly one optimizer and one task, and no variants; got {listed(card.optimizers)} on "
             f"{listed(card.tasks)}{variants}: name one with --optimizer and one with --task."
         )
     (label,) = card.optimizers
@@ -44,13 +44,13 @@ def to_record(asked: RunRequest) -> Experiment:
         else stage
         for stage in card.stages
     ]
-    experiment = experiment_of(card.model_copy(update={"stages": stages}), origin, asked.device)
+    experiment = experiment_of(card.model_copy(update={"stages": stages}), origin, request.device)
     (task,) = experiment.tasks.values()
     for stage in stages:
-        own = settings(stage, task.card.name, label)
-        if len(own.weight_decay) > 1 or len(own.sizes) > 1:
+        of_stage = settings(stage, task.card.name, label)
+        if len(of_stage.weight_decay) > 1 or len(of_stage.sizes) > 1:
             raise BadInput(
-                f"A baseline is of one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
+                f"A baseline needs one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
                 f"has more: give one with --set stages.{named(stage.name)}.weight_decay=VALUE (or .sizes=[1])."
             )
     return experiment
@@ -62,8 +62,8 @@ def default_rate(label: str) -> float:
     return grid[len(grid) // 2]
 
 
-class Subject(NamedTuple):
-    """What is checked, where it is not what the baseline recorded. settings: `optimizer.ARG=value` and
+class Candidate(NamedTuple):
+    """What is checked, where it differs from what the baseline recorded. settings: `optimizer.ARG=value` and
     `routing=all|hidden`, as in `run`. seeds: some of those recorded."""
 
     optimizer: Any = None
@@ -72,10 +72,10 @@ class Subject(NamedTuple):
     seeds: Sequence[int] | None = None
 
 
-def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment, list[str]]:
-    """The experiment that a baseline means, by its own optimizer or another one with the same rates and arguments, and
-    what is to be said of it. Raises BadInput."""
-    recorded, optimizer, seeds = baseline.spec.name, own.optimizer, own.seeds
+def to_check(baseline: Baseline, origin: str, asked: Candidate) -> tuple[Experiment, list[str]]:
+    """The experiment that a baseline recorded, with its optimizer or another one at the same rates and arguments, and notes
+    on it. Raises BadInput."""
+    recorded, optimizer, seeds = baseline.spec.name, asked.optimizer, asked.seeds
     if optimizer is None and baseline.optimizer not in OPTIMIZERS:
         generators.announce(Path(origin), baseline.optimizer)  # a baseline may come from somebody else
     label = plugins.name_of(optimizer, "--optimizer") if optimizer else itself(baseline, origin)
@@ -90,29 +90,29 @@ def to_check(baseline: Baseline, origin: str, own: Subject) -> tuple[Experiment,
         given = {name: value for name, value in given.items() if name not in left_out}
         if left_out:
             notes.append(f"{label} takes no {listed(left_out)}, which the baseline was given.")
-        if label in plugins.TAKEN and "routing" not in given:
+        if plugins.plugin_of(label) and "routing" not in given:
             given["routing"] = _routing(baseline)
     content["arguments"] = {label: given}
-    for setting in own.settings:
+    for setting in asked.settings:
         where, value = overrides.parse(setting)
         if not (where == ["routing"] or (len(where) == 2 and where[0] == "optimizer")):
             raise BadInput(
                 f"--set {named(setting)}: a check changes nothing of what the baseline recorded but its optimizer; "
                 "allowed are optimizer.ARG=value and routing=all|hidden."
             )
-        if where == ["routing"] and label not in plugins.TAKEN:
-            raise BadInput(f"--set {named(setting)} is for plug-ins; {label} has a routing of its own.")
+        if where == ["routing"] and not plugins.plugin_of(label):
+            raise BadInput(f"--set {named(setting)} is for plug-ins; {label} has a fixed routing.")
         overrides.put(content, ["arguments", label, where[-1]], value, "--set")
-    source = f"{origin} with --set" if own.settings else origin
+    source = f"{origin} with --set" if asked.settings else origin
     if seeds is not None:
         content["seeds"] = list(seeds)
     there = baseline.device != "cuda" or identity.cuda_devices() > 0
-    device = own.device or (baseline.device if there else "cpu")
+    device = asked.device or (baseline.device if there else "cpu")
     return experiment_of(parse(RunnerCard, content, source), source, device), notes
 
 
 def itself(baseline: Baseline, origin: str) -> str:
-    """The label of the optimizer that a baseline names; raises BadInput where it is not there any more."""
+    """The label of the optimizer that a baseline names; raises BadInput where it is gone."""
     try:
         return plugins.name_of(baseline.optimizer, f"{origin}: optimizer")
     except BadInput as error:

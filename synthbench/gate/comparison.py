@@ -1,4 +1,4 @@
-"""What a check found, line by line, at each of its three levels, and the verdict on all of it."""
+"""A check line by line, at each of its three levels, and the verdict on all lines."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 Level = Literal["exact", "trace", "behaviour"]
 LEVELS: tuple[Level, ...] = ("exact", "trace", "behaviour")
-PARTED = 0.1  # of a mean loss
+DIVERGED_BY = 0.1  # of a mean loss
 TRACE_TIMES = 20  # a floor: the deviation from which a trace has changed
-MOST = 0.25  # a threshold above which a trace decides nothing: rounding alone leads it so far apart
+MOST = 0.25  # a threshold above which a trace is uninformative: rounding error dominates
 
 
 class Line(NamedTuple):
     """One quantity compared. where: STAGE/UPDATE. difference: of means, or the largest relative deviation of a trace, with
     its 95 % interval (none of a trace); allowed: up to where it has not changed. step: of a trace, the first beyond what is
-    allowed (from 1; 0 is none). n: seeds. seeds: how many would tell."""
+    allowed (from 1; 0 is none). n: seeds. seeds: estimated number for 80 % power."""
 
     where: str
     what: str
@@ -40,25 +40,25 @@ class Line(NamedTuple):
 
 
 def overall(lines: Sequence[Line]) -> Verdict:
-    """Changed where one line changed, unchanged where all are, else could not tell; nothing compared tells nothing."""
+    """Changed where a line changed, unchanged where all are, else inconclusive, as with no lines at all."""
     verdicts = {line.verdict for line in lines}
     if "changed" in verdicts:
         return "changed"
-    return "unchanged" if verdicts == {"unchanged"} else "could not tell"
+    return "unchanged" if verdicts == {"unchanged"} else "inconclusive"
 
 
 def exact(before: TraceCard, digests: Mapping[str, Sequence[str]]) -> list[Line]:
     """Traces of the same seeds, bit by bit: losses, norms and last weights."""
-    found = []
-    for where, own in before.digests.items():
-        parted = sum(one != other for one, other in zip(own, digests[where], strict=True))
-        verdict: Verdict = "changed" if parted else "unchanged"
-        found.append(Line(where, "bits", verdict, float(parted), 0.0, len(own)))
-    return found
+    lines = []
+    for where, recorded in before.digests.items():
+        differing = sum(old != new for old, new in zip(recorded, digests[where], strict=True))
+        verdict: Verdict = "changed" if differing else "unchanged"
+        lines.append(Line(where, "bits", verdict, float(differing), 0.0, len(recorded)))
+    return lines
 
 
-def blind(before: TraceCard) -> list[str]:
-    """The cells in which some quantity's trace decides nothing."""
+def uninformative(before: TraceCard) -> list[str]:
+    """The cells in which the trace of some quantity is uninformative."""
     return [where for where, floors in before.floors.items() if TRACE_TIMES * max(floors.values()) > MOST]
 
 
@@ -68,46 +68,47 @@ def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
 
     from synthbench.gate.traces import deviation
 
-    found = []
+    lines = []
     for trace in after:
-        for what, own in before.values[trace.name].items():
-            recorded_TK = np.array(own, dtype=float).T
+        for what, rows in before.values[trace.name].items():
+            recorded_TK = np.array(rows, dtype=float).T
             apart_T = deviation(trace.values[what], recorded_TK)
             allowed = TRACE_TIMES * before.floors[trace.name][what]
-            verdict: Verdict = "unchanged" if allowed <= MOST else "could not tell"
+            verdict: Verdict = "unchanged" if allowed <= MOST else "inconclusive"
             beyond = np.flatnonzero(apart_T > allowed)
             if len(beyond):
                 verdict = "changed"
             step = int(beyond[0]) + 1 if len(beyond) else 0
-            found.append(Line(trace.name, what, verdict, float(apart_T.max()), allowed, len(own), step=step))
-    return found
+            lines.append(Line(trace.name, what, verdict, float(apart_T.max()), allowed, len(rows), step=step))
+    return lines
 
 
 def behaviour(before: BehaviourCard, after: BehaviourCard, seeds: Collection[int]) -> list[Line]:
-    """Scores of these seeds, and how many of them diverged. What only one side has tells nothing."""
-    found = []
-    for where, own in before.values.items():
+    """Scores of these seeds, and how many of them diverged. A score that only one side has is inconclusive."""
+    lines = []
+    for where, scores in before.values.items():
         others = after.values.get(where, {})
         was, now = ({*card.diverged.get(where, [])} & {*seeds} for card in (before, after))
-        sound = {*seeds} - was - now
-        for what in {**own, **others}:
-            sides = own.get(what, {}), others.get(what, {})
-            one = decide(*sides, before.noise[where].get(what, nan), unit(what))
-            lost = sum((seed in sides[0]) != (seed in sides[1]) for seed in sound)
-            is_lost = one.verdict == "unchanged" and is_torn(lost, len(sound))
-            found.append(_line(where, what, one._replace(verdict="could not tell") if is_lost else one))
-        found.append(diverged(where, was, now, len(seeds)))
-    return found
+        valid = {*seeds} - was - now
+        for what in {**scores, **others}:
+            sides = scores.get(what, {}), others.get(what, {})
+            decision = decide(*sides, before.noise[where].get(what, nan), unit(what))
+            lost = sum((seed in sides[0]) != (seed in sides[1]) for seed in valid)
+            if decision.verdict == "unchanged" and is_torn(lost, len(valid)):
+                decision = decision._replace(verdict="inconclusive")
+            lines.append(_line(where, what, decision))
+        lines.append(diverged(where, was, now, len(seeds)))
+    return lines
 
 
-def parting(before: BehaviourCard, after: BehaviourCard) -> str | None:
-    """Where training losses part, in a sentence: in the first cell in which they do by a tenth, the first such part."""
+def divergence(before: BehaviourCard, after: BehaviourCard) -> str | None:
+    """Where training losses diverge, in a sentence: the first cell and the first part of it in which they do by a tenth."""
     for where, curve in before.curves.items():
         now = after.curves.get(where, [])
-        for part, (one, other) in enumerate(zip(curve, now, strict=False)):
-            if abs(other - one) > PARTED * one:
+        for part, (old, new) in enumerate(zip(curve, now, strict=False)):
+            if abs(new - old) > DIVERGED_BY * old:
                 at = f"{100 * part / len(curve):.0f} % of {where}"
-                return f"Training losses part at {at}: {one:.3g} before, {other:.3g} after."
+                return f"Training losses diverge at {at}: {old:.3g} before, {new:.3g} after."
     return None
 
 
@@ -117,14 +118,14 @@ def diverged(where: str, before: Collection[int], after: Collection[int], seeds:
     from scipy.stats import binomtest
 
     newly, no_more = len({*after} - {*before}), len({*before} - {*after})
-    verdict: Verdict = "could not tell" if newly + no_more else "unchanged"
+    verdict: Verdict = "inconclusive" if newly + no_more else "unchanged"
     if newly + no_more and (newly == seeds or binomtest(newly, newly + no_more).pvalue < 0.05):
         verdict = "changed"
     return Line(where, "diverged", verdict, float(len(after) - len(before)), 0.0, seeds, len(before), len(after))
 
 
-def _line(where: str, what: str, one: Decision) -> Line:
+def _line(where: str, what: str, decision: Decision) -> Line:
     return Line(
-        where, what, one.verdict, one.difference, one.bound, one.n, one.before, one.after, one.low, one.high,
-        seeds=one.seeds,
+        where, what, decision.verdict, decision.difference, decision.bound, decision.n, decision.before, decision.after,
+        decision.low, decision.high, seeds=decision.seeds,
     )  # fmt: skip

@@ -1,65 +1,111 @@
-"""The likeliest cause of a change: what is not the same any more of what a baseline recorded beside numbers."""
+"""Explanations of a check: the likeliest cause of a change, what to do next, what a check can find."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
+from math import ceil
 from typing import Any
 
+from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.cards import RunnerCard
 from synthbench.common.wording import listed, short, shown
 from synthbench.gate.baseline import Baseline, OptimizerCard
+from synthbench.gate.comparison import Level, Line, overall
+from synthbench.gate.power import findable
+
+CLOSER = {
+    "exact": "--level trace tells whether the difference exceeds rounding.",
+    "trace": "--level behaviour tells whether scores changed, too.",
+    "behaviour": "",
+}
+
+
+def advice(level: Level, lines: Sequence[Line], origin: str, *, is_other: bool, is_short: bool) -> str | None:
+    """What to do after a check that did not pass. origin: the baseline's file. is_other: another implementation or other
+    arguments than recorded were checked, so the baseline is right as it is. is_short: not all recorded seeds were taken."""
+    file, verdict = shlex.quote(origin), overall(lines)
+    if verdict == "unchanged":
+        return None
+    if verdict == "inconclusive":
+        return (
+            _more_seeds(lines, file, is_short) if level == "behaviour" else "--level behaviour compares scores instead."
+        )
+    record = f"If the change is intended, run: synthbench baseline -o {file} --overwrite, and commit {file}."
+    return " ".join(filter(None, (CLOSER[level], "" if is_other else record))) or None
+
+
+def _more_seeds(lines: Sequence[Line], file: str, is_short: bool) -> str | None:
+    """How many seeds are needed, where so many can be had."""
+    if is_short:
+        return "Without --budget all recorded seeds are compared."
+    needed = max(
+        (line.seeds for line in lines if line.verdict == "inconclusive" and line.seeds == line.seeds), default=0
+    )
+    if not 0 < needed <= MOST_SEEDS:
+        return None
+    return (
+        "The baseline needs more seeds, recorded by the code from before the change: synthbench baseline -o "
+        f"{file} --overwrite --seeds {ceil(needed)}."
+    )
+
+
+def power(baseline: Baseline, n: int, asked: int) -> str:
+    """The smallest changes that so many seeds find: of the updates the largest."""
+    least = findable(baseline.behaviour, n)
+    names = dict.fromkeys(name for scores in least.values() for name in scores)
+    changes = [f"{name} {max(scores[name] for scores in least.values() if name in scores):.2g}" for name in names]
+    more = "" if asked <= n else f" The budget allows {asked} seeds; the baseline has only these."
+    return f"{n} seeds find, with 80 % power, changes of at least: {', '.join(changes)}.{more}"
 
 
 def differences(
     before: Baseline, spec: OptimizerCard, versions: Mapping[str, str], package: str, machine: str
 ) -> list[str]:
-    """What differs, the likeliest cause of another behaviour first. Each a clause: `its routing (...)`."""
-    found = []
+    """What differs from what a baseline recorded, the likeliest cause of a change first. Each a clause: `its routing (...)`."""
+    causes = []
     if routing := _routing(before, spec):
-        found.append(routing)
+        causes.append(routing)
     was, now = before.spec.arguments, spec.arguments
     if before.spec.name != spec.name:
-        found.append(f"the optimizer ({before.spec.name} before, {spec.name} now)")
+        causes.append(f"the optimizer ({before.spec.name} before, {spec.name} now)")
         shared = [key for key in was if key in now]  # defaults are not known
-        was, now = ({key: one[key] for key in shared} for one in (was, now))
+        was, now = ({key: values[key] for key in shared} for values in (was, now))
     if changed := _changed(was, now):
-        found.append(f"its arguments ({changed})")
+        causes.append(f"its arguments ({changed})")
     if before.spec.name == spec.name and before.spec.source != spec.source:
-        found.append("the optimizer's code")
+        causes.append("the optimizer's code")
     if changed := _changed(before.versions, versions):
-        found.append(f"versions ({changed})")
+        causes.append(f"versions ({changed})")
     if before.package != package:
-        found.append("synthbench's own code that trains")
+        causes.append("synthbench's training code")
     if before.machine != machine:
-        found.append(f"the processor ({before.machine} before, {machine} now)")
-    return found
+        causes.append(f"the processor ({before.machine} before, {machine} now)")
+    return causes
 
 
-def sentence(differ: list[str]) -> str:
+def cause(differ: list[str]) -> str:
     """The likeliest cause of a change, in a sentence."""
     if not differ:
-        return (
-            "Nothing else that the baseline recorded differs: what changed is outside of the optimizer's file and the "
-            "packages' versions."
-        )
+        return "No recorded cause differs: it comes from outside of the optimizer's file and the packages' versions."
     rest = f"; {listed(differ[1:])} differ{'s' * (len(differ) == 2)}, too" if len(differ) > 1 else ""
-    return f"The likeliest cause: {differ[0]} changed{rest}."
+    return f"Likeliest cause: {differ[0]} changed{rest}."
 
 
 def cards(before: RunnerCard, after: RunnerCard) -> list[str]:
     """What two cards ask differently: rates by stage and update, and all else."""
-    found = []
+    asked = []
     if changed := _changed(rates(before), rates(after)):
-        found.append(f"learning rates ({changed})")
+        asked.append(f"learning rates ({changed})")
     was, now = (
-        one.model_copy(
-            update={"stages": [stage.model_copy(update={"lr": {}}) for stage in one.stages], "arguments": {}}
+        card.model_copy(
+            update={"stages": [stage.model_copy(update={"lr": {}}) for stage in card.stages], "arguments": {}}
         )
-        for one in (before, after)
+        for card in (before, after)
     )
     if was.fingerprint() != now.fingerprint():
-        found.append("the card (steps, decay or what it measures)")
-    return found
+        asked.append("the card (steps, decay or what it measures)")
+    return asked
 
 
 def rates(card: RunnerCard) -> dict[str, float]:
@@ -74,13 +120,13 @@ def rates(card: RunnerCard) -> dict[str, float]:
 
 def _routing(before: Baseline, spec: OptimizerCard) -> str | None:
     """Routing with the optimizers' own names taken out: another implementation has another name."""
-    was = [(pattern, "itself" if own == before.spec.name else own) for pattern, own in before.spec.routing]
-    now = [(pattern, "itself" if own == spec.name else own) for pattern, own in spec.routing]
-    was, now = ([(pattern, _plain(own)) for pattern, own in table] for table in (was, now))
+    was = [(pattern, "itself" if name == before.spec.name else name) for pattern, name in before.spec.routing]
+    now = [(pattern, "itself" if name == spec.name else name) for pattern, name in spec.routing]
+    was, now = ([(pattern, _plain(name)) for pattern, name in table] for table in (was, now))
     if was == now:
         return None
-    moved = [f"{pattern} to {own}" for pattern, own in now if (pattern, own) not in was]
-    return f"its routing ({listed(moved) if moved else 'in another order'}; before {listed(f'{p} to {o}' for p, o in was)})"
+    moved = [f"{pattern} to {name}" for pattern, name in now if (pattern, name) not in was]
+    return f"its routing ({listed(moved) if moved else 'in another order'}; before {listed(f'{p} to {n}' for p, n in was)})"
 
 
 def _plain(name: str) -> str:
@@ -93,5 +139,5 @@ def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     return listed(f"{key}: {_value(before, key)} before, {_value(after, key)} now" for key in keys) if keys else ""
 
 
-def _value(of: Mapping[str, Any], key: str) -> str:
-    return short(shown(of[key]), 60) if key in of else "not given"
+def _value(values: Mapping[str, Any], key: str) -> str:
+    return short(shown(values[key]), 60) if key in values else "not given"

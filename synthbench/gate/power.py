@@ -1,4 +1,4 @@
-"""`--budget`: how many seeds a check of behaviour takes, and what so many of them can find."""
+"""Power: the smallest change that so many seeds find, and the seeds that a time budget allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from synthbench.common.wording import did_you_mean, shown
 from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import unit
 
-# Seeds: as many as two idle CPU cores of the kind that reports/gate.md names check in about that time on the runner `gate`.
+# Seeds that two idle CPU cores, of the kind that reports/gate.md names, check in about that time on the runner `gate`.
 BUDGETS = {"20s": FEWEST, "60s": 16, "5m": 80}
 
 
@@ -25,14 +25,14 @@ def seeds(budget: str | None) -> int | None:
 
 
 def findable(behaviour: BehaviourCard, n: int) -> dict[str, dict[str, float]]:
-    """The smallest change of a mean that so many seeds find with 80 % probability, by place and score. The two sides count
-    as independent; where they share their seeds' chance, less is found, too."""
+    """The smallest change of a mean that so many seeds find with 80 % power, by cell and score. Both sides count as
+    independent; where they share their seeds' noise, smaller changes are found, too."""
     return {
         where: {
             name: detectable(stdev(values.values()), n, allowed(behaviour, where, name, n)) if len(values) > 1 else nan
-            for name, values in own.items()
+            for name, values in scores.items()
         }
-        for where, own in behaviour.values.items()
+        for where, scores in behaviour.values.items()
     }
 
 

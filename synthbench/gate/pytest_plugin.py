@@ -1,4 +1,4 @@
-"""The gate in a test suite: `pytest --synthbench-baseline FILE`, and a fixture for an optimizer of one's own.
+"""The gate in a test suite: `pytest --synthbench-baseline FILE`, and a fixture for your optimizer.
 
     def test_my_adamw_behaves(synthbench_check):
         synthbench_check("adamw", optimizer=MyAdamW)
@@ -34,8 +34,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def synthbench_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """synthbench_check(baseline, optimizer=None, level=None, settings=()): checks an optimizer against a baseline, given by
-    the name of a file in the folder of baselines or by its path, and fails the test where behaviour changed or that could
-    not be told. Returns what was found.
+    the name of a file in the folder of baselines or by its path, and fails the test where behaviour changed or the check is
+    inconclusive. Returns the result.
 
     optimizer: a name, `path/file.py:Class`, or the class itself; none for the recorded one. settings: as `check --set`,
     such as {"optimizer.betas": [0.9, 0.95]}.
@@ -58,22 +58,21 @@ def _place(config: pytest.Config, baseline: str | Path) -> Path:
 
 
 def run(file: Path, optimizer: Any, level: str | None, settings: Any = None) -> Any:
-    """A check; fails the running test where behaviour changed, where that could not be told, or where nothing could be
-    checked."""
+    """A check; fails the running test where behaviour changed, where the check is inconclusive, or where it fails."""
     __tracebackhide__ = True
     from synthbench.common.errors import SynthbenchError
     from synthbench.gate import writers
     from synthbench.gate.api import check
 
     try:
-        found = check(file, optimizer=optimizer, level=level, settings=settings)
+        result = check(file, optimizer=optimizer, level=level, settings=settings)
     except SynthbenchError as error:
-        said = str(error)
+        text = str(error)
     else:
-        if found.verdict == "unchanged":
-            return found
-        said = writers.as_text(found)
-    pytest.fail(said, pytrace=False)  # outside of the handler: pytest would show the sentence twice
+        if result.verdict == "unchanged":
+            return result
+        text = writers.as_text(result)
+    pytest.fail(text, pytrace=False)  # outside of the handler: pytest would show the sentence twice
 
 
 class Baseline(pytest.Item):

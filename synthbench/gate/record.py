@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +17,7 @@ from synthbench.experiment.choice import choose
 from synthbench.experiment.grids import settings
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.gate.baseline import Baseline, BehaviourCard, OptimizerCard, TraceCard
-from synthbench.gate.behaviour import behaviour
-from synthbench.gate.ends import OF_WEIGHTS
+from synthbench.gate.behaviour import OF_WEIGHTS, behaviour
 from synthbench.reporting.report import of_folder
 from synthbench.store.results import Store
 
@@ -30,45 +30,54 @@ DIGITS = 8  # of a traced number: float32 has no more
 LEAST_FLOOR = 1e-5  # for other kernels of the same sums, on other processors (reports/gate.md tries some)
 
 
+@contextmanager
+def folder(given: Path | None) -> Iterator[Path]:
+    """A folder for the runs of a baseline or a check: the given one, or one that is deleted, so that a check measures."""
+    if given is not None:
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="synthbench-") as temporary:
+        yield Path(temporary)
+
+
 def record(experiment: Experiment, optimizer: str, options: ExecutionOptions) -> Baseline:
     """The baseline of an experiment with one optimizer. optimizer: as it was named. Raises BadInput for too few seeds,
     NotMeasured where all runs of an update diverged."""
     if (n := len(experiment.card.seed_list)) < FEWEST:
         raise BadInput(
-            f"A baseline of {n} seed{'s' * (n != 1)} tells nothing of scores; give {FEWEST} or more with --seeds."
+            f"A baseline of {n} seed{'s' * (n != 1)} has too few seeds; at least {FEWEST} are needed (--seeds)."
         )
     report = of_folder(options.out, experiment=perform(experiment, options))
     fixed = with_rates(experiment, options.out)
-    seen = behaviour(options.out, fixed)
-    sound(experiment, seen)
+    results = behaviour(options.out, fixed)
+    _check(experiment, results)
     (spec,) = experiment.optimizers.values()
     return Baseline(
         optimizer=optimizer, card=fixed.card, tasks=report.tasks, device=experiment.environment.device,
         spec=OptimizerCard.of(spec), machine=identity.device_name(experiment.environment.device), versions=report.versions,
-        package=identity.package_fingerprint(), command=report.command, trace=trace(fixed),
-        behaviour=seen,
+        package=identity.package_fingerprint(), command=report.command, trace=trace(fixed), behaviour=results,
     )  # fmt: skip
 
 
-def sound(experiment: Experiment, seen: BehaviourCard) -> None:
-    """Raises NotMeasured where too few runs are sound, or weights are lost, so that no check could ever decide."""
+def _check(experiment: Experiment, results: BehaviourCard) -> None:
+    """Raises NotMeasured where too few runs are valid, or weights are lost, so that every check would be inconclusive."""
     seeds = len(experiment.card.seed_list)
-    for where, own in seen.values.items():
-        left = seeds - len(seen.diverged[where])
-        if not left:
+    for where, scores in results.values.items():
+        valid = seeds - len(results.diverged[where])
+        if not valid:
             raise lowered(where)
-        if left < FEWEST:
+        if valid < FEWEST:
             raise NotMeasured(
-                f"Of {where} {left} of {seeds} seeds did not diverge, and a baseline needs {FEWEST}; try lower rates."
+                f"{where}: {valid} of {seeds} seeds did not diverge, and a baseline needs {FEWEST}; try lower rates."
             )
-        weighed = [len(by_seed) for name, by_seed in own.items() if name.startswith(OF_WEIGHTS)]
-        if where.startswith(f"{experiment.card.stages[-1].name}/") and min(weighed, default=0) < left:
-            raise NotMeasured(f"Not all weights of {where} were kept (--keep-weights all), and a baseline needs them.")
+        weighed = [len(by_seed) for name, by_seed in scores.items() if name.startswith(OF_WEIGHTS)]
+        if where.startswith(f"{experiment.card.stages[-1].name}/") and min(weighed, default=0) < valid:
+            raise NotMeasured(f"{where}: a baseline needs all weights (--keep-weights all), and some were not kept.")
 
 
 def with_rates(experiment: Experiment, folder: Path) -> Experiment:
-    """The experiment with the rates that its own runs in a folder chose, and all that is the optimizer's own made the
-    stages'."""
+    """The experiment with the rates that its own runs in a folder chose, and the settings of its optimizer made those of
+    the stages."""
     card, (label,), (task,) = experiment.card, experiment.card.optimizers, experiment.tasks.values()
     with closing(Store.read(folder)) as store:
         done = store.results()
@@ -80,10 +89,10 @@ def with_rates(experiment: Experiment, folder: Path) -> Experiment:
         chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr if choice else rates.pop()]
     stages = []
     for stage in card.stages:
-        own = settings(stage, task.card.name, label)
+        of_stage = settings(stage, task.card.name, label)
         stages.append(stage.model_copy(update={
-            "steps": own.steps, "weight_decay": list(own.weight_decay), "sizes": list(own.sizes), "extend": 0,
-            "lr": {label: chosen[stage.name]}, "overrides": {},
+            "steps": of_stage.steps, "weight_decay": list(of_stage.weight_decay), "sizes": list(of_stage.sizes),
+            "extend": 0, "lr": {label: chosen[stage.name]}, "overrides": {},
         }))  # fmt: skip
     arguments = {label: card.arguments.get(label, {})}
     fixed = card.model_copy(update={"stages": stages, "arguments": arguments, "scales": {}})
@@ -91,7 +100,7 @@ def with_rates(experiment: Experiment, folder: Path) -> Experiment:
 
 
 def lowered(where: str) -> NotMeasured:
-    return NotMeasured(f"All runs of {where} diverged, so there is nothing to record; try lower rates with --lr.")
+    return NotMeasured(f"All runs of {where} diverged, so nothing can be recorded; try lower rates with --lr.")
 
 
 def trace(experiment: Experiment, seeds: Sequence[int] = ()) -> TraceCard:
@@ -105,18 +114,18 @@ def trace(experiment: Experiment, seeds: Sequence[int] = ()) -> TraceCard:
         deviations(*pair) for draw in range(DRAWS) for pair in zip(traces(experiment, seeds, draw), plain, strict=True)
     ]
     floors: dict[str, dict[str, float]] = {}
-    for one, found in zip(plain * DRAWS, shaken, strict=True):
-        of = floors.setdefault(one.name, {})
-        of |= {name: float(f"{max(LEAST_FLOOR, of.get(name, 0.0), apart):.3g}") for name, apart in found.items()}
-    for one in plain:  # what diverges has no size that a deviation could be relative to
-        floors[one.name] |= {name: FAR for name, value_TK in one.values.items() if not isfinite(value_TK.sum())}
+    for trace, apart in zip(plain * DRAWS, shaken, strict=True):
+        floor = floors.setdefault(trace.name, {})
+        floor |= {name: float(f"{max(LEAST_FLOOR, floor.get(name, 0.0), by):.3g}") for name, by in apart.items()}
+    for trace in plain:  # a diverging quantity has no size that a deviation could be relative to
+        floors[trace.name] |= {name: FAR for name, value_TK in trace.values.items() if not isfinite(value_TK.sum())}
     return TraceCard(
-        seeds=seeds, floors=floors, digests={one.name: list(one.digests) for one in plain},
-        values={one.name: {name: by_seed(one, name) for name in one.values} for one in plain},
+        seeds=seeds, floors=floors, digests={trace.name: list(trace.digests) for trace in plain},
+        values={trace.name: {name: by_seed(trace, name) for name in trace.values} for trace in plain},
     )  # fmt: skip
 
 
 def by_seed(trace: Trace, name: str) -> list[list[float | None]]:
-    """A quantity's steps for each seed; None for what is no number."""
+    """A quantity's steps for each seed; None for NaN and infinity."""
     rows: list[list[float]] = trace.values[name].T.tolist()
     return [[float(f"{value:.{DIGITS}g}") if isfinite(value) else None for value in row] for row in rows]

@@ -1,7 +1,7 @@
-"""Traces: the first steps of every stage, followed closely: losses, norms of weights and of updates by group.
+"""Traces: losses, norms of weights and of updates by group, at the first steps of every stage.
 
-A change of an update rule shows there long before it shows in a score, and next to no chance is in the way: two traces of
-one rule differ by rounding alone, which grows by what a start that is perturbed shows (the floor).
+A change of an optimizer shows in a trace long before it shows in a score: two traces of one optimizer differ by rounding
+alone, whose growth a perturbed start measures (the floor).
 
 Shapes: T steps, K seeds, P floats in a run's row.
 """
@@ -32,11 +32,11 @@ from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 
 PERTURBATION = 1e-6  # of a start, relative: a few times float32's rounding
-FAR = 1e9  # a deviation where one is a number and the other is none, and the most that any is: it can be written
+FAR = 1e9  # the deviation where one value is finite and the other is not, and the largest of all: JSON can hold it
 
 
 class Trace(NamedTuple):
-    """What was seen of one stage under one update. name: `STAGE/UPDATE`. values: by quantity (`loss`, `update.GROUP`,
+    """The trace of one stage under one update. name: `STAGE/UPDATE`. values: by quantity (`loss`, `update.GROUP`,
     `weight.GROUP`), shape (T, K). digests: of every seed's losses, norms and last weights."""
 
     name: str
@@ -52,18 +52,18 @@ def traces(experiment: Experiment, seeds: Sequence[int], perturbed: int | None =
     """
     (task,) = experiment.tasks.values()
     runs = [run for run in Plan(experiment, {}).remaining() if run.seed in seeds]
-    found, ends = list[Trace](), dict[str, Views]()
+    traced, ends = list[Trace](), dict[str, Views]()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for _, together in groupby(runs, key=lambda run: run.kind):
             fleet_runs = list(together)
             fleet = begin(task, fleet_runs, ends, perturbed)
-            found.append(follow(task, fleet, fleet_runs))
+            traced.append(follow(task, fleet, fleet_runs))
             ends |= {run.id: fleet.member(k) for k, run in enumerate(fleet_runs)}
     finally:
         torch.set_num_threads(threads)
-    return found
+    return traced
 
 
 def begin(task: Task, runs: Sequence[Run], ends: Mapping[str, Views], perturbed: int | None) -> Fleet:
@@ -89,15 +89,15 @@ def shaken(flat_KP: Tensor, noise: torch.Generator) -> Tensor:
 
 
 def follow(task: Task, fleet: Fleet, runs: Sequence[Run]) -> Trace:
-    """Trains a fleet for the first steps of its stage and notes what every step did."""
-    first, seen = runs[0], data(task, runs)
+    """Trains a fleet for the first steps of its stage and records every step."""
+    first, items = runs[0], data(task, runs)
     steps = min(STEPS, first.steps)
     norms = Norms(fleet)
     optimizer = FleetOptimizer(first.optimizer.name, fleet, first.optimizer.arguments, first.optimizer.routing)
     curve_TK = train(
-        optimizer, seen._replace(order_KTB=seen.order_KTB[:, :steps]),
+        optimizer, items._replace(order_KTB=items.order_KTB[:, :steps]),
         Schedule(first.steps, first.schedule, first.warmup), ([run.lr for run in runs], [run.weight_decay for run in runs]),
-        (), lambda step: None, norms,
+        on_step=norms,
     )[:steps]  # fmt: skip
     values = {"loss": curve_TK.astype(np.float64)} | norms.values()
     digests = []
@@ -125,25 +125,25 @@ class Norms:
 
     def _each(self, flat_KP: Tensor) -> NDArray[np.float64]:
         """Shape (groups, K)."""
-        norms = [torch.cat([flat_KP[:, reach] for reach in own], dim=1).norm(dim=1) for own in self._reaches.values()]
+        norms = [torch.cat([flat_KP[:, r] for r in reach], dim=1).norm(dim=1) for reach in self._reaches.values()]
         return torch.stack(norms).double().cpu().numpy()
 
     def values(self) -> dict[str, NDArray[np.float64]]:
         """By quantity, shape (T, K)."""
-        found: dict[str, NDArray[np.float64]] = {}
+        values: dict[str, NDArray[np.float64]] = {}
         for kind, steps in (("weight", self._weights), ("update", self._updates)):
-            found |= {f"{kind}.{group}": np.stack(steps)[:, g] for g, group in enumerate(self._reaches)}
-        return found
+            values |= {f"{kind}.{group}": np.stack(steps)[:, g] for g, group in enumerate(self._reaches)}
+        return values
 
 
 def reaches(layout: Layout) -> dict[str, list[slice]]:
     """Where the parameters of each group lie in a row: hidden, embedding, vector; of adapters A and B apart."""
-    found: dict[str, list[slice]] = {}
+    reach: dict[str, list[slice]] = {}
     for parameter in layout.parameters.values():
         factor = parameter.name.rpartition(".")[2]
         group = factor if factor in ("A", "B") else parameter.group
-        found.setdefault(group, []).append(slice(parameter.offset, parameter.offset + parameter.size))
-    return found
+        reach.setdefault(group, []).append(slice(parameter.offset, parameter.offset + parameter.size))
+    return reach
 
 
 def deviations(one: Trace, other: Trace) -> dict[str, float]:
@@ -153,7 +153,7 @@ def deviations(one: Trace, other: Trace) -> dict[str, float]:
 
 def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> NDArray[np.float64]:
     """How far a quantity of two traces is apart at each step, shape (T): of the seed where it is most, relative to the
-    seed's mean size over the steps in the other; FAR where one is no number and the other is."""
+    seed's mean size over the steps in the other; FAR where one is finite and the other is not."""
     is_one_TK, is_other_TK = np.isfinite(one_TK), np.isfinite(other_TK)
     scale_K = np.where(is_other_TK, np.abs(other_TK), 0.0).mean(0)
     with np.errstate(invalid="ignore"):  # inf - inf

@@ -1,4 +1,4 @@
-"""What a check found, in the forms that people, GitHub, test reports and dashboards read."""
+"""The result of a check in the formats that people, GitHub, test reports and dashboards read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.common.wording import inert, literal
-from synthbench.gate.check import Checked
+from synthbench.gate.check import CheckResult
 from synthbench.gate.comparison import Line
 
 DIGITS = 3  # of a number in text
@@ -20,24 +20,24 @@ SHOWN = 10  # annotations of a step that GitHub shows
 NAMES = ("score", "quantity")  # heads of columns that name a row beside its place
 
 
-def heads(checked: Checked) -> list[str]:
-    if checked.level == "exact":
+def heads(result: CheckResult) -> list[str]:
+    if result.level == "exact":
         return ["stage/update", "seeds", "that differ", "verdict"]
-    if checked.level == "trace":
+    if result.level == "trace":
         return ["stage/update", "quantity", "deviation", "allowed", "from step", "verdict"]
     return ["stage/update", "score", "before", "after", "difference (95 %)", "bound", "verdict"]
 
 
-def cells(checked: Checked) -> list[list[str]]:
+def cells(result: CheckResult) -> list[list[str]]:
     """A row of text a line."""
-    return [[inert(cell) for cell in _cells(checked, line)] for line in checked.lines]
+    return [[inert(cell) for cell in _cells(result, line)] for line in result.lines]
 
 
-def _cells(checked: Checked, line: Line) -> list[str]:
+def _cells(result: CheckResult, line: Line) -> list[str]:
     verdict = line.verdict + seeds(line)
-    if checked.level == "exact":
+    if result.level == "exact":
         return [line.where, str(line.n), f"{line.difference:.0f}", verdict]
-    if checked.level == "trace":
+    if result.level == "trace":
         return [line.where, line.what, number(line.difference), number(line.allowed), str(line.step or "-"), verdict]
     half = f" ± {(line.high - line.low) / 2:.2g}" if isfinite(line.low) else ""
     bound = number(line.allowed) if line.allowed else "-"
@@ -46,29 +46,30 @@ def _cells(checked: Checked, line: Line) -> list[str]:
 
 
 def seeds(line: Line) -> str:
-    """How many seeds would tell, where that was not told."""
-    if line.verdict != "could not tell" or line.seeds != line.seeds:
+    """The estimated number of seeds for 80 % power, of an inconclusive line."""
+    if line.verdict != "inconclusive" or line.seeds != line.seeds:
         return ""
-    return f" (about {line.seeds:.0f} seeds would)" if line.seeds <= MOST_SEEDS else f" (over {MOST_SEEDS} seeds would)"
+    number = f"about {line.seeds:.0f}" if line.seeds <= MOST_SEEDS else f"over {MOST_SEEDS}"
+    return f" ({number} seeds for 80 % power)"
 
 
 def number(value: float, signed: bool = False) -> str:
     return f"{value:{'+' * signed}.{DIGITS}g}" if isfinite(value) else "-"
 
 
-def sentence(checked: Checked) -> str:
+def sentence(result: CheckResult) -> str:
     """The verdict in a sentence: `Unchanged: muon against baselines/muon.json, level trace: all 19 lines.`"""
-    changed = [line for line in checked.lines if line.verdict == "changed"]
-    open_ = [line for line in checked.lines if line.verdict == "could not tell"]
-    of = f"{checked.optimizer} against {checked.origin}, level {checked.level}"
-    if checked.verdict == "changed":
+    changed = [line for line in result.lines if line.verdict == "changed"]
+    undecided = [line for line in result.lines if line.verdict == "inconclusive"]
+    what = f"{result.optimizer} against {result.origin}, level {result.level}"
+    if result.verdict == "changed":
         worst = max(changed, key=_excess)
         return (
-            f"Changed: {of}: {len(changed)} of {len(checked.lines)} lines, most of all {worst.what} of {worst.where}."
+            f"Changed: {what}: {len(changed)} of {len(result.lines)} lines, most of all {worst.what} of {worst.where}."
         )
-    if checked.verdict == "unchanged":
-        return f"Unchanged: {of}: all {len(checked.lines)} lines."
-    return f"Could not tell: {of}: {len(open_)} of {len(checked.lines)} lines are undecided, none changed."
+    if result.verdict == "unchanged":
+        return f"Unchanged: {what}: all {len(result.lines)} lines."
+    return f"Inconclusive: {what}: {len(undecided)} of {len(result.lines)} lines, none changed."
 
 
 def _excess(line: Line) -> float:
@@ -77,25 +78,25 @@ def _excess(line: Line) -> float:
     return excess if excess == excess else 0.0
 
 
-def remarks(checked: Checked) -> list[str]:
-    """What is said beside the verdict."""
-    return [one for one in (*checked.notes, checked.cause, checked.advice) if one]
+def remarks(result: CheckResult) -> list[str]:
+    """The sentences beside the verdict."""
+    return [sentence for sentence in (*result.notes, result.cause, result.advice) if sentence]
 
 
-def as_text(checked: Checked) -> str:
+def as_text(result: CheckResult) -> str:
     """For a test's report."""
     from tabulate import tabulate
 
-    said = [sentence(checked), *remarks(checked)]
-    return "\n".join([*said, "", tabulate(cells(checked), heads(checked), tablefmt="simple", disable_numparse=True)])
+    sentences = [sentence(result), *remarks(result)]
+    return "\n".join([*sentences, "", tabulate(cells(result), heads(result), tablefmt="simple", disable_numparse=True)])
 
 
-def as_json(checked: Checked) -> str:
+def as_json(result: CheckResult) -> str:
     return json.dumps(
         {
-            "baseline": checked.origin, "optimizer": checked.optimizer, "level": checked.level, "verdict": checked.verdict,
-            "cause": checked.cause, "notes": list(checked.notes), "advice": checked.advice,
-            "lines": [{key: _plain(value) for key, value in line._asdict().items()} for line in checked.lines],
+            "baseline": result.origin, "optimizer": result.optimizer, "level": result.level, "verdict": result.verdict,
+            "cause": result.cause, "notes": list(result.notes), "advice": result.advice,
+            "lines": [{key: _plain(value) for key, value in line._asdict().items()} for line in result.lines],
         },
         indent=1, allow_nan=False,
     )  # fmt: skip
@@ -105,28 +106,31 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not isfinite(value) else value
 
 
-def as_markdown(checked: Checked) -> str:
+def as_markdown(result: CheckResult) -> str:
     """For a job's summary."""
     from tabulate import tabulate
 
-    rows = [[literal(cell) for cell in row] for row in cells(checked)]
-    drawn = tabulate(rows, heads(checked), tablefmt="github", disable_numparse=True)
-    said = [literal(sentence(checked)), *map(literal, remarks(checked))]
-    return "\n\n".join([f"### {said[0]}", *said[1:], drawn])
+    rows = [[literal(cell) for cell in row] for row in cells(result)]
+    drawn = tabulate(rows, heads(result), tablefmt="github", disable_numparse=True)
+    sentences = [literal(sentence(result)), *map(literal, remarks(result))]
+    return "\n\n".join([f"### {sentences[0]}", *sentences[1:], drawn])
 
 
-def as_github(checked: Checked) -> str:
-    """Annotations of the verdict and of the lines that are farthest from what is allowed; one notice where all is well."""
-    if checked.verdict == "unchanged":
-        return f"::notice title=synthbench::{_message(sentence(checked))}"
-    kinds = {"changed": "error", "could not tell": "warning"}
-    said = " ".join(filter(None, (sentence(checked), checked.cause, checked.advice)))
-    lines = [f"::{kinds[checked.verdict]} title=synthbench::{_message(said)}"]
-    worst = sorted(zip(checked.lines, cells(checked), strict=True), key=lambda pair: -_excess(pair[0]))
+def as_github(result: CheckResult) -> str:
+    """Annotations of the verdict and of the lines that are farthest from what is allowed; one notice where unchanged."""
+    if result.verdict == "unchanged":
+        return f"::notice title=synthbench::{_message(sentence(result))}"
+    kinds = {"changed": "error", "inconclusive": "warning"}
+    text = " ".join(filter(None, (sentence(result), result.cause, result.advice)))
+    lines = [f"::{kinds[result.verdict]} title=synthbench::{_message(text)}"]
+    worst = sorted(zip(result.lines, cells(result), strict=True), key=lambda pair: -_excess(pair[0]))
     for line, row in [pair for pair in worst if pair[0].verdict in kinds][: SHOWN - 1]:
-        told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
-        lines.append(f"::{kinds[line.verdict]} title=synthbench {_property(line.what)}::{_message(told)}")
+        lines.append(f"::{kinds[line.verdict]} title=synthbench {_property(line.what)}::{_message(_row(result, row))}")
     return "\n".join(lines)
+
+
+def _row(result: CheckResult, cells: Sequence[str]) -> str:
+    return ", ".join(f"{head} {cell}" for head, cell in zip(heads(result), cells, strict=True))
 
 
 def _message(text: str) -> str:
@@ -139,49 +143,49 @@ def _property(text: str) -> str:
     return _message(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def as_junit(checked: Checked) -> str:
+def as_junit(result: CheckResult) -> str:
     """A test suite with a case a line."""
     suite = ElementTree.Element("testsuite", {
-        "name": f"synthbench check {inert(checked.origin)}", "tests": str(len(checked.lines)),
-        "failures": str(sum(line.verdict == "changed" for line in checked.lines)),
-        "errors": str(sum(line.verdict == "could not tell" for line in checked.lines)),
+        "name": f"synthbench check {inert(result.origin)}", "tests": str(len(result.lines)),
+        "failures": str(sum(line.verdict == "changed" for line in result.lines)),
+        "errors": str(sum(line.verdict == "inconclusive" for line in result.lines)),
     })  # fmt: skip
-    group = inert(f"synthbench.{checked.optimizer}.{checked.level}")
-    for line, row in zip(checked.lines, cells(checked), strict=True):
+    group = inert(f"synthbench.{result.optimizer}.{result.level}")
+    for line, row in zip(result.lines, cells(result), strict=True):
         case = ElementTree.SubElement(suite, "testcase", classname=group, name=inert(f"{line.where} {line.what}"))
         if line.verdict != "unchanged":
-            told = ", ".join(f"{head} {cell}" for head, cell in zip(heads(checked), row, strict=True))
-            ElementTree.SubElement(case, "failure" if line.verdict == "changed" else "error", message=told)
-    said = ElementTree.SubElement(suite, "system-out")
-    said.text = "\n".join(map(inert, [sentence(checked), *remarks(checked)]))
+            kind = "failure" if line.verdict == "changed" else "error"
+            ElementTree.SubElement(case, kind, message=_row(result, row))
+    output = ElementTree.SubElement(suite, "system-out")
+    output.text = "\n".join(map(inert, [sentence(result), *remarks(result)]))
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True)
 
 
-def as_dashboard(checked: Checked) -> str:
+def as_dashboard(result: CheckResult) -> str:
     """The `customSmallerIsBetter` records of github-action-benchmark: of every line its difference over what is allowed, at
     the level of bits the seeds that differ."""
-    found = []
-    for line in checked.lines:
+    records = []
+    for line in result.lines:
         value = abs(line.difference) / (line.allowed or 1.0)
         if isfinite(value):
             half = (line.high - line.low) / 2 / (line.allowed or 1.0)
             sides = f"; before {number(line.before)}, after {number(line.after)}" if isfinite(line.before) else ""
-            found.append({
-                "name": f"{checked.optimizer} {line.where} {line.what}",
-                "unit": "seeds" if checked.level == "exact" else "of what is allowed", "value": value,
+            records.append({
+                "name": f"{result.optimizer} {line.where} {line.what}",
+                "unit": "seeds" if result.level == "exact" else "of what is allowed", "value": value,
                 "range": f"± {number(half)}" if isfinite(half) else "",
                 "extra": line.verdict + sides,
             })  # fmt: skip
-    return json.dumps(found, indent=1, allow_nan=False)
+    return json.dumps(records, indent=1, allow_nan=False)
 
 
-WRITERS: dict[str, Callable[[Checked], str]] = {
+WRITERS: dict[str, Callable[[CheckResult], str]] = {
     "json": as_json, "markdown": as_markdown, "github": as_github, "junit": as_junit, "dashboard": as_dashboard,
 }  # fmt: skip
 
 
 def as_rich(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    """For a terminal: the first column, where another follows that names a row, becomes headings, so that a row fits."""
+    """For a terminal: the first column, where another follows that names a row, becomes headings."""
     from synthbench.reporting.terminal_table import Column, Drawing
 
     drawn = [[inert(cell) for cell in row] for row in rows]

@@ -26,7 +26,8 @@ from synthbench.generators.registry import Framed, Generator, register
 class Options(Framed):
     """word: the relation."""
 
-    groups: Annotated[int, Field(ge=1, le=10, strict=True)] = 1  # of frequency; 1: all facts are seen equally often
+    groups: Annotated[int, Field(ge=1, le=10, strict=True)] = 1
+    """Groups of frequency; 1: all facts are shown equally often."""
 
 
 def cycle(groups: int) -> NDArray[np.int64]:

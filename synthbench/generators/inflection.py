@@ -25,7 +25,8 @@ from synthbench.generators.registry import Framed, Generator, register
 class Options(Framed):
     """word: the rule word."""
 
-    shifts: Annotated[list[Annotated[int, Field(gt=0, strict=True)]], Field(min_length=1)]  # one for each class
+    shifts: Annotated[list[Annotated[int, Field(gt=0, strict=True)]], Field(min_length=1)]
+    """How far the last syllable moves, one for each class."""
 
 
 def classes(stem_NS: Ints, count: int, syllables: int) -> NDArray[np.int64]:

@@ -25,7 +25,8 @@ Integer = Annotated[int, Field(ge=0, le=10**6, strict=True)]
 class Options(Framed):
     """word: the operator."""
 
-    factors: tuple[Integer, Integer] = (1, 1)  # of the operands
+    factors: tuple[Integer, Integer] = (1, 1)
+    """Factors of the operands."""
     constant: Integer = 0
 
 

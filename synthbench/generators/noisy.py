@@ -24,7 +24,8 @@ from synthbench.generators.wugs import share_of, spread
 class Options(inflection.Options):
     """word: the rule word."""
 
-    noise: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]  # share of the trained forms that is wrong
+    noise: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    """Share of the trained forms that is wrong."""
 
 
 def check(language: Language, options: Options, items: int) -> str | None:

@@ -17,9 +17,9 @@ class Framed(Card):
     """Options of a generator: the word that frames its items. Items are distinct within a word, whatever the stage."""
 
     word: str = Field(min_length=1, max_length=12)
-    unseen: Annotated[int, Field(ge=0, le=1024, strict=True)] = (
-        0  # syllables that are held out as parts of trained items
-    )
+    """The word that begins each item."""
+    unseen: Annotated[int, Field(ge=0, le=1024, strict=True)] = 0
+    """Syllables that are held out as parts of trained items."""
 
 
 Numbers = NDArray[np.int64]

@@ -25,8 +25,10 @@ from synthbench.generators.registry import Generator, register
 class Options(inflection.Options):
     """word: the rule word."""
 
-    exceptions: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]  # share of the trained verbs
-    repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1  # how often they are seen while others are seen once
+    exceptions: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+    """Share of the trained verbs that are exceptions."""
+    repeats: Annotated[int, Field(ge=1, le=100, strict=True)] = 1
+    """How often an exception is shown while another verb is shown once."""
 
 
 def check(language: Language, options: Options, items: int) -> str | None:

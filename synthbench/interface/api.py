@@ -10,111 +10,168 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from synthbench import plugins
-from synthbench.cards import RunnerCard
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import listed
+from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.reporting import comparison as comparing
 from synthbench.reporting import comparison_table, export, table
-from synthbench.reporting.comparison import Comparison, RowFilter
+from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.report import Report, of_folder
+from synthbench.store.results import Store
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     import pandas
+    import torch
+
+    from synthbench.plugins import CustomOptimizer
+
+    OptimizerLike = type[torch.optim.Optimizer] | CustomOptimizer | str
 
 OUT = "synthbench-results"
 WIDTH = 100  # of a table as text
 
 
+class RunOptions(TypedDict, total=False):
+    """Further options of `run`, named as those of `synthbench run`. out: the folder of results. jobs: worker processes, one
+    a core if None. fleet_size: runs trained as one batched model."""
+
+    weight_decay: float | Sequence[float] | None
+    device: str
+    out: str | Path
+    jobs: int | None
+    fleet_size: int | None
+    keep_weights: str
+    fresh: bool
+    quiet: bool
+
+
 def run(
-    runner: str | Path = "quick", *, optimizer: Any = None, task: str | Sequence[str] | None = None,
-    update: str | Sequence[str] | None = None, lr: float | Sequence[float] | None = None,
-    weight_decay: float | Sequence[float] | None = None, seeds: int | Sequence[int] | None = None,
-    settings: Mapping[str, Any] | None = None, device: str = "auto", out: str | Path = OUT, jobs: int | None = None,
-    fleet_size: int | None = None, keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False,
+    runner: str | Path = "quick", *, optimizer: OptimizerLike | Sequence[OptimizerLike] | None = None,
+    task: str | Sequence[str] | None = None, update: str | Sequence[str] | None = None,
+    lr: float | Sequence[float] | None = None, seeds: int | Sequence[int] | None = None,
+    settings: Mapping[str, Any] | None = None, **options: Unpack[RunOptions],
 ) -> Results:  # fmt: skip
-    """Runs an experiment and returns what it showed; what is finished in the folder `out` is not trained again.
+    """Runs an experiment and returns its results; finished runs in the folder `out` are not trained again.
 
-    runner: a name or the path of a card. optimizer: a name, `path/file.py:Class`, a `torch.optim.Optimizer` class, a rule
-    (see `matrix_optimizer`), or several of them; a class may be defined in the script or notebook that calls. task, update, lr,
-    weight_decay, seeds (a count, or which), device, jobs, fleet_size, keep_weights, fresh, quiet: as in `synthbench run`.
-    settings: values by path in the card, such as {"optimizer.momentum": 0.9, "stages.finetune.steps": 90}.
+    Args:
+        runner: A runner's name, or the path of its card.
+        optimizer: One or several of: a name, `path/file.py:Class`, a `torch.optim.Optimizer` class, a function made an
+            optimizer by `matrix_optimizer` or `fleet_optimizer`. A class may be defined in the script or notebook that
+            calls. None: those of the card.
+        task: Names of tasks, or paths of their cards. None: those of the card.
+        update: Trainable weights: `full`, `full-hidden`, `lora-R`. None: those of the card.
+        lr: Learning rates of the last stage. None: those of the card.
+        seeds: How many seeds, or which. None: those of the card.
+        settings: Values by path in the card, such as `{"optimizer.momentum": 0.9, "stages.finetune.steps": 90}`.
+        **options: weight_decay (of the last stage), device (`auto`, `cpu` or `cuda`), out (folder of results,
+            `synthbench-results`), jobs (worker processes), fleet_size, keep_weights (`none`, `chosen`, `all`), fresh
+            (train anew), quiet (no progress).
 
-    Raises BadInput for what is not allowed (a ValueError with one sentence), Failed where a disk or a worker gives up.
+    Returns:
+        The results: a table, rows, runs and comparisons.
+
+    Raises:
+        BadInput: (a ValueError) for an argument that is not allowed, in one sentence.
+        Failed: where a disk or a worker process fails.
     """
-    from synthbench.execution.session import ExecutionOptions, perform
-    from synthbench.experiment.resolve import RunRequest, resolve
-
-    called: dict[str, Any] = {
-        "optimizer": _optimizers(optimizer), "task": task, "update": update, "lr": lr, "weight_decay": weight_decay,
-        "seeds": seeds, "settings": settings and dict(settings),
+    names, decay = _names(optimizer), options.get("weight_decay")
+    arguments: dict[str, Any] = {
+        "optimizer": names, "task": task, "update": update, "lr": lr, "weight_decay": decay, "seeds": seeds,
+        "settings": settings and dict(settings),
     }  # fmt: skip
-    asked = RunRequest(
-        str(runner), called["optimizer"], _several(task), _several(update), _several(lr), _several(weight_decay),
-        seeds, [f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()], device,
+    request = RunRequest(
+        runner=str(runner), optimizers=names, tasks=_several(task), updates=_several(update), lr=_several(lr),
+        weight_decay=_several(decay), seeds=seeds, settings=[f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()],
+        device=options.get("device", "auto"),
     )  # fmt: skip
-    options = ExecutionOptions(
-        out=Path(out), jobs=jobs, fleet_size=fleet_size, keep_weights=keep_weights, fresh=fresh, quiet=quiet,
-        command=_call(runner, called),
+    execution = ExecutionOptions(
+        out=Path(options.get("out", OUT)), jobs=options.get("jobs"), fleet_size=options.get("fleet_size"),
+        keep_weights=options.get("keep_weights", "chosen"), fresh=options.get("fresh", False),
+        quiet=options.get("quiet", False), command=_call(runner, arguments),
     )  # fmt: skip
-    options.check()
-    experiment = resolve(asked)
-    report = of_folder(options.out, experiment=perform(experiment, options))
-    return Results(only(report, experiment.card), experiment.card.optimizers)
+    execution.check()
+    experiment = resolve(request)
+    report = of_folder(execution.out, experiment=perform(experiment, execution))
+    return Results(_of_card(report), experiment.card.optimizers)
 
 
-def only(report: Report, card: RunnerCard) -> Report:
-    """A report without the rows of others' classes and tasks that the folder has from other calls. What is built in stays,
-    to be compared with."""
-    own = {*card.optimizers, *OPTIMIZERS.keys() - plugins.TAKEN.keys()}
-    return replace(report, rows=[row for row in report.rows if row.reference or row.optimizer in own])
+def open_results(folder: str | Path, *, runner: str | None = None) -> Results:
+    """Opens the results of a folder; nothing is trained.
+
+    Args:
+        folder: A folder of results, as `--out` names it.
+        runner: The name of the runner whose results are meant. None: that of the last experiment.
+
+    Returns:
+        The results: a table, rows, runs and comparisons.
+
+    Raises:
+        BadInput: (a ValueError) where the folder holds no results, or none of the runner.
+    """
+    report = of_folder(Path(folder), runner)
+    return Results(report, report.card.optimizers)
 
 
 class Results:
-    """What a call showed: rows of a table, one for each task, optimizer and update."""
+    """Results of an experiment: rows of a table, one for each task, optimizer and update."""
 
-    def __init__(self, report: Report, asked: Sequence[str]) -> None:
-        """asked: labels of the optimizers that the call named."""
-        self.report, self.asked = report, list(asked)
+    def __init__(self, report: Report, optimizers: Sequence[str]) -> None:
+        """optimizers: labels of those that were run."""
+        self.report, self.optimizers = report, list(optimizers)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary a row: settings, and of every score of the card mean, 95 % interval, number of seeds."""
+        """One flat dictionary for each row; docs/columns.md describes its columns.
+
+        Returns:
+            Settings, and for each score of the card its mean, 95 % interval and number of seeds.
+        """
         return table.records(self.report.table)
 
     def table(self) -> str:
-        """The table with its notes and its sentence, as text."""
+        """The table with its notes and its sentence, as text of 100 columns."""
         return _text(table.as_rich(self.report.table), [*self.report.table.notes, self.report.sentence])
 
-    def compare(self, other: Any, optimizer: Any = None) -> Compared:
-        """Every score of an optimizer (or update) against another one's, paired over seeds.
+    def compare(self, other: OptimizerLike, optimizer: OptimizerLike | None = None) -> Comparison:
+        """Compares every score of two optimizers (or updates), paired over seeds.
 
-        other, optimizer: a name as in the table, or the class itself. optimizer: which one; none for the one that was run
-        beside `other`. Raises BadInput where several were, or where rows are missing.
+        Args:
+            other: The optimizer to compare with: a name as in the table, or the class.
+            optimizer: The one that is compared. None: the one that was run beside `other`.
+
+        Returns:
+            The differences, each with its verdict.
+
+        Raises:
+            BadInput: (a ValueError) where several optimizers were run beside `other`, or rows are missing.
         """
-        names = [one if isinstance(one, str) or one is None else plugins.name_of(one) for one in (other, optimizer)]
-        own = [name for name in self.asked if name != names[0]]
-        if names[1] is None and len(own) != 1:
-            which = f"say which with optimizer=: {listed(own)}" if own else "run another optimizer, too"
-            raise BadInput(f"compare: {listed(self.asked)} were run; {which}.")
-        return Compared(comparing.inside(self.report, names[1] or own[0], str(names[0]), RowFilter(), None))
+        name = _name(other)
+        candidates = [label for label in self.optimizers if label != name]
+        if optimizer is None and len(candidates) != 1:
+            which = f"say which with optimizer=: {listed(candidates)}" if candidates else "run another optimizer, too"
+            raise BadInput(f"compare: {listed(self.optimizers)} were run; {which}.")
+        compared = candidates[0] if optimizer is None else _name(optimizer)
+        return Comparison(comparing.inside(self.report, compared, name, RowFilter(), None))
 
     def runs(self) -> list[dict[str, Any]]:
-        """Every run of these rows' optimizers with its settings, its scores at the end and along its path."""
-        from contextlib import closing
+        """Every run of these rows' optimizers; docs/columns.md describes its columns.
 
-        from synthbench.store.results import Store
-
+        Returns:
+            A dictionary for each run: settings, scores at the end, scores along the path by step.
+        """
         assert self.report.folder is not None
-        own = {row.optimizer for row in self.report.rows} | {name for row in self.report.rows for name in row.base}
-        rules = {self.report.card.optimizer_of(name) for name in own}
+        names = {name for row in self.report.rows for name in (row.optimizer, *row.base)}
+        optimizers = {self.report.card.optimizer_of(name) for name in names}
         with closing(Store.read(self.report.folder)) as store:
-            return [one for one in export.objects(self.report, store) if one["optimizer"] in rules]
+            return [run for run in export.objects(self.report, store) if run["optimizer"] in optimizers]
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a DataFrame; raises BadInput where pandas is not installed."""
@@ -124,56 +181,62 @@ class Results:
         return self.table()
 
     def _repr_html_(self) -> str:
-        found = self.report.table
-        return _html(found.heads(), found.cells(), [*found.notes, self.report.sentence])
+        drawn = self.report.table
+        return _html(drawn.heads(), drawn.cells(), [*drawn.notes, self.report.sentence])
 
 
-class Compared:
+class Comparison:
     """Differences between two optimizers, score by score, each with its verdict."""
 
-    def __init__(self, found: Comparison) -> None:
-        self.found = found
+    def __init__(self, comparison: comparing.Comparison) -> None:
+        self.comparison = comparison
 
     @property
     def sentence(self) -> str:
-        """What is decided, and how many seeds it would take to decide the rest."""
-        return comparison_table.sentence(self.found)
+        """What is decided, and the estimated number of seeds for 80 % power where a difference is inconclusive."""
+        return comparison_table.sentence(self.comparison)
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dictionary a score and pair of rows."""
-        return comparison_table.records(self.found)
+        """One flat dictionary for each score and pair of rows; docs/columns.md describes its columns."""
+        return comparison_table.records(self.comparison)
 
     def to_pandas(self) -> pandas.DataFrame:
-        """The same as a DataFrame; raises BadInput where pandas is not installed."""
+        """The rows as a DataFrame; raises BadInput where pandas is not installed."""
         return _frame(self.rows())
 
     def __repr__(self) -> str:
-        return _text(comparison_table.as_rich(self.found), [*self.found.notes, self.sentence])
+        return _text(comparison_table.as_rich(self.comparison), [*self.comparison.notes, self.sentence])
 
     def _repr_html_(self) -> str:
-        return _html(
-            comparison_table.heads(self.found), comparison_table.cells(self.found), [*self.found.notes, self.sentence]
-        )
+        heads, cells = comparison_table.heads(self.comparison), comparison_table.cells(self.comparison)
+        return _html(heads, cells, [*self.comparison.notes, self.sentence])
 
 
-def _call(runner: str | Path, given: Mapping[str, Any]) -> str:
+def _of_card(report: Report) -> Report:
+    """A report without rows of plug-ins and tasks that other calls left in the folder. Built-in optimizers stay, to be
+    compared with."""
+    names = {*report.card.optimizers, *(name for name in OPTIMIZERS if not plugins.plugin_of(name))}
+    return replace(report, rows=[row for row in report.rows if row.reference or row.optimizer in names])
+
+
+def _call(runner: str | Path, arguments: Mapping[str, Any]) -> str:
     """The call as it can be typed again, for the record."""
-    words = [f"{str(runner)!r}", *(f"{name}={value!r}" for name, value in given.items() if value is not None)]
+    words = [f"{str(runner)!r}", *(f"{name}={value!r}" for name, value in arguments.items() if value is not None)]
     return f"synthbench.run({', '.join(words)})"
 
 
-def _optimizers(given: Any) -> list[str] | None:
-    """Names of what is run; classes and rules are registered under theirs."""
-    if given is None:
-        return None
-    return [
-        one if isinstance(one, str) else plugins.take_object(one).label
-        for one in (given if isinstance(given, list | tuple) else [given])
-    ]
+def _names(optimizers: Any) -> list[str] | None:
+    """Labels of the optimizers to run; classes are registered under theirs."""
+    several = _several(optimizers)
+    return several and [name if isinstance(name, str) else plugins.take_object(name).label for name in several]
 
 
-def _several(given: Any) -> list[Any] | None:
-    return None if given is None else list(given) if isinstance(given, list | tuple) else [given]
+def _name(optimizer: OptimizerLike) -> str:
+    return optimizer if isinstance(optimizer, str) else plugins.name_of(optimizer)
+
+
+def _several(values: Any) -> list[Any] | None:
+    return None if values is None else list(values) if isinstance(values, list | tuple) else [values]
 
 
 def _text(drawing: Any, lines: Sequence[str]) -> str:
@@ -191,9 +254,8 @@ def _html(heads: Sequence[str], cells: Sequence[Sequence[str]], lines: Sequence[
 
     from tabulate import tabulate
 
-    return "".join(
-        [tabulate(cells, heads, tablefmt="html", disable_numparse=True), *(f"<p>{escape(line)}</p>" for line in lines)]
-    )
+    drawn = tabulate(cells, heads, tablefmt="html", disable_numparse=True)
+    return "".join([drawn, *(f"<p>{escape(line)}</p>" for line in lines)])
 
 
 def _frame(rows: list[dict[str, Any]]) -> pandas.DataFrame:

@@ -1,16 +1,16 @@
-"""A fleet of one's own: models of one shape trained as one batched model, on any tokens.
+"""Models of one shape, trained as one batched model on any tokens.
 
 from synthbench import Fleet
 
 fleet = Fleet("tiny", vocabulary=32, length=8, seeds=[0] * 8)
-fleet.use("muon", lr=[2.0**-k for k in range(4, 12)])
+fleet.set_optimizer("muon", lr=[2.0**-k for k in range(4, 12)])
 for step in range(100):
     losses = fleet.step(tokens)  # (8,): one loss for each model
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -19,29 +19,38 @@ from pydantic import TypeAdapter, ValidationError
 from synthbench.cards import MODELS, ModelCard, Update
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
-from synthbench.common.wording import did_you_mean, shown
+from synthbench.common.wording import did_you_mean, listed, shown
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
+    from synthbench.plugins import CustomOptimizer
     from synthbench.trainer.optimizer import FleetOptimizer
 
 
 class Fleet:
-    """K models, one for each seed: the same seed twice gives the same weights at the start.
+    """K models, one for each seed; a model is what it would be alone.
 
-    A model is what it would be alone: no product, norm or random number mixes two of them. Shapes: K models, B examples,
-    L tokens, V vocabulary.
+    No product, norm or random number mixes two models. Shapes: K models, B examples, L tokens, V vocabulary.
     """
 
     def __init__(
         self, model: str | ModelCard = "tiny", *, vocabulary: int, length: int, seeds: Sequence[int], update: str = "full",
         device: str = "cpu",
     ) -> None:  # fmt: skip
-        """model: a preset's name (see `synthbench ls model`) or a card. vocabulary: number of token ids. length: most
-        tokens of an example. update: `full`, `full-hidden` (hidden matrices alone) or `lora-R`. device: as torch names it.
+        """Makes the models with fresh weights.
 
-        Raises BadInput for what is not allowed.
+        Args:
+            model: A preset's name (`synthbench ls model` lists them) or a card.
+            vocabulary: The number of token ids, at least 2.
+            length: The most tokens of an example, at least 2.
+            seeds: One for each model. Models with the same seed have the same weights at the start.
+            update: Which weights are trained: `full`, `full-hidden` (the hidden matrices) or `lora-R`.
+            device: The device by its torch name, such as `cpu` or `cuda`.
+
+        Raises:
+            BadInput: For a value that is not allowed.
         """
         import torch
 
@@ -63,19 +72,31 @@ class Fleet:
         self._fleet = fleet.Fleet(card, shape, weights_KP, update, seeds)
         self._optimizer: FleetOptimizer | None = None
         self._rates: tuple[Tensor, Tensor] | None = None
-        self._step, self._length = 0, length
+        self._seeds, self._step, self._length = list(seeds), 0, length
 
     def __len__(self) -> int:
+        """The number of models, K."""
         return len(self._fleet)
 
-    def use(
-        self, optimizer: Any, lr: float | Sequence[float], weight_decay: float | Sequence[float] = 0.0, **arguments: Any
-    ) -> None:
-        """Trains with an optimizer from now on, its state fresh.
+    def __repr__(self) -> str:
+        return f"<Fleet of {len(self)} models, update {self._fleet.update}, step {self._step}>"
 
-        optimizer: a name (`adamw`, `muon`, `sgd`, `path/file.py:Class`), a torch.optim.Optimizer class, or a rule. lr,
-        weight_decay: one for all models or one for each. arguments: the optimizer's own. Raises BadInput where one of
-        these is not allowed.
+    def set_optimizer(
+        self, optimizer: type[torch.optim.Optimizer] | CustomOptimizer | str, *, lr: float | Sequence[float],
+        weight_decay: float | Sequence[float] = 0.0, **options: Any,
+    ) -> None:  # fmt: skip
+        """Trains with an optimizer from now on, with fresh state.
+
+        Args:
+            optimizer: A `torch.optim.Optimizer` class, what `matrix_optimizer` and `fleet_optimizer` make, or a name
+                (`adamw`, `muon`, `sgd`, `path/file.py:Class`).
+            lr: The learning rate, one for all models or one for each.
+            weight_decay: The weight decay, one for all models or one for each.
+            **options: Other arguments of the optimizer, such as `betas=[0.9, 0.95]`; of one that is not built in also
+                `routing="hidden"` (AdamW moves embeddings, head and vectors).
+
+        Raises:
+            BadInput: For an optimizer or a value that is not allowed.
         """
         import torch
 
@@ -83,24 +104,31 @@ class Fleet:
         from synthbench.trainer.optimizer import FleetOptimizer
 
         name = plugins.name_of(optimizer)
+        rates = [torch.tensor(self._per_model("lr", lr)), torch.tensor(self._per_model("weight_decay", weight_decay))]
         try:
-            routing = plugins.routing_of(name, arguments)
-            self._optimizer = FleetOptimizer(name, self._fleet, arguments, routing)
+            made = FleetOptimizer(name, self._fleet, options, plugins.routing_of(name, options))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or name
-            raise BadInput(f"Fleet.use: {where} = {shown(first['input'])}: {message(first['msg'])}.") from None
-        each = [self._each("lr", lr), self._each("weight_decay", weight_decay)]
-        self._rates = torch.tensor(each[0]), torch.tensor(each[1])
-        self._optimizer.set_evaluating(False)
-        self._step = 0
+            raise BadInput(
+                f"Fleet.set_optimizer: {where} = {shown(first['input'])}: {message(first['msg'])}."
+            ) from None
+        made.set_evaluating(False)
+        self._optimizer, self._rates, self._step = made, (rates[0], rates[1]), 0
 
-    def step(self, tokens: Tensor, answers: Tensor | None = None, factor: float = 1.0) -> Tensor:
-        """One step of training; returns each model's loss before it, shape (K,), in nats per learned token.
+    def step(self, tokens: Tensor, answers: Tensor | None = None, *, factor: float = 1.0) -> Tensor:
+        """Makes one step of training.
 
-        tokens: ids, (B, L) for all models alike or (K, B, L) for each its own. answers: of the same shape, true where a
-        token is to be predicted; None for all but the first. factor: on the learning rates at this step (a schedule).
-        Raises BadInput before `use`.
+        Args:
+            tokens: Ids, (B, L) for all models or (K, B, L) for each its own; L is at most `length`.
+            answers: Of the same shape, true where a token is to be predicted. None: all tokens but the first.
+            factor: What the learning rates are multiplied by at this step (a schedule).
+
+        Returns:
+            The loss of each model before the step, shape (K,), in nats per predicted token.
+
+        Raises:
+            BadInput: Before `set_optimizer`, and for tokens or answers of another shape or range.
         """
         import torch
 
@@ -108,7 +136,7 @@ class Fleet:
         from synthbench.trainer.step import losses
 
         if self._optimizer is None or self._rates is None:
-            raise BadInput("Fleet.step: say which optimizer trains, with Fleet.use.")
+            raise BadInput("Fleet.step: there is no optimizer yet; call Fleet.set_optimizer first.")
         tokens_KBL = self._tokens(tokens)
         answer_KBL = torch.ones_like(tokens_KBL, dtype=torch.bool) if answers is None else self._spread(answers).bool()
         if answer_KBL.shape != tokens_KBL.shape:
@@ -125,20 +153,81 @@ class Fleet:
         return loss_K.detach()
 
     def logits(self, tokens: Tensor) -> Tensor:
-        """What every model says of what follows each token: (K, B, L, V), without gradients. tokens: as in `step`."""
+        """The logits of what follows each token, without gradients.
+
+        Args:
+            tokens: As in `step`.
+
+        Returns:
+            Shape (K, B, L, V).
+
+        Raises:
+            BadInput: For tokens of another shape or range.
+        """
         import torch
 
         with self._evaluating(), torch.no_grad():
             return self._fleet.logits(self._tokens(tokens))
 
-    def weights(self, k: int) -> dict[str, Tensor]:
-        """Copies of one model's weights by name, low-rank updates merged into them."""
+    def state_dict(self, k: int) -> dict[str, Tensor]:
+        """The weights of one model, without the state of the optimizer.
+
+        Args:
+            k: The model, from 0 to K - 1.
+
+        Returns:
+            Copies on the fleet's device, by name; low-rank updates are merged into them. `layers.I.qkv` has shape
+            (3, width, width), every other matrix shape (outputs, inputs).
+
+        Raises:
+            BadInput: For a k out of range.
+        """
+        self._check_index("state_dict", k)
         with self._evaluating():
             return self._fleet.member(k)
 
+    def load_state_dict(self, k: int, state: Mapping[str, Tensor]) -> None:
+        """Gives one model other weights, and leaves the state of the optimizer as it is.
+
+        Under `lora-R` they become the frozen weights, and the model's adapters start afresh from its seed, with a product
+        of zero.
+
+        Args:
+            k: The model, from 0 to K - 1.
+            state: Weights by name, as `state_dict` returns them, from any device.
+
+        Raises:
+            BadInput: For a k out of range, missing or unexpected names, and other shapes.
+        """
+        import torch
+
+        from synthbench.trainer.fleet import initialize_adapters, pack
+
+        self._check_index("load_state_dict", k)
+        fleet, known = self._fleet, self._fleet.layout.parameters
+        if state.keys() != known.keys():
+            missing, unexpected = (
+                listed(sorted(names)) for names in (known.keys() - state.keys(), state.keys() - known.keys())
+            )
+            raise BadInput(f"Fleet.load_state_dict: missing keys: {missing}; unexpected keys: {unexpected}.")
+        for name, parameter in known.items():
+            if tuple(state[name].shape) != parameter.shape:
+                has = tuple(state[name].shape)
+                raise BadInput(f"Fleet.load_state_dict: {name} has shape {has}; it must be {parameter.shape}.")
+        device = fleet.flat_KP.device
+        with torch.no_grad():
+            fleet.base_KP[k] = pack(fleet.layout, [dict(state)], device)[0]
+            if fleet.update.startswith("lora-"):
+                fleet.flat_KP[k] = initialize_adapters(fleet.trainable, [self._seeds[k]], device)[0]
+            else:
+                fleet.flat_KP[k] = fleet.base_KP[k, : fleet.trainable.row]
+
+    def _check_index(self, method: str, k: int) -> None:
+        if not 0 <= k < len(self):
+            raise BadInput(f"Fleet.{method}: k = {k} must be from 0 to {len(self) - 1}.")
+
     def _tokens(self, tokens: Tensor) -> Tensor:
-        """Ids, shape (K, B, L); raises BadInput where they are none of the vocabulary's: a model would read another's
-        embedding."""
+        """Ids, shape (K, B, L); raises BadInput for ids out of range: a model would read its neighbour's embedding."""
         vocabulary = self._fleet.layout.parameters["embedding"].shape[0]
         if tokens.is_floating_point() or tokens.is_complex() or not tokens.numel():
             raise BadInput(
@@ -151,34 +240,27 @@ class Fleet:
             )
         return self._spread(tokens).long()
 
-    def __repr__(self) -> str:
-        return f"<Fleet of {len(self)} models, update {self._fleet.update}, step {self._step}>"
-
     def _spread(self, values: Tensor) -> Tensor:
         """Shape (K, B, L); raises BadInput where it cannot be."""
-        if (
-            values.ndim not in (2, 3)
-            or (values.ndim == 3 and len(values) != len(self))
-            or values.shape[-1] > self._length
-        ):
+        is_for_each = values.ndim == 3 and len(values) == len(self)
+        if not (values.ndim == 2 or is_for_each) or values.shape[-1] > self._length:
             raise BadInput(
                 f"Fleet: tokens of shape {tuple(values.shape)} must have shape (B, L) or ({len(self)}, B, L), L at most "
                 f"{self._length}."
             )
-        values = values.to(self._fleet.flat_KP.device)
-        return values.expand(len(self), *values.shape) if values.ndim == 2 else values
+        return values.to(self._fleet.flat_KP.device).expand(len(self), *values.shape[-2:])
 
-    def _each(self, name: str, given: float | Sequence[float]) -> list[float]:
-        values = [float(given)] * len(self) if isinstance(given, int | float) else [float(value) for value in given]
-        if len(values) != len(self) or not all(0 <= value < float("inf") for value in values):
+    def _per_model(self, name: str, value: float | Sequence[float]) -> list[float]:
+        values = [float(value)] * len(self) if isinstance(value, int | float) else [float(each) for each in value]
+        if len(values) != len(self) or not all(0 <= each < float("inf") for each in values):
             raise BadInput(
-                f"Fleet.use: {name} = {shown(given)} must be a number, or one for each of {len(self)} models."
+                f"Fleet.set_optimizer: {name} = {shown(value)} must be a number, or one for each of {len(self)} models."
             )
         return values
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
-        """With the weights to be evaluated in place: some optimizers average those that they train."""
+        """Puts the weights to be evaluated in place: some optimizers average those that they train."""
         if self._optimizer:
             self._optimizer.set_evaluating(True)
         try:

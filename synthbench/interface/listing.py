@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection, Sequence
 from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, TaskCard
 from synthbench.common import files, overrides
-from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, inert, literal, named, prose, shown
+from synthbench.common.terminal import console
+from synthbench.common.wording import check_choice, inert, literal, named, prose
 from synthbench.experiment.optimizers import source_hash
 from synthbench.generators import GENERATORS
 from synthbench.reporting import gallery
+from synthbench.reporting.table import github
 from synthbench.scores import SCORES
 from synthbench.trainer.optimizers import OPTIMIZERS
 
@@ -23,28 +24,24 @@ LONGEST = 24  # characters of a word up to which it is not broken
 WIDTH = 100
 
 
+Listing = tuple[list[str], list[list[str]]]
+
+
 def show_list(kind: str, form: str) -> None:
     """Prints what there is of a kind; raises BadInput for an unknown kind or format."""
-    if kind not in LISTS:
-        raise BadInput(f"Unknown kind {shown(kind)}{did_you_mean(kind, LISTS)}.")
-    pages: dict[str, Callable[[], str]] = {"task": gallery.tasks_page, "runner": gallery.runners_page}
-    if form == "markdown" and kind in pages:
-        print(pages[kind]())
-    elif form in ("table", "markdown"):
-        heads, rows = LISTS[kind]()
-        _print(heads, rows, form)
+    check_choice("Kind", kind, LISTS)
+    check_choice("--format", form, ("table", "markdown"))
+    heads, rows = LISTS[kind]()
+    if form == "markdown":
+        print(github(heads, [[literal(cell) for cell in row] for row in rows]))
     else:
-        raise BadInput(f"--format {shown(form)} is not allowed; allowed are table, markdown.")
+        _print(heads, rows)
 
 
 def show_one(kind: str, name: str) -> None:
     """Prints one thing; raises BadInput for an unknown kind or name."""
-    if kind not in SHOWN:
-        raise BadInput(f"Unknown kind {shown(kind)}{did_you_mean(kind, SHOWN)}.")
-    SHOWN[kind](name)
-
-
-Listing = tuple[list[str], list[list[str]]]
+    check_choice("Kind", kind, DETAILS)
+    DETAILS[kind](name)
 
 
 def _tasks() -> Listing:
@@ -58,10 +55,9 @@ def _runners() -> Listing:
 
 
 def _optimizers() -> Listing:
-    offered = [[*one, ""] for one in _offered("synthbench.optimizers", OPTIMIZERS)]
-    return ["optimizer", "what it does", "source"], [
-        [o.name, o.summary, o.source] for o in OPTIMIZERS.values()
-    ] + offered
+    rows = [[o.name, o.summary, o.source] for o in OPTIMIZERS.values()]
+    rows += [[*row, ""] for row in _offered("synthbench.optimizers", OPTIMIZERS)]
+    return ["optimizer", "what it does", "source"], rows
 
 
 def _scores() -> Listing:
@@ -70,17 +66,16 @@ def _scores() -> Listing:
 
 
 def _generators() -> Listing:
-    offered = _offered("synthbench.generators", GENERATORS)
-    return ["generator", "what it draws"], [[g.name, g.summary] for g in GENERATORS.values()] + offered
+    rows = [[g.name, g.summary] for g in GENERATORS.values()]
+    return ["generator", "what it draws"], rows + _offered("synthbench.generators", GENERATORS)
 
 
 def _offered(group: str, known: Collection[str]) -> list[list[str]]:
     """What installed distributions offer beside what is built in; none of it is imported."""
     from synthbench.plugins import entry_points
 
-    return [
-        [one.name, f"{one.value}, of {one.distribution}"] for one in entry_points.offers(group) if one.name not in known
-    ]
+    offers = [offer for offer in entry_points.offers(group) if offer.name not in known]
+    return [[offer.name, f"{offer.value}, of {offer.distribution}"] for offer in offers]
 
 
 def _models() -> Listing:
@@ -95,8 +90,6 @@ LISTS: dict[str, Callable[[], Listing]] = {
 
 
 def _task(name: str) -> None:
-    from rich.console import Console
-
     from synthbench.plugins import generators
 
     task = generators.task(name)
@@ -105,13 +98,11 @@ def _task(name: str) -> None:
     _prose(task.card.description)
     _prose(f"Source: {task.card.source}")
     print()
-    console = Console(width=None if Console().is_terminal else WIDTH, highlight=False)
     for part in parts:
         for text in gallery.coloured(task, part):
-            console.print(text)
+            console().print(text, highlight=False)
     print("\nThe answer (coloured on a terminal: from after = to the end token .) is what is learned and scored.\n")
-    heads = [head.replace("trained/val./test/unseen", "trained/val./\ntest/unseen") for head in gallery.HEADS]
-    _print(heads, [part.facts(gallery.highest) for part in parts], "table", named=2)
+    _print(gallery.HEADS, [part.facts(gallery.highest) for part in parts], named=2)
     print(f"\n{task.language.vocabulary} tokens, {task.language.length} an example.\nFingerprint: {task.fingerprint}")
 
 
@@ -128,15 +119,15 @@ def _optimizer(name: str) -> None:
     from synthbench import plugins
 
     label = plugins.name_of(name, "show optimizer")
-    found, plugin = OPTIMIZERS[label], plugins.TAKEN.get(label)
+    found = OPTIMIZERS[label]
     code = f"Code: sha256 {source_hash(label)}"
     print(f"{inert(label)}: {prose(found.summary)}\nSource: {inert(found.source)}\n{code}\n")
-    _print(["pattern of parameters", "optimizer"], [list(pair) for pair in found.routing], "table")
+    _print(["pattern of parameters", "optimizer"], [list(pair) for pair in found.routing])
     print()
-    arguments = plugins.defaults(label) if plugin else found.arguments().model_dump()
+    arguments = plugins.defaults(label)
     needed = inspect.Parameter.empty
     texts = {key: "needed" if value is needed else str(value) for key, value in arguments.items()}
-    _print(["argument", "default"], [list(pair) for pair in texts.items()], "table")
+    _print(["argument", "default"], [list(pair) for pair in texts.items()])
     if found.grid:
         rates = ", ".join(f"{rate:g}" for rate in found.grid)
         print(f"\nLearning rates where a card has none for it: {rates} (--lr gives others to the last stage).")
@@ -150,8 +141,7 @@ def _optimizer(name: str) -> None:
 
 
 def _score(name: str) -> None:
-    if name not in SCORES:
-        raise BadInput(f"Unknown score {shown(name)}{did_you_mean(name, SCORES)}.")
+    check_choice("Score", name, SCORES)
     heads, _ = _scores()
     found = SCORES[name]
     for head in heads:
@@ -159,64 +149,35 @@ def _score(name: str) -> None:
 
 
 def _generator(name: str) -> None:
-    from synthbench.interface.scaffold.meanings import meanings
-
-    if name not in GENERATORS:
-        raise BadInput(f"Unknown generator {shown(name)}{did_you_mean(name, GENERATORS)}.")
+    check_choice("Generator", name, GENERATORS)
     found = GENERATORS[name]
     print(f"{found.name}: {found.summary}")
     for paragraph in (inspect.getdoc(inspect.getmodule(found.options)) or "").split("\n\n"):
         is_example = paragraph.startswith(" ")
         print("", textwrap.dedent(paragraph) if is_example else textwrap.fill(paragraph, WIDTH), sep="\n")
     print()
-    known = found.options.model_json_schema()
-    explained = {"word": "the word that stands in front of each item, one slice's own"} | meanings(found.options)
-    _print(
-        ["option", "kind", "default", "meaning"],
-        [
-            [
-                key,
-                str(one["type"]),
-                "needed" if key in known["required"] else str(one["default"]),
-                explained.get(key, ""),
-            ]
-            for key, one in known["properties"].items()
-        ],
-        "table",
-    )
+    schema, rows = found.options.model_json_schema(), []
+    for key, option in schema["properties"].items():
+        default = "needed" if key in schema["required"] else str(option["default"])
+        rows.append([key, str(option["type"]), default, option.get("description", "").rstrip(".")])
+    _print(["option", "kind", "default", "meaning"], rows)
 
 
-SHOWN: dict[str, Callable[[str], None]] = {
+DETAILS: dict[str, Callable[[str], None]] = {
     "task": _task, "runner": _runner, "optimizer": _optimizer, "score": _score, "generator": _generator,
 }  # fmt: skip
-
-
-def _least(cells: Sequence[str]) -> int:
-    """The width down to which a column of a list is folded: names in it stay whole."""
-    return max(SHORT, min(LONGEST, max((len(word) for cell in cells for word in cell.split()), default=0)))
 
 
 def _prose(text: str) -> None:
     print(textwrap.fill(prose(text), WIDTH))
 
 
-def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], form: str, named: int = 1) -> None:
-    """named: how many of the first columns name a row."""
-    if form == "markdown":
-        from tabulate import tabulate
-
-        print(
-            tabulate([[literal(cell) for cell in row] for row in rows], heads, tablefmt="github", disable_numparse=True)
-        )
-        return
-    from rich.console import Console
-
+def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], named: int = 1) -> None:
+    """A table for a terminal. named: how many of the first columns name a row; the others are folded between words."""
     from synthbench.reporting.terminal_table import Column, Drawing
 
-    texts = [[prose(row[place]) for row in rows] for place in range(len(heads))]
-    columns = [
-        Column(head, texts[place], least=_least(texts[place]) if place >= named else None)
-        for place, head in enumerate(heads)
-    ]
-    console = Console()
-    (console if console.is_terminal else Console(width=WIDTH)).print(Drawing(columns[:named], columns[named:]))
+    texts = [[prose(cell) for cell in cells] for cells in zip(*rows, strict=True)]
+    longest = (max((len(word) for cell in cells for word in cell.split()), default=0) for cells in texts)
+    least = [None if index < named else max(SHORT, min(LONGEST, most)) for index, most in enumerate(longest)]
+    columns = [Column(*column) for column in zip(heads, texts, [False] * len(heads), least, strict=True)]
+    console().print(Drawing(columns[:named], columns[named:]))

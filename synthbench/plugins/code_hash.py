@@ -1,6 +1,6 @@
-"""What a class computes, as a hash: of its code and of what that refers to in its module. For classes without a file.
+"""The code of a class without a file, such as one in a notebook, as a hash: of it and what it refers to in its module.
 
-The code is that which runs, instruction by instruction: a notebook's source may have been edited since.
+The code is the one that runs, instruction by instruction: a notebook's source may have been edited since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from hashlib import sha256
 from types import CodeType, FunctionType
 from typing import Any
 
-PLAIN = (bool, int, float, complex, str, bytes, type(None))  # values whose text is what they are
+PLAIN = (bool, int, float, complex, str, bytes, type(None))  # hashed by their text
 
 # of a code object: takes *args or **kwargs, is a generator or a coroutine
 FLAGS = inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
@@ -24,16 +24,19 @@ Seen = dict[int, tuple[int, Any]]
 
 
 def digest(thing: Any) -> str:
-    """sha256 of the code of a class, a function or what holds functions, with the functions, classes and plain values of
-    the same module that it refers to, in turn. The same in every process; comments and docstrings change nothing."""
+    """sha256 of the code of a class, a function or an optimizer, the same in every process.
+
+    It includes the functions, classes and plain values of the same module that the code refers to, in turn. Comments and
+    docstrings do not change it.
+    """
     state, seen = sha256(), Seen()
-    for text in _told(thing, seen):
+    for text in _texts(thing, seen):
         state.update(text.encode() + b"\0")
     return state.hexdigest()
 
 
-def _told(thing: Any, seen: Seen) -> Iterator[str]:
-    """seen: by id what has been told and which place that had. It keeps things alive: an id is free again when they end."""
+def _texts(thing: Any, seen: Seen) -> Iterator[str]:
+    """seen: by id the position and the object. It keeps objects alive, so that no id is used twice."""
     if isinstance(thing, PLAIN):
         yield repr(thing)
         return
@@ -42,75 +45,68 @@ def _told(thing: Any, seen: Seen) -> Iterator[str]:
         return
     seen[id(thing)] = len(seen), thing
     if isinstance(thing, tuple | list):
-        for one in thing:
-            yield from _told(one, seen)
+        for item in thing:
+            yield from _texts(item, seen)
     elif isinstance(thing, dict):
         for key in sorted(thing, key=repr):
             yield repr(key)
-            yield from _told(thing[key], seen)
+            yield from _texts(thing[key], seen)
     elif isinstance(thing, staticmethod | classmethod | property):
         yield type(thing).__name__
         functions = (thing.fget, thing.fset, thing.fdel) if isinstance(thing, property) else (thing.__func__,)
-        yield from _told(functions, seen)
+        yield from _texts(functions, seen)
     elif isinstance(thing, FunctionType):
         yield from _of_function(_as_written(thing), seen)
     elif isinstance(thing, type):
         yield f"{thing.__module__}.{thing.__qualname__}"
         yield from _of_class(thing, seen)
     elif hasattr(thing, "__wrapped__"):
-        yield from _told(thing.__wrapped__, seen)
-    elif hasattr(thing, "written"):  # an optimizer: its functions, and what it was given
-        own = (
-            thing.implementation.start,
-            thing.implementation.step,
-            thing.lr,
-            thing.routing,
-            dict(thing.arguments),
-            thing.kept,
-        )
-        yield from _told(own, seen)
+        yield from _texts(thing.__wrapped__, seen)
+    elif hasattr(thing, "written"):  # a CustomOptimizer
+        made = thing.implementation
+        yield from _texts((made.start, made.step, thing.lr, thing.routing, dict(thing.arguments), thing.kept), seen)
 
 
 def _as_written(thing: FunctionType) -> Any:
-    """A function without what torch wraps a `step` in when the first instance of its class is made."""
+    """A function without the wrapper that torch gives a `step` when the first instance of its class is made."""
     return thing.__wrapped__ if getattr(thing, "hooked", False) else thing  # type: ignore[attr-defined]
 
 
-def _is_inherited(of: type, name: str, value: Any) -> bool:
-    """Whether an attribute of a class is that of a base, put there when torch wrapped it."""
+def _is_inherited(cls: type, name: str, value: Any) -> bool:
+    """Whether torch put an attribute of a base into a class when it wrapped it."""
     if not getattr(value, "hooked", False):
         return False
     return any(
-        inspect.unwrap(vars(base)[name]) is inspect.unwrap(value) for base in of.__mro__[1:] if name in vars(base)
+        inspect.unwrap(vars(base)[name]) is inspect.unwrap(value) for base in cls.__mro__[1:] if name in vars(base)
     )
 
 
 def _of_class(thing: type, seen: Seen) -> Iterator[str]:
-    """Its own attributes, and those of its bases in the same module."""
+    """The attributes of a class, and of its bases in the same module."""
     for base in thing.__mro__:
         if base.__module__ == thing.__module__:
             for name, value in sorted(vars(base).items()):
                 if name not in MADE and not _is_inherited(base, name, value):
                     yield name
-                    yield from _told(value, seen)
+                    yield from _texts(value, seen)
 
 
 def _of_function(thing: FunctionType, seen: Seen) -> Iterator[str]:
     yield from _of_code(thing.__code__)
-    yield from _told((thing.__defaults__, thing.__kwdefaults__), seen)
+    yield from _texts((thing.__defaults__, thing.__kwdefaults__), seen)
     if hasattr(thing, "__wrapped__"):
-        yield from _told(thing.__wrapped__, seen)
+        yield from _texts(thing.__wrapped__, seen)
     for cell in thing.__closure__ or ():
-        yield from _told(cell.cell_contents, seen)
+        yield from _texts(cell.cell_contents, seen)
     for name in sorted(_names(thing.__code__)):
         value = thing.__globals__.get(name)
         if isinstance(value, PLAIN) or getattr(value, "__module__", None) == thing.__module__:
             yield name
-            yield from _told(value, seen)
+            yield from _texts(value, seen)
 
 
 def _of_code(code: CodeType) -> Iterator[str]:
-    """Its instructions with what they use, by value: a function's docstring is used by none."""
+    """Instructions with what they use, by value: none uses a function's docstring."""
     arguments = code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount
     yield repr((arguments, code.co_flags & FLAGS, code.co_exceptiontable))
     for instruction in dis.get_instructions(code):
@@ -123,6 +119,6 @@ def _of_code(code: CodeType) -> Iterator[str]:
 
 
 def _names(code: CodeType) -> set[str]:
-    """Global names that code refers to, that inside it as well."""
-    inner = (one for one in code.co_consts if isinstance(one, CodeType))
+    """Global names that code refers to, with those of code inside it."""
+    inner = (constant for constant in code.co_consts if isinstance(constant, CodeType))
     return set(code.co_names).union(*map(_names, inner))

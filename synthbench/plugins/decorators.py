@@ -1,4 +1,4 @@
-"""Optimizers of one's own: for one matrix, batched by `torch.vmap`, or for the flat buffers of a whole fleet."""
+"""Makes optimizers of functions: for one matrix, batched by `torch.vmap`, or for the flat buffers of a whole fleet."""
 
 from __future__ import annotations
 
@@ -16,16 +16,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Routing = Literal["all", "hidden"]
-OURS = {"routing", "aux_lr_ratio"}  # arguments that are no optimizer's own
-ELSEWHERE = OURS | {"step", "weight_decay"}  # names that arguments of one's own cannot have
+OURS = {"routing", "aux_lr_ratio"}  # options of every plug-in
+RESERVED = OURS | {"step", "weight_decay"}  # names that no argument can have
 Update = Callable[["Tensor", dict[str, "Tensor"], "Tensor", Any], "tuple[Tensor, dict[str, Tensor]]"]
+Start = Callable[[Sequence[Block], Any], State]
+Step = Callable[[Sequence[Block], State, Hyper, Any], None]
 
 
 @dataclass(frozen=True)
 class CustomOptimizer:
-    """An optimizer that somebody wrote. lr: the rate that its grid lies around. arguments: names and defaults. routing: whether
-    it moves all parameters, or the hidden matrices and AdamW the rest. written: the function that it was made of. kept:
-    what an optimizer for one matrix keeps for each, None for an optimizer on flat buffers."""
+    """An optimizer made of a function (or, by torch_optim, of a class).
+
+    lr: the rate that its grid lies around. arguments: names and defaults. routing: whether it moves all parameters, or the
+    hidden matrices, and AdamW the rest. written: the function. kept: the names of what a matrix optimizer keeps for each
+    matrix, else None. takes_any: whether it accepts arguments of any name.
+    """
 
     implementation: Implementation
     lr: float
@@ -33,10 +38,11 @@ class CustomOptimizer:
     routing: Routing
     written: Callable[..., Any]
     kept: tuple[str, ...] | None = None
+    takes_any: bool = False
 
 
-class Given(SimpleNamespace):
-    """Values by name; one that is not there is told with those that are."""
+class Values(SimpleNamespace):
+    """Values by name; an unknown name raises AttributeError that lists the known ones."""
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"there is no {shown(name)} here{did_you_mean(name, vars(self))}")
@@ -46,96 +52,98 @@ def matrix_optimizer(
     without_parentheses: None = None, /, *, state: Sequence[str] = (), lr: float = 1e-3, routing: Routing = "all",
     **arguments: Any,
 ) -> Callable[[Update], CustomOptimizer]:  # fmt: skip
-    """Makes `update(grad, state, param, hyper) -> (param, state)`, written for one matrix, an optimizer.
+    """Makes an optimizer of `update(grad, state, param, hyper) -> (param, state)`, written for one matrix of one run.
 
-    state: names of tensors that it keeps for every matrix, zeros of the matrix's shape at first. lr: the rate that its grid
-    lies around. routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors). arguments: its own, with defaults;
-    `--set optimizer.NAME=value` changes one. hyper has lr, weight_decay (tensors without dimensions), step (from 1) and the
-    arguments. The function sees one matrix of one run (a vector where a parameter is one), and is batched by torch.vmap: it
-    neither branches on values nor draws random numbers. Raises ValueError for what none of these can be.
+    state: names of tensors kept for every matrix, zeros of its shape at first. lr: the rate that its grid lies around.
+    routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors). arguments: names and defaults of others, which
+    `--set optimizer.NAME=value` changes. hyper has lr and weight_decay (tensors without dimensions), step (from 1) and the
+    arguments. The function sees a vector where a parameter is one. torch.vmap batches it over matrices and runs, so it
+    neither branches on values nor draws random numbers. Raises ValueError for what is not allowed.
     """
     if without_parentheses is not None:
         raise ValueError(f"{name_of(without_parentheses)}: write @synthbench.matrix_optimizer(...), with parentheses")
 
-    def made(update: Update) -> CustomOptimizer:
+    def make(update: Update) -> CustomOptimizer:
         name = name_of(update)
         check(name, state, routing, arguments)
 
-        def start(blocks: Sequence[Block], given: Any) -> State:
-            own_arguments(name, arguments, given)
-            return {"kept": [{name: value.new_zeros(value.shape) for name in state}
+        def start(blocks: Sequence[Block], options: Any) -> State:
+            arguments_of(name, arguments, options)
+            return {"kept": [{key: value.new_zeros(value.shape) for key in state}
                              for block in blocks for value in stacks(block, block.value_Kn)]}  # fmt: skip
 
-        def step(blocks: Sequence[Block], kept: State, hyper: Hyper, given: Any) -> None:
-            own = own_arguments(name, arguments, given)
+        def step(blocks: Sequence[Block], kept: State, hyper: Hyper, options: Any) -> None:
+            chosen = arguments_of(name, arguments, options)
             values = [value for block in blocks for value in stacks(block, block.value_Kn)]
             grads = [grad for block in blocks for grad in stacks(block, block.grad_Kn)]
-            for place, (value, grad) in enumerate(zip(values, grads, strict=True)):
-                new, found = batched(update, grad, kept["kept"][place], value, hyper, own)
-                kept["kept"][place] = apart(found, (value, grad))
-                value.copy_(new)
+            for index, (value, grad) in enumerate(zip(values, grads, strict=True)):
+                moved, after = batched(update, grad, kept["kept"][index], value, hyper, chosen)
+                kept["kept"][index] = copied_from(after, (value, grad))
+                value.copy_(moved)
 
         return CustomOptimizer(Implementation(start, step), lr, arguments, routing, update, tuple(state))
 
-    return made
-
-
-def check(name: str, state: Any, routing: Any, arguments: Mapping[str, Any]) -> None:
-    """Raises ValueError, which loading says with the file, where what a decorator was given cannot be."""
-    if isinstance(state, str) or not all(isinstance(one, str) for one in state):
-        raise ValueError(f"{name}: state = {shown(state)} must be a tuple of names, such as ('momentum',)")
-    if routing not in get_args(Routing):
-        raise ValueError(f"{name}: routing = {shown(routing)} must be 'all' or 'hidden'")
-    for key in arguments:
-        if key in ELSEWHERE:
-            raise ValueError(f"{name}: an argument of its own cannot be called {key}; every optimizer has that")
+    return make
 
 
 def fleet_optimizer(
-    step: Callable[[Sequence[Block], State, Hyper, Any], None], *, lr: float = 1e-3, routing: Routing = "all",
-    start: Callable[[Sequence[Block], Any], State] = lambda blocks, given: {}, **arguments: Any,
+    step: Step, *, lr: float = 1e-3, routing: Routing = "all", start: Start = lambda blocks, arguments: {},
+    **arguments: Any,
 ) -> CustomOptimizer:  # fmt: skip
-    """An optimizer on the flat buffers of a fleet: `start(blocks, arguments) -> state`, `step(blocks, state, hyper, arguments)`
-    moves `block.value_Kn` by `block.grad_Kn` in place, (K, n) each; K runs, n floats. Runs know nothing of each other:
-    every reduction is over a row. hyper has step (from 1), lr_K and weight_decay_K, shape (K,), on the buffers' device;
-    arguments are attributes. See `matrix_optimizer` for the rest."""
+    """Makes an optimizer of `step(blocks, state, hyper, arguments)`, written for the flat buffers of a fleet.
+
+    It moves `block.value_Kn` by `block.grad_Kn` in place, (K, n) each, for K runs and n floats. Runs are independent: every
+    reduction is over a row. hyper has step (from 1), lr_K and weight_decay_K, shape (K,), on the buffers' device. start:
+    `start(blocks, arguments) -> state`, called once before. arguments are attributes. See `matrix_optimizer` for the rest.
+    """
     name = name_of(step)
     check(name, (), routing, arguments)
 
-    def begin(blocks: Sequence[Block], given: Any) -> State:
-        return start(blocks, Given(**own_arguments(name, arguments, given)))
+    def begin(blocks: Sequence[Block], options: Any) -> State:
+        return start(blocks, Values(**arguments_of(name, arguments, options)))
 
-    def move(blocks: Sequence[Block], state: State, hyper: Hyper, given: Any) -> None:
+    def move(blocks: Sequence[Block], state: State, hyper: Hyper, options: Any) -> None:
         device = blocks[0].value_Kn.device
-        here = Hyper(hyper.step, hyper.lr_K.to(device), hyper.weight_decay_K.to(device))
-        step(blocks, state, here, Given(**own_arguments(name, arguments, given)))
+        local = Hyper(hyper.step, hyper.lr_K.to(device), hyper.weight_decay_K.to(device))
+        step(blocks, state, local, Values(**arguments_of(name, arguments, options)))
 
     return CustomOptimizer(Implementation(begin, move), lr, arguments, routing, step)
 
 
-def name_of(written: Any) -> str:
-    """What a function is called in messages."""
-    return str(getattr(written, "__name__", "the optimizer"))
+def check(name: str, state: Any, routing: Any, arguments: Mapping[str, Any]) -> None:
+    """Raises ValueError for what a decorator cannot be given; loading adds the file."""
+    if isinstance(state, str) or not all(isinstance(key, str) for key in state):
+        raise ValueError(f"{name}: state = {shown(state)} must be a tuple of names, such as ('momentum',)")
+    if routing not in get_args(Routing):
+        raise ValueError(f"{name}: routing = {shown(routing)} must be 'all' or 'hidden'")
+    for key in arguments:
+        if key in RESERVED:
+            raise ValueError(f"{name}: no argument can be called {key}; every optimizer has that")
 
 
-def own_arguments(name: str, defaults: Mapping[str, Any], given: Any) -> dict[str, Any]:
-    """An optimizer's own arguments; raises BadInput where text stands in place of a number."""
-    asked: dict[str, Any] = given.model_dump(exclude=OURS)
-    errors.check_no_text(name, asked, defaults)
-    return dict(defaults) | asked
+def name_of(function: Any) -> str:
+    """The name of a function in messages."""
+    return str(getattr(function, "__name__", "the optimizer"))
+
+
+def arguments_of(name: str, defaults: Mapping[str, Any], options: Any) -> dict[str, Any]:
+    """Arguments with their defaults; raises BadInput for text in place of a number."""
+    chosen: dict[str, Any] = options.model_dump(exclude=OURS)
+    errors.check_not_text(name, chosen, defaults)
+    return dict(defaults) | chosen
 
 
 def stacks(block: Block, flat_Kn: Tensor) -> list[Tensor]:
     """A block's parameters as (K, M, rows, columns) views, vectors as (K, 1, n)."""
-    found, begin = [], block.parameters[0].offset
+    views, begin = [], block.parameters[0].offset
     for parameter in block.parameters:
         piece = flat_Kn[:, parameter.offset - begin : parameter.offset - begin + parameter.size]
-        found.append(piece.view(len(flat_Kn), -1, *parameter.shape[-2:]))
-    return found
+        views.append(piece.view(len(flat_Kn), -1, *parameter.shape[-2:]))
+    return views
 
 
-def apart(state: dict[str, Tensor], others: Sequence[Tensor]) -> dict[str, Tensor]:
-    """The state, copied where it lies in the memory of others, which change: an optimizer may keep the parameter itself."""
+def copied_from(state: dict[str, Tensor], others: Sequence[Tensor]) -> dict[str, Tensor]:
+    """The state, copied where it shares memory with tensors that change: an optimizer may keep the parameter itself."""
     changing = {other.untyped_storage().data_ptr() for other in others}
     return {
         name: value.clone() if value.untyped_storage().data_ptr() in changing else value
@@ -146,26 +154,27 @@ def apart(state: dict[str, Tensor], others: Sequence[Tensor]) -> dict[str, Tenso
 def batched(
     update: Update, grad: Tensor, state: dict[str, Tensor], value: Tensor, hyper: Hyper, arguments: Mapping[str, Any]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The update of every matrix of every run: leading dimensions K and M. Raises BadInput where it fails, or returns what
-    it may not."""
+    """The update of every matrix of every run: leading dimensions K and M.
+
+    Raises BadInput where the update fails or returns something else than a parameter and its state.
+    """
     import torch
 
-    def one(grad: Tensor, state: dict[str, Tensor], value: Tensor, lr: Tensor, decay: Tensor) -> Any:
-        own = Given(lr=lr, weight_decay=decay, step=hyper.step, **arguments)
+    def of_one(grad: Tensor, state: dict[str, Tensor], value: Tensor, lr: Tensor, decay: Tensor) -> Any:
         shape, declared = value.shape, tuple(state)
-        found = update(grad, state, value, own)
-        errors.check_returned(name_of(update), found, shape, declared)
-        return found
+        result = update(grad, state, value, Values(lr=lr, weight_decay=decay, step=hyper.step, **arguments))
+        errors.check_result(name_of(update), result, shape, declared)
+        return result
 
-    of_matrices = torch.vmap(one, in_dims=(0, 0, 0, None, None))
+    of_matrices = torch.vmap(of_one, in_dims=(0, 0, 0, None, None))
     of_runs = torch.vmap(of_matrices, in_dims=(0, 0, 0, 0, 0))
     # Copies: an optimizer that halves `hyper.lr` in place would halve it for all parameters after this one
     rates = hyper.lr_K.to(value.device, copy=True), hyper.weight_decay_K.to(value.device, copy=True)
     try:
-        found: tuple[Tensor, dict[str, Tensor]] = of_runs(grad, state, value, *rates)
+        result: tuple[Tensor, dict[str, Tensor]] = of_runs(grad, state, value, *rates)
     except Exception as error:
-        if isinstance(error, BadInput) or errors.is_of_memory(error):
+        if isinstance(error, BadInput) or errors.is_out_of_memory(error):
             raise
-        why = errors.of_update(error, tuple(value.shape[2:]), tuple(state))
+        why = errors.explain_update(error, tuple(value.shape[2:]), tuple(state))
         raise BadInput(f"{name_of(update)} failed at step {hyper.step}: {why}.") from error
-    return found
+    return result

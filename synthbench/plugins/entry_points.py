@@ -1,6 +1,6 @@
-"""What installed distributions offer under a name, as entry points: read from their metadata, imported only when asked for.
+"""What installed distributions offer by name, as entry points: read from their metadata, imported only when asked for.
 
-A distribution says so in its own pyproject.toml:
+A distribution offers an optimizer in its pyproject.toml:
 
     [project.entry-points."synthbench.optimizers"]
     lion = "my_package.lion:lion"
@@ -8,36 +8,55 @@ A distribution says so in its own pyproject.toml:
 
 from __future__ import annotations
 
+import sys
+from functools import cache
 from importlib.metadata import entry_points
+from multiprocessing import parent_process
 from typing import NamedTuple
 
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import named, shown
 
 OPTIMIZERS, GENERATORS = "synthbench.optimizers", "synthbench.generators"
+FORMER = {OPTIMIZERS: "synthbench.rules"}  # earlier names of groups, read for one more version
 
 
 class Offer(NamedTuple):
-    """value: `pkg.mod:name`, where it is. distribution: whose it is, with its version."""
+    """value: `pkg.mod:name`. distribution: its name and version. group: the entry point group that it stands in."""
 
     name: str
     value: str
     distribution: str
+    group: str
 
 
 def offers(group: str) -> list[Offer]:
-    """What is offered in a group, by name; nothing is imported."""
-    found = {
-        Offer(one.name, one.value, f"{one.dist.name} {one.dist.version}" if one.dist else "?")
-        for one in entry_points(group=group)
-    }
-    return sorted(found)
+    """What is offered in a group, or under its former name alone, sorted by name; nothing is imported."""
+    found: dict[tuple[str, str, str], str] = {}
+    for each in (FORMER[group], group) if group in FORMER else (group,):
+        for point in entry_points(group=each):
+            found[point.name, point.value, f"{point.dist.name} {point.dist.version}" if point.dist else "?"] = each
+    return [Offer(*key, each) for key, each in sorted(found.items())]
 
 
-def find(group: str, name: str, said: str) -> str | None:
-    """Where a name of a group is, None where nobody offers it; raises BadInput that begins with `said` where two do."""
-    found = [one for one in offers(group) if one.name == name]
-    if len({one.value for one in found}) > 1:
-        which = " and ".join(f"{named(one.distribution)} ({named(one.value)})" for one in found)
-        raise BadInput(f"{said} {shown(name)} is offered by {which}; name the one that you mean by its module.")
-    return found[0].value if found else None
+def find(group: str, name: str, where: str) -> str | None:
+    """The `pkg.mod:name` that a name in a group stands for, None where nobody offers it.
+
+    Raises BadInput that begins with `where` if two distributions offer different things under the name.
+    """
+    matches = [offer for offer in offers(group) if offer.name == name]
+    if len({offer.value for offer in matches}) > 1:
+        which = " and ".join(f"{named(offer.distribution)} ({named(offer.value)})" for offer in matches)
+        raise BadInput(f"{where} {shown(name)} is offered by {which}; name one by its module.")
+    if matches and matches[0].group != group:
+        _warn(
+            f"{named(matches[0].distribution)} offers {named(name)} in the entry point group {matches[0].group}", group
+        )
+    return matches[0].value if matches else None
+
+
+@cache
+def _warn(what: str, group: str) -> None:
+    """Prints one line, in the main process alone."""
+    if parent_process() is None:
+        print(f"synthbench: {what}; rename it to {group}: the old name is read for one more version.", file=sys.stderr)

@@ -1,120 +1,140 @@
-"""A person's code, named on the command line: `pkg.mod:Name` or `path/file.py:Name`. Nothing else is ever imported.
+"""Loads code that a person names, `pkg.mod:Name` or `path/file.py:Name`. Nothing else is ever imported.
 
-A file is loaded by its path, its folder appended to the end of `sys.path` so that it finds its neighbours, and no bytecode
-is written. Settings of torch that an import changes are put back: they would change the numbers of everybody else.
+A file is loaded by its path. Its folder is appended to `sys.path`, where it finds its neighbours, and no bytecode is
+written. Settings of torch and numpy that an import changes are put back: they would change the numbers of other optimizers.
 """
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from synthbench.common import files, sources
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, named, short, shown
+from synthbench.common.wording import did_you_mean, named, shown
+from synthbench.plugins.errors import describe
 
 SUFFIX = ".py"
 FROM_FILE = "synthbench_plugin_"  # begins the names of modules that are loaded from a path
+CHANGED = "__synthbench_changed__"  # on a module: settings that its import changed, which happens once in a process
 
 
-class Loaded(NamedTuple):
-    """thing: what was named. label: what it is called in tables. source: sha256 of the code that it came from (and the
-    version of its distribution, where it is installed). versions: of its distributions, by name. changed: settings that its
-    import changed, and that were put back.
+@dataclass(frozen=True)
+class Plugin:
+    """What is known of an optimizer or a generator that is not built in.
+
+    thing: the CustomOptimizer or the Generator. label: its name in tables and in the registry. source: sha256 of its code
+    and of its distribution's version. origin: where a worker finds it, a name with an absolute path or the object by value.
+    versions: of the distributions that installed it. changed: settings that it changed, and that were put back.
     """
 
     thing: Any
     label: str
     source: str
-    versions: dict[str, str]
+    origin: str | bytes
+    versions: Mapping[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
 
 
-CHANGED: dict[str, tuple[str, ...]] = {}  # by module: what its import changed, which happens once in a process
-
-
 def is_plugin(name: str) -> bool:
-    """Whether a name means a person's code, and no built-in optimizer."""
+    """Whether a name stands for code in a file or a module, not for a built-in optimizer or an entry point."""
     return ":" in name
 
 
-def load(name: str, said: str) -> Loaded:
-    """What `pkg.mod:Name` or `path/file.py:Name` means; raises BadInput that begins with `said`."""
-    where, _, attribute = name.rpartition(":")
-    if not where or not attribute.isidentifier():
-        raise BadInput(f"{said} {shown(name)}: give pkg.mod:Name or path/file.py:Name.")
-    with put_back() as changed, redirect_stdout(sys.stderr):  # standard output is for results
+def label(name: str) -> str:
+    """The name in tables: `file.py:Name` without the file's folder; a module's name as it is."""
+    path, _, attribute = name.rpartition(":")
+    return f"{Path(path).name}:{attribute}" if path.endswith(SUFFIX) else name
+
+
+def unknown(name: str, known: Collection[str]) -> str:
+    """Why a name stands for no optimizer, as the end of a sentence. known: names of optimizers."""
+    if name.endswith(SUFFIX):
+        if not files.is_file(Path(name)):
+            return f"{shown(name)} is not a file; give a file and a class in it: path/file.py:Name"
+        choices = " or ".join(f"{named(name)}:{each}" for each in _defined(Path(name))[:4]) or f"{named(name)}:NAME"
+        return f"{shown(name)} is a file; add the name of the optimizer in it: {choices}"
+    hint = did_you_mean(name, known)
+    if name.isidentifier() and "did you mean" not in hint:
+        hint += f"; for a class in a file, give path/file.py:{name}"
+    return f"unknown optimizer {shown(name)}{hint}"
+
+
+def _defined(path: Path) -> list[str]:
+    """The public classes and decorated functions that a file defines; it is parsed, not run."""
+    try:
+        body = ast.parse(path.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [
+        node.name
+        for node in body
+        if (isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and node.decorator_list))
+        and not node.name.startswith("_")
+    ]
+
+
+def load(name: str, where: str) -> Plugin:
+    """What `pkg.mod:Name` or `path/file.py:Name` stands for; raises BadInput that begins with `where`."""
+    path, _, attribute = name.rpartition(":")
+    if not path or not attribute.isidentifier():
+        raise BadInput(f"{where} {shown(name)}: give pkg.mod:Name or path/file.py:Name.")
+    with preserved_settings() as changed, redirect_stdout(sys.stderr):  # standard output is for results
         try:
-            module = _from_file(Path(where), said) if where.endswith(SUFFIX) else _from_package(where, said)
-        except BadInput:
+            module = _from_file(Path(path), where) if path.endswith(SUFFIX) else _from_package(path, where)
+        except (BadInput, KeyboardInterrupt):
             raise
-        except BaseException as error:  # a person's module may raise anything, exit among it
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            why = short(f"{type(error).__name__}: {error}", 200)
-            raise BadInput(f"{said} {named(name)} cannot be imported: {named(why)}.") from error
+        except BaseException as error:  # a person's module may raise anything, SystemExit among it
+            raise BadInput(f"{where} {named(name)} cannot be imported: {describe(error)}.") from error
     if not hasattr(module, attribute):
-        public = [key for key, value in vars(module).items() if not key.startswith("_") and _is_own(value, module)]
-        raise BadInput(f"{said} {named(where)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
-    once = CHANGED.setdefault(module.__name__, tuple(changed))
-    return Loaded(getattr(module, attribute), label(name), source_of(module), versions_of(module), once)
+        public = [key for key, value in vars(module).items() if not key.startswith("_") and _is_of(module, value)]
+        raise BadInput(f"{where} {named(path)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
+    once: tuple[str, ...] = vars(module).setdefault(CHANGED, tuple(changed))
+    origin = f"{Path(path).resolve()}:{attribute}" if path.endswith(SUFFIX) else name
+    return Plugin(getattr(module, attribute), label(name), source_of(module), origin, versions_of(module), once)
 
 
-def _is_own(value: Any, module: ModuleType) -> bool:
-    """Whether a module's name may be what somebody meant: no other module, and nothing taken from outside of it.
-
-    A package's names often come from modules within it (``torch.optim.Adamax`` from ``torch.optim.adamax``).
-    """
+def _is_of(module: ModuleType, value: Any) -> bool:
+    """Whether a value was made in a module or below it (``torch.optim.Adamax`` is from ``torch.optim.adamax``)."""
     if isinstance(value, ModuleType):
         return False
-    home = str(getattr(value, "__module__", type(value).__module__))  # an instance says where its class is
+    home = str(getattr(value, "__module__", type(value).__module__))  # of an instance, where its class is
     return home == type(value).__module__ or f"{home}.".startswith(f"{module.__name__}.")
 
 
-def is_missing(name: str) -> bool:
-    """Whether a name means a file that is not there."""
-    where = name.rpartition(":")[0]
-    return where.endswith(SUFFIX) and not files.is_file(Path(where))
-
-
-def label(name: str) -> str:
-    """What is called so on a command line in tables: of a file its name, without its folder."""
-    where, _, attribute = name.rpartition(":")
-    return f"{Path(where).name}:{attribute}" if where.endswith(SUFFIX) else name
-
-
-def _from_package(name: str, said: str) -> ModuleType:
-    """A module on the path."""
+def _from_package(name: str, where: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name and (name == error.name or name.startswith(error.name + ".")):
             raise BadInput(
-                f"{said}: there is no module {shown(error.name)}; install it, or give a file (path/file.py:Name)."
+                f"{where}: there is no module {shown(error.name)}; install it, or give a file (path/file.py:Name)."
             ) from None
         raise
 
 
-def _from_file(path: Path, said: str) -> ModuleType:
-    """A module from its file, loaded once in a process as long as the file is what it was."""
+def _from_file(path: Path, where: str) -> ModuleType:
+    """A module from its file, loaded once in a process while the file stays the same."""
     if not files.is_file(path):
-        raise BadInput(f"{said}: {named(path)} is not a file.")
-    place = path.resolve()
-    if str(place.parent) not in sys.path:
-        sys.path.append(str(place.parent))
-    name = f"{FROM_FILE}{sha256(bytes(place) + place.read_bytes()).hexdigest()[:16]}"
+        raise BadInput(f"{where}: {named(path)} is not a file.")
+    file = path.resolve()
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
+    name = f"{FROM_FILE}{sha256(bytes(file) + file.read_bytes()).hexdigest()[:16]}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, place)
+        spec = importlib.util.spec_from_file_location(name, file)
         assert spec is not None
         assert spec.loader is not None
         module = sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -131,33 +151,32 @@ def _from_file(path: Path, said: str) -> ModuleType:
 
 @cache
 def _distributions(path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Distributions by module, for this path of modules: reading them all takes a quarter of a second."""
+    """Distributions by module, for this `sys.path`: reading them all takes a quarter of a second."""
     return packages_distributions()
 
 
 def versions_of(module: ModuleType) -> dict[str, str]:
-    """The distributions that a module is installed by, each with its version; none for a file given by its path."""
+    """The versions of the distributions that installed a module; none for a file given by its path."""
     if module.__name__.startswith(FROM_FILE):
         return {}
-    found = _distributions(tuple(sys.path)).get(module.__name__.partition(".")[0], [])
-    return {name: version(name) for name in sorted(set(found))}
+    names = _distributions(tuple(sys.path)).get(module.__name__.partition(".")[0], [])
+    return {name: version(name) for name in sorted(set(names))}
 
 
 def source_of(module: ModuleType) -> str:
-    """sha256 of what a module computes, with the modules in its folder that it got names from, and of the version of its
-    distribution."""
-    found, own = versions_of(module), _file(module)
-    near = [] if own is None else [own] if found else _near(module, own.parent, set())
-    code = sources.digest(near, own.parent) if own else ""
-    return sha256("".join([*(f"{name} {number}\n" for name, number in found.items()), code]).encode()).hexdigest()
+    """sha256 of what a module computes, with the modules in its folder that it uses, and of its distributions' versions."""
+    versions, file = versions_of(module), _file(module)
+    near = [] if file is None else [file] if versions else _near(module, file.parent, set())
+    code = sources.digest(near, file.parent) if file else ""
+    return sha256("".join([*(f"{name} {number}\n" for name, number in versions.items()), code]).encode()).hexdigest()
 
 
 def _near(module: ModuleType, folder: Path, seen: set[Path]) -> set[Path]:
-    """The files below a folder that a module's names come from, its own and theirs in turn."""
-    own = _file(module)
-    if own is None or own in seen or folder not in own.parents or "site-packages" in own.parts:
+    """The files below a folder that a module's names come from, with those that their names come from in turn."""
+    file = _file(module)
+    if file is None or file in seen or folder not in file.parents or "site-packages" in file.parts:
         return seen
-    seen.add(own)
+    seen.add(file)
     for value in list(vars(module).values()):
         other = value if isinstance(value, ModuleType) else sys.modules.get(str(getattr(value, "__module__", "")))
         if other is not None:
@@ -172,56 +191,49 @@ def _file(module: ModuleType) -> Path | None:
 
 
 @contextmanager
-def put_back() -> Iterator[list[str]]:
-    """Puts back what is changed meanwhile of the settings that numbers depend on; yields a list that names them then."""
-    before, changed = settings(), list[str]()
-    draws = random.getstate()
+def preserved_settings() -> Iterator[list[str]]:
+    """Puts settings that numbers depend on back at the end; yields a list that then names those that had changed."""
+    settings, changed, draws = _settings(), list[str](), random.getstate()
+    before = [get() for _, get, _ in settings]
     try:
         yield changed
     finally:
-        after = settings()
-        for name in before:
-            if _differs(before[name].value, after[name].value):
-                before[name].put(before[name].value)
+        for (name, get, put), value in zip(settings, before, strict=True):
+            if _differs(value, get()):
+                put(value)
                 changed.append(name)
         random.setstate(draws)
 
 
-class Setting(NamedTuple):
-    value: Any
-    put: Any
-
-
-def settings() -> dict[str, Setting]:
-    """The settings of torch and numpy that change what is computed, or how its threads do it."""
+def _settings() -> list[tuple[str, Callable[[], Any], Callable[[Any], Any]]]:
+    """The settings of torch and numpy that change what is computed, or how its threads do it: name, getter, setter."""
     import numpy as np
     import torch
 
-    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    return {
-        "threads": Setting(torch.get_num_threads(), torch.set_num_threads),
-        "default dtype": Setting(torch.get_default_dtype(), torch.set_default_dtype),
-        "matmul precision": Setting(torch.get_float32_matmul_precision(), torch.set_float32_matmul_precision),
-        "deterministic algorithms": Setting(
-            deterministic, lambda one: torch.use_deterministic_algorithms(one[0], warn_only=one[1])
+    cudnn = torch.backends.cudnn
+    return [
+        ("threads", torch.get_num_threads, torch.set_num_threads),
+        ("default dtype", torch.get_default_dtype, torch.set_default_dtype),
+        ("matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        (
+            "deterministic algorithms",
+            lambda: (
+                torch.are_deterministic_algorithms_enabled(),
+                torch.is_deterministic_algorithms_warn_only_enabled(),
+            ),
+            lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1]),
         ),
-        "gradients": Setting(torch.is_grad_enabled(), torch.set_grad_enabled),
-        "default device": Setting(torch.get_default_device(), torch.set_default_device),
-        "anomaly detection": Setting(torch.is_anomaly_enabled(), torch.autograd.set_detect_anomaly),
-        "cudnn.benchmark": Setting(
-            torch.backends.cudnn.benchmark, lambda one: setattr(torch.backends.cudnn, "benchmark", one)
-        ),
-        "cudnn.deterministic": Setting(
-            torch.backends.cudnn.deterministic, lambda one: setattr(torch.backends.cudnn, "deterministic", one)
-        ),
-        "random numbers of torch": Setting(torch.get_rng_state(), torch.set_rng_state),
-        "random numbers of numpy": Setting(np.random.get_state(), np.random.set_state),
-    }
+        ("gradients", torch.is_grad_enabled, torch.set_grad_enabled),
+        ("default device", torch.get_default_device, torch.set_default_device),
+        ("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+        ("cudnn.benchmark", lambda: cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value)),
+        ("cudnn.deterministic", lambda: cudnn.deterministic, lambda value: setattr(cudnn, "deterministic", value)),
+        ("random numbers of torch", torch.get_rng_state, torch.set_rng_state),
+        ("random numbers of numpy", np.random.get_state, np.random.set_state),
+    ]
 
 
-def _differs(one: Any, other: Any) -> bool:
-    if hasattr(one, "equal"):
-        return not one.equal(other)
-    if isinstance(one, tuple) and len(one) == 5:  # numpy's generator
-        return bool((one[1] != other[1]).any() or one[2:] != other[2:])
-    return bool(one != other)
+def _differs(before: Any, after: Any) -> bool:
+    import numpy as np
+
+    return any(map(_differs, before, after)) if isinstance(before, tuple) else not np.array_equal(before, after)

@@ -1,15 +1,14 @@
-"""A few steps of somebody's optimizer on parameters of the shapes to come, before anything is trained: what it refuses, or does
-to its parameters, is one sentence here and a broken run later."""
+"""A few steps of a plug-in before anything is trained, on parameters of the shapes that it will move."""
 
 from __future__ import annotations
 
-import inspect
 import sys
 from contextlib import redirect_stdout
 from typing import Any
 
 from synthbench.common.errors import BadInput
-from synthbench.plugins.errors import CLOSURE, place, refusal
+from synthbench.plugins.errors import describe, location
+from synthbench.plugins.loading import preserved_settings
 from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizers.registry import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, route, spans
 
@@ -17,17 +16,13 @@ LEAST, MOST = 2, 12  # steps: some optimizers only gather gradients in their fir
 RATE, DECAY = 1e-4, 0.1  # of an optimizer without a grid of its own
 
 
-def check(
-    name: str, routing: tuple[tuple[str, str], ...], layout: Layout, arguments: Any, made_by: Any, said: str
-) -> list[str]:
-    """Raises BadInput that begins with `said` where an optimizer cannot move parameters of this layout. made_by: its class,
-    where it has one. Returns settings of torch that its steps changed, and that were put back."""
+def check(name: str, *, routing: tuple[tuple[str, str], ...], layout: Layout, arguments: Any, where: str) -> list[str]:
+    """Raises BadInput that begins with `where` if an optimizer cannot move the parameters of this layout.
+
+    Returns settings of torch that its steps changed, and that were put back.
+    """
     import torch
 
-    from synthbench.plugins.loading import put_back
-
-    if made_by is not None:
-        _without_closure(made_by, said)
     generator = torch.Generator().manual_seed(0)
     value_KP = 0.1 * torch.randn(1, layout.row, generator=generator)
     grad_KP, before = torch.empty_like(value_KP), value_KP.clone()
@@ -36,7 +31,7 @@ def check(
     blocks = [Block(value_KP[:, reach], grad_KP[:, reach], run) for run, reach in reaches]
     optimizer, grid = IMPLEMENTATIONS[name], OPTIMIZERS[name].grid or (RATE,)
     rate = grid[len(grid) // 2]
-    with put_back() as changed, torch.no_grad(), redirect_stdout(sys.stderr):
+    with preserved_settings() as changed, torch.no_grad(), redirect_stdout(sys.stderr):
         try:
             state = optimizer.start(blocks, arguments)
             for step in range(1, MOST + 1):
@@ -47,17 +42,13 @@ def check(
                     break
                 optimizer.set_evaluating(state, False)
         except BadInput as error:
-            raise BadInput(f"{said} cannot be used: {error}") from error
+            raise BadInput(f"{where} cannot be used: {error}") from error
         except (Exception, SystemExit) as error:
-            raise BadInput(f"{said} cannot move the model's parameters: {refusal(error)}{place(error)}.") from error
+            raise BadInput(
+                f"{where} cannot move the model's parameters: {describe(error)}{location(error)}."
+            ) from error
     if torch.equal(value_KP, before):
-        raise BadInput(f"{said} moved nothing in {MOST} steps with gradients.")
+        raise BadInput(f"{where} moved nothing in {MOST} steps with gradients.")
     if not torch.isfinite(value_KP).all():
-        raise BadInput(f"{said} makes parameters that are no numbers in its first steps at lr {rate:g}.")
+        raise BadInput(f"{where} produced NaN or Inf parameters in its first steps at lr {rate:g}.")
     return changed
-
-
-def _without_closure(made_by: Any, said: str) -> None:
-    closure = inspect.signature(made_by.step).parameters.get("closure")
-    if closure is not None and closure.default is inspect.Parameter.empty:
-        raise BadInput(f"{said} {CLOSURE}.")

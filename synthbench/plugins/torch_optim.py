@@ -1,70 +1,91 @@
-"""Any `torch.optim.Optimizer` as an optimizer: one instance per run, over views of that run's row of the flat buffers.
+"""Any `torch.optim.Optimizer`: one instance per run, over views of that run's row of the flat buffers.
 
-Every matrix is a parameter of its own (q, k and v apart), every vector one of one dimension. What an optimizer computes
-over all its parameters (a norm, a step count) it computes within its run: members of a fleet know nothing of each other.
+Every matrix is a parameter of its own (q, k and v apart), every vector a parameter of one dimension. What an optimizer
+computes over all its parameters (a norm, a step count) it computes within its run: members of a fleet are independent.
 """
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthbench.common.errors import BadInput
-from synthbench.plugins.errors import check_no_text, is_of_memory, of_step, refusal
+from synthbench.plugins.decorators import CustomOptimizer
+from synthbench.plugins.errors import NEEDS_CLOSURE, check_not_text, describe, explain_step, is_out_of_memory
+from synthbench.plugins.loading import preserved_settings
 from synthbench.trainer.optimizers.registry import Block, Hyper, Implementation, State
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-OURS = ("routing", "aux_lr_ratio", "group")  # arguments that are no constructor's
+OURS = ("routing", "aux_lr_ratio", "group")  # options that are not arguments of the constructor
+NEEDED = inspect.Parameter.empty  # in place of the default of an argument that has none
+RATE = 1e-3  # where a constructor has no default
 
 
-def optimizer(made_by: type[torch.optim.Optimizer]) -> Implementation:
-    """The optimizer that moves blocks as this class of optimizers does."""
+def custom_optimizer(cls: type[torch.optim.Optimizer]) -> CustomOptimizer:
+    """A class as an optimizer: its arguments without rate and decay, and the rate that its grid lies around."""
+    import torch
 
     def start(blocks: Sequence[Block], arguments: Any) -> State:
+        closure = inspect.signature(cls.step).parameters.get("closure")
+        if closure is not None and closure.default is NEEDED:
+            raise BadInput(f"{cls.__name__} {NEEDS_CLOSURE}.")
         return {"optimizers": [], "parameters": [], "draws": []}
 
     def move(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
-        step(made_by, blocks, state, hyper, arguments)
+        step(cls, blocks, state, hyper, arguments)
 
-    return Implementation(start, move, set_evaluating)
+    known = signature(cls)
+    variadic = {name: p.kind for name, p in known.items() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    own = {name: p.default for name, p in known.items() if name not in variadic and name not in ("lr", "weight_decay")}
+    lr = known["lr"].default if "lr" in known else RATE
+    return CustomOptimizer(
+        Implementation(start, move, set_evaluating), float(lr) if isinstance(lr, int | float) else RATE, own,
+        routing="hidden" if cls is getattr(torch.optim, "Muon", None) else "all", written=cls,
+        takes_any=inspect.Parameter.VAR_KEYWORD in variadic.values(),
+    )  # fmt: skip
+
+
+def signature(cls: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
+    """The constructor's arguments by name, without the first, the parameters to move."""
+    return dict(list(inspect.signature(cls).parameters.items())[1:])
 
 
 def instance(
-    made_by: type[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], given: Mapping[str, Any],
+    cls: type[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], options: Mapping[str, Any],
     weight_decay: float,
 ) -> torch.optim.Optimizer:  # fmt: skip
-    """An optimizer of a class with these arguments, over one group of parameters; where its constructor has no default
-    rate, some rate (it is set at every step). given: `group` are keys of the group itself. Raises BadInput where it cannot
-    be made."""
+    """An instance over one group of parameters, at some rate where the constructor has no default: every step sets it.
+
+    options: arguments of the constructor; `group` has keys of the group itself. Raises BadInput where it cannot be made.
+    """
     import torch
 
-    known, name = signature(made_by), made_by.__name__
-    check_no_text(name, given, {key: one.default for key, one in known.items()})
-    keywords = {key: as_taken(value, known.get(key)) for key, value in given.items() if key not in OURS}
-    if "lr" in known and known["lr"].default is inspect.Parameter.empty:
+    known, name, group_keys = signature(cls), cls.__name__, options.get("group")
+    check_not_text(name, options, {key: parameter.default for key, parameter in known.items()})
+    keywords = {key: _as_declared(value, known.get(key)) for key, value in options.items() if key not in OURS}
+    if "lr" in known and known["lr"].default is NEEDED:
         keywords["lr"] = 1.0
     if "weight_decay" in known:
         keywords["weight_decay"] = weight_decay
-    for key, one in known.items():
-        is_needed = one.default is inspect.Parameter.empty and one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
-        if is_needed and key not in keywords:
+    for key, parameter in known.items():
+        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        if is_named and parameter.default is NEEDED and key not in keywords:
             raise BadInput(f"{name} needs the argument {key!r}; give it as --set optimizer.{key}=VALUE.")
-    own = given.get("group")
     try:
-        made = made_by([{"params": list(parameters), **own}] if own else parameters, **keywords)
+        made = cls([{"params": list(parameters), **group_keys}] if group_keys else parameters, **keywords)
     except Exception as error:
-        how = (
-            "" if own else "; keys of their group, where it wants some, are given as --set optimizer.group={KEY=VALUE}"
-        )
-        raise BadInput(f"{name} cannot be made of a list of the model's parameters: {refusal(error)}{how}.") from error
+        hint = "" if group_keys else "; if its groups of parameters need keys, give --set optimizer.group={KEY=VALUE}"
+        raise BadInput(
+            f"{name} cannot be made of a list of the model's parameters: {describe(error)}{hint}."
+        ) from error
     if not isinstance(made, torch.optim.Optimizer) or not all("lr" in group for group in made.param_groups):
         raise BadInput(f"{name} has no learning rate `lr` in its groups of parameters, so none can be set.")
     if "weight_decay" not in known:
@@ -74,92 +95,97 @@ def instance(
     return made
 
 
+def _as_declared(value: Any, parameter: inspect.Parameter | None) -> Any:
+    """A tuple for a list where the default is a tuple: cards have no tuples."""
+    is_tuple = parameter is not None and isinstance(parameter.default, tuple)
+    return tuple(value) if isinstance(value, list) and is_tuple else value
+
+
 def views_of_run(blocks: Sequence[Block], attribute: str, k: int) -> Iterator[Tensor]:
-    """The parameters of one run in order, each matrix and each vector by itself."""
+    """The parameters of run k in order, each matrix and each vector by itself. attribute: `value_Kn` or `grad_Kn`."""
     for block in blocks:
         row, begin = getattr(block, attribute)[k], block.parameters[0].offset
         for parameter in block.parameters:
-            whole = row[parameter.offset - begin : parameter.offset - begin + parameter.size].view(parameter.shape)
-            yield from whole if len(parameter.shape) > 2 else (whole,)
+            stack = row[parameter.offset - begin : parameter.offset - begin + parameter.size].view(parameter.shape)
+            yield from stack if len(parameter.shape) > 2 else (stack,)
 
 
-def step(
-    made_by: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any
-) -> None:
-    """Moves every run by a step of its own instance, which the first step makes: only then is a run's decay known."""
+def step(cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
+    """Moves every run by a step of its own instance. The first step makes the instances: only then are decays known."""
     import torch
 
     if not state["optimizers"]:
-        _begin(made_by, blocks, state, hyper, arguments)
+        _begin(cls, blocks, state, hyper, arguments)
     for k, optimizer in enumerate(state["optimizers"]):
-        if optimizer is None:  # it broke down
+        if optimizer is None:  # the run has diverged
             continue
-        for parameter, grad in zip(state["parameters"][k], views_of_run(blocks, "grad_Kn", k), strict=True):
+        parameters = state["parameters"][k]
+        for parameter, grad in zip(parameters, views_of_run(blocks, "grad_Kn", k), strict=True):
             parameter.grad = grad
         for group in optimizer.param_groups:
             set_rate(group, float(hyper.lr_K[k]))
         try:
-            with drawing(state["draws"], k), torch.enable_grad():  # as in anybody's loop
+            with drawing(state["draws"], k), torch.enable_grad():  # as in any training loop
                 optimizer.step()
         except Exception as error:
-            if is_of_memory(error):
+            if is_out_of_memory(error):
                 raise
-            check_shapes(made_by, blocks, state["parameters"][k], k)  # a change of shape is why, where there is one
-            if not has_broken_down(error, state["parameters"][k]):
-                why = of_step(error, state["parameters"][k])
-                raise BadInput(f"{made_by.__name__} failed at step {hyper.step}: {why}.") from error
+            check_shapes(cls, parameters, views_of_run(blocks, "value_Kn", k))  # what changed is the cause
+            if not has_diverged(error, parameters):
+                why = explain_step(error, parameters)
+                raise BadInput(f"{cls.__name__} failed at step {hyper.step}: {why}.") from error
             state["optimizers"][k] = None
             for view in views_of_run(blocks, "value_Kn", k):
                 view.fill_(torch.nan)
             continue
-        check_shapes(made_by, blocks, state["parameters"][k], k)
-        views = views_of_run(blocks, "value_Kn", k)
-        if any(one.data_ptr() != view.data_ptr() for one, view in zip(state["parameters"][k], views, strict=True)):
-            raise BadInput(f"{made_by.__name__} gives its parameters other memory; it must change them in place.")
+        check_shapes(cls, parameters, views_of_run(blocks, "value_Kn", k))
 
 
 def check_shapes(
-    made_by: type[torch.optim.Optimizer], blocks: Sequence[Block], parameters: Sequence[torch.nn.Parameter], k: int
+    cls: type[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], views: Iterable[Tensor]
 ) -> None:
-    """Raises BadInput where a parameter of run k no longer has its shape."""
-    for one, view in zip(parameters, views_of_run(blocks, "value_Kn", k), strict=True):
-        if one.shape != view.shape:
-            was, now = tuple(view.shape), tuple(one.shape)
-            raise BadInput(f"{made_by.__name__} changes the shape of a parameter from {was} to {now}.")
+    """Raises BadInput where a parameter of a run is not its view any more."""
+    for p, view in zip(parameters, views, strict=True):
+        if p.shape != view.shape:
+            was, now = tuple(view.shape), tuple(p.shape)
+            raise BadInput(f"{cls.__name__} changes the shape of a parameter from {was} to {now}.")
+        if p.data_ptr() != view.data_ptr():
+            raise BadInput(f"{cls.__name__} gives its parameters other memory; it must change them in place.")
 
 
 def _begin(
-    made_by: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any
+    cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any
 ) -> None:
-    """An instance for each run, and the state of the random numbers that it draws."""
+    """An instance for each run, and the state of its random numbers."""
     import torch
 
-    from synthbench.plugins.loading import put_back
-
-    given = arguments.model_dump()
+    options = arguments.model_dump()
     for k in range(len(blocks[0].value_Kn)):
-        own = [torch.nn.Parameter(view) for view in views_of_run(blocks, "value_Kn", k)]
-        state["parameters"].append(own)
+        parameters = [torch.nn.Parameter(view) for view in views_of_run(blocks, "value_Kn", k)]
+        state["parameters"].append(parameters)
         state["draws"].append(None)
-        with put_back(), drawing(state["draws"], k):
-            made = instance(made_by, own, given, float(hyper.weight_decay_K[k]))
+        with preserved_settings(), drawing(state["draws"], k):
+            made = instance(cls, parameters, options, float(hyper.weight_decay_K[k]))
         state["optimizers"].append(made)
     set_evaluating(state, False)
 
 
-def has_broken_down(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> bool:
-    """Whether a step raised because its run diverged: its weights or gradients are no numbers, or its algebra fails."""
+def has_diverged(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> bool:
+    """Whether a step raised because its run diverged: weights or gradients are not finite, or its algebra fails."""
     import torch
 
     if isinstance(error, torch.linalg.LinAlgError):  # type: ignore[attr-defined]
         return True
-    return not all(torch.isfinite(one).all() for p in parameters for one in (p.detach(), p.grad) if one is not None)
+    tensors = [tensor for p in parameters for tensor in (p.detach(), p.grad) if tensor is not None]
+    return not all(torch.isfinite(tensor).all() for tensor in tensors)
 
 
 @contextmanager
 def drawing(draws: list[Any], k: int) -> Iterator[None]:
-    """Random numbers as if run k were alone, the same for every run; they disturb nobody else's. draws: what each run's
-    generators have come to, None at first."""
+    """Random numbers as if run k were alone, the same for every run, without effect outside.
+
+    draws: for each run the states that its generators have reached, None at first.
+    """
     import torch
 
     generators: list[tuple[Callable[[], Any], Callable[[Any], None]]] = [
@@ -174,18 +200,21 @@ def drawing(draws: list[Any], k: int) -> Iterator[None]:
         random.seed(0)
         np.random.seed(0)
     else:
-        for (_, put), kept in zip(generators, draws[k], strict=True):
-            put(kept)
+        _restore(generators, draws[k])
     try:
         yield
     finally:
         draws[k] = [get() for get, _ in generators]
-        for (_, put), kept in zip(generators, before, strict=True):
-            put(kept)
+        _restore(generators, before)
+
+
+def _restore(generators: Sequence[tuple[Any, Callable[[Any], None]]], states: Sequence[Any]) -> None:
+    for (_, put), state in zip(generators, states, strict=True):
+        put(state)
 
 
 def set_rate(group: dict[str, Any], lr: float) -> None:
-    """Sets a group's learning rate as what it was: some optimizers keep it in a tensor."""
+    """Sets a group's learning rate in place where it is a tensor."""
     if hasattr(group["lr"], "fill_"):
         group["lr"].fill_(lr)
     else:
@@ -193,19 +222,8 @@ def set_rate(group: dict[str, Any], lr: float) -> None:
 
 
 def set_evaluating(state: State, evaluating: bool) -> None:
-    """`eval()` and `train()` of optimizers that average weights (Schedule-Free, arXiv 2405.15682)."""
+    """Calls `eval()` or `train()` of optimizers that average weights (Schedule-Free, arXiv 2405.15682)."""
     for optimizer in state["optimizers"]:
         turn = getattr(optimizer, "eval" if evaluating else "train", None)
         if callable(turn):
             turn()
-
-
-def signature(made_by: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
-    """The constructor's arguments by name, beside the parameters that it gets first."""
-    return dict(list(inspect.signature(made_by).parameters.items())[1:])
-
-
-def as_taken(value: Any, parameter: inspect.Parameter | None) -> Any:
-    """A value as a constructor takes it: cards have no tuples."""
-    is_tuple = parameter is not None and isinstance(parameter.default, tuple)
-    return tuple(value) if isinstance(value, list) and is_tuple else value

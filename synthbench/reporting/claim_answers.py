@@ -3,121 +3,111 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from synthbench.analysis import verdict
 from synthbench.analysis.claims import REFUTED, Answer
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
-from synthbench.reporting.table import DIGITS, SHOWN, Entry
+from synthbench.reporting.numbers import Entry, rounded, signed
+from synthbench.reporting.sentence import undirected
 from synthbench.reporting.terminal_table import Column, Drawing
 
 NOTE = (
-    "Answers hold for these tasks, sizes and readings. Differences are means over tasks, paired over seeds, with their "
-    "95 % intervals (Student's t). The primary claims share one error rate of 5 % (Holm); the others are exploratory."
+    "Answers hold for these tasks, sizes and readings. Differences: means over tasks, paired over seeds, with 95 % "
+    "intervals (Student's t). The primary claims share one error rate of 5 % (Holm); the others are exploratory."
 )
 
 
 def lines(found: Sequence[Answer], folder: Path | None) -> list[str]:
-    """A numbered list in markdown: what was expected, what came of it, and the command that repeats the comparison. Where
-    not all tasks have all seeds, the mean over tasks has those that all of them have."""
-    return [f"{place}. {_line(one, folder)}" for place, one in enumerate(found, start=1)]
+    """A numbered list in markdown: the claim, its answer with its numbers, the command that repeats the comparison."""
+    return [f"{number}. {' '.join(_parts(answer, folder))}" for number, answer in enumerate(found, start=1)]
 
 
-def _line(one: Answer, folder: Path | None) -> str:
-    claim = one.claim
-    rank = " (primary)" if claim.primary else ""
-    parts = [f"**{said(one)}{rank}:** {literal(prose(claim.says))} ({literal(prose(claim.source))})"]
-    if one.tasks:
-        parts.append(
-            f"{code(claim.score)} of {literal(_contrast(claim))}: {_difference(one)}, n = {one.pooled.found.n}"
-            f"{_p(one)}. {len(one.tasks)} of {len(one.tasks) + len(one.missing)} tasks: {literal(by_task(one))}."
+def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
+    claim, tasks = answer.claim, answer.tasks
+    yield f"**{said(answer)}{_rank(claim)}:** {literal(prose(claim.says))} ({literal(prose(claim.source))})"
+    if tasks:
+        contrast = literal(f"{_rows(claim.rows)} less {_rows(claim.than)}")
+        yield (
+            f"{code(claim.score)} of {contrast}: {_difference(answer)}, n = {answer.pooled.found.n}{_p(answer)}. "
+            f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
         )
-    if one.tasks and one.seeds:
-        lost = (f"{literal(task)} lacks {_seeds(own)}" for task, own in one.seeds.items())
-        parts.append(f"Of the seeds, {'; '.join(lost)}.")
-    if one.missing:
-        parts.append(f"Left out: {literal(', '.join(f'{task} ({why})' for task, why in one.missing.items()))}.")
+        if answer.seeds:
+            lost = (f"{literal(task)} {listed(map(str, seeds))}" for task, seeds in answer.seeds.items())
+            yield f"Seeds missing: {'; '.join(lost)}."
+    if answer.missing:
+        yield f"Left out: {literal(', '.join(f'{task} ({why})' for task, why in answer.missing.items()))}."
     if command := repeat(claim, folder):
-        parts.append(code(command))
-    return " ".join(parts)
+        yield code(command)
 
 
-def said(one: Answer) -> str:
-    """The answer in words: `supported`, or `undecided (about 30 seeds would tell)`."""
-    found = one.pooled
-    if one.kind == "undecided":
-        return f"undecided ({verdict.seeds(found)} would tell)" if found.seeds == found.seeds else "undecided (Holm)"
-    if one.kind == "no difference":
-        return "refuted: " + (
-            f"no difference larger than {found.margin:g}" if any(found.found[:3]) else "no difference"
-        )
-    if one.kind == "opposite":
-        return "refuted: " + ("there is one" if one.claim.expected == "equal" else "the opposite")
-    is_small = found.margin is not None and max(abs(found.found.low), abs(found.found.high)) < found.margin
-    is_direction = one.kind == "supported" and one.claim.expected != "equal"
-    return f"supported (smaller than {found.margin:g})" if is_direction and is_small else one.kind
+def _rank(claim: ClaimCard) -> str:
+    return " (primary)" if claim.primary else ""
 
 
-def _seeds(own: Sequence[int]) -> str:
-    return listed(map(str, own))
+def said(answer: Answer) -> str:
+    """The answer in words: `supported`, or `inconclusive (n = 8; about 30 seeds for 80 % power)`."""
+    pooled, expects_none = answer.pooled, answer.claim.expected == "equal"
+    if answer.kind == "inconclusive" and pooled.kind != "inconclusive":
+        return f"inconclusive (n = {pooled.found.n}; not significant after Holm's correction)"
+    if answer.kind in ("inconclusive", "depends on target step"):
+        return undirected(pooled)
+    if answer.kind == "no difference":
+        return f"refuted: {undirected(pooled)}"
+    if answer.kind == "opposite":
+        return "refuted: " + ("there is a difference" if expects_none else "opposite")
+    is_small = pooled.margin is not None and max(abs(pooled.found.low), abs(pooled.found.high)) < pooled.margin
+    is_direction = answer.kind == "supported" and not expects_none
+    return f"supported (smaller than {pooled.margin:g})" if is_direction and is_small else answer.kind
 
 
 def summary(found: Sequence[Answer]) -> str:
-    """All answers in one sentence: `Of 10 claims, 4 are supported (1, 4, 6, 7), ...`."""
+    """All answers in one sentence: `Of 10 claims: 4 supported (1, 4, 6, 7), ...`."""
     groups: dict[str, list[str]] = {}
-    for place, one in enumerate(found, start=1):
-        groups.setdefault("refuted" if one.kind in REFUTED else one.kind, []).append(str(place))
-    parts = [f"{len(own)} {'is' if len(own) == 1 else 'are'} {kind} ({', '.join(own)})" for kind, own in groups.items()]
-    return f"Of {len(found)} claim{'s' * (len(found) > 1)}, {', '.join(parts)}."
+    for number, answer in enumerate(found, start=1):
+        kind = "depends on the target step" if answer.kind == "depends on target step" else answer.kind
+        groups.setdefault("refuted" if answer.kind in REFUTED else kind, []).append(str(number))
+    parts = [f"{len(numbers)} {kind} ({', '.join(numbers)})" for kind, numbers in groups.items()]
+    return f"Of {len(found)} claim{'s' * (len(found) > 1)}: {', '.join(parts)}."
 
 
-def by_task(one: Answer) -> str:
-    """What each task says by itself: `lower in wugs (-0.12); undecided in modular (+0.02)`."""
+def by_task(answer: Answer) -> str:
+    """The verdict of each task: `lower in wugs (-0.12); inconclusive in modular (+0.02)`."""
     groups: dict[str, list[str]] = {}
-    for task, own in one.tasks.items():
-        groups.setdefault(_kind(own), []).append(f"{task} ({own.found.mean:+z.{SHOWN}f})")
+    for task, judged in answer.tasks.items():
+        kind = undirected(judged) if judged.kind in ("equal", "depends on target step") else judged.kind
+        groups.setdefault(kind, []).append(f"{task} ({signed(judged.found.mean)})")
     return "; ".join(f"{kind} in {', '.join(tasks)}" for kind, tasks in groups.items())
-
-
-def _kind(own: Verdict) -> str:
-    if own.kind == "equal":
-        return f"no difference larger than {own.margin:g}"
-    return "dependent on the target step" if own.kind == "depends on target step" else str(own.kind)
-
-
-def _contrast(claim: ClaimCard) -> str:
-    return f"{_rows(claim.rows)} less {_rows(claim.than)}"
 
 
 def _rows(wanted: RowsCard) -> str:
     return f"{wanted.optimizer} {wanted.update}" + (f" at {wanted.size:g}x the items" if wanted.size != 1 else "")
 
 
-def _difference(one: Answer) -> str:
-    mean, low, high, _ = one.pooled.found
-    bounds = f" [{low:+z.{SHOWN}f}, {high:+z.{SHOWN}f}]" if low == low else ""
-    return f"{mean:+z.{SHOWN}f}{bounds}" if mean == mean else "none"
+def _difference(answer: Answer) -> str:
+    mean, low, high, _ = answer.pooled.found
+    bounds = f" [{signed(low)}, {signed(high)}]" if low == low else ""
+    return f"{signed(mean)}{bounds}" if mean == mean else "none"
 
 
-def _p(one: Answer) -> str:
+def _p(answer: Answer) -> str:
     """The p-value where one decides."""
-    if one.pooled.kind not in DECIDED:
+    if answer.pooled.kind not in DECIDED:
         return ""
-    return ", p < .001" if one.p < 0.001 else f", p = {one.p:.3f}".replace("0.", ".")
+    return ", p < .001" if answer.p < 0.001 else f", p = {answer.p:.3f}".replace("0.", ".")
 
 
 def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
     """The command that shows the comparison task by task; None where none does."""
-    own, other = claim.rows, claim.than
-    if own.update == other.update:
-        words = [own.optimizer, other.optimizer, "--update", own.update]
-    elif own.optimizer == other.optimizer:
-        words = [own.update, other.update, "--optimizer", own.optimizer]
+    rows, than = claim.rows, claim.than
+    if rows.update == than.update:
+        words = [rows.optimizer, than.optimizer, "--update", rows.update]
+    elif rows.optimizer == than.optimizer:
+        words = [rows.update, than.update, "--optimizer", rows.optimizer]
     else:
         return None
     tasks = ["--task", ",".join(claim.tasks)] if claim.tasks else []
@@ -127,19 +117,14 @@ def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
 
 def as_rich(found: Sequence[Answer]) -> Drawing:
     """For a terminal."""
-    cells = [
-        (
-            f"{place}. {prose(one.claim.says)}", inert(said(one)) + " (primary)" * one.claim.primary,
-            Entry.of(one.pooled.found, signed=True).text(one.pooled.found.n) if one.tasks else "-", by_task(one),
-        )
-        for place, one in enumerate(found, start=1)
-    ]  # fmt: skip
-    claims, answers, differences, tasks = zip(*cells, strict=True)
+    claims = [f"{number}. {prose(answer.claim.says)}" for number, answer in enumerate(found, start=1)]
+    entries = [Entry.of(answer.pooled.found, signed=True).text(answer.pooled.found.n) for answer in found]
     return Drawing(
         [Column("claim", claims, least=30)],
-        [Column("answer", answers, least=14), Column("difference", differences, is_right=True),
-         Column("by task", tasks, least=24)],
-        breaks=range(len(cells) - 1),
+        [Column("answer", [inert(said(answer)) + _rank(answer.claim) for answer in found], least=14),
+         Column("difference", [e if a.tasks else "-" for e, a in zip(entries, found, strict=True)], is_right=True),
+         Column("by task", [by_task(answer) for answer in found], least=24)],
+        breaks=range(len(found) - 1),
     )  # fmt: skip
 
 
@@ -147,15 +132,15 @@ def records(found: Sequence[Answer]) -> list[dict[str, Any]]:
     """For other programs: one dictionary a claim."""
     return [
         {
-            **one.claim.model_dump(mode="json", exclude={"tasks"}), "answer": one.kind, **_numbers(one.pooled), "p": one.p,
-            "tasks": {task: {"verdict": own.kind, **_numbers(own)} for task, own in one.tasks.items()},
-            "missing": one.missing,
+            **answer.claim.model_dump(mode="json", exclude={"tasks"}), "answer": answer.kind,
+            **_numbers(answer.pooled), "p": answer.p,
+            "tasks": {task: {"verdict": judged.kind, **_numbers(judged)} for task, judged in answer.tasks.items()},
+            "missing": answer.missing,
         }
-        for one in found
+        for answer in found
     ]  # fmt: skip
 
 
-def _numbers(own: Verdict) -> dict[str, float | int | None]:
-    mean, low, high, n = own.found
-    rounded = (round(x, DIGITS) + 0.0 if x == x else None for x in (mean, low, high))
-    return dict(zip(("difference", "low", "high"), rounded, strict=True)) | {"n": n}
+def _numbers(judged: Verdict) -> dict[str, float | int | None]:
+    mean, low, high, n = judged.found
+    return {"difference": rounded(mean), "low": rounded(low), "high": rounded(high), "n": n}

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import fmean
 from typing import NamedTuple
 
 from synthbench.analysis import pairing, verdict
-from synthbench.analysis.pairing import Pair
+from synthbench.analysis.comparison import Finding, counterparts, findings
 from synthbench.analysis.rows import Row
-from synthbench.analysis.statistics import holm
-from synthbench.analysis.verdict import LEAST, Verdict
 from synthbench.cards import RunnerCard
 from synthbench.common.errors import BadInput
 from synthbench.common.files import is_file, is_folder
 from synthbench.common.wording import did_you_mean, listed, named, shown
 from synthbench.plugins.loading import label
+from synthbench.reporting import notes
 from synthbench.reporting import report as reports
 from synthbench.reporting.report import Report
-from synthbench.store.results import DATABASE, Store
+from synthbench.store.results import DATABASE
 
 OPTIONS = {"task": "--task", "label": "--optimizer", "update": "--update"}
 ROWS = {"tasks", "optimizers", "seeds", "question", "cost"}  # of a card: what rows there are, and prose
@@ -37,7 +34,7 @@ class RowFilter(NamedTuple):
 
     def kept(self, rows: Sequence[Row], compared: str | None) -> list[Row]:
         """The rows that are meant; raises BadInput for a name that no row has. compared: what the two sides differ in."""
-        found = list(rows)
+        kept = list(rows)
         for axis, names in self._asdict().items():
             if names is None:
                 continue
@@ -49,22 +46,8 @@ class RowFilter(NamedTuple):
             for name in names:
                 if name not in known:
                     raise BadInput(f"{OPTIONS[axis]} {shown(name)} has no row here{did_you_mean(name, known)}.")
-            found = [row for row in found if getattr(row, axis) in names]
-        return found
-
-
-class Finding(NamedTuple):
-    """One score of one pair of rows. own, other: means over the seeds that both have, None where there are none.
-
-    p_holm: the test's p-value adjusted for all tests of the comparison, None where there was none.
-    """
-
-    pair: Pair
-    score: str
-    own: float | None
-    other: float | None
-    verdict: Verdict
-    p_holm: float | None
+            kept = [row for row in kept if getattr(row, axis) in names]
+        return kept
 
 
 @dataclass(frozen=True)
@@ -86,34 +69,27 @@ def compare(
     if label(one) == label(other):
         raise BadInput(f"compare: {shown(one)} is named twice; name two different ones.")
     folders = is_folder(Path(one)) and is_folder(Path(other))
-    if folders and not is_file(out / DATABASE):
-        return _across(Path(one), Path(other), runner, narrow, columns)
-    report = _report(out, runner)
-    known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
-    if folders and not {label(one), label(other)} <= known:
-        return _across(Path(one), Path(other), runner, narrow, columns)
-    return inside(report, one, other, narrow, columns)
-
-
-def _report(folder: Path, runner: str | None, with_reference: bool = True) -> Report:
-    with closing(Store.read(folder)) as store:
-        return reports.latest(store, runner, with_reference)
+    if not folders or is_file(out / DATABASE):
+        report = reports.of_folder(out, runner)
+        known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
+        if not folders or {label(one), label(other)} <= known:
+            return inside(report, one, other, narrow, columns)
+    return _across((Path(one), Path(other)), runner, narrow, columns)
 
 
 def inside(report: Report, one: str, other: str, narrow: RowFilter, columns: Sequence[str] | None) -> Comparison:
     """Two optimizers or two updates of one experiment."""
-    one, other = label(one), label(other)
-    axis = _axis(report.rows, one, other)
+    names = label(one), label(other)
+    axis = _axis(report.rows, *names)
     rows = narrow.kept(report.rows, axis)
     if axis == "update":
-        sides = [[row for row in rows if row.update == name] for name in (one, other)]
+        sides = [[row for row in rows if row.update == name] for name in names]
     else:
-        sides = [pairing.of_optimizer(rows, name, "compare:") for name in (one, other)]
-        one, other = (side[0].label for side in sides)
-    notes = []
-    if used := dict.fromkeys(row.label for side in sides for row in side if row.reference):
-        notes.append(f"Rows of {listed(used)} are reference rows shipped with synthbench.")
-    return _compared((one, other), axis, report.card, sides, columns, notes)
+        sides = [pairing.of_optimizer(rows, name, "compare:") for name in names]
+        names = sides[0][0].label, sides[1][0].label
+    starred = dict.fromkeys(row.label for side in sides for row in side if row.reference)
+    remarks = [f"Rows of {listed(starred)} are reference rows shipped with synthbench."] if starred else []
+    return compared(Comparison(names, axis, report.card, [], remarks), sides, columns)
 
 
 def _axis(rows: Sequence[Row], one: str, other: str) -> str:
@@ -132,25 +108,27 @@ def _axis(rows: Sequence[Row], one: str, other: str) -> str:
     return "update" if one in updates else "label"
 
 
-def _across(one: Path, other: Path, runner: str | None, narrow: RowFilter, columns: Sequence[str] | None) -> Comparison:
+def _across(
+    folders: tuple[Path, Path], runner: str | None, narrow: RowFilter, columns: Sequence[str] | None
+) -> Comparison:
     """The same runner's rows of two folders."""
-    first = _report(one, runner, with_reference=False)
-    second = _report(other, first.card.name, with_reference=False)
+    first = reports.of_folder(folders[0], runner, with_reference=False)
+    second = reports.of_folder(folders[1], first.card.name, with_reference=False)
     sides = [narrow.kept(report.rows, None) for report in (first, second)]
     for task in dict.fromkeys(row.task for row in sides[0]):
         marks = first.tasks.get(task), second.tasks.get(task)
         if None not in marks and marks[0] != marks[1]:
             raise BadInput(
-                f"compare: task {named(task)} is another one in {named(one)} (fingerprint {str(marks[0])[:12]}) than in "
-                f"{named(other)} ({str(marks[1])[:12]}), so nothing compares."
+                f"compare: task {named(task)} differs: fingerprint {str(marks[0])[:12]} in {named(folders[0])}, "
+                f"{str(marks[1])[:12]} in {named(folders[1])}; nothing compares across fingerprints."
             )
-    named_alike = one.name == other.name or not one.name or not other.name
-    names = (str(one), str(other)) if named_alike else (one.name, other.name)
-    notes = [f"{names[0]}: {_made(one, first)}.", f"{names[1]}: {_made(other, second)}."]
+    is_clear = folders[0].name != folders[1].name and folders[0].name and folders[1].name
+    names = (folders[0].name, folders[1].name) if is_clear else (str(folders[0]), str(folders[1]))
+    remarks = [f"{names[0]}: {_made(folders[0], first)}.", f"{names[1]}: {_made(folders[1], second)}."]
     content = [report.card.model_dump(mode="json", by_alias=True, exclude=ROWS) for report in (first, second)]
     if differing := [key for key in content[0] if content[0][key] != content[1].get(key)]:
-        notes.append(f"Their cards differ in {listed(differing)}; readings and margins are those of {names[0]}.")
-    return _compared(names, None, first.card, sides, columns, notes)
+        remarks.append(f"Their cards differ in {listed(differing)}; readings and margins are those of {names[0]}.")
+    return compared(Comparison(names, None, first.card, [], remarks), sides, columns)
 
 
 def _made(folder: Path, report: Report) -> str:
@@ -159,51 +137,28 @@ def _made(folder: Path, report: Report) -> str:
     return ", ".join([str(folder), *versions, *dict.fromkeys(row.device for row in report.rows)])
 
 
-def _compared(
-    names: tuple[str, str], axis: str | None, card: RunnerCard, sides: Sequence[Sequence[Row]],
-    columns: Sequence[str] | None, notes: list[str],
-) -> Comparison:  # fmt: skip
-    """Every score of every pair; raises BadInput where no rows can be paired."""
-    paired = [(row, pairing.counterpart(row, sides[1], apart_from=axis)) for row in sides[0]]
-    pairs = [Pair(row, other) for row, other in paired if other]
+def compared(empty: Comparison, sides: Sequence[Sequence[Row]], columns: Sequence[str] | None) -> Comparison:
+    """A comparison with the findings of its two sides; raises BadInput where no rows can be paired."""
+    names, card, scores = empty.names, empty.card, columns or empty.card.columns
+    pairs, alone = counterparts(sides, empty.axis)
     if not pairs:
         raise BadInput(f"compare: no row of {named(names[0])} has one of {named(names[1])} that is like it otherwise.")
-    if alone := [f"{row.task} {row.label} {row.update}" for row, other in paired if not other]:
-        notes.append(f"Without a counterpart: {listed(alone)}.")
-    verdicts = [(pair, name, verdict.of(pair, name, card)) for pair in pairs for name in columns or card.columns]
-    adjusted = iter(holm([one.p for _, _, one in verdicts if one.found.n >= LEAST]))
-    findings = [
-        Finding(pair, name, *_means(pair, name), one, next(adjusted) if one.found.n >= LEAST else None)
-        for pair, name, one in verdicts
+    found = findings(pairs, scores, card)
+    means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, ±half the 95 % interval"
+    lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(found), *empty.notes]
+    if alone:
+        lines.append(f"Without a counterpart: {listed(f'{row.task} {row.label} {row.update}' for row in alone)}.")
+    return replace(empty, findings=found, notes=lines)
+
+
+def _holm(found: Sequence[Finding]) -> list[str]:
+    """How many of the intervals that exclude 0 would still do so if all tests were corrected for."""
+    tests = [finding.p_holm for finding in found if finding.p_holm is not None]
+    decided = [
+        finding.p_holm for finding in found if finding.verdict.found.excludes_zero and finding.p_holm is not None
     ]
-    return Comparison(names, axis, card, findings, [*_meaning(names, card, findings), *notes])
-
-
-def _means(pair: Pair, name: str) -> tuple[float | None, float | None]:
-    values = pair.row.exact(name), pair.other.exact(name)
-    seeds = values[0].keys() & values[1].keys()
-    return (
-        (fmean(values[0][seed] for seed in seeds), fmean(values[1][seed] for seed in seeds)) if seeds else (None, None)
-    )
-
-
-def _meaning(names: tuple[str, str], card: RunnerCard, findings: Sequence[Finding]) -> list[str]:
-    """What the numbers are."""
-    notes = [
-        f"n seeds that both rows have; means over them; difference: {names[0]} - {names[1]}, paired over seeds, ±half its "
-        "95 % interval (Student's t)."
-    ]
-    if any(finding.score.endswith("@fit") for finding in findings):
-        notes.append(
-            f"@fit: read where fit first reaches {card.reading.fit:g}, at the rate that takes {card.reading.target_step} steps "
-            "to it; other scores at the end, at the chosen rate."
-        )
-    decided = [one for one in findings if one.verdict.found.excludes_zero and one.p_holm is not None]
-    if decided:
-        tests = sum(one.p_holm is not None for one in findings)
-        kept = sum(one.p_holm is not None and one.p_holm < verdict.LEVEL for one in decided)
-        notes.append(
-            f"Each verdict stands alone. Intervals that exclude 0: {len(decided)}; under Holm's correction for all {tests} "
-            f"tests here: {kept}."
-        )
-    return notes
+    kept = sum(p < verdict.LEVEL for p in decided)
+    return [
+        f"Each verdict stands alone. Intervals that exclude 0: {len(decided)}; after Holm's correction for {len(tests)} "
+        f"tests: {kept}."
+    ] * bool(decided)

@@ -8,129 +8,126 @@ from math import isfinite
 from typing import Any
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import AXES, named
+from synthbench.analysis.comparison import Finding
+from synthbench.analysis.pairing import AXES
 from synthbench.analysis.verdict import DECIDED
 from synthbench.common.wording import inert, literal, short
-from synthbench.reporting.comparison import Comparison, Finding
-from synthbench.reporting.table import ARROWS, DIGITS, SHOWN, WIDEST, Entry, separated
+from synthbench.reporting.comparison import Comparison
+from synthbench.reporting.numbers import ARROWS, SHOWN, Entry, rounded, signed
+from synthbench.reporting.sentence import direction, seeds, words
+from synthbench.reporting.table import WIDEST, github, row_name, separated
 from synthbench.reporting.terminal_table import Column, Drawing
 from synthbench.scores import SCORES
 
-MOST_SAID = 6  # findings of one kind that the sentence names
-LEAST = {"row": 12, "verdict": 12}  # widths down to which these columns are folded
+MOST_NAMED = 6  # findings of one kind that the sentence names
+NARROWEST = {0: 12, 2: 8, 3: 8, 6: 12}  # least widths of the columns that are folded
 
 
 def heads(found: Comparison) -> list[str]:
-    own, other = (short(inert(name), WIDEST) for name in found.names)
-    return ["row", "score", own, other, "difference", "n", "verdict"]
+    return ["row", "score", *(short(inert(name), WIDEST) for name in found.names), "difference", "n", "verdict"]
 
 
 def cells(found: Comparison) -> list[list[str]]:
     """Every finding as text."""
     return [
         [
-            short(inert(where(one, found)), 2 * WIDEST),
-            f"{one.score} {ARROWS[SCORES[one.score].better]}".strip(),
-            *("-" if mean is None else f"{mean:z.{SHOWN}f}" for mean in (one.own, one.other)),
-            Entry.of(one.verdict.found, signed=True).text(one.verdict.found.n) if one.own is not None else "-",
-            str(one.verdict.found.n),
-            verdict.words(one.verdict, one.score, short(inert(found.names[0]), WIDEST)),
+            short(inert(where(finding, found)), 2 * WIDEST),
+            f"{finding.score} {ARROWS[SCORES[finding.score].better]}".strip(),
+            *("-" if mean is None else f"{mean:z.{SHOWN}f}" for mean in finding.means),
+            Entry.of(finding.verdict.found, signed=True).text(finding.verdict.found.n) if finding.verdict.found.n else "-",
+            str(finding.verdict.found.n),
+            words(finding.verdict, finding.score, short(inert(found.names[0]), WIDEST)),
         ]
-        for one in found.findings
-    ]
+        for finding in found.findings
+    ]  # fmt: skip
 
 
-def where(one: Finding, found: Comparison) -> str:
-    """What tells a finding's rows from other pairs: `full`, or `wugs, muon, lora-16`."""
-    rows = [finding.pair.row for finding in found.findings]
-    always = "label" if found.axis == "update" else "update"
-    axes = [
-        axis
-        for axis in (*AXES, "weight_decay")
-        if axis == always or (axis != found.axis and len({getattr(row, axis) for row in rows}) > 1)
-    ]
-    return ", ".join(named(one.pair.row, axis) for axis in axes)
+def where(finding: Finding, found: Comparison) -> str:
+    """A finding's rows among the others: `full`, or `wugs, muon, lora-16`."""
+    always = ["label" if found.axis == "update" else "update"]
+    rows = [other.pair.row for other in found.findings]
+    return row_name(finding.pair.row, rows, always=always, apart_from=found.axis, between=", ")
 
 
 def as_rich(found: Comparison) -> Any:
-    """For a terminal: rows are named once, long verdicts go on in a second line."""
-    rows, names = cells(found), heads(found)
-    new = [place == 0 or rows[place][0] != rows[place - 1][0] for place in range(len(rows))]
+    """For a terminal: rows are named once, long verdicts are folded."""
+    rows = cells(found)
+    new = [index == 0 or rows[index][0] != rows[index - 1][0] for index in range(len(rows))]
     rows = [[row[0] if is_new else "", *row[1:]] for row, is_new in zip(rows, new, strict=True)]
     columns = [
-        Column(head, cells, is_right=2 <= place <= 5, least=LEAST.get(head, 8 if place in (2, 3) else None))
-        for place, (head, cells) in enumerate(zip(names, zip(*rows, strict=True), strict=True))
+        Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index))
+        for index, (head, texts) in enumerate(zip(heads(found), zip(*rows, strict=True), strict=True))
     ]
-    return Drawing(columns[:2], columns[2:], breaks=[place - 1 for place, is_new in enumerate(new) if is_new and place])
+    return Drawing(columns[:2], columns[2:], breaks=[index - 1 for index, is_new in enumerate(new) if is_new and index])
 
 
 def as_markdown(found: Comparison) -> str:
-    from tabulate import tabulate
-
-    rows = [[literal(cell) for cell in row] for row in cells(found)]
-    drawn = tabulate(rows, [literal(head) for head in heads(found)], tablefmt="github", disable_numparse=True)
+    drawn = github([*map(literal, heads(found))], [[literal(cell) for cell in row] for row in cells(found)])
     return "\n\n".join([drawn, *map(literal, found.notes), literal(sentence(found))])
 
 
 def records(found: Comparison) -> list[dict[str, Any]]:
-    """One flat dictionary a finding. detectable: the difference that as many seeds would tell with 80 % power."""
-    return [_record(one, found) for one in found.findings]
+    """One flat dictionary a finding. detectable: the difference that as many seeds detect with 80 % power."""
+    return [_record(finding, found) for finding in found.findings]
 
 
-def _record(one: Finding, found: Comparison) -> dict[str, Any]:
-    row, score, judged = one.pair.row, SCORES[one.score], one.verdict
-    axes = {
-        {"label": "optimizer"}.get(axis, axis): getattr(row, axis) for axis in (*AXES, "weight_decay") if axis != found.axis
-    }  # fmt: skip
+def _record(finding: Finding, found: Comparison) -> dict[str, Any]:
+    row, score, judged = finding.pair.row, SCORES[finding.score], finding.verdict
+    axes = [axis for axis in (*AXES, "weight_decay") if axis != found.axis]
     mean, low, high, n = judged.found
-    numbers = {"mean_a": one.own, "mean_b": one.other, "difference": mean, "low": low, "high": high}
-    return axes | {
-        "a": found.names[0], "b": found.names[1], "reference": row.reference or one.pair.other.reference,
-        "score": one.score, "unit": score.unit, "n": n,
-        **{name: _rounded(value) for name, value in numbers.items()},
-        "p": None if one.p_holm is None else judged.p, "p_holm": one.p_holm, "margin": judged.margin,
-        "detectable": _rounded(judged.detectable), "seeds_needed": int(judged.seeds) if isfinite(judged.seeds) else None,
-        "verdict": verdict.words(judged, one.score, found.names[0]),
+    numbers = dict(zip(("mean_a", "mean_b"), finding.means, strict=True)) | {
+        "difference": mean,
+        "low": low,
+        "high": high,
+    }
+    return {"optimizer" if axis == "label" else axis: getattr(row, axis) for axis in axes} | {
+        "a": found.names[0], "b": found.names[1], "reference": row.reference or finding.pair.other.reference,
+        "score": finding.score, "unit": score.unit, "n": n,
+        **{name: rounded(value) for name, value in numbers.items()},
+        "p": None if finding.p_holm is None else judged.p, "p_holm": finding.p_holm, "margin": judged.margin,
+        "detectable": rounded(judged.detectable), "seeds_needed": int(judged.seeds) if isfinite(judged.seeds) else None,
+        "verdict": words(judged, finding.score, found.names[0]),
     }  # fmt: skip
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None or not isfinite(value) else round(value, DIGITS) + 0.0
-
-
-def as_csv(found: Comparison) -> str:
-    return separated(records(found))
 
 
 def as_json(found: Comparison) -> str:
-    content = {
-        "a": found.names[0], "b": found.names[1], "rows": records(found), "sentence": sentence(found), "notes": found.notes
-    }  # fmt: skip
+    names = {"a": found.names[0], "b": found.names[1]}
+    content = names | {"rows": records(found), "sentence": sentence(found), "notes": found.notes}
     return json.dumps(content, indent=1, allow_nan=False)
 
 
-WRITERS: dict[str, Callable[[Comparison], str]] = {"markdown": as_markdown, "csv": as_csv, "json": as_json}
+WRITERS: dict[str, Callable[[Comparison], str]] = {
+    "markdown": as_markdown, "csv": lambda found: separated(records(found)), "json": as_json
+}  # fmt: skip
 
 
 def sentence(found: Comparison) -> str:
-    """What is decided, what makes no difference, what depends on the target step, and what it would take to decide the rest."""
-    own, other = found.names
-    groups: list[tuple[tuple[verdict.Kind, ...], str, Callable[[Finding], str]]] = [
-        (DECIDED, "decided", lambda one: f"{own} {verdict.direction(one.verdict, one.score)} by "
-                                         f"{abs(one.verdict.found.mean):.{SHOWN}f}"),
-        (("depends on target step",), "dependent on the target step", lambda one: f"{one.verdict.found.mean:+.{SHOWN}f} at the card's"),
-        (("equal",), "within the card's margin", lambda one: f"{one.verdict.margin:g}"),
-        (("identical",), "0 at every seed", lambda one: ""),
-        (("undecided",), "undecided, with the seeds that would tell", lambda one: verdict.seeds(one.verdict)),
-        (("too few seeds",), f"on fewer than {verdict.LEAST} seeds", lambda one: f"{one.verdict.found.n}"),
-    ]  # fmt: skip
+    """The findings by kind of verdict, with the seeds that inconclusive ones would take."""
+    kinds: dict[tuple[verdict.Kind, ...], str] = {
+        DECIDED: "decided",
+        ("depends on target step",): "dependent on the target step",
+        ("equal",): "within the card's margin",
+        ("identical",): "0 at every seed",
+        ("inconclusive",): "inconclusive",
+        ("too few seeds",): f"on fewer than {verdict.LEAST_SEEDS} seeds",
+    }
     parts = []
-    for kinds, said, detail in groups:
-        if own_kind := [one for one in found.findings if one.verdict.kind in kinds]:
-            listed = [
-                f"{one.score} ({': '.join(filter(None, [where(one, found), detail(one)]))})"
-                for one in own_kind[:MOST_SAID]
-            ]
-            more = f" and {len(own_kind) - MOST_SAID} more" if len(own_kind) > MOST_SAID else ""
-            parts.append(f"{len(own_kind)} {'is' if len(own_kind) == 1 else 'are'} {said}: {', '.join(listed)}{more}")
-    return inert(f"Of {len(found.findings)} differences between {own} and {other}, {'; '.join(parts)}.")
+    for of_kind, title in kinds.items():
+        if findings := [finding for finding in found.findings if finding.verdict.kind in of_kind]:
+            names = [f"{f.score} ({where(f, found)}{_detail(f, found.names[0])})" for f in findings[:MOST_NAMED]]
+            more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
+            parts.append(f"{len(findings)} {'is' if len(findings) == 1 else 'are'} {title}: {', '.join(names)}{more}")
+    return inert(f"Of {len(found.findings)} differences between {' and '.join(found.names)}, {'; '.join(parts)}.")
+
+
+def _detail(finding: Finding, subject: str) -> str:
+    """What the sentence adds to a finding."""
+    judged = finding.verdict
+    if judged.kind in DECIDED:
+        return f": {subject} {direction(judged, finding.score)} by {abs(judged.found.mean):.{SHOWN}f}"
+    if judged.kind == "depends on target step":
+        return f": {signed(judged.found.mean)} at the card's"
+    if judged.kind == "inconclusive":
+        return f": n = {judged.found.n}; {seeds(judged)}"
+    numbers = {"equal": f"{judged.margin:g}" if judged.margin else "", "too few seeds": f"{judged.found.n}"}
+    return f": {numbers[judged.kind]}" if judged.kind in numbers else ""

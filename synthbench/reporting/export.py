@@ -1,4 +1,4 @@
-"""`synthbench export`: one object a run, with everything that is known about it."""
+"""`synthbench export`: one object a run, with its settings, scores, path and provenance."""
 
 from __future__ import annotations
 
@@ -16,6 +16,10 @@ from synthbench.store.results import Store
 
 FORMATS = ("jsonl", "csv", "json")
 POINTS = [name for name, score in SCORES.items() if score.level != "cell"]
+SETTINGS = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
+            "examples", "steps", "seed")  # fmt: skip
+UNKNOWN = ("pretrain_optimizer", "chosen", "edge", "fleet_size", "weights", "versions", "device", "started",
+           "seconds")  # of an interrupted run  # fmt: skip
 
 
 def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
@@ -28,40 +32,26 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
     for run, (cell, *_) in enlisted.items():
         if run not in results:  # interrupted
             continue
-        identity, result = identities[run], results[run]
-        spec = OptimizerSpec(**identity["optimizer"])
-        yield _settings(run, identity, spec) | {
+        result = results[run]
+        yield _settings(run, identities[run]) | {
             "attempt": result.attempt, "status": result.status, "runner": report.card.name,
             "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": run in chosen,
-            "edge": run in chosen and chosen[run].edge,
-            "fleet_size": result.fleet_size, "split": "test",
+            "edge": run in chosen and chosen[run].edge, "fleet_size": result.fleet_size, "split": "test",
             "scores": {name: result.scores.get(name) for name in POINTS},
             "path": [{"step": step, "scores": dict(scores)} for step, scores in sorted(result.path.items())],
             "weights": f"weights/{result.weights}" if result.weights else None, "versions": dict(result.versions),
             "device": result.device, "started": result.started, "seconds": round(result.seconds, 3),
         }  # fmt: skip
-    unknown = (
-        "pretrain_optimizer",
-        "chosen",
-        "edge",
-        "fleet_size",
-        "weights",
-        "versions",
-        "device",
-        "started",
-        "seconds",
-    )
     for run, attempt, identity in store.interrupted(report.experiment):
-        yield _settings(run, identity, OptimizerSpec(**identity["optimizer"])) | dict.fromkeys(unknown) | {
+        yield _settings(run, identity) | dict.fromkeys(UNKNOWN) | {
             "attempt": attempt, "status": "interrupted", "runner": report.card.name, "split": "test",
             "scores": dict.fromkeys(POINTS), "path": [],
         }  # fmt: skip
 
 
-def _settings(run: str, identity: dict[str, Any], spec: OptimizerSpec) -> dict[str, Any]:
-    same = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
-            "examples", "steps", "seed")  # fmt: skip
-    return {"run": run} | {key: identity[key] for key in same} | {
+def _settings(run: str, identity: dict[str, Any]) -> dict[str, Any]:
+    spec = OptimizerSpec(**identity["optimizer"])
+    return {"run": run} | {key: identity[key] for key in SETTINGS} | {
         "optimizer": spec.name, "fingerprint": spec.fingerprint, "routing": [list(pair) for pair in spec.routing],
     }  # fmt: skip
 
@@ -69,10 +59,7 @@ def _settings(run: str, identity: dict[str, Any], spec: OptimizerSpec) -> dict[s
 def write(form: str, found: list[dict[str, Any]]) -> str:
     """As JSON lines, one JSON array, or CSV (nested values as JSON, scores in columns of their own)."""
     if form == "jsonl":
-        return "\n".join(json.dumps(one, allow_nan=False) for one in found)
+        return "\n".join(json.dumps(run, allow_nan=False) for run in found)
     if form == "json":
         return json.dumps(found, indent=1, allow_nan=False)
-    flat = [
-        {key: value for key, value in one.items() if key not in ("scores", "path")} | one["scores"] for one in found
-    ]
-    return separated(flat)
+    return separated([{key: run[key] for key in run if key not in ("scores", "path")} | run["scores"] for run in found])

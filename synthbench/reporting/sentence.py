@@ -1,78 +1,79 @@
-"""What a table shows, in one sentence: a direction only where its interval excludes 0, else the seeds that would tell."""
+"""Verdicts in words, and a table in one sentence: a direction only where its interval excludes 0."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isinf
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import Pair, setting
+from synthbench.analysis.pairing import headline
 from synthbench.analysis.rows import Row
+from synthbench.analysis.statistics import MOST_SEEDS
+from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
+from synthbench.reporting.numbers import SHOWN, signed
+from synthbench.scores import SCORES
 
-HEADLINES = {
-    "rule_accuracy@fit": ("generalizes the rule", "better", "worse"),
-    "forgetting@fit": ("forgets", "more", "less"),
-}
+HEADLINES = {"rule_accuracy@fit": "rule accuracy", "forgetting@fit": "forgetting"}
 NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 
-def pair(rows: Sequence[Row]) -> Pair | None:
-    """The two rows that a table is read for: of the first task the first optimizer measured here (no variant, if there is
-    another) against AdamW (or the next one) under full updates; with one optimizer alone, full against low rank."""
-    own = [row for row in rows if not row.reference]
-    if not own:
-        return None
-    others = [row for row in own if row.task == own[0].task and row.optimizer != "adamw"]
-    first = min(others, key=lambda row: row.variant_of is not None, default=own[0])
-    alike = [r for r in rows if setting(r) == setting(first)]
-    rivals = [r for r in alike if r.optimizer != first.optimizer and r.update == first.update]
-    rivals.sort(key=lambda row: (row.optimizer != "adamw", row.variant_of is not None))
-    same = [r for r in alike if not r.reference and r.optimizer == first.optimizer and r.update != first.update]
-    return Pair(first, (rivals or same)[0]) if rivals or same else None
+def words(found: Verdict, name: str, subject: str) -> str:
+    """A verdict on a score as an entry of a table."""
+    if found.kind in DECIDED:
+        return f"{subject} {direction(found, name)}"
+    return f"needs {verdict.LEAST_SEEDS} seeds" if found.kind == "too few seeds" else undirected(found)
+
+
+def direction(found: Verdict, name: str) -> str:
+    """`better` or `worse`, and `higher` or `lower` of a score of which neither is better in itself."""
+    better = {"up": "higher", "down": "lower", "-": None}[SCORES[name].better]
+    return str(found.kind) if better is None else "better" if found.kind == better else "worse"
+
+
+def undirected(found: Verdict, detail: str = "") -> str:
+    """A verdict of another kind. detail: what stands before the number of seeds where it is inconclusive."""
+    if found.kind == "inconclusive":
+        return f"inconclusive ({detail}n = {found.found.n}; {seeds(found)})"
+    if found.kind == "equal":
+        return f"no difference larger than {found.margin:g}"
+    return {"identical": "no difference at any seed"}.get(found.kind, "depends on the target step")
+
+
+def seeds(found: Verdict) -> str:
+    """The seeds that an inconclusive verdict would take."""
+    count = f"more than {MOST_SEEDS}" if isinf(found.seeds) else f"about {found.seeds:.0f}"
+    return f"{count} seeds for 80 % power"
 
 
 def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
-    """One sentence in words."""
-    found = pair(rows)
-    if found is None:
-        return "Nothing here can be compared yet."
-    row, other = found
-    if row.lr is None or other.lr is None:
-        return f"Nothing can be said: every run of {_who(row if row.lr is None else other, found)} diverged."
-    parts = [_clause(name, found, card) for name in HEADLINES]
-    where = f"On {row.task}, at" if len({one.task for one in rows}) > 1 else "At"
+    """The two rows that a table is read for, compared in its headline scores."""
+    pair = headline(rows)
+    if pair is None:
+        return "No two rows can be compared yet."
+    if diverged := [row for row in pair if row.lr is None]:
+        return f"No comparison: every run of {_named(diverged[0])} diverged."
+    where = f"On {pair.row.task}, at" if len({row.task for row in rows}) > 1 else "At"
+    clauses = [f"{title} {_clause(verdict.of(pair, name, card))}" for name, title in HEADLINES.items()]
     return (
-        f"{where} equal fit ({card.reading.fit:g}) and equal target step ({card.reading.target_step} steps), {_who(row, found)} "
-        f"{parts[0]}, and {parts[1]} (paired over seeds)."
+        f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {_named(pair.row)} against "
+        f"{_named(pair.other)}: {'; '.join(clauses)} (paired over seeds)."
     )
 
 
-def _who(row: Row, found: Pair) -> str:
-    name = NAMES.get(row.optimizer, row.optimizer)
-    return (
-        f"{name} ({row.update})" if found.row.optimizer == found.other.optimizer else f"{name} ({row.update} updates)"
-    )
+def _named(row: Row) -> str:
+    return f"{NAMES.get(row.optimizer, row.optimizer)} ({row.update})"
 
 
-def _clause(name: str, found: Pair, card: RunnerCard) -> str:
-    verb, more, less = HEADLINES[name]
-    rival = NAMES.get(found.other.optimizer, found.other.optimizer)
-    if found.row.optimizer == found.other.optimizer:
-        rival = f"{found.other.update} updates"
-    judged = verdict.of(found, name, card)
-    mean, low, high, n = judged.found
-    if judged.kind == "too few seeds":
-        reach = f"{n} paired seed{' reaches' if n == 1 else 's reach'} that target step"
-        needed = f"; {verdict.LEAST} are needed" if n else ""  # where none does, rates are missing, not seeds
-        return f"cannot be compared with {rival} in how it {verb} ({reach}{needed})"
-    if judged.found.excludes_zero:
-        way = f"{verb} {more if mean > 0 else less} than {rival}"
-        if judged.kind == "depends on target step":
-            return f"{way} there, but the sign depends on the target step"
-        return f"{way} (by {abs(mean):.2f}, 95 % interval {min(abs(low), abs(high)):.2f} to {max(abs(low), abs(high)):.2f})"
-    size = f"difference {mean:+.2f}, 95 % interval {low:+.2f} to {high:+.2f}"
-    if judged.kind != "undecided":
-        return f"{verb} no differently from {rival}, or by less than {judged.margin:g} ({size})"
-    return (
-        f"{verb} no differently from {rival} as far as {n} seeds can tell ({size}; {verdict.seeds(judged)} would tell)"
-    )
+def _clause(found: Verdict) -> str:
+    mean, low, high, n = found.found
+    if found.kind == "too few seeds":
+        needed = f"; {verdict.LEAST_SEEDS} are needed" if n else ""  # where none does, rates are missing, not seeds
+        return f"not compared ({n} paired seed{'s' * (n != 1)} with a value at the target step{needed})"
+    size = f"difference {signed(mean)}, 95 % interval {signed(low)} to {signed(high)}"
+    if found.kind in DECIDED:
+        least, most = sorted((abs(low), abs(high)))
+        return f"{found.kind} by {abs(mean):.{SHOWN}f} (95 % interval {least:.{SHOWN}f} to {most:.{SHOWN}f})"
+    if found.kind == "depends on target step":
+        return f"{'higher' if mean > 0 else 'lower'} there, but the direction depends on the target step"
+    return undirected(found, f"{size}, ") if found.kind == "inconclusive" else f"{undirected(found)} ({size})"

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from rich import box
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.table import Table
 from rich.text import Text
 
 GAP = 2  # between columns; 1 where all of them then stand beside each other
 
 
+def fold(text: str, width: int) -> list[str]:
+    """Text in lines of at most so many columns: broken at spaces, longer words behind `-`, `/` or `_`, and inside a part
+    of a word only where that is longer than a line."""
+    lines = [""]
+    for word in re.findall(r"\S+|\s", text):
+        parts = [word] if cell_len(word) <= width else _parts(word)
+        for piece in (piece for part in parts for piece in chop_cells(part, width)):
+            if cell_len(lines[-1] + piece) > width:
+                lines.append("")
+            lines[-1] += "" if piece.isspace() and lines[-1] == "" and lines[1:] else piece  # an indent is kept
+    return [line.rstrip() for line in lines]
+
+
+def _parts(text: str) -> list[str]:
+    """Where text may be broken: behind spaces, `-`, `/` and `_`."""
+    return re.findall(r"[^-/_\s]*[-/_]+|[^-/_\s]+", text)
+
+
 class Column(NamedTuple):
-    """A head of one or more lines, and cells. least: the width down to which long cells go on in a second line, None for
-    a column that keeps its width."""
+    """A head of one or more lines, and cells. least: the width down to which long cells are folded, None for a column that
+    keeps its width."""
 
     head: str
     cells: Sequence[str]
@@ -24,11 +43,21 @@ class Column(NamedTuple):
 
     @property
     def width(self) -> int:
-        return max(map(cell_len, [*self.head.split("\n"), *self.cells]))
+        return _widest([*self.head.split("\n"), *self.cells])
 
     @property
-    def narrowest(self) -> int:
+    def folded(self) -> int:
+        """The least width, parts of words broken."""
         return self.width if self.least is None else min(self.width, self.least)
+
+    @property
+    def unbroken(self) -> int:
+        """The least width at which no part of a word is broken."""
+        return max(self.folded, _widest(part for text in (self.head, *self.cells) for part in _parts(text)))
+
+
+def _widest(texts: Iterable[str]) -> int:
+    return max(map(cell_len, texts), default=0)
 
 
 class Drawing:
@@ -46,46 +75,43 @@ class Drawing:
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
         most, everything = options.max_width, [*self.named, *self.others]
         gap = 1 if least(everything, 1) <= most < least(everything, GAP) else GAP
-        for place, columns in enumerate(parts(self.named, self.others, most, gap)):
-            if place:
+        for index, columns in enumerate(parts(self.named, self.others, most, gap)):
+            if index:
                 yield Text()
             yield self._table(columns, widths(columns, most, gap), gap)
 
     def _table(self, columns: Sequence[Column], wide: Sequence[int], gap: int) -> Table:
         drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
         for column, width in zip(columns, wide, strict=True):
-            justify: Any = "right" if column.is_right else "left"
-            drawn.add_column(Text(column.head), justify=justify, width=width, overflow="fold")
-        for place, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
-            style = "dim" if self.dim and self.dim[place] else ""
-            drawn.add_row(*map(Text, cells), style=style, end_section=place in self.breaks)
+            head = "\n".join(part for line in column.head.split("\n") for part in fold(line, width))
+            drawn.add_column(Text(head), justify="right" if column.is_right else "left", width=width)
+        for index, cells in enumerate(zip(*(column.cells for column in columns), strict=True)):
+            folded = [Text("\n".join(fold(cell, width))) for cell, width in zip(cells, wide, strict=True)]
+            style = "dim" if self.dim and self.dim[index] else ""
+            drawn.add_row(*folded, style=style, end_section=index in self.breaks)
         return drawn
 
 
 def parts(named: Sequence[Column], others: Sequence[Column], most: int, gap: int = GAP) -> list[list[Column]]:
     """The columns of each table: those that name a row, and as many others as fit, at least one."""
-    found, free = [list(named)], most - least(named, gap)
+    tables = [list(named)]
     for column in others:
-        needed = column.narrowest + gap
-        if needed > free and len(found[-1]) > len(named):
-            found.append(list(named))
-            free = most - least(named, gap)
-        found[-1].append(column)
-        free -= needed
-    return found
+        if least([*tables[-1], column], gap) > most and len(tables[-1]) > len(named):
+            tables.append(list(named))
+        tables[-1].append(column)
+    return tables
 
 
 def least(columns: Sequence[Column], gap: int = GAP) -> int:
-    """The narrowest that columns can be beside each other."""
-    return sum(column.narrowest for column in columns) + gap * (len(columns) - 1)
+    """The narrowest that columns can be beside each other with no part of a word broken."""
+    return sum(column.unbroken for column in columns) + gap * (len(columns) - 1)
 
 
 def widths(columns: Sequence[Column], most: int, gap: int = GAP) -> list[int]:
-    """The width of each column: its own where all fit, else long names are folded, the widest first."""
-    found = [column.width for column in columns]
-    while sum(found) + gap * (len(found) - 1) > most:
-        spare = [width - column.narrowest for width, column in zip(found, columns, strict=True)]
-        if not any(spare):
-            break
-        found[max(range(len(found)), key=lambda place: (spare[place] > 0, found[place]))] -= 1
+    """The width of each column: its own where all fit, else long cells are folded, the widest first."""
+    found, room = [column.width for column in columns], most - gap * (len(columns) - 1)
+    for narrowest in ([column.unbroken for column in columns], [column.folded for column in columns]):
+        while sum(found) > room and found != narrowest:
+            spare = [width > least for width, least in zip(found, narrowest, strict=True)]
+            found[max(range(len(found)), key=lambda index: (spare[index], found[index]))] -= 1
     return found

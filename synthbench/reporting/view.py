@@ -27,8 +27,7 @@ class View:
         if self.sort is not None:
             _check_score("--sort", self.sort)
         check_columns(self.columns)
-        if self.versus is not None:
-            pairing.of_optimizer(rows, self.versus, "--versus")
+        self.rivals(rows)
 
     def scores(self, card: RunnerCard) -> list[str]:
         return list(self.columns or card.columns)
@@ -37,29 +36,28 @@ class View:
         """Task by task, the best first (the highest where neither is better); rows without the score last."""
         if self.sort is None:
             return list(rows)
-        groups = list(dict.fromkeys(map(pairing.setting, rows)))
-        return sorted(rows, key=lambda row: (groups.index(pairing.setting(row)), _place(row, str(self.sort))))
+        name, groups = self.sort, list(dict.fromkeys(map(pairing.setting, rows)))
+
+        def place(row: Row) -> tuple[int, float]:
+            values = row.values.get(name)
+            mean = fmean(values.values()) * (1 if SCORES[name].better == "down" else -1) if values else float("inf")
+            return groups.index(pairing.setting(row)), mean
+
+        return sorted(rows, key=place)
 
     def rivals(self, rows: Sequence[Row]) -> list[Row | None]:
         """For each row the one of the optimizer that it is compared with; None for those rows themselves."""
         if self.versus is None:
             return [None] * len(rows)
-        own = pairing.of_optimizer(rows, self.versus, "--versus")
-        return [None if row in own else pairing.counterpart(row, own, apart_from="label") for row in rows]
+        rivals = pairing.of_optimizer(rows, self.versus, "--versus")
+        return [None if row in rivals else pairing.counterpart(row, rivals, apart_from="label") for row in rows]
 
 
 AS_IT_IS = View()
 
 
-def _place(row: Row, score: str) -> float:
-    values = row.values.get(score)
-    if not values:
-        return float("inf")
-    return fmean(values.values()) * (1 if SCORES[score].better == "down" else -1)
-
-
 def check_columns(names: Sequence[str] | None) -> None:
-    """Raises BadInput for scores that there are not, or that are named twice."""
+    """Raises BadInput for unknown scores, or one named twice."""
     for name in names or ():
         _check_score("--columns", name)
     if names is not None and len(set(names)) < len(names):

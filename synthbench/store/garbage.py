@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from synthbench.common.errors import BadInput, Failed
+from synthbench.common.files import TEMPORARY
 from synthbench.common.wording import named
 from synthbench.experiment.runs import RunId
 from synthbench.store.leases import is_locked
@@ -37,7 +38,7 @@ def unused(store: Store) -> Unused:
     rows = store.database.rows("SELECT run, attempt, name FROM weights")
     kept = {name for run, attempt, name in rows if (run, attempt) not in gone}
     files = [file for file in store.weights.glob("*.safetensors*") if file.name not in kept]
-    files += [*store.weights.glob(".*.safetensors.*"), *owners, *store.folder.glob(".new-*.db*")]
+    files += [*store.weights.glob(f".*{TEMPORARY}"), *owners, *store.folder.glob(".new-*.db*")]
     return Unused(runs, {file: file.stat().st_size for file in sorted({*files}) if file.exists()})
 
 

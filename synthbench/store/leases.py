@@ -80,7 +80,7 @@ class Leases:
             db.executemany("DELETE FROM leases WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
 
     def close(self) -> None:
-        """Gives every lease up, without waiting: one that cannot be deleted now belongs to a dead owner, as others notice."""
+        """Gives every lease up, without waiting: others notice that the owner of one that stays is dead."""
         self.store.database.stop = lambda: True
         with suppress(Exception, KeyboardInterrupt), self.store.database.writing() as db:
             db.execute("DELETE FROM leases WHERE owner = ?", (self.owner,))

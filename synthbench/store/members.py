@@ -30,7 +30,7 @@ def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId,
     one of its plug-ins trained are dismissed."""
     cells = Plan(experiment, done).cells().items()
     store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
-    if labels := [label for label, registered in experiment.optimizers.items() if registered.name in plugins.TAKEN]:
+    if labels := [label for label, registered in experiment.optimizers.items() if plugins.plugin_of(registered.name)]:
         store.dismiss(name, _replaced(experiment, labels, store.members(name), store.identities()))
 
 

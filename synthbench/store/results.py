@@ -1,6 +1,7 @@
 """The store: a folder with `results.db` and `weights/`. Only the main process writes to the database.
 
-Every row carries a checksum of its content (of a run: with its scores), for SQLite does not notice a flipped bit. A run that does not match counts as lost: `run` trains it again, commands that only read refuse.
+Every row carries a checksum of its content (of a run: with its scores), for SQLite does not notice a flipped bit. A run
+that does not match counts as lost: `run` trains it again, commands that only read refuse.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Files of weights: safetensors, whole or absent, checked by size and sha256 before they are used."""
+"""Files of weights: safetensors, complete or absent, checked by size and sha256 before they are used."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from synthbench.common.files import write_whole
 from synthbench.experiment.runs import Run
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class WeightFile(NamedTuple):
 
 
 class MissingWeights(Exception):
-    """Weights to start from are gone, or are not those that were written."""
+    """Weights to start from are lost, or are not as they were written."""
 
 
 def read_weights(folder: Path, kept: WeightFile) -> dict[str, torch.Tensor]:
@@ -40,28 +40,13 @@ def read_weights(folder: Path, kept: WeightFile) -> dict[str, torch.Tensor]:
 
 
 def write_weights(folder: Path, run: Run, attempt: int, weights: Mapping[str, torch.Tensor]) -> WeightFile:
-    """Writes a run's weights so that the file is either whole or absent: temporary file, fsync, rename, fsync.
-
-    The name holds their hash, so that no file is ever replaced by another one.
-    """
+    """Writes a run's weights, so that the file is complete or absent. Its name holds their hash: no file is replaced by
+    another one."""
     from safetensors.torch import save
 
     content = save({name: value.contiguous().cpu() for name, value in weights.items()})
     digest = sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     name = f"{run.id[:32]}-{attempt}-{digest[:16]}.safetensors"
-    temporary = folder / f".{name}.{os.getpid()}"
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(folder / name)
-    finally:
-        temporary.unlink(missing_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    write_whole(folder / name, content)
     return WeightFile(name, len(content), digest)

@@ -1,35 +1,34 @@
-"""`synthbench verify --task`: every promise of a task's data, its generators built in or not, each kept or broken."""
+"""Checks the data of a task, its generators built in or not."""
 
 from __future__ import annotations
 
 import multiprocessing
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
 from synthbench.common.errors import BadInput
 from synthbench.execution.process_pool import environment, without_main
 from synthbench.generators import Task
-from synthbench.generators.contract import CHECKS, Check, Sample
+from synthbench.generators.contract import CHECKS, Sample
 from synthbench.plugins import generators
 
 ELSEWHERE = "Another process draws the same data."
 
 
-def check_task(given: str) -> list[tuple[str, str | None]]:
-    """Each promise, with what breaks it, or nothing; raises BadInput where there is no task to check."""
-    task = generators.task(given)
+def outcomes(name: str) -> Iterator[tuple[str, str | None]]:
+    """Every check with what failed, None where it passes; raises BadInput where there is no task to check."""
+    task = generators.task(name)
     sample = Sample(task)
-    return [*((check.promise, _broken(check, sample)) for check in CHECKS), (ELSEWHERE, elsewhere(task))]
-
-
-def _broken(check: Check, sample: Sample) -> str | None:
-    try:
-        return check.holds(sample)
-    except BadInput as error:  # of a generator that fails for other seeds or sizes
-        return str(error).rstrip(".")
+    for check in CHECKS:
+        try:
+            yield check.title, check.holds(sample)
+        except BadInput as error:  # a generator fails for other seeds or sizes
+            yield check.title, str(error).rstrip(".")
+    yield ELSEWHERE, elsewhere(task)
 
 
 def elsewhere(task: Task) -> str | None:
-    """What another process says that draws the task, too: hash() and sets differ there."""
+    """What is wrong with the task's data in another process, where hash() and the order of sets differ."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=_draw, args=(theirs, generators.origin_of(task)), daemon=True)
@@ -37,11 +36,11 @@ def elsewhere(task: Task) -> str | None:
         process.start()
     theirs.close()
     try:
-        found: str | None = ours.recv()
+        fault: str | None = ours.recv()
     except EOFError:
-        found = "the other process died while it drew"
+        fault = "the other process died while it drew"
     process.join()
-    return found
+    return fault
 
 
 def _draw(pipe: Connection, origin: generators.Origin) -> None:

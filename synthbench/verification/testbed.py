@@ -1,7 +1,7 @@
-"""A world for trying optimizers in: fleets on quadratics, and on a few batches of random tokens.
+"""Small problems that optimizers are checked on: quadratics, and a few batches of random tokens.
 
-An optimizer sees weights and gradients alone, so nearly all that can be asked of it can be asked on a quadratic, whose gradient
-is written down: loss = sum of h (w - goal)^2 / 2 over a run's parameters, with goals of its own for every run.
+An optimizer sees weights and gradients alone, so nearly every property can be checked on a quadratic, whose gradient is
+known: loss = sum of h (w - goal)^2 / 2 over a run's parameters, with other goals for every run.
 
 Shapes: K runs, P floats in a run's row, N items, L tokens, T steps, B examples.
 """
@@ -30,7 +30,7 @@ SIZE = 0.1  # standard deviation of weights, and of the way to their goals
 
 
 class Run(NamedTuple):
-    """Its seed decides where it starts and where its goal lies."""
+    """seed: decides where it starts and where its goal lies."""
 
     seed: int
     lr: float
@@ -56,18 +56,14 @@ class Quadratic:
             for parameter in trainable.parameters.values():
                 reach = slice(parameter.offset, parameter.offset + parameter.size)
                 start, way = SIZE * torch.randn(2, parameter.size, generator=generator)
-                flat_KP[k, reach], self.goal_KP[k, reach] = (
-                    start,
-                    start + way,
-                )  # away from 0, so that decay alone is no way
+                flat_KP[k, reach], self.goal_KP[k, reach] = start, start + way  # away from 0: decay alone fails
                 self.curvature_KP[k, reach] = STEEPEST ** torch.rand(parameter.size, generator=generator)
         self.optimizer = FleetOptimizer(optimizer, self.fleet)
 
     def go(self, steps: int) -> Quadratic:
-        """Moves the fleet, and leaves it with the weights that are to be looked at."""
-        lr_K, weight_decay_K = (
-            torch.tensor([getattr(run, name) for run in self.runs]) for name in ("lr", "weight_decay")
-        )
+        """Moves the fleet, and leaves it with the weights to be evaluated."""
+        lr_K = torch.tensor([run.lr for run in self.runs])
+        weight_decay_K = torch.tensor([run.weight_decay for run in self.runs])
         self.optimizer.set_evaluating(False)
         for _ in range(steps):
             self.steps += 1
@@ -81,7 +77,7 @@ class Quadratic:
         return self.fleet.flat_KP.detach()
 
     def losses(self) -> dict[str, Tensor]:
-        """Of every parameter, shape (K,)."""
+        """The loss by parameter, shape (K,)."""
         each_KP = self.curvature_KP * (self.weights_KP - self.goal_KP).square() / 2
         return {name: piece.flatten(1).sum(1) for name, piece in views(self.fleet.trainable, each_KP).items()}
 

@@ -130,7 +130,7 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
     from synthbench.execution.fleet_setup import build, data
     from synthbench.generators import Task
     from synthbench.trainer.schedule import Schedule
-    from synthbench.verification import plain as reference
+    from synthbench.verification import reference
 
     task, schedule = Task(card), Schedule(run.steps, run.schedule, run.warmup)
 

@@ -44,7 +44,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are watche
 # Ctrl-C, which reaches workers as well, at the moment when the second result is kept
 INTERRUPTED = """
 import os, signal
-from synthbench.interface.cli import main
+from synthbench.interface.outcome import main
 from synthbench.store.results import Store
 kept, keep = [], Store.keep
 def noted(*args, **options):

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from synthbench.gate import check, stored
+from synthbench.gate import baseline as baselines
+from synthbench.gate import check
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.check import Checked, CheckRequest
+from synthbench.gate.check import CheckRequest, CheckResult
 from synthbench.gate.commands import options
 from tests.gate import small
 
@@ -24,15 +25,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def recorded(folder: Path) -> Baseline:
     """Also at `folder/adamw.json`, its runs in `folder/results`."""
     found = small.baseline(folder)
-    stored.write(found, folder / "adamw.json")
+    baselines.write(found, folder / "adamw.json")
     return found
 
 
 @pytest.fixture
-def checked(recorded: Baseline) -> Callable[..., Checked]:
+def checked(recorded: Baseline) -> Callable[..., CheckResult]:
     """checked(baseline, level="trace"): the baseline (none: the shared one) is checked."""
 
-    def checks(baseline: Baseline | None = None, **wanted: Any) -> Checked:
+    def checks(baseline: Baseline | None = None, **wanted: Any) -> CheckResult:
         return check.check(baseline or recorded, "the baseline", CheckRequest(**wanted), options(1, True, "a test"))
 
     return checks

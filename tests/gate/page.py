@@ -127,7 +127,7 @@ def alarms(size: study.Size, pools: Mapping[str, BehaviourCard]) -> str:
         kernels = study.elsewhere(name)
         worst = f"{max(line.difference / line.allowed for line in kernels):.2g}"
         rows.append([f"trace, {name}, other kernels", 1, *_counts(Counter([overall(kernels)])), worst])
-    heads = ["level, optimizer", "comparisons", "unchanged", "changed", "could not tell", "largest deviation / allowed"]
+    heads = ["level, optimizer", "comparisons", "unchanged", "changed", "inconclusive", "largest deviation / allowed"]
     often = ", ".join(f"{what} ({count})" for what, count in lines.most_common(5)) or "none"
     limit = upper(whole["changed"], of)
     return "\n\n".join(
@@ -189,7 +189,7 @@ def elsewhere() -> str:
 
 
 def _counts(verdicts: Counter[str]) -> list[int]:
-    return [verdicts[verdict] for verdict in ("unchanged", "changed", "could not tell")]
+    return [verdicts[verdict] for verdict in ("unchanged", "changed", "inconclusive")]
 
 
 def caught(size: study.Size, pools: Mapping[str, BehaviourCard], regressed: Mapping[str, BehaviourCard]) -> str:

@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest
-from synthbench.gate import candidate, comparison, stored, traces
+from synthbench.gate import baseline as baselines
+from synthbench.gate import candidate, comparison, traces
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.commands import options
 from synthbench.gate.record import record
@@ -51,8 +52,8 @@ def with_card(found: Baseline, **changes: Any) -> Baseline:
 
 def begun(file: Path, optimizer: Any = None) -> list[comparison.Line]:
     """A committed baseline's first three steps, taken again: a check of a tenth of a second."""
-    found, steps = stored.read(file), 3
-    own, _ = candidate.to_check(found, str(file), candidate.Subject(optimizer))
+    found, steps = baselines.read(file), 3
+    own, _ = candidate.to_check(found, str(file), candidate.Candidate(optimizer))
     runs = [run for run in Plan(own, {}).remaining() if run.parent is None]
     with patch.object(traces, "STEPS", steps), patch.object(traces.Plan, "remaining", lambda _: runs):
         after = traces.traces(own, found.trace.seeds)

@@ -11,18 +11,19 @@ import pytest
 import torch
 
 from synthbench.common.errors import BadInput, NotMeasured
-from synthbench.gate import commands, comparison, stored
+from synthbench.gate import baseline as baselines
+from synthbench.gate import commands, comparison
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
-from synthbench.gate.check import Checked
+from synthbench.gate.check import CheckResult
 from tests.each import each
 from tests.gate import small
 
-Check = Callable[..., Checked]
+Check = Callable[..., CheckResult]
 
 
 def test_a_baseline_is_read_as_it_was_written_and_is_small(recorded: Baseline, folder: Path) -> None:
-    assert stored.read(folder / "adamw.json") == recorded
+    assert baselines.read(folder / "adamw.json") == recorded
     assert len((folder / "adamw.json").read_text().splitlines()) < 150
     assert recorded.card.seed_list == list(range(6))
     assert recorded.card.stages[0].lr == {"adamw": {"full": [1e-3]}}
@@ -134,19 +135,21 @@ def test_a_baseline_that_names_code_says_so_before_it_runs(
     assert f"{tmp_path}/mine.py" in capsys.readouterr().err
 
 
-def test_results_without_weights_tell_nothing_of_them_and_say_so(checked: Check, folder: Path, tmp_path: Path) -> None:
+def test_results_without_weights_are_inconclusive_about_them_and_say_so(
+    checked: Check, folder: Path, tmp_path: Path
+) -> None:
     place = tmp_path / "results"
     shutil.copytree(folder / "results", place)
     for file in (place / "weights").iterdir():
         file.unlink()
     found = checked(results=place)
-    assert found.verdict == "could not tell"
-    untold = {line.what for line in found.lines if line.verdict == "could not tell"}
+    assert found.verdict == "inconclusive"
+    untold = {line.what for line in found.lines if line.verdict == "inconclusive"}
     assert untold >= {"weight_norm.hidden", "update_rank.B"}
     assert "--keep-weights all" in found.notes[0]
 
 
-def test_what_one_side_alone_has_or_this_version_does_not_know_tells_nothing(recorded: Baseline) -> None:
+def test_a_score_of_one_side_alone_or_of_another_version_is_inconclusive(recorded: Baseline) -> None:
     seen = recorded.behaviour
     less = {where: {name: own[name] for name in own if name != "learning"} for where, own in seen.values.items()}
     more = {where: own | {"another_score": dict.fromkeys(range(6), 0.5)} for where, own in seen.values.items()}
@@ -155,22 +158,22 @@ def test_what_one_side_alone_has_or_this_version_does_not_know_tells_nothing(rec
     for before, after, what in cases:
         lines = comparison.behaviour(before, after, range(6))
         assert {line.what for line in lines if line.verdict != "unchanged"} == {what}
-        assert comparison.overall(lines) == "could not tell"
+        assert comparison.overall(lines) == "inconclusive"
 
 
-def test_traces_that_tell_nothing_leave_it_to_the_scores_and_whoever_records_them_is_told(
+def test_uninformative_traces_leave_it_to_the_scores_and_are_reported_when_recorded(
     recorded: Baseline, checked: Check, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Rounding parts the traces of full finetuning so far that they tell nothing."""
+    """Rounding error dominates the traces of full finetuning."""
     floors = recorded.trace.floors | {"finetune/full": dict.fromkeys(recorded.trace.floors["finetune/full"], 0.02)}
     blind = small.with_trace(recorded, floors=floors)
     found = checked(blind)
     assert (found.level, found.verdict) == ("behaviour", "unchanged")
     assert "finetune/full" in found.notes[0]
-    assert checked(blind, level="trace").verdict == "could not tell"
+    assert checked(blind, level="trace").verdict == "inconclusive"
     capsys.readouterr()
     said = []
     for found in (recorded, blind):
-        commands.summary(found, Path("b.json"))
+        commands._show_summary(found, Path("b.json"))
         said.append(capsys.readouterr().out)
     assert said[1].count("finetune/full") > said[0].count("finetune/full")

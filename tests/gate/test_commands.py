@@ -9,14 +9,15 @@ from xml.etree import ElementTree
 
 import pytest
 
-from synthbench.gate import comparison, stored, writers
-from synthbench.gate.check import Checked
+from synthbench.gate import baseline as baselines
+from synthbench.gate import comparison, writers
+from synthbench.gate.check import CheckResult
 from tests.calling import Caller
 from tests.each import each
 from tests.gate import small
 
 pytestmark = pytest.mark.usefixtures("recorded")
-LINE = comparison.Line("full", "learning", "could not tell", 0.1, 0.2, 16, seeds=40.0)
+LINE = comparison.Line("full", "learning", "inconclusive", 0.1, 0.2, 16, seeds=40.0)
 
 
 def test_a_baseline_is_recorded_checked_and_updated(call: Caller, tmp_path: Path) -> None:
@@ -27,18 +28,18 @@ def test_a_baseline_is_recorded_checked_and_updated(call: Caller, tmp_path: Path
     assert f"synthbench check {file}\n" in out
     assert "pretrain/full 0.001, finetune/full 0.002" in " ".join(out.split())
     assert call(made).code == 2
-    before = stored.read(file)
-    code, out, err = call(f"{made} --update")
+    before = baselines.read(file)
+    code, out, err = call(f"{made} --overwrite")
     assert (code, err) == (0, "")
     assert "nothing" in out
-    assert stored.read(file).model_copy(update={"command": before.command}) == before
+    assert baselines.read(file).model_copy(update={"command": before.command}) == before
     assert call(f"check {file} --quiet")[::2] == (0, "")
-    code, out, err = call(f"{made} --update --lr 8e-3")
+    code, out, err = call(f"{made} --overwrite --lr 8e-3")
     assert (code, err) == (0, "")
     said = " ".join(out.split())
     assert "finetune/full: 0.002 before" in said
     assert " changed " in said
-    assert stored.read(file).card.stages[-1].lr == {"sgd": {"full": [8e-3]}}
+    assert baselines.read(file).card.stages[-1].lr == {"sgd": {"full": [8e-3]}}
 
 
 def test_a_change_exits_with_1_and_every_format_says_so(
@@ -69,8 +70,8 @@ def test_a_change_exits_with_1_and_every_format_says_so(
         (None, 2, "synthbench baseline"),
         ("{", 2, "JSON"),
         ("[]", 2, "no baseline"),
-        ('{"format": 2}', 3, "format 1"),
-        ('{"format": 1}', 2, "optimizer"),
+        ('{"format": 3}', 3, "format 2"),
+        ('{"format": 2}', 2, "optimizer"),
     ],
 )
 def test_a_file_that_is_no_baseline_is_told(
@@ -147,14 +148,17 @@ def test_numbers_and_sentences() -> None:
     assert " 40 seeds" in writers.seeds(LINE)
     assert " 1000 seeds" in writers.seeds(LINE._replace(seeds=float("inf")))
     assert writers.number(float("nan")) == "-"
-    assert comparison.overall([]) == "could not tell"
+    assert comparison.overall([]) == "inconclusive"
     assert comparison.overall([LINE, LINE._replace(verdict="changed")]) == "changed"
 
 
 def test_forms_tell_the_verdict_and_what_to_do_and_annotations_the_worst_lines_as_many_as_are_shown() -> None:
     lines = [LINE._replace(what=f"score {k}", verdict="changed", difference=float(k)) for k in range(2, 32)]
     lines.insert(0, LINE._replace(what="fine", verdict="unchanged"))
-    found = Checked("b.json", "adamw", "behaviour", lines, "A cause.", ["A note."], "Do this.")
+    found = CheckResult(
+        origin="b.json", optimizer="adamw", level="behaviour", lines=lines, cause="A cause.", notes=["A note."],
+        advice="Do this.",
+    )  # fmt: skip
     first, *others = writers.as_github(found).splitlines()
     assert re.fullmatch("::error title=.*adamw.*b.json.*A cause. Do this.", first)
     assert len(others) == 9

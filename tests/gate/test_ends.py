@@ -11,8 +11,7 @@ from synthbench.analysis.change_test import noise
 from synthbench.cards import ModelCard
 from synthbench.gate import comparison
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.behaviour import described
-from synthbench.gate.ends import early, measures, stable_ranks
+from synthbench.gate.behaviour import described, early, measures, stable_ranks
 from tests.each import each
 
 MODEL = ModelCard(layers=1, width=2, head_width=2)
@@ -59,8 +58,8 @@ def test_losses_part_where_they_first_do_by_a_tenth() -> None:
         described({}, {}, {"pretrain/full": [4.0, 3.0, last, 1.0], "finetune/full": [9.0 * last]})
         for last in (2.0, 2.3)
     )
-    assert comparison.parting(one, one) is None
-    said = str(comparison.parting(one, other))
+    assert comparison.divergence(one, one) is None
+    said = str(comparison.divergence(one, other))
     assert [word for word in ("50 %", "pretrain/full", "2 before", "2.3 after") if word not in said] == []
 
 
@@ -79,7 +78,7 @@ def test_a_seed_that_a_budget_leaves_out_is_not_missed(recorded: Baseline) -> No
     }
     before = described(values, {where: [5] for where in values}, seen.curves)
     after = before.model_copy(update={"diverged": {where: [] for where in values}})
-    for seeds, verdict in ((5, "unchanged"), (6, "could not tell")):
+    for seeds, verdict in ((5, "unchanged"), (6, "inconclusive")):
         lines = comparison.behaviour(before, after, range(seeds))
         assert {line.verdict for line in lines if line.what == "diverged"} == {verdict}
 
@@ -89,14 +88,14 @@ def test_a_score_that_many_seeds_lose_is_not_unchanged() -> None:
         described({"full": {"learning": dict.fromkeys(range(lost, 16), 0.5)}}, {"full": []}, {}) for lost in (0, 2, 3)
     )
     verdicts = [comparison.overall(comparison.behaviour(before, one, range(16))) for one in after]
-    assert verdicts == ["unchanged", "could not tell"]
+    assert verdicts == ["unchanged", "inconclusive"]
 
 
 @each(
     ("before", "after", "seeds", "verdict"),
     [
-        ([], [], 16, "unchanged"), ([3], [3], 16, "unchanged"), ([], [1], 16, "could not tell"),
-        ([], range(6), 16, "changed"), ([], range(5), 5, "changed"), ([], range(4), 5, "could not tell"),
+        ([], [], 16, "unchanged"), ([3], [3], 16, "unchanged"), ([], [1], 16, "inconclusive"),
+        ([], range(6), 16, "changed"), ([], range(5), 5, "changed"), ([], range(4), 5, "inconclusive"),
     ],
 )  # fmt: skip
 def test_seeds_that_diverge_are_counted(before: list[int], after: list[int], seeds: int, verdict: str) -> None:

@@ -31,7 +31,7 @@ def cases(found: Iterable[Other], default: Iterable[str]) -> list[object]:
 
 @pytest.mark.parametrize("other", cases(OTHERS, ["torch.optim:Adafactor"]))
 def test_it_is_unchanged_where_only_rounding_moves_it(other: Other) -> None:
-    allowed = {"unchanged", "could not tell"} if other.name in CHAOTIC else {"unchanged"}
+    allowed = {"unchanged", "inconclusive"} if other.name in CHAOTIC else {"unchanged"}
     assert comparison.overall(against_itself(other)) in allowed
 
 

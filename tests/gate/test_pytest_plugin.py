@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.gate import stored
+from synthbench.gate import baseline as baselines
 from synthbench.gate.baseline import Baseline
 
 TESTS = """
@@ -36,7 +36,7 @@ def test_a_fixture_gates_a_class_in_a_line_and_a_baseline_is_a_test_of_its_own(
     recorded: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "baselines").mkdir()
-    stored.write(recorded, tmp_path / "baselines" / "adamw.json")
+    baselines.write(recorded, tmp_path / "baselines" / "adamw.json")
     (tmp_path / "test_mine.py").write_text(TESTS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     monkeypatch.chdir(tmp_path)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from synthbench.common.errors import BadInput
-from synthbench.gate import stored
+from synthbench.gate import baseline as baselines
 from synthbench.gate.check import CheckRequest, check
 from synthbench.gate.commands import options
 from tests.calling import Caller
@@ -20,7 +20,7 @@ from tests.gate import small
     ("asked", "said"),
     [
         ({"settings": ["stages.finetune.weight_decay=[0,0.1]"]}, "finetune"),
-        ({"settings": ["stages.finetune.sizes=[1,0.5]"]}, "finetune"), ({"seeds": 4}, "5 or more with --seeds"),
+        ({"settings": ["stages.finetune.sizes=[1,0.5]"]}, "finetune"), ({"seeds": 4}, "at least 5 are needed"),
     ],
 )  # fmt: skip
 def test_several_rows_an_update_and_too_few_seeds_are_no_baseline(
@@ -46,7 +46,7 @@ def test_what_else_a_folder_holds_is_not_recorded(call: Caller, tmp_path: Path) 
     assert call(f"run {card} {more} --out {place} --jobs 1 --quiet").code == 0
     command = f"baseline {card} --optimizer adamw --seeds 5 {small.FULL} --results {place} --jobs 1 --quiet"
     assert call(f"{command} -o {tmp_path}/b.json").code == 0
-    values = stored.read(tmp_path / "b.json").behaviour.values
+    values = baselines.read(tmp_path / "b.json").behaviour.values
     assert values.keys() == {"pretrain/full", "finetune/full"}
     assert {*values["finetune/full"]["learning"]} == {0, 1, 2, 3, 4}
     found = call(f"check {tmp_path}/b.json --results {place} --jobs 1 --quiet")

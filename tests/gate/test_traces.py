@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synthbench.gate import comparison, stored
+from synthbench.gate import baseline as baselines
+from synthbench.gate import comparison
 from synthbench.gate.baseline import TraceCard
 from synthbench.gate.record import trace
 from synthbench.gate.traces import FAR, Trace, deviation, traces
@@ -57,7 +58,7 @@ def test_a_trace_is_repeated_bit_by_bit_and_a_perturbed_start_stays_below_what_i
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_every_regression_is_caught_and_a_copy_without_a_fault_is_unchanged(optimizer: str, runner: str) -> None:
     """On the gate against the baseline that was committed, on some machine."""
-    committed = stored.read(BASELINES / f"{optimizer}.json").trace
+    committed = baselines.read(BASELINES / f"{optimizer}.json").trace
     before = committed if runner == "gate" else trace(study.experiment(optimizer, len(SEEDS)))
     for one in (*COPIES, *REGRESSIONS):
         if one.optimizer == optimizer:
@@ -95,7 +96,7 @@ def test_a_floor_that_allows_everything_decides_nothing() -> None:
     card = TraceCard(seeds=[0], values=values, floors=floors, digests={"a/full": ["x"]})
     same = Trace("a/full", {"loss": np.array([[1.0], [1.0]])}, ("x",))
     (line,) = comparison.traces(card, [same])
-    assert line.verdict == "could not tell"
+    assert line.verdict == "inconclusive"
     (line,) = comparison.traces(card, [same._replace(values={"loss": np.array([[1.0], [9.0]])})])
     assert (line.verdict, line.step) == ("changed", 2)
 
@@ -105,9 +106,9 @@ def test_a_trace_that_diverges_decides_nothing(tmp_path: Path) -> None:
     own = small.experiment(tmp_path, "sgd", settings=["stages.finetune.lr=[1e38]"])
     recorded = trace(own)
     assert None in recorded.values["finetune/full"]["loss"][0]
-    assert comparison.blind(recorded) == ["finetune/full", "finetune/lora-4"]
+    assert comparison.uninformative(recorded) == ["finetune/full", "finetune/lora-4"]
     again = traces(own, recorded.seeds)
     sooner = [one._replace(values={name: value * np.nan for name, value in one.values.items()}) for one in again]
     for after in (again, sooner):
         verdicts = {line.verdict for line in comparison.traces(recorded, after) if line.where != "pretrain/full"}
-        assert verdicts == {"could not tell"}
+        assert verdicts == {"inconclusive"}

@@ -1,4 +1,4 @@
-"""Rules for one matrix, batched by vmap: equal to their loop; flat rules; the examples."""
+"""Optimizers for one matrix, batched by vmap: equal to their loop; optimizers on flat buffers; the examples."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_a_fleet_optimizer_equals_the_same_class(tmp_path: Path) -> None:
     torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-5, atol=0)
 
 
-def test_a_rule_without_a_file_is_another_one_where_any_of_its_parts_is() -> None:
+def test_the_hash_of_an_optimizer_without_a_file_depends_on_each_of_its_parts() -> None:
     def step(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
         blocks[0].value_Kn.sub_(hyper.lr_K[:, None])
 
@@ -109,11 +109,11 @@ def test_a_rule_without_a_file_is_another_one_where_any_of_its_parts_is() -> Non
     def ones(blocks: Any, arguments: Any) -> Any:
         return {"kept": [torch.ones_like(block.value_Kn) for block in blocks]}
 
-    rules = [
+    optimizers = [
         synthbench.fleet_optimizer(step, start=zeros), synthbench.fleet_optimizer(step, start=ones),
         synthbench.fleet_optimizer(step, start=zeros, lr=2e-3), synthbench.fleet_optimizer(step, start=zeros, beta=0.5),
         synthbench.matrix_optimizer(state=("first", "second"))(update),
         synthbench.matrix_optimizer(state=("first", "second", "third"))(update),
     ]  # fmt: skip
-    assert len({code_hash.digest(rule) for rule in rules}) == len(rules)
-    assert code_hash.digest(rules[0]) == code_hash.digest(synthbench.fleet_optimizer(step, start=zeros))
+    assert len({code_hash.digest(optimizer) for optimizer in optimizers}) == len(optimizers)
+    assert code_hash.digest(optimizers[0]) == code_hash.digest(synthbench.fleet_optimizer(step, start=zeros))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import pytest
 
 from tests.calling import Caller
 from tests.experiment import tiny
-from tests.plugins.test_generators_of_one_s_own import CODE, card_with
+from tests.plugins.test_generator_plugins import CODE, card_with
 
-RULE = '''
+OPTIMIZER = '''
 from pathlib import Path
 import synthbench
 
@@ -26,8 +27,8 @@ def plain(grad, state, param, hyper):
 '''
 OFFERED = """
 [synthbench.optimizers]
-plain = offered_rule:plain
-sgd = offered_rule:plain
+plain = offered_optimizer:plain
+sgd = offered_optimizer:plain
 [synthbench.generators]
 turned = offered_generator:backwards
 broken = offered_generator
@@ -48,23 +49,23 @@ def install(folder: Path, name: str, entry_points: str, files: dict[str, str]) -
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a distribution that is installed for one test."""
-    install(tmp_path / "site", "offering", OFFERED, {"offered_rule.py": RULE, "offered_generator.py": CODE})
+    install(tmp_path / "site", "offering", OFFERED, {"offered_optimizer.py": OPTIMIZER, "offered_generator.py": CODE})
     monkeypatch.syspath_prepend(tmp_path / "site")
-    for name in ("offered_rule", "offered_generator"):
+    for name in ("offered_optimizer", "offered_generator"):
         monkeypatch.setitem(sys.modules, name, None)  # what the test imports is forgotten afterwards
         del sys.modules[name]
     return tmp_path / "site"
 
 
 def test_what_is_offered_is_listed_and_not_imported(installed: Path, call: Caller) -> None:
-    assert "offered_rule:plain, of offering 1.2" in " ".join(call("ls optimizer").out.split())
+    assert "offered_optimizer:plain, of offering 1.2" in " ".join(call("ls optimizer").out.split())
     assert "offered_generator:backwards, of offering 1.2" in " ".join(call("ls generator").out.split())
     assert call("run --optimizer sgd --dry-run").code == 0  # a built-in name means the built-in one
     assert not (installed / "imported").exists()
 
 
 @pytest.mark.processes
-def test_a_rule_and_a_generator_are_run_by_their_names_in_workers_too(
+def test_an_optimizer_and_a_generator_are_run_by_their_names_in_workers_too(
     installed: Path, call: Caller, tmp_path: Path
 ) -> None:
     task, out = card_with("turned", tmp_path), tmp_path / "out"
@@ -87,7 +88,27 @@ def test_what_is_offered_wrongly_is_one_sentence(call: Caller, tmp_path: Path) -
     install(tmp_path / "site", "other", "[synthbench.optimizers]\nplain = elsewhere:plain\n", {})
     code, _, err = call("run --optimizer plain --dry-run")
     assert code == 2
-    assert "other 1.2 (elsewhere:plain) and offering 1.2 (offered_rule:plain)" in err
+    assert "other 1.2 (elsewhere:plain) and offering 1.2 (offered_optimizer:plain)" in err
     code, _, err = call("run --optimizer plian --dry-run")
     assert code == 2
     assert "plian" in err
+
+
+def test_the_former_group_is_read_with_one_line_on_the_new_name(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A distribution that offers the same in both groups gets no line."""
+    former = "[synthbench.rules]\nplain = offered_optimizer:plain\n"
+    install(tmp_path / "site", "earlier", former, {"offered_optimizer.py": OPTIMIZER})
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    monkeypatch.setitem(sys.modules, "offered_optimizer", None)
+    del sys.modules["offered_optimizer"]
+    assert "offered_optimizer:plain, of earlier 1.2" in " ".join(call("ls optimizer").out.split())
+    code, _, err = call("run --optimizer plain --dry-run")
+    assert code == 0
+    assert err.count("\n") == 1
+    assert all(name in err for name in ("earlier 1.2", "plain", "synthbench.rules", "synthbench.optimizers"))
+    install(tmp_path / "both", "both", former + former.replace("rules", "optimizers"), {})
+    monkeypatch.syspath_prepend(tmp_path / "both")
+    shutil.rmtree(tmp_path / "site" / "earlier-1.2.dist-info")
+    assert call("run --optimizer plain --dry-run")[::2] == (0, "")

@@ -11,7 +11,7 @@ from synthbench.common.errors import BadInput
 from synthbench.generators import GENERATORS
 from synthbench.plugins import generators
 from synthbench.plugins.generators import task, tasks
-from synthbench.verification.tasks import ELSEWHERE, check_task
+from synthbench.verification.tasks import ELSEWHERE, outcomes
 from tests.calling import Called, Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -40,7 +40,7 @@ MINE = "mine.py:backwards"
 
 
 def card_with(generator: str, folder: Path) -> Path:
-    """A card whose rules this generator draws."""
+    """A card whose rule slices this generator draws."""
     content = tiny.TASK.replace('"inflection"', f'"{generator}"')
     (folder / "card.toml").write_text(content.replace("shifts = [3, 5], ", "").replace("shifts = [7], ", ""))
     return folder / "card.toml"
@@ -111,7 +111,7 @@ def test_a_run_says_whose_code_runs_and_an_edit_makes_new_runs(call: Caller, tmp
     assert "--task" in err
     code, out, err = call(f"{verify} --task {card}")
     assert code == 0, err
-    assert "do not part" in out
+    assert "does not diverge" in out
 
 
 def test_every_command_that_shows_a_task_takes_it(call: Caller, tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_what_cannot_be_used_is_one_sentence_before_anything_is_trained(
     *announced, last = found.err.splitlines()
     assert found.code == 2, found.err
     assert named in last
-    assert len(announced) == (case not in ("no file", "no form"))  # only what is there is said to be run
+    assert len(announced) == (case not in ("no file", "no form"))  # only an existing file is announced
     assert not (tmp_path / "out").exists()
 
 
@@ -198,8 +198,8 @@ def test_what_differs_between_processes_is_refused_by_workers_and_found_by_verif
     card = write(tmp_path, code)
     found = run(call, card)
     assert found.code == 2
-    assert "Task tiny-task is other data in another process" in found.err
-    assert dict(check_task(str(card)))[ELSEWHERE]
+    assert "Task tiny-task is not reproducible across processes" in found.err
+    assert dict(outcomes(str(card)))[ELSEWHERE]
 
 
 def test_a_worker_does_not_take_a_generator_that_was_edited_meanwhile(tmp_path: Path) -> None:
@@ -230,7 +230,7 @@ def test_verify_says_which_promises_a_task_keeps(call: Caller, tmp_path: Path, m
     card = write(tmp_path)
     broken = call(f"verify --task {card}")
     assert broken.code == 1  # 72 names of 256 do not show all syllables
-    assert (broken.out.count("kept"), broken.out.count("broken")) == (13, 1)
+    assert (broken.out.count("  passed"), broken.out.count("  failed")) == (13, 1)
     assert str(card) in broken.err
     kept = call("verify --task modular")
-    assert (kept.code, kept.out.count("kept"), kept.out.count("broken")) == (0, 14, 0)
+    assert (kept.code, kept.out.count("  passed"), kept.out.count("  failed")) == (0, 14, 0)

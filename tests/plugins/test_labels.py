@@ -1,4 +1,4 @@
-"""An optimizer of one's own has one name: as it is typed for `run` it is accepted wherever its label is."""
+"""A plug-in has one label: its name as typed for `run` is accepted wherever the label is."""
 
 from __future__ import annotations
 
@@ -73,30 +73,32 @@ def test_what_is_set_under_both_names_is_one_table_and_an_arm_is_of_either(typed
 
 
 @each(
-    ("name", "said"),
+    ("name", "sentence"),
     [
         ("mine/own.py", "mine/own.py:Mine"), ("mine/none.py", "'mine/none.py'"),
         ("Mine", r"'Mine'.*adamw, adamw-split, muon, sgd.*path/file\.py:Mine"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("typed")
-def test_a_name_without_its_other_half_is_told_how_to_be_named(
-    name: str, said: str, tmp_path: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+def test_an_incomplete_name_is_answered_with_a_complete_one(
+    name: str, sentence: str, tmp_path: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for command in (f"run --optimizer {name} --dry-run", f"verify --optimizer {name}"):
         code, _, err = call(command)
         assert code == 2
-        assert re.search(said, err)
+        assert re.search(sentence, err)
 
 
-def test_two_files_of_one_name_are_said_to_be(typed: str, tmp_path: Path, call: Caller) -> None:
+def test_two_files_of_one_name_are_refused(typed: str, tmp_path: Path, call: Caller) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "own.py").write_text(FILE)
     code, _, err = call(f"run --optimizer {typed},{tmp_path}/other/{LABEL} --dry-run")
     assert code == 2
-    assert f"({LABEL})" in err
-    labels.apart([typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer")  # one file: said elsewhere
+    assert f"have the same label, {LABEL}" in err
+    labels.check_distinct(
+        [typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer"
+    )  # one file: another check refuses it
     code, _, err = call(f"run --optimizer {typed},{typed} --dry-run")
     assert code == 2
     assert f"['{LABEL}', '{LABEL}']" in err

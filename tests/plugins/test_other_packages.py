@@ -1,4 +1,4 @@
-"""Twelve rules of the `pytorch_optimizer` package (the extra `optimizers`) through the front door."""
+"""Twelve optimizers of the `pytorch_optimizer` package (the extra `optimizers`) through the command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = ["Lion", "SOAP", "Shampoo", "AdEMAMix", "MARS", "AdaFactor", "ScheduleFr
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_a_rule_of_another_package_runs_and_is_recorded(call: Caller, tmp_path: Path, name: str) -> None:
+def test_an_optimizer_of_another_package_runs_and_is_recorded(call: Caller, tmp_path: Path, name: str) -> None:
     full = f"{optimizers.PACKAGE}:{name}"
     needs = " ".join(f"--set optimizer.{key}={value}" for key, value in optimizers.NEEDS[full].items())
     code, _, err = call(f"run --optimizer {full} {needs} {SHORT} --update lora-4 --quiet --out {tmp_path}")
@@ -30,7 +30,7 @@ def test_a_rule_of_another_package_runs_and_is_recorded(call: Caller, tmp_path: 
     assert chosen in {run["run"] for run in runs if run["stage"] == "pretrain"}
 
 
-def test_the_published_page_has_every_rule_and_what_it_was_given() -> None:
+def test_the_published_page_has_every_optimizer_and_what_it_was_given() -> None:
     page = (Path(__file__).resolve().parents[2] / "reports" / "optimizers.md").read_text(encoding="utf-8")
     assert f"synthbench {optimizers.COMMAND}`" in page
     asked = page.partition("## What each was given")[2].partition("\n## ")[0]

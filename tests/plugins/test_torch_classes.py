@@ -1,4 +1,4 @@
-"""What somebody's optimizer class may want, print, change, refuse and break, from the command line."""
+"""What a person's torch.optim.Optimizer class may need, print, change, refuse and break, from the command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from synthbench import plugins
 from synthbench.common.errors import BadInput
 from synthbench.experiment.resolve import RunRequest, resolve
-from synthbench.plugins import torch_optim
+from synthbench.plugins import registry, torch_optim
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import OPTIMIZERS
@@ -20,8 +20,8 @@ from synthbench.trainer.schedule import Schedule
 from tests.calling import Called, Caller
 from tests.each import each
 from tests.experiment import tiny
-from tests.plugins.test_generators_of_one_s_own import write
-from tests.plugins.test_refusals import told
+from tests.plugins.test_errors import refusal
+from tests.plugins.test_generator_plugins import write
 from tests.trainer import small
 
 CLASSES = """
@@ -143,7 +143,7 @@ def trained(
     """Losses (T, K), weights before and after (K, P) of runs that differ in rate alone."""
     fleet = small.fleet([1] * len(lr_K))
     before = fleet.flat_KP.detach().clone()
-    moving = FleetOptimizer(label, fleet, arguments, plugins.routed(arguments.get("routing", "all"), label))
+    moving = FleetOptimizer(label, fleet, arguments, registry.routed(arguments.get("routing", "all"), label))
     rates = lr_K, [decay] * len(lr_K)
     data, schedule = small.data([1] * len(lr_K), steps), Schedule(steps, "constant", 0.0)
     return train(moving, data, schedule, rates, (), lambda step: None), before, fleet.flat_KP.detach()
@@ -190,13 +190,13 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
     assert (alone_TK[:, 0] == losses_TK[:, 0]).all()
 
     # An error is a divergence where a parameter is no number.
-    sound, lost = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
-    assert not torch_optim.has_broken_down(RuntimeError("what"), [sound])
-    assert torch_optim.has_broken_down(RuntimeError("what"), [sound, lost])
+    finite, lost = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
+    assert not torch_optim.has_diverged(RuntimeError("what"), [finite])
+    assert torch_optim.has_diverged(RuntimeError("what"), [finite, lost])
 
 
 @each(
-    ("name", "said"),
+    ("name", "sentence"),
     [
         ("TwoGroups", "ValueError: give matrices and vectors as two groups"), ("NoRate", "`lr`"),
         ("Needs", "--set optimizer.horizon="), ("Nonsense", "lr 0.001"), ("Flagged", "KeyError: 'flag'"),
@@ -205,24 +205,24 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_a_trial_shows_is_refused_in_one_sentence_and_nothing_is_left_behind(
-    file: Path, name: str, said: str
+    file: Path, name: str, sentence: str
 ) -> None:
     threads = torch.get_num_threads()
-    assert said in told(file, CLASSES + CHANGES, name)
+    assert sentence in refusal(file, CLASSES + CHANGES, name)
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (threads, False)
     assert not list(file.parent.rglob("*.pyc"))
 
 
-@each(("name", "said"), [("MovesLater", "in place"), ("FailsLater", "step 3: TypeError: no third step")])
-def test_what_only_training_shows_is_one_sentence_too(call: Caller, file: Path, name: str, said: str) -> None:
+@each(("name", "sentence"), [("MovesLater", "in place"), ("FailsLater", "step 3: TypeError: no third step")])
+def test_what_only_training_shows_is_one_sentence_too(call: Caller, file: Path, name: str, sentence: str) -> None:
     code, _, err = run(call, file, name)
     assert code == 2
-    assert said in err
+    assert sentence in err
     assert "Traceback" not in err
 
 
 @pytest.mark.processes
-def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(call: Caller, file: Path) -> None:
+def test_what_it_prints_and_changes_disturbs_no_result_and_is_recorded(call: Caller, file: Path) -> None:
     """Nor does what it prints in a worker, which loads it from its file, as it does the generator of the card."""
     file.write_text(CLASSES + CHANGES)
     task = write(file.parent / "task")
@@ -242,10 +242,10 @@ def test_what_it_prints_and_changes_disturbs_no_result_and_is_told_and_recorded(
 def test_routing_is_for_plug_ins_and_one_of_several_is_given_arguments_by_its_name(file: Path) -> None:
     settings = ['arguments."mine.py:Flagged".group={flag=true}', "routing=hidden"]
     asked = RunRequest(optimizers=["adamw", f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")
-    rules = resolve(asked).optimizers
-    assert rules["adamw"].routing == OPTIMIZERS["adamw"].routing
-    assert rules["mine.py:Plain"].routing == plugins.routed("hidden", "mine.py:Plain")
-    assert [rules[f"mine.py:{name}"].arguments["group"] for name in ("Plain", "Flagged")] == [{}, {"flag": True}]
+    optimizers = resolve(asked).optimizers
+    assert optimizers["adamw"].routing == OPTIMIZERS["adamw"].routing
+    assert optimizers["mine.py:Plain"].routing == registry.routed("hidden", "mine.py:Plain")
+    assert [optimizers[f"mine.py:{name}"].arguments["group"] for name in ("Plain", "Flagged")] == [{}, {"flag": True}]
     with pytest.raises(BadInput, match=r"^--set routing='hidden' .*adamw, muon"):
         resolve(RunRequest(optimizers=["adamw", "muon"], settings=["routing=hidden"], device="cpu"))
     with pytest.raises(BadInput, match=r"routing = 'none'.*hidden"):
@@ -253,20 +253,25 @@ def test_routing_is_for_plug_ins_and_one_of_several_is_given_arguments_by_its_na
 
 
 @each(
-    ("name", "setting", "said"),
+    ("name", "setting", "sentence"),
     [
         ("Plain", "optimizer.beta=1", "'beta'"), ("Base", "optimizer.lr=1", "--lr"),
         ("Decays", "optimizer.weight_decay=1", "--weight-decay"), ("Plain", "optimizer.aux_lr_ratio=0", "aux_lr_ratio"),
     ],
 )  # fmt: skip
-def test_arguments_are_checked(file: Path, name: str, setting: str, said: str) -> None:
+def test_arguments_are_checked(file: Path, name: str, setting: str, sentence: str) -> None:
     with pytest.raises(BadInput) as caught:
         resolve(RunRequest(optimizers=[f"{file}:{name}"], settings=[setting], device="cpu"))
-    assert said in str(caught.value)
+    assert sentence in str(caught.value)
 
 
 def test_a_slip_is_refused_even_where_any_name_is_taken() -> None:
-    card = plugins.arguments_of("Any", ["weight_decouple"], True, "all", plugins.OfClass)
+    class TakesAny(torch.optim.SGD):
+        def __init__(self, params: Any, weight_decouple: bool = False, **more: Any) -> None:
+            super().__init__(params)
+
+    optimizer = torch_optim.custom_optimizer(TakesAny)
+    card = registry.arguments_card("Any", optimizer, registry.ClassArguments)
     assert card.model_validate({"own": 1}).model_dump()["own"] == 1
     with pytest.raises(ValueError, match=r"'weight_decoupel'.*'weight_decouple'"):
         card.model_validate({"weight_decoupel": True})
@@ -276,7 +281,7 @@ def test_an_exit_of_a_person_s_code_is_no_closed_pipe(call: Caller, monkeypatch:
     def leaves(*_: object, **__: object) -> None:
         raise SystemExit(0)
 
-    monkeypatch.setattr("synthbench.interface.cli.app", leaves)
+    monkeypatch.setattr("synthbench.interface.outcome.app", leaves)
     code, _, err = call("check b.json")
     assert code == 4
     assert "SystemExit: 0" in err

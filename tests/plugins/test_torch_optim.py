@@ -1,4 +1,4 @@
-"""Any torch.optim.Optimizer through the door for strangers: equal to the built-in rule, and to itself in any fleet."""
+"""Any torch.optim.Optimizer as a plug-in: equal to the built-in optimizer, and to itself in any fleet."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from synthbench import plugins
+from synthbench.plugins import registry
 from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
@@ -41,21 +42,21 @@ RUNS = [Run(1, 1e-3, 0.1), Run(2, 3e-3, 0.0), Run(3, 1e-2, 0.5)]
     ("theirs", "ours", "arguments"),
     [("AdamW", "adamw", {}), ("AdamW", "adamw", {"betas": [0.8, 0.9]}), ("SGD", "sgd", {"momentum": 0.9})],
 )
-def test_torch_s_optimizers_equal_the_built_in_rules(theirs: str, ours: str, arguments: Any, update: str) -> None:
+def test_torch_s_optimizers_equal_the_built_in_ones(theirs: str, ours: str, arguments: Any, update: str) -> None:
     theirs_TK, _ = curve(plugins.take(f"torch.optim:{theirs}").label, RUNS, update, **arguments)
     ours_TK, _ = curve(ours, RUNS, update, **arguments)
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=1e-5, atol=0)
 
 
 def muons(**built_in: Any) -> tuple[Any, Any]:
-    """The losses of torch.optim.Muon through this door, and of the built-in Muon with these arguments: (T, K) each."""
+    """The losses of torch.optim.Muon as a plug-in, and of the built-in Muon with these arguments: (T, K) each."""
     name = plugins.take("torch.optim:Muon").label
-    assert OPTIMIZERS[name].routing == plugins.routed("hidden", name)
+    assert OPTIMIZERS[name].routing == registry.routed("hidden", name)
     assert OPTIMIZERS[name].grid == (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # around the constructor's rate
     return curve(name, RUNS, adjust_lr_fn="match_rms_adamw")[0], curve("muon", RUNS, **built_in)[0]
 
 
-def test_torch_s_muon_equals_the_built_in_rule_once_its_products_are_in_float32_too(
+def test_torch_s_muon_equals_the_built_in_one_once_its_products_are_in_float32_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """torch casts to bfloat16 whatever it is given; with that cast alone left out nothing else parts the two."""
@@ -63,7 +64,7 @@ def test_torch_s_muon_equals_the_built_in_rule_once_its_products_are_in_float32_
     np.testing.assert_allclose(*muons(dtype="float32"), rtol=1e-5, atol=0)
 
 
-def test_torch_s_muon_as_it_is_stays_near_the_built_in_rule_in_bfloat16() -> None:
+def test_torch_s_muon_as_it_is_stays_near_the_built_in_one_in_bfloat16() -> None:
     """Products are rounded to 8 bits in another order, which training amplifies: 2e-4 at most where this was written."""
     theirs_TK, ours_TK = muons(dtype="bfloat16")
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=2e-3, atol=0)
@@ -137,11 +138,11 @@ def test_train_and_eval_are_called_around_every_look() -> None:
     name = plugins.take_object(Averaged).label
     fleet = small.fleet([1])
     start = fleet.flat_KP.detach().clone()
-    seen, told = looks(name, fleet, {}), looks("sgd", small.fleet([1]), {"momentum": 0.0})
-    assert torch.equal(seen[0], start)
-    for averaged, trained in zip(seen[1:], told[1:], strict=True):
+    ours, plain = looks(name, fleet, {}), looks("sgd", small.fleet([1]), {"momentum": 0.0})
+    assert torch.equal(ours[0], start)
+    for averaged, trained in zip(ours[1:], plain[1:], strict=True):
         torch.testing.assert_close(averaged, (start + trained) / 2, rtol=1e-5, atol=1e-7)
-    assert torch.equal(fleet.flat_KP.detach(), seen[-1])  # what is saved is what was looked at
+    assert torch.equal(fleet.flat_KP.detach(), ours[-1])  # what is saved is what was looked at
 
 
 def test_an_edit_of_the_file_or_of_its_neighbour_is_another_source(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import synthbench
 from synthbench.common.errors import BadInput
 from synthbench.execution import worker
 from synthbench.experiment.runs import Result
-from synthbench.interface import cli
+from synthbench.interface import outcome
 from synthbench.store.results import Store
 from tests.calling import APP
 from tests.experiment import tiny
@@ -49,11 +49,11 @@ def say(command: str, *words: str) -> Said:
         torch.set_num_threads(1)
     with (
         patch.object(sys, "argv", ["synthbench", *command.split(), *words]),
-        patch.object(cli, "app", APP),
+        patch.object(outcome, "app", APP),
         redirect_stdout(io.StringIO()) as out,
         redirect_stderr(io.StringIO()) as err,
     ):
-        code = cli.outcome()
+        code = outcome.outcome()
     return Said(code, out.getvalue(), err.getvalue())
 
 

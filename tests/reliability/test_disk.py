@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import pytest
 
-from synthbench.interface import cli
+from synthbench.interface import outcome
 from synthbench.store.results import Store
 from tests.calling import Caller
 from tests.reliability import disk, program
@@ -185,7 +185,7 @@ def test_an_output_that_cannot_be_written_is_said(card: Path, out: Path, whole: 
             redirect_stderr(io.StringIO()) as err,
             patch.object(sys, "argv", ["synthbench", *command.split()]),
         ):
-            code = cli.outcome()
+            code = outcome.outcome()
         assert (code, Said(4, "", err.getvalue()).is_plain) == (4, True), command
         assert os.strerror(28) in err.getvalue(), command
     kept, wrong = disk.judged(new, whole)

@@ -31,7 +31,7 @@ def files(out: Path) -> set[str]:
 
 
 def test_only_what_no_experiment_uses_is_listed_and_with_yes_deleted(call: Caller, folder: Path) -> None:
-    for name in (".torn.safetensors.17", "orphan.safetensors"):
+    for name in (".torn.new", "orphan.safetensors"):
         (folder / "weights" / name).write_bytes(b"x")
     (folder / "outside.safetensors").write_bytes(b"x")
     old = "attempt = 1 AND run IN (SELECT run FROM weights WHERE attempt = 2)"
@@ -43,7 +43,7 @@ def test_only_what_no_experiment_uses_is_listed_and_with_yes_deleted(call: Calle
     first = [line for line in out.splitlines() if line.startswith("run ")]
     assert len(first) == 3  # the attempts that --fresh replaced
     assert all("attempt 1 (ok)" in line for line in first)
-    assert "file weights/.torn.safetensors.17" in out
+    assert "file weights/.torn.new" in out
     assert "file weights/orphan.safetensors" in out
     assert out.splitlines()[-1].endswith(f"gc --yes --out {folder}")
     assert files(folder) == before

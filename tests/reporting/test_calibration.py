@@ -6,11 +6,11 @@ from math import sqrt
 
 import pytest
 
+from docs import calibration, discrimination
 from synthbench.analysis import reference
 from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import detectable
 from synthbench.cards import RunnerCard, load
-from synthbench.reporting import calibration, discrimination
 from tests.each import each
 from tests.reporting import made
 

@@ -66,8 +66,8 @@ def test_the_answer_is_that_of_the_mean_over_tasks() -> None:
         (0.0, 1.0, "equal", "supported"),
         (0.03, 1.0, "equal", "supported"),  # there is one, but it is smaller than what counts
         (0.2, 1.0, "equal", "opposite"),
-        (0.0, 20.0, "higher", "undecided"),
-        (0.0, 20.0, "equal", "undecided"),
+        (0.0, 20.0, "higher", "inconclusive"),
+        (0.0, 20.0, "equal", "inconclusive"),
     ],
 )
 def test_every_kind_of_answer(difference: float, spread: float, expected: str, kind: Kind) -> None:
@@ -81,7 +81,7 @@ def test_primary_claims_share_an_error_rate_and_the_others_stand_alone() -> None
     of_three = answers(card(*[{"primary": True}] * 3), weak)
     assert 1 / 60 < alone.p < 0.05
     assert (alone.kind, primary.kind) == ("supported", "supported")
-    assert [one.kind for one in of_three] == ["undecided"] * 3
+    assert [one.kind for one in of_three] == ["inconclusive"] * 3
     assert of_three[0].p == pytest.approx(3 * alone.p)
     assert "Holm" in claim_answers.said(of_three[0])
     found = answers(card({"primary": True}, {"primary": True, "rows": {"optimizer": "sgd"}}), weak)
@@ -137,7 +137,7 @@ def test_no_difference_is_a_test_among_the_primary_ones_too() -> None:
     rows = two("wugs", 0.003, spread=4.2)  # 90 % interval within the margin, but not by far
     (alone,) = answers(card({"primary": True}), rows)
     of_three = answers(card(*[{"primary": True}] * 3), rows)
-    assert (alone.kind, of_three[0].kind) == ("no difference", "undecided")
+    assert (alone.kind, of_three[0].kind) == ("no difference", "inconclusive")
     assert of_three[0].p == pytest.approx(3 * alone.p)
 
 

@@ -66,7 +66,7 @@ def test_two_optimizers_are_compared_under_each_update_and_score(call: Caller, o
     numbers = [float(learning[key]) for key in ("difference", "low", "high", "p")]
     assert numbers == pytest.approx([0.2, low, high, expected.pvalue], abs=1e-4)
     assert [one["verdict"] for one in found[:2]] == ["muon better", "no difference larger than 0.1"]
-    assert found[2]["verdict"].startswith("undecided")
+    assert found[2]["verdict"].startswith("inconclusive")
     assert found[2]["seeds_needed"] in found[2]["verdict"]
     assert float(found[0]["p_holm"]) == pytest.approx(6 * float(found[0]["p"]))  # the least of six, but for its twin
     (turned,) = rows(call, f"adamw muon --out {out} --columns learning --update full")
@@ -153,7 +153,7 @@ def test_the_table_fits_and_its_sentence_counts_every_finding(call: Caller, out:
     said = " ".join(text.split())
     assert re.search(r"6 .*muon .*adamw.* 2 .*learning \(full: muon better by 0\.20\)", said)
     assert re.search(r"2 .*margin: loss_forgetting \(full: 0\.1\)", said)
-    assert re.search(r"2 .*undecided.*: rule_accuracy@fit \(full: ", said)
+    assert re.search(r"2 .*inconclusive: rule_accuracy@fit \(full: ", said)
     assert re.search(r": 2; .*Holm.* 6 .*: 2\.", said)
 
 
@@ -182,7 +182,7 @@ def made_comparison(name: str) -> Comparison:
     ]
     sides = [[pair[side] for pair in pairs] for side in (0, 1)]
     sides[1][1] = other.model_copy(update={"task": f"another {name}"})
-    return comparison._compared((name, "adamw"), "label", CARD, sides, None, [f"{name}: a note"])
+    return comparison.compared(Comparison((name, "adamw"), "label", CARD, [], [f"{name}: a note"]), sides, None)
 
 
 @each("name", NASTY)
@@ -200,7 +200,7 @@ def test_no_format_does_more_with_a_name_than_show_it(name: str) -> None:
     lines = page.split("\n")[:4]
     assert {len(re.split(r"(?<!\\)\|", line.replace("\\\\", "\0"))) for line in lines} == {9}
     assert "<" not in page
-    text = comparison_table.as_csv(found)
+    text = comparison_table.WRITERS["csv"](found)
     assert is_plain(text)
     (first, *_) = csv.DictReader(io.StringIO(text))
     assert first["a"].removeprefix("'") == inert(name)
@@ -240,7 +240,7 @@ def test_narrowing_to_a_name_that_several_rows_could_be_asks_which() -> None:
 def test_rows_without_a_counterpart_are_named_and_decays_are_kept_apart() -> None:
     own = [row("muon"), row("muon").model_copy(update={"weight_decay": 0.1}), row("muon", "lora-16")]
     other = [row("adamw").model_copy(update={"weight_decay": 0.1}), row("adamw")]
-    found = comparison._compared(("muon", "adamw"), "label", CARD, [own, other], ["learning"], [])
+    found = comparison.compared(Comparison(("muon", "adamw"), "label", CARD, [], []), [own, other], ["learning"])
     assert [(one.pair.row.weight_decay, one.pair.other.weight_decay) for one in found.findings] == [(0, 0), (0.1, 0.1)]
     assert any("rote-vs-rule muon lora-16" in note for note in found.notes)
     assert [comparison_table.where(one, found) for one in found.findings] == ["full, decay 0", "full, decay 0.1"]

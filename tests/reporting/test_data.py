@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from synthbench.generators import BUCKETS, SLICES, SPLITS, Examples, Language
 from synthbench.generators.examples import END, EQUALS, PADDING, examples
 from synthbench.reporting.export_data.readme import SCORES as CALLED
 from synthbench.reporting.export_data.readme import SCORING
-from synthbench.reporting.export_data.text import FIELDS, Part, Record, parts, records
+from synthbench.reporting.export_data.text import FIELDS, Part, parts, records
 from synthbench.scores import SCORES
 from tests.each import each
 from tests.generators import shipped
@@ -22,7 +23,7 @@ SYLLABLE = re.compile("[^aeiou ]+[aeiou]")
 
 
 @cache
-def exported(label: str, stage: str, seed: int = 0) -> tuple[tuple[Part, list[Record]], ...]:
+def exported(label: str, stage: str, seed: int = 0) -> tuple[tuple[Part, list[dict[str, Any]]], ...]:
     task = shipped.task(label)
     return tuple((part, list(records(task.language, part))) for part in parts(task, stage, seed))
 
@@ -48,14 +49,16 @@ def parsed(language: Language, text: str) -> list[int]:
 def same(language: Language, part: Part) -> None:
     """Text has the very tokens of a part's examples, prompt and answer apart where they are apart."""
     found = list(records(language, part))
-    of_text = [parsed(language, record.prompt + record.answer) for record in found]
+    of_text = [parsed(language, record["prompt"] + record["answer"]) for record in found]
     assert np.array_equal(of_text, part.examples.tokens_NL)
     by_rule = [
-        [-1] * language.length if record.rule_answer is None else parsed(language, record.prompt + record.rule_answer)
+        [-1] * language.length
+        if record["rule_answer"] is None
+        else parsed(language, record["prompt"] + record["rule_answer"])
         for record in found
     ]
     assert np.array_equal(by_rule, part.examples.rule_answer_NL)
-    assert all(record.prompt.endswith(" =") and record.answer.startswith(" ") for record in found)
+    assert all(record["prompt"].endswith(" =") and record["answer"].startswith(" ") for record in found)
 
 
 @each("label", LABELS)
@@ -81,7 +84,7 @@ def test_so_they_can_whatever_words_and_however_many_syllables_a_card_has(
 @each("label", LABELS)
 def test_an_item_has_one_name_and_one_prompt_that_no_other_split_or_stage_has(label: str) -> None:
     named = [
-        [(record.item, record.prompt) for stage in shipped.task(label).card.stages
+        [(record["item"], record["prompt"]) for stage in shipped.task(label).card.stages
          for _, found in exported(label, stage, seed) for record in found] for seed in (0, 1)
     ]  # fmt: skip
     for of_seed in named:
@@ -94,16 +97,18 @@ def test_an_item_has_one_name_and_one_prompt_that_no_other_split_or_stage_has(la
 def test_what_is_known_of_an_example_stands_beside_it(label: str, stage: str) -> None:
     for part, found in exported(label, stage):
         drawn: Examples = part.examples
-        assert {(record.stage, record.split, record.slice) for record in found} == {(stage, part.split, part.slice)}
-        assert [SLICES.index(record.slice) for record in found] == drawn.slice_N.tolist()
-        assert [BUCKETS.index(record.bucket) for record in found] == drawn.bucket_N.tolist()
-        assert [record.bits for record in found] == drawn.bits_N.tolist()
-        assert [record.chance for record in found] == drawn.chance_N.tolist()
+        assert {(record["stage"], record["split"], record["slice"]) for record in found} == {
+            (stage, part.split, part.slice)
+        }
+        assert [SLICES.index(record["slice"]) for record in found] == drawn.slice_N.tolist()
+        assert [BUCKETS.index(record["bucket"]) for record in found] == drawn.bucket_N.tolist()
+        assert [record["bits"] for record in found] == drawn.bits_N.tolist()
+        assert [record["chance"] for record in found] == drawn.chance_N.tolist()
         times = drawn.repeats_N.tolist() if part.split == "train" else [0] * len(drawn)
-        assert [record.repeats for record in found] == times
+        assert [record["repeats"] for record in found] == times
         for record in found:  # the rule answers rule items, and neither exceptions nor noise nor facts
-            expected = {"rule": record.rule_answer == record.answer, "fact": record.rule_answer is None}
-            assert expected.get(part.slice, record.rule_answer not in (None, record.answer))
+            expected = {"rule": record["rule_answer"] == record["answer"], "fact": record["rule_answer"] is None}
+            assert expected.get(part.slice, record["rule_answer"] not in (None, record["answer"]))
 
 
 @each(("label", "stage"), STAGES)

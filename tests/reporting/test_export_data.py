@@ -19,7 +19,7 @@ import pytest
 from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.generators import SPLITS, Task
-from synthbench.reporting.export_data.text import FIELDS, Record, parts, records
+from synthbench.reporting.export_data.text import FIELDS, parts, records
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -40,10 +40,10 @@ for folder in sys.argv[1:]:
 """
 
 
-def expected(given: str, seed: int = 0) -> dict[tuple[str, str], list[Record]]:
+def expected(given: str, seed: int = 0) -> dict[tuple[str, str], list[dict[str, Any]]]:
     """All records by stage and split."""
     task = Task(cards.load(TaskCard, given))
-    found: dict[tuple[str, str], list[Record]] = {}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for stage in task.card.stages:
         for part in parts(task, stage, seed):
             found.setdefault((stage, part.split), []).extend(records(task.language, part))
@@ -73,8 +73,7 @@ def test_every_task_is_written_as_json_lines_a_file_a_stage_and_split(label: str
     found = files(folder)
     page = found.pop("README.md").decode()
     assert {name: rows(content) for name, content in found.items()} == {
-        f"{stage}-{split}.jsonl": [record._asdict() for record in wanted]
-        for (stage, split), wanted in expected(label).items()
+        f"{stage}-{split}.jsonl": wanted for (stage, split), wanted in expected(label).items()
     }
     card = cards.load(TaskCard, label)
     for told in (f"# {label}", card.question, Task(card).fingerprint, card.version, "seed 0"):
@@ -86,8 +85,8 @@ def test_one_stage_and_another_seed(call: Caller, own: Path) -> None:
     assert call("export-data wugs --stage finetune --seed 7 --out a").code == 0
     found = files(own / "a")
     assert set(found) == {"README.md", *(f"finetune-{split}.jsonl" for split in SPLITS)}
-    assert rows(found["finetune-train.jsonl"]) == [r._asdict() for r in expected("wugs", 7)["finetune", "train"]]
-    assert rows(found["finetune-train.jsonl"]) != [r._asdict() for r in expected("wugs", 0)["finetune", "train"]]
+    assert rows(found["finetune-train.jsonl"]) == expected("wugs", 7)["finetune", "train"]
+    assert rows(found["finetune-train.jsonl"]) != expected("wugs", 0)["finetune", "train"]
     assert "pretrain" not in found["README.md"].decode().partition("\n# ")[0]
 
 
@@ -106,7 +105,7 @@ def test_the_same_command_makes_the_same_bytes_and_again_in_one_folder_changes_n
 
         for (stage, split), wanted in expected("modular").items():
             table = parquet.read_table(own / "a" / f"{stage}-{split}.parquet")
-            assert table.to_pylist() == [record._asdict() for record in wanted]
+            assert table.to_pylist() == wanted
             types = [str(kind).replace("double", "float64") for kind in table.schema.types]
             assert types == [kind for kind, _ in FIELDS.values()]
 
@@ -135,9 +134,7 @@ def test_datasets_loads_the_same_rows_back(call: Caller, own: Path) -> None:
     wanted: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for number, (label, form) in enumerate(asked):
         assert call(f"export-data {label} --format {form} --out {number}").code == 0
-        wanted |= {
-            (str(own / str(number)), *key): [r._asdict() for r in found] for key, found in expected(label).items()
-        }
+        wanted |= {(str(own / str(number)), *key): found for key, found in expected(label).items()}
     offline = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(own / "cache"), "USE_TORCH": "0"}
     done = subprocess.run(
         [sys.executable, "-c", LOAD, *dict.fromkeys(folder for folder, *_ in wanted)], env=os.environ | offline,

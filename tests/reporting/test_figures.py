@@ -13,12 +13,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from docs.calibration import BAND, KEPT
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard, load
 from synthbench.common.errors import BadInput
 from synthbench.experiment.runs import Run
 from synthbench.reporting import figures
-from synthbench.reporting.calibration import BAND, KEPT
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import filled
@@ -59,9 +59,13 @@ SIZES = [
 ]
 
 
+def kind(name: str) -> Any:
+    return import_module("docs.regime" if name == "regime" else f"synthbench.reporting.figures.{name}")
+
+
 def drawn(name: str, rows: list[Row], card: RunnerCard = CARD) -> Any:
     with sheet.styled():
-        figure = import_module(f"synthbench.reporting.figures.{name}").draw(rows, card)
+        figure = kind(name).draw(rows, card)
     assert figure is not None
     return figure
 
@@ -170,7 +174,7 @@ def test_a_task_without_a_rule_is_judged_by_its_rare_facts_and_by_retention_alon
 
 def test_figures_without_data_are_left_out_and_said() -> None:
     found = figures.make(ROWS, CARD)
-    assert [one.name for one in found.pictures] == ["front", "memorization", "sensitivity", "regime"]
+    assert [one.name for one in found.pictures] == ["front", "memorization", "sensitivity"]
     assert ["sizes.svg" in one for one in found.skipped] == [True]
     nothing = figures.make([row("sgd", lr=None)], CARD)
     assert (list(nothing.pictures), len(nothing.skipped)) == ([], len(figures.KINDS))
@@ -206,8 +210,8 @@ def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
     assert len(points(drawn("memorization", decays))) == 2
 
 
-EVERY = list(product(figures.KINDS, (1, 2, 3, 5)))
-DRAWN = list(zip(figures.KINDS, cycle([5, 3, 2, 1]), strict=False))
+EVERY = list(product((*figures.KINDS, "regime"), (1, 2, 3, 5)))
+DRAWN = list(zip((*figures.KINDS, "regime"), cycle([5, 3, 2, 1]), strict=False))
 
 
 @pytest.mark.parametrize("cases", [DRAWN, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["drawn", "every"])
@@ -222,7 +226,7 @@ def test_nothing_that_is_written_overlaps_or_leaves_the_page(cases: list[tuple[s
             for task in range(tasks) for optimizer in names for update, size in updates
         ]  # fmt: skip
         with sheet.styled():
-            figure = import_module(f"synthbench.reporting.figures.{name}").draw(rows, CARD)
+            figure = kind(name).draw(rows, CARD)
             legends = [one for one in figure.get_children() if isinstance(one, matplotlib.legend.Legend)]
             texts = [*figure.texts, *(text for one in legends for text in [one.get_title(), *one.get_texts()])]
             for axes in figure.axes:
@@ -268,7 +272,7 @@ def test_the_command_draws_and_names_the_files(call: Caller, out: Path, tmp_path
     said = re.findall(r"^Figure: (.*)$", text, re.MULTILINE)
     assert {Path(place) for place in said} == set((tmp_path / "made").iterdir())
     assert {Path(place).stem for place in said} == {"front", "memorization", "sensitivity"}
-    assert "regime.svg" in text
+    assert "No sizes.svg: " in text
 
 
 def test_a_page_shows_the_figures_beside_it(
@@ -285,7 +289,7 @@ def test_a_page_shows_the_figures_beside_it(
     assert "Figure: " not in text
     page = tmp_path / "deep" / "page.md"
     page.write_text("<!-- BEGIN synthbench tiny-runner -->\n<!-- END synthbench tiny-runner -->\n")
-    assert call(f"report --out {out} --update {page} --figures {tmp_path / 'made'}").code == 0
+    assert call(f"report --out {out} --into {page} --figures {tmp_path / 'made'}").code == 0
     links = re.findall(r"\((\S+\.svg)\)", page.read_text())
     assert len(links) == 3
     assert all((page.parent / link).is_file() for link in links)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 CODE = """
 import sys
 from pathlib import Path
-from synthbench.interface.cli import outcome
+from synthbench.interface.outcome import outcome
 def content():
     return {path: path.read_bytes() for path in Path("results").iterdir() if path.suffix in (".db", ".toml")}
 before = content()

@@ -41,7 +41,7 @@ def made(name: str) -> table.Table:
         row("muon").model_copy(update={"optimizer": name, "base": [name], "device": name}),
         row("adamw").model_copy(update={"task": name}),
     ]
-    return table.make(name, rows, CARD.columns, [f"a note on {name}"])
+    return table.make(rows, CARD.columns, title=name, notes=[f"a note on {name}"])
 
 
 def reported(text: str) -> Report:
@@ -93,7 +93,7 @@ def test_csv_and_json_have_no_formula_and_no_control_character_and_the_whole_nam
     assert record["optimizer"].removeprefix("'") == inert(name)
     assert not record["optimizer"].lstrip().startswith(("=", "+", "-", "@", "\t"))
     assert float(record["rote_gap@fit_low"]) == 0.5
-    text = table.as_json(made(name))
+    text = json.dumps(table.content(made(name)))
     assert text.isascii()
     assert is_plain(text)
     assert json.loads(text)["rows"][0]["optimizer"] == name
@@ -132,7 +132,7 @@ def test_a_page_between_markers_stays_between_them(name: str, tmp_path: Path) ->
     begin = "<!-- BEGIN synthbench quick -->"
     page.write_bytes(f"before\r\n{begin}\r\n{END}\r\nafter\r\n".encode())
     for _ in range(2):
-        report.update(page, "quick", report.body(reported(name)))
+        report.put_into(page, "quick", report.body(reported(name)))
     content = page.read_bytes()
     assert content.startswith(f"before\r\n{begin}\r\n".encode())
     assert content.endswith(f"{END}\r\nafter\r\n".encode())
@@ -164,7 +164,7 @@ def test_a_name_of_300_characters_is_short_in_tables_and_whole_elsewhere() -> No
         assert name not in squeezed
         assert max(map(len, text.splitlines())) < 250
     assert name in table.as_csv(made(name))
-    assert name in table.as_json(made(name))
+    assert name in json.dumps(table.content(made(name)))
     assert short("x" * 300 + "a", 32) != short("x" * 300 + "b", 32)  # those that end differently are told apart
     assert len(short("x" * 300, 32)) == 32
     assert short("x" * 32, 32) == "x" * 32

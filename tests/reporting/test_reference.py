@@ -9,6 +9,7 @@ import pytest
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.analysis.reference import Reference
+from synthbench.reporting import notes
 from tests.reporting.made import CARD, row
 
 TASKS = {"rote-vs-rule": "a fingerprint"}
@@ -52,9 +53,11 @@ def test_nothing_is_shown_where_card_task_or_code_differs_or_it_cannot_be_read(
 
 def test_what_is_left_out_because_the_card_was_changed_is_said_to_be(shipped: Reference) -> None:
     other = CARD.model_copy(update={"model": "compact"})
-    said = reference.left_out([row("muon")], other, TASKS)
-    assert said is not None
-    assert "(adamw, sgd)" in said
-    assert reference.left_out([row("muon")], CARD, TASKS) is None
-    assert reference.left_out([row("adamw"), row("sgd")], other, TASKS) is None  # nothing would stand beside them
-    assert reference.left_out([row("muon")], other, {"rote-vs-rule": "another"}) is None
+    left_out = reference.left_out([row("muon")], other, TASKS)
+    assert labels(left_out) == [("adamw", "full", True), ("sgd", "full", True)]
+    (note,) = notes.left_out(left_out)
+    assert "(adamw, sgd)" in note
+    assert reference.left_out([row("muon")], CARD, TASKS) == []
+    assert reference.left_out([row("adamw"), row("sgd")], other, TASKS) == []  # nothing would stand beside them
+    assert reference.left_out([row("muon")], other, {"rote-vs-rule": "another"}) == []
+    assert notes.left_out([]) == []

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from docs.calibration import pooled
 from synthbench.analysis import rate_advice, verdict
 from synthbench.analysis.pairing import Pair
 from synthbench.analysis.rows import Row
 from synthbench.experiment.runs import Cell, Run
-from synthbench.reporting import table
-from synthbench.reporting.calibration import pooled
+from synthbench.reporting import notes, table
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import filled, made
@@ -44,7 +44,7 @@ def test_a_row_a_size_each_with_the_number_of_examples_that_the_rule_takes(tmp_p
         assert row.censored["examples_to_rule@t"] == {}
         assert set(row.rates) == {1e-3, 2e-3}
         assert row.rates[2e-3]["learning"] == dict.fromkeys(range(3), 2e-3)
-    assert [cells[2] for cells in table.make("", found, ["learning"], []).cells()] == ["0.5x", "1x", "2x"]
+    assert [cells[2] for cells in table.make(found, ["learning"]).cells()] == ["0.5x", "1x", "2x"]
 
 
 def test_a_rule_that_no_size_or_step_finds_is_censored_and_the_bound_is_shown(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_rule_that_no_size_or_step_finds_is_censored_and_the_bound_is_shown(tm
     assert row.values["examples_to_rule@t"] == dict.fromkeys(range(3), 36.0)
     assert row.censored["examples_to_rule@t"] == dict.fromkeys(range(3), ">")
     assert row.censored["steps_to_rule@t"] == dict.fromkeys(range(3), ">")
-    (cells,) = table.make("", [row], ["examples_to_rule@t", "steps_to_rule@t"], []).cells()
+    (cells,) = table.make([row], ["examples_to_rule@t", "steps_to_rule@t"]).cells()
     assert cells[-2:] == [">36 (0/3)", ">10 (0/3)"]
 
 
@@ -88,7 +88,7 @@ def test_a_grown_grid_is_one_row_whose_chosen_rate_may_lie_inside(tmp_path: Path
 
 def test_ranks_are_shown_over_the_width(tmp_path: Path) -> None:
     found = rows(filled.folder(tmp_path / "out", by_items, optimizers=["adamw"]))
-    assert [cells[1] for cells in table.make("", found, ["learning"], []).cells()] == ["full", "lora-4/16"]
+    assert [cells[1] for cells in table.make(found, ["learning"]).cells()] == ["full", "lora-4/16"]
 
 
 def test_a_bound_has_no_difference_to_anything() -> None:
@@ -130,7 +130,7 @@ def test_a_rate_of_pretraining_that_was_chosen_is_shown_and_marked_at_the_edge(t
 
 @each(
     ("target_step", "said"),
-    [(5, None), (9, "quick 9 0.9 slowest 0.001 6 smaller --lr"), (2, "slow 2 0.9 quickest 0.002 4 larger --lr")],
+    [(5, None), (9, "before 9 0.9 slowest 0.001 6 smaller --lr"), (2, "after 2 0.9 fastest 0.002 4 larger --lr")],
 )
 def test_a_row_read_at_no_speed_says_which_rates_to_add(tmp_path: Path, target_step: int, said: str | None) -> None:
     reading = f"reading.target_steps=[{target_step}]", f"reading.target_step={target_step}"
@@ -146,13 +146,14 @@ def test_a_row_read_at_no_speed_says_which_rates_to_add(tmp_path: Path, target_s
         ([{1e-3: 120, 3e-3: 80}] * 8 + [{1e-3: 99, 3e-3: 80}], 1.0, None),
         ([{1e-3: None, 3e-3: None}], 1.0, ["wugs", "0.9"]),
         ([{1e-3: None, 3e-3: 80}], 1.0, ["slowest", "0.003", "80", "between 0.001"]),
-        ([{1e-3: 130, 3e-3: 120, 9e-3: 125}], 1.0, ["quickest", "0.003", "120", "quicker"]),
+        ([{1e-3: 130, 3e-3: 120, 9e-3: 125}], 1.0, ["fastest", "0.003", "120", "sooner"]),
         ([{1e-3: 80, 3e-3: 60}] * 2 + [{1e-3: 140, 3e-3: 70}] * 3, 1.0,
          ["100", "0.9", "3 of 5 seeds", "140 at 0.001", "70 at 0.003"]),
-        ([{1e-3: 140, 3e-3: 90}], 2.0, ["wugs", "2x", "quick", "200"]),
+        ([{1e-3: 140, 3e-3: 90}], 2.0, ["wugs", "2x", "before", "200"]),
     ],
 )  # fmt: skip
 def test_the_rates_to_add(seeds: list[rate_advice.Steps], size: float, said: list[str] | None) -> None:
     cell = Cell("wugs", "finetune", ("adamw",), "adamw", "full", 0.0, size)
-    found = rate_advice.said_of(cell, seeds, made.CARD)
-    assert found is None if said is None else all(part in str(found) for part in said)
+    found = rate_advice.of_cell(cell, seeds, made.CARD)
+    sentence = notes.rates_to_add(found, made.CARD.reading.fit) if found else ""
+    assert found is None if said is None else all(part in sentence for part in said)

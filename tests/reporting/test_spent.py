@@ -6,6 +6,7 @@ import pytest
 
 from synthbench.analysis.cost import Spent, spent
 from synthbench.experiment.runs import Result
+from synthbench.reporting import notes
 
 
 def result(name: str, started: str, seconds: float, fleet: int, steps: int) -> Result:
@@ -18,7 +19,7 @@ def test_time_is_that_of_workers_and_of_the_clock() -> None:
     found = spent([*two, third])
     assert found == Spent(runs=3, steps=250, seconds=120.0, span=110.0)
     assert found.pace == pytest.approx(120 / 250)
-    assert all(part in found.said for part in ("3 runs", "250 run-steps", "2 minutes", "1.83 minutes"))
+    assert all(part in notes.spent(found) for part in ("3 runs", "250 run-steps", "2 minutes", "1.83 minutes"))
 
 
 def test_runs_without_a_time_took_none() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from synthbench.analysis import tiers
 from synthbench.analysis.rows import Row
-from synthbench.reporting import report, table
+from synthbench.reporting import notes, report, table
 from synthbench.reporting.report import Report
 from tests.each import each
 from tests.reporting.made import CARD, row
@@ -74,7 +74,7 @@ def test_a_table_has_tiers_only_where_its_card_names_a_score_and_has_eight_seeds
     rows = [at(0.5, "adamw"), at(0.9, "muon"), row("sgd", seeds=5)]
     found = shown(rows).table
     assert [line[2] for line in found.cells()] == ["2", "1", "-"]
-    assert [one["tier"] for one in table.records(found)] == [2, 1, None]
+    assert [record["tier"] for record in table.records(found)] == [2, 1, None]
     assert "| tier" in table.as_markdown(found)
     for other in (shown(rows, tier=None), shown(rows, seeds=7)):
         assert "tier" not in other.table.heads()
@@ -84,20 +84,20 @@ def test_a_table_has_tiers_only_where_its_card_names_a_score_and_has_eight_seeds
 
 def test_a_note_gives_the_command_that_completes_the_rows() -> None:
     rows = [at(0.9, "muon"), row("sgd", "lora-16", seeds=5), row("sgd", "lora-8", seeds=8, lr=None)]
-    notes = shown(rows).table.notes
+    lines = shown(rows).table.notes
     lacking = "sgd lora-16 (5 of 8 seeds), sgd lora-8 (diverged)"
-    assert any(lacking in note for note in notes)
+    assert any(lacking in note for note in lines)
     assert lacking in report.markdown(shown(rows))
     wanted = "synthbench run quick --seeds 8 --set 'a.b=\"c d\"' --optimizer sgd --update lora-16 --out 'a folder'"
-    assert notes[-1].endswith(wanted)
-    assert not any(note.startswith(tiers.COMPLETE) for note in shown(rows[:1]).table.notes)
+    assert lines[-1].endswith(wanted)
+    assert not any(note.startswith(notes.COMPLETE) for note in shown(rows[:1]).table.notes)
 
 
 @each("command", ["synthbench run 'quick", "synthbench run --out"])
 def test_a_command_that_cannot_be_read_is_shown_as_it_is(command: str) -> None:
-    assert tiers.completing(command, [row("sgd")], RANKED, Path("x")) == command
+    assert notes.completing(command, [row("sgd")], RANKED, Path("x")) == command
 
 
 def test_what_finetunes_another_s_model_is_completed_under_the_optimizer_that_pretrains() -> None:
     crossed = row("muon", seeds=5).model_copy(update={"base": ["adamw"]})
-    assert "--optimizer adamw " in tiers.completing("synthbench run quick", [crossed], RANKED, None)
+    assert "--optimizer adamw " in notes.completing("synthbench run quick", [crossed], RANKED, None)

@@ -9,9 +9,10 @@ import pytest
 
 from synthbench.analysis.pairing import Pair
 from synthbench.analysis.statistics import detectable, seeds_for_equivalence, seeds_needed
-from synthbench.analysis.verdict import direction, of, verdict, words
+from synthbench.analysis.verdict import of, verdict
 from synthbench.cards import RunnerCard, parse
 from synthbench.common.errors import BadInput
+from synthbench.reporting.sentence import direction, words
 from tests.each import each
 from tests.reporting.made import CARD, row
 
@@ -24,9 +25,9 @@ CLEAR, NOISY, SMALL = [0.21, 0.20, 0.22, 0.19], [0.3, -0.2, 0.25, -0.1], [0.011,
         (CLEAR, 0.05, "higher"),
         (CLEAR[:3], 0.05, "higher"),
         ([-one for one in CLEAR], 0.05, "lower"),
-        (NOISY, 0.05, "undecided"),
+        (NOISY, 0.05, "inconclusive"),
         (SMALL, 0.05, "equal"),
-        (SMALL, None, "undecided"),
+        (SMALL, None, "inconclusive"),
         ([0.0, 0.0, 0.0], None, "identical"),
         (CLEAR[:2], 0.05, "too few seeds"),
         ([], 0.05, "too few seeds"),
@@ -40,7 +41,7 @@ def test_every_kind_of_verdict(paired: list[float], margin: float | None, kind: 
 def test_a_direction_whose_sign_changes_with_the_speed_depends_on_it() -> None:
     assert verdict(CLEAR, 0.05, {True, False}).kind == "depends on target step"
     assert verdict(CLEAR, 0.05, {True}).kind == "higher"
-    assert verdict(NOISY, 0.05, {True, False}).kind == "undecided"
+    assert verdict(NOISY, 0.05, {True, False}).kind == "inconclusive"
 
 
 def test_what_is_undecided_has_the_seeds_that_would_tell_and_what_is_decided_has_none() -> None:
@@ -67,8 +68,8 @@ def test_words_of_what_is_not_a_direction() -> None:
     assert re.fullmatch("no difference .*0.05", words(verdict(SMALL, 0.05), "learning", "muon"))
     assert "3 seeds" in words(verdict(CLEAR[:2], 0.05), "learning", "muon")
     assert words(verdict([0.0] * 3, 0.05), "learning", "muon").startswith("no difference")
-    assert words(verdict(NOISY, 0.05), "learning", "muon").startswith("undecided")
-    assert re.fullmatch("undecided.*1000 seeds.*", words(verdict([0.1, -0.1, 0.1, -0.1], None), "learning", "muon"))
+    assert words(verdict(NOISY, 0.05), "learning", "muon").startswith("inconclusive")
+    assert re.fullmatch("inconclusive.*1000 seeds.*", words(verdict([0.1, -0.1, 0.1, -0.1], None), "learning", "muon"))
 
 
 def test_the_margin_is_the_card_s_for_the_score_s_unit() -> None:

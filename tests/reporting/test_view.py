@@ -57,7 +57,7 @@ def test_rows_are_sorted_best_first_within_their_task_and_those_without_the_scor
     found = shown([*ROWS, *elsewhere], sort="learning", columns=["learning"]).table
     assert [line.row.task for line in found.lines] == ["rote-vs-rule"] * 4 + ["another"] * 2
     assert [line.row.optimizer for line in found.lines][-2:] == ["muon", "adamw"]
-    assert found.heads()[-2:] == ["div.", "learning ↑"]
+    assert found.heads()[-2:] == ["diverged", "learning ↑"]
     assert not any("@fit" in note for note in found.notes)
 
 
@@ -69,7 +69,7 @@ def test_differences_are_paired_and_signed_in_every_format() -> None:
     first, second, third = table.records(found)
     assert (first["learning"], first["versus"], first["learning_n"]) == (0.03, "adamw", 3)
     assert (second["learning"], second["versus"], third["versus"]) == (None, None, None)
-    assert json.loads(table.as_json(found))["versus"] == "adamw"
+    assert table.content(found)["versus"] == "adamw"
     for text in (table.as_markdown(found), table.as_latex(found).replace("$\\pm$", "±")):
         assert "+0.03 ±0.02" in text
     assert any("adamw" in note for note in found.notes)
@@ -109,7 +109,7 @@ def test_the_command_has_them_all_with_every_format_and_on_a_page(call: Caller, 
         assert "0.25" in text
     page = tmp_path / "page.md"
     page.write_text("<!-- BEGIN synthbench tiny-runner -->\n<!-- END synthbench tiny-runner -->\n")
-    assert call(f"report {options} --update {page}").code == 0
+    assert call(f"report {options} --into {page}").code == 0
     assert "+0.25 ±0.00" in page.read_text()
 
 

@@ -13,7 +13,7 @@ from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer.fleet import views
 from synthbench.trainer.step import losses
 from synthbench.trainer.schedule import Schedule
-from synthbench.verification import plain as reference
+from synthbench.verification import reference
 from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import LENGTH, Run
@@ -110,6 +110,6 @@ def test_every_style_of_model_has_the_plain_models_logits_losses_and_gradients(m
         loss.backward()
         ours = reference.unstacked({name: grad[k] for name, grad in views(fleet.layout, fleet.grad_KP).items()})
         theirs = {name: p.grad for name, p in plain.named_parameters()}
-        assert {reference.named(name) for name in ours} == set(theirs)
+        assert {reference.parameter_name(name) for name in ours} == set(theirs)
         for name, grad in ours.items():
-            torch.testing.assert_close(grad, theirs[reference.named(name)], rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(grad, theirs[reference.parameter_name(name)], rtol=1e-4, atol=1e-6)

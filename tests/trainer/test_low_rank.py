@@ -14,7 +14,7 @@ from synthbench.common.errors import BadInput
 from synthbench.trainer import low_rank
 from synthbench.trainer.fleet import Fleet, views
 from synthbench.trainer.optimizers import OPTIMIZERS
-from synthbench.verification import plain as reference
+from synthbench.verification import reference
 from tests.each import each
 from tests.trainer import small
 from tests.trainer.small import LENGTH, Run

@@ -20,7 +20,7 @@ from synthbench.trainer.fleet import Fleet, Views, views
 from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, adamw, muon, register, route, spans
-from synthbench.verification import plain as reference
+from synthbench.verification import reference
 from tests.each import each
 from tests.trainer import small
 

@@ -1,4 +1,4 @@
-"""Every rule passes the checks, whoever wrote it; and every check catches the rule that is broken in its way."""
+"""Every optimizer passes the checks; every check catches the optimizer that breaks it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import torch
 from pydantic import Field
 
-from synthbench import fleet_optimizer, matrix_optimizer, plugins
+from synthbench import fleet_optimizer, matrix_optimizer
 from synthbench.cards import MODELS, Card, ModelCard
-from synthbench.plugins.errors import CLOSURE
+from synthbench.plugins.errors import NEEDS_CLOSURE
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Optimizer, sgd
 from synthbench.verification import conformance, testbed
 from synthbench.verification.conformance import CHECKS, Candidate
@@ -28,12 +28,12 @@ OTHERS = [
 
 def failures(candidate: Candidate) -> dict[str, str]:
     names = {title: check.__name__ for title, check in CHECKS.items()}
-    return {names[title]: said for title, said in conformance.outcomes(candidate) if said}
+    return {names[title]: sentence for title, sentence in conformance.outcomes(candidate) if sentence}
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_built_in_rule_passes_every_check(name: str) -> None:
-    assert failures(conformance.taken(name)) == {}
+def test_a_built_in_optimizer_passes_every_check(name: str) -> None:
+    assert failures(conformance.candidate(name)) == {}
 
 
 DRAWN = [(name, conformance.UPDATES[place % 3]) for place, name in enumerate(OTHERS)]
@@ -45,9 +45,9 @@ CROSSED = [(name, update) for name in OTHERS for update in conformance.UPDATES]
     [*DRAWN, *(pytest.param(*pair, marks=pytest.mark.slow) for pair in CROSSED if pair not in DRAWN)],
     ids=lambda one: one.rpartition("/")[2],
 )
-def test_another_rule_passes_every_check(name: str, update: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plug_in_passes_every_check(name: str, update: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conformance, "UPDATES", (update,))
-    assert failures(conformance.taken(name)) == {}
+    assert failures(conformance.candidate(name)) == {}
 
 
 def test_every_option_of_a_model_is_among_the_styles() -> None:
@@ -60,7 +60,7 @@ def test_every_option_of_a_model_is_among_the_styles() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", MODELS)
 @pytest.mark.parametrize("name", BUILT_IN)
-def test_a_built_in_rule_is_finite_on_a_preset_s_own_width(name: str, preset: str) -> None:
+def test_a_built_in_optimizer_is_finite_on_a_preset_s_own_width(name: str, preset: str) -> None:
     model = MODELS[preset].model_copy(update={"layers": 1})
     fleet, curve_TK = testbed.language(name, model, "full", 1e-3, steps=2)
     assert fleet.flat_KP.isfinite().all()
@@ -157,7 +157,7 @@ def means_over_runs(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None
 
 
 def spreads_nan(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
-    """Equal to a sound rule, until a run diverges."""
+    """Equal to gradient descent, until a run diverges."""
     for block in blocks:
         block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn + 0 * block.grad_Kn.sum())
 
@@ -210,17 +210,17 @@ BROKEN_IN_ONE_WAY = [
 
 
 @each(("broken", "caught"), BROKEN)
-def test_a_broken_rule_is_caught_by_the_check_meant_for_it(broken: Any, caught: str) -> None:
-    candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
-    said = conformance.outcome(getattr(conformance, caught), candidate)
-    assert said is not None
-    assert said.endswith(".")
-    assert "\n" not in said
+def test_a_broken_optimizer_is_caught_by_its_check(broken: Any, caught: str) -> None:
+    candidate = conformance.candidate(broken)
+    sentence = conformance.outcome(getattr(conformance, caught), candidate)
+    assert sentence is not None
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
 
 
 @pytest.mark.parametrize(("broken", "caught"), BROKEN_IN_ONE_WAY)
-def test_what_is_broken_in_one_way_alone_is_caught_by_one_check_alone(broken: Any, caught: str) -> None:
-    candidate = conformance.of_thing(plugins.take_object(broken).label, broken)
+def test_one_fault_is_caught_by_one_check_alone(broken: Any, caught: str) -> None:
+    candidate = conformance.candidate(broken)
     assert set(failures(candidate)) == {caught}
 
 
@@ -228,9 +228,9 @@ def test_an_argument_that_no_fingerprint_has_or_that_can_have_one_value_alone_is
     OPTIMIZERS["hidden"] = Optimizer("hidden", "", "", Hidden, (("*", "hidden"),))
     IMPLEMENTATIONS["hidden"] = IMPLEMENTATIONS["sgd"]
     candidate = Candidate("hidden", {"momentum": 0.9, "nesterov": False, "warmup": 10})
-    ((check, said),) = failures(candidate).items()
+    ((check, sentence),) = failures(candidate).items()
     assert check == "fingerprint_tells_arguments_apart"
-    assert "warmup = 11" in said
+    assert "warmup = 11" in sentence
 
     class Fixed(Card):
         kind: None = None
@@ -244,23 +244,23 @@ def raises(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
     raise RuntimeError("two\nlines")
 
 
-def test_a_rule_that_raises_fails_in_one_sentence_with_its_place() -> None:
+def test_an_optimizer_that_raises_fails_in_one_sentence_with_its_place() -> None:
     @matrix_optimizer()
     def broken(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         raise RuntimeError("two\nlines")
 
     lines = broken.written.__code__.co_firstlineno + 2, raises.__code__.co_firstlineno + 1
-    for rule, line in zip((broken, flat(raises)), lines, strict=True):
-        candidate = conformance.of_thing(plugins.take_object(rule).label, rule)
-        said = conformance.outcome(conformance.is_finite, candidate)
-        assert said is not None
-        assert f"RuntimeError: two\\nlines (test_rules_conform.py, line {line})" in said
+    for optimizer, line in zip((broken, flat(raises)), lines, strict=True):
+        candidate = conformance.candidate(optimizer)
+        sentence = conformance.outcome(conformance.is_finite, candidate)
+        assert sentence is not None
+        assert f"RuntimeError: two\\nlines (test_conformance.py, line {line})" in sentence
 
 
-def test_what_cannot_move_anything_is_tried_no_further() -> None:
-    candidate = conformance.of_thing(plugins.take_object(UsesClosure).label, UsesClosure)
-    ((title, said),) = conformance.outcomes(candidate)
+def test_an_optimizer_that_cannot_move_anything_is_checked_no_further() -> None:
+    candidate = conformance.candidate(UsesClosure)
+    ((title, sentence),) = conformance.outcomes(candidate)
     assert CHECKS[title] is conformance.is_accepted
-    assert said is not None
+    assert sentence is not None
     line = UsesClosure.step.__wrapped__.__code__.co_firstlineno + 1  # type: ignore[attr-defined]
-    assert f"{CLOSURE} (test_rules_conform.py, line {line})" in said
+    assert f"{NEEDS_CLOSURE} (test_conformance.py, line {line})" in sentence

@@ -1,4 +1,4 @@
-"""`synthbench verify --optimizer` through the front door: every check, settings, what failed, what is refused."""
+"""`synthbench verify --optimizer` on the command line: every check, settings, what failed, what is refused."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from synthbench import plugins
+from synthbench.plugins import registry
 from synthbench.verification import conformance, testbed
 from synthbench.verification.conformance import CHECKS
-from synthbench.verification.settled import settled
 from tests.calling import Caller
 from tests.each import each
 
 
-def test_the_front_door_prints_every_check_and_passes_a_sound_rule(call: Caller) -> None:
+def test_every_check_is_printed_and_a_built_in_optimizer_passes(call: Caller) -> None:
     code, out, err = call("verify --optimizer sgd")
     assert (code, err) == (0, "")
     assert out.endswith("synthbench run --optimizer sgd\n")
@@ -74,12 +73,12 @@ def test_an_optimizer_is_checked_with_what_it_is_given(
     assert "optimizer.scale=" in " ".join(call(command).out.split())
     code, out, _ = call(f"{command} --set optimizer.scale=1.0 --set routing=hidden")
     assert code == 0
-    told = out.strip().splitlines()[-1].partition("synthbench ")[2]
-    assert told.startswith(f"run --optimizer {tmp_path}/mine.py:Needs")
-    assert call(f"{told} --dry-run").code == 0
-    candidate = settled(conformance.taken(f"{tmp_path}/mine.py:Needs"), ["optimizer.scale=1.0", "routing=hidden"])
+    words = out.strip().splitlines()[-1].partition("synthbench ")[2]
+    assert words.startswith(f"run --optimizer {tmp_path}/mine.py:Needs")
+    assert call(f"{words} --dry-run").code == 0
+    candidate = conformance.candidate(f"{tmp_path}/mine.py:Needs", {"optimizer.scale": 1.0, "routing": "hidden"})
     moved = testbed.Quadratic(candidate.name, conformance.SMALL, "full", [testbed.Run(1, 1e-3)]).optimizer
-    assert set(moved.routing.values()) == {candidate.name, plugins.BESIDE}
+    assert set(moved.routing.values()) == {candidate.name, registry.BESIDE}
     assert moved.arguments.model_dump()["scale"] == 1.0
     lowers = {title: check for title, check in CHECKS.items() if check is conformance.lowers_a_quadratic}
     monkeypatch.setattr(conformance, "CHECKS", lowers)
@@ -89,7 +88,7 @@ def test_an_optimizer_is_checked_with_what_it_is_given(
 
 
 @each(
-    ("command", "said"),
+    ("command", "sentence"),
     [
         ("verify", "--optimizer"), ("verify --task wugs --set optimizer.momentum=0.5", "--set"),
         ("verify --optimizer sgd --set routing=hidden", "optimizer.NAME=value"),
@@ -99,8 +98,8 @@ def test_an_optimizer_is_checked_with_what_it_is_given(
         ("verify --optimizer torch.optim:Adamaxx", "'Adamax'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_verified_is_one_sentence(call: Caller, command: str, said: str) -> None:
+def test_what_cannot_be_verified_is_one_sentence(call: Caller, command: str, sentence: str) -> None:
     code, out, err = call(command)
     assert (code, out) == (2, "")
-    assert said in err
+    assert sentence in err
     assert err.count("\n") == 1

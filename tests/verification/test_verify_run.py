@@ -1,4 +1,4 @@
-"""`synthbench verify RUN`: a stored run trained again as a fleet of one and in a plain loop, through the front door."""
+"""`synthbench verify RUN`: a stored run trained again as a fleet of one and in a plain loop, on the command line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from unittest.mock import patch
 
 import pytest
 
-from synthbench import plugins
 from synthbench.store.results import Store
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
-from synthbench.verification import plain
-from synthbench.verification.replay import Parting
+from synthbench.verification import reference
+from synthbench.verification.replay import Curves
 from tests.calling import Caller
 from tests.each import each
 from tests.experiment import tiny
@@ -44,13 +43,13 @@ FLAT = f"{Path(__file__).resolve().parents[2]}/examples/lion.py:lion"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Results of every built-in optimizer, of a class and of two rules, under three updates."""
+    """Results of every built-in optimizer, of a class and of two decorated functions, under three updates."""
     here = tmp_path_factory.mktemp("verified")
     (here / "mine.py").write_text(CLASS)
     (here / "matrix.py").write_text(MATRIX)
     names = ",".join([*BUILT_IN, *(f"{here}/{name}" for name in OWN), FLAT])
     how = "--seeds 1 --lr 1e-3 --update full,full-hidden,lora-4 --device cpu --jobs 1 --keep-weights all --quiet"
-    with patch.dict(OPTIMIZERS), patch.dict(IMPLEMENTATIONS), patch.dict(plugins.TAKEN):
+    with patch.dict(OPTIMIZERS), patch.dict(IMPLEMENTATIONS):
         assert say(f"run {tiny.write(here)} --optimizer {names} --out {here}/out {how}").code == 0
     return here
 
@@ -63,7 +62,7 @@ def ids(folder: Path, optimizer: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("optimizer", [*BUILT_IN, *OWN])
-def test_a_run_does_not_part_from_the_plain_loop(folder: Path, optimizer: str, call: Caller) -> None:
+def test_a_run_does_not_diverge_from_the_plain_loop(folder: Path, optimizer: str, call: Caller) -> None:
     runs = ids(folder, optimizer)
     assert set(runs) == {"pretrain full", "finetune full", "finetune full-hidden", "finetune lora-4"}
     option = f"--optimizer {folder}/{optimizer}" if ":" in optimizer else ""
@@ -73,7 +72,7 @@ def test_a_run_does_not_part_from_the_plain_loop(folder: Path, optimizer: str, c
         stage, update = what.split()
         assert out.startswith(stage), what
         assert f" {optimizer}, {update}, " in out, what
-        assert f"do not part within {12 if stage == 'pretrain' else 10} steps" in out, what
+        assert f"does not diverge within {12 if stage == 'pretrain' else 10} steps" in out, what
 
 
 def test_steps_are_as_many_as_asked_for(folder: Path, call: Caller) -> None:
@@ -83,17 +82,20 @@ def test_steps_are_as_many_as_asked_for(folder: Path, call: Caller) -> None:
     assert [line.split()[0] for line in out.splitlines() if line.strip()[:1].isdigit()] == ["1", "2", "3"]
 
 
-def test_two_ways_that_part_are_said_to(folder: Path, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_diverging_step_is_printed(folder: Path, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain loop with another momentum: the same at the first step, not after it."""
-    right = plain.optimizers
-    monkeypatch.setattr(plain, "optimizers", lambda name, model, given: right(name, model, {**given, "momentum": 0.5}))
+    right = reference.optimizers
+    wrong = lambda name, model, given, **more: right(name, model, {**given, "momentum": 0.5}, **more)
+    monkeypatch.setattr(reference, "optimizers", wrong)
     _, out, _ = call(f"verify {ids(folder, 'sgd')['pretrain full']} --out {folder}/out")
-    assert "part at step 3 " in out  # the second step moves by another momentum, and the third's loss tells
+    assert "diverges from the plain PyTorch loop at step 3 " in " ".join(
+        out.split()
+    )  # the second step moves by another momentum, and the third's loss tells
     assert "update 2 " in " ".join(out.split())
 
 
-def test_how_two_ways_part_is_said_in_words_of_its_own() -> None:
-    """What grew, what is there at once, what jumps later, what does not part, and what differs before anything moved."""
+def test_every_kind_of_divergence_has_its_own_sentence() -> None:
+    """Grown from rounding, sudden, sudden later, none, and before any update."""
     ways = {
         (5, False, "step to step"): [0, 2e-7, 8e-7, 3e-6, 1.2e-5, 5e-5],
         (3, True, "update 2"): [0, 0, 2e-5],
@@ -101,35 +103,35 @@ def test_how_two_ways_part_is_said_in_words_of_its_own() -> None:
         (None, False, "3e-07"): [0, 2e-7, 3e-7],
         (1, True, "before"): [1e-3, 1e-3],
     }
-    found = [Parting([1.0 + one for one in differences], [1.0] * len(differences)) for differences in ways.values()]
-    assert [(one.at, one.is_sudden) for one in found] == [(at, is_sudden) for at, is_sudden, _ in ways]
-    assert all(said in one.verdict for one, (_, _, said) in zip(found, ways, strict=True))
-    assert len({one.verdict for one in found}) == len(ways)
-    assert Parting([1.0, 1.0, nan], [1.0, 1.0, 1.0]).verdict == found[1].verdict
-    assert Parting([nan, nan], [nan, inf]).at is None  # both diverged
-    assert Parting([nan], [1.0]).at == 1
+    found = [Curves([1.0 + one for one in differences], [1.0] * len(differences)) for differences in ways.values()]
+    assert [(one.diverges_at, one.is_sudden) for one in found] == [(at, is_sudden) for at, is_sudden, _ in ways]
+    assert all(sentence in one.meaning for one, (_, _, sentence) in zip(found, ways, strict=True))
+    assert len({one.meaning for one in found}) == len(ways)
+    assert Curves([1.0, 1.0, nan], [1.0, 1.0, 1.0]).meaning == found[1].meaning
+    assert Curves([nan, nan], [nan, inf]).diverges_at is None  # both diverged
+    assert Curves([nan], [1.0]).diverges_at == 1
 
 
 @each(
-    ("command", "said"),
+    ("command", "sentence"),
     [
         ("verify {mine}", "mine.py:Mine.*--optimizer /.*/mine.py:Mine"),  # before another case loads it
         ("verify zz", "'zz'"), ("verify ''", "''"), ("verify {adamw} --optimizer muon", "adamw.*'muon'"),
         ("verify {adamw} --optimizer adamw", "--optimizer"), ("verify {adamw} --optimizer {folder}/mine.py:Mine", "adamw"),
         ("verify {adamw} --optimizer sgd --set optimizer.momentum=0.5", "--set.*--optimizer"),
-        (f"verify {{rule}} --optimizer {FLAT}", "lion.py:lion"), ("verify {adamw} --steps 0", "--steps"),
+        (f"verify {{flat}} --optimizer {FLAT}", "lion.py:lion"), ("verify {adamw} --steps 0", "--steps"),
         ("verify {mine} --optimizer {edited}/mine.py:Mine", "mine.py:Mine.*edited"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_verified_is_one_sentence(
-    folder: Path, call: Caller, tmp_path: Path, command: str, said: str
+    folder: Path, call: Caller, tmp_path: Path, command: str, sentence: str
 ) -> None:
     (tmp_path / "mine.py").write_text(CLASS.replace("0.5", "0.6"))
     of = {name: ids(folder, label)["pretrain full"] for name, label in
-          (("adamw", "adamw"), ("mine", "mine.py:Mine"), ("rule", "lion.py:lion"))}  # fmt: skip
+          (("adamw", "adamw"), ("mine", "mine.py:Mine"), ("flat", "lion.py:lion"))}  # fmt: skip
     code, out, err = call(f"{command.format(folder=folder, edited=tmp_path, **of)} --out {folder}/out")
     assert (code, out) == (2, "")
-    assert re.search(said, err)
+    assert re.search(sentence, err)
     assert err.count("\n") == 1
 
 
@@ -157,13 +159,15 @@ def test_a_run_without_the_weights_that_it_started_from_names_the_run_to_verify(
 
 
 @each(
-    ("change", "said"),
+    ("change", "sentence"),
     [
         ("status = 'interrupted'", "finished"),
         ("identity = replace(identity, '\"lr\": 0.001', '\"lr\": 0.002')", "checksum"),
     ],
 )
-def test_a_run_that_never_finished_or_is_damaged_is_refused(change: str, said: str, copied: Path, call: Caller) -> None:
+def test_a_run_that_never_finished_or_is_damaged_is_refused(
+    change: str, sentence: str, copied: Path, call: Caller
+) -> None:
     run = ids(copied.parent, "adamw")["finetune full"]
     with closing(sqlite3.connect(copied / "results.db")) as db:
         db.execute(f"UPDATE runs SET {change} WHERE id = ?", (run,))
@@ -171,10 +175,10 @@ def test_a_run_that_never_finished_or_is_damaged_is_refused(change: str, said: s
     code, _, err = call(f"verify {run} --out {copied}")
     assert code == 2
     assert f"run {run[:12]} " in err
-    assert said in err
+    assert sentence in err
 
 
-def test_a_rule_of_which_no_command_is_known_is_named_so(folder: Path, copied: Path, call: Caller) -> None:
+def test_a_plug_in_that_no_command_names_is_suggested_by_its_label(folder: Path, copied: Path, call: Caller) -> None:
     with closing(sqlite3.connect(copied / "results.db")) as db:
         name, card, tasks = db.execute("SELECT id, card, tasks FROM experiments").fetchone()
     with closing(Store.create(copied)) as store:

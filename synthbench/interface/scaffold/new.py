@@ -12,18 +12,18 @@ from pathlib import Path
 from synthbench import cards
 from synthbench.cards import Card, RunnerCard, TaskCard
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, inert, named, shown
+from synthbench.common.wording import check_choice, inert, named, shown
 
 TEMPLATES = Path(__file__).with_name("templates")
 CARDS: dict[str, type[Card]] = {"task": TaskCard, "runner": RunnerCard}
-KINDS = ("task", "runner", "rule", "generator")
+KINDS = ("task", "runner", "optimizer", "generator")
 NEXT: Mapping[str, tuple[str, ...]] = {
     "task": ("synthbench verify --task {toml}", "synthbench run --task {toml}"),
     "runner": ("synthbench run {toml} --dry-run", "synthbench run {toml}"),
-    "rule": ("synthbench verify --optimizer {py}", "synthbench run --optimizer {py}"),
+    "optimizer": ("synthbench verify --optimizer {py}", "synthbench run --optimizer {py}"),
     "generator": ("synthbench verify --task {toml}", "synthbench run --task {toml}"),
-}  # what to type then
-MARK = "#:schema "  # what editors take the schema of a TOML file from
+}  # what to type next
+MARK = "#:schema "  # editors take the schema of a TOML file from this line
 SCHEMAS = Path(cards.__file__).with_name("schemas")
 
 
@@ -32,42 +32,41 @@ def write(kind: str, name: str, out: Path) -> list[str]:
 
     Raises BadInput for a kind or a name that is not allowed, and where a file is there already.
     """
-    if kind not in KINDS:
-        raise BadInput(f"Unknown kind {shown(kind)}{did_you_mean(kind, KINDS)}.")
-    own = _card_name(kind, name) if kind in CARDS else _code_name(kind, name)
-    found = {out / f"{own}{file.suffix}": file for file in sorted(TEMPLATES.glob(f"{kind}.*"))}
-    for path in found:
+    check_choice("Kind", kind, KINDS)
+    valid = _card_name(kind, name) if kind in CARDS else _code_name(kind, name)
+    templates = {out / f"{valid}{file.suffix}": file for file in sorted(TEMPLATES.glob(f"{kind}.*"))}
+    for path in templates:
         if path.exists():
-            raise BadInput(f"{named(path)} is there already, and nothing is overwritten; give another name or --out.")
+            raise BadInput(f"{named(path)} exists already, and nothing is overwritten; give another name or --out.")
     out.mkdir(parents=True, exist_ok=True)
-    for path, template in found.items():
+    for path, template in templates.items():
         with path.open("x", encoding="utf-8") as file:
-            file.write(_filled(template.read_text(encoding="utf-8"), kind, own, out))
-    lines = [f"The name is {own} here, for {shown(name)} has other characters than allowed."] if own != name else []
-    lines += [f"Written: {named(path)}" for path in found]
-    places = {"toml": _typed(out / f"{own}.toml"), "py": _typed(f"{out / own}.py:{own}")}
-    return lines + [f"Next: {command.format(**places)}" for command in NEXT[kind]]
+            file.write(_filled(template.read_text(encoding="utf-8"), kind, valid, out))
+    lines = [f"The name is {valid}: {shown(name)} has characters that are not allowed."] if valid != name else []
+    lines += [f"Written: {named(path)}" for path in templates]
+    paths = {"toml": _typed(out / f"{valid}.toml"), "py": _typed(f"{out / valid}.py:{valid}")}
+    return lines + [f"Next: {command.format(**paths)}" for command in NEXT[kind]]
 
 
 def _card_name(kind: str, name: str) -> str:
     """A name that a card can have, underscores made hyphens."""
-    own = name.replace("_", "-")
-    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,39}", own):
+    valid = name.replace("_", "-")
+    if not re.fullmatch("[a-z0-9][a-z0-9-]{0,39}", valid):
         raise BadInput(f"{kind} {shown(name)}: give a name of at most 40 lower-case letters, digits and hyphens.")
-    if own in cards.names(CARDS[kind]):
-        raise BadInput(f"{kind} {shown(name)}: there is one of this name already; give another name.")
-    return own
+    if valid in cards.names(CARDS[kind]):
+        raise BadInput(f"{kind} {shown(name)} is the name of a shipped {kind}; give another name.")
+    return valid
 
 
 def _code_name(kind: str, name: str) -> str:
     """A name that Python code can have, hyphens made underscores."""
-    own = name.replace("-", "_")
-    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", own) or keyword.iskeyword(own):
+    valid = name.replace("-", "_")
+    if not re.fullmatch("[a-z][a-z0-9_]{0,39}", valid) or keyword.iskeyword(valid):
         raise BadInput(
             f"{kind} {shown(name)}: give a name of at most 40 lower-case letters, digits and underscores; it begins with "
-            "a letter and is no word of Python's."
+            "a letter and is no keyword of Python."
         )
-    return own
+    return valid
 
 
 def _filled(template: str, kind: str, name: str, out: Path) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from synthbench.common.errors import BadInput, Failed, is_disk_failure
 from synthbench.common.files import is_folder
 from synthbench.common.wording import listed, named
 from synthbench.generators import Task
-from synthbench.reporting.export_data.text import FIELDS, Part, Record, records
+from synthbench.reporting.export_data.text import FIELDS, Part, records
 
 FORMATS = ("jsonl", "parquet")
+Encoder = Callable[[Sequence[dict[str, Any]]], bytes]
 
 
 def name(stage: str, split: str, form: str) -> str:
@@ -26,18 +28,17 @@ def name(stage: str, split: str, form: str) -> str:
 def contents(task: Task, found: Sequence[Part], form: str) -> dict[str, bytes]:
     """The content of every file by its name; raises BadInput where Parquet is asked for and pyarrow is missing."""
     encode = _parquet() if form == "parquet" else _jsonl
-    by_file: dict[str, list[Record]] = {}
+    by_file: dict[str, list[dict[str, Any]]] = {}
     for part in found:
         by_file.setdefault(name(part.stage, part.split, form), []).extend(records(task.language, part))
     return {file: encode(rows) for file, rows in by_file.items()}
 
 
-def _jsonl(rows: Sequence[Record]) -> bytes:
-    return "".join(json.dumps(row._asdict(), allow_nan=False) + "\n" for row in rows).encode("ascii")
+def _jsonl(rows: Sequence[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
 
 
-def _parquet() -> Callable[[Sequence[Record]], bytes]:
-    """The function that makes records into a Parquet file."""
+def _parquet() -> Encoder:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -47,9 +48,9 @@ def _parquet() -> Callable[[Sequence[Record]], bytes]:
         raise BadInput("--format parquet needs pyarrow; install it with: pip install 'synthbench[data]'.") from None
     schema = pyarrow.schema([(field, getattr(pyarrow, kind)()) for field, (kind, _) in FIELDS.items()])
 
-    def encode(rows: Sequence[Record]) -> bytes:
+    def encode(rows: Sequence[dict[str, Any]]) -> bytes:
         file = io.BytesIO()
-        parquet.write_table(pyarrow.Table.from_pylist([row._asdict() for row in rows], schema), file)
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
         return file.getvalue()
 
     return encode
@@ -62,13 +63,14 @@ def write(folder: Path, files: Mapping[str, bytes]) -> bool:
     BadInput where it holds anything else than these files, or cannot be written; Failed where the disk is full.
     """
     try:
-        present = {place.name for place in _visible(folder)}
-        if other := sorted(present - {file for file, content in files.items() if _holds(folder / file, content)}):
+        visible = [path for path in folder.iterdir() if path.name[:1] != "."] if folder.exists() else []
+        if other := sorted(path.name for path in visible if not _holds(path, files.get(path.name))):
             raise BadInput(
                 f"--out {named(folder)} holds something else already ({listed(other)}), which is not overwritten; "
                 "give a folder that is new or empty."
             )
-        if missing := {file: files[file] for file in files if file not in present}:
+        present = {path.name for path in visible}
+        if missing := {file: content for file, content in files.items() if file not in present}:
             _add(folder.resolve(), missing)
     except OSError as error:
         kind = Failed if is_disk_failure(error) else BadInput
@@ -76,13 +78,9 @@ def write(folder: Path, files: Mapping[str, bytes]) -> bool:
     return bool(missing)
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    if folder.exists():  # a file that is no folder is refused by what comes next
-        yield from (place for place in folder.iterdir() if not place.name.startswith("."))
-
-
-def _holds(place: Path, content: bytes) -> bool:
-    return place.is_file() and place.stat().st_size == len(content) and place.read_bytes() == content
+def _holds(path: Path, content: bytes | None) -> bool:
+    is_alike = content is not None and path.is_file() and path.stat().st_size == len(content)
+    return is_alike and path.read_bytes() == content
 
 
 def _add(folder: Path, files: Mapping[str, bytes]) -> None:
@@ -94,10 +92,10 @@ def _add(folder: Path, files: Mapping[str, bytes]) -> None:
         temporary.mkdir(parents=True)
         for file, content in files.items():
             (temporary / file).write_bytes(content)
-        if is_there:
+        if not is_there:
+            temporary.rename(folder)
+        else:
             for file in files:
                 (temporary / file).rename(folder / file)
-        else:
-            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from synthbench import __version__
 from synthbench.common.wording import literal
-from synthbench.generators import Task, floors
+from synthbench.generators import Task
 from synthbench.reporting.export_data.files import name
 from synthbench.reporting.export_data.text import FIELDS, Part
-from synthbench.reporting.gallery import COMPARED, highest
+from synthbench.reporting.gallery import exposures, floors_of, highest
+from synthbench.reporting.table import github
 
 HEADS = ["stage", "split", "slice", "examples", "seen", "bits an answer", "chance", "floor", "exact match is called"]
 SCORES = {
@@ -38,13 +39,11 @@ facts are left out: a fact that was never shown has no answer to be found."""
 
 def page(task: Task, found: Sequence[Part], seed: int, form: str) -> str:
     """The page of a folder of data. form: how its files are written."""
-    from tabulate import tabulate
-
     card, language = task.card, task.language
     stages = list(dict.fromkeys(part.stage for part in found))
     variant = f", variant `{card.variant}`" if card.variant else ""
     syllables = [language.text(token) for token in range(language.first_syllable, language.vocabulary)]
-    shares = [told for stage in stages if (told := _shares(task, stage))]
+    shares = [text for stage in stages if (text := _shares(task, stage))]
     notes = dict.fromkeys(part.note for stage in stages for part in card.stages[stage].values() if part.note)
     lines = [
         *_head(found, form), "", f"# {card.label}", "", literal(card.question), "", literal(card.description), "",
@@ -52,21 +51,20 @@ def page(task: Task, found: Sequence[Part], seed: int, form: str) -> str:
         f"Made by synthbench {__version__} from task `{card.name}` {card.version}{variant}, seed {seed}; fingerprint "
         f"`{task.fingerprint}`. Nothing compares across fingerprints.", "",
         "```python", f'datasets.load_dataset("path/of/this/folder", "{stages[-1]}")', "```", "",
-        tabulate([_row(part) for part in found], HEADS, tablefmt="github", disable_numparse=True), "",
+        github(HEADS, [_row(part) for part in found]), "",
         *([*shares, ""] if shares else []), *(f"{literal(note)}\n" for note in notes),
         f"The {language.syllables} syllables, in the order in which rules count them: {' '.join(syllables)}.", "",
         "## Training and scoring", "", SCORING, "",
-        "## Fields", "", *(f"- `{field}`: {meaning}" for field, (_, meaning) in FIELDS.items()),
+        "## Fields", "", *(f"- `{field}`: {meaning}" for field, (_, meaning) in FIELDS.items()), "",
     ]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines)
 
 
 def _head(found: Sequence[Part], form: str) -> Iterator[str]:
-    """YAML: a configuration for each stage. Fields have their types here, for in some files one of them is always null."""
-    stages: dict[str, list[str]] = {}
+    """YAML: a configuration for each stage, with types of fields, for in some files one of them is always null."""
+    stages: dict[str, dict[str, None]] = {}
     for part in found:
-        splits = stages.setdefault(part.stage, [])
-        splits += [part.split] * (part.split not in splits)
+        stages.setdefault(part.stage, {})[part.split] = None
     yield from ("---", "configs:")
     for stage, splits in stages.items():
         yield from (f"- config_name: {json.dumps(stage)}", "  data_files:")
@@ -82,11 +80,9 @@ def _head(found: Sequence[Part], form: str) -> Iterator[str]:
 
 def _row(part: Part) -> list[str]:
     examples = part.examples
-    times = sorted(set(examples.repeats_N.tolist()), reverse=True) if part.split == "train" else []
-    asked = examples.take(slice(max(1, COMPARED // len(part.train))))  # as many as are compared in a moment
     return [
-        part.stage, part.split, part.slice, str(len(examples)), ", ".join(f"{n}x" for n in times) or "-",
-        f"{examples.bits_N.mean():.4g}", f"{examples.chance_N.mean():.2g}", highest(floors(part.train, asked)),
+        part.stage, part.split, part.slice, str(len(examples)), exposures(examples) if part.split == "train" else "-",
+        f"{examples.bits_N.mean():.4g}", f"{examples.chance_N.mean():.2g}", highest(floors_of(examples, part.train)),
         SCORES.get((part.split, part.slice), "-"),
     ]  # fmt: skip
 

@@ -2,6 +2,81 @@
 
 from __future__ import annotations
 
-from synthbench.reporting.figures.write import KINDS, Made, Picture, make, markdown, write
+import os
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
 
-__all__ = ["KINDS", "Made", "Picture", "make", "markdown", "write"]
+from synthbench.analysis.rows import Row
+from synthbench.cards import RunnerCard
+from synthbench.common import files
+from synthbench.common.errors import BadInput, Failed, is_disk_failure
+from synthbench.common.wording import literal, named
+
+KINDS = ("front", "memorization", "sizes", "sensitivity")  # modules of this package, in a page's order
+
+
+class Picture(NamedTuple):
+    """A drawn figure: `title` for who cannot see it, `caption` for the page, the file's content."""
+
+    name: str
+    title: str
+    caption: str
+    svg: bytes
+
+    @property
+    def file(self) -> str:
+        return f"{self.name}.svg"
+
+
+class Made(NamedTuple):
+    """skipped: a sentence for each figure that the rows have no data for."""
+
+    pictures: Sequence[Picture] = ()
+    skipped: Sequence[str] = ()
+
+
+def make(rows: Sequence[Row], card: RunnerCard) -> Made:
+    """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
+    try:
+        kinds = [import_module(f"{__name__}.{name}") for name in KINDS]
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "matplotlib":
+            raise
+        raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
+    drawn = {name: draw(name, kind, rows, card) for name, kind in zip(KINDS, kinds, strict=True)}
+    skipped = [f"No {name}.svg: {kind.NO_DATA}." for name, kind in zip(KINDS, kinds, strict=True) if not drawn[name]]
+    return Made([picture for picture in drawn.values() if picture], skipped)
+
+
+def draw(name: str, kind: Any, rows: Sequence[Row], card: RunnerCard) -> Picture | None:
+    """One figure. kind: a module with TITLE, CAPTION and draw(rows, card), which returns None where there is no data."""
+    from synthbench.reporting.figures import sheet
+
+    with sheet.styled():
+        figure = kind.draw(list(rows), card)
+    return Picture(name, kind.TITLE, kind.CAPTION, sheet.svg(figure)) if figure else None
+
+
+def write(pictures: Sequence[Picture], folder: Path) -> list[Path]:
+    """Writes pictures into a folder, which is made; each file is replaced whole or not at all."""
+    paths = [folder / picture.file for picture in pictures]
+    try:
+        for path, picture in zip(paths, pictures, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
+            files.write_whole(path, picture.svg)
+    except OSError as error:
+        kind = Failed if is_disk_failure(error) else BadInput
+        raise kind(f"--figures {named(folder)} cannot be written: {error.strerror}.") from None
+    return paths
+
+
+def markdown(pictures: Sequence[Picture], folder: Path, page: Path | None) -> list[str]:
+    """Pictures as lines of a page, each with its caption. page: the file that they are put into, None for one that will
+    stand beside the folder."""
+    beside = page.resolve().parent if page else folder.resolve().parent
+    where = quote(Path(os.path.relpath(folder.resolve(), beside)).as_posix())
+    images = [(f"![{literal(one.title)}]({where}/{one.file})", f"*{literal(one.caption)}*") for one in pictures]
+    return [line for image, caption in images for line in (image, "", caption, "")]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, mean, of_one_size, plain, tasks
-from synthbench.reporting.figures.sheet import INK, Sheet, dot, optimizers, share, updates
+from synthbench.reporting.figures.sheet import INK, Panels, Sheet, dot, optimizers, updates
 
 TITLE = "What is learned, and what is forgotten for it"
 CAPTION = (
@@ -44,21 +44,18 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         TITLE,
         "Every learning rate at the end of finetuning, mean over seeds; lines join the rates of one row.\n"
         "Better: further up (more learned) and further left (less forgotten).",
-        tasks(rows), "forgetting (lower is better)", "learning (higher is better)",
+        Panels(tasks(rows), "forgetting (lower is better)", "learning (higher is better)", height=2.5),
         [optimizers(marks, rows), updates(marks),
          ("learning rate", [("chosen, by validation", dot(INK)),
                             ("not chosen", dot(INK, markerfacecolor="white", markersize=3.5))])],
-        height=2.5,
     )  # fmt: skip
     for row in rows:
         axes, colour, marker, found = sheet.axes[row.task], marks.colour(row), marks.marker(row.update), spots(row)
-        axes.plot([one.forgetting for one in found], [one.learning for one in found], color=colour, lw=0.7, alpha=0.45)
-        for one in found:
+        axes.plot([s.forgetting for s in found], [s.learning for s in found], color=colour, lw=0.7, alpha=0.45)
+        for forgetting, learning, is_chosen in found:
             axes.plot(
-                one.forgetting, one.learning, linestyle="none", marker=marker, markeredgecolor=colour,
-                markeredgewidth=0.8, markersize=5.5 if one.is_chosen else 3.5,
-                markerfacecolor=colour if one.is_chosen else "white", alpha=0.9,
+                forgetting, learning, linestyle="none", marker=marker, markeredgecolor=colour, markeredgewidth=0.8,
+                markersize=5.5 if is_chosen else 3.5, markerfacecolor=colour if is_chosen else "white", alpha=0.9,
             )  # fmt: skip
-    for axes in sheet.axes.values():
-        share(axes)
+    sheet.shares("xy")
     return sheet.figure

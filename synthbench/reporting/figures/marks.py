@@ -1,10 +1,11 @@
-"""What stands for what in every figure: a colour for an optimizer, a marker for an update, a mean for a row's seeds."""
+"""The colour of an optimizer, the marker of an update, and the rows that a figure shows."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
-from synthbench.analysis.rows import Row, Values
+from synthbench.analysis.rows import Row, Values, rank
 from synthbench.analysis.statistics import Interval, interval
 from synthbench.common.wording import inert, short
 
@@ -21,47 +22,52 @@ class Marks:
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._has_decays = len({row.weight_decay for row in rows}) > 1
-        names = list(dict.fromkeys(map(self._known, rows)))
-        others = [name for name in names if name not in COLOURS]
-        self._colours = COLOURS | {name: OTHERS[place % len(OTHERS)] for place, name in enumerate(others)}
-        self.updates = list(dict.fromkeys(row.update for row in sorted(rows, key=_rank)))
+        self._colours = _assigned(map(self._kind, rows), COLOURS, OTHERS)
+        self.updates = list(dict.fromkeys(sorted((row.update for row in rows), key=rank)))
         self.labels = {row.update: row.movable for row in rows}
-        unknown = [update for update in self.updates if update not in MARKERS]
-        self._markers = MARKERS | {update: MORE[place % len(MORE)] for place, update in enumerate(unknown)}
+        self._markers = _assigned(self.updates, MARKERS, MORE)
 
     def name(self, row: Row) -> str:
         """The optimizer as tables name it, with the weight decay where rows differ in it."""
-        name = (row.optimizer if row.variant_of else row.label) + ("*" if row.reference else "")
-        decay = f", decay {row.weight_decay:g}" if self._has_decays else ""
-        return inert(name) + decay
+        name = (row.optimizer if row.variant_of else row.label) + "*" * row.reference
+        return inert(name) + (f", decay {row.weight_decay:g}" if self._has_decays else "")
 
     def colour(self, row: Row) -> str:
-        return self._colours[self._known(row)]
+        return self._colours[self._kind(row)]
 
     def colours(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
-        """Of some rows every optimizer's name and colour."""
+        """Name and colour of every optimizer of some rows."""
         return [(brief(name), colour) for name, colour in {self.name(row): self.colour(row) for row in rows}.items()]
 
     def marker(self, update: str) -> str:
         return self._markers[update]
 
-    def _known(self, row: Row) -> str:
+    def style(self, update: str) -> str:
+        """Of a line: solid where the weights themselves move, dashed where adapters do."""
+        return "--" if update.startswith("lora-") else "-"
+
+    def _kind(self, row: Row) -> str:
         """What has a colour: an optimizer, and for a variant the one that it is a kind of."""
         kinds = [row.optimizer, row.variant_of, row.base[0]] if row.variant_of else [row.label]
-        return next((kind for kind in kinds if kind in COLOURS), row.label) + self._decay(row)
-
-    def _decay(self, row: Row) -> str:
-        return f" {row.weight_decay:g}" if self._has_decays else ""
+        kind = next((kind for kind in kinds if kind in COLOURS), row.label)
+        return f"{kind} {row.weight_decay:g}" if self._has_decays else kind
 
 
-def _rank(row: Row) -> tuple[int, int]:
-    """Full updates first, then low-rank ones from the largest rank down, as tables have them."""
-    return (1, -int(row.update[5:])) if row.update.startswith("lora-") else (0, len(row.update))
+def _assigned(names: Iterable[str], known: dict[str, str], others: Sequence[str]) -> dict[str, str]:
+    """A mark for each name: the known one, else the next of the others."""
+    unknown = [name for name in dict.fromkeys(names) if name not in known]
+    return known | {name: others[index % len(others)] for index, name in enumerate(unknown)}
 
 
 def brief(name: str) -> str:
-    """A name as short as a legend has it."""
-    return short(name, WIDEST)
+    """A name as short as a legend has it: whole parts of its beginning and end, so that no word is broken."""
+    parts = re.findall(r"[^-/_:,\s]*[-/_:,\s]+|[^-/_:,\s]+", name)
+    first, last = "", ""
+    while parts and len(name) > WIDEST and len(first + parts[-1] + last) < WIDEST:
+        last = parts.pop() + last
+        if parts and len(first + parts[0] + last) < WIDEST:
+            first += parts.pop(0)
+    return name if len(name) <= WIDEST else f"{first}…{last}" if last else short(name, WIDEST)
 
 
 def of_one_size(rows: Sequence[Row]) -> list[Row]:

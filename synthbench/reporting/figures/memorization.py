@@ -1,4 +1,4 @@
-"""What rows have memorized and generalized at equal fit: a line a row, so that neighbours are compared along one axis."""
+"""What rows have memorized and generalized at equal fit: a line a row, to compare neighbours along one axis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
-from synthbench.reporting.figures.sheet import GREY, INK, SPREAD, Sheet, at_fit, dot, means, optimizers, share
+from synthbench.reporting.figures.sheet import GREY, INK, SPREAD, Panels, Sheet, at_fit, dot, means, optimizers
 
 TITLE = "Memorized or generalized, at equal fit"
 CAPTION = (
@@ -18,7 +18,7 @@ CAPTION = (
     f"(open); means with {SPREAD}."
 )
 NO_DATA = "no row was read at equal fit"
-FOUND = "rule_accuracy@fit"
+RULE = "rule_accuracy@fit"
 ROTE = {  # the first that a task's rows have; at one fit the first three are nearly fixed by it
     "exception_recall_over_fit": "exceptions*",
     "noise_recall_over_fit": "wrong labels*",
@@ -32,44 +32,39 @@ Key = tuple[str, str]  # of a line: the update, empty for a variant, and the opt
 
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     rows = of_one_size(rows)
-    own, marks = plain(rows), Marks(rows)
-    rows = [row for row in rows if row in own or _is_read(row)]  # variants of one rate cannot be
+    optimizer_rows, marks = plain(rows), Marks(rows)
+    rows = [row for row in rows if row in optimizer_rows or _is_read(row)]  # variants of one rate cannot be read
     if not any(map(_is_read, rows)):
         return None
-    keys = {id(row): (row.movable if row in own else "", marks.name(row)) for row in rows}
+    keys = {id(row): (row.movable if row in optimizer_rows else "", marks.name(row)) for row in rows}
     places = heights([*keys.values()], [*(marks.labels[update] for update in marks.updates), ""])
     tall = max(places.values()) + STEP
-    names: dict[str, list[float]] = {}
+    labels: dict[str, list[float]] = {}
     for (update, name), place in places.items():
-        names.setdefault(update or brief(name), []).append(place)
+        labels.setdefault(update or brief(name), []).append(place)
+    left = 0.3 + 0.068 * max(map(len, labels))
     sheet = Sheet(
         TITLE,
         f"{at_fit(card)}\nFilled: the rule, further right is better. Open: what no rule gives and can only be memorized; "
         "*: mean over fit 0.5 to 0.9.",
-        tasks(rows), "share of items answered exactly", "",
-        [optimizers(marks, own),
+        Panels(tasks(rows), "share of items answered exactly", "", height=max(1.7, tall), left=left),
+        [optimizers(marks, optimizer_rows),
          ("share of", [("held-out rule items", dot(INK, markersize=4.5)),
                        ("trained items without a rule", dot(INK, "D", markersize=3.8, markerfacecolor="white"))])],
-        height=max(1.7, tall), left=0.3 + 0.068 * max(map(len, names)),
     )  # fmt: skip
     for task, axes in sheet.axes.items():
         shown = [row for row in rows if row.task == task]
-        rote = rote_of(shown)
+        rote = next((name for name in ROTE if any(row.values.get(name) for row in shown)), None)
         for row in shown:
             _line(axes, row, rote, places[keys[id(row)]], marks.colour(row))
         if rote:
             axes.set_title(f"open: {ROTE[rote]}", loc="right", fontsize=8, fontweight="normal", color=GREY)
-        share(axes, y=False)
-        axes.set_yticks([sum(found) / len(found) for found in names.values()], list(names))
+        axes.set_yticks([sum(found) / len(found) for found in labels.values()], list(labels))
         axes.set_ylim(tall, 0)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0)
+    sheet.shares("x")
     return sheet.figure
-
-
-def rote_of(rows: Sequence[Row]) -> str | None:
-    """The score of what a task's rows can only have memorized."""
-    return next((name for name in ROTE if any(row.values.get(name) for row in rows)), None)
 
 
 def heights(keys: Sequence[Key], updates: Sequence[str]) -> dict[Key, float]:
@@ -85,13 +80,13 @@ def heights(keys: Sequence[Key], updates: Sequence[str]) -> dict[Key, float]:
 
 
 def _is_read(row: Row) -> bool:
-    return any(row.values.get(name) for name in (FOUND, *ROTE))
+    return any(row.values.get(name) for name in (RULE, *ROTE))
 
 
 def _line(axes: Axes, row: Row, rote: str | None, y: float, colour: str) -> None:
-    if known := mean(row.values.get(str(rote))):
-        means(axes, [known], [y], colour, "D", markersize=3.8, markerfacecolor="white", markeredgewidth=0.9)
-    if found := mean(row.values.get(FOUND)):
-        means(axes, [found], [y], colour, "o")
-    if not known and not found:
+    if memorized := mean(row.values.get(str(rote))):
+        means(axes, [memorized], [y], colour, "D", markersize=3.8, markerfacecolor="white", markeredgewidth=0.9)
+    if generalized := mean(row.values.get(RULE)):
+        means(axes, [generalized], [y], colour, "o")
+    if not memorized and not generalized:
         axes.text(0, y, "not reached", color=GREY, fontsize=7, va="center")

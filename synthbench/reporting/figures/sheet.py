@@ -1,4 +1,4 @@
-"""How figures look: panels side by side, one a task, with the legend in the place behind the last of them."""
+"""How figures look: panels side by side, one a task, and the legend behind the last of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -39,67 +40,78 @@ STYLE: Any = {
     "axes.axisbelow": True, "lines.linewidth": 1.2, "errorbar.capsize": 0,
 }  # fmt: skip
 
-Group = tuple[str, Sequence[tuple[str, Line2D]]]  # of a legend: its title, then what stands for what
+Group = tuple[str, Sequence[tuple[str, Line2D]]]  # of a legend: its title, then labels and their marks
+
+
+@dataclass(frozen=True)
+class Panels:
+    """Panels by name, the labels of their axes, and inches: height, more where the legend needs it; left, for what stands
+    beside the first column."""
+
+    names: Sequence[str]
+    x: str
+    y: str
+    height: float = 2.1
+    left: float = LEFT
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Within it figures look the same whatever the person's own settings are."""
+    """Within it figures look the same whatever a person's settings are."""
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from")  # of a plug-in's name; it only measures text
+        warnings.filterwarnings("ignore", "Glyph .* missing from")  # in a plug-in's name; only its size is measured
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
 
 
 class Sheet:
-    """A figure of equal panels by name, and the legend. reading: two lines below the title that say how to read it.
+    """A figure of equal panels and the legend. reading: two lines below the title that say how to read it."""
 
-    height: inches of a panel, more where the legend needs it. left: inches for what stands beside the first column.
-    """
-
-    def __init__(
-        self, title: str, reading: str, names: Sequence[str], x: str, y: str, legend: Sequence[Group],
-        height: float = 2.1, left: float = LEFT,
-    ) -> None:  # fmt: skip
-        cells = len(names) + 1
-        self._columns = 2 if cells in (2, 4) else 3
-        self._wide = (WIDTH - left - RIGHT - (self._columns - 1) * BESIDE) / self._columns
-        columns = _columns([group for group in legend if group[1]], height + SPARE, self._wide)
-        self._height = max(height, *(_tall(groups) - SPARE for groups in columns))
-        self._rows, self._left = ceil(cells / self._columns), left
+    def __init__(self, title: str, reading: str, panels: Panels, legend: Sequence[Group]) -> None:
+        names, cells = panels.names, len(panels.names) + 1
+        self._columns, self._left = 2 if cells in (2, 4) else 3, panels.left
+        self._rows = ceil(cells / self._columns)
+        self._wide = (WIDTH - panels.left - RIGHT - (self._columns - 1) * BESIDE) / self._columns
+        columns = _columns([group for group in legend if group[1]], panels.height + SPARE, self._wide)
+        self._height = max(panels.height, *(_tall(groups) - SPARE for groups in columns))
         self._tall = TOP + self._rows * self._height + (self._rows - 1) * BELOW + BOTTOM
         self.figure = Figure(figsize=(WIDTH, self._tall))
         self.figure.text(0.12 / WIDTH, 1 - 0.12 / self._tall, title, fontsize=12, fontweight="bold", va="top")
         self.figure.text(0.12 / WIDTH, 1 - 0.37 / self._tall, reading, color=GREY, va="top", linespacing=1.3)
-        self.axes = {name: self._panel(place, x if place + self._columns >= len(names) else "", y)
-                     for place, name in enumerate(names)}  # fmt: skip
-        for name, axes in self.axes.items():
-            axes.set_title(short(inert(name), 32))
-        across, top = self._corner(len(names))
+        self.axes = {name: self._panel(index, panels) for index, name in enumerate(names)}
+        across, up = self._corner(len(names))
         for groups in columns:
-            down = top + self._height + SPARE / 2
+            top = up + self._height + SPARE / 2
             for group in groups:
-                self._legend(group, across, down)
-                down -= _tall([group])
+                self._legend(group, across, top)
+                top -= _tall([group])
             across += _across(groups)
 
-    def _corner(self, place: int) -> tuple[float, float]:
-        """Of a panel's place the lower left corner, in inches."""
-        row, column = divmod(place, self._columns)
+    def shares(self, which: str) -> None:
+        """Makes the axes `x`, `y` or `xy` of all panels go from 0 to 1, with a little room beside."""
+        for axes in self.axes.values():
+            for name in which:
+                getattr(axes, f"set_{name}ticks")([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
+                getattr(axes, f"set_{name}lim")(-0.04, 1.04)
+
+    def _corner(self, index: int) -> tuple[float, float]:
+        """The lower left corner of a panel, in inches."""
+        row, column = divmod(index, self._columns)
         x = self._left + column * (self._wide + BESIDE)
         return x, BOTTOM + (self._rows - 1 - row) * (self._height + BELOW)
 
-    def _panel(self, place: int, x: str, y: str) -> Axes:
-        across, up = self._corner(place)
-        axes = self.figure.add_axes(
-            (across / WIDTH, up / self._tall, self._wide / WIDTH, self._height / self._tall), xlabel=x
-        )
+    def _panel(self, index: int, panels: Panels) -> Axes:
+        across, up = self._corner(index)
+        box = (across / WIDTH, up / self._tall, self._wide / WIDTH, self._height / self._tall)
+        is_lowest = index + self._columns >= len(panels.names)
+        axes = self.figure.add_axes(box, xlabel=panels.x if is_lowest else "")
         axes.tick_params(length=2.5)
-        if place % self._columns == 0:
-            axes.set_ylabel(y)
+        if index % self._columns == 0:
+            axes.set_ylabel(panels.y)
         else:
             axes.tick_params(labelleft=False)
+        axes.set_title(short(inert(panels.names[index]), 32))
         return axes
 
     def _legend(self, group: Group, x: float, y: float) -> None:
@@ -111,14 +123,14 @@ class Sheet:
             title_fontproperties={"weight": "bold"},
         )  # fmt: skip
         for text, (label, _) in zip(legend.get_texts(), entries, strict=True):
-            text.set_text(label)  # not as a label, of which one with `_` at its beginning would be left out
+            text.set_text(label)  # matplotlib leaves out labels that begin with `_`
         self.figure.add_artist(legend)
 
 
 def _columns(groups: Sequence[Group], room: float, wide: float) -> list[list[Group]]:
     """A legend's groups below each other; in two columns where they are too tall for the room and narrow enough."""
-    for place in reversed(range(1, len(groups))):
-        columns = [list(groups[:place]), list(groups[place:])]
+    for index in reversed(range(1, len(groups))):
+        columns = [list(groups[:index]), list(groups[index:])]
         fits = max(map(_tall, columns)) <= room and sum(map(_across, columns)) <= wide
         if _tall(groups) > room and fits:
             return columns
@@ -142,46 +154,33 @@ def svg(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def share(axes: Axes, x: bool = True, y: bool = True) -> None:
-    """Axes from 0 to 1, with a little room beside."""
-    for wanted, limits, ticks in ((x, axes.set_xlim, axes.set_xticks), (y, axes.set_ylim, axes.set_yticks)):
-        if wanted:
-            ticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
-            limits(-0.04, 1.04)
-
-
 def means(
     axes: Axes, x: Sequence[Interval | float], y: Sequence[Interval | float], colour: str, marker: str, **more: Any
 ) -> None:
     """Points where means are, with bars as long as their intervals; joined where `linestyle` says how."""
     looks: dict[str, Any] = {"markersize": 4.5, "linestyle": "none", "color": colour, "marker": marker} | more
     bars: dict[str, Any] = {"xerr": _bars(x), "yerr": _bars(y), "elinewidth": 0.9, "ecolor": (colour, 0.55)}
-    axes.errorbar(list(map(_mean, x)), list(map(_mean, y)), **bars, **looks)
+    left, up = ([value.mean if isinstance(value, Interval) else value for value in values] for values in (x, y))
+    axes.errorbar(left, up, **bars, **looks)
 
 
-def _mean(one: Interval | float) -> float:
-    return one.mean if isinstance(one, Interval) else one
-
-
-def _bars(found: Sequence[Interval | float]) -> list[list[float]] | None:
-    """Of every mean the way down and up to its bounds; none where there is one seed alone."""
-    known = [one for one in found if isinstance(one, Interval)]
-    if not known:
-        return None
-    return [
-        [one.mean - one.low if one.n > 1 else 0.0 for one in known],
-        [one.high - one.mean if one.n > 1 else 0.0 for one in known],
-    ]
+def _bars(values: Sequence[Interval | float]) -> list[list[float]] | None:
+    """The way down and up from every mean to its bounds, 0 where there is one seed alone."""
+    known = [value if value.n > 1 else value._replace(low=value.mean, high=value.mean)
+             for value in values if isinstance(value, Interval)]  # fmt: skip
+    return (
+        [[value.mean - value.low for value in known], [value.high - value.mean for value in known]] if known else None
+    )
 
 
 def at_fit(card: RunnerCard) -> str:
-    """What a figure of scores `x@fit` says first."""
+    """The first line of a figure of scores `x@fit`."""
     fit, target_step = card.reading.fit, card.reading.target_step
-    return f"Where fit first reaches {fit:g}, at the rate that takes {target_step} steps to it; means with {SPREAD}."
+    return f"Interpolated to training accuracy {fit:g} at step {target_step}; means with {SPREAD}."
 
 
 def dot(colour: str, marker: str = "o", **more: Any) -> Line2D:
-    """What a legend shows of a marker."""
+    """A marker in a legend."""
     looks: dict[str, Any] = {"linestyle": "none", "markersize": 5.5, "color": colour, "marker": marker}
     return Line2D([], [], **looks | more)
 
@@ -190,14 +189,9 @@ def optimizers(marks: Marks, rows: Sequence[Row]) -> Group:
     return "optimizer", [(name, dot(colour, "", linestyle="-", linewidth=2)) for name, colour in marks.colours(rows)]
 
 
-def updates(marks: Marks, lines: bool = False) -> Group:
+def updates(marks: Marks, *, lines: bool = False) -> Group:
     """lines: whether updates differ in how lines are drawn, too."""
     return "update", [
-        (marks.labels[update], dot(INK, marks.marker(update), linestyle=style(update) if lines else "none"))
+        (marks.labels[update], dot(INK, marks.marker(update), linestyle=marks.style(update) if lines else "none"))
         for update in marks.updates
     ]
-
-
-def style(update: str) -> str:
-    """Of a line: solid where the weights themselves move, dashed where adapters do."""
-    return "--" if update.startswith("lora-") else "-"

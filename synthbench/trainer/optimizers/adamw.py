@@ -21,8 +21,10 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 class AdamW(Card):
-    betas: tuple[Beta, Beta] = (0.9, 0.999)  # decay of the first and second moment
-    eps: Annotated[float, Field(gt=0)] = 1e-8  # added to the root
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
+    """Decay of the first and second moment."""
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    """Added to the root."""
 
 
 def start(blocks: Sequence[Block], arguments: AdamW) -> State:

@@ -15,7 +15,8 @@ from synthbench.trainer.optimizers.registry import Implementation, Optimizer, re
 
 
 class AdamWSplit(adamw.AdamW):
-    aux_lr_ratio: Annotated[float, Field(ge=0, le=1e6)] = 1.0  # rate of all but the hidden matrices over theirs
+    aux_lr_ratio: Annotated[float, Field(ge=0, le=1e6)] = 1.0
+    """Learning rate of all but the hidden matrices, over theirs."""
 
 
 register(

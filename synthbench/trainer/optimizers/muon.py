@@ -27,11 +27,15 @@ class Muon(adamw.AdamW):
 
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.95
     nesterov: bool = True
-    steps: Annotated[int, Field(ge=1, le=20)] = 5  # of Newton-Schulz
-    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)  # of its quintic
-    dtype: Literal["float32", "bfloat16"] = "float32"  # of its products
+    steps: Annotated[int, Field(ge=1, le=20)] = 5
+    """Steps of Newton-Schulz."""
+    coefficients: tuple[float, float, float] = (3.4445, -4.7750, 2.0315)
+    """Coefficients of its quintic."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of its products."""
     scale: Literal["match_rms_adamw", "original"] = "match_rms_adamw"
-    aux_lr_ratio: Annotated[float, Field(gt=0)] = 1.0  # rate of the auxiliary AdamW over Muon's
+    aux_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+    """Learning rate of the auxiliary AdamW, over Muon's."""
 
 
 def newton_schulz(matrix_Mrc: Tensor, arguments: Muon) -> Tensor:

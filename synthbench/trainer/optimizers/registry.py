@@ -50,7 +50,7 @@ class Implementation(NamedTuple):
 class Optimizer(NamedTuple):
     """What `--optimizer NAME` means. routing: (pattern of parameter names, optimizer), in order. arguments: their defaults.
 
-    grid: learning rates where a card has none for it.
+    grid: learning rates where a card has none for it. plugin: of one that is not built in, what is known of its code.
     """
 
     name: str
@@ -59,6 +59,7 @@ class Optimizer(NamedTuple):
     arguments: type[Card]
     routing: tuple[tuple[str, str], ...]
     grid: tuple[float, ...] = ()
+    plugin: Any = None
 
 
 IMPLEMENTATIONS: dict[str, Implementation] = {}

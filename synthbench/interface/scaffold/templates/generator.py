@@ -18,7 +18,8 @@ from synthbench.generators.examples import examples
 class Options(Framed):
     """What a card may say beside `word`, which frames the items: names, types and defaults."""
 
-    places: int = 1  # by which syllables turn
+    places: int = 1
+    """By how many places syllables turn."""
 
 
 def check(language, options, items):

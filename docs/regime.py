@@ -1,15 +1,25 @@
-"""Where the rows of each task lie in the regime that lets optimizers differ: half kept, half found."""
+"""The picture of the calibration: where the rows of each task lie in the regime that lets optimizers differ."""
 
 from __future__ import annotations
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from docs.calibration import BAND, KEPT
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
-from synthbench.reporting.calibration import BAND, KEPT
 from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
-from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, at_fit, dot, means, optimizers, share, updates
+from synthbench.reporting.figures.sheet import (
+    GREY,
+    SPREAD,
+    Panels,
+    Sheet,
+    at_fit,
+    dot,
+    means,
+    optimizers,
+    updates,
+)
 
 TITLE = "Do the tasks let optimizers differ?"
 CAPTION = (
@@ -36,7 +46,7 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         TITLE,
         f"{at_fit(card)}\nShaded: neither all nor nothing of the old is kept, and neither all nor nothing of the rule is "
         "found (where a task has one).",
-        tasks(rows), "", "retention (share of the old kept)",
+        Panels(tasks(rows), "", "retention (share of the old kept)"),
         [optimizers(marks, rows), updates(marks),
          ("regime", [("optimizers can differ", dot(SHADE, "s", markersize=9, markeredgecolor=EDGE))])],
     )  # fmt: skip
@@ -53,9 +63,9 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
                 means(axes, [found], [kept], marks.colour(row), marks.marker(row.update), markersize=5)
             else:
                 missing.append(f"{brief(marks.name(row))} {row.movable}")
-        share(axes)
         if missing:
             axes.text(1, 0.9, "\n".join(["not reached:", *missing]), color=GREY, fontsize=7, va="top", ha="right")
+    sheet.shares("xy")
     return sheet.figure
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import inf, nan, sqrt
+from math import ceil, inf, nan, sqrt
 
 import numpy as np
 import pytest
@@ -184,3 +184,15 @@ def test_seeds_for_equivalence_have_the_power_asked_for(mean: float) -> None:
 def test_no_number_of_seeds_shows_that_a_large_difference_is_small() -> None:
     assert seeds_for_equivalence([0.1, 0.12, 0.09], 0.05) == inf
     assert seeds_for_equivalence([0.0, 0.0, 0.0], 0.05) == 2
+
+
+# statsmodels 0.15.0: TTestPower().solve_power(effect_size=d, nobs=None, alpha=0.05, power=0.8), and for nobs=n the effect.
+SEEDS = {0.3: 89.14936472, 0.5: 33.36713118, 0.8: 14.30276456, 1.2: 7.587723817, 2.0: 4.220718585}
+EFFECTS = {3: 3.264043553, 5: 1.681997083, 10: 0.9960019108, 20: 0.6604416544}
+
+
+def test_power_is_that_of_statsmodels() -> None:
+    for effect, seeds in SEEDS.items():
+        assert seeds_needed([effect - 1.0, effect, effect + 1.0]) == ceil(seeds)
+    for n, effect in EFFECTS.items():
+        assert detectable(1.0, n) == pytest.approx(effect, rel=1e-4)

@@ -1,4 +1,4 @@
-"""What somebody's rule or class does wrong is told in one sentence, with its place; what is harmless is let pass."""
+"""A mistake in a person's optimizer is one sentence with file and line; what is harmless passes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from synthbench.verification.testbed import Quadratic, Run
 from tests.each import each
 
 HEAD = "import torch\nimport numpy\nimport synthbench\n"
-RULE = HEAD + "@synthbench.matrix_optimizer({decorated})\ndef mine(grad, state, param, hyper):\n    {body}\n"
+MATRIX = HEAD + "@synthbench.matrix_optimizer({decorated})\ndef mine(grad, state, param, hyper):\n    {body}\n"
 CLASS = (
     HEAD
     + """
@@ -37,25 +37,25 @@ class Mine(torch.optim.Optimizer):
 )
 
 
-def told(file: Path, text: str, name: str, *settings: str) -> str:
+def refusal(file: Path, text: str, name: str, *settings: str) -> str:
     """What a run with this file refuses it by."""
     file.write_text(text)
     with pytest.raises(BadInput) as caught:
         resolve(RunRequest(optimizers=[f"{file}:{name}"], settings=settings, device="cpu"))
-    said = str(caught.value)
-    assert said.startswith("--optimizer ")
-    assert f"{file.name}:{name}" in said
-    assert said.endswith(".")
-    assert not said.endswith("..")
-    assert "\n" not in said
-    return said
+    sentence = str(caught.value)
+    assert sentence.startswith("--optimizer ")
+    assert f"{file.name}:{name}" in sentence
+    assert sentence.endswith(".")
+    assert not sentence.endswith("..")
+    assert "\n" not in sentence
+    return sentence
 
 
 HERE = "(mine.py, line 6)"
 
 
 @each(
-    ("decorated", "body", "said"),
+    ("decorated", "body", "sentence"),
     [
         ("state=('m',)", "return param - hyper.lr * grad, {}", r"\{\} .*'m'"),
         ("state=('m',)", "return param, {'n': grad}", "'n'.*'m'"),
@@ -77,33 +77,33 @@ HERE = "(mine.py, line 6)"
         ("state='momentum'", "return param, {}", "'momentum'"),
     ],
 )  # fmt: skip
-def test_what_a_rule_for_one_matrix_may_not_do_is_told(tmp_path: Path, decorated: str, body: str, said: str) -> None:
-    text = RULE.format(decorated=decorated, body=body)
-    assert re.search(said, told(tmp_path / "mine.py", text, "mine"))
-    without = text.replace(f"rule({decorated})", "rule")
-    assert "@synthbench.matrix_optimizer(...)" in told(tmp_path / "mine.py", without, "mine")
+def test_a_mistake_in_a_matrix_optimizer_is_explained(tmp_path: Path, decorated: str, body: str, sentence: str) -> None:
+    text = MATRIX.format(decorated=decorated, body=body)
+    assert re.search(sentence, refusal(tmp_path / "mine.py", text, "mine"))
+    without = text.replace(f"optimizer({decorated})", "optimizer")
+    assert "@synthbench.matrix_optimizer(...)" in refusal(tmp_path / "mine.py", without, "mine")
 
 
-def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
+def test_a_failure_at_a_vector_says_that_vectors_come_too() -> None:
     @matrix_optimizer(lr=1e-2)
     def transposed(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         return param - hyper.lr * (grad @ grad.mT @ grad), {}
 
-    candidate = conformance.of_thing(plugins.take_object(transposed).label, transposed)
-    said = conformance.is_accepted(candidate)
-    assert said is not None
-    assert "shape (16,)" in said
-    assert 'routing="hidden"' in said
+    candidate = conformance.candidate(transposed)
+    sentence = conformance.is_accepted(candidate)
+    assert sentence is not None
+    assert "shape (16,)" in sentence
+    assert 'routing="hidden"' in sentence
     hidden = matrix_optimizer(lr=1e-2, routing="hidden")(transposed.written)
-    assert conformance.is_accepted(conformance.of_thing(plugins.take_object(hidden).label, hidden)) is None
+    assert conformance.is_accepted(conformance.candidate(hidden)) is None
 
 
 @each(
-    ("body", "setting", "said"),
+    ("body", "setting", "sentence"),
     [
         ("pass", "betas=0.9,0.95", r"betas = '0.9,0.95' is text; a list is written \[0.9,0.95\]"),
         ("pass", "momentum=high", "momentum = 'high' is text; a number"),
-        ("pass", "nesterov=True", "nesterov = 'True' is text; true or false"),
+        ("pass", "nesterov=True", "nesterov = 'True' is text; a flag is written true"),
         ("closure()", "", "step 1: .*closure"), ("assert closure is not None", "", "step 1: .*closure"),
         ("p = self.first(); p.add_(p.grad.sum(0)[:3])", "", r"\(mine.py, line 12\)"),
         ("p = self.first(); p.data = p.data.view(-1)", "", r"shape .*\(64, 64\) to \("),
@@ -111,12 +111,14 @@ def test_that_vectors_come_too_is_told_where_a_vector_is_what_fails() -> None:
         ("numpy.zeros(3)[5]", "", r"IndexError: index 5 .*\(mine.py, line 12\)"),
     ],
 )  # fmt: skip
-def test_what_a_class_may_not_do_or_be_given_is_told(tmp_path: Path, body: str, setting: str, said: str) -> None:
+def test_a_mistake_in_a_class_or_its_arguments_is_explained(
+    tmp_path: Path, body: str, setting: str, sentence: str
+) -> None:
     settings = [f"optimizer.{setting}"] if setting else []
-    assert re.search(said, told(tmp_path / "mine.py", CLASS.format(body=body), "Mine", *settings))
+    assert re.search(sentence, refusal(tmp_path / "mine.py", CLASS.format(body=body), "Mine", *settings))
 
 
-def test_text_in_place_of_a_list_and_an_unknown_argument_are_told_for_rules_too() -> None:
+def test_text_for_a_list_and_an_unknown_argument_are_refused_for_decorated_functions_too() -> None:
     def one(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         return param - hyper.lr * grad, {}
 
@@ -127,24 +129,24 @@ def test_text_in_place_of_a_list_and_an_unknown_argument_are_told_for_rules_too(
         label = plugins.take_object(made).label
         arguments = OPTIMIZERS[label].arguments.model_validate({"betas": "0.9,0.95"})
         with pytest.raises(BadInput, match=r"betas = '0.9,0.95' .*\[0.9,0.95\]"):
-            made.rule.start([], arguments)
+            made.implementation.start([], arguments)
         with pytest.raises(ValueError, match=r"'beta'.*'betas'"):
             OPTIMIZERS[label].arguments.model_validate({"beta": 1})
 
 
-def test_no_memory_is_no_mistake_of_the_rule_s() -> None:
+def test_running_out_of_memory_is_not_the_optimizer_s_mistake() -> None:
     @matrix_optimizer(lr=1e-2)
     def greedy(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
         raise MemoryError
 
     with pytest.raises(MemoryError):
         moved(greedy)
-    assert errors.is_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not errors.is_of_memory(RuntimeError("what"))
+    assert errors.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not errors.is_out_of_memory(RuntimeError("what"))
 
 
-def moved(rule: Any, steps: int = 6) -> torch.Tensor:
-    label = plugins.take_object(rule).label
+def moved(optimizer: Any, steps: int = 6) -> torch.Tensor:
+    label = plugins.take_object(optimizer).label
     runs = [Run(1, 1e-2, 0.1), Run(2, 3e-3)]
     return Quadratic(label, conformance.SMALL, "full", runs).go(steps).weights_KP
 

@@ -1,8 +1,8 @@
-"""The plain way, written from the formulas: what every member of a fleet must equal, and what fleets are timed against.
+"""The plain PyTorch reference, written from the formulas: every member of a fleet is compared with it.
 
 One model is one `nn.Module` with separate query, key and value layers; one run is one loop over torch's optimizers. The
-loss is taken from the logits of all positions, masked to answer tokens, so that it also checks a fleet's short cut of
-evaluating the last layer only where answers are predicted.
+loss is taken from the logits of all positions, masked to answer tokens: this also checks that a fleet may evaluate its last
+layer at answers alone.
 
 Shapes: N items, B examples, L tokens, H heads, h head width, d width, V vocabulary.
 """
@@ -11,14 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import sqrt
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from synthbench import plugins
 from synthbench.cards import ModelCard
-from synthbench.plugins.torch_optim import set_rate
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import named
+from synthbench.plugins.decorators import CustomOptimizer
+from synthbench.plugins.torch_optim import instance, set_rate
 from synthbench.trainer.loop import Data
 
 EPSILON = 1e-6  # under the root of the norms
@@ -92,7 +97,7 @@ class Layer(nn.Module):
         return down
 
 
-class Plain(nn.Module):
+class Transformer(nn.Module):
     """A decoder-only transformer: embedding, layers, norm, head."""
 
     def __init__(self, card: ModelCard, vocabulary: int, length: int) -> None:
@@ -133,40 +138,40 @@ class LowRank(nn.Module):
 
 
 def unstacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A member's weights with its stacked `layers.I.qkv` as `layers.I.q`, `.k` and `.v`; adapters' too."""
-    found: dict[str, Tensor] = {}
+    """A member's weights, or adapters, with `layers.I.qkv` split into `layers.I.q`, `.k` and `.v`."""
+    split: dict[str, Tensor] = {}
     for name, value in weights.items():
         if "qkv" in name:
-            found |= {name.replace("qkv", part): matrix for part, matrix in zip("qkv", value, strict=True)}
+            split |= {name.replace("qkv", part): matrix for part, matrix in zip("qkv", value, strict=True)}
         else:
-            found[name] = value
-    return found
+            split[name] = value
+    return split
 
 
-def named(name: str) -> str:
-    """The name that a fleet's parameter has in the plain module."""
+def parameter_name(name: str) -> str:
+    """The name in the module of a fleet's parameter."""
     return name.replace(".gain", ".weight") if "norm" in name else f"{name}.weight"
 
 
-def load(card: ModelCard, weights: Mapping[str, Tensor], length: int) -> Plain:
-    """A plain model with the weights of a fleet's member (`fleet.member(k)`) that reads `length` tokens."""
-    ours = unstacked(weights)
-    model = Plain(card, len(ours["embedding"]), length)
+def load(card: ModelCard, weights: Mapping[str, Tensor], length: int) -> Transformer:
+    """A model with the weights of a fleet's member (`fleet.member(k)`) that reads `length` tokens."""
+    state = {parameter_name(name): value for name, value in unstacked(weights).items()}
     if card.tied:
-        ours["head"] = ours["embedding"]
-    model.load_state_dict({named(name): value for name, value in ours.items()})
+        state["head.weight"] = state["embedding.weight"]
+    model = Transformer(card, len(state["embedding.weight"]), length)
+    model.load_state_dict(state)
     return model
 
 
-def adapt(model: Plain, adapters: Mapping[str, Tensor]) -> Plain:
+def adapt(model: Transformer, adapters: Mapping[str, Tensor]) -> Transformer:
     """The model with low-rank adapters (`fleet.saved(k)` under lora) on its layers, everything else frozen."""
     model.requires_grad_(False)
-    ours = unstacked(adapters)
-    for name in sorted({name[:-2] for name in ours}):
+    split = unstacked(adapters)
+    for name in sorted({name[:-2] for name in split}):
         parent, _, attribute = name.rpartition(".")
         base = model.get_submodule(name)
         assert isinstance(base, nn.Linear)
-        setattr(model.get_submodule(parent), attribute, LowRank(base, ours[f"{name}.A"], ours[f"{name}.B"]))
+        setattr(model.get_submodule(parent), attribute, LowRank(base, split[f"{name}.A"], split[f"{name}.B"]))
     return model
 
 
@@ -188,8 +193,8 @@ def newton_schulz(
     for _ in range(steps):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
-    found: Tensor = x.to(matrix.dtype)
-    return found
+    orthogonal: Tensor = x.to(matrix.dtype)
+    return orthogonal
 
 
 class Muon(torch.optim.Optimizer):
@@ -203,10 +208,8 @@ class Muon(torch.optim.Optimizer):
         nesterov: bool = True, steps: int = 5, coefficients: tuple[float, float, float] = QUINTIC,
         dtype: str = "float32", scale: str = "match_rms_adamw",
     ) -> None:  # fmt: skip
-        own = {"momentum": momentum, "nesterov": nesterov, "scale": scale, "dtype": getattr(torch, dtype)}
-        super().__init__(
-            params, {"lr": lr, "weight_decay": weight_decay, "steps": steps, "coefficients": coefficients, **own}
-        )
+        rates = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov, "scale": scale}
+        super().__init__(params, rates | {"steps": steps, "coefficients": coefficients, "dtype": getattr(torch, dtype)})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -224,6 +227,25 @@ class Muon(torch.optim.Optimizer):
                 weight.sub_(lr * scale * newton_schulz(moved, group["steps"], group["coefficients"], group["dtype"]))
 
 
+class MatrixByMatrix(torch.optim.Optimizer):
+    """A matrix optimizer without `torch.vmap`. options: its arguments where they are not its defaults."""
+
+    def __init__(self, params: Iterable[nn.Parameter], optimizer: CustomOptimizer, options: Mapping[str, Any]) -> None:
+        super().__init__(params, {"lr": 0.0, "weight_decay": 0.0})
+        self.optimizer, self.arguments, self.steps = optimizer, dict(optimizer.arguments) | dict(options), 0
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        self.steps += 1
+        for group in self.param_groups:
+            rates = {name: torch.tensor(group[name]) for name in ("lr", "weight_decay")}
+            for p in group["params"]:
+                kept = self.state[p] or {name: torch.zeros_like(p) for name in self.optimizer.kept or ()}
+                hyper = SimpleNamespace(step=self.steps, **rates, **self.arguments)
+                moved, self.state[p] = self.optimizer.written(p.grad, kept, p.detach().clone(), hyper)
+                p.copy_(moved)
+
+
 class Moving(NamedTuple):
     """An optimizer, and the part of a run's rate that it moves at."""
 
@@ -231,36 +253,52 @@ class Moving(NamedTuple):
     ratio: float = 1.0
 
 
-def optimizers(name: str, model: Plain, arguments: Mapping[str, Any] | None = None) -> list[Moving]:
-    """The plain counterpart of a built-in optimizer with these arguments (its defaults, where they are left out).
-    `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates and decays are set at every step."""
-    given = dict(arguments or {})
-    moved = [p for p in model.parameters() if p.requires_grad]
-    if name == "sgd":
-        momentum, nesterov = given.get("momentum", 0.9), given.get("nesterov", False)
+def optimizers(
+    name: str, model: Transformer, arguments: Mapping[str, Any] | None = None, *, weight_decay: float = 0.0
+) -> list[Moving]:
+    """The optimizers of a plain loop that a registered optimizer with these arguments must equal.
+
+    `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates and decays are set at every step.
+    Raises BadInput for an optimizer on flat buffers, which has no counterpart.
+    """
+    options = dict(arguments or {})
+    moved, hidden = [p for p in model.parameters() if p.requires_grad], model.hidden()
+    ratio = options.pop("aux_lr_ratio", 1.0)
+    if plugin := plugins.plugin_of(name):
+        if options["routing"] == "all":
+            return [Moving(_plugin(plugin, moved, options, weight_decay))]
+        main, betas, eps = _plugin(plugin, hidden, options, weight_decay), (0.9, 0.999), 1e-8
+    elif name == "sgd":
+        momentum, nesterov = options.get("momentum", 0.9), options.get("nesterov", False)
         return [Moving(torch.optim.SGD(moved, lr=0.0, momentum=momentum, nesterov=nesterov))]
-    betas, eps = tuple(given.pop("betas", (0.9, 0.999))), given.pop("eps", 1e-8)
-    ratio = given.pop("aux_lr_ratio", 1.0)
-
-    def adamw(parameters: list[nn.Parameter], ratio: float) -> Moving:
-        return Moving(torch.optim.AdamW(parameters, lr=0.0, betas=betas, eps=eps), ratio)
-
-    if name == "adamw":
-        return [adamw(moved, 1.0)]
-    hidden = model.hidden()
-    matrices = {id(p) for p in hidden}
-    if name == "adamw-split":
-        found = [adamw(hidden, 1.0)]
-    elif name == "torch-muon":
-        found = [Moving(torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))]
     else:
-        found = [Moving(Muon(hidden, **given))]
-    rest = [p for p in moved if id(p) not in matrices]
-    return [*found, adamw(rest, ratio)] if rest else found
+        betas, eps = tuple(options.pop("betas", (0.9, 0.999))), options.pop("eps", 1e-8)
+        if name == "adamw":
+            return [Moving(torch.optim.AdamW(moved, lr=0.0, betas=betas, eps=eps))]
+        if name == "adamw-split":
+            main = torch.optim.AdamW(hidden, lr=0.0, betas=betas, eps=eps)
+        elif name == "torch-muon":
+            main = torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        else:
+            main = Muon(hidden, **options)
+    rest = [p for p in moved if not any(p is matrix for matrix in hidden)]
+    beside = [Moving(torch.optim.AdamW(rest, lr=0.0, betas=betas, eps=eps), ratio)] if rest else []
+    return [Moving(main), *beside]
+
+
+def _plugin(
+    plugin: plugins.Plugin, parameters: list[nn.Parameter], options: dict[str, Any], weight_decay: float
+) -> torch.optim.Optimizer:
+    optimizer: CustomOptimizer = plugin.thing
+    if isinstance(optimizer.written, type):
+        return instance(optimizer.written, parameters, options, weight_decay)
+    if optimizer.kept is None:
+        raise BadInput(f"verify: {named(plugin.label)} moves the buffers of a fleet; no plain loop can do that.")
+    return MatrixByMatrix(parameters, optimizer, options)
 
 
 def train(
-    model: Plain, moving: Sequence[Moving], data: Data, k: int, rates: Callable[[int], float], weight_decay: float
+    model: Transformer, moving: Sequence[Moving], data: Data, k: int, rates: Callable[[int], float], weight_decay: float
 ) -> list[float]:
     """Trains a model on the data of run k; returns the loss of every step. rates: learning rate by step, from 0."""
     tokens_NL = torch.from_numpy(data.tokens_KNL[k]).long()

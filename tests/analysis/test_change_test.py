@@ -77,7 +77,7 @@ def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -
 
 @pytest.mark.parametrize(
     ("shift", "verdict"),
-    [(0.0, "unchanged"), (0.5, "unchanged"), (1.0, "could not tell"), (5.0, "changed"), (-5.0, "changed")],
+    [(0.0, "unchanged"), (0.5, "unchanged"), (1.0, "inconclusive"), (5.0, "changed"), (-5.0, "changed")],
 )
 def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: str) -> None:
     """Differences 0, 1, ... 9 tenths around the shift: their interval has half a width of .4."""
@@ -87,13 +87,13 @@ def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: s
     assert found.bound == 1.0
     assert found.verdict == verdict
     assert found.low < shift < found.high
-    assert (found.seeds == found.seeds) == (verdict == "could not tell")
+    assert (found.seeds == found.seeds) == (verdict == "inconclusive")
 
 
 def test_seeds_that_one_side_lacks_and_too_few_tell_nothing() -> None:
     four = dict.fromkeys(range(4), 0.0)
     assert repr(decide(four, four | {9: 1.0}, 1.0, "share")) == repr(decide(four, four, 1.0, "share"))
-    assert decide(four, four, 1.0, "share").verdict == "could not tell"
+    assert decide(four, four, 1.0, "share").verdict == "inconclusive"
     assert decide({}, {}, 1.0, "share").n == 0
 
 
@@ -122,10 +122,10 @@ def test_so_many_seeds_as_are_named_do_tell(shift: float) -> None:
     while asked < 200:
         before, after = rng.standard_normal((2, SEEDS))
         found = compared(before, after + shift)
-        if found.verdict == "could not tell" and found.seeds < 2000:
+        if found.verdict == "inconclusive" and found.seeds < 2000:
             asked += 1
             before, after = rng.standard_normal((2, ceil(found.seeds)))
-            told += compared(before, after + shift).verdict != "could not tell"
+            told += compared(before, after + shift).verdict != "inconclusive"
     assert told >= 0.6 * asked
 
 
@@ -140,7 +140,7 @@ def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
 
 def test_seeds_that_trimming_would_cut_are_not_passed_over() -> None:
     ones = dict.fromkeys(range(16), 1.0)
-    for broken, verdict in ((2, "unchanged"), (3, "could not tell"), (16, "changed")):
+    for broken, verdict in ((2, "unchanged"), (3, "inconclusive"), (16, "changed")):
         assert decide(ones, ones | dict.fromkeys(range(broken), 0.0), 0.0, "share").verdict == verdict
     torn = ones | {0: 0.0, 1: 0.0, 2: 0.0, 3: 2.0, 4: 2.0}  # as many the other way, but one
     assert decide(ones, torn, 0.0, "share").verdict == "unchanged"
@@ -154,7 +154,7 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
     rng, undecided = np.random.default_rng(0), 0
     for _ in range(200):
         before, after = SHAPES["a bad seed in 20"](rng), SHAPES["a bad seed in 20"](rng)
-        undecided += compared(before, after).verdict == "could not tell"
+        undecided += compared(before, after).verdict == "inconclusive"
     assert undecided > 30
 
 

@@ -1,17 +1,17 @@
-"""An optimizer of your own: what it does to one matrix, which is batched over all matrices of all runs.
+"""An optimizer: its update of one matrix, which is batched over all matrices of all runs.
 
-synthbench run --optimizer my_rule.py:my_rule
-synthbench run --optimizer my_rule.py:my_rule --set optimizer.beta=0.95
+synthbench run --optimizer my_optimizer.py:my_optimizer
+synthbench run --optimizer my_optimizer.py:my_optimizer --set optimizer.beta=0.95
 """
 
 import synthbench
 
 
 # state: names of tensors that are kept for every matrix, zeros at first. lr: the rate around which rates are tried.
-# routing: "all", or "hidden" to move the hidden matrices alone, AdamW the rest. beta: an argument of your own, with its
+# routing: "all", or "hidden" to move the hidden matrices alone, AdamW the rest. beta: an argument, with its
 # default; there may be any number.
 @synthbench.matrix_optimizer(state=("momentum",), lr=1e-4, routing="all", beta=0.9)
-def my_rule(grad, state, param, hyper):
+def my_optimizer(grad, state, param, hyper):
     """The sign of the momentum.
 
     grad, param: one matrix (or vector) each. state: its tensors. hyper: lr, weight_decay, step (from 1) and the arguments.

@@ -1,6 +1,6 @@
-"""What else shows that tasks tell optimizers apart: planted optimizers in their tiers, and rules found with more data.
+"""Whether tasks tell optimizers apart: planted optimizers in their tiers, and rules found with more data.
 
-The runners `planted` and `sizes` measure; `reports/planted.json` and `reports/sizes.json` hold their rows; this makes the
+The runners `planted` and `sizes` measure; `reports/planted.json` and `reports/sizes.json` hold their rows; these are the
 last two sections of tasks/README.md.
 """
 
@@ -14,7 +14,8 @@ from synthbench.analysis import reference
 from synthbench.analysis.rows import Row
 from synthbench.analysis.tiers import tiers
 from synthbench.cards import RunnerCard
-from synthbench.reporting.table import Entry
+from synthbench.reporting.numbers import Entry
+from synthbench.reporting.table import github
 from synthbench.scores.reading import Reached
 
 
@@ -29,15 +30,13 @@ def shipped(runner: str, tasks: Mapping[str, str]) -> tuple[RunnerCard, list[Row
 
 def planted(tasks: Mapping[str, str]) -> list[str]:
     """Tiers of optimizers that are known to differ, or not to; nothing where they were not measured."""
-    from tabulate import tabulate
-
     if (found := shipped("planted", tasks)) is None:
         return []
     card, rows = found
     drawn = []
     for score in (str(card.tier), *(name for name in card.columns if name.startswith("forgetting"))):
         lines = [[name, *_placed(rows, score, name, card)] for name in card.optimizers]
-        drawn += [tabulate(lines, [f"tier by {score}", *card.tasks], tablefmt="github", disable_numparse=True), ""]
+        drawn += [github([f"tier by {score}", *card.tasks], lines), ""]
     return [
         "## Planted optimizers", "",
         f"Tier, and mean over {len(card.seed_list)} seeds, of AdamW; of the same with other random numbers (which should "
@@ -61,25 +60,25 @@ def _placed(rows: Sequence[Row], score: str, optimizer: str, card: RunnerCard) -
 
 def sizes(tasks: Mapping[str, str]) -> list[str]:
     """Rule accuracy by the number of trained items; nothing where it was not measured."""
-    from tabulate import tabulate
-
     if (found := shipped("sizes", tasks)) is None:
         return []
     card, rows = found
     lines = []
     for task in card.tasks:
         for name in card.optimizers:
-            own = sorted((row for row in rows if (row.task, row.optimizer) == (task, name)), key=lambda row: row.size)
-            if own:
-                accuracies = [f"{row.items['rule']}: {_mean(row, 'rule_accuracy')}" for row in own]
-                lines.append([task, name, *accuracies, _examples(own)])
+            by_size = sorted(
+                (row for row in rows if (row.task, row.optimizer) == (task, name)), key=lambda row: row.size
+            )
+            if by_size:
+                accuracies = [f"{row.items['rule']}: {_mean(row, 'rule_accuracy')}" for row in by_size]
+                lines.append([task, name, *accuracies, _examples(by_size[0])])
     most = max((len(line) for line in lines), default=0)
     heads = ["task", "optimizer", *(["items: rule accuracy"] * (most - 3)), f"examples to {card.reading.rule:g}"]
     return [
         "## How much data the rule takes", "",
         f"Held-out rule accuracy at the end, at the rate chosen for each size, over {len(card.seed_list)} seeds; every "
         "item is seen equally often at every size. Examples: the median over seeds, a bound where most never do.", "",
-        tabulate(lines, heads, tablefmt="github", disable_numparse=True), "",
+        github(heads, lines), "",
         *command("sizes"),
     ]  # fmt: skip
 
@@ -89,13 +88,13 @@ def _mean(row: Row, name: str) -> str:
     return f"{fmean(values.values()):.2f}" if values else "-"
 
 
-def _examples(own: Sequence[Row]) -> str:
+def _examples(row: Row) -> str:
     name = "examples_to_rule@t"
-    values, marks = own[0].values.get(name, {}), own[0].censored.get(name, {})
-    return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in values.items()]).text(len(own[0].seeds))
+    values, marks = row.values.get(name, {}), row.censored.get(name, {})
+    return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in values.items()]).text(len(row.seeds))
 
 
 def command(runner: str) -> list[str]:
-    """How the rows of a runner were made, and are made again."""
+    """The commands that measure and ship the rows of a runner."""
     run, out = f"synthbench run {runner} --out {runner}-results", f"--out {runner}-results"
     return [f"```sh\n{run} && synthbench report {out} --format reference > reports/{runner}.json\n```", ""]

@@ -1,6 +1,6 @@
-"""A task's calibration: whether its regime lets optimizers differ, judged by that alone and never by who is better.
+"""A task's calibration: whether its regime lets optimizers differ, judged by that alone and never by which is better.
 
-The runner `calibration` measures; `reports/calibration.json` holds its rows; this makes the tables of tasks/README.md.
+The runner `calibration` measures; `reports/calibration.json` holds its rows; these are the tables of tasks/README.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from itertools import combinations
 from math import sqrt
 from statistics import fmean, stdev, variance
 
+from docs.discrimination import command
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.analysis.pairing import differences
@@ -17,7 +18,7 @@ from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import detectable
 from synthbench.cards import RunnerCard
 from synthbench.generators import Task
-from synthbench.reporting.discrimination import command
+from synthbench.reporting.table import github
 from synthbench.scores import SCORES
 
 BAND = (0.1, 0.9)  # held-out rule accuracy at fit 0.9
@@ -52,11 +53,9 @@ def _has_rule(rows: Sequence[Row]) -> bool:
 
 
 def _regime(rows: Sequence[Row]) -> list[str]:
-    from tabulate import tabulate
-
     heads = ["optimizer", "update", "pretraining lr", "old facts", "old rule", "retention@fit"]
     heads += ["rule_accuracy@fit"] * _has_rule(rows) + ["in the regime"]
-    return [tabulate([_cells(row, _has_rule(rows)) for row in rows], heads, tablefmt="github", disable_numparse=True)]
+    return [github(heads, [_cells(row, _has_rule(rows)) for row in rows])]
 
 
 def _cells(row: Row, has_rule: bool) -> list[str]:
@@ -84,15 +83,13 @@ def why_not(row: Row, has_rule: bool = True) -> str | None:
 
 
 def _deviations(rows: Sequence[Row]) -> list[str]:
-    """How much every score varies between seeds, and what so many seeds can tell."""
-    from tabulate import tabulate
-
+    """How much every score varies between seeds, and the differences that so many seeds detect."""
     lines, fixed = [], []
     for name in SCORES:
         alone, paired = pooled(rows, name)
         if alone > NOTHING:
-            told = [f"{detectable(paired, n):.2g}" if paired > NOTHING else "-" for n in SEEDS]
-            lines.append([name, f"{alone:.2g}", f"{paired:.2g}" if paired > NOTHING else "-", *told])
+            detected = [f"{detectable(paired, n):.2g}" if paired > NOTHING else "-" for n in SEEDS]
+            lines.append([name, f"{alone:.2g}", f"{paired:.2g}" if paired > NOTHING else "-", *detected])
         elif values := sorted({value for row in rows for value in row.exact(name).values()}):
             span = f"{values[0]:.3g}" if values[-1] - values[0] < NOTHING else f"{values[0]:.3g} to {values[-1]:.3g}"
             fixed.append(f"{name} ({span})")
@@ -100,9 +97,9 @@ def _deviations(rows: Sequence[Row]) -> list[str]:
     return [
         "<details><summary>How much every score varies between seeds, and the smallest difference between two optimizers "
         "that 3, 5, 10 and 20 seeds detect with 80 % power</summary>", "",
-        tabulate(lines, heads, tablefmt="github", disable_numparse=True), "",
+        github(heads, lines), "",
         "Pooled over the rows above; paired differences are those of two optimizers under the same update.", "",
-        *([f"The same at every seed, so that they tell nothing apart here: {', '.join(fixed)}.", ""] if fixed else []),
+        *([f"Uninformative here, for they are the same at every seed: {', '.join(fixed)}.", ""] if fixed else []),
         "</details>",
     ]  # fmt: skip
 

@@ -1,0 +1,150 @@
+"""Every column of tables and exports, with its meaning: docs/columns.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from synthbench.common.wording import code
+from synthbench.reporting.table import github
+from synthbench.scores import SCORES
+
+ROW = {
+    "task": "the task's name, with its variant",
+    "base": "the optimizers of the stages before, joined by `/`",
+    "optimizer": "the optimizer of the last stage, or the name of a variant",
+    "update": "which weights may move: `full`, `full-hidden` (the matrices that LoRA touches), or `lora-R`",
+    "size": "trained items over those of the card",
+    "weight_decay": "of the last stage",
+    "lr": "the learning rate that is best on validation data; empty where every run diverged",
+    "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
+    "n": "seeds",
+    "runs": "runs over all learning rates and seeds",
+    "diverged": "runs of these that diverged: their loss was NaN or Inf",
+    "reference": "whether the row was shipped with synthbench, not measured in this folder",
+    "device": "where it was measured",
+    "tier": "1 + the rows of the same task that are significantly better in the card's score (paired t tests over common "
+    "seeds, Holm over all pairs of rows, 5 %); empty where a row lacks seeds; only from 8 seeds on",
+    "versus": "with `--versus`: the row that the scores are differences to, paired over seeds",
+}
+SCORE = {
+    "NAME": "mean over seeds of the score; of a score `x@t` the median, which may be a bound",
+    "NAME_low": "lower end of the 95 % interval (Student's t over seeds)",
+    "NAME_high": "upper end of the 95 % interval",
+    "NAME_n": "seeds that have the score",
+}
+TABLE = {
+    "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
+    "update": "as below; a rank stands over the width that it is part of: `lora-16/64`",
+    "decay": "`weight_decay`, where rows differ in it",
+    "lr": "as below; `!`: at the edge of its grid",
+    "diverged": "diverged / all runs, over all learning rates and seeds",
+    "score": "mean ±half the 95 % interval; `n=`: seeds, where some lack a value; `↑`, `↓`: better up or down; `>x (k/n)`: "
+    "a median that is a bound, known at k of n seeds; `not reached`: too few seeds have learning rates on both sides of "
+    "the target step; `diverged`: every run did; `-`: no such score in this task; `ceiling`: at least 95 % of what the "
+    "data holds",
+}
+COMPARISON = {
+    "task": "of both rows",
+    "size": "of both rows",
+    "optimizer": "of both rows, where they do not differ in it",
+    "update": "of both rows, where they do not differ in it",
+    "weight_decay": "of A's row",
+    "a": "the first side of the comparison",
+    "b": "the second side",
+    "reference": "whether one of the rows was shipped with synthbench",
+    "score": "the score that is compared",
+    "unit": "its unit",
+    "n": "seeds that both rows have",
+    "mean_a": "mean of A over these seeds",
+    "mean_b": "mean of B over these seeds",
+    "difference": "mean of A - B, paired over seeds",
+    "low": "lower end of its 95 % interval (Student's t)",
+    "high": "upper end of its 95 % interval",
+    "p": "of the paired t test",
+    "p_holm": "the same, adjusted for all tests of the comparison (Holm)",
+    "margin": "the largest difference that counts as none, from the card, for the score's unit",
+    "detectable": "the difference that as many seeds detect with 80 % power",
+    "seeds_needed": "where inconclusive: estimated number of seeds for 80 % power",
+    "verdict": "better, worse, higher or lower where the interval excludes 0; no difference larger than the margin where "
+    "an equivalence test at 5 % shows it; depends on the target step where the sign does; else inconclusive",
+}
+RUN = {
+    "run": "the run's id: a hash of every input that affects its results",
+    "parent": "the run that it started from",
+    "task": "the task's name, with its variant",
+    "task_version": "version of the task's card",
+    "task_fingerprint": "hash of the task's resolved card and its data",
+    "model": "shape of the model",
+    "stage": "`pretrain`, `finetune`, ...",
+    "update": "which weights may move",
+    "lr": "learning rate",
+    "weight_decay": "weight decay",
+    "examples": "trained items by slice",
+    "steps": "training steps",
+    "seed": "root seed of data and initialization",
+    "optimizer": "the optimizer",
+    "fingerprint": "hash of the optimizer's name, arguments, routing and code",
+    "routing": "ordered pairs of a pattern of parameter names and what moves them",
+    "attempt": "how often the run was started",
+    "status": "`ok`, `diverged` or `interrupted`",
+    "runner": "the runner's name",
+    "pretrain_optimizer": "the optimizer of the first stage",
+    "chosen": "whether its learning rate is the one that validation data chose",
+    "edge": "whether that rate lies at an end of its grid",
+    "fleet_size": "runs that were trained together with it",
+    "split": "the split that scores are of",
+    "scores": "scores at the end (in CSV a column each)",
+    "path": "scores along training, by step (not in CSV)",
+    "weights": "file of the weights, in the folder of results; empty where they were not kept",
+    "versions": "packages that it was trained with",
+    "device": "where it was trained",
+    "started": "when its fleet started, UTC",
+    "seconds": "its share of the fleet's time",
+}
+CLAIM = {
+    "says": "the claim, as the card has it",
+    "source": "who makes it",
+    "score": "the score that it is about",
+    "rows": "the rows that it is about",
+    "than": "the rows that they are compared with",
+    "expected": "`higher`, `lower` or `equal`",
+    "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",
+    "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step` or `not measured`",
+    "difference": "mean over tasks of the differences, paired over seeds",
+    "low": "lower end of its 95 % interval (Student's t)",
+    "high": "upper end of its 95 % interval",
+    "n": "seeds that all of the tasks have",
+    "p": "of the test that decided the answer; of a primary claim adjusted (Holm)",
+    "tasks": "verdict, difference, interval and n of each task",
+    "missing": "tasks that are left out, and why",
+}
+
+
+def columns_page() -> str:
+    """Every column by the command that prints it."""
+    return "\n".join(
+        [
+            "# Columns", "", "Made by `python -m docs.pages`; a test fails when it is stale.", "",
+            "`@fit` scores are interpolated to the card's training accuracy (`reading.fit`, usually 0.9) and target step "
+            "(`reading.target_step`): for each learning rate the path is read where training accuracy first reaches the "
+            "fit, then between learning rates at the target step; a set x times as large has x times the steps. They are "
+            "measured on at most `reading.sample` items of a set. Other scores are those of the last step, at the chosen "
+            "learning rate, on all items. Every score: `synthbench show score NAME`.", "",
+            *_section("Tables", "`synthbench run`, `report`, and pages made by `report --format markdown`.", TABLE),
+            *_section("Rows", "`report --format csv` or `json`, and `rows()` and `to_pandas()` in Python.", ROW),
+            "For each score NAME:", "", *_table(SCORE),
+            *_section("Comparisons", "`compare --format csv` or `json`, and `compare(...).rows()` in Python.", COMPARISON),
+            *_section("Runs", "`synthbench export`, and `runs()` in Python.", RUN),
+            "In CSV, and in `scores` and `path`, these scores:", "",
+            ", ".join(code(name) for name, score in SCORES.items() if score.level != "cell"), "",
+            *_section("Claims", "`claims` in `report --format json`.", CLAIM),
+        ]
+    ).rstrip()  # fmt: skip
+
+
+def _section(title: str, where: str, columns: Mapping[str, str]) -> list[str]:
+    return [f"## {title}", "", where, "", *_table(columns)]
+
+
+def _table(columns: Mapping[str, str]) -> list[str]:
+    return [github(["column", "meaning"], [[code(name), meaning] for name, meaning in columns.items()]), ""]

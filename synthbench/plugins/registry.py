@@ -1,0 +1,217 @@
+"""Registers optimizers that are not built in: any `torch.optim.Optimizer`, and those that our decorators make.
+
+`take(name)` loads and registers what a name stands for; workers `restore` it by its origin. What is known of its code, a
+`Plugin`, is kept on the registered `Optimizer`, where `plugin_of(name)` looks it up.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, model_validator
+
+from synthbench.cards import Card
+from synthbench.common import sources
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import did_you_mean, shown
+from synthbench.generators import Task
+from synthbench.plugins import code_hash, entry_points, generators, loading
+from synthbench.plugins.decorators import CustomOptimizer, Routing
+from synthbench.plugins.loading import Plugin, is_plugin
+from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Implementation, Optimizer, adamw
+
+FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a default rate: the grid of an optimizer that a card has no rates for
+BESIDE = "adamw-beside"  # moves what a plug-in routed `hidden` leaves
+Table = tuple[tuple[str, str], ...]  # (pattern of parameter names, optimizer), first match wins
+Origin = str | bytes | generators.Origin  # where a worker finds an optimizer, or the generators of a task
+
+
+class Arguments(Card):
+    """Options of a plug-in; its own arguments are checked by name alone.
+
+    routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors, at aux_lr_ratio of its rate).
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    routing: Routing = "all"
+    aux_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+
+
+class ClassArguments(Arguments):
+    """Options of a torch.optim.Optimizer. group: keys of its group of parameters, such as a flag that it reads there."""
+
+    group: dict[str, Any] = Field(default_factory=dict)
+
+
+def plugin_of(name: str) -> Plugin | None:
+    """What is known of a registered optimizer's code; None for a built-in one and for a name that is not registered."""
+    plugin: Plugin | None = OPTIMIZERS[name].plugin if name in OPTIMIZERS else None
+    return plugin
+
+
+def take(name: str, where: str = "--optimizer") -> Plugin:
+    """Loads and registers `pkg.mod:Class`, `path/file.py:Class` or the name of an entry point.
+
+    Raises BadInput that begins with `where`.
+    """
+    target = None if is_plugin(name) else entry_points.find(entry_points.OPTIMIZERS, name, where)
+    plugin = loading.load(target or name, where)
+    plugin = replace(plugin, label=name, origin=name) if target else plugin
+    return _register(plugin, f"{where} {plugin.label}")
+
+
+def take_object(thing: Any, where: str = "optimizer") -> Plugin:
+    """Registers a class or a CustomOptimizer. Workers get it by value, so it may be defined in a script or a notebook.
+
+    Raises BadInput that begins with `where`.
+    """
+    import cloudpickle
+
+    written = thing.written if isinstance(thing, CustomOptimizer) else thing
+    module, name = getattr(written, "__module__", None), getattr(written, "__qualname__", None)
+    if not module or not name:
+        raise BadInput(f"{where} {shown(thing)} is neither a name nor a class.")
+    origin: bytes = cloudpickle.dumps(thing)
+    if module != "__main__" and "<" not in name:
+        module = _shortest(module, name, thing)
+        home = sys.modules[module]
+        source, versions = loading.source_of(home), loading.versions_of(home)
+        return _register(Plugin(thing, f"{module}:{name}", source, origin, versions), where)
+    label = name.rpartition(".")[2]
+    if label in OPTIMIZERS and plugin_of(label) is None:
+        raise BadInput(f"{where}: {shown(label)} is the name of a built-in optimizer; give the class another one.")
+    return _register(Plugin(thing, label, code_hash.digest(thing), origin), where)
+
+
+def _shortest(module: str, name: str, thing: Any) -> str:
+    """The outermost package that has an object under its name: `torch.optim` for one from `torch.optim.nadam`."""
+    parts = module.split(".")
+    packages = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
+    return next(each for each in packages if each == module or getattr(sys.modules.get(each), name, None) is thing)
+
+
+def restore(origin: Origin) -> None:
+    """Registers a plug-in in a worker."""
+    if isinstance(origin, generators.Origin):
+        generators.restore(origin)
+    elif isinstance(origin, str):
+        take(origin)
+    else:
+        import cloudpickle
+
+        take_object(cloudpickle.loads(origin))  # from our own parent process, never from a file
+
+
+def name_of(thing: Any, where: str = "optimizer") -> str:
+    """The registered name of an optimizer given by name, by path, as a class or as a CustomOptimizer; registers it.
+
+    Raises BadInput that begins with `where`.
+    """
+    if not isinstance(thing, str):
+        return take_object(thing, where).label
+    if thing in OPTIMIZERS:
+        return thing
+    if not is_plugin(thing) and entry_points.find(entry_points.OPTIMIZERS, thing, where) is None:
+        raise BadInput(f"{where}: {loading.unknown(thing, OPTIMIZERS)}.")
+    return take(thing, where).label
+
+
+def routed(routing: Routing, label: str) -> Table:
+    """The routing table of a plug-in."""
+    return (("*", label),) if routing == "all" else (("*norm*", BESIDE), ("layers.*", label), ("*", BESIDE))
+
+
+def routing_of(name: str, arguments: Mapping[str, Any]) -> Table:
+    """The routing table of a registered optimizer with these arguments; raises ValidationError for a wrong one."""
+    options = OPTIMIZERS[name].arguments.model_validate(dict(arguments))
+    return routed(options.routing, name) if isinstance(options, Arguments) else OPTIMIZERS[name].routing
+
+
+def defaults(name: str) -> dict[str, Any]:
+    """The arguments of a registered optimizer with their defaults, `inspect.Parameter.empty` where there is none."""
+    plugin, options = plugin_of(name), OPTIMIZERS[name].arguments().model_dump()
+    return dict(plugin.thing.arguments) | options if plugin else options
+
+
+def put_back(name: str, settings: Sequence[str]) -> None:
+    """Records settings that a plug-in changed while it was tried, and prints all that it changed."""
+    plugin = plugin_of(name)
+    assert plugin is not None
+    plugin = replace(plugin, changed=tuple(dict.fromkeys([*plugin.changed, *settings])))
+    OPTIMIZERS[name] = OPTIMIZERS[name]._replace(plugin=plugin)
+    if plugin.changed:
+        print(f"synthbench: {name} changed settings that were put back: {', '.join(plugin.changed)}.", file=sys.stderr)
+
+
+def made_with(name: str) -> dict[str, str]:
+    """What is recorded with the results of an optimizer beside the version of torch; nothing for a built-in one."""
+    plugin = plugin_of(name)
+    if plugin is None:
+        return {}
+    changed = {f"put back after {plugin.label}": ", ".join(plugin.changed)} if plugin.changed else {}
+    return dict(plugin.versions) | changed
+
+
+def origins(names: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
+    """Where workers find the optimizers of these names, and the generators of these tasks, that are not built in."""
+    plugins = [plugin_of(name) for name in dict.fromkeys(names)]
+    return [*(plugin.origin for plugin in plugins if plugin), *generators.origins(tasks)]
+
+
+def _register(plugin: Plugin, where: str) -> Plugin:
+    """Puts an optimizer into the registries; raises BadInput for a thing that is none."""
+    import torch
+
+    from synthbench.plugins import torch_optim
+
+    thing, label = plugin.thing, plugin.label
+    is_class = isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
+    optimizer = torch_optim.custom_optimizer(thing) if is_class else thing
+    if not isinstance(optimizer, CustomOptimizer):
+        raise BadInput(
+            f"{where} is neither a torch.optim.Optimizer class nor made by synthbench.matrix_optimizer or "
+            "synthbench.fleet_optimizer."
+        )
+    ours = sources.digest([Path(optimizer.implementation.step.__code__.co_filename)], Path(sources.__file__).parents[1])
+    plugin = replace(plugin, thing=optimizer, source=sha256((ours + plugin.source).encode()).hexdigest())
+    summary = (inspect.getdoc(optimizer.written) or label).strip().splitlines()[0]
+    OPTIMIZERS[label] = Optimizer(
+        label, summary, label, arguments_card(label, optimizer, ClassArguments if is_class else Arguments),
+        routed(optimizer.routing, label), tuple(float(f"{optimizer.lr * factor:.6g}") for factor in FACTORS), plugin,
+    )  # fmt: skip
+    IMPLEMENTATIONS[label], IMPLEMENTATIONS[BESIDE] = optimizer.implementation, _BESIDE
+    return plugin
+
+
+def arguments_card(label: str, optimizer: CustomOptimizer, card: type[Arguments]) -> type[Arguments]:
+    """A plug-in's arguments, checked by name. card: the options beside its own arguments."""
+    allowed = [*optimizer.arguments]
+
+    class PluginArguments(card):  # type: ignore[valid-type, misc]
+        routing: Routing = optimizer.routing
+
+        @model_validator(mode="after")
+        def _known(self) -> PluginArguments:
+            for name in self.model_extra or {}:
+                if name in ("lr", "weight_decay"):
+                    raise ValueError(f"{label} is given {name} by --{name.replace('_', '-')}, not as an argument")
+                is_slip = not optimizer.takes_any or difflib.get_close_matches(name, allowed, n=1, cutoff=0.85)
+                if name not in allowed and is_slip:
+                    others = [*allowed, *card.model_fields]
+                    raise ValueError(f"{label} has no argument {shown(name)}{did_you_mean(name, others)}")
+            return self
+
+    return PluginArguments
+
+
+_BESIDE = Implementation(
+    lambda blocks, arguments: adamw.start(blocks, adamw.AdamW()),
+    lambda blocks, state, hyper, arguments: adamw.step(blocks, state, hyper, adamw.AdamW()),
+)

@@ -1,0 +1,188 @@
+"""The lines below a table: a legend of two lines and a link, then what is particular to these rows."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from synthbench.analysis import tiers
+from synthbench.analysis.cost import Spent
+from synthbench.analysis.rate_advice import Unread
+from synthbench.analysis.reference import Reference
+from synthbench.analysis.rows import Found, Row, Stopped
+from synthbench.cards import RunnerCard
+from synthbench.common import overrides
+from synthbench.common.wording import inert, listed
+from synthbench.experiment.choice import choose
+from synthbench.plugins.loading import label
+from synthbench.reporting.table import row_name
+
+COLUMNS = "Columns: docs/columns.md"
+COMPLETE = "To complete them: "  # what follows is a command
+CALL = "synthbench.run("  # how a command begins that was a call in Python
+MOST_ROWS = 4  # without a tier that a note names
+MOST_ADVICE = 6  # sentences
+
+
+def legend(rows: Sequence[Row], scores: Sequence[str], card: RunnerCard) -> list[str]:
+    """What the numbers of a table are."""
+    edge = " (! at grid edge)" * any(row.edge for row in rows)
+    return [
+        f"mean ±half the 95 % interval over n seeds; diverged / all runs; lr: best by validation{edge}",
+        *at_fit(scores, card, has_sizes=len({row.size for row in rows}) > 1),
+        COLUMNS,
+    ]
+
+
+def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) -> list[str]:
+    """What scores `x@fit` are, where there are some."""
+    reading, step = card.reading, " x size" * has_sizes
+    where = f"interpolated to training accuracy {reading.fit:g} at step {reading.target_step}{step}"
+    return [f"@fit: {where} (at most {reading.sample} items a set); others: last step"] * _has_fit(scores)
+
+
+def _has_fit(scores: Sequence[str]) -> bool:
+    return any(name.endswith("@fit") for name in scores)
+
+
+def versus(name: str) -> str:
+    return f"Scores are differences to {name} with the same task and update, paired over seeds (-: no such row)."
+
+
+def starred(source: Reference) -> str:
+    return (
+        f"* reference rows shipped with synthbench (same task, card and code): {source.device}, torch "
+        f"{source.versions['torch']}."
+    )
+
+
+def stopped(cells: Sequence[Stopped]) -> list[str]:
+    return [
+        f"{cell.stage.capitalize()} of {cell.optimizer} ({cell.task}) diverged at seed{'s' * (len(seeds) > 1)} "
+        f"{', '.join(map(str, seeds))}; no later stage starts there."
+        for cell, seeds, _ in cells
+    ]
+
+
+def left_out(rows: Sequence[Row]) -> list[str]:
+    """What becomes of reference rows that were measured with another card."""
+    names = listed(dict.fromkeys(row.optimizer for row in rows))
+    return [
+        f"Reference rows ({names}) are left out: they were measured with the card as shipped, and this card is changed "
+        "(--lr, --set or the like). Run these optimizers to compare with them."
+    ] * bool(rows)
+
+
+def spent(found: Spent) -> str:
+    return (
+        f"{found.runs} runs, {found.steps} run-steps, {found.seconds / 60:.3g} minutes of worker processes (one thread "
+        f"each), {found.span / 60:.3g} minutes from first start to last end"
+    )
+
+
+def tier_notes(rows: Sequence[Row], card: RunnerCard, command: str, folder: Path | None) -> list[str]:
+    """What a tier is, which rows have none and why, and the command that completes them."""
+    score, seeds = str(card.tier), card.seed_list
+    if len(seeds) < tiers.SEEDS_FOR_TIERS:
+        return [f"Tiers ({score}) need at least {tiers.SEEDS_FOR_TIERS} seeds."]
+    notes = [f"tier: 1 + rows of the task that are significantly better in {score} (paired t, Holm, 5 %)."]
+    reasons = [(row, why) for row in rows if (why := tiers.lacking(row, score, seeds))]
+    if reasons:
+        names = [f"{row_name(row, rows)} ({why})" for row, why in reasons]
+        more = f" and {len(names) - MOST_ROWS} more" if len(names) > MOST_ROWS else ""
+        notes.append(f"No tier: {', '.join(names[:MOST_ROWS])}{more}.")
+    wanted = [row for row, _ in reasons if row.reference or set(seeds) - set(row.seeds)]
+    return notes + ([f"{COMPLETE}{completing(command, wanted, card, folder)}"] if wanted else [])
+
+
+def completing(command: str, rows: Sequence[Row], card: RunnerCard, folder: Path | None) -> str:
+    """The command that trains what these rows lack: that of the experiment, for their optimizers and updates.
+
+    Its other options stay (`--task` too), for they are part of what makes it the same experiment.
+    """
+    updates = list(dict.fromkeys(row.update for row in rows))
+    if command.startswith(CALL):
+        optimizers = list(dict.fromkeys(row.optimizer for row in rows))
+        return inert(f"{CALL}{card.name!r}, ..., optimizer={optimizers}, update={updates})")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for option in ("--optimizer", "--update", "--out"):
+        parser.add_argument(option)
+    for flag in ("--fresh", "--dry-run", "--quiet", "--debug"):
+        parser.add_argument(flag, action="store_true")
+    try:
+        options, others = parser.parse_known_args(shlex.split(command))
+    except (ValueError, argparse.ArgumentError):  # not as we recorded it
+        return inert(command)
+    typed = {label(name): name for name in (options.optimizer or "").split(",")}  # a file's folder is in no table
+    trained = (row.optimizer if row.optimizer in card.variants else [*row.base, row.optimizer][0] for row in rows)
+    names = dict.fromkeys(typed.get(name, name) for name in trained)
+    out = str(folder) if folder else options.out
+    words = [*others, "--optimizer", ",".join(names), "--update", ",".join(updates), *(["--out", out] if out else [])]
+    return inert(shlex.join(words))
+
+
+def given(rows: Sequence[Row], found: Found, card: RunnerCard) -> list[str]:
+    """The arguments and the chosen rates of pretraining of measured rows, as far as there are some."""
+    names = list(dict.fromkeys(name for row in rows if not row.reference for name in (*row.base, row.optimizer)))
+    arguments = [f"{name}: {text}" for name in names if (text := _arguments(name, card))]
+    rates = _rates(found, card, names)
+    edge = " (! at grid edge)" * any(rate.endswith("!") for rate in rates)
+    return [
+        *([f"Arguments: {'; '.join(arguments)}."] if arguments else []),
+        *([f"Learning rates of earlier stages, best by validation: {listed(rates)}{edge}."] if rates else []),
+    ]
+
+
+def _arguments(name: str, card: RunnerCard) -> str:
+    """Those of the card, and of a variant, in one line."""
+    variant = card.variants[name].arguments if name in card.variants else {}
+    both: Mapping[str, Any] = card.arguments.get(card.optimizer_of(name), {}) | variant
+    return ", ".join(f"{key}={overrides.written(value)}" for key, value in both.items())
+
+
+def _rates(found: Found, card: RunnerCard, names: Sequence[str]) -> list[str]:
+    """Of each cell before the last stage that had several rates: whose it is, and which was chosen."""
+    rates = []
+    has_tasks, has_stages = len({cell.task for cell in found.cells}) > 1, len(card.stages) > 2
+    for cell, trials in found.cells.items():
+        if cell.stage != card.stages[-1].name and cell.optimizer in names and len({trial.lr for trial in trials}) > 1:
+            choice = choose(trials, found.results)
+            where = f"{cell.optimizer}{f' on {cell.task}' * has_tasks}{f' in {cell.stage}' * has_stages}"
+            rates.append(f"{where} " + (f"{choice.lr:.3g}{'!' * choice.edge}" if choice else "none"))
+    return sorted(rates)
+
+
+def rate_advice(cells: Sequence[Unread], card: RunnerCard) -> list[str]:
+    """A sentence for each of the first cells without an `@fit` value, and how many more there are."""
+    sentences = [rates_to_add(result, card.reading.fit) for result in cells]
+    more = len(sentences) - MOST_ADVICE
+    return sentences[:MOST_ADVICE] + [f"{more} more row{'s have' if more > 1 else ' has'} no @fit value."] * (more > 0)
+
+
+def rates_to_add(result: Unread, fit: float) -> str:
+    """Why a cell has no `@fit` value, and which learning rates would give it one."""
+    cell, target_step, rates, reached, bracketed, seeds = result
+    size = f", {cell.size:g}x the items" * (cell.size != 1)
+    where = f"{cell.optimizer} ({cell.update}) on {cell.task}{size}: no @fit value"
+    if not reached:
+        return f"{where}, no learning rate reaches fit {fit:g}; train more steps or add other rates (--lr)."
+    every = "every learning rate reaches" if len(reached) == len(rates) else "the learning rates that reach"
+    slowest, fastest = max(reached, key=reached.__getitem__), min(reached, key=reached.__getitem__)
+    if reached[slowest] < target_step:
+        index = rates.index(slowest)
+        slower = f"rates between {rates[index - 1]:.3g} and {slowest:.3g}" if index else "smaller rates"
+        side, rate, add = "before", f"slowest rate {slowest:.3g}: step {reached[slowest]:.0f}", slower
+    elif reached[fastest] > target_step:
+        faster = "larger rates" if fastest == rates[-1] else "rates that reach it sooner"
+        side, rate, add = "after", f"fastest rate {fastest:.3g}: step {reached[fastest]:.0f}", faster
+    else:
+        medians = ", ".join(f"{step:.0f} at {lr:.3g}" for lr, step in reached.items())
+        return (
+            f"{where}, learning rates reach fit {fit:g} on both sides of the target step {target_step:g} at {bracketed} "
+            f"of {seeds} seeds (median steps: {medians}); add rates beyond or between them (--lr)."
+        )
+    reach = f"{every} fit {fit:g}" + ("" if len(reached) == len(rates) else " do so")
+    return f"{where}, {reach} {side} the target step {target_step:g} ({rate}); add {add} (--lr)."
