@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from docs.generated import STALE
 from synthbench.common.wording import code
 from synthbench.reporting.table import github
 from synthbench.scores import SCORES
@@ -124,7 +125,7 @@ def columns_page() -> str:
     """Every column by the command that prints it."""
     return "\n".join(
         [
-            "# Columns", "", "Made by `python -m docs.pages`; a test fails when it is stale.", "",
+            "# Columns", "", STALE, "",
             "`@fit` scores are interpolated to the card's training accuracy (`reading.fit`, usually 0.9) and target step "
             "(`reading.target_step`): for each learning rate the path is read where training accuracy first reaches the "
             "fit, then between learning rates at the target step; a set x times as large has x times the steps. They are "

@@ -14,7 +14,7 @@ from synthbench.analysis import reference
 from synthbench.analysis.rows import Row
 from synthbench.analysis.tiers import tiers
 from synthbench.cards import RunnerCard
-from synthbench.reporting.numbers import Entry
+from synthbench.reporting.entries import Entry
 from synthbench.reporting.table import github
 from synthbench.scores.reading import Reached
 

@@ -21,8 +21,8 @@ INK, GREY = "#222222", "#666666"
 Marks = list[str]  # elements of an SVG
 
 
-def text(x: float, y: float, said: str, size: float = 14, colour: str = INK, more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" {more}>{escape(said)}</text>'
+def text(x: float, y: float, label: str, size: float = 14, colour: str = INK, more: str = "") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" fill="{colour}" {more}>{escape(label)}</text>'
 
 
 def box(x: float, y: float, width: float, height: float, colour: str, more: str = "") -> str:
@@ -153,7 +153,7 @@ def _dot(x: float, y: float, colour: str) -> str:
 
 
 def fleet() -> str:
-    """The first runs of `quick` as rows of one buffer, and which rule moves which columns; widths are those of `tiny`."""
+    """The first runs of `quick` as rows of one buffer, with the optimizer of each column; widths are those of `tiny`."""
     task = Task(cards.load(TaskCard, "rote-vs-rule"))
     parts = transformer(MODELS["tiny"], task.language.vocabulary, task.language.length).parameters.values()
     sizes = {group: sum(p.size for p in parts if p.group == group) for group in ("hidden", "embedding")}
@@ -163,9 +163,9 @@ def fleet() -> str:
     marks = [
         text(20, 30, "One row a run, all rows trained by the same batched operations", 14, more='font-weight="bold"')
     ]
-    for place, said in enumerate([*runs[:4], "and so on"]):
+    for place, label in enumerate([*runs[:4], "and so on"]):
         y = 78 + 34 * place
-        marks.append(text(20, y + 18, said, 13, GREY))
+        marks.append(text(20, y + 18, label, 13, GREY))
         marks.append(box(180, y, hidden, 26, COLOURS["fact"], 'rx="4"'))
         marks.append(box(184 + hidden, y, 516 - hidden, 26, COLOURS["rule"], 'rx="4"'))
     marks.append(text(180, 66, f"hidden matrices, {sizes['hidden']} numbers: Muon", 13))

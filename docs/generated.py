@@ -1,4 +1,4 @@
-"""Pages and parts of pages that are made from cards, registries and published rows when the site is built."""
+"""Pages that are made from registries and help texts, and quotations of published rows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tabulate import tabulate
 from typer.main import get_command
 
 from synthbench import cards
@@ -21,23 +20,20 @@ from synthbench.common.wording import code, literal
 from synthbench.interface.cli import app
 from synthbench.interface.listing import LISTS
 from synthbench.reporting import claim_answers
+from synthbench.reporting.table import github as table
 from synthbench.scores import SCORES
 from synthbench.scores.registry import Score
 from synthbench.trainer.optimizers import OPTIMIZERS
 
+STALE = "Made by `python -m docs.pages`; a test fails when it is stale."  # the first line of every generated page
 DIRECTION = {"up": "higher is better", "down": "lower is better", "-": "neither direction is better in itself"}
-
-
-def table(heads: list[str], rows: list[list[str]]) -> str:
-    """A table in markdown, cells as given."""
-    return tabulate(rows, heads, tablefmt="github", disable_numparse=True)
 
 
 def scores_page() -> str:
     """Every score by the file that computes it, with formula, unit, range, direction and source."""
     lines = [
-        "# Scores", "",
-        "Made from the registry of scores; `synthbench ls score` prints it, `synthbench show score rote_gap` one of them.",
+        "# Scores", "", STALE, "",
+        "`synthbench ls score` prints the same, `synthbench show score rote_gap` one of them.",
         "Exact match is of the whole answer, end token included. *Floors* are what can be had without learning, see",
         "[Tasks](../tasks/README.md).", "",
     ]  # fmt: skip
@@ -62,9 +58,9 @@ def _home(score: Score) -> str:
 
 
 def _about(home: str) -> tuple[str, str, str]:
-    """What the first line of a module says: `Scores of what is lost: rest.` in its two halves."""
-    told = str(sys.modules[home].__doc__).strip().partition("\n")[0].removeprefix("Scores of ")
-    title, colon, rest = told.partition(": ")
+    """The first line of a module, `Scores of what is lost: rest.`, in its two halves."""
+    line = str(sys.modules[home].__doc__).strip().partition("\n")[0].removeprefix("Scores of ")
+    title, colon, rest = line.partition(": ")
     return title[0].upper() + title[1:], colon, rest
 
 
@@ -76,19 +72,20 @@ def _section(score: Score) -> Iterator[str]:
 def optimizers_page() -> str:
     """Every built-in optimizer with routing and arguments, the generators and the models."""
     lines = [
-        "# Optimizers, generators, models", "",
-        "What is built in, made from the registries. Any other optimizer: [Add an optimizer](add-an-optimizer.md).", "",
+        "# Optimizers, generators, models", "", STALE, "",
+        "What is built in. Any other optimizer: [Add an optimizer](add-an-optimizer.md).", "",
     ]  # fmt: skip
-    for found in OPTIMIZERS.values():
-        arguments = found.arguments().model_dump()
+    for optimizer in OPTIMIZERS.values():
+        arguments = optimizer.arguments().model_dump()
         lines += [
-            f"## {found.name}", "", f"{found.summary[0].upper()}{found.summary[1:]}. Source: {found.source}.", "",
-            table(["parameters", "moved by"], [[code(pattern), rule] for pattern, rule in found.routing]), "",
+            f"## {optimizer.name}", "",
+            f"{optimizer.summary[0].upper()}{optimizer.summary[1:]}. Source: {optimizer.source}.", "",
+            table(["parameters", "moved by"], [[code(pattern), name] for pattern, name in optimizer.routing]), "",
             table(["argument", "default"], [[code(key), code(str(value))] for key, value in arguments.items()]), "",
         ]  # fmt: skip
     lines += ["The first pattern that matches a parameter's name decides. Vectors are parameters of norms.", ""]
     heads, rows = LISTS["generator"]()
-    lines += ["## Generators", "", table(heads, [[code(name), literal(told)] for name, told in rows]), ""]
+    lines += ["## Generators", "", table(heads, [[code(name), literal(summary)] for name, summary in rows]), ""]
     heads, rows = LISTS["model"]()
     names = [code(row[0]) for row in rows]
     turned = [[code(head), *values] for head, *values in zip(heads, *rows, strict=True)][1:]
@@ -97,9 +94,9 @@ def optimizers_page() -> str:
 
 def commands_page() -> str:
     """The help of every command."""
-    lines = ["# Commands", "", "`python -m synthbench` is the same program. [Exit codes](#exit-codes).", ""]
+    lines = ["# Commands", "", STALE, "", "`python -m synthbench` is the same program. [Exit codes](#exit-codes).", ""]
     for name, command in get_command(app).commands.items():
-        context = command.make_context(f"synthbench {name}", [], resilient_parsing=True)
+        context = command.make_context(f"synthbench {name}", [], resilient_parsing=True, terminal_width=80)
         lines += [f"## {name}", "", "```text", command.get_help(context).strip(), "```", ""]
     return "\n".join([*lines, EXIT_CODES])
 
@@ -110,9 +107,9 @@ EXIT_CODES = """\
 | code | meaning |
 | --- | --- |
 | 0 | fine |
-| 1 | a claim is refuted, under `--assert-claims` |
+| 1 | behaviour changed (`check`), a check failed (`verify`), or a claim is refuted (`--assert-claims`) |
 | 2 | bad input: at most three lines that name the file or option, the value and what is allowed |
-| 3 | everything was valid, yet nothing could be measured, such as where every run diverged |
+| 3 | everything was valid, yet nothing could be measured (every run diverged, say), or `check` is inconclusive |
 | 4 | an internal error, or a full disk: one sentence, and where the traceback was saved |
 | 130 | interrupted |
 """
@@ -128,12 +125,12 @@ def published(runner: str) -> tuple[RunnerCard, list[Row]]:
 
 
 def claim(runner: str, beginning: str) -> str:
-    """What became of the one claim of a card that begins so, as a quotation; raises ValueError unless there is one."""
+    """The answer to the one claim of a card that begins so, as a quotation; raises ValueError unless there is one."""
     card, rows = published(runner)
-    found = [one for one in claims.answers(card, rows) if one.claim.says.startswith(beginning)]
-    if len(found) != 1:
-        raise ValueError(f"{len(found)} claims of {runner!r} begin with {beginning!r}; a page must name one.")
-    return "> " + re.sub(r"^1\. ", "", claim_answers.lines(found, Path(f"{runner}-results"))[0])
+    answers = [answer for answer in claims.answers(card, rows) if answer.claim.says.startswith(beginning)]
+    if len(answers) != 1:
+        raise ValueError(f"{len(answers)} claims of {runner!r} begin with {beginning!r}; a page must name one.")
+    return "> " + re.sub(r"^1\. ", "", claim_answers.lines(answers, Path(f"{runner}-results"))[0])
 
 
 def rates(runner: str, other: str) -> str:
@@ -150,8 +147,3 @@ def rates(runner: str, other: str) -> str:
 
 
 MADE = {"claim": claim, "rates": rates}
-
-
-def filled(text: str) -> str:
-    """A page with every `<!-- claim RUNNER: WORDS -->` and `<!-- rates RUNNER: A B -->` replaced by what it asks for."""
-    return re.sub(r"^<!-- (claim|rates) ([a-z]+): (.+) -->$", lambda m: MADE[m[1]](m[2], m[3]), text, flags=re.M)

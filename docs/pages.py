@@ -1,16 +1,20 @@
 """The committed pages that are made from cards, published rows and registries: `python -m docs.pages` writes them.
 
-They are tasks/README.md, runners/README.md, docs/columns.md, and the picture of the calibration.
+They are tasks/README.md, runners/README.md, the generated pages of docs/, their pictures, and the answers in docs/faq.md.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from docs import regime
+from docs import architecture, faq, regime
+from docs.api import api_page
+from docs.architecture import architecture_page
 from docs.calibration import section
 from docs.columns import columns_page
 from docs.discrimination import planted, sizes
+from docs.drawings import PICTURES
+from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, StageCard, TaskCard
@@ -24,7 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 REGIME = "reports/calibration/regime.svg"
 FLOORS = "uniform / modal / copy / nearest"
 PAGE_HEADS = [*HEADS[:-2], f"floors, trained: {FLOORS}", f"floors, held out: {FLOORS}"]
-MADE = "Made by `python -m docs.pages`; a test fails when it is stale."
 
 
 def every(floors: dict[str, float]) -> str:
@@ -53,7 +56,7 @@ def _variants(task: Task) -> list[str]:
 def tasks_page() -> str:
     """tasks/README.md: every shipped task with a drawn example of each slice, and its calibration."""
     lines = [
-        "# Tasks", "", MADE,
+        "# Tasks", "", STALE,
         "The answer, in brackets, is what is learned and scored. Examples are those of seed 0.", "",
         f"![{regime.TITLE}](../{REGIME})", "",
     ]  # fmt: skip
@@ -79,7 +82,7 @@ def _stage(stage: StageCard) -> str:
 
 def runners_page() -> str:
     """runners/README.md: the question that each runner asks, its command and its cost."""
-    lines = ["# Runners", "", MADE, ""]
+    lines = ["# Runners", "", STALE, ""]
     for name in cards.names(RunnerCard):
         card = cards.load(RunnerCard, name)
         claims = [f"- {claim.says} ({claim.source})" for claim in card.claims]
@@ -102,10 +105,24 @@ def regime_picture() -> Picture:
     return picture
 
 
-PAGES = {"tasks/README.md": tasks_page, "runners/README.md": runners_page, "docs/columns.md": columns_page}
+PAGES = {
+    "tasks/README.md": tasks_page,
+    "runners/README.md": runners_page,
+    "docs/columns.md": columns_page,
+    "docs/scores.md": scores_page,
+    "docs/optimizers.md": optimizers_page,
+    "docs/commands.md": commands_page,
+    "docs/api.md": api_page,
+    "docs/architecture.md": architecture_page,
+}  # by path, without the last line end
+DRAWN = {REGIME: lambda: regime_picture().svg.decode(), "docs/pictures/architecture.svg": architecture.picture}
+DRAWN |= {f"docs/pictures/{name}.svg": picture for name, picture in PICTURES.items()}
 
 
 if __name__ == "__main__":
-    for page, made in PAGES.items():
-        (ROOT / page).write_text(f"{made()}\n", encoding="utf-8")
-    (ROOT / REGIME).write_bytes(regime_picture().svg)
+    for path, made in PAGES.items():
+        (ROOT / path).write_text(f"{made().rstrip()}\n", encoding="utf-8")
+    for path, drawn in DRAWN.items():
+        (ROOT / path).parent.mkdir(exist_ok=True)
+        (ROOT / path).write_text(drawn(), encoding="utf-8")
+    faq.FAQ.write_text(f"{faq.page()}\n", encoding="utf-8")

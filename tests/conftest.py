@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -16,6 +17,7 @@ from hypothesis import settings
 
 from synthbench.execution import process_pool
 from synthbench.generators import GENERATORS
+from synthbench.store.results import Store
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
 from tests import inprocess
 from tests.calling import Caller
@@ -105,3 +107,10 @@ def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Caller:
     return Caller(monkeypatch, capfd)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    """An empty folder of results."""
+    with closing(Store.create(tmp_path / "results")) as created:
+        yield created

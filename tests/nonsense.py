@@ -27,7 +27,7 @@ from hypothesis import settings as settings_of
 from hypothesis import strategies as st
 
 from synthbench.interface import outcome
-from tests.experiment import tiny
+from tests import tiny
 from tests.reliability.campaign import Campaign
 
 SECONDS = 2.0  # promised, of this process's own time; ten times as much on the clock is a hang

@@ -1,7 +1,7 @@
 """Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick
 optimizers gate baselines`.
 
-Results are kept in `NAME-results/`, so that an interrupted one goes on and a finished one is written again in seconds.
+Results are kept in `NAME-results/`: rerun the command to resume. Of finished results pages are written in seconds.
 """
 
 from __future__ import annotations
@@ -18,22 +18,24 @@ ROOT = Path(__file__).resolve().parent.parent
 RUN, REPORT = "run NAME --out NAME-results", "report NAME --out NAME-results"
 ROWS = f"{REPORT} --format reference > reports/NAME.json"
 FIGURES = f"{REPORT} --figures reports/NAME"
-PAGES = ["ls task --format markdown > tasks/README.md", "ls runner --format markdown > runners/README.md"]
+PAGES = ["docs.pages"]
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],
     "leaderboard": [
         RUN, ROWS, f"{FIGURES} --format markdown > reports/NAME.md",
-        f"{REPORT} --format claims --update reports/README.md",
+        f"{REPORT} --format claims --into reports/README.md",
     ],
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "quick": [
         "run NAME --optimizer adamw,muon,sgd --out NAME-results", ROWS, f"{REPORT} --format markdown > reports/NAME.md",
-        f"{REPORT} --update README.md",
+        f"{REPORT} --into README.md",
     ],
     "optimizers": [optimizers.COMMAND, "tests.optimizers > reports/optimizers.md"],
     "gate": ["tests.gate.study > reports/gate.md"],
-    "baselines": [f"baseline --optimizer {name} -o tests/gate/baselines/{name}.json --update" for name in gate.OPTIMIZERS],
+    "baselines": [
+        f"baseline --optimizer {name} -o tests/gate/baselines/{name}.json --overwrite" for name in gate.OPTIMIZERS
+    ],
     "pages": [],
 }  # fmt: skip
 
@@ -45,7 +47,7 @@ def commands(product: str) -> list[str]:
 
 def publish(product: str) -> None:
     for command in commands(product):
-        module = [] if command.startswith("tests.") else ["synthbench"]
+        module = [] if command.startswith(("tests.", "docs.")) else ["synthbench"]
         print(*module, command, flush=True)
         words, _, target = command.partition(" > ")
         done = subprocess.run(

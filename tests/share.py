@@ -20,7 +20,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 # Folders of the package that the slow tests of a folder are about, besides the one of the same name.
 ABOUT = {
-    "reliability": ("experiment",),
+    "reliability": ("execution", "store"),
     "benchmarks": ("trainer", "generators", "scores"),
     "verification": ("trainer", "plugins"),
 }

@@ -9,6 +9,7 @@ from statistics import fmean
 
 import pytest
 
+from docs import calibration, pages
 from synthbench.analysis import claims, reference, tiers
 from synthbench.analysis.reference import Reference
 from synthbench.cards import RunnerCard, TaskCard, load, names
@@ -16,7 +17,7 @@ from synthbench.experiment import identity
 from synthbench.experiment.grids import grid, rates_of, settings
 from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
-from synthbench.reporting import calibration, claim_answers, figures, gallery, table
+from synthbench.reporting import claim_answers, figures, notes, table
 from synthbench.reporting.sentence import sentence
 from tests import publish
 from tests.each import each
@@ -31,9 +32,15 @@ def shipped(runner: str) -> tuple[RunnerCard, Reference]:
     return card, found
 
 
-def test_the_pages_of_tasks_and_of_runners_are_not_stale() -> None:
-    assert (ROOT / "tasks" / "README.md").read_text().rstrip() == gallery.tasks_page()
-    assert (ROOT / "runners" / "README.md").read_text().rstrip() == gallery.runners_page()
+@pytest.mark.parametrize("page", pages.PAGES)
+def test_the_pages_that_are_generated_are_not_stale(page: str) -> None:
+    assert (ROOT / page).read_text().rstrip() == pages.PAGES[page]().rstrip()
+    assert "`python -m docs.pages`" in (ROOT / page).read_text().splitlines()[2]
+
+
+@pytest.mark.parametrize("picture", pages.DRAWN)
+def test_the_pictures_that_are_drawn_are_not_stale(picture: str) -> None:
+    assert (ROOT / picture).read_text() == pages.DRAWN[picture]()
 
 
 @pytest.mark.parametrize("runner", ["quick", "calibration", "leaderboard", "planted", "sizes"])
@@ -49,8 +56,8 @@ def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
 def test_published_tables_and_sentences_are_those_of_the_published_rows(page: str) -> None:
     card, found = shipped("quick")
     text = (ROOT / page).read_text()
-    drawn = table.as_markdown(table.make("", found.rows, card.columns, []))
-    assert drawn.strip() in text
+    drawn = table.make(found.rows, card.columns, notes=notes.legend(found.rows, card.columns, card))
+    assert table.as_markdown(drawn).strip() in text
     assert sentence(found.rows, card) in text
     assert found.device in text
     assert found.command in text
@@ -75,7 +82,11 @@ def test_the_calibration_shows_a_regime_in_which_all_optimizers_differ(task: str
 @pytest.mark.parametrize("runner", ["calibration", "leaderboard", "sizes"])
 def test_published_figures_are_those_of_the_published_rows(runner: str) -> None:
     card, found = shipped(runner)
-    drawn = {f"{picture.name}.svg": picture.svg for picture in figures.make(found.rows, card).pictures}
+    pictures = [
+        *figures.make(found.rows, card).pictures,
+        *([pages.regime_picture()] if runner == "calibration" else []),
+    ]
+    drawn = {picture.file: picture.svg for picture in pictures}
     assert {path.name: path.read_bytes() for path in (ROOT / "reports" / runner).iterdir()} == drawn
 
 
@@ -83,7 +94,8 @@ def test_the_leaderboard_s_page_and_the_findings_are_those_of_its_rows() -> None
     card, found = shipped("leaderboard")
     page, findings = ((ROOT / "reports" / name).read_text() for name in ("leaderboard.md", "README.md"))
     ranks = tiers.tiers(found.rows, str(card.tier), card.seed_list)
-    assert table.as_markdown(table.make("", found.rows, card.columns, [], ranks)).strip() in page
+    legend = notes.legend(found.rows, card.columns, card)
+    assert table.as_markdown(table.make(found.rows, card.columns, notes=legend, tiers=ranks)).strip() in page
     lines = claim_answers.lines(claims.answers(card, found.rows), Path("leaderboard-results"))
     assert len(lines) == 10
     for text in (page, findings):
@@ -98,9 +110,11 @@ def test_every_published_file_has_a_command_that_makes_it() -> None:
         for command in publish.commands(name):
             words, _, target = command.partition(" > ")
             made |= {target} if target else set()
+            made |= {*pages.PAGES, *pages.DRAWN} if command == "docs.pages" else set()
             if "--figures" in words:
                 made |= {f"reports/{name}/{path.name}" for path in (ROOT / "reports" / name).iterdir()}
     published = [path for path in ROOT.glob("reports/**/*") if path.is_file()] + [*ROOT.glob("*s/README.md")]
+    published += [ROOT / path for path in (*pages.PAGES, *pages.DRAWN)]
     assert {path.relative_to(ROOT).as_posix() for path in published} == made
 
 

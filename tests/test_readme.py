@@ -1,4 +1,4 @@
-"""Every command that the README shows runs; the first two blocks are run by .ci/run and by a new user."""
+"""Every command of the README and of the pages on running works; .ci/run and a new user run the first two blocks."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import pytest
 
 from tests.calling import Caller
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```sh\n(.*?)^```", README, re.M | re.S)
-COMMANDS = [[line.split("  #")[0].strip() for line in block.splitlines()] for block in BLOCKS[2:]]
+ROOT = Path(__file__).resolve().parent.parent
+MOST_LINES = 110
+README, RUN, RESULTS = (
+    (ROOT / f"{page}.md").read_text(encoding="utf-8") for page in ("README", "docs/run", "docs/results")
+)
 # What trains does so on a card of few steps and a small model. By a command's last or first word, what is added to it.
 CARD = (
     "pretrain.steps=2", "pretrain.for.sgd.steps=2", "finetune.steps=2", "finetune.points=1", "finetune.update=['full']",
@@ -25,8 +27,24 @@ SMALL = " ".join(
 MORE = {"run": SMALL, "baseline": f"{SMALL} --seeds 5", "--dry-run": ""}
 
 
+def blocks(page: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S)
+
+
+def commands(block: str) -> list[str]:
+    return [line.split("  #")[0].strip() for line in block.splitlines()]
+
+
+# Commands that are typed in one folder, in order
+TOGETHER = [*map(commands, blocks(README)[2:]), commands("".join(blocks(RUN))), commands("".join(blocks(RESULTS)))]
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= MOST_LINES
+
+
 def test_the_first_two_blocks_are_one_line_each_and_set_themselves_up() -> None:
-    run, test = (block.strip() for block in BLOCKS[:2])
+    run, test = (block.strip() for block in blocks(README)[:2])
     for line in (run, test):
         assert "\n" not in line
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt")
@@ -34,12 +52,14 @@ def test_the_first_two_blocks_are_one_line_each_and_set_themselves_up() -> None:
     assert ".venv/bin/pytest" in test
 
 
-@pytest.mark.parametrize("block", range(len(COMMANDS)))
-def test_every_other_block_runs(block: int, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its commands in order and in one folder. A class of one's own behaves in another way than the baseline."""
+@pytest.mark.parametrize("lines", TOGETHER, ids=lambda lines: lines[0])
+def test_every_other_command_runs(
+    lines: list[str], call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A class of another optimizer behaves differently from the baseline."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("import torch\n\nclass MyMuon(torch.optim.SGD):\n    pass\n")
-    for command in COMMANDS[block]:
+    for command in lines:
         program, *words = shlex.split(command)
         assert program == "synthbench"
         more = next((MORE[word] for word in (words[-1], words[0]) if word in MORE), "")
@@ -48,8 +68,10 @@ def test_every_other_block_runs(block: int, call: Caller, tmp_path: Path, monkey
         assert out, command
 
 
-def test_every_column_that_it_explains_is_in_the_table() -> None:
+def test_the_columns_that_are_explained_are_those_of_the_table() -> None:
     from synthbench.cards import RunnerCard, load
 
-    explained = re.findall(r"^\| `([a-z_@]+)` \|", README.partition("## What the columns mean")[2], re.M)
-    assert explained == load(RunnerCard, "quick").columns
+    columns = load(RunnerCard, "quick").columns
+    explained = re.findall(r"^\| `([a-z_@]+)` \|", RUN.partition("## Read the table")[2].partition("## ")[0], re.M)
+    assert explained == columns
+    assert all(f"`{column.removesuffix('@fit')}`" in README for column in columns)

@@ -78,7 +78,7 @@ def decide(before: Mapping[int, float], after: Mapping[int, float], floor: float
     if middle - half > allowed or middle + half < -allowed:
         return Decision("changed", *found)
     torn = max(TORN_BY * floor * sqrt(len(values)) / 2, 2 * least(values, unit))
-    far = [sum(sign * one > torn for one in differences) for sign in (1, -1)]
+    far = [sum(sign * difference > torn for difference in differences) for sign in (1, -1)]
     if is_torn(abs(far[0] - far[1]), len(seeds)):
         return Decision("inconclusive", *found)
     if -allowed <= middle - half and middle + half <= allowed:

@@ -39,11 +39,11 @@ class Answer(NamedTuple):
 
 def answers(card: RunnerCard, rows: Sequence[Row]) -> list[Answer]:
     """The answer to every claim of a card, in its order."""
-    found = [_answer(claim, card, rows) for claim in card.claims]
-    primary = [index for index, answer in enumerate(found) if answer.claim.primary and answer.tasks]
-    for index, p in zip(primary, holm([found[index].p for index in primary]), strict=True):
-        found[index] = found[index]._replace(kind=_kind(found[index].claim, found[index].pooled, p), p=p)
-    return found
+    results = [_answer(claim, card, rows) for claim in card.claims]
+    primary = [index for index, answer in enumerate(results) if answer.claim.primary and answer.tasks]
+    for index, p in zip(primary, holm([results[index].p for index in primary]), strict=True):
+        results[index] = results[index]._replace(kind=_kind(results[index].claim, results[index].pooled, p), p=p)
+    return results
 
 
 def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
@@ -109,16 +109,16 @@ def _means(pairs: Sequence[Pair], name: str, target_step: int) -> dict[int, floa
     return {index: fmean(paired) for index, paired in read.items() if paired}
 
 
-def _kind(claim: ClaimCard, found: Verdict, p: float) -> Kind:
+def _kind(claim: ClaimCard, pooled: Verdict, p: float) -> Kind:
     """p: the p-value that counts, adjusted where the claim is primary."""
-    if found.kind == "depends on target step" or found.kind == "inconclusive":
-        return found.kind
-    if found.kind == "too few seeds":
+    if pooled.kind == "depends on target step" or pooled.kind == "inconclusive":
+        return pooled.kind
+    if pooled.kind == "too few seeds":
         return "not measured"
-    if found.kind == "identical":
+    if pooled.kind == "identical":
         return "supported" if claim.expected == "equal" else "no difference"
     if p >= LEVEL:
         return "inconclusive"
-    if found.kind == "equal":
+    if pooled.kind == "equal":
         return "supported" if claim.expected == "equal" else "no difference"
-    return "supported" if found.kind == claim.expected else "opposite"
+    return "supported" if pooled.kind == claim.expected else "opposite"

@@ -30,11 +30,10 @@ class Finding(NamedTuple):
 def findings(pairs: Sequence[Pair], scores: Sequence[str], card: RunnerCard) -> list[Finding]:
     """Every score of every pair."""
     judged = [(pair, name, verdict.of(pair, name, card)) for pair in pairs for name in scores]
-    tested = [result.found.n >= LEAST_SEEDS for _, _, result in judged]
-    adjusted = iter(holm([result.p for (_, _, result), was in zip(judged, tested, strict=True) if was]))
+    adjusted = iter(holm([result.p for *_, result in judged if result.difference.n >= LEAST_SEEDS]))
     return [
-        Finding(pair, name, _means(pair, name), result, next(adjusted) if was else None)
-        for (pair, name, result), was in zip(judged, tested, strict=True)
+        Finding(pair, name, _means(pair, name), result, next(adjusted) if result.difference.n >= LEAST_SEEDS else None)
+        for pair, name, result in judged
     ]
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from synthbench.analysis.rows import Row, Values
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, listed, shown
+from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
 
 SETTING = ("task", "size")  # what rows must share for it to matter which is better
@@ -61,7 +61,7 @@ def of_optimizer(rows: Sequence[Row], name: str, option: str) -> list[Row]:
     if len(meant) > 1:
         raise BadInput(f"{option} {shown(name)} could be any of {listed(meant)}; name one of them.")
     if not meant:
-        raise BadInput(f"{option} {shown(name)} has no row here{did_you_mean(name, labels)}.")
+        check_choice(option, name, labels)
     return [row for row in rows if row.label == meant[0]]
 
 

@@ -7,7 +7,7 @@ from math import nan
 from statistics import median
 from typing import NamedTuple
 
-from synthbench.analysis.rows import Found
+from synthbench.analysis.rows import ExperimentResults
 from synthbench.cards import RunnerCard
 from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell
@@ -29,22 +29,24 @@ class Unread(NamedTuple):
     seeds: int
 
 
-def unread(found: Found, card: RunnerCard) -> list[Unread]:
+def unread(results: ExperimentResults, card: RunnerCard) -> list[Unread]:
     """The cells of the last stage that have no reading although not all of their runs diverged; without variants, whose
     rates are the card's."""
-    cells = [cell for cell in found.cells if cell.stage == card.stages[-1].name and cell.optimizer not in card.variants]
+    cells = [
+        cell for cell in results.cells if cell.stage == card.stages[-1].name and cell.optimizer not in card.variants
+    ]
     cells.sort(key=lambda cell: (cell.task, cell.base, cell.optimizer, cell.update, cell.size))
-    judged = (of_cell(cell, _steps(found.cells[cell], found, card), card) for cell in cells)
+    judged = (of_cell(cell, _steps(results.cells[cell], results, card), card) for cell in cells)
     return [result for result in judged if result]
 
 
-def _steps(trials: Sequence[Trial], found: Found, card: RunnerCard) -> list[Steps]:
+def _steps(trials: Sequence[Trial], results: ExperimentResults, card: RunnerCard) -> list[Steps]:
     """By seed."""
     of_seed: dict[int, dict[float, float | None]] = {}
     for trial in trials:
-        result = found.results[trial.id]
+        result = results.results[trial.id]
         if result.status == "ok":
-            of_seed.setdefault(found.seed(trial.id), {})[trial.lr] = crossing(result.path, card.reading.fit)
+            of_seed.setdefault(results.seed(trial.id), {})[trial.lr] = crossing(result.path, card.reading.fit)
     return [of_seed[seed] for seed in sorted(of_seed)]
 
 

@@ -41,10 +41,10 @@ def make(
     )  # fmt: skip
 
 
-def text(found: Reference) -> str:
+def text(source: Reference) -> str:
     """As it is shipped: JSON, a row a line."""
-    head = json.dumps(found.model_dump(mode="json", exclude={"rows"}), indent=1, allow_nan=False)
-    rows = (json.dumps(row.model_dump(mode="json"), separators=(",", ":"), allow_nan=False) for row in found.rows)
+    head = json.dumps(source.model_dump(mode="json", exclude={"rows"}), indent=1, allow_nan=False)
+    rows = (json.dumps(row.model_dump(mode="json"), separators=(",", ":"), allow_nan=False) for row in source.rows)
     return f'{head[:-2]},\n "rows": [\n{f",{chr(10)}".join(rows)}\n ]\n}}'
 
 
@@ -59,36 +59,36 @@ def shipped(card: RunnerCard) -> Reference | None:
 
 def agreeing(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
     """The shipped reference, if its fingerprints are those of this card, this code and (among others) these tasks."""
-    found = _of_this_code(card, tasks)
-    return found if found and found.card == card.fingerprint() else None
+    source = _of_this_code(card, tasks)
+    return source if source and source.card == card.fingerprint() else None
 
 
 def _of_this_code(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
     """The same whatever the card's fingerprint is."""
-    found = shipped(card)
-    agrees = found and found.package == identity.package_fingerprint() and tasks.items() <= found.tasks.items()
-    return found if agrees else None
+    source = shipped(card)
+    agrees = source and source.package == identity.package_fingerprint() and tasks.items() <= source.tasks.items()
+    return source if agrees else None
 
 
 def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:
     """Measured rows and, after them, the reference's rows for other optimizers under the same updates."""
-    found = agreeing(card, tasks)
-    extra = _extra(found, rows, tasks) if found else []
-    return [*rows, *extra], found if extra else None
+    source = agreeing(card, tasks)
+    extra = _extra(source, rows, tasks) if source else []
+    return [*rows, *extra], source if extra else None
 
 
 def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> list[Row]:
     """The reference rows that would stand beside these if the card were as it is shipped."""
-    found = _of_this_code(card, tasks)
-    return _extra(found, rows, tasks) if found and found.card != card.fingerprint() else []
+    source = _of_this_code(card, tasks)
+    return _extra(source, rows, tasks) if source and source.card != card.fingerprint() else []
 
 
-def _extra(found: Reference, rows: Sequence[Row], tasks: Mapping[str, str]) -> list[Row]:
+def _extra(source: Reference, rows: Sequence[Row], tasks: Mapping[str, str]) -> list[Row]:
     """The rows of a reference that stand beside measured ones."""
     measured = {(row.task, *row.base, row.optimizer) for row in rows}
     updates = {row.update for row in rows}
     return [
         row.model_copy(update={"reference": True})
-        for row in found.rows
+        for row in source.rows
         if row.task in tasks and (row.task, *row.base, row.optimizer) not in measured and row.update in updates
     ]

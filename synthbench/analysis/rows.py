@@ -73,7 +73,7 @@ class Row(Card):
         return {seed: value for seed, value in self.values.get(name, {}).items() if seed not in bounds}
 
 
-class Found(NamedTuple):
+class ExperimentResults(NamedTuple):
     """What the store has of an experiment. cells: its runs that are done. identities: of every run in the store."""
 
     cells: Mapping[Cell, Sequence[Trial]]
@@ -84,15 +84,15 @@ class Found(NamedTuple):
         return int(self.identities[run]["seed"])
 
 
-def found_in(store: Store, experiment: str) -> Found:
+def read_results(store: Store, experiment: str) -> ExperimentResults:
     results = store.results(store.members(experiment))
-    return Found(members.cells(experiment, store, results), results, store.identities())
+    return ExperimentResults(members.cells(experiment, store, results), results, store.identities())
 
 
-def rows_of(found: Found, card: RunnerCard) -> list[Row]:
+def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
     """A row for each cell of the last stage, by task, optimizers and update."""
     last = card.stages[-1].name
-    rows = [_row(cell, trials, card, found) for cell, trials in found.cells.items() if cell.stage == last]
+    rows = [_row(cell, trials, card, results) for cell, trials in results.cells.items() if cell.stage == last]
     rows = [row.model_copy(update=_by_size(row, rows, card)) for row in rows]
     return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, rank(row.update), row.size))
 
@@ -116,43 +116,43 @@ class Stopped(NamedTuple):
     entirely: bool
 
 
-def stopped(found: Found, card: RunnerCard) -> list[Stopped]:
+def stopped(results: ExperimentResults, card: RunnerCard) -> list[Stopped]:
     """The cells of earlier stages that diverged at some seeds, or at all."""
     cells = []
-    for cell, trials in found.cells.items():
-        started = members.chosen(trials, found.results) or [trial.id for trial in trials]
-        diverged = [run for run in started if found.results[run].status == "diverged"]
+    for cell, trials in results.cells.items():
+        started = members.chosen(trials, results.results) or [trial.id for trial in trials]
+        diverged = [run for run in started if results.results[run].status == "diverged"]
         if diverged and cell.stage != card.stages[-1].name:
-            seeds = sorted({found.seed(run) for run in diverged})
+            seeds = sorted({results.seed(run) for run in diverged})
             cells.append(Stopped(cell, seeds, len(diverged) == len(started)))
     return cells
 
 
-def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, found: Found) -> Row:
-    _, results, identities = found
+def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: ExperimentResults) -> Row:
+    _, results, identities = stored
     runs, choices = [trial.id for trial in trials], members.chosen(trials, results)
-    seeds = sorted({found.seed(run) for run in runs})
+    seeds = sorted({stored.seed(run) for run in runs})
     converged = [run for run in runs if results[run].status == "ok"]
     chosen = [run for run in converged if run in choices]
-    paths = {seed: [results[run].path for run in converged if found.seed(run) == seed] for seed in seeds}
+    paths = {seed: [results[run].path for run in converged if stored.seed(run) == seed] for seed in seeds}
     target_steps = {
         name: {step: readings(paths, name, card, step, cell.size) for step in card.reading.target_steps}
         for name in AT_FIT
     }
-    values = {name: _scores(chosen, name, found) for name in AT_END}
+    values = {name: _scores(chosen, name, stored) for name in AT_END}
     values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
     values |= {f"{name}_over_fit": over_fit(paths, name, card, cell.size) for name in reading.OVER_FIT}
-    steps, censored = _bounded({found.seed(run): _steps_to_rule(results[run], card) for run in chosen})
+    steps, censored = _bounded({stored.seed(run): _steps_to_rule(results[run], card) for run in chosen})
     rates: dict[float, dict[str, Values]] = {}
     for lr in sorted({trial.lr for trial in trials}):
         of_rate = [run for run in converged if identities[run]["lr"] == lr]
-        rates[lr] = {name: _scores(of_rate, name, found) for name in SWEPT}
+        rates[lr] = {name: _scores(of_rate, name, stored) for name in SWEPT}
     return Row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
         edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(converged),
         values=values | {"steps_to_rule@t": steps}, censored={"steps_to_rule@t": censored},
-        target_steps=target_steps, start=_starts(runs, found), rates=rates,
+        target_steps=target_steps, start=_starts(runs, stored), rates=rates,
         start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
         size=cell.size, items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
@@ -160,9 +160,9 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, found: Found) ->
     )  # fmt: skip
 
 
-def _scores(runs: Sequence[RunId], name: str, found: Found) -> Values:
+def _scores(runs: Sequence[RunId], name: str, results: ExperimentResults) -> Values:
     """A score of runs at their end, by seed."""
-    return _measured({found.seed(run): found.results[run].score(name) for run in runs})
+    return _measured({results.seed(run): results.results[run].score(name) for run in runs})
 
 
 def _steps_to_rule(result: Result, card: RunnerCard) -> reading.Reached | None:
@@ -198,10 +198,10 @@ def _setting(row: Row) -> tuple[Any, ...]:
     return row.task, row.base, row.optimizer, row.update, row.weight_decay
 
 
-def _starts(runs: Sequence[RunId], found: Found) -> dict[str, Values]:
+def _starts(runs: Sequence[RunId], results: ExperimentResults) -> dict[str, Values]:
     """Scores of the runs that these started from, by seed."""
-    parents = {found.seed(run): found.identities[run]["parent"] for run in runs}
-    known = {seed: found.results[parent] for seed, parent in parents.items() if parent in found.results}
+    parents = {results.seed(run): results.identities[run]["parent"] for run in runs}
+    known = {seed: results.results[parent] for seed, parent in parents.items() if parent in results.results}
     by_name = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in AT_END}
     return {name: values for name, values in by_name.items() if values}
 

@@ -35,15 +35,15 @@ def incomplete(row: Row, score: str, seeds: Sequence[int]) -> str | None:
 def tiers(rows: Sequence[Row], score: str, seeds: Sequence[int]) -> list[int | None]:
     """The tier of each row in a score that has a direction; None for a row that lacks something. Paired t tests over
     common seeds, Holm over all pairs of a task, 5 %."""
-    found: dict[int, int] = {}
+    tier: dict[int, int] = {}
     ranked = [index for index, row in enumerate(rows) if lacking(row, score, seeds) is None]
     for group in {setting(rows[index]) for index in ranked}:
         members = [index for index in ranked if setting(rows[index]) == group]
-        found |= dict.fromkeys(members, 1)
+        tier |= dict.fromkeys(members, 1)
         pairs = list(combinations(members, 2))
         paired = [differences(rows[a].exact(score), rows[b].exact(score)) for a, b in pairs]
         for (a, b), differs, p in zip(pairs, paired, holm([*map(paired_p, paired)]), strict=True):
             if p < LEVEL:
                 first_is_better = (sum(differs) > 0) is (SCORES[score].better == "up")
-                found[b if first_is_better else a] += 1
-    return [found.get(index) for index in range(len(rows))]
+                tier[b if first_is_better else a] += 1
+    return [tier.get(index) for index in range(len(rows))]

@@ -7,16 +7,9 @@ from math import inf, nan
 from statistics import stdev
 from typing import Literal, NamedTuple
 
+from synthbench.analysis import statistics as stats
 from synthbench.analysis.pairing import Pair, differences, sign
-from synthbench.analysis.statistics import (
-    Interval,
-    detectable,
-    equivalence_p,
-    interval,
-    paired_p,
-    seeds_for_equivalence,
-    seeds_needed,
-)
+from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
 
@@ -29,13 +22,13 @@ DECIDED: tuple[Kind, ...] = ("higher", "lower")
 class Verdict(NamedTuple):
     """What a score's paired differences decide.
 
-    found: their mean with its 95 % interval. p: of the paired t test. margin: the largest difference that counts as none,
-    None where the card has none for the score's unit. detectable: the difference that as many seeds detect with 80 % power.
-    seeds: where inconclusive, the estimated number for 80 % power, to find this difference or one below the margin.
+    difference: their mean with its 95 % interval. p: of the paired t test. margin: the largest difference that counts as
+    none, None where the card has none for the score's unit. detectable: the difference that as many seeds detect with 80 %
+    power. seeds: where inconclusive, the estimated number for 80 % power, to find this difference or one below the margin.
     """
 
     kind: Kind
-    found: Interval
+    difference: Interval
     p: float
     margin: float | None
     detectable: float
@@ -49,21 +42,21 @@ def verdict(paired: Sequence[float], margin: float | None, signs: Collection[boo
     equivalence test at 5 % (the 90 % interval) keeps the mean within the margin, `identical` where every seed differs by
     0, else inconclusive.
     """
-    found, p = interval(paired), paired_p(paired)
-    if found.n < LEAST_SEEDS:
-        return Verdict("too few seeds", found, p, margin, inf)
-    numbers = (found, p, margin, detectable(stdev(paired), found.n))
+    difference, p = stats.interval(paired), stats.paired_p(paired)
+    if difference.n < LEAST_SEEDS:
+        return Verdict("too few seeds", difference, p, margin, inf)
+    numbers = (difference, p, margin, stats.detectable(stdev(paired), difference.n))
     if not any(paired):
         return Verdict("identical", *numbers)
-    if found.excludes_zero:
-        kind: Kind = "higher" if found.mean > 0 else "lower"
+    if difference.excludes_zero:
+        kind: Kind = "higher" if difference.mean > 0 else "lower"
         return Verdict("depends on target step" if len(set(signs)) > 1 else kind, *numbers)
-    if margin is not None and equivalence_p(paired, margin) <= LEVEL:
+    if margin is not None and stats.equivalence_p(paired, margin) <= LEVEL:
         return Verdict("equal", *numbers)
-    seeds = seeds_needed(paired)
+    seeds = stats.seeds_needed(paired)
     if margin is not None:
-        seeds = min(seeds, seeds_for_equivalence(paired, margin))
-    return Verdict("inconclusive", *numbers, max(seeds, found.n + 1))
+        seeds = min(seeds, stats.seeds_for_equivalence(paired, margin))
+    return Verdict("inconclusive", *numbers, max(seeds, difference.n + 1))
 
 
 def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:

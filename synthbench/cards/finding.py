@@ -41,17 +41,17 @@ def is_path(given: str) -> bool:
     return given.endswith(".toml") or "/" in given
 
 
-def locate(kind: type[Card], given: str) -> Path:
+def locate(kind: type[Card], name: str) -> Path:
     """The file of a card given by name or by path (of a task perhaps with a variant behind a colon); raises BadInput
     with the nearest name."""
-    given = split(kind, given)[0]
-    if is_path(given):
-        if not files.is_file(Path(given)):
-            raise BadInput(f"{shown(given)} is not a file; give a card's path or one of {listed(names(kind))}.")
-        return Path(given)
-    if given not in names(kind):
-        raise BadInput(f"Unknown {KINDS[kind]} {shown(given)}{did_you_mean(given, names(kind))}.")
-    return shipped() / FOLDERS[kind] / f"{given}.toml"
+    name = split(kind, name)[0]
+    if is_path(name):
+        if not files.is_file(Path(name)):
+            raise BadInput(f"{shown(name)} is not a file; give a card's path or one of {listed(names(kind))}.")
+        return Path(name)
+    if name not in names(kind):
+        raise BadInput(f"Unknown {KINDS[kind]} {shown(name)}{did_you_mean(name, names(kind))}.")
+    return shipped() / FOLDERS[kind] / f"{name}.toml"
 
 
 def split(kind: type[Card], given: str) -> tuple[str, str | None]:

@@ -1,1 +1,1 @@
-"""What every room uses: errors, files, words, hashes of source."""
+"""What every room uses: errors, files, wording, hashes of source."""

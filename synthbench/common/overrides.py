@@ -20,11 +20,11 @@ def parse(setting: str) -> tuple[list[str], Any]:
     """`a."b.c"=1` as (["a", "b.c"], 1); raises BadInput where there is no path or no value, or no text."""
     if not is_text(setting):
         raise BadInput(f"--set {shown(setting)} is not UTF-8 text.")
-    found = PATH.fullmatch(setting)
-    parts = [part.strip().strip('"') for part in re.findall(PART, found[1])] if found else []
-    if not found or not all(parts):
+    match = PATH.fullmatch(setting)
+    parts = [part.strip().strip('"') for part in re.findall(PART, match[1])] if match else []
+    if not match or not all(parts):
         raise BadInput(f"--set {shown(setting)} must have the form path=value, such as stages.finetune.steps=400.")
-    return parts, value(found[2].strip())
+    return parts, value(match[2].strip())
 
 
 def value(text: str) -> Any:
@@ -53,22 +53,22 @@ def put(content: dict[str, Any], path: Sequence[str], new: Any, origin: str) -> 
     *parents, last = path
     if len(path) > MOST_PARTS:
         raise BadInput(f"{origin}: {shown('.'.join(path))} is too long a path; at most {MOST_PARTS} parts are allowed.")
-    place: Any = content
+    node: Any = content
     for depth, part in enumerate(parents):
-        place = _enter(place, part, ".".join(path[: depth + 1]), origin)
-    if not isinstance(place, dict):
+        node = _enter(node, part, ".".join(path[: depth + 1]), origin)
+    if not isinstance(node, dict):
         raise BadInput(f"{origin}: {shown('.'.join(path))} cannot be set; {shown('.'.join(parents))} is not a table.")
-    place[last] = new
+    node[last] = new
 
 
-def _enter(place: Any, part: str, path: str, origin: str) -> Any:
-    if isinstance(place, dict):
-        if not isinstance(place.get(part, {}), (dict, list)):
+def _enter(node: Any, part: str, path: str, origin: str) -> Any:
+    if isinstance(node, dict):
+        if not isinstance(node.get(part, {}), (dict, list)):
             raise BadInput(f"{origin}: {shown(path)} is a value, not a table.")
-        return place.setdefault(part, {})
-    tables = {entry["name"]: entry for entry in place if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
+        return node.setdefault(part, {})
+    tables = {entry["name"]: entry for entry in node if isinstance(entry, dict) and isinstance(entry.get("name"), str)}
     if part not in tables:
-        held = (entry if isinstance(entry, str) else shown(entry) for entry in place)
+        held = (entry if isinstance(entry, str) else shown(entry) for entry in node)
         hint = did_you_mean(part, tables) if tables else f"; it holds {listed(held)}"
         raise BadInput(f"{origin}: there is no {shown(path)}{hint}.")
     return tables[part]

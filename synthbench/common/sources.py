@@ -26,9 +26,9 @@ class Imported(NamedTuple):
     is_own: bool
 
     def text(self, known: Mapping[str, str]) -> str:
-        """known: hashes of modules by place. An imported submodule is looked up itself, any other name by its module."""
-        place = f"{self.module}.{self.name}".strip(".")
-        meant = (known.get(place) or known.get(self.module, "")) if self.is_own else self.module
+        """known: hashes of modules by name. An imported submodule is looked up itself, any other name by its module."""
+        target = f"{self.module}.{self.name}".strip(".")
+        meant = (known.get(target) or known.get(self.module, "")) if self.is_own else self.module
         return f"{meant} {self.name} {self.alias}"
 
 
@@ -44,9 +44,9 @@ def digest(files: Iterable[Path], root: Path) -> str:
     """
     places = {_place(path, root): path for path in files}
     package = root.name if (root / "__init__.py").exists() else ""
-    tokens = {place: _read(path, root, package, places.keys()) for place, path in places.items()}
-    alone = {place: _hash(found, {}) for place, found in tokens.items()}
-    linked = sorted(_hash(found, alone) for found in tokens.values() if found)  # an empty file computes nothing
+    tokens = {module: _read(path, root, package, places.keys()) for module, path in places.items()}
+    alone = {module: _hash(items, {}) for module, items in tokens.items()}
+    linked = sorted(_hash(items, alone) for items in tokens.values() if items)  # an empty file computes nothing
     return sha256("".join(linked).encode()).hexdigest()
 
 
@@ -65,7 +65,7 @@ def _read(path: Path, root: Path, package: str, places: Collection[str]) -> list
 def _hash(tokens: Iterable[Token], known: Mapping[str, str]) -> str:
     state = sha256()
     for token in tokens:
-        texts = [token] if isinstance(token, str) else sorted(one.text(known) for one in token)
+        texts = [token] if isinstance(token, str) else sorted(imported.text(known) for imported in token)
         state.update("".join(f"{text}\0" for text in texts).encode("utf-8", "surrogatepass"))
     return state.hexdigest()
 
@@ -91,12 +91,12 @@ class Reader:
 
     def _statements(self, body: Sequence[ast.stmt]) -> list[Item]:
         """Statements that do something. Imports that follow each other have no order."""
-        found: list[Item] = []
-        said = [node for node in body if not self._is_silent(node)]
-        for is_import, group in groupby(said, lambda node: isinstance(node, ast.Import | ast.ImportFrom)):
+        items: list[Item] = []
+        statements = [node for node in body if not self._is_silent(node)]
+        for is_import, group in groupby(statements, lambda node: isinstance(node, ast.Import | ast.ImportFrom)):
             nodes = list(group)
-            found += [tuple(one for node in nodes for one in self._imported(node))] if is_import else nodes
-        return found
+            items += [tuple(imported for node in nodes for imported in self._imported(node))] if is_import else nodes
+        return items
 
     def _is_silent(self, node: ast.stmt) -> bool:
         """Whether a statement does nothing when it runs: a docstring, `pass`, what only a type checker sees."""
@@ -109,38 +109,38 @@ class Reader:
 
     def _imported(self, node: Any) -> Iterator[Imported]:
         """The names of an `import` or a `from ... import`."""
-        for one in node.names:
-            alias = one.asname or ""
+        for name in node.names:
+            alias = name.asname or ""
             if isinstance(node, ast.Import):
-                module, is_own = self._from_root(one.name)
-                yield Imported(module, "", alias or one.name, is_own)
+                module, is_own = self._from_root(name.name)
+                yield Imported(module, "", alias or name.name, is_own)
             elif node.level:
                 above = self.folder[: len(self.folder) + 1 - node.level]
-                yield Imported(".".join([*above, *([node.module] if node.module else [])]), one.name, alias, True)
+                yield Imported(".".join([*above, *([node.module] if node.module else [])]), name.name, alias, True)
             else:
                 module, is_own = self._from_root(node.module or "")
-                yield Imported(module, one.name, alias, is_own)
+                yield Imported(module, name.name, alias, is_own)
 
     def _from_root(self, module: str) -> tuple[str, bool]:
         """A module's place, and whether it is below the root."""
         first, _, rest = module.partition(".")
         if self.package:
             return (rest, True) if first == self.package else (module, False)
-        return module, any(place.partition(".")[0] == first for place in self.places)
+        return module, any(module_name.partition(".")[0] == first for module_name in self.places)
 
     def _fields(self, node: ast.AST) -> list[Item]:
         """A node taken apart. Absent and empty fields leave nothing: versions of Python differ in which there are."""
-        found: list[Item] = [type(node).__name__]
+        items: list[Item] = [type(node).__name__]
         for name in node._fields:
             value = getattr(node, name, None)
             if name in SILENT or value == [] or (value is None and name != "value"):
                 continue
-            found.append(name)
+            items.append(name)
             if isinstance(value, list) and isinstance(value[0], ast.stmt):
-                found += self._statements(value)
+                items += self._statements(value)
             else:
-                found += [_item(one) for one in (value if isinstance(value, list) else [value])]
-        return [*found, "end"]
+                items += [_item(child) for child in (value if isinstance(value, list) else [value])]
+        return [*items, "end"]
 
 
 def _item(value: Any) -> Item:

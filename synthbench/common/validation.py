@@ -26,7 +26,7 @@ def sentence(error: ValidationError, content: Any, origin: str, keys: Callable[[
     """
     first = max(
         error.errors(),
-        key=lambda one: (len(one["loc"]), not one["type"].endswith("_type"), one["type"] == "extra_forbidden"),
+        key=lambda e: (len(e["loc"]), not e["type"].endswith("_type"), e["type"] == "extra_forbidden"),
     )  # and of an unknown key and a missing one the unknown, for it may be the missing one misspelled
     where = _place(content, first["loc"], first["type"] == "missing")
     path = named(".".join(map(str, where)))
@@ -46,7 +46,7 @@ def _misspelled(content: Any, where: list[int | str]) -> str:
     """What a missing key may have been written as, where its table allows keys of any name."""
     for part in where[:-1]:
         if isinstance(content, list):
-            content = next((one for place, one in enumerate(content) if part in (place, _name(one))), {})
+            content = next((entry for index, entry in enumerate(content) if part in (index, _name(entry))), {})
         else:
             content = content.get(part, {})
     written = content if isinstance(content, dict) else {}

@@ -82,11 +82,11 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(named(name) for name in names[:MOST]) + more or "nothing"
 
 
-def did_you_mean(given: Any, allowed: Iterable[str]) -> str:
+def did_you_mean(value: Any, allowed: Iterable[str]) -> str:
     """`; did you mean 'x'? Allowed are a, b, x` as far as it helps."""
     allowed = list(allowed)
-    likely = [name for name in allowed if len(name) <= 60]  # comparing takes the product of the lengths
-    near = difflib.get_close_matches(given if isinstance(given, str) else shown(given), likely, n=1)
+    likely = [candidate for candidate in allowed if len(candidate) <= 60]  # comparing takes the product of the lengths
+    near = difflib.get_close_matches(value if isinstance(value, str) else shown(value), likely, n=1)
     names = listed(allowed)
     return f"; did you mean {shown(near[0])}? Allowed are {names}" if near else f"; allowed are {names}"
 

@@ -1,1 +1,1 @@
-"""Training what a plan asks for: scheduler, worker processes, the fleets that they train."""
+"""Training what a plan asks for: the scheduler, worker processes, and the fleets that they train."""

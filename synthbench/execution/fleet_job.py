@@ -45,8 +45,8 @@ class Job:
 
 
 class Trained(NamedTuple):
-    """The outcome of one run. curve: its thinned training losses, None where NaN or infinite. weights: their file, None where
-    it diverged. observations: as bytes, see `store/observations.py`."""
+    """The outcome of one run. curve: its thinned training losses, None where NaN or infinite. weights: their file, None
+    where it diverged. observations: as bytes, see `store/observations.py`."""
 
     result: Result
     curve: list[float | None]

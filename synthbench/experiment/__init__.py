@@ -1,1 +1,1 @@
-"""Experiments: what to run next, running it, observing it, keeping it."""
+"""Planning: the runs of an experiment, what can run next, and what it costs. Trains nothing."""

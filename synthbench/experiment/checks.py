@@ -61,8 +61,8 @@ def _known(where: str, kind: str, name: str, allowed: Iterable[str]) -> None:
 
 
 def _claims(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
-    for place, claim in enumerate(card.claims):
-        where = f"{origin}: claims.{place}"
+    for index, claim in enumerate(card.claims):
+        where = f"{origin}: claims.{index}"
         _known(f"{where}.score", "score", claim.score, SCORES)
         if claim.rows == claim.than:
             raise BadInput(f"{where}: its rows are compared with themselves; `rows` and `than` must differ.")

@@ -25,7 +25,7 @@ ASIDE = {"generators/contract.py"}  # checks data, draws none
 @cache
 def source(*places: str) -> str:
     """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
-    paths = [PACKAGE / place for place in places]
+    paths = [PACKAGE / name for name in places]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
     files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE]
     return sources.digest(files, PACKAGE)

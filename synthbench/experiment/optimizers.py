@@ -28,21 +28,21 @@ def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
     if registered not in OPTIMIZERS:
         sentence = plugins.unknown(name, [*OPTIMIZERS, *card.variants])
         raise BadInput(f"{sentence[:1].upper()}{sentence[1:]}.")
-    own = card.variants[name].arguments if name in card.variants else {}
+    of_variant = card.variants[name].arguments if name in card.variants else {}
     arguments = checked(
-        registered, card.arguments.get(registered, {}) | own, origin, name, f"arguments.{registered}", own
+        registered, card.arguments.get(registered, {}) | of_variant, origin, name, f"arguments.{registered}", of_variant
     )
     return spec_of(registered, arguments)
 
 
 def checked(
-    registered: str, given: Mapping[str, Any], origin: str, name: str, place: str, of_variant: Collection[str] = ()
+    registered: str, values: Mapping[str, Any], origin: str, name: str, where: str, of_variant: Collection[str] = ()
 ) -> cards.Card:
     """The arguments of a registered optimizer, with its defaults for those not given; raises BadInput that begins with
     `origin`. name: the optimizer's on the card. place: the table that arguments stand in, but those `of_variant`."""
     optimizer = OPTIMIZERS[registered]
     try:
-        arguments = optimizer.arguments.model_validate(dict(given))
+        arguments = optimizer.arguments.model_validate(dict(values))
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -51,8 +51,8 @@ def checked(
         if first["type"] == "extra_forbidden":
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
-        place = f"variants.{name}.arguments" if key in of_variant else place
-        raise BadInput(f"{origin}: {place}.{key} = {shown(first['input'])}: {message(first['msg'])}.") from None
+        where = f"variants.{name}.arguments" if key in of_variant else where
+        raise BadInput(f"{origin}: {where}.{key} = {shown(first['input'])}: {message(first['msg'])}.") from None
     is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
     if is_idle and "aux_lr_ratio" in arguments.model_fields_set:
         raise BadInput(
@@ -64,8 +64,8 @@ def checked(
 
 def spec_of(registered: str, arguments: cards.Card) -> OptimizerSpec:
     """A registered optimizer with these arguments, as it stands in a run's identity."""
-    given = arguments.model_dump(mode="json")
-    return OptimizerSpec(registered, plugins.routing_of(registered, given), given, source_hash(registered))
+    values = arguments.model_dump(mode="json")
+    return OptimizerSpec(registered, plugins.routing_of(registered, values), values, source_hash(registered))
 
 
 def source_hash(registered: str) -> str:

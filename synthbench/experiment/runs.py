@@ -31,7 +31,7 @@ class OptimizerSpec:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run's numbers depend on beside its settings: sha256 of the code that trains and evaluates, torch, device, dtype."""
+    """What a run's numbers depend on beside its settings: the hash of training and evaluation code, torch, device."""
 
     source: str
     torch: str

@@ -1,1 +1,1 @@
-"""The gate: a baseline of an optimizer's behaviour, and checks against it. Fails when behaviour changed, and only then."""
+"""A baseline of an optimizer's behaviour, and checks against it, which fail where behaviour changed."""

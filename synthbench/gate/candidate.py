@@ -83,16 +83,16 @@ def to_check(baseline: Baseline, origin: str, asked: Candidate) -> tuple[Experim
     content["optimizers"] = [label]
     for stage in content["stages"]:
         stage["lr"] = {label: stage["lr"][recorded]}
-    given = dict(content["arguments"].get(recorded, {}))
+    arguments = dict(content["arguments"].get(recorded, {}))
     notes = []
     if label != recorded:
-        left_out = [name for name in given if not accepts(label, name, given[name])]
-        given = {name: value for name, value in given.items() if name not in left_out}
+        left_out = [name for name in arguments if not accepts(label, name, arguments[name])]
+        arguments = {name: value for name, value in arguments.items() if name not in left_out}
         if left_out:
             notes.append(f"{label} takes no {listed(left_out)}, which the baseline was given.")
-        if plugins.plugin_of(label) and "routing" not in given:
-            given["routing"] = _routing(baseline)
-    content["arguments"] = {label: given}
+        if plugins.plugin_of(label) and "routing" not in arguments:
+            arguments["routing"] = _routing(baseline)
+    content["arguments"] = {label: arguments}
     for setting in asked.settings:
         where, value = overrides.parse(setting)
         if not (where == ["routing"] or (len(where) == 2 and where[0] == "optimizer")):

@@ -95,8 +95,8 @@ def level_of(request: CheckRequest) -> Level | None:
     """The level that is requested; stored results are compared by their scores."""
     for level in LEVELS:
         if request.level == level:
-            for option, given in (("--results", request.results), ("--budget", request.seeds)):
-                if given is not None and level != "behaviour":
+            for option, value in (("--results", request.results), ("--budget", request.seeds)):
+                if value is not None and level != "behaviour":
                     raise BadInput(
                         f"{option} goes with --level behaviour; --level {level} takes its own runs and seeds."
                     )

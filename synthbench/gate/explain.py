@@ -62,7 +62,7 @@ def power(baseline: Baseline, n: int, asked: int) -> str:
 def differences(
     before: Baseline, spec: OptimizerCard, versions: Mapping[str, str], package: str, machine: str
 ) -> list[str]:
-    """What differs from what a baseline recorded, the likeliest cause of a change first. Each a clause: `its routing (...)`."""
+    """What differs from the recorded baseline, the likeliest cause of a change first, as clauses: `its routing (...)`."""
     causes = []
     if routing := _routing(before, spec):
         causes.append(routing)

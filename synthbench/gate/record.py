@@ -31,10 +31,10 @@ LEAST_FLOOR = 1e-5  # for other kernels of the same sums, on other processors (r
 
 
 @contextmanager
-def folder(given: Path | None) -> Iterator[Path]:
+def folder(results: Path | None) -> Iterator[Path]:
     """A folder for the runs of a baseline or a check: the given one, or one that is deleted, so that a check measures."""
-    if given is not None:
-        yield given
+    if results is not None:
+        yield results
         return
     with tempfile.TemporaryDirectory(prefix="synthbench-") as temporary:
         yield Path(temporary)

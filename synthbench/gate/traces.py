@@ -146,9 +146,9 @@ def reaches(layout: Layout) -> dict[str, list[slice]]:
     return reach
 
 
-def deviations(one: Trace, other: Trace) -> dict[str, float]:
+def deviations(before: Trace, after: Trace) -> dict[str, float]:
     """By quantity, how far two traces of the same runs are apart at most."""
-    return {name: float(deviation(one.values[name], other.values[name]).max()) for name in one.values}
+    return {name: float(deviation(before.values[name], after.values[name]).max()) for name in before.values}
 
 
 def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -193,15 +193,15 @@ def as_rich(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
         heads, drawn = [f"{heads[0]}\n  {heads[1]}", *heads[2:]], list(headed(drawn))
     last = len(heads) - 1
     columns = [
-        Column(head, [row[place] for row in drawn], is_right=0 < place < last, least=14 if place == last else None)
-        for place, head in enumerate(heads)
+        Column(head, [row[index] for row in drawn], is_right=0 < index < last, least=14 if index == last else None)
+        for index, head in enumerate(heads)
     ]
     return Drawing(columns[:1], columns[1:])
 
 
 def headed(rows: Sequence[Sequence[str]]) -> Iterator[list[str]]:
     """Rows without their first cell, below a heading of it."""
-    for where, own in groupby(rows, key=itemgetter(0)):
+    for where, group in groupby(rows, key=itemgetter(0)):
         yield [where, *[""] * (len(rows[0]) - 2)]
-        for _, what, *cells in own:
+        for _, what, *cells in group:
             yield [f"  {what}", *cells]

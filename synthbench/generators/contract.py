@@ -57,18 +57,18 @@ class Sample:
                     break
 
 
-def malformed(found: Any, language: Language, item_N: NDArray[np.int64]) -> str | None:
+def malformed(drawn: Any, language: Language, item_N: NDArray[np.int64]) -> str | None:
     """What is wrong with the form of what was drawn for these items."""
-    if not isinstance(found, Examples):
-        return f"returns a {type(found).__name__}, not synthbench.generators.Examples"
+    if not isinstance(drawn, Examples):
+        return f"returns a {type(drawn).__name__}, not synthbench.generators.Examples"
     name_NS = language.spell(item_N)
     like = examples.examples(language, language.words[0], name_NS, name_NS, item_N, SLICES[0])
     for name, usual in vars(like).items():
-        array = getattr(found, name)
+        array = getattr(drawn, name)
         if not isinstance(array, np.ndarray) or (array.dtype, array.shape) != (usual.dtype, usual.shape):
             form = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
             return f"returns {name} as {form}, not as {usual.dtype} {usual.shape}"
-    if not np.array_equal(found.item_N, item_N):
+    if not np.array_equal(drawn.item_N, item_N):
         return "returns other items in item_N than it was given, or in another order"
     ranges: dict[str, tuple[float, float]] = {
         "tokens_NL": (0, language.vocabulary - 1), "rule_answer_NL": (-1, language.vocabulary - 1),
@@ -76,23 +76,23 @@ def malformed(found: Any, language: Language, item_N: NDArray[np.int64]) -> str 
         "bits_N": (0, np.finfo(float).max), "chance_N": (0, 1),
     }  # fmt: skip
     for name, (least, most) in ranges.items():
-        array = getattr(found, name)
+        array = getattr(drawn, name)
         if not ((array >= least) & (array <= most)).all():
             return f"returns {name} with values outside {least} to {most:g}"
-    return _misplaced(found, language.length) if len(item_N) else None
+    return _misplaced(drawn, language.length) if len(item_N) else None
 
 
-def _misplaced(found: Examples, length: int) -> str | None:
+def _misplaced(drawn: Examples, length: int) -> str | None:
     """What is wrong with where answers are."""
-    answer_L = found.answer_NL[0]
+    answer_L = drawn.answer_NL[0]
     start, size = int(answer_L.argmax()), int(answer_L.sum())
     if not size or not start or not answer_L[start : start + size].all():
         return "marks no answer, one without a prompt before it, or one with gaps, in answer_NL"
-    if (found.answer_NL != answer_L).any():
+    if (drawn.answer_NL != answer_L).any():
         return "has answers at different places in its examples (answer_NL)"
-    if (found.tokens_NL[:, start + size - 1] != examples.END).any():
+    if (drawn.tokens_NL[:, start + size - 1] != examples.END).any():
         return f"has answers that do not end with the end token ({examples.END})"
-    if start + size < length and (found.tokens_NL[:, start + size :] != examples.PADDING).any():
+    if start + size < length and (drawn.tokens_NL[:, start + size :] != examples.PADDING).any():
         return f"has other tokens than padding ({examples.PADDING}) after its answers"
     return None
 
@@ -112,13 +112,13 @@ def distinct(sample: Sample) -> str | None:
     """No prompt occurs twice, in any split, slice or stage."""
     for seed in SEEDS[:2]:
         known: dict[bytes, str] = {}
-        for stage, name, split, found in sample.sets(seed):
+        for stage, name, split, drawn in sample.sets(seed):
             where = f"{stage}/{name}/{split}"
-            for prompt in prompts(found):
+            for prompt in prompts(drawn):
                 other = known.setdefault(prompt.tobytes(), where)
                 if other != where:
                     return f"{where} has a prompt that {other} has too"
-            if len(np.unique(prompts(found), axis=0)) < len(found):
+            if len(np.unique(prompts(drawn), axis=0)) < len(drawn):
                 return f"{where} has a prompt twice"
     return None
 
@@ -127,9 +127,9 @@ def apart(sample: Sample) -> str | None:
     """No two sets under one word share an item."""
     for seed in SEEDS[:2]:
         known: dict[tuple[Any, int], str] = {}
-        for stage, name, split, found in sample.sets(seed):
+        for stage, name, split, drawn in sample.sets(seed):
             where, word = f"{stage}/{name}/{split}", sample.option(stage, name, "word")
-            for item in found.item_N.tolist():
+            for item in drawn.item_N.tolist():
                 if (other := known.setdefault((word, item), where)) != where:
                     return f"{where} has an item that {other} has too"
     return None
@@ -137,8 +137,8 @@ def apart(sample: Sample) -> str | None:
 
 def slices(sample: Sample) -> str | None:
     """Trained items include the slice that the card names; held-out items are all of it."""
-    for stage, name, split, found in sample.sets():
-        kinds = {SLICES[index] for index in found.slice_N}
+    for stage, name, split, drawn in sample.sets():
+        kinds = {SLICES[index] for index in drawn.slice_N}
         if (name not in kinds) if split == "train" else (kinds != {name}):
             return f"{stage}/{name}/{split} has items of {', '.join(sorted(kinds))} (slice_N)"
     return None
@@ -146,14 +146,14 @@ def slices(sample: Sample) -> str | None:
 
 def held_out(sample: Sample) -> str | None:
     """Held-out items of a rule follow it, others follow none; each counts once."""
-    for stage, name, split, found in sample.sets():
+    for stage, name, split, drawn in sample.sets():
         if split == "train":
             continue
-        if name == "rule" and not np.array_equal(found.rule_answer_NL, found.tokens_NL):
+        if name == "rule" and not np.array_equal(drawn.rule_answer_NL, drawn.tokens_NL):
             return f"{stage}/{name}/{split} has items that do not follow the rule (rule_answer_NL is not tokens_NL)"
-        if name != "rule" and (found.rule_answer_NL != -1).any():
+        if name != "rule" and (drawn.rule_answer_NL != -1).any():
             return f"{stage}/{name}/{split} has items that a rule answers (rule_answer_NL is not -1)"
-        if (found.bucket_N != BUCKETS.index("all")).any() or (found.repeats_N != 1).any():
+        if (drawn.bucket_N != BUCKETS.index("all")).any() or (drawn.repeats_N != 1).any():
             return f"{stage}/{name}/{split} has items in a bucket or with repeats (bucket_N, repeats_N)"
     return None
 
@@ -161,15 +161,15 @@ def held_out(sample: Sample) -> str | None:
 def by_item(sample: Sample) -> str | None:
     """A rule's answer depends on the item alone, not on which others are drawn with it."""
     task = sample.task
-    for stage, name, split, found in sample.sets():
+    for stage, name, split, drawn in sample.sets():
         part = task.card.stages[stage][name]  # type: ignore[index]
         generator = GENERATORS[part.generator]
         options, place = generator.options.model_validate(part.options), Place(0, task.card.origin, stage, name)
-        alone = generator.draw(task.language, options, found.item_N[::-1].copy(), place, split)
-        if len(alone) != len(found):
+        alone = generator.draw(task.language, options, drawn.item_N[::-1].copy(), place, split)
+        if len(alone) != len(drawn):
             continue  # `sizes` reports it
-        both_N = (found.rule_answer_NL[::-1, 0] != -1) & (alone.rule_answer_NL[:, 0] != -1)
-        if ((found.rule_answer_NL[::-1] != alone.rule_answer_NL).any(1) & both_N).any():
+        both_N = (drawn.rule_answer_NL[::-1, 0] != -1) & (alone.rule_answer_NL[:, 0] != -1)
+        if ((drawn.rule_answer_NL[::-1] != alone.rule_answer_NL).any(1) & both_N).any():
             return f"{stage}/{name}/{split} has another rule_answer_NL when its items are drawn in another order"
     return None
 
@@ -178,14 +178,14 @@ def parts(sample: Sample) -> str | None:
     """Every syllable of a held-out rule item was trained at its place, by its stage; one of an unseen item was not."""
     spell, stages = sample.task.language.spell, list(sample.task.card.stages)
     for seed in SEEDS:
-        for stage, name, split, found in sample.sets(seed):
+        for stage, name, split, drawn in sample.sets(seed):
             if split == "train" or name == "fact":
                 continue
             word = sample.option(stage, name, "word")
             known = [part for part in sample.slices if sample.option(*part, "word") == word]
             until = [part for part in known if split == "unseen" or stages.index(part[0]) <= stages.index(stage)]
             trained = np.concatenate([spell(sample.draw(s, seed)[n].train.item_N) for s, n in until])
-            pairs = zip(spell(found.item_N).T, trained.T, strict=True)
+            pairs = zip(spell(drawn.item_N).T, trained.T, strict=True)
             is_new_NS = np.stack([~np.isin(asked, seen) for asked, seen in pairs], 1)
             if split == "unseen" and not is_new_NS.any(1).all():
                 return f"{stage}/{name}/unseen has items whose syllables were all trained at their places"
@@ -239,13 +239,13 @@ def global_state(sample: Sample) -> str | None:
 def prefix(sample: Sample) -> str | None:
     """A smaller set has the first items of a larger one, and the same held-out items."""
     for stage, name, size in sample.other_sizes():
-        whole, other = sample.draw(stage)[name], sample.task.draw(stage, 0, {name: size})[name]
-        fewer, more = sorted((whole.train, other.train), key=len)
+        full, other = sample.draw(stage)[name], sample.task.draw(stage, 0, {name: size})[name]
+        fewer, more = sorted((full.train, other.train), key=len)
         first = more.take(slice(len(fewer)))
         is_plain = len({*fewer.slice_N, *first.slice_N}) == 1  # what is exception or noise is spread over the whole set
         if not np.array_equal(fewer.item_N, first.item_N) or (is_plain and fewer.digest() != first.digest()):
             return f"{stage}/{name} with {len(fewer)} items begins in another way than with {len(more)}"
-        if digests(other)[1:] != digests(whole)[1:]:
+        if digests(other)[1:] != digests(full)[1:]:
             return f"{stage}/{name} has other held-out items when {size} are trained"
     return None
 
@@ -268,9 +268,9 @@ def different(sample: Sample) -> str | None:
     """Other seeds, stages, slices and splits have other data."""
     known: dict[str, str] = {}
     for seed in SEEDS:
-        for stage, name, split, found in sample.sets(seed):
+        for stage, name, split, drawn in sample.sets(seed):
             where = f"{stage}/{name}/{split} at seed {seed}"
-            if (other := known.setdefault(found.digest(), where)) != where:
+            if (other := known.setdefault(drawn.digest(), where)) != where:
                 return f"{where} has the data of {other}"
     return None
 

@@ -48,13 +48,13 @@ def check(language: Language, options: Options, items: int) -> str | None:
 def draw(language: Language, options: Options, item_N: NDArray[np.int64], place: Place, split: str) -> Examples:
     """One fact about each subject in item_N (names by number)."""
     object_N = stream(place, split, "objects").integers(language.names, size=len(item_N))
-    found = examples(language, options.word, language.spell(item_N), language.spell(object_N), item_N, "fact")
+    drawn = examples(language, options.word, language.spell(item_N), language.spell(object_N), item_N, "fact")
     if options.groups == 1 or split != "train":
-        return found
+        return drawn
     group_N = np.resize(cycle(options.groups), len(item_N))
     buckets = [BUCKETS.index("head"), *[BUCKETS.index("middle")] * (options.groups - 2), BUCKETS.index("tail")]
     return replace(
-        found,
+        drawn,
         bucket_N=np.array(buckets, dtype=np.int8)[group_N],
         repeats_N=(2 ** (options.groups - 1 - group_N)).astype(np.int16),
     )

@@ -40,8 +40,8 @@ def uniform(asked: Examples) -> float:
 
 
 def modal(train: Examples, asked: Examples) -> float:
-    found, counts = np.unique(answers(train), axis=0, return_counts=True)
-    return _match(np.broadcast_to(found[counts.argmax()], answers(asked).shape), asked)
+    distinct, counts = np.unique(answers(train), axis=0, return_counts=True)
+    return _match(np.broadcast_to(distinct[counts.argmax()], answers(asked).shape), asked)
 
 
 def copied(asked: Examples) -> float:
@@ -62,5 +62,5 @@ def nearest(train: Examples, asked: Examples, block: int = 256) -> float:
     return right / len(asked)
 
 
-def _match(given: NDArray[np.int32], asked: Examples) -> float:
-    return float((given == answers(asked)).all(-1).mean())
+def _match(prediction: NDArray[np.int32], asked: Examples) -> float:
+    return float((prediction == answers(asked)).all(-1).mean())

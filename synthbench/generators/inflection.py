@@ -55,8 +55,8 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     """The form of each stem in item_N (names by number); nothing is random beside the choice of stems."""
     stem_NS = language.spell(item_N)
     form_NS = inflect(stem_NS, options.shifts, language.syllables)
-    found = examples(language, options.word, stem_NS, form_NS, item_N, "rule")
-    return replace(found, rule_answer_NL=found.tokens_NL)
+    drawn = examples(language, options.word, stem_NS, form_NS, item_N, "rule")
+    return replace(drawn, rule_answer_NL=drawn.tokens_NL)
 
 
 def ends_in(language: Language, item_N: NDArray[np.int64], part_U: NDArray[np.int64]) -> NDArray[np.bool_]:

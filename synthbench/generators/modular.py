@@ -28,6 +28,7 @@ class Options(Framed):
     factors: tuple[Integer, Integer] = (1, 1)
     """Factors of the operands."""
     constant: Integer = 0
+    """What is added to their sum."""
 
 
 def check(language: Language, options: Options, items: int) -> str | None:
@@ -45,8 +46,8 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     result_N1 = ((pair_N2 @ np.array(options.factors) + options.constant) % language.syllables)[:, None].astype(
         np.int32
     )
-    found = examples(language, options.word, pair_N2, result_N1, item_N, "rule")
-    return replace(found, rule_answer_NL=found.tokens_NL)
+    drawn = examples(language, options.word, pair_N2, result_N1, item_N, "rule")
+    return replace(drawn, rule_answer_NL=drawn.tokens_NL)
 
 
 def has_operand(language: Language, item_N: NDArray[np.int64], part_U: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -89,13 +89,13 @@ class Task:
         here."""
         names = list(self.card.stages)
         known = names[: names.index(stage) + 1]
-        own = {"name", "version"} if self.is_own(stage) else {"family"}
-        content = self.card.model_dump(mode="json", include=own | {"language", "held_out", "stages"})
+        keys = {"name", "version"} if self.is_own(stage) else {"family"}
+        content = self.card.model_dump(mode="json", include=keys | {"language", "held_out", "stages"})
         content["stages"] = {name: content["stages"][name] for name in known}
         for parts in content["stages"].values():
             for part in parts.values():
                 del part["note"]
-        data = {name: digest for one in known for name, digest in self.digests(one).items()}
+        data = {name: digest for past_stage in known for name, digest in self.digests(past_stage).items()}
         return fingerprint({"card": content, "data": data})
 
     def _slices(self) -> list[tuple[str, str, SliceCard]]:
@@ -123,9 +123,9 @@ class Task:
     def _sharing(self, stage: str, name: str) -> list[tuple[str, str]]:
         """The slices whose items live under the same word. In a family every stage has a place there, though it may have
         no such slice, so that another last stage does not move what is before it."""
-        found = [(s, n) for s, n, _ in self._slices() if self._word(s, n) == self._word(stage, name)]
-        empty = [(s, "") for s in self.card.stages if self.card.family and s not in dict(found)]
-        return sorted([*found, *empty], key=lambda place: list(self.card.stages).index(place[0]))
+        full = [(s, n) for s, n, _ in self._slices() if self._word(s, n) == self._word(stage, name)]
+        empty = [(s, "") for s in self.card.stages if self.card.family and s not in dict(full)]
+        return sorted([*full, *empty], key=lambda pair: list(self.card.stages).index(pair[0]))
 
     def _check_parts(self, stage: str, name: str) -> None:
         generator, options = self._parts[stage, name]
@@ -181,7 +181,7 @@ class Task:
         """
         generator, options = self._parts[stage, name]
         sharing = self._sharing(stage, name)
-        place, count = sharing.index((stage, name)), len(sharing)
+        index, count = sharing.index((stage, name)), len(sharing)
         names = self._shuffled(seed, options.word)
         is_unseen = np.zeros(len(names), dtype=bool)
         if generator.is_unseen and options.unseen:
@@ -189,7 +189,7 @@ class Task:
             parts = stream(Place(seed, self.card.origin, "", ""), "", purpose).permutation(self.language.syllables)
             is_unseen = generator.is_unseen(self.language, names, parts[: options.unseen])
         seen, unseen = names[~is_unseen], names[is_unseen]
-        return _part(seen, place, count), _part(unseen, place, count)
+        return _part(seen, index, count), _part(unseen, index, count)
 
     def _shuffled(self, seed: int, word: str) -> NDArray[np.int64]:
         """All names in an order of their own for each word, from which stages and splits take disjoint parts."""
@@ -198,7 +198,7 @@ class Task:
         )
 
 
-def _part(names: NDArray[np.int64], place: int, count: int) -> NDArray[np.int64]:
+def _part(names: NDArray[np.int64], index: int, count: int) -> NDArray[np.int64]:
     """One of so many equal parts."""
     width = len(names) // count
-    return names[width * place : width * (place + 1)]
+    return names[width * index : width * (index + 1)]

@@ -1,1 +1,1 @@
-"""The ways in: the command line, and what `import synthbench` gives."""
+"""The command line, and what `import synthbench` offers."""

@@ -90,8 +90,8 @@ def run(
     }  # fmt: skip
     request = RunRequest(
         runner=str(runner), optimizers=names, tasks=_several(task), updates=_several(update), lr=_several(lr),
-        weight_decay=_several(decay), seeds=seeds, settings=[f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()],
-        device=options.get("device", "auto"),
+        weight_decay=_several(decay), seeds=seeds, device=options.get("device", "auto"),
+        settings=[f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()],
     )  # fmt: skip
     execution = ExecutionOptions(
         out=Path(options.get("out", OUT)), jobs=options.get("jobs"), fleet_size=options.get("fleet_size"),

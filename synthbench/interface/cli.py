@@ -45,7 +45,9 @@ Lr = Annotated[str | None, typer.Option(help="Learning rates of the last stage, 
 Options = TypeVar("Options")
 
 
-def command(options: type[Options], name: str | None = None) -> Callable[[Callable[[Options], None]], Callable[[Options], None]]:
+def command(
+    options: type[Options], name: str | None = None
+) -> Callable[[Callable[[Options], None]], Callable[[Options], None]]:
     """Registers a command whose options are the fields of a dataclass."""
 
     def register(function: Callable[[Options], None]) -> Callable[[Options], None]:

@@ -88,12 +88,10 @@ class Fleet:
         """Trains with an optimizer from now on, with fresh state.
 
         Args:
-            optimizer: A `torch.optim.Optimizer` class, what `matrix_optimizer` and `fleet_optimizer` make, or a name
-                (`adamw`, `muon`, `sgd`, `path/file.py:Class`).
+            optimizer: A `torch.optim.Optimizer` class, what `matrix_optimizer` and `fleet_optimizer` make, or a name.
             lr: The learning rate, one for all models or one for each.
-            weight_decay: The weight decay, one for all models or one for each.
-            **options: Other arguments of the optimizer, such as `betas=[0.9, 0.95]`; of one that is not built in also
-                `routing="hidden"` (AdamW moves embeddings, head and vectors).
+            weight_decay: The weight decay, likewise.
+            **options: Other arguments of the optimizer, such as `betas=[0.9, 0.95]`, and `routing="hidden"` of a plug-in.
 
         Raises:
             BadInput: For an optimizer or a value that is not allowed.
@@ -140,10 +138,8 @@ class Fleet:
         tokens_KBL = self._tokens(tokens)
         answer_KBL = torch.ones_like(tokens_KBL, dtype=torch.bool) if answers is None else self._spread(answers).bool()
         if answer_KBL.shape != tokens_KBL.shape:
-            raise BadInput(
-                f"Fleet.step: answers of shape {tuple(answer_KBL.shape)} must have that of the tokens, "
-                f"{tuple(tokens_KBL.shape)}."
-            )
+            shapes = f"{tuple(answer_KBL.shape)}, tokens {tuple(tokens_KBL.shape)}"
+            raise BadInput(f"Fleet.step: answers have shape {shapes}; the two must be equal.")
         loss_K = losses(self._fleet, tokens_KBL, answer_KBL, first_position(answer_KBL.cpu().numpy()))
         self._fleet.flat_KP.grad = None
         loss_K.sum().backward()  # type: ignore[no-untyped-call]
@@ -206,14 +202,13 @@ class Fleet:
         self._check_index("load_state_dict", k)
         fleet, known = self._fleet, self._fleet.layout.parameters
         if state.keys() != known.keys():
-            missing, unexpected = (
-                listed(sorted(names)) for names in (known.keys() - state.keys(), state.keys() - known.keys())
+            missing, extra = (
+                listed(sorted(keys)) for keys in (known.keys() - state.keys(), state.keys() - known.keys())
             )
-            raise BadInput(f"Fleet.load_state_dict: missing keys: {missing}; unexpected keys: {unexpected}.")
+            raise BadInput(f"Fleet.load_state_dict: missing keys: {missing}; unexpected keys: {extra}.")
         for name, parameter in known.items():
-            if tuple(state[name].shape) != parameter.shape:
-                has = tuple(state[name].shape)
-                raise BadInput(f"Fleet.load_state_dict: {name} has shape {has}; it must be {parameter.shape}.")
+            if (shape := tuple(state[name].shape)) != parameter.shape:
+                raise BadInput(f"Fleet.load_state_dict: {name} has shape {shape}; it must be {parameter.shape}.")
         device = fleet.flat_KP.device
         with torch.no_grad():
             fleet.base_KP[k] = pack(fleet.layout, [dict(state)], device)[0]
@@ -230,32 +225,25 @@ class Fleet:
         """Ids, shape (K, B, L); raises BadInput for ids out of range: a model would read its neighbour's embedding."""
         vocabulary = self._fleet.layout.parameters["embedding"].shape[0]
         if tokens.is_floating_point() or tokens.is_complex() or not tokens.numel():
-            raise BadInput(
-                f"Fleet: tokens of type {tokens.dtype} and shape {tuple(tokens.shape)} must be some whole numbers."
-            )
+            raise BadInput(f"Fleet: tokens of {tokens.dtype}, shape {tuple(tokens.shape)}, must be whole numbers.")
         least, most = int(tokens.min()), int(tokens.max())
         if least < 0 or most >= vocabulary:
-            raise BadInput(
-                f"Fleet: tokens {least} to {most} must be from 0 to {vocabulary - 1} (vocabulary = {vocabulary})."
-            )
+            raise BadInput(f"Fleet: tokens {least} to {most} must be from 0 to {vocabulary - 1}, below the vocabulary.")
         return self._spread(tokens).long()
 
     def _spread(self, values: Tensor) -> Tensor:
         """Shape (K, B, L); raises BadInput where it cannot be."""
         is_for_each = values.ndim == 3 and len(values) == len(self)
         if not (values.ndim == 2 or is_for_each) or values.shape[-1] > self._length:
-            raise BadInput(
-                f"Fleet: tokens of shape {tuple(values.shape)} must have shape (B, L) or ({len(self)}, B, L), L at most "
-                f"{self._length}."
-            )
+            allowed = f"(B, L) or ({len(self)}, B, L), L at most {self._length}"
+            raise BadInput(f"Fleet: tokens of shape {tuple(values.shape)} must have shape {allowed}.")
         return values.to(self._fleet.flat_KP.device).expand(len(self), *values.shape[-2:])
 
     def _per_model(self, name: str, value: float | Sequence[float]) -> list[float]:
         values = [float(value)] * len(self) if isinstance(value, int | float) else [float(each) for each in value]
         if len(values) != len(self) or not all(0 <= each < float("inf") for each in values):
-            raise BadInput(
-                f"Fleet.set_optimizer: {name} = {shown(value)} must be a number, or one for each of {len(self)} models."
-            )
+            allowed = f"a number, or one for each of {len(self)} models"
+            raise BadInput(f"Fleet.set_optimizer: {name} = {shown(value)} must be {allowed}.")
         return values
 
     @contextmanager

@@ -45,13 +45,13 @@ def show_one(kind: str, name: str) -> None:
 
 
 def _tasks() -> Listing:
-    found = [cards.load(TaskCard, name) for name in cards.names(TaskCard)]
-    return ["task", "version", "question"], [[card.name, card.version, card.question] for card in found]
+    all_cards = [cards.load(TaskCard, name) for name in cards.names(TaskCard)]
+    return ["task", "version", "question"], [[card.name, card.version, card.question] for card in all_cards]
 
 
 def _runners() -> Listing:
-    found = [cards.load(RunnerCard, name) for name in cards.names(RunnerCard)]
-    return ["runner", "version", "question", "cost"], [[c.name, c.version, c.question, c.cost] for c in found]
+    all_cards = [cards.load(RunnerCard, name) for name in cards.names(RunnerCard)]
+    return ["runner", "version", "question", "cost"], [[c.name, c.version, c.question, c.cost] for c in all_cards]
 
 
 def _optimizers() -> Listing:
@@ -119,17 +119,17 @@ def _optimizer(name: str) -> None:
     from synthbench import plugins
 
     label = plugins.name_of(name, "show optimizer")
-    found = OPTIMIZERS[label]
+    optimizer = OPTIMIZERS[label]
     code = f"Code: sha256 {source_hash(label)}"
-    print(f"{inert(label)}: {prose(found.summary)}\nSource: {inert(found.source)}\n{code}\n")
-    _print(["pattern of parameters", "optimizer"], [list(pair) for pair in found.routing])
+    print(f"{inert(label)}: {prose(optimizer.summary)}\nSource: {inert(optimizer.source)}\n{code}\n")
+    _print(["pattern of parameters", "optimizer"], [list(pair) for pair in optimizer.routing])
     print()
     arguments = plugins.defaults(label)
     needed = inspect.Parameter.empty
     texts = {key: "needed" if value is needed else str(value) for key, value in arguments.items()}
     _print(["argument", "default"], [list(pair) for pair in texts.items()])
-    if found.grid:
-        rates = ", ".join(f"{rate:g}" for rate in found.grid)
+    if optimizer.grid:
+        rates = ", ".join(f"{rate:g}" for rate in optimizer.grid)
         print(f"\nLearning rates where a card has none for it: {rates} (--lr gives others to the last stage).")
     key, value = next((pair for pair in arguments.items() if pair[1] not in (None, needed)), ("", None))
     if key == "routing":  # nothing of its own can be set
@@ -143,20 +143,20 @@ def _optimizer(name: str) -> None:
 def _score(name: str) -> None:
     check_choice("Score", name, SCORES)
     heads, _ = _scores()
-    found = SCORES[name]
+    score = SCORES[name]
     for head in heads:
-        print(f"{head}: {getattr(found, 'name' if head == 'score' else head)}")
+        print(f"{head}: {getattr(score, 'name' if head == 'score' else head)}")
 
 
 def _generator(name: str) -> None:
     check_choice("Generator", name, GENERATORS)
-    found = GENERATORS[name]
-    print(f"{found.name}: {found.summary}")
-    for paragraph in (inspect.getdoc(inspect.getmodule(found.options)) or "").split("\n\n"):
+    generator = GENERATORS[name]
+    print(f"{generator.name}: {generator.summary}")
+    for paragraph in (inspect.getdoc(inspect.getmodule(generator.options)) or "").split("\n\n"):
         is_example = paragraph.startswith(" ")
         print("", textwrap.dedent(paragraph) if is_example else textwrap.fill(paragraph, WIDTH), sep="\n")
     print()
-    schema, rows = found.options.model_json_schema(), []
+    schema, rows = generator.options.model_json_schema(), []
     for key, option in schema["properties"].items():
         default = "needed" if key in schema["required"] else str(option["default"])
         rows.append([key, str(option["type"]), default, option.get("description", "").rstrip(".")])

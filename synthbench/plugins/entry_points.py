@@ -14,11 +14,12 @@ from importlib.metadata import entry_points
 from multiprocessing import parent_process
 from typing import NamedTuple
 
+from synthbench.cards.spelling import UNTIL
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import named, shown
 
 OPTIMIZERS, GENERATORS = "synthbench.optimizers", "synthbench.generators"
-FORMER = {OPTIMIZERS: "synthbench.rules"}  # earlier names of groups, read for one more version
+FORMER = {OPTIMIZERS: "synthbench.rules"}  # old names of groups
 
 
 class Offer(NamedTuple):
@@ -32,11 +33,11 @@ class Offer(NamedTuple):
 
 def offers(group: str) -> list[Offer]:
     """What is offered in a group, or under its former name alone, sorted by name; nothing is imported."""
-    found: dict[tuple[str, str, str], str] = {}
+    unique: dict[tuple[str, str, str], str] = {}
     for each in (FORMER[group], group) if group in FORMER else (group,):
         for point in entry_points(group=each):
-            found[point.name, point.value, f"{point.dist.name} {point.dist.version}" if point.dist else "?"] = each
-    return [Offer(*key, each) for key, each in sorted(found.items())]
+            unique[point.name, point.value, f"{point.dist.name} {point.dist.version}" if point.dist else "?"] = each
+    return [Offer(*key, each) for key, each in sorted(unique.items())]
 
 
 def find(group: str, name: str, where: str) -> str | None:
@@ -59,4 +60,7 @@ def find(group: str, name: str, where: str) -> str | None:
 def _warn(what: str, group: str) -> None:
     """Prints one line, in the main process alone."""
     if parent_process() is None:
-        print(f"synthbench: {what}; rename it to {group}: the old name is read for one more version.", file=sys.stderr)
+        print(
+            f"synthbench: {what}; it is called {group} now; the old name is read until version {UNTIL}.",
+            file=sys.stderr,
+        )

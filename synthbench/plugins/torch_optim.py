@@ -44,10 +44,10 @@ def custom_optimizer(cls: type[torch.optim.Optimizer]) -> CustomOptimizer:
 
     known = signature(cls)
     variadic = {name: p.kind for name, p in known.items() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    own = {name: p.default for name, p in known.items() if name not in variadic and name not in ("lr", "weight_decay")}
+    arguments = {name: p.default for name, p in known.items() if name not in {*variadic, "lr", "weight_decay"}}
     lr = known["lr"].default if "lr" in known else RATE
     return CustomOptimizer(
-        Implementation(start, move, set_evaluating), float(lr) if isinstance(lr, int | float) else RATE, own,
+        Implementation(start, move, set_evaluating), float(lr) if isinstance(lr, int | float) else RATE, arguments,
         routing="hidden" if cls is getattr(torch.optim, "Muon", None) else "all", written=cls,
         takes_any=inspect.Parameter.VAR_KEYWORD in variadic.values(),
     )  # fmt: skip
@@ -200,17 +200,14 @@ def drawing(draws: list[Any], k: int) -> Iterator[None]:
         random.seed(0)
         np.random.seed(0)
     else:
-        _restore(generators, draws[k])
+        for (_, put), state in zip(generators, draws[k], strict=True):
+            put(state)
     try:
         yield
     finally:
         draws[k] = [get() for get, _ in generators]
-        _restore(generators, before)
-
-
-def _restore(generators: Sequence[tuple[Any, Callable[[Any], None]]], states: Sequence[Any]) -> None:
-    for (_, put), state in zip(generators, states, strict=True):
-        put(state)
+        for (_, put), state in zip(generators, before, strict=True):
+            put(state)
 
 
 def set_rate(group: dict[str, Any], lr: float) -> None:

@@ -1,1 +1,1 @@
-"""Reports: tables, sentences and exports. Reads the store only."""
+"""Tables, sentences, figures and exports, made of numbers from `analysis`. Trains nothing."""

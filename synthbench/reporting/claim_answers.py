@@ -12,7 +12,7 @@ from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
-from synthbench.reporting.numbers import Entry, rounded, signed
+from synthbench.reporting.entries import Entry, rounded, signed
 from synthbench.reporting.sentence import undirected
 from synthbench.reporting.terminal_table import Column, Drawing
 
@@ -22,9 +22,9 @@ NOTE = (
 )
 
 
-def lines(found: Sequence[Answer], folder: Path | None) -> list[str]:
+def lines(answers: Sequence[Answer], folder: Path | None) -> list[str]:
     """A numbered list in markdown: the claim, its answer with its numbers, the command that repeats the comparison."""
-    return [f"{number}. {' '.join(_parts(answer, folder))}" for number, answer in enumerate(found, start=1)]
+    return [f"{number}. {' '.join(_parts(answer, folder))}" for number, answer in enumerate(answers, start=1)]
 
 
 def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
@@ -33,7 +33,7 @@ def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
     if tasks:
         contrast = literal(f"{_rows(claim.rows)} less {_rows(claim.than)}")
         yield (
-            f"{code(claim.score)} of {contrast}: {_difference(answer)}, n = {answer.pooled.found.n}{_p(answer)}. "
+            f"{code(claim.score)} of {contrast}: {_difference(answer)}, n = {answer.pooled.difference.n}{_p(answer)}. "
             f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
         )
         if answer.seeds:
@@ -53,26 +53,28 @@ def said(answer: Answer) -> str:
     """The answer in words: `supported`, or `inconclusive (n = 8; about 30 seeds for 80 % power)`."""
     pooled, expects_none = answer.pooled, answer.claim.expected == "equal"
     if answer.kind == "inconclusive" and pooled.kind != "inconclusive":
-        return f"inconclusive (n = {pooled.found.n}; not significant after Holm's correction)"
+        return f"inconclusive (n = {pooled.difference.n}; not significant after Holm's correction)"
     if answer.kind in ("inconclusive", "depends on target step"):
         return undirected(pooled)
     if answer.kind == "no difference":
         return f"refuted: {undirected(pooled)}"
     if answer.kind == "opposite":
         return "refuted: " + ("there is a difference" if expects_none else "opposite")
-    is_small = pooled.margin is not None and max(abs(pooled.found.low), abs(pooled.found.high)) < pooled.margin
+    is_small = (
+        pooled.margin is not None and max(abs(pooled.difference.low), abs(pooled.difference.high)) < pooled.margin
+    )
     is_direction = answer.kind == "supported" and not expects_none
     return f"supported (smaller than {pooled.margin:g})" if is_direction and is_small else answer.kind
 
 
-def summary(found: Sequence[Answer]) -> str:
+def summary(answers: Sequence[Answer]) -> str:
     """All answers in one sentence: `Of 10 claims: 4 supported (1, 4, 6, 7), ...`."""
     groups: dict[str, list[str]] = {}
-    for number, answer in enumerate(found, start=1):
+    for number, answer in enumerate(answers, start=1):
         kind = "depends on the target step" if answer.kind == "depends on target step" else answer.kind
         groups.setdefault("refuted" if answer.kind in REFUTED else kind, []).append(str(number))
     parts = [f"{len(numbers)} {kind} ({', '.join(numbers)})" for kind, numbers in groups.items()]
-    return f"Of {len(found)} claim{'s' * (len(found) > 1)}: {', '.join(parts)}."
+    return f"Of {len(answers)} claim{'s' * (len(answers) > 1)}: {', '.join(parts)}."
 
 
 def by_task(answer: Answer) -> str:
@@ -80,7 +82,7 @@ def by_task(answer: Answer) -> str:
     groups: dict[str, list[str]] = {}
     for task, judged in answer.tasks.items():
         kind = undirected(judged) if judged.kind in ("equal", "depends on target step") else judged.kind
-        groups.setdefault(kind, []).append(f"{task} ({signed(judged.found.mean)})")
+        groups.setdefault(kind, []).append(f"{task} ({signed(judged.difference.mean)})")
     return "; ".join(f"{kind} in {', '.join(tasks)}" for kind, tasks in groups.items())
 
 
@@ -89,7 +91,7 @@ def _rows(wanted: RowsCard) -> str:
 
 
 def _difference(answer: Answer) -> str:
-    mean, low, high, _ = answer.pooled.found
+    mean, low, high, _ = answer.pooled.difference
     bounds = f" [{signed(low)}, {signed(high)}]" if low == low else ""
     return f"{signed(mean)}{bounds}" if mean == mean else "none"
 
@@ -115,20 +117,20 @@ def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
     return shlex.join(["synthbench", "compare", *words, "--columns", claim.score, *tasks, *out])
 
 
-def as_rich(found: Sequence[Answer]) -> Drawing:
+def as_rich(answers: Sequence[Answer]) -> Drawing:
     """For a terminal."""
-    claims = [f"{number}. {prose(answer.claim.says)}" for number, answer in enumerate(found, start=1)]
-    entries = [Entry.of(answer.pooled.found, signed=True).text(answer.pooled.found.n) for answer in found]
+    claims = [f"{number}. {prose(answer.claim.says)}" for number, answer in enumerate(answers, start=1)]
+    entries = [Entry.of(answer.pooled.difference, signed=True).text(answer.pooled.difference.n) for answer in answers]
     return Drawing(
         [Column("claim", claims, least=30)],
-        [Column("answer", [inert(said(answer)) + _rank(answer.claim) for answer in found], least=14),
-         Column("difference", [e if a.tasks else "-" for e, a in zip(entries, found, strict=True)], is_right=True),
-         Column("by task", [by_task(answer) for answer in found], least=24)],
-        breaks=range(len(found) - 1),
+        [Column("answer", [inert(said(answer)) + _rank(answer.claim) for answer in answers], least=14),
+         Column("difference", [e if a.tasks else "-" for e, a in zip(entries, answers, strict=True)], is_right=True),
+         Column("by task", [by_task(answer) for answer in answers], least=24)],
+        breaks=range(len(answers) - 1),
     )  # fmt: skip
 
 
-def records(found: Sequence[Answer]) -> list[dict[str, Any]]:
+def records(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """For other programs: one dictionary a claim."""
     return [
         {
@@ -137,10 +139,10 @@ def records(found: Sequence[Answer]) -> list[dict[str, Any]]:
             "tasks": {task: {"verdict": judged.kind, **_numbers(judged)} for task, judged in answer.tasks.items()},
             "missing": answer.missing,
         }
-        for answer in found
+        for answer in answers
     ]  # fmt: skip
 
 
 def _numbers(judged: Verdict) -> dict[str, float | int | None]:
-    mean, low, high, n = judged.found
+    mean, low, high, n = judged.difference
     return {"difference": rounded(mean), "low": rounded(low), "high": rounded(high), "n": n}

@@ -13,7 +13,7 @@ from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.common.errors import BadInput
 from synthbench.common.files import is_file, is_folder
-from synthbench.common.wording import did_you_mean, listed, named, shown
+from synthbench.common.wording import check_choice, listed, named, shown
 from synthbench.plugins.loading import label
 from synthbench.reporting import notes
 from synthbench.reporting import report as reports
@@ -40,12 +40,10 @@ class RowFilter(NamedTuple):
                 continue
             if axis == compared:
                 raise BadInput(f"{OPTIONS[axis]} does not narrow a comparison of two {WHAT[axis]}.")
-            known = dict.fromkeys(getattr(row, axis) for row in rows)
             if axis == "label":
                 names = [pairing.of_optimizer(rows, name, OPTIONS[axis])[0].label for name in names]
             for name in names:
-                if name not in known:
-                    raise BadInput(f"{OPTIONS[axis]} {shown(name)} has no row here{did_you_mean(name, known)}.")
+                check_choice(OPTIONS[axis], name, dict.fromkeys(getattr(row, axis) for row in rows))
             kept = [row for row in kept if getattr(row, axis) in names]
         return kept
 
@@ -97,9 +95,8 @@ def _axis(rows: Sequence[Row], one: str, other: str) -> str:
     updates = dict.fromkeys(row.update for row in rows)
     labels = dict.fromkeys(row.label for row in rows)
     for name in (one, other):
-        if name not in {*labels, *updates, *(row.optimizer for row in rows)}:
-            hint = did_you_mean(name, [*labels, *updates])
-            raise BadInput(f"compare: {shown(name)} is neither an optimizer nor an update of these results{hint}.")
+        if name not in {row.optimizer for row in rows}:
+            check_choice("compare: optimizer or update", name, [*labels, *updates])
     if (one in updates) is not (other in updates):
         raise BadInput(
             f"compare: {shown(one)} and {shown(other)} are an optimizer and an update; name two optimizers "
@@ -153,10 +150,8 @@ def compared(empty: Comparison, sides: Sequence[Sequence[Row]], columns: Sequenc
 
 def _holm(found: Sequence[Finding]) -> list[str]:
     """How many of the intervals that exclude 0 would still do so if all tests were corrected for."""
-    tests = [finding.p_holm for finding in found if finding.p_holm is not None]
-    decided = [
-        finding.p_holm for finding in found if finding.verdict.found.excludes_zero and finding.p_holm is not None
-    ]
+    tests = [(p, finding.verdict.difference) for finding in found if (p := finding.p_holm) is not None]
+    decided = [p for p, difference in tests if difference.excludes_zero]
     kept = sum(p < verdict.LEVEL for p in decided)
     return [
         f"Each verdict stands alone. Intervals that exclude 0: {len(decided)}; after Holm's correction for {len(tests)} "

@@ -13,7 +13,7 @@ from synthbench.analysis.pairing import AXES
 from synthbench.analysis.verdict import DECIDED
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.comparison import Comparison
-from synthbench.reporting.numbers import ARROWS, SHOWN, Entry, rounded, signed
+from synthbench.reporting.entries import ARROWS, SHOWN, Entry, rounded, signed
 from synthbench.reporting.sentence import direction, seeds, words
 from synthbench.reporting.table import WIDEST, github, row_name, separated
 from synthbench.reporting.terminal_table import Column, Drawing
@@ -23,85 +23,85 @@ MOST_NAMED = 6  # findings of one kind that the sentence names
 NARROWEST = {0: 12, 2: 8, 3: 8, 6: 12}  # least widths of the columns that are folded
 
 
-def heads(found: Comparison) -> list[str]:
-    return ["row", "score", *(short(inert(name), WIDEST) for name in found.names), "difference", "n", "verdict"]
+def heads(comparison: Comparison) -> list[str]:
+    return ["row", "score", *(short(inert(name), WIDEST) for name in comparison.names), "difference", "n", "verdict"]
 
 
-def cells(found: Comparison) -> list[list[str]]:
+def cells(comparison: Comparison) -> list[list[str]]:
     """Every finding as text."""
-    return [
-        [
-            short(inert(where(finding, found)), 2 * WIDEST),
+    subject, rows = short(inert(comparison.names[0]), WIDEST), []
+    for finding in comparison.findings:
+        difference = finding.verdict.difference
+        rows.append([
+            short(inert(where(finding, comparison)), 2 * WIDEST),
             f"{finding.score} {ARROWS[SCORES[finding.score].better]}".strip(),
             *("-" if mean is None else f"{mean:z.{SHOWN}f}" for mean in finding.means),
-            Entry.of(finding.verdict.found, signed=True).text(finding.verdict.found.n) if finding.verdict.found.n else "-",
-            str(finding.verdict.found.n),
-            words(finding.verdict, finding.score, short(inert(found.names[0]), WIDEST)),
-        ]
-        for finding in found.findings
-    ]  # fmt: skip
+            Entry.of(difference, signed=True).text(difference.n) if difference.n else "-",
+            str(difference.n), words(finding.verdict, finding.score, subject),
+        ])  # fmt: skip
+    return rows
 
 
-def where(finding: Finding, found: Comparison) -> str:
+def where(finding: Finding, comparison: Comparison) -> str:
     """A finding's rows among the others: `full`, or `wugs, muon, lora-16`."""
-    always = ["label" if found.axis == "update" else "update"]
-    rows = [other.pair.row for other in found.findings]
-    return row_name(finding.pair.row, rows, always=always, apart_from=found.axis, between=", ")
+    always = ["label" if comparison.axis == "update" else "update"]
+    rows = [other.pair.row for other in comparison.findings]
+    return row_name(finding.pair.row, rows, always=always, apart_from=comparison.axis, between=", ")
 
 
-def as_rich(found: Comparison) -> Any:
+def as_rich(comparison: Comparison) -> Any:
     """For a terminal: rows are named once, long verdicts are folded."""
-    rows = cells(found)
+    rows = cells(comparison)
     new = [index == 0 or rows[index][0] != rows[index - 1][0] for index in range(len(rows))]
     rows = [[row[0] if is_new else "", *row[1:]] for row, is_new in zip(rows, new, strict=True)]
     columns = [
         Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index))
-        for index, (head, texts) in enumerate(zip(heads(found), zip(*rows, strict=True), strict=True))
+        for index, (head, texts) in enumerate(zip(heads(comparison), zip(*rows, strict=True), strict=True))
     ]
     return Drawing(columns[:2], columns[2:], breaks=[index - 1 for index, is_new in enumerate(new) if is_new and index])
 
 
-def as_markdown(found: Comparison) -> str:
-    drawn = github([*map(literal, heads(found))], [[literal(cell) for cell in row] for row in cells(found)])
-    return "\n\n".join([drawn, *map(literal, found.notes), literal(sentence(found))])
+def as_markdown(comparison: Comparison) -> str:
+    drawn = github([*map(literal, heads(comparison))], [[literal(cell) for cell in row] for row in cells(comparison)])
+    return "\n\n".join([drawn, *map(literal, comparison.notes), literal(sentence(comparison))])
 
 
-def records(found: Comparison) -> list[dict[str, Any]]:
+def records(comparison: Comparison) -> list[dict[str, Any]]:
     """One flat dictionary a finding. detectable: the difference that as many seeds detect with 80 % power."""
-    return [_record(finding, found) for finding in found.findings]
+    return [_record(finding, comparison) for finding in comparison.findings]
 
 
-def _record(finding: Finding, found: Comparison) -> dict[str, Any]:
+def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     row, score, judged = finding.pair.row, SCORES[finding.score], finding.verdict
-    axes = [axis for axis in (*AXES, "weight_decay") if axis != found.axis]
-    mean, low, high, n = judged.found
+    axes = [axis for axis in (*AXES, "weight_decay") if axis != comparison.axis]
+    mean, low, high, n = judged.difference
     numbers = dict(zip(("mean_a", "mean_b"), finding.means, strict=True)) | {
         "difference": mean,
         "low": low,
         "high": high,
     }
     return {"optimizer" if axis == "label" else axis: getattr(row, axis) for axis in axes} | {
-        "a": found.names[0], "b": found.names[1], "reference": row.reference or finding.pair.other.reference,
+        "a": comparison.names[0], "b": comparison.names[1], "reference": row.reference or finding.pair.other.reference,
         "score": finding.score, "unit": score.unit, "n": n,
         **{name: rounded(value) for name, value in numbers.items()},
         "p": None if finding.p_holm is None else judged.p, "p_holm": finding.p_holm, "margin": judged.margin,
         "detectable": rounded(judged.detectable), "seeds_needed": int(judged.seeds) if isfinite(judged.seeds) else None,
-        "verdict": words(judged, finding.score, found.names[0]),
+        "verdict": words(judged, finding.score, comparison.names[0]),
     }  # fmt: skip
 
 
-def as_json(found: Comparison) -> str:
-    names = {"a": found.names[0], "b": found.names[1]}
-    content = names | {"rows": records(found), "sentence": sentence(found), "notes": found.notes}
+def as_json(comparison: Comparison) -> str:
+    names = {"a": comparison.names[0], "b": comparison.names[1]}
+    content = names | {"rows": records(comparison), "sentence": sentence(comparison), "notes": comparison.notes}
     return json.dumps(content, indent=1, allow_nan=False)
 
 
 WRITERS: dict[str, Callable[[Comparison], str]] = {
-    "markdown": as_markdown, "csv": lambda found: separated(records(found)), "json": as_json
+    "markdown": as_markdown, "csv": lambda comparison: separated(records(comparison)), "json": as_json
 }  # fmt: skip
 
 
-def sentence(found: Comparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """The findings by kind of verdict, with the seeds that inconclusive ones would take."""
     kinds: dict[tuple[verdict.Kind, ...], str] = {
         DECIDED: "decided",
@@ -113,21 +113,25 @@ def sentence(found: Comparison) -> str:
     }
     parts = []
     for of_kind, title in kinds.items():
-        if findings := [finding for finding in found.findings if finding.verdict.kind in of_kind]:
-            names = [f"{f.score} ({where(f, found)}{_detail(f, found.names[0])})" for f in findings[:MOST_NAMED]]
+        if findings := [finding for finding in comparison.findings if finding.verdict.kind in of_kind]:
+            names = [
+                f"{f.score} ({where(f, comparison)}{_detail(f, comparison.names[0])})" for f in findings[:MOST_NAMED]
+            ]
             more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
             parts.append(f"{len(findings)} {'is' if len(findings) == 1 else 'are'} {title}: {', '.join(names)}{more}")
-    return inert(f"Of {len(found.findings)} differences between {' and '.join(found.names)}, {'; '.join(parts)}.")
+    return inert(
+        f"Of {len(comparison.findings)} differences between {' and '.join(comparison.names)}, {'; '.join(parts)}."
+    )
 
 
 def _detail(finding: Finding, subject: str) -> str:
     """What the sentence adds to a finding."""
     judged = finding.verdict
     if judged.kind in DECIDED:
-        return f": {subject} {direction(judged, finding.score)} by {abs(judged.found.mean):.{SHOWN}f}"
+        return f": {subject} {direction(judged, finding.score)} by {abs(judged.difference.mean):.{SHOWN}f}"
     if judged.kind == "depends on target step":
-        return f": {signed(judged.found.mean)} at the card's"
+        return f": {signed(judged.difference.mean)} at the card's"
     if judged.kind == "inconclusive":
-        return f": n = {judged.found.n}; {seeds(judged)}"
-    numbers = {"equal": f"{judged.margin:g}" if judged.margin else "", "too few seeds": f"{judged.found.n}"}
+        return f": n = {judged.difference.n}; {seeds(judged)}"
+    numbers = {"equal": f"{judged.margin:g}" if judged.margin else "", "too few seeds": f"{judged.difference.n}"}
     return f": {numbers[judged.kind]}" if judged.kind in numbers else ""

@@ -20,23 +20,13 @@ COLOURS = {
 DRAWN = 3  # examples of each slice
 COMPARED = 2**21  # pairs of items for a floor: all of them in every shipped task
 HEADS = [
-    "stage",
-    "slice",
-    "generator",
-    "trained/val./test/unseen",
-    "seen",
-    "bits, rule unknown",
-    "chance",
-    "floor, trained",
+    "stage", "slice", "generator", "trained/val./test/unseen", "seen", "bits, rule unknown", "chance", "floor, trained",
     "floor, held out",
-]
+]  # fmt: skip
 
 
 class Slice(NamedTuple):
-    """A slice of a stage. trained: its items among those of the part of the card that it comes from, which splits are of.
-
-    note: the card's.
-    """
+    """A slice of a stage. trained: its items among those of the part of the card, whose splits and note these are."""
 
     stage: str
     name: str
@@ -47,9 +37,8 @@ class Slice(NamedTuple):
 
     def facts(self, text_of: Callable[[dict[str, float]], str]) -> list[str]:
         """Counts, exposures, entropy, chance and floors, as the cells of a table. text_of: how floors are written."""
-        is_rule = self.name == "rule"
+        is_rule, train = self.name == "rule", self.splits.train
         held_out = [len(part) if is_rule else 0 for part in self.splits[1:]]
-        train = self.splits.train
         return [
             self.stage, self.name, self.generator, "/".join(map(str, [len(self.trained), *held_out])),
             exposures(self.trained), f"{self.trained.bits_N.mean():.4g}", f"{self.trained.chance_N.mean():.2g}",
@@ -84,10 +73,8 @@ def slices(task: Task, seed: int = 0) -> Iterator[Slice]:
 
 def strip(task: Task, examples: Examples, index: int) -> list[tuple[str, bool]]:
     """One example as (token, whether it is part of the answer)."""
-    tokens, answer = examples.tokens_NL[index], examples.answer_NL[index]
-    return [
-        (inert(task.language.text(int(token))), bool(learned)) for token, learned in zip(tokens, answer, strict=True)
-    ]
+    tokens = [inert(task.language.text(int(token))) for token in examples.tokens_NL[index]]
+    return list(zip(tokens, examples.answer_NL[index].tolist(), strict=True))
 
 
 def coloured(task: Task, part: Slice) -> Iterator[Text]:

@@ -11,8 +11,7 @@ from typing import Any
 from synthbench.analysis import tiers
 from synthbench.analysis.cost import Spent
 from synthbench.analysis.rate_advice import Unread
-from synthbench.analysis.reference import Reference
-from synthbench.analysis.rows import Found, Row, Stopped
+from synthbench.analysis.rows import ExperimentResults, Row, Stopped
 from synthbench.cards import RunnerCard
 from synthbench.common import overrides
 from synthbench.common.wording import inert, listed
@@ -31,7 +30,7 @@ def legend(rows: Sequence[Row], scores: Sequence[str], card: RunnerCard) -> list
     """What the numbers of a table are."""
     edge = " (! at grid edge)" * any(row.edge for row in rows)
     return [
-        f"mean ±half the 95 % interval over n seeds; diverged / all runs; lr: best by validation{edge}",
+        f"mean ±half the 95 % interval, n seeds; diverged / all runs; lr: best by validation{edge}",
         *at_fit(scores, card, has_sizes=len({row.size for row in rows}) > 1),
         COLUMNS,
     ]
@@ -39,24 +38,11 @@ def legend(rows: Sequence[Row], scores: Sequence[str], card: RunnerCard) -> list
 
 def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) -> list[str]:
     """What scores `x@fit` are, where there are some."""
-    reading, step = card.reading, " x size" * has_sizes
-    where = f"interpolated to training accuracy {reading.fit:g} at step {reading.target_step}{step}"
-    return [f"@fit: {where} (at most {reading.sample} items a set); others: last step"] * _has_fit(scores)
-
-
-def _has_fit(scores: Sequence[str]) -> bool:
-    return any(name.endswith("@fit") for name in scores)
-
-
-def versus(name: str) -> str:
-    return f"Scores are differences to {name} with the same task and update, paired over seeds (-: no such row)."
-
-
-def starred(source: Reference) -> str:
-    return (
-        f"* reference rows shipped with synthbench (same task, card and code): {source.device}, torch "
-        f"{source.versions['torch']}."
-    )
+    if not any(name.endswith("@fit") for name in scores):
+        return []
+    reading, step = card.reading, f"{card.reading.target_step}{' x size' * has_sizes}"
+    where = f"interpolated to training accuracy {reading.fit:g} at step {step} (up to {reading.sample} items)"
+    return [f"@fit: {where}; others: last step"]
 
 
 def stopped(cells: Sequence[Stopped]) -> list[str]:
@@ -124,7 +110,7 @@ def completing(command: str, rows: Sequence[Row], card: RunnerCard, folder: Path
     return inert(shlex.join(words))
 
 
-def given(rows: Sequence[Row], found: Found, card: RunnerCard) -> list[str]:
+def given(rows: Sequence[Row], found: ExperimentResults, card: RunnerCard) -> list[str]:
     """The arguments and the chosen rates of pretraining of measured rows, as far as there are some."""
     names = list(dict.fromkeys(name for row in rows if not row.reference for name in (*row.base, row.optimizer)))
     arguments = [f"{name}: {text}" for name in names if (text := _arguments(name, card))]
@@ -143,7 +129,7 @@ def _arguments(name: str, card: RunnerCard) -> str:
     return ", ".join(f"{key}={overrides.written(value)}" for key, value in both.items())
 
 
-def _rates(found: Found, card: RunnerCard, names: Sequence[str]) -> list[str]:
+def _rates(found: ExperimentResults, card: RunnerCard, names: Sequence[str]) -> list[str]:
     """Of each cell before the last stage that had several rates: whose it is, and which was chosen."""
     rates = []
     has_tasks, has_stages = len({cell.task for cell in found.cells}) > 1, len(card.stages) > 2

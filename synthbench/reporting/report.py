@@ -17,7 +17,7 @@ from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard
 from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
-from synthbench.common.wording import code, did_you_mean, inert, literal, named, prose, shown
+from synthbench.common.wording import check_choice, code, inert, literal, named, prose
 from synthbench.reporting import claim_answers, notes, sentence, table
 from synthbench.reporting.table import Table
 from synthbench.reporting.view import AS_IT_IS, View
@@ -63,14 +63,18 @@ class Report:
 
     def _notes(self) -> list[str]:
         """The legend, then what is particular to these rows."""
-        return [
-            *notes.legend(self.rows, self.view.scores(self.card), self.card),
-            *([notes.versus(self.view.versus)] if self.view.versus else []),
-            *(notes.tier_notes(self.rows, self.card, self.command, self.folder) if self.card.tier else []),
-            *([notes.starred(self.reference)] if self.reference else []),
-            *notes.stopped(self.stopped),
-            *([] if self.finished else ["Unfinished: rerun the command to train the missing runs."]),
-        ]
+        lines = notes.legend(self.rows, self.view.scores(self.card), self.card)
+        if name := self.view.versus:
+            lines.append(
+                f"Scores are differences to {name} with the same task and update, paired over seeds (-: no such row)."
+            )
+        if self.card.tier:
+            lines += notes.tier_notes(self.rows, self.card, self.command, self.folder)
+        if source := self.reference:
+            made = f"{source.device}, torch {source.versions['torch']}"
+            lines.append(f"* reference rows shipped with synthbench (same task, card and code): {made}.")
+        lines += notes.stopped(self.stopped)
+        return lines if self.finished else [*lines, "Unfinished: rerun the command to train the missing runs."]
 
     @property
     def sentence(self) -> str:
@@ -110,20 +114,17 @@ def latest(
     raises BadInput if there is none."""
     known = store.experiments()
     names = [json.loads(entry.card)["name"] for entry in known]
+    where = f"--out {named(store.folder)}:"
     if not known:
-        raise BadInput(
-            f"--out {named(store.folder)}: no experiment has been finished there; run: synthbench run with this --out."
-        )
-    if runner is not None and runner not in names:
-        raise BadInput(
-            f"--out {named(store.folder)} has no results of runner {shown(runner)}{did_you_mean(runner, set(names))}."
-        )
+        raise BadInput(f"{where} no experiment has finished there; type: synthbench run with this --out.")
+    if runner is not None:
+        check_choice(f"{where} runner", runner, dict.fromkeys(names))
     recorded = known[names.index(runner) if runner else 0]
     if experiment is not None:
         recorded = next(entry for entry in known if entry.id == experiment)
     card = RunnerCard.model_validate_json(recorded.card)
     tasks: dict[str, str] = json.loads(recorded.tasks)
-    found = rows.found_in(store, recorded.id)
+    found = rows.read_results(store, recorded.id)
     measured = rows.rows_of(found, card)
     together, source = reference.beside(measured, card, tasks) if with_reference else (measured, None)
     missing = reference.left_out(measured, card, tasks) if with_reference and source is None else []

@@ -11,38 +11,38 @@ from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
-from synthbench.reporting.numbers import SHOWN, signed
+from synthbench.reporting.entries import SHOWN, signed
 from synthbench.scores import SCORES
 
 HEADLINES = {"rule_accuracy@fit": "rule accuracy", "forgetting@fit": "forgetting"}
 NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 
-def words(found: Verdict, name: str, subject: str) -> str:
+def words(judged: Verdict, name: str, subject: str) -> str:
     """A verdict on a score as an entry of a table."""
-    if found.kind in DECIDED:
-        return f"{subject} {direction(found, name)}"
-    return f"needs {verdict.LEAST_SEEDS} seeds" if found.kind == "too few seeds" else undirected(found)
+    if judged.kind in DECIDED:
+        return f"{subject} {direction(judged, name)}"
+    return f"needs {verdict.LEAST_SEEDS} seeds" if judged.kind == "too few seeds" else undirected(judged)
 
 
-def direction(found: Verdict, name: str) -> str:
+def direction(judged: Verdict, name: str) -> str:
     """`better` or `worse`, and `higher` or `lower` of a score of which neither is better in itself."""
     better = {"up": "higher", "down": "lower", "-": None}[SCORES[name].better]
-    return str(found.kind) if better is None else "better" if found.kind == better else "worse"
+    return str(judged.kind) if better is None else "better" if judged.kind == better else "worse"
 
 
-def undirected(found: Verdict, detail: str = "") -> str:
+def undirected(judged: Verdict, detail: str = "") -> str:
     """A verdict of another kind. detail: what stands before the number of seeds where it is inconclusive."""
-    if found.kind == "inconclusive":
-        return f"inconclusive ({detail}n = {found.found.n}; {seeds(found)})"
-    if found.kind == "equal":
-        return f"no difference larger than {found.margin:g}"
-    return {"identical": "no difference at any seed"}.get(found.kind, "depends on the target step")
+    if judged.kind == "inconclusive":
+        return f"inconclusive ({detail}n = {judged.difference.n}; {seeds(judged)})"
+    if judged.kind == "equal":
+        return f"no difference larger than {judged.margin:g}"
+    return {"identical": "no difference at any seed"}.get(judged.kind, "depends on the target step")
 
 
-def seeds(found: Verdict) -> str:
+def seeds(judged: Verdict) -> str:
     """The seeds that an inconclusive verdict would take."""
-    count = f"more than {MOST_SEEDS}" if isinf(found.seeds) else f"about {found.seeds:.0f}"
+    count = f"more than {MOST_SEEDS}" if isinf(judged.seeds) else f"about {judged.seeds:.0f}"
     return f"{count} seeds for 80 % power"
 
 
@@ -65,15 +65,15 @@ def _named(row: Row) -> str:
     return f"{NAMES.get(row.optimizer, row.optimizer)} ({row.update})"
 
 
-def _clause(found: Verdict) -> str:
-    mean, low, high, n = found.found
-    if found.kind == "too few seeds":
+def _clause(judged: Verdict) -> str:
+    mean, low, high, n = judged.difference
+    if judged.kind == "too few seeds":
         needed = f"; {verdict.LEAST_SEEDS} are needed" if n else ""  # where none does, rates are missing, not seeds
         return f"not compared ({n} paired seed{'s' * (n != 1)} with a value at the target step{needed})"
     size = f"difference {signed(mean)}, 95 % interval {signed(low)} to {signed(high)}"
-    if found.kind in DECIDED:
+    if judged.kind in DECIDED:
         least, most = sorted((abs(low), abs(high)))
-        return f"{found.kind} by {abs(mean):.{SHOWN}f} (95 % interval {least:.{SHOWN}f} to {most:.{SHOWN}f})"
-    if found.kind == "depends on target step":
+        return f"{judged.kind} by {abs(mean):.{SHOWN}f} (95 % interval {least:.{SHOWN}f} to {most:.{SHOWN}f})"
+    if judged.kind == "depends on target step":
         return f"{'higher' if mean > 0 else 'lower'} there, but the direction depends on the target step"
-    return undirected(found, f"{size}, ") if found.kind == "inconclusive" else f"{undirected(found)} ({size})"
+    return undirected(judged, f"{size}, ") if judged.kind == "inconclusive" else f"{undirected(judged)} ({size})"

@@ -16,7 +16,7 @@ from synthbench.analysis.pairing import AXES, differences
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import interval
 from synthbench.common.wording import delimited, inert, literal, short
-from synthbench.reporting.numbers import ARROWS, Entry
+from synthbench.reporting.entries import ARROWS, Entry
 from synthbench.scores import SCORES
 from synthbench.scores.reading import Reached
 
@@ -166,9 +166,8 @@ def as_latex(table: Table) -> str:
 
     heads = [head.translate({ord("↑"): "(up)", ord("↓"): "(down)"}) for head in table.heads()]
     drawn: str = tabulate(table.cells(), heads, tablefmt="latex_booktabs", disable_numparse=True)
-    drawn = re.sub(
-        r"^(\s*)([*\[])", r"\1{\2}", drawn, flags=re.MULTILINE
-    )  # else arguments of the row's end before them
+    # a star or bracket would be an argument of the row's end before it
+    drawn = re.sub(r"^(\s*)([*\[])", r"\1{\2}", drawn, flags=re.MULTILINE)
     return drawn.replace("±", "$\\pm$")
 
 

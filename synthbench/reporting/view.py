@@ -10,7 +10,7 @@ from synthbench.analysis import pairing
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, shown
+from synthbench.common.wording import check_choice, shown
 from synthbench.scores import SCORES
 
 
@@ -25,7 +25,7 @@ class View:
     def check(self, rows: Sequence[Row]) -> None:
         """Raises BadInput for a score or an optimizer that these rows do not have."""
         if self.sort is not None:
-            _check_score("--sort", self.sort)
+            check_choice("--sort", self.sort, SCORES)
         check_columns(self.columns)
         self.rivals(rows)
 
@@ -59,11 +59,6 @@ AS_IT_IS = View()
 def check_columns(names: Sequence[str] | None) -> None:
     """Raises BadInput for unknown scores, or one named twice."""
     for name in names or ():
-        _check_score("--columns", name)
+        check_choice("--columns", name, SCORES)
     if names is not None and len(set(names)) < len(names):
         raise BadInput(f"--columns {shown(','.join(names))} has the same score twice.")
-
-
-def _check_score(option: str, name: str) -> None:
-    if name not in SCORES:
-        raise BadInput(f"{option}: unknown score {shown(name)}{did_you_mean(name, SCORES)}.")

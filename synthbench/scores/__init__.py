@@ -1,11 +1,11 @@
 """Scores: pure functions of observations, one file a family, registered with unit, range, direction and source."""
 
-from synthbench.scores import capacity, distance, forgetting, learning, relearning, reading  # isort: skip - reading needs the others
+from synthbench.scores import capacity, forgetting, learning, distance, relearning, reading  # isort: skip - their order is that of columns
 from synthbench.scores.observations import Observations, Point
 from synthbench.scores.registry import SCORES, Score, at_point, register
 from synthbench.scores.run_scores import RunObservations, run_scores
 
 __all__ = [
-    "SCORES", "Observations", "Point", "RunObservations", "Score", "at_point", "capacity", "distance", "forgetting", "learning",
-    "reading", "register", "relearning", "run_scores",
+    "SCORES", "Observations", "Point", "RunObservations", "Score", "at_point", "capacity", "distance", "forgetting",
+    "learning", "reading", "register", "relearning", "run_scores",
 ]  # fmt: skip

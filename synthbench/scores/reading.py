@@ -63,7 +63,7 @@ def bracket(steps: Sequence[float | None], target_step: float) -> Bracket | None
 
     Where paths of neighbouring rates cross the target step more than once, the fastest pair in order of T is taken.
     """
-    ordered = sorted((step, place) for place, step in enumerate(steps) if step)
+    ordered = sorted((step, index) for index, step in enumerate(steps) if step)
     for (fast, first), (slow, second) in pairwise(ordered):
         if fast <= target_step <= slow:
             return Bracket(first, second, 0.0 if fast == slow else log(target_step / fast) / log(slow / fast))
@@ -73,17 +73,17 @@ def bracket(steps: Sequence[float | None], target_step: float) -> Bracket | None
 def of_seed(paths: Sequence[Path], name: str, threshold: float, target_step: float) -> float:
     """The reading of one seed from the paths of its rates; NaN where it is not reached."""
     steps = [crossing(path, threshold) for path in paths]
-    found = bracket(steps, target_step)
-    return found.between([_read(path, name, step) for path, step in zip(paths, steps, strict=True)]) if found else nan
+    around = bracket(steps, target_step)
+    return around.between([_read(path, name, step) for path, step in zip(paths, steps, strict=True)]) if around else nan
 
 
 def over_fit(paths: Sequence[Path], name: str, threshold: float, target_step: float) -> float:
     """Mean of a score over the steps at which fit reaches each of FITS, at the rate that takes `target step` steps to the
     threshold: a path's whole front in one number. NaN where it is not reached."""
-    found = bracket([crossing(path, threshold) for path in paths], target_step)
-    if found is None:
+    around = bracket([crossing(path, threshold) for path in paths], target_step)
+    if around is None:
         return nan
-    return fmean(found.between([_read(path, name, crossing(path, fit)) for path in paths]) for fit in FITS)
+    return fmean(around.between([_read(path, name, crossing(path, fit)) for path in paths]) for fit in FITS)
 
 
 def _read(path: Path, name: str, step: float | None) -> float:
@@ -98,10 +98,10 @@ class Reached(NamedTuple):
     censored: str
 
 
-def first_reaching(found: Mapping[int, float], threshold: float) -> Reached | None:
+def first_reaching(curve: Mapping[int, float], threshold: float) -> Reached | None:
     """The least key (steps, items) whose value is at least the threshold, interpolated linearly in the key's logarithm;
     None where nothing was measured."""
-    measured = sorted((key, value) for key, value in found.items() if key > 0 and value == value)
+    measured = sorted((key, value) for key, value in curve.items() if key > 0 and value == value)
     if not measured:
         return None
     if measured[0][1] >= threshold:
@@ -117,7 +117,7 @@ def median(seeds: Sequence[Reached]) -> Reached | None:
     one of them."""
     if not seeds:
         return None
-    ordered = sorted(seeds, key=lambda one: (one.censored == ">", one.value))
+    ordered = sorted(seeds, key=lambda seed: (seed.censored == ">", seed.value))
     low, high = ordered[(len(seeds) - 1) // 2], ordered[len(seeds) // 2]
     value = (low.value + high.value) / 2
     return Reached(value, ">" if high.censored == ">" else "<" if low.censored == "<" else "")

@@ -11,9 +11,9 @@ Level = Literal["point", "path", "probe", "cell"]
 
 
 class Score(NamedTuple):
-    """compute gives NaN where the score does not apply. Of level `point`: compute(before, after), the run at its stage's
-    start and now; `path`: compute(scores by step); `probe`: compute(the evaluation after relearning). Scores of level `cell`
-    are readings along the paths of a cell's rates (`scores/reading.py`) and have none.
+    """compute gives NaN where the score does not apply. Of level `point`: compute(before, after), the run at its
+    stage's start and now; `path`: compute(scores by step); `probe`: compute(the evaluation after relearning). Scores of
+    level `cell` are readings along the paths of a cell's rates (`scores/reading.py`) and have none.
 
     better: `up`, `down` or `-` where neither is better in itself.
     """

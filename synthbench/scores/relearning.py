@@ -7,7 +7,7 @@ from math import nan
 from synthbench.scores.observations import Point
 from synthbench.scores.registry import Score, register
 
-# Sets of the evaluation after relearning, each with that before it: lost facts that were not retrained, facts never trained.
+# Sets of the evaluation after relearning, each with that before it: lost facts not retrained, facts never trained.
 OTHER, CONTROL = "other", "control"
 
 

@@ -1,1 +1,1 @@
-"""Results in a folder: runs, observations, weights, and who is at work on them."""
+"""Results in a folder: runs, observations, weights, and the leases of processes that work on them."""

@@ -111,8 +111,8 @@ class Database:
                 f"--out {named(self.folder)}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
                 f"{'update synthbench or ' if version > VERSION else ''}choose another folder."
             )
-        if (found := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
-            raise damaged(self.folder, str(found[0][0]))
+        if (problems := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
+            raise damaged(self.folder, str(problems[0][0]))
 
     def close(self) -> None:
         self._connection.close()
@@ -201,13 +201,13 @@ def _make(folder: Path, schema: str) -> None:
             left.unlink(missing_ok=True)
 
 
-def _put(temporary: Path, place: Path) -> None:
+def _put(temporary: Path, target: Path) -> None:
     try:
-        os.link(temporary, place)
+        os.link(temporary, target)
     except OSError as error:
         if isinstance(error, FileExistsError) or is_disk_failure(error):
             raise
-        temporary.rename(place)  # a file system without hard links
+        temporary.rename(target)  # a file system without hard links
 
 
 def _copy(folder: Path, to: Path) -> None:

@@ -25,10 +25,10 @@ class Mount(NamedTuple):
 def network(folder: Path) -> str | None:
     """The network file system that a folder (or, if it is still to be made, its nearest parent) is on, by its name;
     None where it is on another kind, or where that cannot be known."""
-    mounts, place = _mounts(), Path(os.path.realpath(folder))
+    mounts, path = _mounts(), Path(os.path.realpath(folder))
     known, kind = {mount.id for mount in mounts}, ""
     here = [mount for mount in mounts if mount.parent not in known or mount.parent == mount.id]
-    while met := [mount for mount in here if place.is_relative_to(mount.point)]:
+    while met := [mount for mount in here if path.is_relative_to(mount.point)]:
         first = min(met, key=lambda mount: len(mount.point.parts))  # it hides what is mounted below, beside it
         kind, here = first.kind, [mount for mount in mounts if mount.parent == first.id != mount.id]
     is_network = kind in NETWORK or (kind.startswith("fuse.") and kind.removeprefix("fuse.") in OVER_FUSE)
@@ -42,11 +42,11 @@ def _mounts() -> list[Mount]:
         lines = MOUNTS.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     except OSError:
         return []
-    found = []
+    mounts = []
     for line in lines:
         left, separator, right = line.partition(" - ")
         fields = left.split(" ")
         if separator and len(fields) > 5:
             point = re.sub(r"\\([0-7]{3})", lambda octal: chr(int(octal[1], 8)), fields[4])
-            found.append(Mount(fields[0], fields[1], Path(point), right.split(" ")[0]))
-    return found
+            mounts.append(Mount(fields[0], fields[1], Path(point), right.split(" ")[0]))
+    return mounts

@@ -45,14 +45,14 @@ def unused(store: Store) -> Unused:
 def delete(store: Store) -> Unused:
     """Finds garbage again, with the database locked so that no run can finish meanwhile, and deletes it."""
     with store.database.writing() as db:
-        found = unused(store)
+        garbage = unused(store)
         for table, column in TABLES.items():
-            db.executemany(f"DELETE FROM {table} WHERE {column} = ? AND attempt = ?", [row[:2] for row in found.runs])
-        for file in found.files:
+            db.executemany(f"DELETE FROM {table} WHERE {column} = ? AND attempt = ?", [row[:2] for row in garbage.runs])
+        for file in garbage.files:
             try:
                 file.unlink(missing_ok=True)
             except OSError as error:
                 raise BadInput(f"{named(file)} cannot be deleted ({error.strerror}).") from None
     with suppress(Failed):  # a copy of the database may not fit on a full disk
         store.database.compact()
-    return found
+    return garbage

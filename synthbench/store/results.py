@@ -186,7 +186,7 @@ class Store:
             return None
         path, ends = run_scores(observations)
         ends = ends if result.status == "ok" else {}
-        again = replace(result, path={step: _stored(one) for step, one in path.items()}, scores=_stored(ends))
+        again = replace(result, path={step: _stored(point) for step, point in path.items()}, scores=_stored(ends))
         rescored.append((again, identity_text, curve[0][0]))
         return again
 
@@ -306,7 +306,9 @@ class Store:
 def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses: str) -> None:
     """Writes a run with its scores and curve, and the checksums of them all."""
     key = (result.run, result.attempt)
-    values = [(step, *one) for step, scores in sorted(result.path.items()) for one in sorted(_stored(scores).items())]
+    values = [
+        (step, *score) for step, scores in sorted(result.path.items()) for score in sorted(_stored(scores).items())
+    ]
     ends = sorted(_stored(result.scores).items())
     row = (
         *key, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,

@@ -30,17 +30,17 @@ class FleetOptimizer:
         self._spans = spans(self.routing, fleet.trainable)
         self._states = {
             optimizer: IMPLEMENTATIONS[optimizer].start(
-                self._blocks(fleet.flat_KP.detach(), fleet.flat_KP.detach(), found), self.arguments
+                self._blocks(fleet.flat_KP.detach(), fleet.flat_KP.detach(), parameters), self.arguments
             )
-            for optimizer, found in self._spans.items()
+            for optimizer, parameters in self._spans.items()
         }
 
     @torch.no_grad()
     def step(self, step: int, lr_K: Tensor, weight_decay_K: Tensor) -> None:
         """Moves the fleet by its gradients. step counts from 1; rates and decays are of this step, shape (K,)."""
         ratio = getattr(self.arguments, "aux_lr_ratio", 1.0)
-        for optimizer, found in self._spans.items():
-            blocks = self._blocks(self.fleet.flat_KP.detach(), self.fleet.grad_KP, found)
+        for optimizer, parameters in self._spans.items():
+            blocks = self._blocks(self.fleet.flat_KP.detach(), self.fleet.grad_KP, parameters)
             rate = lr_K if optimizer == self.main else lr_K * ratio
             IMPLEMENTATIONS[optimizer].step(
                 blocks, self._states[optimizer], Hyper(step, rate, weight_decay_K), self.arguments
@@ -53,9 +53,9 @@ class FleetOptimizer:
             IMPLEMENTATIONS[optimizer].set_evaluating(state, evaluating)
 
     @staticmethod
-    def _blocks(flat_KP: Tensor, grad_KP: Tensor, found: list[tuple[Parameter, ...]]) -> list[Block]:
+    def _blocks(flat_KP: Tensor, grad_KP: Tensor, spans: list[tuple[Parameter, ...]]) -> list[Block]:
         blocks = []
-        for run in found:
+        for run in spans:
             reach = slice(run[0].offset, run[-1].offset + run[-1].size)
             blocks.append(Block(flat_KP[:, reach], grad_KP[:, reach], run))
         return blocks

@@ -13,7 +13,7 @@ from synthbench.trainer.optimizer import FleetOptimizer
 
 
 def losses(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> Tensor:
-    """Mean cross-entropy over each run's answer tokens, in nats: shape (K,). first: the first position that predicts one."""
+    """Mean cross-entropy of each run's answer tokens, in nats: shape (K,). first: the first position that predicts one."""
     logits = fleet.logits(tokens_KBL[..., :-1], first)
     target_KBS, learned_KBS = tokens_KBL[..., first + 1 :], answer_KBL[..., first + 1 :].float()
     nll = F.cross_entropy(logits.flatten(0, 2), target_KBS.reshape(-1), reduction="none").view_as(target_KBS)

@@ -1,1 +1,1 @@
-"""The plain way beside the fleets: one `nn.Module` under `torch.optim`, and where a fleet's member parts from it."""
+"""A second way to train, one `nn.Module` under `torch.optim`, and the checks of optimizers, tasks and runs against it."""

@@ -75,7 +75,7 @@ def candidate(optimizer: Any, settings: Mapping[str, Any] | None = None) -> Cand
     settings: `{"optimizer.NAME": value}`, and `{"routing": "hidden"}` of a plug-in, in place of defaults; from now on they
     are the defaults of the registered optimizer. Raises BadInput for what cannot be loaded and for what is not allowed.
     """
-    name, given = plugins.name_of(optimizer, "--optimizer"), dict[str, Any]()
+    name, arguments = plugins.name_of(optimizer, "--optimizer"), dict[str, Any]()
     for path, value in (settings or {}).items():
         where, _, key = path.rpartition(".")
         if where != "optimizer" and not (path == "routing" and plugins.plugin_of(name)):
@@ -83,24 +83,24 @@ def candidate(optimizer: Any, settings: Mapping[str, Any] | None = None) -> Cand
                 f"verify --set {shown(f'{path}={overrides.written(value)}')}: allowed are optimizer.NAME=value, and for a "
                 "plug-in routing=hidden or routing=all."
             )
-        given[key] = value
-    if given:
-        _set_defaults(name, given)
-    return Candidate(name, plugins.defaults(name) | given)
+        arguments[key] = value
+    if arguments:
+        _set_defaults(name, arguments)
+    return Candidate(name, plugins.defaults(name) | arguments)
 
 
-def _set_defaults(name: str, given: Mapping[str, Any]) -> None:
+def _set_defaults(name: str, arguments: Mapping[str, Any]) -> None:
     """Gives a registered optimizer other defaults."""
-    checked(name, given, "--set", name, "optimizer")
+    checked(name, arguments, "--set", name, "optimizer")
     optimizer = OPTIMIZERS[name]
 
     class Defaults(optimizer.arguments):  # type: ignore[name-defined, misc]
         @model_validator(mode="before")
         @classmethod
         def _given(cls, content: dict[str, Any]) -> dict[str, Any]:
-            return {**given, **content}
+            return {**arguments, **content}
 
-    OPTIMIZERS[name] = optimizer._replace(arguments=Defaults, routing=plugins.routing_of(name, given))
+    OPTIMIZERS[name] = optimizer._replace(arguments=Defaults, routing=plugins.routing_of(name, arguments))
 
 
 def under_every_update(check: Callable[[Candidate, str], str | None]) -> Callable[[Candidate], str | None]:
@@ -197,11 +197,11 @@ def keeps_a_divergence_to_itself(candidate: Candidate, update: str) -> str | Non
 @under_every_update
 def survives_being_rebuilt(candidate: Candidate, update: str) -> str | None:
     runs = [Run(1, candidate.rate, 0.1), Run(2, candidate.rate / 2)]
-    whole = Quadratic(candidate.name, SMALL, update, runs).go(STEPS).go(STEPS)
+    unbroken = Quadratic(candidate.name, SMALL, update, runs).go(STEPS).go(STEPS)
     resumed = rebuilt(Quadratic(candidate.name, SMALL, update, runs).go(STEPS), candidate.name)
     other = [Run(5, candidate.rate)]
     Quadratic(candidate.name, SMALL, update, other).go(1)  # overwrites what is kept outside of the state
-    for _, name in differences(resumed.go(STEPS), dict(enumerate(whole.weights_KP))):
+    for _, name in differences(resumed.go(STEPS), dict(enumerate(unbroken.weights_KP))):
         steps = f"after {STEPS} steps and {STEPS} more"
         return f"{name} differs {steps} from weights and state that were saved in between."
     return None

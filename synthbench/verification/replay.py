@@ -189,8 +189,8 @@ def replay(run: Run, card: TaskCard, *, parent: WeightFile | None, folder: Path,
         hidden = set(map(id, model.hidden()))
         for parameter in model.parameters():
             parameter.requires_grad_(id(parameter) in hidden)
-    whole, schedule, spec = data(task, [run]), Schedule(run.steps, run.schedule, run.warmup), run.optimizer
-    first = whole._replace(order_KTB=whole.order_KTB[:, :steps])
+    items, schedule, spec = data(task, [run]), Schedule(run.steps, run.schedule, run.warmup), run.optimizer
+    first = items._replace(order_KTB=items.order_KTB[:, :steps])
     moving = reference.optimizers(spec.name, model, spec.arguments, weight_decay=run.weight_decay)
     plain_T = reference.train(model, moving, first, 0, lambda step: run.lr * schedule.factor(step), run.weight_decay)
     optimizer = FleetOptimizer(spec.name, fleet, spec.arguments, spec.routing)

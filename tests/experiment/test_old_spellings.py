@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from synthbench.experiment.resolve import RunRequest, resolve
-from tests.experiment import tiny
+from tests import tiny
 
 OLD = {"[variants.": "[arms.", "target_steps = ": "speeds = ", "target_step = ": "speed = "}
 

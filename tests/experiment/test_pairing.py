@@ -13,7 +13,7 @@ import torch
 from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
-from tests.experiment import tiny
+from tests import tiny
 
 PURPOSES = ("initialization", "adapters")
 

@@ -10,8 +10,8 @@ from random import Random
 from synthbench.experiment.choice import Choice, choose
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Cell, Result, Run
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 TWO_RATES = "stages.pretrain.lr=[1e-3, 2e-3]"
 BOTH = "optimizers=['adamw', 'muon']"

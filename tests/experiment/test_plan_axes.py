@@ -12,8 +12,8 @@ from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, count, resolve
 from synthbench.experiment.runs import Result, Run
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 from tests.experiment.test_plan import cells, diverged, ok, play, rising
 
 SIZES = "stages.finetune.sizes=[0.5, 1.0, 2.0]"

@@ -20,7 +20,7 @@ from synthbench.store import members
 from synthbench.store.leases import Leases
 from synthbench.store.results import Store
 from synthbench.store.weights import WeightFile
-from tests.experiment import tiny
+from tests import tiny
 from tests.experiment.test_plan import finished, of, ok, play, rising
 
 BOTH = "optimizers=['adamw', 'variant']"

@@ -11,8 +11,8 @@ import pytest
 from synthbench.cards import MODELS, RunnerCard, load, names
 from synthbench.common.errors import BadInput
 from synthbench.experiment.resolve import RunRequest, experiment_id, resolve
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 
 def refused(asked: RunRequest) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Environment, OptimizerSpec, Result, Run
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 RULE = OptimizerSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
 RUN = Run(

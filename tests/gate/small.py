@@ -14,7 +14,7 @@ from synthbench.gate import candidate, comparison, traces
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.commands import options
 from synthbench.gate.record import record
-from tests.experiment import tiny
+from tests import tiny
 
 RUNNER = (
     tiny.RUNNER.replace("seeds = 2", "seeds = 6")

@@ -14,8 +14,8 @@ from synthbench.cards import TaskCard
 from synthbench.generators import GENERATORS, Examples, Framed, Generator, Language, Place, Task
 from synthbench.generators.contract import CHECKS, Sample, malformed
 from synthbench.generators.examples import examples
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 LANGUAGE = Language(("turn",), 16, 2)
 CALLS = count()

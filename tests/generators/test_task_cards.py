@@ -12,8 +12,8 @@ from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.common.errors import BadInput
 from synthbench.generators import GENERATORS, Generator, Task, register
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 from tests.generators import small
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from synthbench.generators import Examples, Place, Task
 from synthbench.generators import facts as generator
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 
 def drawn() -> Examples:

@@ -17,9 +17,9 @@ from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import OPTIMIZERS, Hyper
 from synthbench.trainer.schedule import Schedule
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.trainer import small
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import tiny
 from tests.calling import Caller
-from tests.experiment import tiny
 from tests.plugins.test_generator_plugins import CODE, card_with
 
 OPTIMIZER = '''

@@ -12,9 +12,9 @@ from synthbench.generators import GENERATORS
 from synthbench.plugins import generators
 from synthbench.plugins.generators import task, tasks
 from synthbench.verification.tasks import ELSEWHERE, outcomes
+from tests import tiny
 from tests.calling import Called, Caller
 from tests.each import each
-from tests.experiment import tiny
 
 CODE = """
 from dataclasses import replace

@@ -11,9 +11,9 @@ import pytest
 from synthbench.common.errors import BadInput
 from synthbench.experiment import labels
 from synthbench.experiment.resolve import RunRequest, resolve
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.reporting import filled
 
 FILE = '''

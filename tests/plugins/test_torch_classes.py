@@ -17,9 +17,9 @@ from synthbench.trainer.loop import train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
+from tests import tiny
 from tests.calling import Called, Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.plugins.test_errors import refusal
 from tests.plugins.test_generator_plugins import write
 from tests.trainer import small

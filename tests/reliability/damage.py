@@ -19,7 +19,7 @@ from synthbench.experiment.runs import Result
 from synthbench.store.database import DATABASE
 from synthbench.store.members import enlist, usable_results
 from synthbench.store.results import Store
-from tests.experiment import tiny
+from tests import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
 from tests.reliability.program import Said, say

@@ -13,7 +13,7 @@ from itertools import chain, product, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.experiment import tiny
+from tests import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
 from tests.reliability.program import Said, say

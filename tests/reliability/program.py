@@ -23,8 +23,8 @@ from synthbench.execution import worker
 from synthbench.experiment.runs import Result
 from synthbench.interface import outcome
 from synthbench.store.results import Store
+from tests import tiny
 from tests.calling import APP
-from tests.experiment import tiny
 
 ROOT = Path(synthbench.__file__).parents[1]
 HOLDING = Path(__file__).with_name("gate")

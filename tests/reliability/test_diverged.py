@@ -18,7 +18,7 @@ from synthbench.experiment.choice import Trial, choose
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Result
 from synthbench.store.results import Store
-from tests.experiment import tiny
+from tests import tiny
 from tests.reliability.program import Said, say
 
 # At this rate weights explode; normalization hides that from the loss.

@@ -11,9 +11,8 @@ import pytest
 import torch
 
 from synthbench.execution.executor import Died, Message, Slot
-from tests import inprocess
+from tests import inprocess, tiny
 from tests.calling import Caller
-from tests.experiment import tiny
 from tests.reliability import program
 
 LIMIT = 3 * 2**20  # KiB: torch alone takes about a third

@@ -26,7 +26,7 @@ from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.scores.registry import SCORES
 from synthbench.store.database import DATABASE
 from synthbench.store.results import Store
-from tests.experiment import tiny
+from tests import tiny
 from tests.reliability import program
 from tests.reliability.program import numbers, results, say
 

@@ -21,7 +21,7 @@ import pytest
 
 import synthbench
 from synthbench.store.database import seal
-from tests.experiment import tiny
+from tests import tiny
 from tests.reliability import disk, program
 from tests.reliability.program import say
 
@@ -115,7 +115,7 @@ def test_code_that_a_card_names_is_run_and_is_said_before(
     assert said.startswith(f"synthbench: loading {card} executes code: ")
     assert said.endswith("evil" if name == "evil:X" else "evil.py")
     assert ran == "run"
-    assert "X is a int" in refused or "is no torch.optim.Optimizer class" in refused
+    assert "X is a int" in refused or "is neither a torch.optim.Optimizer class" in refused
 
 
 class Sprung:

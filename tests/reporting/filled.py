@@ -16,7 +16,7 @@ from synthbench.reporting import report
 from synthbench.reporting.report import Report
 from synthbench.store import members
 from synthbench.store.results import Store
-from tests.experiment import tiny
+from tests import tiny
 
 CARD = (
     tiny.RUNNER.replace("seeds = 2", "seeds = 3")

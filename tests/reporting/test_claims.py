@@ -49,9 +49,9 @@ def test_the_answer_is_that_of_the_mean_over_tasks() -> None:
     expected = stats.ttest_1samp(pooled, 0)
     low, high = expected.confidence_interval()
     assert found.kind == "supported"
-    assert found.pooled.found == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
+    assert found.pooled.difference == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
     assert found.p == pytest.approx(expected.pvalue)
-    assert {task: own.found.mean for task, own in found.tasks.items()} == pytest.approx(
+    assert {task: own.difference.mean for task, own in found.tasks.items()} == pytest.approx(
         {"wugs": 0.2 + 0.001875, "modular": 0.1 - 0.00375}
     )
 
@@ -123,7 +123,7 @@ def test_seeds_that_a_task_lacks_are_missing_of_the_mean_and_are_named() -> None
     }
     rows = [*two("wugs", 0.2, score="rule_accuracy@fit"), partial[0].model_copy(update={"values": own}), partial[1]]
     (found,) = answers(card({"score": "rule_accuracy@fit"}), rows)
-    assert (found.pooled.found.n, found.seeds) == (7, {"modular": [5]})
+    assert (found.pooled.difference.n, found.seeds) == (7, {"modular": [5]})
     assert re.search("modular .*5", claim_answers.lines([found], None)[0])
 
 

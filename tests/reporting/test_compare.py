@@ -18,9 +18,9 @@ from synthbench.common.wording import inert
 from synthbench.experiment.runs import Run
 from synthbench.reporting import comparison, comparison_table
 from synthbench.reporting.comparison import Comparison, RowFilter
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.nonsense import is_plain
 from tests.reporting import filled
 from tests.reporting.made import CARD, row

@@ -20,9 +20,9 @@ from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.generators import SPLITS, Task
 from synthbench.reporting.export_data.text import FIELDS, parts, records
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.generators import shipped
 from tests.nonsense import NASTY, Case, judge
 

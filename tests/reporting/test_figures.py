@@ -30,6 +30,7 @@ marks = import_module("synthbench.reporting.figures.marks")
 CARD = load(RunnerCard, "calibration")
 ARMS = load(RunnerCard, "leaderboard")
 RATES = (2.5e-4, 5e-4, 1e-3)
+KINDS = ("front", "memorization", "sizes", "sensitivity")
 
 
 def full_row(optimizer: str, update: str = "full", height: float = 0.3, **more: Any) -> Row:
@@ -141,8 +142,9 @@ def test_sizes_has_rule_accuracy_by_trained_items_and_the_card_s_threshold() -> 
 
 
 def test_sensitivity_is_learning_over_the_rate_and_the_chosen_one() -> None:
+    learned = full_row("adamw").values["learning"]
     variant = full_row(
-        "adamw-default", lr=1e-3, rates={1e-3: {"learning": {0: 0.5}}}, variant_of="adamw", base=["adamw"]
+        "adamw-default", lr=1e-3, rates={1e-3: {"learning": learned}}, variant_of="adamw", base=["adamw"]
     )
     figure = drawn("sensitivity", [*ROWS[:2], variant], ARMS)
     expected = {
@@ -177,7 +179,7 @@ def test_figures_without_data_are_left_out_and_said() -> None:
     assert [one.name for one in found.pictures] == ["front", "memorization", "sensitivity"]
     assert ["sizes.svg" in one for one in found.skipped] == [True]
     nothing = figures.make([row("sgd", lr=None)], CARD)
-    assert (list(nothing.pictures), len(nothing.skipped)) == ([], len(figures.KINDS))
+    assert (list(nothing.pictures), len(nothing.skipped)) == ([], len(KINDS))
 
 
 def test_the_same_rows_make_the_same_bytes_whatever_the_person_s_settings() -> None:
@@ -185,7 +187,7 @@ def test_the_same_rows_make_the_same_bytes_whatever_the_person_s_settings() -> N
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
         after = figures.make([*ROWS, *SIZES], CARD)
     assert before == after
-    assert len(before.pictures) == len(figures.KINDS)
+    assert len(before.pictures) == len(KINDS)
     for picture in before.pictures:
         assert re.search(rb"\d{4}-\d\d-\d\dT", picture.svg) is None  # no date
         texts = {
@@ -202,6 +204,13 @@ def test_names_come_out_as_they_are() -> None:
         assert all(marks.brief(name) in text for name in names), picture.name
 
 
+def test_a_long_name_is_shortened_between_its_parts() -> None:
+    names = [*ARMS.optimizers, *ARMS.variants, *ARMS.tasks]
+    assert [marks.brief(name) for name in names] == names
+    assert marks.brief("a-folder/of-some-length/file.py:Class") == "a-folder/…file.py:Class"
+    assert marks.brief("x" * 25) == f"{'x' * 12}…{'x' * 11}"  # nothing to break it at
+
+
 def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
     decays = [full_row("adamw", weight_decay=0.0), full_row("adamw", weight_decay=0.1, height=0.5)]
     found = marks.Marks(decays)
@@ -210,8 +219,8 @@ def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
     assert len(points(drawn("memorization", decays))) == 2
 
 
-EVERY = list(product((*figures.KINDS, "regime"), (1, 2, 3, 5)))
-DRAWN = list(zip((*figures.KINDS, "regime"), cycle([5, 3, 2, 1]), strict=False))
+EVERY = list(product((*KINDS, "regime"), (1, 2, 3, 5)))
+DRAWN = list(zip((*KINDS, "regime"), cycle([5, 3, 2, 1]), strict=False))
 
 
 @pytest.mark.parametrize("cases", [DRAWN, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["drawn", "every"])
@@ -309,7 +318,8 @@ def test_without_matplotlib_one_line_says_what_to_install(
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or ".figures." in name]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.delattr(figures, "sheet")
+    for name in (*KINDS, "sheet"):
+        monkeypatch.delattr(figures, name, raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
     code, text, err = call(f"report --out {out} --figures {tmp_path / 'made'}")
     assert (code, text) == (2, "")

@@ -19,9 +19,9 @@ from synthbench.cards import RunnerCard
 from synthbench.common.wording import code, delimited, inert, listed, literal, named, prose, short, shown
 from synthbench.reporting import export, report, table
 from synthbench.reporting.report import Report
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.nonsense import is_plain
 from tests.reporting.made import CARD, row
 

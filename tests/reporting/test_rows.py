@@ -99,7 +99,7 @@ def test_a_bound_has_no_difference_to_anything() -> None:
     rival = made.row("muon").model_copy(update={"values": {steps: {0: 15.0, 1: 20.0, 2: 25.0}}})
     assert own.exact(steps) == {0: 10.0, 2: 30.0}
     found = verdict.of(Pair(own, rival), steps, made.CARD)
-    assert (found.found.n, found.found.mean) == (2, 0.0)  # -5 and +5; seed 1 is only known to lie beyond 180
+    assert (found.difference.n, found.difference.mean) == (2, 0.0)  # -5 and +5; seed 1 is only known to lie beyond 180
     assert pooled([own], steps)[0] == pytest.approx(200**0.5)  # of 10 and 30
 
 

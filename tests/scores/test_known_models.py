@@ -22,8 +22,8 @@ from synthbench.scores import Point, at_point
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, initialize
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 SEEDS = [0, 1, 2]
 TASK = Task(tiny.task_card())

@@ -22,8 +22,8 @@ from synthbench.trainer.fleet import Fleet, initialize
 from synthbench.trainer.loop import Data, order, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 SEEDS = [0, 1]
 # few names, so that some steps of training already answer some of them

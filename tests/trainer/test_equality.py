@@ -11,8 +11,8 @@ import torch
 
 from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer.fleet import views
-from synthbench.trainer.step import losses
 from synthbench.trainer.schedule import Schedule
+from synthbench.trainer.step import losses
 from synthbench.verification import reference
 from tests.each import each
 from tests.trainer import small

@@ -14,9 +14,9 @@ from synthbench.store.results import Store
 from synthbench.verification import conformance
 from synthbench.verification.api import verify
 from synthbench.verification.conformance import CHECKS
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.reliability.program import say
 
 

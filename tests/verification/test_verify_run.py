@@ -17,9 +17,9 @@ from synthbench.store.results import Store
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
 from synthbench.verification import reference
 from synthbench.verification.replay import Curves
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 from tests.reliability.program import say
 
 CLASS = """

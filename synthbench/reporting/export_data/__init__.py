@@ -1,20 +1,27 @@
-"""`synthbench export-data`: a task's examples as readable text, for a language model of any kind."""
+"""`synthbench export-data`: a task's examples as readable text, for a language model of any kind: JSON lines or Parquet."""
 
 from __future__ import annotations
 
+import io
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from synthbench.common.errors import BadInput
-from synthbench.common.wording import check_choice, named, shown
+from synthbench.common.errors import BadInput, Failed, is_disk_failure
+from synthbench.common.files import is_folder
+from synthbench.common.wording import check_choice, listed, named, shown
+from synthbench.generators import Task
 from synthbench.plugins import generators
-from synthbench.reporting.export_data.files import FORMATS, contents, write
 from synthbench.reporting.export_data.readme import page
-from synthbench.reporting.export_data.text import parts
-
-__all__ = ["export"]
+from synthbench.reporting.export_data.text import FIELDS, Part, file_name, parts, records
 
 FOLDER = Path("synthbench-data")
 MOST_SEED = 2**63 - 1
+FORMATS = ("jsonl", "parquet")
+Encoder = Callable[[Sequence[dict[str, Any]]], bytes]
 
 
 def export(given: str, stage: str | None, seed: int, form: str, out: Path | None) -> None:
@@ -44,3 +51,79 @@ def export(given: str, stage: str | None, seed: int, form: str, out: Path | None
         f"seed {seed}; its README.md says how to train and score on them."
     )
     print(f"Load them with: datasets.load_dataset({str(folder)!a}, {found[-1].stage!a})")
+
+
+def contents(task: Task, found: Sequence[Part], form: str) -> dict[str, bytes]:
+    """The content of every file by its name; raises BadInput where Parquet is asked for and pyarrow is missing."""
+    encode = _parquet() if form == "parquet" else _jsonl
+    by_file: dict[str, list[dict[str, Any]]] = {}
+    for part in found:
+        by_file.setdefault(file_name(part.stage, part.split, form), []).extend(records(task.language, part))
+    return {file: encode(rows) for file, rows in by_file.items()}
+
+
+def _jsonl(rows: Sequence[dict[str, Any]]) -> bytes:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
+
+
+def _parquet() -> Encoder:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] != "pyarrow":
+            raise
+        raise BadInput("--format parquet needs pyarrow; install it with: pip install 'synthbench[data]'.") from None
+    schema = pyarrow.schema([(field, getattr(pyarrow, kind)()) for field, (kind, _) in FIELDS.items()])
+
+    def encode(rows: Sequence[dict[str, Any]]) -> bytes:
+        file = io.BytesIO()
+        parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
+        return file.getvalue()
+
+    return encode
+
+
+def write(folder: Path, files: Mapping[str, bytes]) -> bool:
+    """Writes files into a folder that is absent or empty; false where they are all there already.
+
+    A folder that is absent appears with all its files at once. Hidden files that it has (a repository's, say) stay. Raises
+    BadInput where it holds anything else than these files, or cannot be written; Failed where the disk is full.
+    """
+    try:
+        visible = [path for path in folder.iterdir() if path.name[:1] != "."] if folder.exists() else []
+        if other := sorted(path.name for path in visible if not _holds(path, files.get(path.name))):
+            raise BadInput(
+                f"--out {named(folder)} holds something else already ({listed(other)}), which is not overwritten; "
+                "give a folder that is new or empty."
+            )
+        present = {path.name for path in visible}
+        if missing := {file: content for file, content in files.items() if file not in present}:
+            _add(folder.resolve(), missing)
+    except OSError as error:
+        kind = Failed if is_disk_failure(error) else BadInput
+        raise kind(f"--out {named(folder)} cannot be written: {error.strerror}.") from None
+    return bool(missing)
+
+
+def _holds(path: Path, content: bytes | None) -> bool:
+    is_alike = content is not None and path.is_file() and path.stat().st_size == len(content)
+    return is_alike and path.read_bytes() == content
+
+
+def _add(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Adds files to a folder that has none of them: all are on the disk before the first is in its place."""
+    is_there = is_folder(folder)
+    hidden = f".{uuid4().hex}.new"
+    temporary = folder / hidden if is_there else folder.with_name(hidden)
+    try:
+        temporary.mkdir(parents=True)
+        for file, content in files.items():
+            (temporary / file).write_bytes(content)
+        if not is_there:
+            temporary.rename(folder)
+        else:
+            for file in files:
+                (temporary / file).rename(folder / file)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

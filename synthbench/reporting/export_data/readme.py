@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from synthbench import __version__
 from synthbench.common.wording import literal
 from synthbench.generators import Task
-from synthbench.reporting.export_data.files import name
-from synthbench.reporting.export_data.text import FIELDS, Part
+from synthbench.reporting.export_data.text import FIELDS, Part, file_name
 from synthbench.reporting.gallery import exposures, floors_of, highest
 from synthbench.reporting.table import github
 
@@ -69,7 +68,7 @@ def _head(found: Sequence[Part], form: str) -> Iterator[str]:
     for stage, splits in stages.items():
         yield from (f"- config_name: {json.dumps(stage)}", "  data_files:")
         for split in splits:
-            yield from (f"  - split: {split}", f"    path: {json.dumps(name(stage, split, form))}")
+            yield from (f"  - split: {split}", f"    path: {json.dumps(file_name(stage, split, form))}")
     yield "dataset_info:"
     for stage in stages:
         yield from (f"- config_name: {json.dumps(stage)}", "  features:")

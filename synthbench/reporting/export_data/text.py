@@ -45,6 +45,11 @@ class Part(NamedTuple):
     examples: Examples
 
 
+def file_name(stage: str, split: str, form: str) -> str:
+    """The file of a split of a stage."""
+    return f"{stage}-{split}.{form}"
+
+
 def parts(task: Task, stage: str, seed: int) -> Iterator[Part]:
     """All that is trained or asked in a stage, split after split."""
     drawn = task.draw(stage, seed)

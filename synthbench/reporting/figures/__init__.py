@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -14,8 +13,6 @@ from synthbench.cards import RunnerCard
 from synthbench.common import files
 from synthbench.common.errors import BadInput, Failed, is_disk_failure
 from synthbench.common.wording import literal, named
-
-KINDS = ("front", "memorization", "sizes", "sensitivity")  # modules of this package, in a page's order
 
 
 class Picture(NamedTuple):
@@ -41,13 +38,15 @@ class Made(NamedTuple):
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
-        kinds = [import_module(f"{__name__}.{name}") for name in KINDS]
+        from synthbench.reporting.figures import front, memorization, sensitivity, sizes
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[0] != "matplotlib":
             raise
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
-    drawn = {name: draw(name, kind, rows, card) for name, kind in zip(KINDS, kinds, strict=True)}
-    skipped = [f"No {name}.svg: {kind.NO_DATA}." for name, kind in zip(KINDS, kinds, strict=True) if not drawn[name]]
+    # in a page's order
+    kinds = {"front": front, "memorization": memorization, "sizes": sizes, "sensitivity": sensitivity}
+    drawn = {name: draw(name, kind, rows, card) for name, kind in kinds.items()}
+    skipped = [f"No {name}.svg: {kind.NO_DATA}." for name, kind in kinds.items() if not drawn[name]]
     return Made([picture for picture in drawn.values() if picture], skipped)
 
 
@@ -78,5 +77,5 @@ def markdown(pictures: Sequence[Picture], folder: Path, page: Path | None) -> li
     stand beside the folder."""
     beside = page.resolve().parent if page else folder.resolve().parent
     where = quote(Path(os.path.relpath(folder.resolve(), beside)).as_posix())
-    images = [(f"![{literal(one.title)}]({where}/{one.file})", f"*{literal(one.caption)}*") for one in pictures]
+    images = [(f"![{literal(p.title)}]({where}/{p.file})", f"*{literal(p.caption)}*") for p in pictures]
     return [line for image, caption in images for line in (image, "", caption, "")]

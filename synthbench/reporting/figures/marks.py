@@ -59,15 +59,15 @@ def _assigned(names: Iterable[str], known: dict[str, str], others: Sequence[str]
     return known | {name: others[index % len(others)] for index, name in enumerate(unknown)}
 
 
-def brief(name: str) -> str:
-    """A name as short as a legend has it: whole parts of its beginning and end, so that no word is broken."""
+def brief(name: str, most: int = WIDEST) -> str:
+    """A name in so many characters: whole parts of its beginning and end, so that no word is broken."""
     parts = re.findall(r"[^-/_:,\s]*[-/_:,\s]+|[^-/_:,\s]+", name)
     first, last = "", ""
-    while parts and len(name) > WIDEST and len(first + parts[-1] + last) < WIDEST:
+    while parts and len(name) > most and len(first + parts[-1] + last) < most:
         last = parts.pop() + last
-        if parts and len(first + parts[0] + last) < WIDEST:
+        if parts and len(first + parts[0] + last) < most:
             first += parts.pop(0)
-    return name if len(name) <= WIDEST else f"{first}…{last}" if last else short(name, WIDEST)
+    return name if len(name) <= most else f"{first}…{last}" if last else short(name, most)
 
 
 def of_one_size(rows: Sequence[Row]) -> list[Row]:

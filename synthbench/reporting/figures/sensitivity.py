@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import log2
-from typing import Any, NamedTuple
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -21,15 +21,6 @@ LOW_RANK = "lora-16"  # shown beside full updates; where there is none, the larg
 OPEN: dict[str, Any] = {"markersize": 7.0, "markerfacecolor": "none"}
 
 
-class Fixed(NamedTuple):
-    """A variant that is an optimizer at one rate, torch's default for example, and the optimizer's own row."""
-
-    variant: Row
-    row: Row
-    at: float  # log2 of the rate over the row's chosen one
-    learning: Interval
-
-
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     everything = of_one_size(rows)
     rows = [row for row in plain(everything) if len(curve(row)) > 1]
@@ -37,8 +28,8 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         return None
     shown = two(Marks(rows).updates)
     rows = [row for row in rows if row.update in shown]
-    marks, variants = Marks(rows), [point for point in fixed(everything, card) if point.row in rows]
-    names = {marks.name(point.variant): marks.colour(point.row) for point in variants}
+    marks, variants = Marks(rows), [(row, *curve(variant, row)[0]) for variant, row in fixed(everything, rows, card)]
+    names = {marks.name(variant): marks.colour(row) for variant, row in fixed(everything, rows, card)}
     sheet = Sheet(
         TITLE,
         f"Learning at the end of finetuning, at every rate of the grid; means with {SPREAD}.\nFlat curves forgive a wrong "
@@ -51,10 +42,9 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         at, learned = zip(*curve(row), strict=True)
         looks = {"linestyle": marks.style(row.update), "alpha": 0.9}
         means(sheet.axes[row.task], at, learned, marks.colour(row), marks.marker(row.update), **looks)
-    for point in variants:
-        axes, colour = sheet.axes[point.row.task], marks.colour(point.row)
-        means(axes, [point.at], [point.learning.mean], colour, "o", **OPEN)
-    reached = [at for row in rows for at, _ in curve(row)] + [point.at for point in variants]
+    for row, rate, learning in variants:
+        means(sheet.axes[row.task], [rate], [learning.mean], marks.colour(row), "o", **OPEN)
+    reached = [at for row in rows for at, _ in curve(row)] + [at for _, at, _ in variants]
     ticks = range(round(min(reached)), round(max(reached)) + 1)
     every = 1 if len(ticks) <= MOST_TICKS else 2  # else their labels touch
     for axes in sheet.axes.values():
@@ -65,25 +55,30 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     return sheet.figure
 
 
-def curve(row: Row) -> list[tuple[float, Interval]]:
-    """By rising rate: log2 of the rate over the chosen one, and learning."""
-    if not row.lr:
+def curve(row: Row, over: Row | None = None) -> list[tuple[float, Interval]]:
+    """By rising rate: log2 of the rate over the chosen one (of another row, if one is given), and learning."""
+    chosen = (over or row).lr
+    if not chosen:
         return []
-    found = [(log2(rate / row.lr), mean(scores.get("learning"))) for rate, scores in sorted(row.rates.items())]
+    found = [(log2(rate / chosen), mean(scores.get("learning"))) for rate, scores in sorted(row.rates.items())]
     return [(at, learning) for at, learning in found if learning]
 
 
-def fixed(rows: list[Row], card: RunnerCard) -> list[Fixed]:
-    """The variants that differ from their optimizers in nothing but a single rate."""
+def fixed(everything: list[Row], rows: list[Row], card: RunnerCard) -> list[tuple[Row, Row]]:
+    """The variants that are an optimizer at one rate, torch's default for example, each with the optimizer's own row."""
     by_setting = {(row.task, *row.base, row.optimizer, row.update, row.weight_decay): row for row in rows}
     found = []
-    for variant in rows:
-        known, learning = card.variants.get(variant.optimizer), mean(variant.values.get("learning"))
+    for variant in everything:
+        known = card.variants.get(variant.optimizer)
         setting = (variant.task, *variant.base, str(variant.variant_of), variant.update, variant.weight_decay)
         row = by_setting.get(setting)
-        is_fixed = known and not (known.arguments or known.salt) and len(variant.rates) == 1
-        if is_fixed and learning and row and row.lr and variant.lr:
-            found.append(Fixed(variant, row, log2(variant.lr / row.lr), learning))
+        if (
+            known
+            and not (known.arguments or known.salt)
+            and row
+            and len(curve(variant, row)) == len(variant.rates) == 1
+        ):
+            found.append((variant, row))
     return found
 
 

@@ -19,8 +19,8 @@ from matplotlib.lines import Line2D
 from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
-from synthbench.common.wording import inert, short
-from synthbench.reporting.figures.marks import Marks
+from synthbench.common.wording import inert
+from synthbench.reporting.figures.marks import Marks, brief
 
 WIDTH = 9.0  # inches, at 96 pixels each: a page of GitHub
 LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.12, 1.0, 0.5  # inches around the panels
@@ -111,7 +111,7 @@ class Sheet:
             axes.set_ylabel(panels.y)
         else:
             axes.tick_params(labelleft=False)
-        axes.set_title(short(inert(panels.names[index]), 32))
+        axes.set_title(brief(inert(panels.names[index]), 32))
         return axes
 
     def _legend(self, group: Group, x: float, y: float) -> None:

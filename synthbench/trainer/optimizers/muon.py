@@ -61,22 +61,22 @@ def scaling(rows: int, columns: int, scale: str) -> float:
 
 def matrices(blocks: Sequence[Block], attribute: Literal["value_Kn", "grad_Kn"]) -> list[Tensor]:
     """Every parameter as (K, matrices, rows, columns) views of the buffers."""
-    found = []
+    views = []
     for block in blocks:
         flat_Kn, start = getattr(block, attribute), block.parameters[0].offset
         for parameter in block.parameters:
             piece = flat_Kn[:, parameter.offset - start : parameter.offset - start + parameter.size]
-            found.append(piece.view(len(flat_Kn), -1, *parameter.shape[-2:]))
-    return found
+            views.append(piece.view(len(flat_Kn), -1, *parameter.shape[-2:]))
+    return views
 
 
 def families(all_KMrc: Sequence[Tensor]) -> dict[tuple[int, int], list[int]]:
-    """Places of the parameters of each shape; tall matrices count as their transposes, so that both share products."""
-    found: dict[tuple[int, int], list[int]] = {}
-    for place, matrix in enumerate(all_KMrc):
+    """Indices of the parameters of each shape; tall matrices count as their transposes, so that both share products."""
+    indices: dict[tuple[int, int], list[int]] = {}
+    for index, matrix in enumerate(all_KMrc):
         short, long = sorted(matrix.shape[-2:])
-        found.setdefault((short, long), []).append(place)
-    return found
+        indices.setdefault((short, long), []).append(index)
+    return indices
 
 
 def wide(matrix: Tensor) -> Tensor:
@@ -86,9 +86,9 @@ def wide(matrix: Tensor) -> Tensor:
 
 def start(blocks: Sequence[Block], arguments: Muon) -> State:
     values = matrices(blocks, "value_Kn")
-    stacked = {shape: [wide(values[place]) for place in places] for shape, places in families(values).items()}
-    return {"momentum": {shape: values[0].new_zeros((len(values[0]), sum(m.shape[1] for m in found), *shape))
-                         for shape, found in stacked.items()}}  # fmt: skip
+    stacked = {shape: [wide(values[index]) for index in places] for shape, places in families(values).items()}
+    return {"momentum": {shape: values[0].new_zeros((len(values[0]), sum(m.shape[1] for m in stack), *shape))
+                         for shape, stack in stacked.items()}}  # fmt: skip
 
 
 def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Muon) -> None:
@@ -98,13 +98,13 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Muon) -
     lr_K111 = hyper.lr_K.to(values[0].device)[:, None, None, None]
     decay_K111 = hyper.weight_decay_K.to(values[0].device)[:, None, None, None]
     for shape, places in families(values).items():
-        grad_KMrc = torch.cat([wide(grads[place]) for place in places], dim=1)
+        grad_KMrc = torch.cat([wide(grads[index]) for index in places], dim=1)
         momentum_KMrc = state["momentum"][shape].lerp_(grad_KMrc, 1 - arguments.momentum)
         update = grad_KMrc.lerp_(momentum_KMrc, arguments.momentum) if arguments.nesterov else momentum_KMrc
         update = newton_schulz(update.flatten(0, 1), arguments).view_as(update)
-        pieces = torch.split(update, [values[place].shape[1] for place in places], dim=1)
-        for place, piece in zip(places, pieces, strict=True):
-            value = values[place]
+        pieces = torch.split(update, [values[index].shape[1] for index in places], dim=1)
+        for index, piece in zip(places, pieces, strict=True):
+            value = values[index]
             rows, columns = value.shape[-2:]
             value.mul_(1 - lr_K111 * decay_K111)
             value.sub_((piece.mT if rows > columns else piece) * (lr_K111 * scaling(rows, columns, arguments.scale)))

@@ -95,4 +95,4 @@ def spans(table: dict[str, str], layout: Layout) -> dict[str, list[tuple[Paramet
         else:
             runs.setdefault(optimizer, []).append([layout.parameters[name]])
         previous = optimizer
-    return {optimizer: [tuple(run) for run in found] for optimizer, found in runs.items()}
+    return {optimizer: [tuple(run) for run in of_optimizer] for optimizer, of_optimizer in runs.items()}

@@ -19,8 +19,8 @@ from synthbench.experiment.runs import Run
 from synthbench.scores import RunObservations
 from synthbench.store.observations import from_bytes
 from synthbench.trainer.loop import Data
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 
 SETTINGS = (
     "seeds=3", "model={ width = 32, layers = 1, head_width = 8 }", "stages.finetune.relearn=6",

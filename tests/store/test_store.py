@@ -24,8 +24,8 @@ from synthbench.store.results import Store
 from synthbench.store.weights import WeightFile, write_weights
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 from tests.experiment.test_run_identity import RUN
 
 OTHER = replace(RUN, seed=7)

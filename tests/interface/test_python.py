@@ -15,11 +15,11 @@ from nbclient import NotebookClient
 
 import synthbench
 from synthbench import BadInput
+from tests import tiny
 from tests.calling import TINY, Caller
 from tests.each import each
-from tests.experiment import tiny
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
 CELLS = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
 CALL = 'synthbench.run("quick", optimizer=[Signum, "adamw"], seeds=3, update="full")'  # in the notebook

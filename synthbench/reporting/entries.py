@@ -1,4 +1,4 @@
-"""Numbers as tables show them: rounded once, for every format."""
+"""Entries of tables: numbers rounded once, for every format."""
 
 from __future__ import annotations
 

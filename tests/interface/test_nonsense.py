@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, count, resolve
-from tests.experiment import tiny
+from tests import tiny
 from tests.nonsense import RUN, WELL, Case, cases, judge
 
 

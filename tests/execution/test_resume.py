@@ -11,7 +11,7 @@ from synthbench.experiment.runs import Result, Run
 from synthbench.store.members import usable_results
 from synthbench.store.results import Store
 from synthbench.store.weights import WeightFile
-from tests.experiment import tiny
+from tests import tiny
 
 SCORES = {"validation_learning": 0.5, "validation_loss": 1.0}
 

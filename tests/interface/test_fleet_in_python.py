@@ -10,7 +10,7 @@ import torch
 
 from synthbench import BadInput, Fleet
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "eight_rates.py"
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "eight_rates.py"
 
 
 def tokens(step: int) -> torch.Tensor:

@@ -12,8 +12,8 @@ from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
+from tests import tiny
 from tests.each import each
-from tests.experiment import tiny
 from tests.experiment.test_plan import cells, diverged, of, ok, play, rising
 
 BOTH = "optimizers=['adamw', 'variant']"

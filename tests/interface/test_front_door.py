@@ -25,10 +25,10 @@ from synthbench.generators import GENERATORS, Task
 from synthbench.interface.cli import app
 from synthbench.reporting.gallery import COLOURS, coloured, slices
 from synthbench.store.results import Store
+from tests import tiny
 from tests.calling import Called, Caller
-from tests.experiment import tiny
 
-CHECKOUT = Path(__file__).resolve().parent.parent
+CHECKOUT = Path(__file__).resolve().parents[2]
 LISTED = [f"ls {kind}" for kind in ("task", "runner", "optimizer", "score", "generator", "model")]
 
 

@@ -16,9 +16,9 @@ import pytest
 import synthbench
 from synthbench.common.wording import inert
 from synthbench.store.database import APPLICATION_ID, DATABASE, VERSION
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 
 MISTAKES = {
     "unknown command": ("rnu", "run"),

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from synthbench.execution.fleet_job import Job, Trained, run_fleet
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Run
-from tests.experiment import tiny
+from tests import tiny
 
 SHORT = ("stages.pretrain.steps=4", "stages.finetune.steps=4")
 UPDATES = ("full", "full-hidden", "lora-1", "lora-4")

@@ -14,7 +14,7 @@ from synthbench.experiment.runs import Result, Run
 from synthbench.store import members
 from synthbench.store.results import Store
 from synthbench.store.weights import MissingWeights, WeightFile
-from tests.experiment import tiny
+from tests import tiny
 
 NAME = "experiment"
 

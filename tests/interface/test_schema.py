@@ -13,9 +13,9 @@ from synthbench.cards import RunnerCard, TaskCard
 from synthbench.common import overrides
 from synthbench.interface.scaffold import schema
 from synthbench.interface.scaffold.new import SCHEMAS, TEMPLATES
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.experiment import tiny
 
 SHIPPED = [
     (kind, path)
@@ -58,7 +58,7 @@ def test_every_key_of_a_card_is_in_the_schema_and_what_it_means() -> None:
     (wugs,) = (
         one for one in task["$defs"]["SliceCard"]["oneOf"] if one["properties"]["generator"].get("const") == "wugs"
     )
-    assert wugs["properties"]["exceptions"]["description"] == "share of the trained verbs"
+    assert wugs["properties"]["exceptions"]["description"] == "Share of the trained verbs that are exceptions."
     assert "held out" in wugs["properties"]["unseen"]["description"]  # an inherited one
 
 

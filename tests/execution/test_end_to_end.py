@@ -20,8 +20,8 @@ from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.store.members import cells
 from synthbench.store.members import chosen as rate
 from synthbench.store.results import Store
+from tests import tiny
 from tests.calling import Caller
-from tests.experiment import tiny
 from tests.reliability.program import (
     PATIENCE,
     ROOT,

@@ -61,8 +61,9 @@ def test_nothing_is_overwritten_and_nothing_half_written(call: Caller, tmp_path:
     ("kind", "name", "said"),
     [
         ("task", "wugs", "'wugs'"), ("runner", "quick", "'quick'"), ("task", "../evil", "hyphens"),
-        ("task", "x" * 41, "40"), ("rule", "class", "Python"), ("rule", "3d", "letter"), ("rule", "a.b", "underscores"),
-        ("generator", "../evil", "underscores"), ("score", "x", "task, runner, rule, generator"),
+        ("task", "x" * 41, "40"), ("optimizer", "class", "Python"), ("optimizer", "3d", "letter"),
+        ("optimizer", "a.b", "underscores"), ("generator", "../evil", "underscores"),
+        ("score", "x", "task, runner, optimizer, generator"),
     ],
 )  # fmt: skip
 def test_a_name_that_will_not_do_is_one_sentence(kind: str, name: str, said: str, call: Caller, tmp_path: Path) -> None:
@@ -82,3 +83,10 @@ def test_hyphens_and_underscores_become_what_the_kind_has(kind: str, call: Calle
     for name in (own, other):
         assert {path.stem for path in (tmp_path / name).iterdir()} == {own}
         shutil.rmtree(tmp_path / name)
+
+
+def test_the_old_kind_is_read_with_one_line_that_names_the_new_one(call: Caller, tmp_path: Path) -> None:
+    code, _, err = call(f"new rule mine --out {tmp_path}")
+    assert code == 0
+    assert err.splitlines() == ["synthbench: new rule is now new optimizer; the old name is read until version 0.2."]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.py"]

@@ -1,0 +1,45 @@
+"""The rooms of the package: imports go down only; a run goes down from the command line to its first step."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from docs.architecture import MOST_STOPS, PACKAGE, PATH, ROOMS, imports
+from synthbench.trainer import loop
+from tests.calling import TINY, Caller
+
+
+def test_a_room_imports_only_rooms_below_it() -> None:
+    for room, others in imports().items():
+        assert others <= {*ROOMS[ROOMS.index(room) + 1 :]}, room
+
+
+def test_every_folder_is_a_room_and_there_are_few() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    assert folders == {*ROOMS}
+    assert {path.name for path in PACKAGE.iterdir() if path.suffix} == {"__init__.py", "__main__.py", "py.typed"}
+
+
+def test_a_run_walks_down_to_its_first_step(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    walks = []
+
+    def step(*arguments: Any) -> Any:
+        files = [Path(frame.filename) for frame in inspect.stack()[1:]]
+        walks.append([file.relative_to(PACKAGE).as_posix() for file in reversed(files) if file.is_relative_to(PACKAGE)])
+        return training_step(*arguments)
+
+    training_step = loop.training_step
+    monkeypatch.setattr(loop, "training_step", step)
+    settings = " ".join(f"--set {path}={value}" for path, value in TINY.items())
+    code, _, err = call(f"run --optimizer adamw --lr 1e-3 {settings} --quiet --out {tmp_path / 'results'}")
+    assert code == 0, err
+    path = [file for file, _, _ in PATH]
+    walk = dict.fromkeys([*walks[0], "trainer/step.py"])
+    assert [*walk] == ["interface/outcome.py", *(file for file in path if file in walk)]
+    assert len(path) <= MOST_STOPS
+    levels = [ROOMS.index(file.partition("/")[0]) for file in walk]
+    assert levels == sorted(levels)
