@@ -84,16 +84,6 @@ def imports() -> dict[str, set[str]]:
     }
 
 
-def upwards(direct: dict[str, set[str]]) -> list[str]:
-    """Imports of a room that is not below: `store imports reporting`."""
-    return [
-        f"{room} imports {other}"
-        for room, others in direct.items()
-        for other in sorted(others)
-        if ROOMS.index(other) < ROOMS.index(room)
-    ]
-
-
 def imported(node: ast.AST) -> Iterator[str]:
     """The folders and modules at the top of the package that are imported below a node, but for type checkers alone."""
     if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":

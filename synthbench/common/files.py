@@ -7,6 +7,7 @@ import os
 import shutil
 import tomllib
 from contextlib import suppress
+from errno import EEXIST
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -62,21 +63,25 @@ def write(path: Path, content: str, origin: str) -> None:
         raise kind(f"{origin} cannot be written: {error.strerror}.") from None
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, exclusive: bool = False) -> None:
     """Puts content into a file, complete or not at all: a temporary file beside it, fsync, rename, fsync of the folder.
 
-    An existing file keeps its permissions. Of a link the file that it leads to is replaced. Raises OSError.
+    An existing file keeps its permissions. Of a link the file that it leads to is replaced. Raises OSError; if exclusive,
+    FileExistsError for a path that exists, whoever made it.
     """
-    target = path.resolve()
+    target = path if exclusive else path.resolve()
     temporary = target.with_name(f".{uuid4().hex}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        if target.exists():
-            shutil.copymode(target, temporary)
-        temporary.replace(target)
+        if exclusive:
+            put_new(temporary, target)
+        else:
+            if target.exists():
+                shutil.copymode(target, temporary)
+            temporary.replace(target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -85,6 +90,18 @@ def write_whole(path: Path, content: bytes) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
+
+
+def put_new(temporary: Path, target: Path) -> None:
+    """Gives a file a name that nothing has yet; raises FileExistsError where something has it. The old name may stay."""
+    try:
+        os.link(temporary, target)
+    except OSError as error:
+        if os.path.lexists(target):
+            raise FileExistsError(EEXIST, os.strerror(EEXIST), str(target)) from None
+        if is_disk_failure(error):
+            raise
+        temporary.rename(target)  # a file system without hard links
 
 
 def toml(path: Path) -> dict[str, Any]:

@@ -17,12 +17,8 @@ from synthbench.gate.commands import RecordRequest, make, options
 from synthbench.gate.power import seeds as seeds_of
 
 if TYPE_CHECKING:
-    import torch
-
     from synthbench.gate.baseline import Baseline
-    from synthbench.plugins import CustomOptimizer
-
-    OptimizerLike = type[torch.optim.Optimizer] | CustomOptimizer | str
+    from synthbench.plugins import OptimizerLike
 
 
 class GateOptions(TypedDict, total=False):

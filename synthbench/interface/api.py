@@ -30,11 +30,8 @@ from synthbench.trainer.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
     import pandas
-    import torch
 
-    from synthbench.plugins import CustomOptimizer
-
-    OptimizerLike = type[torch.optim.Optimizer] | CustomOptimizer | str
+    from synthbench.plugins import OptimizerLike
 
 OUT = "synthbench-results"
 WIDTH = 100  # of a table as text

@@ -1,5 +1,7 @@
 """Optimizers and generators that are not built in: loaded from files, modules and entry points, registered by name."""
 
+from typing import TYPE_CHECKING
+
 from synthbench.plugins.decorators import CustomOptimizer, fleet_optimizer, matrix_optimizer
 from synthbench.plugins.loading import Plugin, is_plugin, unknown
 from synthbench.plugins.registry import (  # fmt: skip
@@ -16,6 +18,11 @@ from synthbench.plugins.registry import (  # fmt: skip
     take,
     take_object,
 )
+
+if TYPE_CHECKING:
+    import torch
+
+    OptimizerLike = type[torch.optim.Optimizer] | CustomOptimizer | str
 
 __all__ = [
     "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_plugin", "made_with",

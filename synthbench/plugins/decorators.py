@@ -54,11 +54,21 @@ def matrix_optimizer(
 ) -> Callable[[Update], CustomOptimizer]:  # fmt: skip
     """Makes an optimizer of `update(grad, state, param, hyper) -> (param, state)`, written for one matrix of one run.
 
-    state: names of tensors kept for every matrix, zeros of its shape at first. lr: the rate that its grid lies around.
-    routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors). arguments: names and defaults of others, which
-    `--set optimizer.NAME=value` changes. hyper has lr and weight_decay (tensors without dimensions), step (from 1) and the
-    arguments. The function sees a vector where a parameter is one. torch.vmap batches it over matrices and runs, so it
-    neither branches on values nor draws random numbers. Raises ValueError for what is not allowed.
+    hyper has lr and weight_decay (tensors without dimensions), step (from 1) and the arguments. The function sees a vector
+    where a parameter is one. torch.vmap batches it over matrices and runs, so it neither branches on values nor draws
+    random numbers.
+
+    Args:
+        state: Names of tensors kept for every matrix, zeros of its shape at first.
+        lr: The rate that its grid lies around.
+        routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors).
+        **arguments: Names and defaults of others, which `--set optimizer.NAME=value` changes.
+
+    Returns:
+        A decorator, which makes an optimizer of the function.
+
+    Raises:
+        ValueError: For what is not allowed.
     """
     if without_parentheses is not None:
         raise ValueError(f"{name_of(without_parentheses)}: write @synthbench.matrix_optimizer(...), with parentheses")
@@ -93,8 +103,21 @@ def fleet_optimizer(
     """Makes an optimizer of `step(blocks, state, hyper, arguments)`, written for the flat buffers of a fleet.
 
     It moves `block.value_Kn` by `block.grad_Kn` in place, (K, n) each, for K runs and n floats. Runs are independent: every
-    reduction is over a row. hyper has step (from 1), lr_K and weight_decay_K, shape (K,), on the buffers' device. start:
-    `start(blocks, arguments) -> state`, called once before. arguments are attributes. See `matrix_optimizer` for the rest.
+    reduction is over a row. hyper has step (from 1), lr_K and weight_decay_K, shape (K,), on the buffers' device. arguments
+    are attributes.
+
+    Args:
+        step: The function.
+        lr: The rate that its grid lies around.
+        routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors).
+        start: `start(blocks, arguments) -> state`, called once before.
+        **arguments: Names and defaults of others, as in `matrix_optimizer`.
+
+    Returns:
+        The optimizer.
+
+    Raises:
+        ValueError: For what is not allowed.
     """
     name = name_of(step)
     check(name, (), routing, arguments)

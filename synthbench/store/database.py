@@ -15,7 +15,7 @@ from typing import Any
 from uuid import uuid4
 
 from synthbench.common.errors import BadInput, Failed, SynthbenchError, is_disk_failure
-from synthbench.common.files import is_file
+from synthbench.common.files import is_file, put_new
 from synthbench.common.wording import named
 from synthbench.store.filesystems import network
 
@@ -195,19 +195,10 @@ def _make(folder: Path, schema: str) -> None:
             connection.execute("PRAGMA journal_mode = WAL")  # last: closing does not say that moving a log failed
             connection.close()
         with suppress(FileExistsError):  # another process was first
-            _put(temporary, folder / DATABASE)
+            put_new(temporary, folder / DATABASE)
     finally:
         for left in folder.glob(f"{temporary.name}*"):
             left.unlink(missing_ok=True)
-
-
-def _put(temporary: Path, target: Path) -> None:
-    try:
-        os.link(temporary, target)
-    except OSError as error:
-        if isinstance(error, FileExistsError) or is_disk_failure(error):
-            raise
-        temporary.rename(target)  # a file system without hard links
 
 
 def _copy(folder: Path, to: Path) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
@@ -19,6 +19,9 @@ from synthbench.common.wording import inert, named
 from synthbench.plugins.loading import preserved_settings
 from synthbench.store.results import Store
 from synthbench.verification import replay
+
+if TYPE_CHECKING:
+    from synthbench.plugins import OptimizerLike
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)  # steps of a run that are printed
 
@@ -107,7 +110,7 @@ class Verification:
 
 
 def verify(
-    optimizer: Any = None, *, task: str | Path | None = None, run: str | None = None,
+    optimizer: OptimizerLike | None = None, *, task: str | Path | None = None, run: str | None = None,
     out: str | Path = "synthbench-results", steps: int = 50, settings: Mapping[str, Any] | None = None,
 ) -> Verification:  # fmt: skip
     """Checks an optimizer, the data of a task, or a stored run.
@@ -144,7 +147,7 @@ def _checks(outcomes: Iterable[tuple[str, str | None]]) -> list[Check]:
     return [Check(name, failure is None, failure or "") for name, failure in outcomes]
 
 
-def _optimizer(optimizer: Any, settings: Mapping[str, Any]) -> Verification:
+def _optimizer(optimizer: OptimizerLike | None, settings: Mapping[str, Any]) -> Verification:
     from synthbench.verification import conformance
 
     candidate = conformance.candidate(optimizer, settings)
@@ -162,7 +165,7 @@ def _task(task: str) -> Verification:
     return Verification(named(task), _checks(tasks.outcomes(task)), hint=".")
 
 
-def _run(prefix: str, out: Path, optimizer: Any, task: str | None, steps: int) -> Verification:
+def _run(prefix: str, out: Path, optimizer: OptimizerLike | None, task: str | None, steps: int) -> Verification:
     with closing(Store.read(out)) as store:
         name = replay.find_run(prefix, store.identities())
         run, card = replay.read_run(store, name, task)

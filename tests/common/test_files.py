@@ -1,7 +1,8 @@
-"""Files that people wrote: read as they stand, within bounds, or refused by name."""
+"""Files of users are read as they stand, within bounds, or refused by name; ours are written complete or not at all."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,45 @@ def test_tables_may_be_as_deep_as_16_levels_and_a_line_may_have_100_dots() -> No
     assert files.parse("a = [" + "1.5," * 100 + "]")
     with pytest.raises(ValueError, match="100 dots"):
         files.parse("a = [" + "1.5," * 101 + "]")
+
+
+def refuse_links(*_: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_an_exclusive_write_keeps_what_is_there_and_leaves_no_other_file(
+    has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not has_links:  # as on some network file systems
+        monkeypatch.setattr(os, "link", refuse_links)
+    files.write_whole(tmp_path / "a", b"first", exclusive=True)
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    for name in ("a", "dangling"):
+        with pytest.raises(FileExistsError) as caught:
+            files.write_whole(tmp_path / name, b"second", exclusive=True)
+        assert caught.value.filename == str(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == b"first"
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "dangling"}
+
+
+def test_a_write_keeps_permissions_and_links_and_a_failed_one_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_text("old")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    files.write_whole(link, b"new")
+    assert link.is_symlink()
+    assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o640)
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    for path, exclusive in ((target, False), (tmp_path / "other", True)):
+        with pytest.raises(OSError, match="No space"):
+            files.write_whole(path, b"newer", exclusive=exclusive)
+    assert target.read_bytes() == b"new"
+    assert {path.name for path in tmp_path.iterdir()} == {"target", "link"}

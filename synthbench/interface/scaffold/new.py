@@ -12,6 +12,7 @@ from pathlib import Path
 from synthbench import cards
 from synthbench.cards import Card, RunnerCard, TaskCard
 from synthbench.common.errors import BadInput
+from synthbench.common.files import write_whole
 from synthbench.common.wording import check_choice, inert, named, shown
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -40,8 +41,8 @@ def write(kind: str, name: str, out: Path) -> list[str]:
             raise BadInput(f"{named(path)} exists already, and nothing is overwritten; give another name or --out.")
     out.mkdir(parents=True, exist_ok=True)
     for path, template in templates.items():
-        with path.open("x", encoding="utf-8") as file:
-            file.write(_filled(template.read_text(encoding="utf-8"), kind, valid, out))
+        text = _filled(template.read_text(encoding="utf-8"), kind, valid, out)
+        write_whole(path, text.encode(), exclusive=True)
     lines = [f"The name is {valid}: {shown(name)} has characters that are not allowed."] if valid != name else []
     lines += [f"Written: {named(path)}" for path in templates]
     paths = {"toml": _typed(out / f"{valid}.toml"), "py": _typed(f"{out / valid}.py:{valid}")}

@@ -1,0 +1,83 @@
+"""What `import synthbench` offers: every name imports, its docstring says what goes in, comes out and is raised."""
+
+from __future__ import annotations
+
+import inspect
+import pydoc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import synthbench
+from tests.calling import Caller
+from tests.each import each
+
+
+def documented(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
+    """A public function; of a public class its methods, and of a Fleet, which users make, the constructor."""
+    offered = getattr(synthbench, name)
+    assert inspect.getdoc(offered), name
+    if inspect.isfunction(offered):
+        yield name, offered
+    elif not issubclass(offered, Exception):
+        for key, value in vars(offered).items():
+            if inspect.isfunction(value) and (not key.startswith("_") or (name, key) == ("Fleet", "__init__")):
+                yield f"{name}.{key}", value
+
+
+@each("name", synthbench.__all__)
+def test_docstrings_describe_arguments_results_and_errors(name: str) -> None:
+    for label, function in documented(name):
+        text, signature = inspect.getdoc(function), inspect.signature(function)
+        assert text, label
+        described = [
+            parameter.name
+            for parameter in signature.parameters.values()
+            if parameter.name not in ("self", "without_parentheses")
+        ]
+        for argument in described:
+            assert f"    {argument}:" in text or f"**{argument}:" in text, f"{label}: {argument}"
+        if described:
+            assert "Args:" in text, label
+            assert "Raises:" in text, label
+            assert ("Returns:" in text) == (signature.return_annotation != "None"), label
+
+
+@each("name", ["run", "baseline", "check", "verify", "Fleet"])
+def test_help_shows_types(name: str) -> None:
+    shown = pydoc.plain(pydoc.render_doc(getattr(synthbench, name)))
+    assert "optimizer: " in shown
+    assert "optimizer: Any" not in shown
+    assert "optimizer: 'Any" not in shown
+
+
+@each(("old", "new"), [("matrix_rule", "matrix_optimizer"), ("flat_rule", "fleet_optimizer")])
+def test_an_old_name_is_read_with_a_warning_that_names_the_new_one(old: str, new: str) -> None:
+    with pytest.warns(DeprecationWarning, match=f"synthbench.{old} is now synthbench.{new}"):
+        assert getattr(synthbench, old) is getattr(synthbench, new)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'rnu'"):
+        synthbench.rnu  # noqa: B018
+
+
+@each(
+    ("command", "renamed", "failure"),
+    [
+        ("report --update page.md --out nowhere", "report --update is now --into", "--out nowhere"),
+        # only with --overwrite does a baseline without an optimizer mean that of the file
+        ("baseline --update -o nothing.json", "baseline --update is now --overwrite", "no baseline to record again"),
+    ],
+)
+def test_an_old_option_is_read_with_one_line_that_names_the_new_one(
+    command: str, renamed: str, failure: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(command)
+    notice, error = err.splitlines()
+    assert (code, out) == (2, "")
+    assert notice == f"synthbench: {renamed}; the old name is read until version 0.2."
+    assert failure in error
