@@ -1,12 +1,11 @@
-"""Intervals and tests for few seeds: Student's t, on single values and on paired differences.
+"""Intervals, tests and power for few seeds: Student's t, on single values and on paired differences.
 
-Differences that do not vary at all are no evidence of a deviation of 0, yet a t test has no other answer: identical rows
-differ in nothing (p = 1), a constant difference is certain (p = 0).
+Where differences do not vary, a t test has no deviation: identical rows give p = 1, a constant difference gives p = 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import inf, nan, sqrt
 from statistics import fmean, stdev
 from typing import NamedTuple
@@ -31,50 +30,38 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Mean and Student's t interval of the values that were measured: NaN is left out, and not counted in n."""
     measured = [value for value in values if value == value]
     n = len(measured)
-    if n == 0:
-        return Interval(nan, nan, nan, 0)
-    mean = fmean(measured)
-    if n == 1:
-        return Interval(mean, nan, nan, 1)
-    half = quantile((1 + level) / 2, n - 1) * stdev(measured) / sqrt(n)
+    mean = fmean(measured) if n else nan
+    half = quantile((1 + level) / 2, n - 1) * stdev(measured) / sqrt(n) if n > 1 else nan
     return Interval(mean, mean - half, mean + half, n)
 
 
 def seeds_needed(differences: Sequence[float], power: float = 0.8) -> float:
-    """Estimated number of seeds with which a paired t test at 5 % finds a mean difference as large as that of these.
-
-    The deviation is that of the same differences, so the estimate is as rough as they are few. inf beyond MOST_SEEDS.
-    """
-    from scipy.special import nctdtr
-
-    deviation, mean = stdev(differences), abs(fmean(differences))
-    if not deviation:
-        return 2 if mean else inf
-    return _fewest(lambda n: 1 - float(nctdtr(n - 1, mean * sqrt(n) / deviation, quantile(0.975, n - 1))), power)
+    """Estimated number of seeds with which a paired t test at 5 % finds a mean difference as large as that of these, with
+    their deviation: as rough as they are few. inf beyond MOST_SEEDS."""
+    return _seeds([abs(fmean(differences))], stdev(differences), 0.975, power)
 
 
 def seeds_for_equivalence(differences: Sequence[float], margin: float, power: float = 0.8) -> float:
     """Estimated number of seeds with which two one-sided t tests at 5 % show that a mean such as that of these differences
     lies within +-margin; as rough as they are few. inf beyond MOST_SEEDS, and where it lies beyond."""
+    mean = abs(fmean(differences))
+    return _seeds([margin - mean, margin + mean], stdev(differences), 0.95, power)
+
+
+def _seeds(distances: Sequence[float], deviation: float, level: float, power: float) -> float:
+    """The least number of values, from 2, with which one-sided t tests over all these distances pass together with this
+    power, by the noncentral t. inf beyond MOST_SEEDS, and where a distance is not positive."""
     from scipy.special import nctdtr
 
-    deviation, mean = stdev(differences), abs(fmean(differences))
-    if mean >= margin:
+    if min(distances) <= 0:
         return inf
     if not deviation:
         return 2
-    distances = (margin - mean, margin + mean)
-
-    def power_of(n: int) -> float:
-        bound, scale = quantile(0.95, n - 1), sqrt(n) / deviation
-        return 1 - sum(float(nctdtr(n - 1, distance * scale, bound)) for distance in distances)
-
-    return _fewest(power_of, power)
-
-
-def _fewest(power_of: Callable[[int], float], power: float) -> float:
-    """The least number of seeds, from 2, with this power; inf beyond MOST_SEEDS."""
-    return next((n for n in range(2, MOST_SEEDS + 1) if power_of(n) >= power), inf)
+    for n in range(2, MOST_SEEDS + 1):
+        missed = nctdtr(n - 1, [distance * sqrt(n) / deviation for distance in distances], quantile(level, n - 1))
+        if 1 - missed.sum() >= power:
+            return n
+    return inf
 
 
 def quantile(share: float, freedom: float) -> float:
@@ -99,10 +86,8 @@ def paired_p(differences: Sequence[float]) -> float:
 
 
 def equivalence_p(differences: Sequence[float], margin: float) -> float:
-    """p-value of the two one-sided t tests (TOST) that the mean of these differences lies beyond +-margin.
-
-    It is at most .05 where the 90 % interval lies inside +-margin; 1 for fewer than two differences.
-    """
+    """p-value of the two one-sided t tests (TOST) that the mean of these differences lies beyond +-margin: at most .05
+    where the 90 % interval lies inside. 1 for fewer than two differences."""
     return _tail(margin - abs(fmean(differences)), differences) if len(differences) > 1 else 1.0
 
 

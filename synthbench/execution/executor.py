@@ -1,4 +1,4 @@
-"""What a scheduler asks of the place where fleets are trained, and what it hears back.
+"""The interface between the scheduler and what trains fleets: jobs one way, messages the other.
 
 `process_pool.py` is the local executor. Another one (a cluster) implements `Executor` and is given to `session.train`.
 """
@@ -14,7 +14,7 @@ from synthbench.plugins import Origin
 
 
 class Ready(NamedTuple):
-    """The slot has started and can be given jobs."""
+    """The slot has started and accepts jobs."""
 
 
 class Progress(NamedTuple):
@@ -26,7 +26,7 @@ class NoMemory(NamedTuple):
 
 
 class LostWeights(NamedTuple):
-    """Weights to start from are not as they were written."""
+    """Weights to start from are lost or do not match their checksum."""
 
 
 class Unwritable(NamedTuple):
@@ -72,10 +72,10 @@ class Executor(Protocol):
         """Starts a job in a slot that has none."""
 
     def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
-        """What slots report within this time, or until the file descriptor `wake` can be read."""
+        """Messages of slots within this time, or until the file descriptor `wake` can be read."""
 
     def restart(self, slot: Slot) -> None:
-        """Starts a slot anew that has died; it is ready when it says so."""
+        """Restarts a slot that has died; its next message is `Ready`."""
 
     def retire(self, slot: Slot) -> None:
         """Ends a slot for good."""

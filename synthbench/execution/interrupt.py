@@ -14,35 +14,35 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
-    """wake: a file descriptor that can be read once an interrupt has come."""
+    """wake: a file descriptor that can be read once there was an interrupt."""
 
     def __init__(self) -> None:
-        self.wake, self._say = os.pipe()
-        self._come = False
+        self.wake, self._write_end = os.pipe()
+        self._is_set = False
 
     def __bool__(self) -> bool:
-        return self._come
+        return self._is_set
 
     def notice(self, number: int, frame: FrameType | None) -> None:
-        if self._come:
-            os._exit(CODE)  # workers die with this process, the database and files are whole at any moment
-        self._come = True
-        os.write(self._say, b"!")
+        if self._is_set:
+            os._exit(CODE)  # workers die with this process, the database and files are valid at any moment
+        self._is_set = True
+        os.write(self._write_end, b"!")
 
     def close(self) -> None:
         os.close(self.wake)
-        os.close(self._say)
+        os.close(self._write_end)
 
 
 @contextmanager
 def noticed() -> Iterator[Interrupt]:
-    """Within, the first interrupt is only noticed, and the second ends the process. Signals that are ignored
-    (`nohup`, a shell's background job) stay so."""
+    """Within, the first interrupt is only noted and the second ends the process. Ignored signals (`nohup`, a shell's
+    background job) stay ignored."""
     interrupt = Interrupt()
-    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    handled = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
     if threading.current_thread() is not threading.main_thread():
-        heard = []  # Python lets the main thread alone handle signals
-    before = {number: signal.signal(number, interrupt.notice) for number in heard}
+        handled = []  # Python lets the main thread alone handle signals
+    before = {number: signal.signal(number, interrupt.notice) for number in handled}
     try:
         yield interrupt
     finally:
@@ -52,12 +52,12 @@ def noticed() -> Iterator[Interrupt]:
 
 
 def raise_interrupt(number: int, frame: FrameType | None) -> None:
-    """A handler that makes a signal what Ctrl-C is."""
+    """A handler that treats a signal as Ctrl-C."""
     raise KeyboardInterrupt
 
 
 def as_ctrl_c() -> None:
-    """Makes all of them what Ctrl-C is in Python, where they are not ignored."""
+    """Treats all signals that are not ignored as Ctrl-C."""
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, raise_interrupt)

@@ -7,7 +7,7 @@ from math import ceil
 
 from synthbench.experiment.runs import Run
 
-EXAMPLES_A_STEP = 256  # of a whole fleet on a CPU: more runs than fit this many push activations out of the cache
+EXAMPLES_A_STEP = 256  # of a fleet on a CPU: more runs than fit this many push activations out of the cache
 GPU_EXAMPLES_A_STEP = 4096
 
 
@@ -16,8 +16,8 @@ def pack(
 ) -> list[Run]:
     """The fleet to train next out of runs that could start. limits: the most runs that fit in memory, by kind of run.
 
-    Earlier stages go first, for they hold others back; then the kind with most work. Fleets are small enough for every
-    worker to have two still to come, so that none idles at the end while another trains a long fleet.
+    Earlier stages go first, because later ones wait for them; then the kind with most work. Fleets are small enough to
+    leave two for each worker: none idles at the end while another trains a long fleet.
     """
     if not ready:
         return []

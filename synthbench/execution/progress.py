@@ -32,7 +32,7 @@ class Tally:
         self._finished += run.steps
 
     def expect(self, coming: Sequence[Run]) -> None:
-        """Counts on these runs still to train: others than at the start, where runs cannot start from one that diverged."""
+        """Sets the runs still to train: fewer than at the start where some diverged, more where a grid grew."""
         left = Counter(run.stage for run in coming)
         self.runs = Counter({stage: self.ready[stage] + left[stage] for stage in self.runs})
         self.total = self._finished + sum(run.steps for run in coming)

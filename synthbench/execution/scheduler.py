@@ -33,7 +33,7 @@ from synthbench.plugins import made_with, origins
 from synthbench.store.leases import Leases
 from synthbench.store.results import Store
 
-POLL = 0.5  # seconds between looking for what other processes have finished
+POLL = 0.5  # seconds between reads of what other processes have finished
 DEATHS = 3  # of a slot on one run alone, or while it starts, after which it is given up
 LOSSES = 3  # of a parent's weights, after which it is not trained once more
 
@@ -43,7 +43,7 @@ class Scheduler:
     """Trains what a plan asks for to its end, and notes the runs and their cells in the store.
 
     name: of the experiment in the store. done: finished runs, which grows; the plan's. slots: how many fleets are trained
-    at a time. attempt: the one that `--fresh` makes, None to continue what is there. trained, trained_steps: runs, and
+    at a time. attempt: that of `--fresh`, None to resume. trained, trained_steps: runs, and
     run-steps of them, that this process has trained.
     """
 
@@ -90,7 +90,7 @@ class Scheduler:
                     raise KeyboardInterrupt
 
     def _assign(self, executor: Executor) -> bool:
-        """Gives every idle slot a fleet where there is one; false when nothing is left to do or to wait for."""
+        """Gives every idle slot a fleet if there is one; false when nothing is left to train or to wait for."""
         for slot in executor.slots:
             if slot.is_ready and slot.job is None and (job := self._next_job(executor)):
                 executor.submit(slot, job)
@@ -130,20 +130,20 @@ class Scheduler:
         return [run for run in ready if run.id not in busy]
 
     def _expect(self) -> None:
-        """Reports how much is still to come."""
+        """Reports how much is left to train."""
         remaining = self.plan.remaining()
         self._expected = {run.id for run in remaining}
         self.watcher.expect(remaining)
 
     def _task(self, run: Run) -> Task:
-        """The task, in the variant that a run is of."""
+        """A run's task, with its variant."""
         return self.plan.experiment.tasks[self._cells[run.id][0].task]
 
     def _attempt(self, run: Run) -> int:
         return self.attempt or self._attempts.get(run.id, 1)
 
     def _take_over(self, runs: list[Run]) -> bool:
-        """Counts those of these runs as done that another process has finished; true if there are any."""
+        """Adopts those of these runs that another process has finished; true if there are any."""
         stored = self.store.results([run.id for run in runs])  # with paths: a damaged one is not finished
         finished = [run for run in runs if run.id in stored and self._suffices(run, stored[run.id])]
         for run in finished:
@@ -152,7 +152,7 @@ class Scheduler:
         return bool(finished)
 
     def _suffices(self, run: Run, result: Result) -> bool:
-        """Whether a stored result makes training a run needless."""
+        """Whether a stored result can be used instead of training the run."""
         is_last = run.stage == self.plan.experiment.card.stages[-1].name
         usable = is_last or result.status == "diverged" or self.store.valid_weights(result) is not None
         return usable and self.attempt in (None, result.attempt)
@@ -160,11 +160,11 @@ class Scheduler:
     def _finished(self, run: Run, result: Result) -> None:
         self.done[run.id] = result
         self.watcher.finished(run, result)
-        if result.status == "diverged":  # what would have started from it never will
+        if result.status == "diverged":  # runs that would start from it are no longer planned
             self._expect()
 
     def _forget(self, parents: set[RunId]) -> None:
-        """Counts parents whose weights are lost as not done, so that they are trained again."""
+        """Marks parents whose weights are lost as not done: they are trained again."""
         for parent in parents:
             self._losses[parent] += 1
             if self._losses[parent] > LOSSES:
@@ -207,7 +207,7 @@ class Scheduler:
         self.watcher.advance(steps - reported)
 
     def _recover(self, slot: Slot, message: NoMemory | LostWeights | Died, executor: Executor) -> None:
-        """After a fleet that was not trained: its runs are free again, a dead slot is restarted."""
+        """After a fleet that was not trained: its leases are released, a dead slot is restarted."""
         runs = slot.job.runs if slot.job else []
         self.watcher.advance(-slot.run_steps)
         slot.job, slot.run_steps = None, 0
@@ -224,7 +224,7 @@ class Scheduler:
             self.watcher.note(f"A worker died (exit code {message.exitcode}) and was replaced.")
 
     def _spare_memory(self, slot: Slot, runs: list[Run], message: NoMemory | Died, executor: Executor) -> None:
-        """After a fleet that did not fit, or a death that may have come of it: smaller fleets, then fewer slots."""
+        """After a fleet that did not fit in memory, or a death perhaps due to that: smaller fleets, then fewer slots."""
         why, first = "A fleet did not fit in memory", runs[0]
         if isinstance(message, Died):
             why = f"A worker died (exit code {message.exitcode})"

@@ -55,7 +55,7 @@ class ExecutionOptions:
 
 
 def perform(experiment: Experiment, options: ExecutionOptions) -> str:
-    """Trains what is missing of an experiment and notes it in the folder; returns its id there."""
+    """Trains the missing runs of an experiment, stores them in the folder, and returns its id there."""
     with closing(Store.create(options.out)) as store, closing(Leases(store)) as leases:
         name = experiment_id(experiment)
         tasks = {label: task.fingerprint for label, task in experiment.tasks.items()}
@@ -79,9 +79,8 @@ def perform(experiment: Experiment, options: ExecutionOptions) -> str:
 
 
 def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, options: ExecutionOptions) -> None:
-    """Trains what a plan asks for. done: finished runs, the plan's, which grow. name: of the experiment in the store.
-
-    Raises KeyboardInterrupt after a line that says what is kept.
+    """Trains the runs that a plan asks for. done: the plan's finished runs, which grow. name: of the experiment in the
+    store. Raises KeyboardInterrupt after a line on what is kept.
     """
     from synthbench.execution.interrupt import noticed
     from synthbench.execution.progress import watch

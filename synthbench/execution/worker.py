@@ -18,12 +18,12 @@ from synthbench.execution.fleet_job import Job, run_fleet
 from synthbench.plugins import Origin, restore
 from synthbench.store.weights import MissingWeights
 
-# what torch says in words only when there is none
+# parts of torch's messages when memory runs out, where it has no exception of its own for that
 NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 
 
 def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None:
-    """Loads plug-ins, says that it is Ready, then reads jobs; answers each with Progress messages, then an Outcome."""
+    """Loads plug-ins, sends Ready, then reads jobs; answers each with Progress messages and an Outcome."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -4,48 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
 from synthbench import plugins
+from synthbench.common.errors import BadInput
 from synthbench.common.overrides import written
 from synthbench.common.wording import named
 from synthbench.experiment.resolve import RunRequest
 from synthbench.gate import baseline as baselines
-from synthbench.gate.check import CheckRequest, CheckResult
-from synthbench.gate.check import check as measure
-from synthbench.gate.commands import RecordRequest, make, options
-from synthbench.gate.power import seeds as seeds_of
+from synthbench.gate import check as checks
+from synthbench.gate import commands
+from synthbench.gate.record import record, to_record
 
 if TYPE_CHECKING:
     from synthbench.gate.baseline import Baseline
+    from synthbench.gate.check import CheckResult
     from synthbench.plugins import OptimizerLike
-
-
-class GateOptions(TypedDict, total=False):
-    """results: a folder of runs; check compares them and trains none, baseline keeps its runs there. device: `cpu` or
-    `cuda`. jobs: worker processes. quiet: print no progress."""
-
-    results: str | Path | None
-    device: str
-    jobs: int | None
-    quiet: bool
 
 
 def check(
     file: str | Path, *, optimizer: OptimizerLike | None = None, level: str | None = None,
-    settings: Mapping[str, Any] | None = None, budget: str | None = None, **how: Unpack[GateOptions],
+    settings: Mapping[str, Any] | None = None, budget: str | None = None, results: str | Path | None = None,
+    device: str | None = None, jobs: int | None = None, quiet: bool = True,
 ) -> CheckResult:  # fmt: skip
     """Measures again what a baseline recorded, and compares.
 
     Args:
-        file: a baseline, as `synthbench baseline` wrote it.
-        optimizer: another implementation: a name, `path/file.py:Class`, a `torch.optim.Optimizer` class, a function made an
-            optimizer by `matrix_optimizer`; None for the recorded one.
-        level: `exact`, `trace` or `behaviour`; None for `trace` where the device is of the recorded kind and traces are
-            informative, else `behaviour`. With a budget or results `behaviour`.
+        file: A baseline, as `synthbench baseline` wrote it.
+        optimizer: Another implementation: a name, `path/file.py:Class`, a `torch.optim.Optimizer` class, a function made an
+            optimizer by `matrix_optimizer` or `fleet_optimizer`. None: the recorded one.
+        level: `exact`, `trace` or `behaviour`. None: `trace` where the device is of the recorded kind and traces are
+            informative, else `behaviour`; with a budget or results `behaviour`.
         settings: `{"optimizer.ARG": value}`, or `{"routing": "hidden"}`.
         budget: `20s`, `60s` or `5m`: a time budget, which sets the number of seeds.
-        **how: see GateOptions.
+        results: A folder of runs to compare; none is trained then.
+        device: `cpu` or `cuda`. None: the recorded kind, where it is there.
+        jobs: Worker processes. None: one for each core.
+        quiet: Print no progress.
 
     Returns:
         A result whose `verdict` is `changed`, `unchanged` or `inconclusive`, with its `lines`, `cause` and `advice`.
@@ -54,48 +49,61 @@ def check(
         BadInput: (a ValueError) for an argument that is not allowed.
         NotMeasured: where the two cannot be compared.
     """
-    results = how.get("results")
-    request = CheckRequest(
+    request = checks.CheckRequest(
         optimizer=optimizer, settings=_settings(settings), level=level, results=Path(results) if results else None,
-        seeds=seeds_of(budget), device=how.get("device"),
+        seeds=commands.seeds_of(budget), device=device,
     )  # fmt: skip
-    execution = options(how.get("jobs"), how.get("quiet", True), f"synthbench.check({str(file)!r})")
-    return measure(baselines.read(Path(file)), named(file), request, execution)
+    options = commands.options(jobs, quiet, f"synthbench.check({str(file)!r})")
+    return checks.check(baselines.read(Path(file)), named(file), request, options)
 
 
 def baseline(
-    optimizer: OptimizerLike, file: str | Path = "baseline.json", *, runner: str = "gate", task: str | None = None,
-    seeds: int | Sequence[int] | None = None, settings: Mapping[str, Any] | None = None, overwrite: bool = False,
-    **how: Unpack[GateOptions],
+    optimizer: OptimizerLike, file: str | Path | None = None, *, runner: str | Path = "gate", task: str | None = None,
+    lr: float | Sequence[float] | None = None, seeds: int | Sequence[int] | None = None, budget: str | None = None,
+    settings: Mapping[str, Any] | None = None, device: str = "auto", jobs: int | None = None,
+    results: str | Path | None = None, overwrite: bool = False, quiet: bool = True,
 ) -> Baseline:  # fmt: skip
-    """Records an optimizer's behaviour in a file, for `check` to compare with.
+    """Records an optimizer's behaviour, for `check` to compare with.
 
     Args:
-        optimizer: as in `check`.
-        file: the JSON file to write, made to be committed.
-        runner: a runner's name or the path of its card.
-        task: a task's name or the path of its card; None for the runner's.
-        seeds: how many seeds, or which; None for the runner's. At least 5.
-        settings: values by path in the card, such as `{"optimizer.momentum": 0.9}`.
-        overwrite: overwrite an existing file, having printed what changed.
-        **how: see GateOptions.
+        optimizer: As in `check`.
+        file: The JSON file to write. None: none is written.
+        runner: A runner's name, or the path of its card.
+        task: A task's name, or the path of its card. None: that of the card.
+        lr: Learning rates of the last stage; the best by validation is recorded. None: those of the card.
+        seeds: How many seeds, or which; at least 5. None: those of the card.
+        budget: As in `check`, in place of `seeds`.
+        settings: Values by path in the card, such as `{"optimizer.momentum": 0.9}`.
+        device: `auto`, `cpu` or `cuda`.
+        jobs: Worker processes. None: one for each core.
+        results: A folder to keep the runs in; those that are there are not trained again. None: they are not kept.
+        overwrite: Overwrite an existing file.
+        quiet: Print no progress.
 
     Returns:
-        The baseline: traces, and scores by stage and update, by score and seed.
+        The baseline: traces, and values by stage and update, score and seed.
 
     Raises:
         BadInput: (a ValueError) for an argument that is not allowed, or a file that exists.
         NotMeasured: where too few runs are valid, so that every check would be inconclusive.
     """
+    if budget and seeds:
+        raise BadInput("budget and seeds both set the number of seeds; give one of them.")
     name = optimizer if isinstance(optimizer, str) else plugins.take_object(optimizer).label
+    rates = [lr] if isinstance(lr, int | float) else lr
     request = RunRequest(
-        runner=runner, optimizers=[name], tasks=[task] if task else None, seeds=seeds, settings=_settings(settings),
-        device=how.get("device", "auto"),
+        runner=str(runner), optimizers=[name], tasks=[task] if task else None, lr=rates,
+        seeds=commands.seeds_of(budget) or seeds, settings=_settings(settings), device=device,
     )  # fmt: skip
-    results = how.get("results")
-    target = RecordRequest(file=Path(file), overwrite=overwrite, results=Path(results) if results else None)
-    command = f"synthbench.baseline({name!r}, {str(file)!r})"
-    return make(request, target, options(how.get("jobs"), how.get("quiet", True), command))
+    if file is not None:
+        commands.check_new(Path(file), overwrite=overwrite)
+    arguments = {"runner": str(runner), "task": task, "lr": lr, "seeds": seeds, "budget": budget, "settings": settings}
+    words = [repr(name), *(f"{key}={value!r}" for key, value in arguments.items() if value is not None)]
+    options = commands.options(jobs, quiet, f"synthbench.baseline({', '.join(words)})")
+    recorded = record(to_record(request), options, Path(results) if results else None)
+    if file is not None:
+        baselines.write(recorded, Path(file))
+    return recorded
 
 
 def _settings(settings: Mapping[str, Any] | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""A baseline: what an optimizer did, as a small JSON file that is made to be committed. It is sealed against edits."""
+"""A baseline: what an optimizer did, as a small JSON file to be committed, sealed against edits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.validation import message
 from synthbench.common.wording import named, shown
-from synthbench.experiment.runs import OptimizerSpec
 
 FORMAT: Literal[2] = 2  # of the file
 STEPS = 50  # the first steps of every stage, which are traced
@@ -24,9 +23,13 @@ MOST_BYTES = 2**24
 BySeed = dict[int, float]
 
 
+class Edited(BadInput):
+    """A baseline that does not match its seal."""
+
+
 class TraceCard(Card):
-    """Traces of every stage under every update (`STAGE/UPDATE`). values: by cell and quantity, for each seed its steps.
-    floors: by cell and quantity, the deviation that starts perturbed by 1e-6 show. digests: for each seed."""
+    """Traces by cell (`STAGE/UPDATE`) and quantity. values: the steps of each seed. floors: the deviation that starts
+    perturbed by 1e-6 show. digests: of each seed's trace and last weights."""
 
     seeds: list[int]
     values: dict[str, dict[str, list[list[float | None]]]]
@@ -35,9 +38,9 @@ class TraceCard(Card):
 
 
 class BehaviourCard(Card):
-    """Results by stage and update (`STAGE/UPDATE`). values: by score and seed. noise: how far apart the means of two
-    independent halves of the seeds are (root mean square). diverged: seeds. undefined: by score, seeds in which it has
-    no value. curves: training losses over equal parts of the stage, means over seeds."""
+    """Results by cell (`STAGE/UPDATE`). values: by score and seed. noise: by score, how far apart the means of two halves
+    of the seeds are (root mean square). diverged: seeds. undefined: by score, valid seeds without a value. curves: training
+    losses over equal parts of the stage, means over seeds."""
 
     values: dict[str, dict[str, BySeed]]
     noise: dict[str, dict[str, float]]
@@ -54,14 +57,10 @@ class OptimizerCard(Card):
     arguments: dict[str, Any]
     source: str
 
-    @classmethod
-    def of(cls, spec: OptimizerSpec) -> OptimizerCard:
-        return cls(name=spec.name, routing=list(spec.routing), arguments=spec.arguments, source=spec.source)
-
 
 class Baseline(Card):
-    """optimizer: as it was named. card: the experiment, of this optimizer alone, its rates chosen. package: sha256 of all
-    code of ours that can change a number. tasks: fingerprints by label."""
+    """optimizer: as it was named. card: the experiment, of this optimizer alone, at the chosen rates. tasks: fingerprints
+    by label. package: sha256 of the package's code that can change a number."""
 
     format: Literal[2] = FORMAT
     optimizer: str
@@ -78,7 +77,8 @@ class Baseline(Card):
 
 
 def text(baseline: Baseline) -> str:
-    """The file's text: JSON with each score and each trace on a line, for readers of a diff, and a seal."""
+    """The file's text: JSON with each score and each trace on a line, for readers of a diff, and the seal: sha256 of
+    everything else as canonical JSON."""
     content = baseline.model_dump(mode="json", by_alias=True)
     return _dump(content | {"seal": fingerprint(content)}, 0) + "\n"
 
@@ -92,35 +92,34 @@ def _dump(value: Any, depth: int) -> str:
 
 
 def read(path: Path) -> Baseline:
-    """A baseline's file; raises BadInput where it is none or was edited, NotMeasured where its format is not compared."""
+    """A baseline from its file. Raises BadInput where it is none (Edited where its seal does not match), NotMeasured where
+    it has another format."""
+    file = named(path)
+    again = f"synthbench baseline --optimizer NAME -o {file}"
     if not files.is_file(path):
-        raise BadInput(
-            f"{named(path)} is not a file; make one with: synthbench baseline --optimizer NAME -o {named(path)}."
-        )
+        raise BadInput(f"{file} is not a file; make one with: {again}.")
+    text = files.text(path, file, MOST_BYTES)
     try:
-        content = json.loads(files.text(path, named(path), MOST_BYTES))
+        content = json.loads(text)
+        is_sealed = isinstance(content, dict) and content.pop("seal", None) == fingerprint(content)
     except (ValueError, RecursionError) as error:
-        if isinstance(error, BadInput):
-            raise
-        raise BadInput(f"{named(path)} is no baseline: it is not JSON ({error}).") from None
-    number = content.get("format") if isinstance(content, dict) else None
+        raise BadInput(f"{file} is no baseline: it is not JSON ({error}).") from None
+    if not isinstance(content, dict):
+        raise BadInput(f"{file} is no baseline: it is not a JSON object.")
+    number = content.get("format")
     if isinstance(number, int) and number != FORMAT:
         raise NotMeasured(
-            f"{named(path)} has format {shown(number)}, and this version compares format {FORMAT} only; record it again "
-            "with this version, or check with the version that recorded it."
+            f"{file} has format {shown(number)}, and this version compares format {FORMAT} only; record it again with this "
+            "version, or check with the version that recorded it."
         )
-    seal = content.pop("seal", None) if isinstance(content, dict) else None
     try:
         baseline = Baseline.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "its content"
-        raise BadInput(f"{named(path)} is no baseline: {named(where)}: {message(first['msg'])}.") from None
-    if seal != fingerprint(content):
-        raise BadInput(
-            f"{named(path)} was edited or merged by hand: its seal does not match. Restore the recorded file, or record it "
-            f"again: synthbench baseline --optimizer NAME -o {named(path)} --overwrite."
-        )
+        where = named(".".join(map(str, first["loc"])))
+        raise BadInput(f"{file} is no baseline: {where}: {message(first['msg'])}.") from None
+    if not is_sealed:
+        raise Edited(f"{file} was edited or merged by hand; restore it, or record it again with: {again} --overwrite.")
     return _with_paths(baseline, lambda written: os.path.normpath(path.resolve().parent / written))
 
 
@@ -131,13 +130,12 @@ def write(baseline: Baseline, path: Path) -> None:
 
 
 def _with_paths(baseline: Baseline, change: Callable[[str], str]) -> Baseline:
-    """A baseline whose paths (of a task's card, of an optimizer's file) are changed."""
-    where, colon, name = baseline.optimizer.rpartition(":")
-    optimizer = f"{change(where)}:{name}" if colon and where.endswith(".py") else baseline.optimizer
+    """A baseline whose paths (of tasks' cards, of an optimizer's file) are changed."""
+    file, colon, name = baseline.optimizer.rpartition(":")
+    optimizer = f"{change(file)}:{name}" if colon and file.endswith(".py") else baseline.optimizer
     tasks = []
     for task in baseline.card.tasks:
-        name_or_path, variant = split(TaskCard, task)
-        is_file = is_path(name_or_path)
-        tasks.append(change(name_or_path) + (f":{variant}" if variant else "") if is_file else task)
+        path, variant = split(TaskCard, task)
+        tasks.append(":".join(filter(None, (change(path), variant))) if is_path(path) else task)
     card = baseline.card.model_copy(update={"tasks": tasks})
     return baseline.model_copy(update={"optimizer": optimizer, "card": card})

@@ -6,23 +6,30 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+from pydantic import ValidationError
 
 from synthbench import plugins
 from synthbench.analysis.change_test import Verdict
-from synthbench.common import files
+from synthbench.cards import RunnerCard, parse
+from synthbench.common import files, overrides
 from synthbench.common.errors import BadInput, NotMeasured
-from synthbench.common.wording import did_you_mean, listed, named, shown
+from synthbench.common.wording import check_choice, listed, named
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, Plan
-from synthbench.gate import candidate, comparison, explain
-from synthbench.gate.baseline import Baseline, OptimizerCard
+from synthbench.experiment.resolve import experiment_of
+from synthbench.gate import comparison, explain
+from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import EARLY, OF_WEIGHTS, behaviour
 from synthbench.gate.comparison import LEVELS, Level, Line
-from synthbench.gate.record import folder
+from synthbench.gate.record import provenance
+from synthbench.plugins import generators
 from synthbench.store.members import usable_results
 from synthbench.store.results import DATABASE, Store
+from synthbench.trainer.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,89 +69,131 @@ def check(baseline: Baseline, origin: str, request: CheckRequest, options: Execu
     """Measures what a baseline recorded and compares; raises BadInput for what is wrong, NotMeasured where the two cannot
     be compared."""
     options.check()
-    level = level_of(request)
     seeds = baseline.card.seed_list[: request.seeds] if request.seeds else None
-    asked = candidate.Candidate(
-        optimizer=request.optimizer, settings=request.settings, device=request.device, seeds=seeds
+    experiment, notes = to_check(
+        baseline, origin, optimizer=request.optimizer, changes=request.settings, device=request.device, seeds=seeds
     )
-    experiment, notes = candidate.to_check(baseline, origin, asked)
-    comparable(baseline, experiment, origin)
-    can_trace, blind = traceable(baseline, experiment, level), comparison.uninformative(baseline.trace)
-    chosen: Level = level or ("trace" if can_trace and not blind else "behaviour")
-    if level is None and can_trace and blind:
-        notes = [
-            *notes, f"The traces of {listed(blind)} are uninformative: rounding error dominates. Scores are compared."
-        ]  # fmt: skip
-    (spec,) = map(OptimizerCard.of, experiment.optimizers.values())
-    machine = identity.device_name(experiment.environment.device)
-    differ = explain.differences(baseline, spec, versions(experiment), identity.package_fingerprint(), machine)
-    if chosen == "behaviour":
+    now = baseline.model_copy(update=provenance(experiment))
+    if now.tasks != baseline.tasks:
+        raise NotMeasured(
+            f"{origin}: task mismatch: recorded {_tasks(baseline)}, card has {_tasks(now)}; record the baseline again."
+        )
+    level, why = level_of(request, baseline, now)
+    if level == "behaviour":
         lines, more = _behaviour(baseline, experiment, request, options)
     else:
-        lines, more = _traces(baseline, experiment, chosen), []
-    is_other = spec.name != baseline.spec.name or bool(request.settings)
+        check_traceable(baseline, now, level)
+        lines, more = _traces(baseline, experiment, level), []
+    is_other = now.spec.name != baseline.spec.name or bool(request.settings)
     is_short = seeds is not None and len(seeds) < len(baseline.card.seed_list)
+    is_changed = comparison.overall(lines) == "changed"
     return CheckResult(
-        origin=origin, optimizer=spec.name, level=chosen, lines=lines, notes=[*notes, *more],
-        cause=explain.cause(differ) if comparison.overall(lines) == "changed" else None,
-        advice=explain.advice(chosen, lines, origin, is_other=is_other, is_short=is_short),
+        origin=origin, optimizer=now.spec.name, level=level, lines=lines, notes=[*notes, *why, *more],
+        cause=explain.cause(explain.differences(baseline, now)) if is_changed else None,
+        advice=explain.advice(level, lines, origin, is_other=is_other, is_short=is_short),
     )  # fmt: skip
 
 
-def level_of(request: CheckRequest) -> Level | None:
-    """The level that is requested; stored results are compared by their scores."""
-    for level in LEVELS:
-        if request.level == level:
-            for option, value in (("--results", request.results), ("--budget", request.seeds)):
-                if value is not None and level != "behaviour":
-                    raise BadInput(
-                        f"{option} goes with --level behaviour; --level {level} takes its own runs and seeds."
-                    )
-            return level
-    if request.level is not None:
-        raise BadInput(f"--level {shown(request.level)} is not allowed{did_you_mean(request.level, LEVELS)}.")
-    return "behaviour" if request.results is not None or request.seeds is not None else None
-
-
-def comparable(baseline: Baseline, experiment: Experiment, origin: str) -> None:
-    """Raises NotMeasured where the data is not that of the baseline."""
-    if experiment.tasks.keys() != baseline.tasks.keys():
-        raise NotMeasured(
-            f"{origin}: task mismatch: recorded {listed(baseline.tasks)}, card has {listed(experiment.tasks)}."
-        )
-    for task, mark in baseline.tasks.items():
-        now = experiment.tasks[task].fingerprint
-        if now != mark:
-            raise NotMeasured(
-                f"{origin}: task {named(task)} is not the one that was recorded (fingerprint {mark[:12]} then, {now[:12]} "
-                "now), so nothing compares; record the baseline again."
+def to_check(
+    baseline: Baseline, origin: str, *, optimizer: Any = None, changes: Sequence[str] = (), device: str | None = None,
+    seeds: Sequence[int] | None = None,
+) -> tuple[Experiment, list[str]]:  # fmt: skip
+    """The experiment that a baseline recorded, with its optimizer or another one at the same rates and arguments, and notes
+    on it. changes: `optimizer.ARG=value` and `routing=all|hidden`, as in `run`. Raises BadInput."""
+    recorded, content = baseline.spec.name, baseline.card.model_dump(mode="json", by_alias=True)
+    label, arguments, notes = _label(baseline, origin, optimizer), dict(content["arguments"].get(recorded, {})), []
+    content["optimizers"] = [label]
+    for stage in content["stages"]:
+        stage["lr"] = {label: stage["lr"][recorded]}
+    if label != recorded:
+        if refused := [name for name, value in arguments.items() if not accepts(label, name, value)]:
+            arguments = {name: value for name, value in arguments.items() if name not in refused}
+            notes.append(f"{label} takes no {listed(refused)}, which the baseline was given.")
+        if plugins.plugin_of(label) and "routing" not in arguments:
+            is_alone = len({name for _, name in baseline.spec.routing}) == 1  # no other takes embeddings, head, vectors
+            arguments["routing"] = "all" if is_alone else "hidden"
+    content["arguments"] = {label: arguments}
+    for change in changes:
+        where, value = overrides.parse(change)
+        if where != ["routing"] and (len(where) != 2 or where[0] != "optimizer"):
+            raise BadInput(
+                f"--set {named(change)}: a check changes nothing of what the baseline recorded but its optimizer; allowed "
+                "are optimizer.ARG=value and routing=all|hidden."
             )
+        if where == ["routing"] and not plugins.plugin_of(label):
+            raise BadInput(f"--set {named(change)} is for plug-ins; {label} has a fixed routing.")
+        overrides.put(content, ["arguments", label, where[-1]], value, "--set")
+    if seeds is not None:
+        content["seeds"] = list(seeds)
+    if device is None:
+        device = "cpu" if baseline.device == "cuda" and not identity.cuda_devices() else baseline.device
+    source = f"{origin} with --set" if changes else origin
+    return experiment_of(parse(RunnerCard, content, source), source, device), notes
 
 
-def traceable(baseline: Baseline, experiment: Experiment, level: Level | None) -> bool:
-    """Whether the device is of the recorded kind; raises NotMeasured where the requested level needs that."""
-    now = experiment.environment.device
-    if now != baseline.device and level in ("exact", "trace"):
+def _label(baseline: Baseline, origin: str, optimizer: Any) -> str:
+    """The label of an optimizer, by default the baseline's; raises BadInput where that is gone."""
+    if optimizer:
+        return plugins.name_of(optimizer, "--optimizer")
+    if baseline.optimizer not in OPTIMIZERS:
+        generators.announce(Path(origin), baseline.optimizer)  # a baseline may come from somebody else
+    try:
+        return plugins.name_of(baseline.optimizer, f"{origin}: optimizer")
+    except BadInput as error:
+        raise BadInput(f"{error} If it was renamed or moved, name it with --optimizer.") from None
+
+
+def accepts(label: str, name: str, value: Any) -> bool:
+    """Whether an optimizer takes an argument of this name and value."""
+    try:
+        OPTIMIZERS[label].arguments.model_validate({name: value})
+    except ValidationError:
+        return False
+    return True
+
+
+def _tasks(baseline: Baseline) -> str:
+    return listed(f"{named(task)} (fingerprint {mark[:12]})" for task, mark in baseline.tasks.items())
+
+
+def level_of(request: CheckRequest, baseline: Baseline, now: Baseline) -> tuple[Level, list[str]]:
+    """The requested level, or the finest that is possible and informative on any processor, and notes on it."""
+    given = [name for name, value in (("--results", request.results), ("--budget", request.seeds)) if value is not None]
+    if request.level is not None:
+        check_choice("--level", request.level, LEVELS)
+        if given and request.level != "behaviour":
+            raise BadInput(
+                f"{given[0]} goes with --level behaviour; --level {request.level} takes its own runs and seeds."
+            )
+        return next(level for level in LEVELS if level == request.level), []
+    if given or now.device != baseline.device:
+        return "behaviour", []
+    if blind := comparison.uninformative(baseline.trace):
+        note = f"The traces of {listed(blind)} are uninformative: rounding error dominates. Scores are compared."
+        return "behaviour", [note]
+    return "trace", []
+
+
+def check_traceable(baseline: Baseline, now: Baseline, level: Level) -> None:
+    """Raises NotMeasured where traces are of another kind of device, or bits are not expected to be the same."""
+    if now.device != baseline.device:
         raise NotMeasured(
-            f"--level {level} compares on one kind of device; the baseline is of {baseline.device}, this is {now}. Use "
-            "--level behaviour."
+            f"--level {level} compares on one kind of device; the baseline is of {baseline.device}, this is {now.device}. "
+            "Use --level behaviour."
         )
-    return now == baseline.device
-
-
-def versions(experiment: Experiment) -> dict[str, str]:
-    """The versions that a check is made with, as results record them."""
-    numbers = identity.versions()
-    for spec in experiment.optimizers.values():
-        numbers |= plugins.made_with(spec.name)
-    return numbers
+    pairs = {
+        "torch": (baseline.versions.get("torch", "none"), now.versions["torch"]),
+        "synthbench's training code": (baseline.package[:12], now.package[:12]),
+        "processor": (baseline.machine, now.machine),
+    }
+    differing = [f"{name} {before} then, {after} now" for name, (before, after) in pairs.items() if before != after]
+    if level == "exact" and differing:
+        raise NotMeasured(f"--level exact needs what was recorded: {'; '.join(differing)}. Use --level trace.")
 
 
 def _traces(baseline: Baseline, experiment: Experiment, level: Level) -> list[Line]:
     from synthbench.gate.traces import traces
 
-    if level == "exact":
-        same_bits(baseline, experiment)
     after = traces(experiment, baseline.trace.seeds)
     recorded = {name: values.keys() for name, values in baseline.trace.values.items()}
     if {trace.name: trace.values.keys() for trace in after} != recorded:
@@ -156,30 +205,14 @@ def _traces(baseline: Baseline, experiment: Experiment, level: Level) -> list[Li
     return comparison.traces(baseline.trace, after)
 
 
-def same_bits(baseline: Baseline, experiment: Experiment) -> None:
-    """Raises NotMeasured where bits are not expected to be the same."""
-    now = versions(experiment)
-    machine = identity.device_name(experiment.environment.device)
-    differing = [
-        f"{name} {before} then, {after} now"
-        for name, before, after in (
-            ("torch", baseline.versions.get("torch", "none"), now["torch"]),
-            ("synthbench's training code", baseline.package[:12], identity.package_fingerprint()[:12]),
-            ("processor", baseline.machine, machine),
-        )
-        if before != after
-    ]
-    if differing:
-        raise NotMeasured(f"--level exact needs what was recorded: {'; '.join(differing)}. Use --level trace.")
-
-
 def _behaviour(
     baseline: Baseline, experiment: Experiment, request: CheckRequest, options: ExecutionOptions
 ) -> tuple[list[Line], list[str]]:
     """Lines, and notes on them."""
     if request.results is not None:
         check_results(experiment, request.results)
-    with folder(request.results) as out:
+    with TemporaryDirectory(prefix="synthbench-") as temporary:
+        out = request.results or Path(temporary)
         perform(experiment, replace(options, out=out, is_temporary=request.results is None))
         after = behaviour(out, experiment)
     seeds = experiment.card.seed_list

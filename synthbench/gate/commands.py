@@ -7,11 +7,11 @@ import shlex
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from synthbench import plugins
+from synthbench.analysis.change_test import FEWEST
 from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
 from synthbench.common.terminal import console
@@ -20,19 +20,29 @@ from synthbench.execution.session import ExecutionOptions
 from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import RunRequest
 from synthbench.gate import baseline as baselines
-from synthbench.gate import candidate, comparison, explain, writers
+from synthbench.gate import comparison, explain, writers
 from synthbench.gate.baseline import Baseline
-from synthbench.gate.check import CheckRequest, CheckResult, check
-from synthbench.gate.power import allowed, findable
-from synthbench.gate.record import folder, record
+from synthbench.gate.behaviour import allowed, findable
+from synthbench.gate.check import CheckRequest, CheckResult, check, to_check
+from synthbench.gate.record import record, to_record
 
 LEARNED = 0.2  # a mean `learning` below which a baseline holds less than it could
+# Seeds that two idle CPU cores, of the kind that reports/gate.md names, check in about that time on the runner `gate`.
+BUDGETS = {"20s": FEWEST, "60s": 16, "5m": 80}
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
 
 
 def options(jobs: int | None, quiet: bool, command: str) -> ExecutionOptions:
     """How to train, in whatever folder."""
     return ExecutionOptions(out=Path(), jobs=jobs, keep_weights="all", quiet=quiet, command=command)
+
+
+def seeds_of(budget: str | None) -> int | None:
+    """How many seeds a budget allows, None without one; raises BadInput for another budget."""
+    if budget is None:
+        return None
+    check_choice("--budget", budget, BUDGETS)
+    return BUDGETS[budget]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,50 +56,30 @@ class RecordRequest:
     results: Path | None = None
 
 
-def make(request: RunRequest, target: RecordRequest, options: ExecutionOptions) -> Baseline:
-    """`synthbench baseline`: records, prints what was recorded, writes the file."""
+def make(request: RunRequest, target: RecordRequest, options: ExecutionOptions) -> None:
+    """`synthbench baseline`: records, prints what was recorded or what changed, writes the file."""
     file = target.file
-    options.check()
-    check_writable(file)
-    exists = files.is_file(file)
-    if exists and not target.overwrite:
-        raise BadInput(f"-o {named(file)} exists already; --overwrite shows what changed and overwrites it.")
-    before = _former(file) if exists else None
-    experiment = _recorded(before, file, request) if target.again else candidate.to_record(request)
-    (label,) = experiment.card.optimizers
-    plugin = plugins.plugin_of(label)
-    name = plugin.origin if plugin and isinstance(plugin.origin, str) else label
-    with folder(target.results) as out:
-        baseline = record(experiment, name, replace(options, out=out, is_temporary=target.results is None))
-    if before is not None and target.again:  # the rates are those that this command chose
-        baseline = baseline.model_copy(update={"command": before.command})
-    if before is None or not _show_changes(before, baseline, file):
+    check_new(file, overwrite=target.overwrite)
+    former = _former(file) if files.is_file(file) else None
+    experiment = _recorded(former, file, request) if target.again else to_record(request)
+    baseline = record(experiment, options, target.results)
+    if former and target.again:  # the rates are those that this command chose
+        baseline = baseline.model_copy(update={"command": former.command})
+    if former is None or not _show_changes(former, baseline, file):
         _show_noise(baseline)
     baselines.write(baseline, file)
     _show_summary(baseline, file)
-    return baseline
 
 
-def _recorded(before: Baseline | None, file: Path, request: RunRequest) -> Experiment:
-    """The experiment that a file recorded, with the requested seeds and device."""
-    if before is None:
-        raise BadInput(f"-o {named(file)} holds no baseline to record again; name its optimizer with --optimizer.")
-    seeds = list(range(request.seeds)) if isinstance(request.seeds, int) else request.seeds
-    device = None if request.device == "auto" else request.device
-    experiment, notes = candidate.to_check(before, named(file), candidate.Candidate(seeds=seeds, device=device))
-    here = experiment.environment.device
-    if device is None and here != before.device:
-        raise BadInput(
-            f"-o {named(file)} is of {before.device}, which is not here; --device {here} records it for that."
-        )
-    say(notes)
-    return experiment
+def check_new(file: Path, *, overwrite: bool) -> None:
+    """Raises BadInput where a baseline cannot be put there: before anything is trained."""
+    check_writable(file)
+    if files.is_file(file) and not overwrite:
+        raise BadInput(f"-o {named(file)} exists already; --overwrite shows what changed and overwrites it.")
 
 
-def check_writable(file: Path | None) -> None:
-    """Raises BadInput where a file cannot be put there: before anything is trained."""
-    if file is None:
-        return
+def check_writable(file: Path) -> None:
+    """Raises BadInput where a file cannot be put there."""
     if not files.is_folder(file.parent) or files.is_folder(file) or not os.access(file.parent, os.W_OK):
         raise BadInput(f"-o {named(file)} must be a file in a folder that exists and can be written.")
 
@@ -98,23 +88,36 @@ def _former(file: Path) -> Baseline | None:
     """The baseline that is to be overwritten; None, with a line, where it cannot be compared."""
     try:
         return baselines.read(file)
-    except NotMeasured as error:
+    except (NotMeasured, baselines.Edited) as error:
         say([f"{error} Changes cannot be shown."])
         return None
 
 
+def _recorded(former: Baseline | None, file: Path, request: RunRequest) -> Experiment:
+    """The experiment that a file recorded, with the requested seeds and device."""
+    if former is None:
+        raise BadInput(f"-o {named(file)} holds no baseline to record again; name its optimizer with --optimizer.")
+    seeds = list(range(request.seeds)) if isinstance(request.seeds, int) else request.seeds
+    device = None if request.device == "auto" else request.device
+    experiment, _ = to_check(former, named(file), seeds=seeds, device=device)
+    here = experiment.environment.device
+    if device is None and here != former.device:
+        raise BadInput(
+            f"-o {named(file)} is of {former.device}, which is not here; --device {here} records it for that."
+        )
+    return experiment
+
+
 def _show_noise(baseline: Baseline) -> None:
     """The recorded means, how far chance moves them, and what a check would find."""
-    n = len(baseline.card.seed_list)
-    behaviour, least = baseline.behaviour, findable(baseline.behaviour, n)
-    rows = []
+    n, behaviour = len(baseline.card.seed_list), baseline.behaviour
+    least, rows = findable(behaviour, n), []
     for where, scores in behaviour.values.items():
         for name, values in scores.items():
             bound = allowed(behaviour, where, name, n)
             numbers = (fmean(values.values()), behaviour.noise[where][name], bound, least[where][name])
             rows.append([where, name, *map(writers.number, numbers)])
-    heads = ["stage/update", "score", "mean", "noise", "bound", "found from"]
-    console().print(writers.as_rich(heads, rows))
+    console().print(writers.as_rich(["stage/update", "score", "mean", "noise", "bound", "found from"], rows))
     say([
         "noise: how far apart two halves of the seeds are; bound: how far a mean may move; found from: the change that "
         f"{n} seeds find with 80 % power."
@@ -132,18 +135,13 @@ def _show_summary(baseline: Baseline, file: Path) -> None:
     rates = ", ".join(f"{where} {writers.number(rate)}" for where, rate in explain.rates(baseline.card).items())
     what = f"{baseline.spec.name} on {listed(baseline.tasks)}, {n} seeds, {baseline.device}"
     say([f"Recorded: {what}; rates: {rates}. {traced}"])
-    if idle := unlearned(baseline):
+    learned = {where: scores.get("learning", {}).values() for where, scores in baseline.behaviour.values.items()}
+    if idle := [where for where, values in learned.items() if values and fmean(values) < LEARNED]:
         say([
             f"{listed(idle)}: little was learned (learning below {LEARNED:g}), so a check finds less. Try other rates; the "
             f"best by validation is recorded: --lr 3e-4,1e-3 --set stages.{baseline.card.stages[0].name}.lr=[1e-3]."
         ])  # fmt: skip
     print(f"Next: synthbench check {inert(shlex.quote(str(file)))}")
-
-
-def unlearned(baseline: Baseline) -> list[str]:
-    """The cells in which little was learned at the recorded rates."""
-    learned = {where: scores.get("learning", {}).values() for where, scores in baseline.behaviour.values.items()}
-    return [where for where, values in learned.items() if values and fmean(values) < LEARNED]
 
 
 def _show_changes(before: Baseline, after: Baseline, file: Path) -> bool:
@@ -152,12 +150,8 @@ def _show_changes(before: Baseline, after: Baseline, file: Path) -> bool:
         say([f"{named(file)} was recorded on other data or seeds; its numbers do not compare with the new ones."])
         return False
     lines = comparison.behaviour(before.behaviour, after.behaviour, after.card.seed_list)
-    result = CheckResult(origin=named(file), optimizer=after.spec.name, level="behaviour", lines=lines)
-    console().print(writers.as_rich(writers.heads(result), writers.cells(result)))
-    differ = [
-        *explain.cards(before.card, after.card),
-        *explain.differences(before, after.spec, after.versions, after.package, after.machine),
-    ]
+    show(CheckResult(origin=named(file), optimizer=after.spec.name, level="behaviour", lines=lines))
+    differ = [*explain.cards(before.card, after.card), *explain.differences(before, after)]
     bits = "the same" if before.trace.digests == after.trace.digests else "not the same"
     say([f"Traces: {bits} bits as before. What else differs: {'; '.join(differ) or 'nothing'}."])
     return True
@@ -176,13 +170,14 @@ def compare(file: Path, request: CheckRequest, output: OutputOptions, options: E
     check_choice("--format", output.form, ("table", *writers.WRITERS))
     if output.file and output.form == "table":
         raise BadInput(f"-o {named(output.file)} goes with --format {', '.join(writers.WRITERS)}.")
-    check_writable(output.file)
-    if output.file and files.is_file(file) and files.is_file(output.file) and file.samefile(output.file):
-        raise BadInput(f"-o {named(output.file)} is the baseline itself; give another file.")
+    if output.file:
+        check_writable(output.file)
+        if files.is_file(file) and files.is_file(output.file) and file.samefile(output.file):
+            raise BadInput(f"-o {named(output.file)} is the baseline itself; give another file.")
     result = check(baselines.read(file), named(file), request, options)
     shows_table = output.form == "table" or output.file is not None
     if shows_table:
-        console().print(writers.as_rich(writers.heads(result), writers.cells(result)))
+        show(result)
         say(writers.remarks(result))
     if output.form != "table":
         text = writers.WRITERS[output.form](result)
@@ -208,6 +203,10 @@ def _add_summary(result: CheckResult) -> None:
                 file.write(writers.as_markdown(result) + "\n\n")
         except OSError as error:  # the check's result counts, not its copy
             print(f"synthbench: {SUMMARY} {named(path)} cannot be written: {error.strerror}.", file=sys.stderr)
+
+
+def show(result: CheckResult) -> None:
+    console().print(writers.as_rich(writers.heads(result), writers.cells(result)))
 
 
 def say(lines: Sequence[str]) -> None:

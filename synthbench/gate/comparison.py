@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from math import nan
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from synthbench.analysis.change_test import Decision, Verdict, decide, is_torn
+from synthbench.analysis.change_test import Verdict, decide, is_torn
 from synthbench.gate.baseline import BehaviourCard, TraceCard
 from synthbench.gate.behaviour import unit
 
@@ -21,9 +21,9 @@ MOST = 0.25  # a threshold above which a trace is uninformative: rounding error 
 
 
 class Line(NamedTuple):
-    """One quantity compared. where: STAGE/UPDATE. difference: of means, or the largest relative deviation of a trace, with
-    its 95 % interval (none of a trace); allowed: up to where it has not changed. step: of a trace, the first beyond what is
-    allowed (from 1; 0 is none). n: seeds. seeds: estimated number for 80 % power."""
+    """One quantity compared. where: STAGE/UPDATE. difference: of means, with its 95 % interval, or the largest relative
+    deviation of a trace; allowed: its bound. n: seeds. step: of a trace, the first beyond the bound (from 1; 0 is none).
+    seeds: estimated number for 80 % power."""
 
     where: str
     what: str
@@ -52,8 +52,7 @@ def exact(before: TraceCard, digests: Mapping[str, Sequence[str]]) -> list[Line]
     lines = []
     for where, recorded in before.digests.items():
         differing = sum(old != new for old, new in zip(recorded, digests[where], strict=True))
-        verdict: Verdict = "changed" if differing else "unchanged"
-        lines.append(Line(where, "bits", verdict, float(differing), 0.0, len(recorded)))
+        lines.append(Line(where, "bits", "changed" if differing else "unchanged", float(differing), 0.0, len(recorded)))
     return lines
 
 
@@ -71,14 +70,11 @@ def traces(before: TraceCard, after: Sequence[Trace]) -> list[Line]:
     lines = []
     for trace in after:
         for what, rows in before.values[trace.name].items():
-            recorded_TK = np.array(rows, dtype=float).T
-            apart_T = deviation(trace.values[what], recorded_TK)
+            apart_T = deviation(trace.values[what], np.array(rows, dtype=float).T)
             allowed = TRACE_TIMES * before.floors[trace.name][what]
-            verdict: Verdict = "unchanged" if allowed <= MOST else "inconclusive"
-            beyond = np.flatnonzero(apart_T > allowed)
-            if len(beyond):
-                verdict = "changed"
-            step = int(beyond[0]) + 1 if len(beyond) else 0
+            beyond = np.flatnonzero(apart_T > allowed) + 1
+            verdict: Verdict = "changed" if len(beyond) else "unchanged" if allowed <= MOST else "inconclusive"
+            step = int(beyond[0]) if len(beyond) else 0
             lines.append(Line(trace.name, what, verdict, float(apart_T.max()), allowed, len(rows), step=step))
     return lines
 
@@ -91,18 +87,18 @@ def behaviour(before: BehaviourCard, after: BehaviourCard, seeds: Collection[int
         was, now = ({*card.diverged.get(where, [])} & {*seeds} for card in (before, after))
         valid = {*seeds} - was - now
         for what in {**scores, **others}:
-            sides = scores.get(what, {}), others.get(what, {})
-            decision = decide(*sides, before.noise[where].get(what, nan), unit(what))
-            lost = sum((seed in sides[0]) != (seed in sides[1]) for seed in valid)
+            old, new = scores.get(what, {}), others.get(what, {})
+            decision = decide(old, new, before.noise[where].get(what, nan), unit(what))
+            lost = sum((seed in old) != (seed in new) for seed in valid)
             if decision.verdict == "unchanged" and is_torn(lost, len(valid)):
                 decision = decision._replace(verdict="inconclusive")
-            lines.append(_line(where, what, decision))
+            lines.append(Line(where, what, **decision._asdict()))
         lines.append(diverged(where, was, now, len(seeds)))
     return lines
 
 
 def divergence(before: BehaviourCard, after: BehaviourCard) -> str | None:
-    """Where training losses diverge, in a sentence: the first cell and the first part of it in which they do by a tenth."""
+    """A sentence on where training losses diverge: the first cell, and the first part of it in which they do by a tenth."""
     for where, curve in before.curves.items():
         now = after.curves.get(where, [])
         for part, (old, new) in enumerate(zip(curve, now, strict=False)):
@@ -122,10 +118,3 @@ def diverged(where: str, before: Collection[int], after: Collection[int], seeds:
     if newly + no_more and (newly == seeds or binomtest(newly, newly + no_more).pvalue < 0.05):
         verdict = "changed"
     return Line(where, "diverged", verdict, float(len(after) - len(before)), 0.0, seeds, len(before), len(after))
-
-
-def _line(where: str, what: str, decision: Decision) -> Line:
-    return Line(
-        where, what, decision.verdict, decision.difference, decision.bound, decision.n, decision.before, decision.after,
-        decision.low, decision.high, seeds=decision.seeds,
-    )  # fmt: skip

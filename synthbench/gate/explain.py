@@ -11,12 +11,13 @@ from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.cards import RunnerCard
 from synthbench.common.wording import listed, short, shown
 from synthbench.gate.baseline import Baseline, OptimizerCard
+from synthbench.gate.behaviour import findable
 from synthbench.gate.comparison import Level, Line, overall
-from synthbench.gate.power import findable
 
+SAME = {"adamw-beside": "adamw"}  # the AdamW beside a plug-in is the built-in one
 CLOSER = {
-    "exact": "--level trace tells whether the difference exceeds rounding.",
-    "trace": "--level behaviour tells whether scores changed, too.",
+    "exact": "--level trace tells whether the difference exceeds rounding. ",
+    "trace": "--level behaviour tells whether scores changed, too. ",
     "behaviour": "",
 }
 
@@ -25,23 +26,16 @@ def advice(level: Level, lines: Sequence[Line], origin: str, *, is_other: bool, 
     """What to do after a check that did not pass. origin: the baseline's file. is_other: another implementation or other
     arguments than recorded were checked, so the baseline is right as it is. is_short: not all recorded seeds were taken."""
     file, verdict = shlex.quote(origin), overall(lines)
+    if verdict == "changed":
+        record = f"If the change is intended, run: synthbench baseline -o {file} --overwrite, and commit {file}."
+        return (CLOSER[level] + ("" if is_other else record)).strip() or None
     if verdict == "unchanged":
         return None
-    if verdict == "inconclusive":
-        return (
-            _more_seeds(lines, file, is_short) if level == "behaviour" else "--level behaviour compares scores instead."
-        )
-    record = f"If the change is intended, run: synthbench baseline -o {file} --overwrite, and commit {file}."
-    return " ".join(filter(None, (CLOSER[level], "" if is_other else record))) or None
-
-
-def _more_seeds(lines: Sequence[Line], file: str, is_short: bool) -> str | None:
-    """How many seeds are needed, where so many can be had."""
+    if level != "behaviour":
+        return "--level behaviour compares scores instead."
     if is_short:
         return "Without --budget all recorded seeds are compared."
-    needed = max(
-        (line.seeds for line in lines if line.verdict == "inconclusive" and line.seeds == line.seeds), default=0
-    )
+    needed = max((line.seeds for line in lines if line.verdict == verdict and line.seeds == line.seeds), default=0)
     if not 0 < needed <= MOST_SEEDS:
         return None
     return (
@@ -50,62 +44,58 @@ def _more_seeds(lines: Sequence[Line], file: str, is_short: bool) -> str | None:
     )
 
 
-def power(baseline: Baseline, n: int, asked: int) -> str:
-    """The smallest changes that so many seeds find: of the updates the largest."""
+def power(baseline: Baseline, n: int, requested: int) -> str:
+    """The smallest changes that so many seeds find: the largest of all updates."""
     least = findable(baseline.behaviour, n)
     names = dict.fromkeys(name for scores in least.values() for name in scores)
     changes = [f"{name} {max(scores[name] for scores in least.values() if name in scores):.2g}" for name in names]
-    more = "" if asked <= n else f" The budget allows {asked} seeds; the baseline has only these."
+    more = "" if requested <= n else f" The budget allows {requested} seeds; the baseline has only these."
     return f"{n} seeds find, with 80 % power, changes of at least: {', '.join(changes)}.{more}"
 
 
-def differences(
-    before: Baseline, spec: OptimizerCard, versions: Mapping[str, str], package: str, machine: str
-) -> list[str]:
-    """What differs from the recorded baseline, the likeliest cause of a change first, as clauses: `its routing (...)`."""
-    causes = []
-    if routing := _routing(before, spec):
+def differences(before: Baseline, after: Baseline) -> list[str]:
+    """How two records differ, the likeliest cause of a change first: clauses such as `its routing (...)`."""
+    causes, old, new = [], before.spec, after.spec
+    if routing := _routing(old, new):
         causes.append(routing)
-    was, now = before.spec.arguments, spec.arguments
-    if before.spec.name != spec.name:
-        causes.append(f"the optimizer ({before.spec.name} before, {spec.name} now)")
-        shared = [key for key in was if key in now]  # defaults are not known
-        was, now = ({key: values[key] for key in shared} for values in (was, now))
+    was, now = old.arguments, new.arguments
+    if old.name != new.name:
+        causes.append(f"the optimizer ({old.name} before, {new.name} now)")
+        shared = was.keys() & now.keys()  # defaults are not known
+        was, now = ({key: value for key, value in values.items() if key in shared} for values in (was, now))
     if changed := _changed(was, now):
         causes.append(f"its arguments ({changed})")
-    if before.spec.name == spec.name and before.spec.source != spec.source:
+    if old.name == new.name and old.source != new.source:
         causes.append("the optimizer's code")
-    if changed := _changed(before.versions, versions):
+    if changed := _changed(before.versions, after.versions):
         causes.append(f"versions ({changed})")
-    if before.package != package:
+    if before.package != after.package:
         causes.append("synthbench's training code")
-    if before.machine != machine:
-        causes.append(f"the processor ({before.machine} before, {machine} now)")
+    if before.machine != after.machine:
+        causes.append(f"the processor ({before.machine} before, {after.machine} now)")
     return causes
 
 
-def cause(differ: list[str]) -> str:
+def cause(differences: Sequence[str]) -> str:
     """The likeliest cause of a change, in a sentence."""
-    if not differ:
+    if not differences:
         return "No recorded cause differs: it comes from outside of the optimizer's file and the packages' versions."
-    rest = f"; {listed(differ[1:])} differ{'s' * (len(differ) == 2)}, too" if len(differ) > 1 else ""
-    return f"Likeliest cause: {differ[0]} changed{rest}."
+    first, *others = differences
+    rest = f"; {listed(others)} differ{'s' * (len(others) == 1)}, too" if others else ""
+    return f"Likeliest cause: {first} changed{rest}."
 
 
 def cards(before: RunnerCard, after: RunnerCard) -> list[str]:
-    """What two cards ask differently: rates by stage and update, and all else."""
-    asked = []
+    """How two experiments differ, their optimizers apart: in rates by stage and update, and in all else."""
+    causes, others = [], []
     if changed := _changed(rates(before), rates(after)):
-        asked.append(f"learning rates ({changed})")
-    was, now = (
-        card.model_copy(
-            update={"stages": [stage.model_copy(update={"lr": {}}) for stage in card.stages], "arguments": {}}
-        )
-        for card in (before, after)
-    )
-    if was.fingerprint() != now.fingerprint():
-        asked.append("the card (steps, decay or what it measures)")
-    return asked
+        causes.append(f"learning rates ({changed})")
+    for card in (before, after):
+        stages = [stage.model_copy(update={"lr": {}}) for stage in card.stages]
+        others.append(card.model_copy(update={"stages": stages, "arguments": {}}).fingerprint())
+    if others[0] != others[1]:
+        causes.append("the card (steps, decay or what it measures)")
+    return causes
 
 
 def rates(card: RunnerCard) -> dict[str, float]:
@@ -118,20 +108,16 @@ def rates(card: RunnerCard) -> dict[str, float]:
     }  # fmt: skip
 
 
-def _routing(before: Baseline, spec: OptimizerCard) -> str | None:
-    """Routing with the optimizers' own names taken out: another implementation has another name."""
-    was = [(pattern, "itself" if name == before.spec.name else name) for pattern, name in before.spec.routing]
-    now = [(pattern, "itself" if name == spec.name else name) for pattern, name in spec.routing]
-    was, now = ([(pattern, _plain(name)) for pattern, name in table] for table in (was, now))
+def _routing(before: OptimizerCard, after: OptimizerCard) -> str | None:
+    """How routing differs, with the optimizers' own names taken out: another implementation has another name."""
+    was, now = (
+        [f"{pattern} to {'itself' if name == spec.name else SAME.get(name, name)}" for pattern, name in spec.routing]
+        for spec in (before, after)
+    )
     if was == now:
         return None
-    moved = [f"{pattern} to {name}" for pattern, name in now if (pattern, name) not in was]
-    return f"its routing ({listed(moved) if moved else 'in another order'}; before {listed(f'{p} to {n}' for p, n in was)})"
-
-
-def _plain(name: str) -> str:
-    """The AdamW beside a plug-in is the built-in one."""
-    return "adamw" if name == "adamw-beside" else name
+    moved = [entry for entry in now if entry not in was]
+    return f"its routing ({listed(moved) if moved else 'in another order'}; before {listed(was)})"
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -8,14 +8,13 @@ pytest loads this module wherever synthbench is installed, so nothing heavy is i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-FOLDER = "synthbench_baselines"  # the setting that says where baselines are that are given by name
-DEFAULT = "baselines"
+FOLDER = "synthbench_baselines"  # the setting for the folder of baselines that are given by name
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,35 +25,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )  # fmt: skip
     group.addoption(
         "--synthbench-level", default=None, metavar="LEVEL",
-        help="exact, trace or behaviour (default: trace if possible), of every check that names none itself.",
+        help="exact, trace or behaviour (default: trace if possible), for checks that name none.",
     )  # fmt: skip
-    parser.addini(FOLDER, f"Folder of baselines that are given by name (default: {DEFAULT}).", default=DEFAULT)
+    parser.addini(FOLDER, "Folder of baselines that are given by name (default: baselines).", default="baselines")
 
 
 @pytest.fixture
 def synthbench_check(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    """synthbench_check(baseline, optimizer=None, level=None, settings=()): checks an optimizer against a baseline, given by
-    the name of a file in the folder of baselines or by its path, and fails the test where behaviour changed or the check is
-    inconclusive. Returns the result.
+    """synthbench_check(baseline, optimizer=None, level=None, settings=None): checks an optimizer against a baseline and
+    returns the result; fails the test where behaviour changed or the check is inconclusive.
 
-    optimizer: a name, `path/file.py:Class`, or the class itself; none for the recorded one. settings: as `check --set`,
-    such as {"optimizer.betas": [0.9, 0.95]}.
+    baseline: the name of a file in the folder of baselines, or a path. optimizer: a name, `path/file.py:Class`, or the
+    class; None for the recorded one. settings: as of `check --set`, such as {"optimizer.betas": [0.9, 0.95]}.
     """
     config = request.config
 
     def check(baseline: str | Path, optimizer: Any = None, level: str | None = None, settings: Any = None) -> Any:
         __tracebackhide__ = True
-        return run(_place(config, baseline), optimizer, level or config.getoption("--synthbench-level"), settings)
+        file = Path(baseline)
+        if file.suffix != ".json" and len(file.parts) == 1:
+            file = config.rootpath / str(config.getini(FOLDER)) / f"{baseline}.json"
+        return run(file, optimizer, level or config.getoption("--synthbench-level"), settings)
 
     return check
-
-
-def _place(config: pytest.Config, baseline: str | Path) -> Path:
-    """A baseline's file, from its path or its name."""
-    path = Path(baseline)
-    if path.suffix == ".json" or len(path.parts) > 1:
-        return path
-    return config.rootpath / str(config.getini(FOLDER)) / f"{baseline}.json"
 
 
 def run(file: Path, optimizer: Any, level: str | None, settings: Any = None) -> Any:
@@ -90,11 +83,7 @@ class Baseline(pytest.Item):
 
 
 def pytest_collection_modifyitems(session: pytest.Session, config: pytest.Config, items: list[pytest.Item]) -> None:
-    items.extend(_asked(session, config))
-
-
-def _asked(session: pytest.Session, config: pytest.Config) -> Iterator[pytest.Item]:
-    files: Iterable[str] = config.getoption("--synthbench-baseline")
-    for file in files:
-        name = f"synthbench check {Path(file).with_suffix('')}"  # pytest takes a dot for a separator
-        yield Baseline.from_parent(session, name=name, file=Path(file), level=config.getoption("--synthbench-level"))
+    for file in map(Path, config.getoption("--synthbench-baseline")):
+        name = f"synthbench check {file.with_suffix('')}"  # pytest takes a dot for a separator
+        level = config.getoption("--synthbench-level")
+        items.append(Baseline.from_parent(session, name=name, file=file, level=level))

@@ -1,7 +1,7 @@
 """Traces: losses, norms of weights and of updates by group, at the first steps of every stage.
 
-A change of an optimizer shows in a trace long before it shows in a score: two traces of one optimizer differ by rounding
-alone, whose growth a perturbed start measures (the floor).
+A change of an optimizer shows in a trace long before it shows in a score. Traces of one optimizer differ by rounding alone,
+whose growth a perturbed start measures.
 
 Shapes: T steps, K seeds, P floats in a run's row.
 """
@@ -32,12 +32,12 @@ from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 
 PERTURBATION = 1e-6  # of a start, relative: a few times float32's rounding
-FAR = 1e9  # the deviation where one value is finite and the other is not, and the largest of all: JSON can hold it
+FAR = 1e9  # the largest deviation, also where one value is finite and the other is not: JSON can hold it
 
 
 class Trace(NamedTuple):
-    """The trace of one stage under one update. name: `STAGE/UPDATE`. values: by quantity (`loss`, `update.GROUP`,
-    `weight.GROUP`), shape (T, K). digests: of every seed's losses, norms and last weights."""
+    """The trace of one cell (`STAGE/UPDATE`). values: by quantity (`loss`, `weight.GROUP`, `update.GROUP`), shape (T, K).
+    digests: for each seed, of its values and last weights."""
 
     name: str
     values: dict[str, NDArray[np.float64]]
@@ -45,19 +45,16 @@ class Trace(NamedTuple):
 
 
 def traces(experiment: Experiment, seeds: Sequence[int], perturbed: int | None = None) -> list[Trace]:
-    """The traces of an experiment's one task: every stage and update, each stage from where the last one's trace ended.
-
-    The schedules are those of the whole stages. perturbed: from starts that are off by PERTURBATION, drawn by
-    this seed. One thread.
-    """
+    """The traces of an experiment's one task, on one thread: each stage and update, from where the stage before ended, on
+    the schedule of the whole stage. perturbed: from starts that are off by PERTURBATION, drawn by this seed."""
     (task,) = experiment.tasks.values()
     runs = [run for run in Plan(experiment, {}).remaining() if run.seed in seeds]
     traced, ends = list[Trace](), dict[str, Views]()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for _, together in groupby(runs, key=lambda run: run.kind):
-            fleet_runs = list(together)
+        for _, of_kind in groupby(runs, key=lambda run: run.kind):
+            fleet_runs = list(of_kind)
             fleet = begin(task, fleet_runs, ends, perturbed)
             traced.append(follow(task, fleet, fleet_runs))
             ends |= {run.id: fleet.member(k) for k, run in enumerate(fleet_runs)}
@@ -91,15 +88,26 @@ def shaken(flat_KP: Tensor, noise: torch.Generator) -> Tensor:
 def follow(task: Task, fleet: Fleet, runs: Sequence[Run]) -> Trace:
     """Trains a fleet for the first steps of its stage and records every step."""
     first, items = runs[0], data(task, runs)
-    steps = min(STEPS, first.steps)
-    norms = Norms(fleet)
+    steps, groups = min(STEPS, first.steps), slices(fleet.trainable)
+    before_KP = fleet.flat_KP.detach().clone()
+    rows: dict[str, list[NDArray[np.float64]]] = {}
+
+    def note(step: int) -> None:
+        """Norms of weights, and of what the step changed, by group."""
+        now_KP = fleet.flat_KP.detach()
+        for kind, flat_KP in (("weight", now_KP), ("update", now_KP - before_KP)):
+            for group, parts in groups.items():
+                norm_K = torch.cat([flat_KP[:, part] for part in parts], dim=1).norm(dim=1)
+                rows.setdefault(f"{kind}.{group}", []).append(norm_K.double().cpu().numpy())
+        before_KP.copy_(now_KP)
+
     optimizer = FleetOptimizer(first.optimizer.name, fleet, first.optimizer.arguments, first.optimizer.routing)
     curve_TK = train(
         optimizer, items._replace(order_KTB=items.order_KTB[:, :steps]),
         Schedule(first.steps, first.schedule, first.warmup), ([run.lr for run in runs], [run.weight_decay for run in runs]),
-        on_step=norms,
+        on_step=note,
     )[:steps]  # fmt: skip
-    values = {"loss": curve_TK.astype(np.float64)} | norms.values()
+    values = {"loss": curve_TK.astype(np.float64)} | {name: np.stack(norms) for name, norms in rows.items()}
     digests = []
     for k in range(len(runs)):
         state = sha256(b"".join(np.ascontiguousarray(value_TK[:, k]).tobytes() for value_TK in values.values()))
@@ -108,52 +116,19 @@ def follow(task: Task, fleet: Fleet, runs: Sequence[Run]) -> Trace:
     return Trace(f"{first.stage}/{first.update}", values, tuple(digests))
 
 
-class Norms:
-    """Norms of what is trained, and of what each step changed, by group: called after every step."""
-
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet, self._reaches = fleet, reaches(fleet.trainable)
-        self._before_KP = fleet.flat_KP.detach().clone()
-        self._weights: list[NDArray[np.float64]] = []
-        self._updates: list[NDArray[np.float64]] = []
-
-    def __call__(self, step: int) -> None:
-        now_KP = self._fleet.flat_KP.detach()
-        self._weights.append(self._each(now_KP))
-        self._updates.append(self._each(now_KP - self._before_KP))
-        self._before_KP.copy_(now_KP)
-
-    def _each(self, flat_KP: Tensor) -> NDArray[np.float64]:
-        """Shape (groups, K)."""
-        norms = [torch.cat([flat_KP[:, r] for r in reach], dim=1).norm(dim=1) for reach in self._reaches.values()]
-        return torch.stack(norms).double().cpu().numpy()
-
-    def values(self) -> dict[str, NDArray[np.float64]]:
-        """By quantity, shape (T, K)."""
-        values: dict[str, NDArray[np.float64]] = {}
-        for kind, steps in (("weight", self._weights), ("update", self._updates)):
-            values |= {f"{kind}.{group}": np.stack(steps)[:, g] for g, group in enumerate(self._reaches)}
-        return values
-
-
-def reaches(layout: Layout) -> dict[str, list[slice]]:
+def slices(layout: Layout) -> dict[str, list[slice]]:
     """Where the parameters of each group lie in a row: hidden, embedding, vector; of adapters A and B apart."""
-    reach: dict[str, list[slice]] = {}
+    groups: dict[str, list[slice]] = {}
     for parameter in layout.parameters.values():
         factor = parameter.name.rpartition(".")[2]
         group = factor if factor in ("A", "B") else parameter.group
-        reach.setdefault(group, []).append(slice(parameter.offset, parameter.offset + parameter.size))
-    return reach
-
-
-def deviations(before: Trace, after: Trace) -> dict[str, float]:
-    """By quantity, how far two traces of the same runs are apart at most."""
-    return {name: float(deviation(before.values[name], after.values[name]).max()) for name in before.values}
+        groups.setdefault(group, []).append(slice(parameter.offset, parameter.offset + parameter.size))
+    return groups
 
 
 def deviation(one_TK: NDArray[np.float64], other_TK: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far a quantity of two traces is apart at each step, shape (T): of the seed where it is most, relative to the
-    seed's mean size over the steps in the other; FAR where one is finite and the other is not."""
+    """How far a quantity of two traces is apart at each step, shape (T): for the seed with the largest deviation, relative
+    to the seed's mean size over the steps in the other; FAR where one is finite and the other is not."""
     is_one_TK, is_other_TK = np.isfinite(one_TK), np.isfinite(other_TK)
     scale_K = np.where(is_other_TK, np.abs(other_TK), 0.0).mean(0)
     with np.errstate(invalid="ignore"):  # inf - inf

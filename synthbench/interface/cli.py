@@ -248,7 +248,7 @@ def baseline(options: Baseline) -> None:
     """Record an optimizer's behaviour, for `check` to compare with; RUNNER is `gate` where none is given. With --overwrite
     alone, the experiment of the file is recorded again: its optimizer, card, rates and seeds."""
     from synthbench.experiment.resolve import RunRequest
-    from synthbench.gate import commands, power
+    from synthbench.gate import commands
 
     if options.budget and options.seeds:
         raise BadInput("--budget and --seeds both set the number of seeds; give one of them.")
@@ -258,7 +258,8 @@ def baseline(options: Baseline) -> None:
     request = RunRequest(
         runner=options.runner or "gate", optimizers=_words("--optimizer", options.optimizer),
         tasks=_words("--task", options.task), lr=_numbers("--lr", options.lr),
-        seeds=power.seeds(options.budget) or _seeds(options.seeds), settings=options.set_ or (), device=options.device,
+        seeds=commands.seeds_of(options.budget) or _seeds(options.seeds), settings=options.set_ or (),
+        device=options.device,
     )  # fmt: skip
     again = overwrite and not any((options.runner, options.optimizer, options.task, options.lr, options.set_))
     target = commands.RecordRequest(file=options.file, overwrite=overwrite, again=again, results=options.results)
@@ -286,11 +287,11 @@ class Check:
 def check(options: Check) -> None:
     """Measure again what a baseline recorded. Exits with 0: unchanged, 1: changed, 2: bad input, 3: inconclusive."""
     from synthbench.gate import check as checks
-    from synthbench.gate import commands, power
+    from synthbench.gate import commands
 
     request = checks.CheckRequest(
         optimizer=options.optimizer, settings=options.set_ or (), level=options.level, results=options.results,
-        seeds=power.seeds(options.budget), device=options.device,
+        seeds=commands.seeds_of(options.budget), device=options.device,
     )  # fmt: skip
     output = commands.OutputOptions(form=options.form, file=options.out)
     commands.compare(options.file, request, output, commands.options(options.jobs, options.quiet, _command()))

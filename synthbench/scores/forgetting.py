@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import nan
 from statistics import fmean
 
@@ -15,21 +16,13 @@ def kept(slice_name: str) -> str:
     return f"old/{slice_name}/{'test' if slice_name == 'rule' else 'train'}"
 
 
-def loss_of(before: Point, after: Point, name: str) -> float:
+def loss_of(before: Point, after: Point, *, name: str) -> float:
     return before.sets[name].exact_match - after.sets[name].exact_match if name in after.sets else nan
-
-
-def fact_forgetting(before: Point, after: Point) -> float:
-    return loss_of(before, after, kept("fact"))
-
-
-def skill_forgetting(before: Point, after: Point) -> float:
-    return loss_of(before, after, kept("rule"))
 
 
 def forgetting(before: Point, after: Point) -> float:
     slices = after.slices("old")
-    return fmean(loss_of(before, after, kept(name)) for name in slices) if slices else nan
+    return fmean(loss_of(before, after, name=kept(name)) for name in slices) if slices else nan
 
 
 def retention(before: Point, after: Point) -> float:
@@ -53,9 +46,9 @@ for score in (
     Score("forgetting", "mean over pretraining slices of exact match before - after (facts trained, rules held out)",
           "share", "-1 to 1", "down", "arXiv 2605.02105, on exact match", "point", forgetting),
     Score("fact_forgetting", "exact match before - after on pretraining facts", "share", "-1 to 1", "down", "synthbench",
-          "point", fact_forgetting),
+          "point", partial(loss_of, name=kept("fact"))),
     Score("skill_forgetting", "exact match before - after on held-out items of the pretraining rule", "share", "-1 to 1",
-          "down", "synthbench", "point", skill_forgetting),
+          "down", "synthbench", "point", partial(loss_of, name=kept("rule"))),
     Score("retention", "mean exact match on pretraining slices after / before", "share", "0 to inf", "up", "synthbench",
           "point", retention),
     Score("loss_forgetting", "capped loss on pretraining slices after - before", "nats/token", "-inf to inf", "down",

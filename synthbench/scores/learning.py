@@ -17,16 +17,13 @@ def exact_match(point: Point, name: str) -> float:
     return point.sets[name].exact_match if name in point.sets else nan
 
 
-def fact_recall(before: Point, after: Point) -> float:
-    return exact_match(after, "new/fact/train")
+def recall(before: Point, after: Point, *, name: str) -> float:
+    return exact_match(after, name)
 
 
-def exception_recall(before: Point, after: Point) -> float:
-    return exact_match(after, "new/exception/train")
-
-
-def noise_recall(before: Point, after: Point) -> float:
-    return exact_match(after, "new/noise/train")
+def by_rule(before: Point, after: Point, *, name: str) -> float:
+    """Share of a set's items that are answered by the rule, right or wrong."""
+    return float(after.sets[name].by_rule_N.mean()) if name in after.sets else nan
 
 
 def bucket_recall(before: Point, after: Point, *, bucket: int) -> float:
@@ -34,28 +31,6 @@ def bucket_recall(before: Point, after: Point, *, bucket: int) -> float:
     if trained is None or not (wanted := trained.bucket_N == bucket).any():
         return nan
     return float(trained.correct_N[wanted].mean())
-
-
-def overregularization(before: Point, after: Point) -> float:
-    irregular = after.sets.get("new/exception/train")
-    return float(irregular.by_rule_N.mean()) if irregular is not None else nan
-
-
-def rule_through_noise(before: Point, after: Point) -> float:
-    corrupted = after.sets.get("new/noise/train")
-    return float(corrupted.by_rule_N.mean()) if corrupted is not None else nan
-
-
-def rule_fit(before: Point, after: Point) -> float:
-    return exact_match(after, "new/rule/train")
-
-
-def rule_accuracy(before: Point, after: Point) -> float:
-    return exact_match(after, "new/rule/test")
-
-
-def unseen_accuracy(before: Point, after: Point) -> float:
-    return exact_match(after, "new/rule/unseen")
 
 
 def fit(before: Point, after: Point) -> float:
@@ -78,7 +53,7 @@ def validation_learning(before: Point, after: Point) -> float:
 
 
 def validation_loss(before: Point, after: Point) -> float:
-    """Nats per answer token on what `validation_learning` looks at: decides between equal rates."""
+    """Nats per answer token on the items of `validation_learning`: decides between equal rates."""
     names = [
         f"new/{name}/{'validation' if name == 'rule' else 'train'}" for name in after.slices("new") if name != "noise"
     ]
@@ -95,24 +70,26 @@ def rote_gap(before: Point, after: Point) -> float:
 
 
 for score in (
-    Score("fact_recall", f"{MATCH}, on trained facts", "share", "0 to 1", "-", "arXiv 2309.14316", "point", fact_recall),
+    Score("fact_recall", f"{MATCH}, on trained facts", "share", "0 to 1", "-", "arXiv 2309.14316", "point",
+          partial(recall, name="new/fact/train")),
     Score("head_recall", f"{MATCH}, on the facts seen most often", "share", "0 to 1", "-", "arXiv 2509.26030", "point",
           partial(bucket_recall, bucket=HEAD)),
     Score("tail_recall", f"{MATCH}, on the facts seen least often", "share", "0 to 1", "-", "arXiv 2509.26030", "point",
           partial(bucket_recall, bucket=TAIL)),
     Score("exception_recall", f"{MATCH}, on trained exceptions to the rule", "share", "0 to 1", "-", "synthbench", "point",
-          exception_recall),
+          partial(recall, name="new/exception/train")),
     Score("overregularization", "share of trained exceptions answered by the rule", "share", "0 to 1", "down",
-          "synthbench", "point", overregularization),
+          "synthbench", "point", partial(by_rule, name="new/exception/train")),
     Score("noise_recall", f"{MATCH}, on trained items with a corrupted label", "share", "0 to 1", "-", "synthbench",
-          "point", noise_recall),
+          "point", partial(recall, name="new/noise/train")),
     Score("rule_through_noise", "share of trained items with a corrupted label answered by the rule", "share", "0 to 1",
-          "-", "synthbench", "point", rule_through_noise),
+          "-", "synthbench", "point", partial(by_rule, name="new/noise/train")),
     Score("unseen_accuracy", f"{MATCH}, on rule items with a part that training never shows", "share", "0 to 1", "up",
-          "synthbench", "point", unseen_accuracy),
-    Score("rule_fit", f"{MATCH}, on trained rule items", "share", "0 to 1", "up", "synthbench", "point", rule_fit),
+          "synthbench", "point", partial(recall, name="new/rule/unseen")),
+    Score("rule_fit", f"{MATCH}, on trained rule items", "share", "0 to 1", "up", "synthbench", "point",
+          partial(recall, name="new/rule/train")),
     Score("rule_accuracy", f"{MATCH}, on held-out rule items (new combinations of seen parts)", "share", "0 to 1", "up",
-          "Berko 1958", "point", rule_accuracy),
+          "Berko 1958", "point", partial(recall, name="new/rule/test")),
     Score("fit", "mean over the stage's slices of exact match on trained items", "share", "0 to 1", "up", "synthbench",
           "point", fit),
     Score("learning", "mean over new slices, noise left out: held-out rule accuracy, recall of facts and exceptions",

@@ -1,4 +1,4 @@
-"""The database file of a folder of results: made whole, opened with checks, its errors turned into sentences."""
+"""The database file of a folder of results: created complete, opened with checks, its errors as sentences."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Database:
         try:
             if (kind := network(folder)) is not None:
                 raise BadInput(
-                    f"--out {named(folder)} is on a network file system ({kind}), where results could be torn; "
+                    f"--out {named(folder)} is on a network file system ({kind}), where results could be damaged; "
                     "choose a local folder."
                 )
             folder.mkdir(parents=True, exist_ok=True)
@@ -57,24 +57,22 @@ class Database:
                 _make(folder, schema)
         except OSError as error:
             raise _of_disk(folder, error) from None
-        cls._looking(folder).close()  # before anything is written: closing a writer moves the log in, sound or not
+        cls._open_read_only(folder).close()  # a check before writing: closing a writer merges the log, valid or not
         with _sentences(folder):
             return cls(folder, _connect(folder, "rw"))
 
     @classmethod
     def read(cls, folder: Path) -> Database:
-        """Opens the database of a folder for looking only, from a copy where the folder cannot be written.
-
-        (To read a database in WAL mode SQLite must be able to make files beside it.)
-        """
+        """Opens the database of a folder read-only, from a copy where the folder cannot be written: to read a database in
+        WAL mode SQLite must be able to make files beside it."""
         if not is_file(folder / DATABASE):
             raise BadInput(
                 f"--out {named(folder)}: there are no results; make some with: synthbench run --out {named(folder)}"
             )
-        return cls._looking(folder)
+        return cls._open_read_only(folder)
 
     @classmethod
-    def _looking(cls, folder: Path) -> Database:
+    def _open_read_only(cls, folder: Path) -> Database:
         with _sentences(folder):
             database = cls(folder, _connect(folder, "ro"))
             try:
@@ -101,7 +99,7 @@ class Database:
         self._connection = _connect(Path(self._copy.name), "rw")
 
     def _check(self) -> None:
-        """Raises BadInput unless the file is a sound database of ours."""
+        """Raises BadInput unless the file is a valid database of ours."""
         ((application,),) = self.rows("PRAGMA application_id")
         ((version,),) = self.rows("PRAGMA user_version")
         if application != APPLICATION_ID:
@@ -124,7 +122,7 @@ class Database:
             return self._patiently(query, values).fetchall()
 
     def _patiently(self, query: str, values: Row = ()) -> sqlite3.Cursor:
-        """Executes a statement, waiting for other processes, unless told to stop: then raises KeyboardInterrupt."""
+        """Executes a statement, waiting for other processes; raises KeyboardInterrupt where `stop` ends the wait."""
         until = time.monotonic() + PATIENCE
         while True:
             try:
@@ -136,12 +134,12 @@ class Database:
                 raise KeyboardInterrupt
 
     def compact(self) -> None:
-        """Gives the room of deleted rows back to the disk."""
+        """Frees the disk space of deleted rows."""
         self.rows("VACUUM")
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Within, everything read is of one moment, whatever other processes write."""
+        """All reads within see one state, whatever other processes write."""
         self.rows("BEGIN")
         try:
             yield
@@ -150,7 +148,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction: whole or not at all."""
+        """A transaction: all of it is written, or nothing."""
         with _sentences(self.folder):
             try:
                 self._patiently("BEGIN IMMEDIATE")
@@ -181,7 +179,7 @@ def _connect(folder: Path, mode: str) -> sqlite3.Connection:
 
 
 def _make(folder: Path, schema: str) -> None:
-    """Makes an empty database beside its place, then puts it there: it is whole or absent, whoever else makes one."""
+    """Makes an empty database under another name, then renames it: it is complete or absent, whoever else makes one."""
     temporary = folder / f".new-{uuid4().hex}.db"
     try:
         with _sentences(folder):
@@ -212,7 +210,7 @@ def _copy(folder: Path, to: Path) -> None:
 def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
     if is_disk_failure(error):
         return Failed(
-            f"--out {named(folder)} could not be written ({error.strerror}); make room and give the same command again."
+            f"--out {named(folder)} could not be written ({error.strerror}); make room and rerun the command."
         )
     return BadInput(
         f"--out {named(folder)}: results cannot be written there ({error.strerror}); choose another folder."
@@ -220,8 +218,7 @@ def _of_disk(folder: Path, error: OSError) -> SynthbenchError:
 
 
 def _is_allowed(folder: Path) -> bool:
-    """Whether a database may be written there: where it cannot be all the same (SQLite does not say why), it is the
-    disk, not a person's choice of a folder."""
+    """Whether permissions allow to write a database there: if so and SQLite cannot, the disk fails."""
     file = folder / DATABASE
     return os.access(folder, os.W_OK) and (not file.exists() or (file.is_file() and os.access(file, os.R_OK | os.W_OK)))
 
@@ -240,13 +237,12 @@ def _sentences(folder: Path) -> Iterator[None]:
         refused = code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM)
         if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR) or (refused and _is_allowed(folder)):
             raise Failed(
-                f"--out {named(folder)}: {DATABASE} could not be read or written ({error}); what was finished is kept, "
-                "make room and give the same command again."
+                f"--out {named(folder)}: {DATABASE} could not be read or written ({error}); finished runs are kept, "
+                "make room and rerun the command."
             ) from None
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise Failed(
-                f"--out {named(folder)}: {DATABASE} was held by another process for {PATIENCE:.0f} s; give the same "
-                "command again."
+                f"--out {named(folder)}: {DATABASE} was held by another process for {PATIENCE:.0f} s; rerun the command."
             ) from None
         if refused:
             raise BadInput(

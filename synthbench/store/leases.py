@@ -1,8 +1,8 @@
 """Leases: which process trains which run, so that several on one folder share the work and no run is trained twice.
 
-An owner is a file under `owners/` that its process keeps locked: the kernel lets go of the lock when the process ends,
-however it ends, and no clock or process number is asked. An owner that holds its lock but has not counted its beat up
-for a while (a stopped process, a machine that hangs) is passed over too.
+An owner is a file under `owners/` that its process keeps locked: the kernel releases the lock when the process ends,
+however it ends; no clock or process number is needed. The leases of an owner that holds its lock but has not increased
+its beat for SILENCE (a stopped process, a machine that hangs) may be taken too.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ BEAT = 5.0  # seconds between beats
 
 
 class Leases:
-    """The leases of this process in a store, and what it knows of those of others."""
+    """The leases of this process in a store."""
 
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
         self.store, self._silence = store, silence
-        self._heard: dict[tuple[RunId, str], tuple[int, float]] = {}  # by lease: its beat, and when first read at that
+        self._beats: dict[
+            tuple[RunId, str], tuple[int, float]
+        ] = {}  # by lease: its last beat, and when it was first read
         self._last = time.monotonic()
         self.owner = uuid4().hex
         self._file = self._appear()
@@ -38,7 +40,7 @@ class Leases:
         return self.store.folder / "owners"
 
     def _appear(self) -> int:
-        """Makes this owner's file, locked before it has its name, so that nobody finds it unlocked."""
+        """Makes this owner's file, which is locked before it gets its name: nobody ever sees it unlocked."""
         self._folder.mkdir(exist_ok=True)
         for left in self._folder.glob("[!.]*"):
             if not is_locked(left):
@@ -55,7 +57,7 @@ class Leases:
         return handle
 
     def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
-        """Leases the runs that `pick` picks out of the ready ones that no other process trains, and returns them."""
+        """Leases the runs that `pick` chooses of those ready runs that no other process trains, and returns them."""
         with self.store.database.writing() as db:
             held = {
                 run
@@ -68,19 +70,19 @@ class Leases:
         return fleet
 
     def beat(self) -> None:
-        """Counts this owner's beat up, every few seconds."""
+        """Increases this owner's beat, every few seconds."""
         if time.monotonic() - self._last > BEAT:
             self._last = time.monotonic()
             with self.store.database.writing() as db:
                 db.execute("UPDATE leases SET beat = beat + 1 WHERE owner = ?", (self.owner,))
 
     def release(self, runs: Iterable[RunId]) -> None:
-        """Gives leases up."""
+        """Gives up leases."""
         with self.store.database.writing() as db:
             db.executemany("DELETE FROM leases WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
 
     def close(self) -> None:
-        """Gives every lease up, without waiting: others notice that the owner of one that stays is dead."""
+        """Gives up every lease, without waiting for the database: a lease that stays has a dead owner."""
         self.store.database.stop = lambda: True
         with suppress(Exception, KeyboardInterrupt), self.store.database.writing() as db:
             db.execute("DELETE FROM leases WHERE owner = ?", (self.owner,))
@@ -96,9 +98,9 @@ class Leases:
     def _lives(self, run: RunId, owner: str, beat: int) -> bool:
         if not re.fullmatch("[0-9a-f]{32}", str(owner)) or not is_locked(self._folder / owner):
             return False
-        known, since = self._heard.get((run, owner), (-1, 0.0))
+        known, since = self._beats.get((run, owner), (-1, 0.0))
         if known != beat:
-            self._heard[run, owner] = beat, time.monotonic()
+            self._beats[run, owner] = beat, time.monotonic()
             return True
         return time.monotonic() - since < self._silence
 

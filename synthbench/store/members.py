@@ -1,4 +1,4 @@
-"""An experiment's cells as the store has them, the rate chosen in each, and the weights that are no longer wanted."""
+"""The members of an experiment in the store: its cells, the rate chosen in each, and weights to delete."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Identities = Mapping[RunId, Mapping[str, Any]]
 
 
 def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
-    """Finished runs, less those whose weights a run still to come would start from and that are no longer kept."""
+    """Finished runs, less those that a run still to train starts from and whose weights are lost."""
     done = store.results()
     parents = {run: identity["parent"] for run, identity in store.identities().items()}
     needed, lost = {run.parent for run in Plan(experiment, done).remaining()}, set[RunId | None]()
@@ -26,8 +26,8 @@ def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
 
 
 def enlist(experiment: Experiment, name: str, store: Store, done: Mapping[RunId, Result]) -> None:
-    """Notes the runs of an experiment that are done, by this command or an earlier one. Runs that an earlier version of
-    one of its plug-ins trained are dismissed."""
+    """Stores the finished runs of an experiment as its members. Runs of an earlier version of one of its plug-ins are
+    dismissed."""
     cells = Plan(experiment, done).cells().items()
     store.enlist(name, [(run.id, done[run.id].attempt, cell) for cell, runs in cells for run in runs if run.id in done])
     if labels := [label for label, registered in experiment.optimizers.items() if plugins.plugin_of(registered.name)]:
@@ -53,8 +53,8 @@ def _replaced(
 def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
     """The cells of an experiment with those of their runs that are done, whichever command asked for them.
 
-    Of a cell only the seeds that have every rate, where there are any: rates are compared over the same seeds. And only
-    what started from a chosen run: with more seeds another rate of an earlier stage may be chosen than before.
+    Of a cell only the seeds that have every rate, if there are any: rates are compared over the same seeds. And only
+    runs that started from a chosen run: with more seeds the choice in an earlier stage can change.
     """
     identities = store.identities()
     trials_of: dict[Cell, list[Trial]] = {}
@@ -86,8 +86,7 @@ def chosen(trials: Sequence[Trial], done: Mapping[RunId, Result]) -> dict[RunId,
 
 
 def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> None:
-    """Deletes the weights of this command's runs that are not to be kept: `none` keeps none, `chosen` those that stand
-    for a cell and all parents, `all` all."""
+    """Deletes weights of an experiment's runs. keep: `none`, `chosen` (parents and runs at each chosen rate) or `all`."""
     if keep == "all":
         return
     done, last = store.results(paths=False), experiment.card.stages[-1].name

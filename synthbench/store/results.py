@@ -61,7 +61,7 @@ Rescored = tuple[Result, str, str]  # a run that was scored again, its identity 
 
 
 class Recorded(NamedTuple):
-    """An experiment in the store. card, tasks: JSON. finished: whether every run that it asks for is done."""
+    """An experiment in the store. card, tasks: JSON. finished: whether all of its runs are done."""
 
     id: str
     card: str
@@ -107,8 +107,8 @@ class Store:
     ) -> None:  # fmt: skip
         """Stores a run, and the experiment and cells that it belongs to, in one transaction.
 
-        An interrupted or damaged row of the same attempt is replaced; of a finished one (trained again for its lost
-        weights, or by two at once) all stays as it was but the weights. observations: see `observations.py`.
+        An interrupted or damaged row of the same attempt is replaced. Of a finished one (trained again for its lost
+        weights, or by two processes) only the weights are. observations: see `observations.py`.
         """
         key = (run.id, result.attempt)
         with self.database.writing() as db:
@@ -153,8 +153,7 @@ class Store:
         return results
 
     def _result(self, row: Row, weights: Row | None, paths: bool, rescored: list[Rescored]) -> Result | None:
-        """A run as its rows say; None where they do not match their checksums. rescored: gets it where it is scored
-        again."""
+        """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
         run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, run_seal = row
         key = (run, attempt)
         ends = self.database.rows(ENDS, key)
@@ -202,7 +201,7 @@ class Store:
         return curve
 
     def valid_weights(self, result: Result) -> WeightFile | None:
-        """The weights of a run, if their file is here as it was written."""
+        """The weights of a run, if their file is here and matches its checksum."""
         for row in self.database.rows(f"{WEIGHTS} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
             weights = WeightFile(*row[2:-1])
             if not _is_valid(row) or not _is_weights_name(weights.name):
@@ -237,8 +236,8 @@ class Store:
         return valid
 
     def record(self, experiment: str, card: str, tasks: str, command: str, *, finished: bool = False) -> None:
-        """Notes an experiment as the one last used: its resolved card and tasks as JSON, the command, whether every run
-        that it asks for is done."""
+        """Stores an experiment as the one last used: its resolved card and tasks as JSON, the command, whether all of
+        its runs are done."""
         with self.database.writing() as db:
             valid = filter(_is_valid, db.execute(EXPERIMENTS).fetchall())
             last = max((used for *_, used, _, _ in valid), default=0)  # no clock, it may jump
@@ -253,7 +252,7 @@ class Store:
         ]
 
     def enlist(self, experiment: str, members: Sequence[tuple[RunId, int, Cell]]) -> None:
-        """Notes runs of an experiment: run, attempt, cell. Their damaged notes are deleted."""
+        """Stores members of an experiment: run, attempt, cell. Damaged rows of these runs are deleted."""
         runs = {run for run, *_ in members}
         with self.database.writing() as db:
             for rowid, *row in db.execute(MEMBERS, (experiment,)).fetchall():
@@ -273,7 +272,7 @@ class Store:
                     db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
 
     def members(self, experiment: str) -> dict[RunId, list[Cell]]:
-        """The finished runs of an experiment and their cells (a rate of one optimizer may be all that another has)."""
+        """The finished runs of an experiment with their cells: a run can be a member of several."""
         rows = self._valid([tuple(row) for _, *row in self.database.rows(MEMBERS, (experiment,))], "a member")
         finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
         if self._read_only and (lost := [run for _, run, *_ in rows if run not in finished]):
@@ -296,7 +295,7 @@ class Store:
                 (self.weights / name).unlink(missing_ok=True)
 
     def _valid(self, rows: list[Row], what: str) -> list[Row]:
-        """The rows that match the checksum in their last column; all must in a store that is only read."""
+        """The rows that match the checksum in their last column; raises BadInput for others in a read-only store."""
         valid = [row for row in rows if _is_valid(row)]
         if self._read_only and len(valid) < len(rows):
             raise damaged(self.folder, f"the row of {what} does not match its checksum", MENDED)
@@ -325,7 +324,7 @@ def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses:
 def _put_member(
     db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell, *, replacing: bool = True
 ) -> None:
-    """replacing: false for an attempt that was not finished, which must not stand for an earlier one that was."""
+    """replacing: false for an unfinished attempt, which must not replace a finished one."""
     row = (experiment, run, attempt, json.dumps(cell))
     other = "REPLACE" if replacing else "IGNORE"
     db.execute(f"INSERT OR {other} INTO members VALUES (?,?,?,?,?)", (*row, seal(*row)))

@@ -23,11 +23,11 @@ class WeightFile(NamedTuple):
 
 
 class MissingWeights(Exception):
-    """Weights to start from are lost, or are not as they were written."""
+    """Weights to start from are lost or do not match their checksum."""
 
 
 def read_weights(folder: Path, kept: WeightFile) -> dict[str, torch.Tensor]:
-    """Weights by name; raises MissingWeights where the file is not as it was written."""
+    """Weights by name; raises MissingWeights where the file is lost or does not match its checksum."""
     from safetensors.torch import load
 
     try:
@@ -40,8 +40,7 @@ def read_weights(folder: Path, kept: WeightFile) -> dict[str, torch.Tensor]:
 
 
 def write_weights(folder: Path, run: Run, attempt: int, weights: Mapping[str, torch.Tensor]) -> WeightFile:
-    """Writes a run's weights, so that the file is complete or absent. Its name holds their hash: no file is replaced by
-    another one."""
+    """Writes a run's weights; the file is complete or absent. Its name holds their hash, so no other file is replaced."""
     from safetensors.torch import save
 
     content = save({name: value.contiguous().cpu() for name, value in weights.items()})

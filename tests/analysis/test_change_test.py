@@ -20,7 +20,7 @@ from synthbench.analysis.change_test import (
     bound,
     decide,
     noise,
-    seeds_needed,
+    times_the_seeds,
     trimmed,
 )
 
@@ -84,7 +84,7 @@ def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: s
     before = dict.fromkeys(range(10), 0.0)
     after = {seed: shift + (seed - 4.5) / 10 for seed in range(10)}
     found = decide(before, after, 1.0 / BOUND_TIMES, "number")
-    assert found.bound == 1.0
+    assert found.allowed == 1.0
     assert found.verdict == verdict
     assert found.low < shift < found.high
     assert (found.seeds == found.seeds) == (verdict == "inconclusive")
@@ -102,16 +102,16 @@ def test_a_score_that_no_seed_moves_has_a_bound_where_its_unit_has() -> None:
     assert [compared(zeros, zeros + moved).verdict for moved in (0.0, 0.1)] == ["unchanged", "changed"]
     for unit in LEAST:
         found = compared(zeros, zeros + 1e-9, unit)
-        assert (found.bound > 0, found.verdict) == (True, "unchanged")
+        assert (found.allowed > 0, found.verdict) == (True, "unchanged")
 
 
 def test_how_many_times_the_seeds_would_tell() -> None:
     half = 1 / POWERED
-    assert seeds_needed(0.5, half, 0.0, 0.0) == pytest.approx(4)
-    assert seeds_needed(0.5, half, 2.0, 0.0) == pytest.approx(36)  # interval and bound together fall to .5
-    assert seeds_needed(1.5, half, 1.0, 1.0) == pytest.approx(4)  # the bound stays
-    assert seeds_needed(0.5, half, 1.0, 1.0) == pytest.approx(4)  # to be told small
-    assert seeds_needed(1.0, half, 1.0, 1.0) == inf
+    assert times_the_seeds(0.5, half, 0.0, 0.0) == pytest.approx(4)
+    assert times_the_seeds(0.5, half, 2.0, 0.0) == pytest.approx(36)  # interval and bound together fall to .5
+    assert times_the_seeds(1.5, half, 1.0, 1.0) == pytest.approx(4)  # the bound stays
+    assert times_the_seeds(0.5, half, 1.0, 1.0) == pytest.approx(4)  # to be told small
+    assert times_the_seeds(1.0, half, 1.0, 1.0) == inf
 
 
 @pytest.mark.parametrize("shift", [2.5, 3.0, 4.0])

@@ -181,6 +181,21 @@ def test_seeds_for_equivalence_have_the_power_asked_for(mean: float) -> None:
     assert 0.77 <= float(np.mean(shown)) <= 0.87
 
 
+@each("mean", [0.0, 0.01, -0.02])
+def test_seeds_needed_are_the_fewest_with_the_power_of_scipys_noncentral_t(mean: float) -> None:
+    differences = (mean + 0.06 * np.array([-1.0, 1.0]) / sqrt(2)).tolist()  # deviation .06
+
+    def passed(distance: float, n: int, level: float) -> float:
+        return float(stats.nct.sf(stats.t.ppf(level, n - 1), n - 1, distance * sqrt(n) / 0.06))
+
+    needed = int(seeds_for_equivalence(differences, 0.05))
+    powers = [passed(0.05 - mean, n, 0.95) + passed(0.05 + mean, n, 0.95) - 1 for n in (needed - 1, needed)]
+    assert powers[0] < 0.8 <= powers[1]
+    if mean:
+        needed = int(seeds_needed(differences))
+        assert passed(abs(mean), needed - 1, 0.975) < 0.8 <= passed(abs(mean), needed, 0.975)
+
+
 def test_no_number_of_seeds_shows_that_a_large_difference_is_small() -> None:
     assert seeds_for_equivalence([0.1, 0.12, 0.09], 0.05) == inf
     assert seeds_for_equivalence([0.0, 0.0, 0.0], 0.05) == 2

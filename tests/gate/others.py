@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import RunRequest
-from synthbench.gate import candidate, comparison
+from synthbench.gate import comparison
 from synthbench.gate.comparison import Line
-from synthbench.gate.record import trace
+from synthbench.gate.record import to_record, trace
 from synthbench.gate.traces import traces
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +58,7 @@ OTHERS = [
 
 
 def experiment(name: str, settings: Sequence[str]) -> Experiment:
-    return candidate.to_record(RunRequest(RUNNER, [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
+    return to_record(RunRequest(RUNNER, [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
 
 
 def against_itself(other: Other) -> list[Line]:

@@ -17,8 +17,9 @@ from tabulate import tabulate
 from synthbench.analysis import change_test
 from synthbench.experiment import identity
 from synthbench.gate.baseline import BehaviourCard
+from synthbench.gate.behaviour import findable
+from synthbench.gate.commands import BUDGETS
 from synthbench.gate.comparison import TRACE_TIMES, overall
-from synthbench.gate.power import BUDGETS, findable
 from synthbench.gate.record import trace
 from synthbench.gate.writers import number
 from tests.gate import others, study

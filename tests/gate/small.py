@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -10,10 +9,11 @@ from unittest.mock import patch
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest
 from synthbench.gate import baseline as baselines
-from synthbench.gate import candidate, comparison, traces
+from synthbench.gate import comparison, traces
 from synthbench.gate.baseline import Baseline
+from synthbench.gate.check import to_check
 from synthbench.gate.commands import options
-from synthbench.gate.record import record
+from synthbench.gate.record import record, to_record
 from tests import tiny
 
 RUNNER = (
@@ -33,13 +33,12 @@ def card(folder: Path) -> str:
 
 
 def experiment(folder: Path, optimizer: str = "adamw", **asked: Any) -> Experiment:
-    return candidate.to_record(RunRequest(card(folder), [optimizer], device="cpu", **asked))
+    return to_record(RunRequest(card(folder), [optimizer], device="cpu", **asked))
 
 
 def baseline(folder: Path, optimizer: str = "adamw", **asked: Any) -> Baseline:
     """Recorded in this process's folder; its runs stay in `folder/results`."""
-    how = replace(options(1, True, "a test"), out=folder / "results")
-    return record(experiment(folder, optimizer, **asked), optimizer, how)
+    return record(experiment(folder, optimizer, **asked), options(1, True, "a test"), folder / "results")
 
 
 def with_trace(found: Baseline, **changes: Any) -> Baseline:
@@ -53,7 +52,7 @@ def with_card(found: Baseline, **changes: Any) -> Baseline:
 def begun(file: Path, optimizer: Any = None) -> list[comparison.Line]:
     """A committed baseline's first three steps, taken again: a check of a tenth of a second."""
     found, steps = baselines.read(file), 3
-    own, _ = candidate.to_check(found, str(file), candidate.Candidate(optimizer))
+    own, _ = to_check(found, str(file), optimizer=optimizer)
     runs = [run for run in Plan(own, {}).remaining() if run.parent is None]
     with patch.object(traces, "STEPS", steps), patch.object(traces.Plan, "remaining", lambda _: runs):
         after = traces.traces(own, found.trace.seeds)

@@ -25,12 +25,12 @@ import numpy as np
 from synthbench.execution.session import perform
 from synthbench.experiment.plan import Experiment
 from synthbench.experiment.resolve import RunRequest
-from synthbench.gate import candidate, comparison
+from synthbench.gate import comparison
 from synthbench.gate.baseline import BehaviourCard
 from synthbench.gate.behaviour import behaviour, described
 from synthbench.gate.commands import options
 from synthbench.gate.comparison import Line
-from synthbench.gate.record import DRAWS, trace, with_rates
+from synthbench.gate.record import DRAWS, to_record, trace, with_rates
 from synthbench.gate.traces import traces
 from tests.gate.regressions import REGRESSIONS, Regression
 
@@ -55,7 +55,7 @@ class Size(NamedTuple):
 
 
 def experiment(optimizer: str, seeds: int) -> Experiment:
-    return candidate.to_record(RunRequest("gate", [optimizer], seeds=seeds, device="cpu"))
+    return to_record(RunRequest("gate", [optimizer], seeds=seeds, device="cpu"))
 
 
 @contextmanager

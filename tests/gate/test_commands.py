@@ -70,6 +70,7 @@ def test_a_change_exits_with_1_and_every_format_says_so(
         (None, 2, "synthbench baseline"),
         ("{", 2, "JSON"),
         ("[]", 2, "no baseline"),
+        ('{"format": 1}', 3, "format 2"),
         ('{"format": 3}', 3, "format 2"),
         ('{"format": 2}', 2, "optimizer"),
     ],

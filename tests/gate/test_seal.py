@@ -12,6 +12,7 @@ from synthbench.common.errors import BadInput
 from synthbench.gate import baseline as baselines
 from synthbench.gate.baseline import Baseline
 from tests.calling import Caller
+from tests.gate import small
 
 NOTHING = object()  # in place of a value: it is deleted
 CHANGES: list[tuple[str, Any]] = [
@@ -55,3 +56,23 @@ def test_formatting_is_no_edit(recorded: Baseline, tmp_path: Path) -> None:
     file = tmp_path / "b.json"
     file.write_text(json.dumps(json.loads(baselines.text(recorded)), indent=4, sort_keys=True))
     assert baselines.read(file) == recorded
+
+
+def test_a_number_that_is_none_is_no_json(recorded: Baseline, tmp_path: Path) -> None:
+    """Where the card's schema takes any value, too."""
+    (tmp_path / "b.json").write_text(changed(baselines.text(recorded), "card.arguments.adamw", {"eps": float("nan")}))
+    with pytest.raises(BadInput, match=r"b\.json is no baseline: it is not JSON"):
+        baselines.read(tmp_path / "b.json")
+
+
+def test_an_edited_baseline_is_overwritten_by_a_new_record_and_by_no_other(
+    recorded: Baseline, tmp_path: Path, call: Caller
+) -> None:
+    """Its experiment is not to be trusted, so it is named anew."""
+    file = tmp_path / "b.json"
+    file.write_text(edited := changed(baselines.text(recorded), "card.stages.1.steps", 3))
+    code, _, err = call(f"baseline -o {file} --overwrite --quiet")
+    assert (code, "--optimizer" in err, file.read_text()) == (2, True, edited)
+    again = f"baseline {small.card(tmp_path)} --optimizer adamw --seeds 5 {small.FULL} -o {file} --overwrite"
+    assert call(f"{again} --jobs 1 --quiet").code == 0
+    assert baselines.read(file).card.stages[1].steps != 3
