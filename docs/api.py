@@ -43,19 +43,26 @@ def _documented(name: str) -> griffe.Class | griffe.Function:
     return source[name]  # type: ignore[no-any-return]
 
 
-def _entry(found: griffe.Object, title: str, level: int) -> Iterator[str]:
+def _entry(documented_object: griffe.Object, title: str, level: int) -> Iterator[str]:
     """A class or function: its signature and what its docstring says; of a class, its public methods too."""
     yield from (f"{'#' * level} {code(title)}", "")
-    source = found.members.get("__init__", found) if isinstance(found, griffe.Class) else found
+    source = _constructor(documented_object) if isinstance(documented_object, griffe.Class) else documented_object
     if isinstance(source, griffe.Function):
         yield from ("```python", _signature(source, title.rpartition(".")[2]), "```", "")
-    for documented in dict.fromkeys((found, source)):
+    for documented in dict.fromkeys((documented_object, source)):
         for section in documented.docstring.parsed if documented.docstring else ():
             yield from _section(section)
-    if isinstance(found, griffe.Class):
-        for name, member in found.members.items():
+    if isinstance(documented_object, griffe.Class):
+        for name, member in documented_object.members.items():
             if isinstance(member, griffe.Function | griffe.Attribute) and not name.startswith("_") and member.docstring:
                 yield from _entry(member, f"{title}.{name}", level + 1)
+
+
+def _constructor(found: griffe.Class) -> griffe.Object:
+    """The constructor that a person calls: one whose docstring has its parameters; else the class."""
+    made = found.members.get("__init__", found)
+    documented = made.docstring and any(s.kind is griffe.DocstringSectionKind.parameters for s in made.docstring.parsed)
+    return made if documented and isinstance(made, griffe.Function) else found
 
 
 def _signature(function: griffe.Function, name: str) -> str:
@@ -63,7 +70,7 @@ def _signature(function: griffe.Function, name: str) -> str:
     parameters, kinds = [], griffe.ParameterKind
     is_keyword = False
     for parameter in function.parameters:
-        if parameter.name == "self":
+        if parameter.name == "self" or parameter.kind is kinds.positional_only:
             continue
         if parameter.kind is kinds.keyword_only and not is_keyword:
             parameters.append("*")

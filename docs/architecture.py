@@ -1,4 +1,4 @@
-"""docs/architecture.md and its picture: the rooms of the package, their files and their imports."""
+"""docs/architecture.md and its picture: the subpackages, their files and their imports."""
 
 from __future__ import annotations
 
@@ -24,9 +24,12 @@ QUESTIONS = {
     "How is a score read at equal fit?": ("scores/reading.py", "of_seed"),
     "What is an example of a task?": ("generators/examples.py", "Examples"),
     "What decides the next run?": ("experiment/plan.py", "ready"),
+    "How is a learning rate chosen?": ("experiment/choice.py", "choose"),
     "What does a run's id hash?": ("experiment/runs.py", "identity"),
     "How are runs packed into fleets?": ("execution/packing.py", "pack"),
     "Where is a killed worker handled?": ("execution/scheduler.py", "_recover"),
+    "Where is a torch.optim class wrapped?": ("plugins/torch_optim.py", "custom_optimizer"),
+    "Where are stored runs scored again?": ("store/results.py", "_scored_again"),
     "Where does a new engine go?": ("execution/executor.py", "Executor"),
     "How do processes divide the work in a shared folder?": ("store/leases.py", "Leases"),
     "How is the table's interval made?": ("analysis/statistics.py", "interval"),
@@ -35,7 +38,7 @@ QUESTIONS = {
 }
 # From the command to the first step: file, function or class, what it does. An earlier file imports each.
 PATH = (
-    ("interface/cli.py", "run", "parses the options"),
+    ("interface/cli.py", "Run", "parses the options"),
     ("interface/commands.py", "run", "resolves the experiment, trains it, prints its table"),
     ("experiment/resolve.py", "resolve", "makes an `Experiment` of a runner's card and the options"),
     ("experiment/plan.py", "Plan", "knows which runs are finished, ready or still to come"),
@@ -60,14 +63,14 @@ def architecture_page() -> str:
         "# Architecture", "", "Made by `python -m docs.pages` from the package; a test fails when it is stale.", "",
         "All importable code is in `synthbench/`; `tasks/` and `runners/` hold cards, `reports/` what commands made,",
         "`tests/` mirrors the package. Planning, execution and storage are apart, and so are numbers and words. A",
-        "generator knows no model; the trainer knows no task; scores see numpy arrays.", "",
-        "![The rooms of the package and their imports](pictures/architecture.svg)", "",
-        "A room is a folder of the package. It imports only rooms below it. An arrow is an import; those that follow from",
+        "generator knows no model; the trainer knows no task; scores take numpy arrays.", "",
+        "![The subpackages and their imports](pictures/architecture.svg)", "",
+        "A subpackage imports only those below it. An arrow is an import; those that follow from",
         "other arrows are left out.", "",
-        "| room | what it holds |", "| --- | --- |",
+        "| subpackage | what it holds |", "| --- | --- |",
         *(f"| [{code(room)}](../synthbench/{room}/__init__.py) | {about(room)} |" for room in ROOMS), "",
         "## Where to look", "", "| question | file | at |", "| --- | --- | --- |",
-        *(f"| {asked} | {_link(file)} | {code(_defined(file, name))} |" for asked, (file, name) in QUESTIONS.items()), "",
+        *(f"| {question} | {_link(file)} | {code(_defined(file, at))} |" for question, (file, at) in QUESTIONS.items()), "",
         "To add a generator, an optimizer or a score: [Contributing](../CONTRIBUTING.md#one-file-each).", "",
         "## From `synthbench run` to the first step of a fleet", "", f"{len(PATH)} files:", "",
         *(f"1. {_link(file)}: {code(_defined(file, name))} {does}." for file, name, does in PATH), "",
@@ -166,7 +169,7 @@ def picture() -> str:
         '<defs><marker id="head" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="6" markerHeight="6" orient="auto">'
         f'<path d="M0 0L8 4L0 8z" fill="{GREY}"/></marker></defs>'
     )
-    return sheet(860, 20 + (1 + max(levels.values())) * (TALL + GAP), "The rooms of synthbench", [head, *marks])
+    return sheet(860, 20 + (1 + max(levels.values())) * (TALL + GAP), "The subpackages of synthbench", [head, *marks])
 
 
 def _names(room: str) -> list[str]:

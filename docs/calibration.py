@@ -31,17 +31,21 @@ NOTHING = 1e-6  # a deviation that rounding makes
 def section(task: Task) -> list[str]:
     """The calibration of a task as lines of markdown; empty where there is none for this very task."""
     card = cards.load(RunnerCard, "calibration")
-    found = reference.shipped(card)
-    if found is None or found.tasks.get(task.card.name) != task.fingerprint or found.card != card.fingerprint():
+    published = reference.shipped(card)
+    if (
+        published is None
+        or published.tasks.get(task.card.name) != task.fingerprint
+        or published.card != card.fingerprint()
+    ):
         return ["Not calibrated."]
-    rows = [row for row in found.rows if row.task == task.card.name]
+    rows = [row for row in published.rows if row.task == task.card.name]
     seeds = len(rows[0].seeds)
     return [
         "### Calibration", "",
         f"Is the pretraining language learned (at least {LEARNED}), and at fit {card.reading.fit:g}, reached in "
         f"{card.reading.target_step} steps, is retention between {KEPT[0]} and {KEPT[1]}"
         + (f" and held-out accuracy of the new rule between {BAND[0]} and {BAND[1]}" if _has_rule(rows) else "")
-        + f"? {seeds} seeds on {found.device}; mean (deviation between seeds).", "",
+        + f"? {seeds} seeds on {published.device}; mean (deviation between seeds).", "",
         *_regime(rows), "", "Pretraining: chosen rate and mean scores on its own facts and held-out rule items.", "",
         *_deviations(rows), "", *command("calibration"),
     ]  # fmt: skip

@@ -20,11 +20,12 @@ ROW = {
     "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
     "n": "seeds",
     "runs": "runs over all learning rates and seeds",
-    "diverged": "runs of these that diverged: their loss was NaN or Inf",
+    "diverged": "runs of these that diverged: a loss or a weight is NaN or infinite, the weights are 1000 times as large "
+    "as at the start, or the last losses are twice those of uniform guessing",
     "reference": "whether the row was shipped with synthbench, not measured in this folder",
     "device": "where it was measured",
-    "tier": "1 + the rows of the same task that are significantly better in the card's score (paired t tests over common "
-    "seeds, Holm over all pairs of rows, 5 %); empty where a row lacks seeds; only from 8 seeds on",
+    "tier": "1 + the number of rows of the same task that are significantly better in the card's score (paired t tests "
+    "over common seeds, Holm over all pairs of rows, 5 %); empty where a row lacks seeds; only from 8 seeds on",
     "versus": "with `--versus`: the row that the scores are differences to, paired over seeds",
 }
 SCORE = {
@@ -61,7 +62,7 @@ COMPARISON = {
     "difference": "mean of A - B, paired over seeds",
     "low": "lower end of its 95 % interval (Student's t)",
     "high": "upper end of its 95 % interval",
-    "p": "of the paired t test",
+    "p": "p-value of the paired t test",
     "p_holm": "the same, adjusted for all tests of the comparison (Holm)",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
     "detectable": "the difference that as many seeds detect with 80 % power",
@@ -86,14 +87,14 @@ RUN = {
     "optimizer": "the optimizer",
     "fingerprint": "hash of the optimizer's name, arguments, routing and code",
     "routing": "ordered pairs of a pattern of parameter names and what moves them",
-    "attempt": "how often the run was started",
+    "attempt": "1, or a higher number where `--fresh` trained the run again",
     "status": "`ok`, `diverged` or `interrupted`",
     "runner": "the runner's name",
     "pretrain_optimizer": "the optimizer of the first stage",
     "chosen": "whether its learning rate is the one that validation data chose",
     "edge": "whether that rate lies at an end of its grid",
     "fleet_size": "runs that were trained together with it",
-    "split": "the split that scores are of",
+    "split": "the split of held-out items that scores are computed on",
     "scores": "scores at the end (in CSV a column each)",
     "path": "scores along training, by step (not in CSV)",
     "weights": "file of the weights, in the folder of results; empty where they were not kept",

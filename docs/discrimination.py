@@ -14,25 +14,23 @@ from synthbench.analysis import reference
 from synthbench.analysis.rows import Row
 from synthbench.analysis.tiers import tiers
 from synthbench.cards import RunnerCard
-from synthbench.reporting.entries import Entry
-from synthbench.reporting.table import github
-from synthbench.scores.reading import Reached
+from synthbench.reporting.table import Table, github
 
 
 def shipped(runner: str, tasks: Mapping[str, str]) -> tuple[RunnerCard, list[Row]] | None:
     """The rows of a runner that were measured on these very tasks (fingerprints by name), or None."""
     card = cards.load(RunnerCard, runner)
-    found = reference.shipped(card)
-    if found is None or found.card != card.fingerprint() or not found.tasks.items() <= tasks.items():
+    published = reference.shipped(card)
+    if published is None or published.card != card.fingerprint() or not published.tasks.items() <= tasks.items():
         return None
-    return card, found.rows
+    return card, published.rows
 
 
 def planted(tasks: Mapping[str, str]) -> list[str]:
     """Tiers of optimizers that are known to differ, or not to; nothing where they were not measured."""
-    if (found := shipped("planted", tasks)) is None:
+    if (published := shipped("planted", tasks)) is None:
         return []
-    card, rows = found
+    card, rows = published
     drawn = []
     for score in (str(card.tier), *(name for name in card.columns if name.startswith("forgetting"))):
         lines = [[name, *_placed(rows, score, name, card)] for name in card.optimizers]
@@ -60,9 +58,9 @@ def _placed(rows: Sequence[Row], score: str, optimizer: str, card: RunnerCard) -
 
 def sizes(tasks: Mapping[str, str]) -> list[str]:
     """Rule accuracy by the number of trained items; nothing where it was not measured."""
-    if (found := shipped("sizes", tasks)) is None:
+    if (published := shipped("sizes", tasks)) is None:
         return []
-    card, rows = found
+    card, rows = published
     lines = []
     for task in card.tasks:
         for name in card.optimizers:
@@ -89,9 +87,7 @@ def _mean(row: Row, name: str) -> str:
 
 
 def _examples(row: Row) -> str:
-    name = "examples_to_rule@t"
-    values, marks = row.values.get(name, {}), row.censored.get(name, {})
-    return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in values.items()]).text(len(row.seeds))
+    return Table([row], ["examples_to_rule@t"]).cells()[0][-1]
 
 
 def command(runner: str) -> list[str]:

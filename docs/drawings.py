@@ -51,8 +51,8 @@ TOKEN = 44  # width of a token in a strip
 def strip(x: float, y: float, tokens: Sequence[tuple[str, bool]], colour: str) -> Marks:
     """One example: the prompt's tokens plain, the answer's in its slice's colour."""
     marks = []
-    for place, (token, learned) in enumerate(tokens):
-        left = x + place * TOKEN
+    for index, (token, learned) in enumerate(tokens):
+        left = x + index * TOKEN
         marks.append(box(left, y, TOKEN - 3, 26, colour if learned else COLOURS["plain"], 'rx="4"'))
         marks.append(text(left + (TOKEN - 3) / 2, y + 18, token, 13, more=MIDDLE))
     return marks
@@ -67,13 +67,13 @@ def stream() -> str:
             stage, y = part.stage, y + 26
             marks.append(text(20, y, stage, 16, more='font-weight="bold"'))
             y += 12
-        held_out = [f"{len(some)} {name}" for some, name in zip(part.splits[1:], part.splits._fields[1:], strict=True)]
+        held_out = [f"{len(getattr(part.splits, split))} {split}" for split in part.splits._fields[1:]]
         marks.append(text(20, y + 18, part.name, 14, GREY))
         marks.append(text(500, y + 18, f"{len(part.trained)} trained", 13))
         if part.name == "rule":
             marks.append(text(500, y + 50, f"held out: {', '.join(held_out)}", 13, GREY))
-        for place in range(2):
-            marks += strip(80, y + 32 * place, gallery.strip(task, part.trained, place), COLOURS[part.name])
+        for index in range(2):
+            marks += strip(80, y + 32 * index, gallery.strip(task, part.trained, index), COLOURS[part.name])
         y += 72
     marks += [box(80, y + 4, 16, 16, COLOURS["plain"]), text(102, y + 17, "prompt", 13)]
     marks += [box(180, y + 4, 16, 16, COLOURS["fact"]), text(202, y + 17, "answer: drawn at random", 13)]
@@ -163,8 +163,8 @@ def fleet() -> str:
     marks = [
         text(20, 30, "One row a run, all rows trained by the same batched operations", 14, more='font-weight="bold"')
     ]
-    for place, label in enumerate([*runs[:4], "and so on"]):
-        y = 78 + 34 * place
+    for index, label in enumerate([*runs[:4], "and so on"]):
+        y = 78 + 34 * index
         marks.append(text(20, y + 18, label, 13, GREY))
         marks.append(box(180, y, hidden, 26, COLOURS["fact"], 'rx="4"'))
         marks.append(box(184 + hidden, y, 516 - hidden, 26, COLOURS["rule"], 'rx="4"'))

@@ -37,15 +37,15 @@ def scores_page() -> str:
         "Exact match is of the whole answer, end token included. *Floors* are what can be had without learning, see",
         "[Tasks](../tasks/README.md).", "",
     ]  # fmt: skip
-    for home, found in groupby(sorted(SCORES.values(), key=_home), _home):
+    for home, scores in groupby(sorted(SCORES.values(), key=_home), _home):
         title, _, rest = _about(home)
         lines += [f"## {title}", "", *([f"{rest[0].upper()}{rest[1:]}", ""] if rest else [])]
         if home == READINGS:
             heads = ["score", "formula", "unit, range", "better", "source"]
-            rows = [[code(s.name), literal(s.formula), f"{s.unit}, {s.range}", s.better, s.source] for s in found]
+            rows = [[code(s.name), literal(s.formula), f"{s.unit}, {s.range}", s.better, s.source] for s in scores]
             lines += [table(heads, rows), ""]
         else:
-            lines += [line for score in found for line in _section(score)]
+            lines += [line for score in scores for line in _section(score)]
     return "\n".join(lines)
 
 
@@ -118,10 +118,10 @@ EXIT_CODES = """\
 def published(runner: str) -> tuple[RunnerCard, list[Row]]:
     """A runner's card and its published rows; raises ValueError where none are published."""
     card = cards.load(RunnerCard, runner)
-    found = reference.shipped(card)
-    if found is None:
+    rows = reference.shipped(card)
+    if rows is None:
         raise ValueError(f"There are no published rows of {runner!r}.")
-    return card, list(found.rows)
+    return card, list(rows.rows)
 
 
 def claim(runner: str, beginning: str) -> str:
@@ -133,17 +133,17 @@ def claim(runner: str, beginning: str) -> str:
     return "> " + re.sub(r"^1\. ", "", claim_answers.lines(answers, Path(f"{runner}-results"))[0])
 
 
-def rates(runner: str, other: str) -> str:
+def rates(runner: str, pair: str) -> str:
     """The chosen rates of two optimizers by update: the least and the greatest over tasks, and how they compare."""
     card, rows = published(runner)
-    one, _, two = other.partition(" ")
+    optimizer, _, other = pair.partition(" ")
     chosen = {(r.update, r.optimizer, r.task): r.lr for r in rows if r.base == [r.optimizer] and r.size == 1}
     lines = []
     for update in card.stages[-1].update:
-        by_task = [(chosen[update, one, task], chosen[update, two, task]) for task in card.tasks]
+        by_task = [(chosen[update, optimizer, task], chosen[update, other, task]) for task in card.tasks]
         spans = [f"{min(rates):.2g} to {max(rates):.2g}" for rates in zip(*by_task, strict=True)]
         lines.append([code(update), *spans, f"{median(second / first for first, second in by_task):.2g}"])
-    return table(["update", one, two, f"{two} over {one}, median over tasks"], lines)
+    return table(["update", optimizer, other, f"{other} over {optimizer}, median over tasks"], lines)
 
 
 MADE = {"claim": claim, "rates": rates}

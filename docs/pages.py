@@ -98,8 +98,8 @@ def runners_page() -> str:
 def regime_picture() -> Picture:
     """The picture of the calibration's published rows; raises ValueError where there are none."""
     card = cards.load(RunnerCard, "calibration")
-    found = reference.shipped(card)
-    picture = figures.draw("regime", regime, found.rows, card) if found else None
+    published = reference.shipped(card)
+    picture = figures.draw("regime", regime, published.rows, card) if published else None
     if picture is None:
         raise ValueError("reports/calibration.json has no rows to draw.")
     return picture

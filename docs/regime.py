@@ -8,18 +8,9 @@ from matplotlib.patches import Rectangle
 from docs.calibration import BAND, KEPT
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
-from synthbench.reporting.figures.marks import Marks, brief, mean, of_one_size, plain, tasks
-from synthbench.reporting.figures.sheet import (
-    GREY,
-    SPREAD,
-    Panels,
-    Sheet,
-    at_fit,
-    dot,
-    means,
-    optimizers,
-    updates,
-)
+from synthbench.common.wording import short
+from synthbench.reporting.figures.marks import WIDEST, Marks, mean, of_one_size, plain, tasks
+from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, at_fit, dot, means, optimizers, updates
 
 TITLE = "Do the tasks let optimizers differ?"
 CAPTION = (
@@ -46,7 +37,7 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         TITLE,
         f"{at_fit(card)}\nShaded: neither all nor nothing of the old is kept, and neither all nor nothing of the rule is "
         "found (where a task has one).",
-        Panels(tasks(rows), "", "retention (share of the old kept)"),
+        tasks(rows), ("", "retention (share of the old kept)"),
         [optimizers(marks, rows), updates(marks),
          ("regime", [("optimizers can differ", dot(SHADE, "s", markersize=9, markeredgecolor=EDGE))])],
     )  # fmt: skip
@@ -58,11 +49,11 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         axes.add_patch(box)
         missing = []
         for row in (row for row in rows if row.task == task):
-            kept, found = mean(row.values.get(OLD)), mean(row.values.get(name))
-            if kept and found:
-                means(axes, [found], [kept], marks.colour(row), marks.marker(row.update), markersize=5)
+            retained, learned = mean(row.values.get(OLD)), mean(row.values.get(name))
+            if retained and learned:
+                means(axes, [learned], [retained], marks.colour(row), marker=marks.markers[row.update], markersize=5)
             else:
-                missing.append(f"{brief(marks.name(row))} {row.movable}")
+                missing.append(f"{short(marks.name(row), WIDEST)} {row.movable}")
         if missing:
             axes.text(1, 0.9, "\n".join(["not reached:", *missing]), color=GREY, fontsize=7, va="top", ha="right")
     sheet.shares("xy")

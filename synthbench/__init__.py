@@ -16,22 +16,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "BadInput",
-    "Comparison",
-    "Failed",
-    "Fleet",
-    "NotMeasured",
-    "Refuted",
-    "Results",
-    "SynthbenchError",
-    "baseline",
-    "check",
-    "fleet_optimizer",
-    "matrix_optimizer",
-    "open_results",
-    "run",
-    "verify",
-]
+    "BadInput", "Comparison", "Failed", "Fleet", "NotMeasured", "Refuted", "Results", "SynthbenchError", "baseline",
+    "check", "fleet_optimizer", "matrix_optimizer", "open_results", "run", "verify",
+]  # fmt: skip
 
 _MODULES = {
     "common.errors": ("BadInput", "Failed", "NotMeasured", "Refuted", "SynthbenchError"),

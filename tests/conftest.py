@@ -1,5 +1,5 @@
-"""One thread, as in a worker: then a member is bitwise the same whatever its fleet. Hypothesis tries the same cases
-everywhere and does not watch the clock."""
+"""Tests use one thread, as a worker does: a run is then bitwise the same in every fleet. Hypothesis tries the same cases
+on every machine, without a deadline."""
 
 from __future__ import annotations
 
@@ -26,23 +26,20 @@ settings.register_profile("synthbench", deadline=None, derandomize=True, databas
 settings.load_profile("synthbench")
 
 EXECUTOR = "synthbench.execution.session.executor"
-# What changes how a program prints: tests see the same everywhere, and set what they are about.
+# Environment variables that change printed output. Tests start without them.
 PRINTING = (
     "CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "PYTEST_ADDOPTS",
     "TTY_COMPATIBLE",
 )  # fmt: skip
-FIGURES: list[str] = []  # what tests have measured, for the end of pytest's output
+FIGURES: list[str] = []  # measured times, printed at the end of pytest's output
 
 
 def pytest_configure() -> None:
     torch.set_num_threads(1)  # before any fixture trains
     for name in PRINTING:
         os.environ.pop(name, None)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-        signal.SIGHUP,
-    ):  # `pytest &` and nohup have them ignored, by children too
+    # `pytest &` and nohup ignore these signals, and children inherit that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
@@ -63,11 +60,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture
 def measured() -> Callable[[str, float, float], None]:
-    """measured("an interrupt ends it", seconds, 4.0): prints the figure below pytest's output, and asserts the bound. For
-    tests that are marked `timed`."""
+    """measured("an interrupt ends it", seconds, 4.0) asserts the bound and prints the time at the end of pytest's output.
 
-    def note(what: str, seconds: float, bound: float) -> None:
-        FIGURES.append(f"{what}: {seconds:.2f} s (at most {bound:g} s)")
+    For tests that are marked `timed`."""
+
+    def note(label: str, seconds: float, bound: float) -> None:
+        FIGURES.append(f"{label}: {seconds:.2f} s (at most {bound:g} s)")
         assert seconds <= bound, FIGURES[-1]
 
     return note
@@ -75,25 +73,25 @@ def measured() -> Callable[[str, float, float], None]:
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """A test may change it."""
+    """Restores one thread after a test that changes it."""
     yield
     torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
 def _registries() -> Iterator[None]:
-    """Puts back what a test registers: optimizers and generators from elsewhere."""
+    """Removes the optimizers and generators that a test registers."""
     registries: list[dict[Any, Any]] = [OPTIMIZERS, IMPLEMENTATIONS, GENERATORS]
-    before = [dict(registry) for registry in registries]
+    saved = [dict(registry) for registry in registries]
     yield
-    for registry, old in zip(registries, before, strict=True):
+    for registry, entries in zip(registries, saved, strict=True):
         registry.clear()
-        registry.update(old)
+        registry.update(entries)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _in_process() -> Iterator[None]:
-    """Fleets are trained in this process, but in tests that are marked `processes`."""
+    """Trains fleets in this process, except in tests that are marked `processes`."""
     with patch(EXECUTOR, lambda: inprocess.InProcess):
         yield
 
@@ -111,6 +109,6 @@ def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    """An empty folder of results."""
+    """An empty store."""
     with closing(Store.create(tmp_path / "results")) as created:
         yield created

@@ -1,4 +1,4 @@
-"""Cases that are many and cheap, asked by one test."""
+"""Many cheap cases in one test."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ Test = Callable[..., None]
 def each(names: str | tuple[str, ...], cases: Iterable[Any]) -> Callable[[Test], Test]:
     """`pytest.mark.parametrize` as a loop in one test: cases share its fixtures, and a failure names its case."""
 
-    asked, found = [names] if isinstance(names, str) else list(names), list(cases)
-    assert found, "there are no cases"
+    parameters, rows = [names] if isinstance(names, str) else list(names), list(cases)
+    assert rows, "there are no cases"
 
-    def decorated(test: Test) -> Test:
+    def decorate(test: Test) -> Test:
         signature = inspect.signature(test)
 
         @wraps(test)
-        def every(**fixtures: Any) -> None:
-            for case in found:
-                given = dict(zip(asked, [case] if isinstance(names, str) else case, strict=True))
+        def run_all(**fixtures: Any) -> None:
+            for case in rows:
+                arguments = dict(zip(parameters, [case] if isinstance(names, str) else case, strict=True))
                 try:
-                    test(**fixtures, **given)
+                    test(**fixtures, **arguments)
                 except BaseException as error:
-                    error.add_note(f"case: {given!r}")
+                    error.add_note(f"case: {arguments!r}")
                     raise
 
-        others = [parameter for name, parameter in signature.parameters.items() if name not in asked]
-        every.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
-        return every
+        fixture_parameters = [parameter for name, parameter in signature.parameters.items() if name not in parameters]
+        run_all.__signature__ = signature.replace(parameters=fixture_parameters)  # type: ignore[attr-defined]
+        return run_all
 
-    return decorated
+    return decorate

@@ -1,8 +1,8 @@
-"""Fleets trained in the test's own process, where a test is about what surrounds training.
+"""Trains fleets in the process of the test, for tests of what surrounds training.
 
-An executor like `synthbench.execution.process_pool.ProcessPool`: the same jobs, the same `worker._outcome`, one after the
-other, without processes. What only real processes can show (plug-ins that are restored, deaths, interrupts, memory) is
-marked `processes` and gets them.
+The executor is like `synthbench.execution.process_pool.ProcessPool`: it runs the same jobs with the same `worker._outcome`,
+in sequence and without processes. Tests that need real processes (restored plug-ins, deaths, interrupts, memory) are marked
+`processes`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from synthbench.plugins import Origin
 
 
 class InProcess:
-    """Slots that train when they are listened to."""
+    """An executor whose slots train when their messages are read."""
 
     def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
         self._device = device
@@ -37,7 +37,7 @@ class InProcess:
         self.slots.remove(slot)
 
     def restart(self, slot: Slot) -> None:
-        raise AssertionError("nothing dies in the test's process")
+        raise AssertionError("no slot dies in the process of the test")
 
     def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
         for slot in list(self.slots):

@@ -2,9 +2,9 @@
 
     python -m tests.matrix quiet busy --python python3.11 --python python3.13 --torch 2.13.0 --torch 2.11.0
 
-Each interpreter with each torch gets an environment (kept in --environments), and runs the suite under each condition. A
-table says how long each took and what failed; the exit code is 1 where anything did. `--python` may have words before the
-interpreter that every process of its is started with, such as `chroot /srv/trixie`.
+Each interpreter with each torch gets an environment (stored in --environments) and runs the suite under each condition. A
+table shows the time and the number of failures; the exit code is 1 if anything failed. `--python` may begin with words that
+start every process of the interpreter, such as `chroot /srv/trixie`.
 """
 
 from __future__ import annotations
@@ -27,12 +27,13 @@ from tabulate import tabulate
 from synthbench.experiment import identity
 
 ROOT = Path(__file__).resolve().parents[1]
+SHOW_VERSIONS = "import platform, torch; print(f'{platform.python_version()}, torch {torch.__version__}')"
 TESTS = ("-m", "pytest", "-n", "auto", "--maxprocesses", "4", "--dist", "worksteal")
 
 
 class Condition(NamedTuple):
-    """before: words before the interpreter. after: options of pytest. variables: of the environment, None for one that is
-    not set. busy: processes that keep a processor busy meanwhile."""
+    """before: words before the interpreter. after: options of pytest. variables: of the environment; None removes one.
+    busy: the number of busy processes beside the tests."""
 
     before: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
@@ -51,66 +52,66 @@ CONDITIONS = {
 
 
 class Environment(NamedTuple):
-    """An interpreter with what is installed for it. before: words that its processes are started with."""
+    """An interpreter with installed packages. before: words before it. versions: those of Python and torch, as text."""
 
     before: tuple[str, ...]
     python: Path
-    said: str
+    versions: str
 
 
 def environment(python: str, torch: str, folder: Path) -> Environment:
-    """Made by the project's constraints, with another torch where one is asked for."""
-    *before, interpreter = shlex.split(python)
-    in_place = [*before, "env", "-C", str(ROOT)] if before else []
-    place = folder / f"{Path(interpreter).name}-torch-{torch}"
-    constraints = place.with_name(f"{place.name}.constraints.txt")
+    """Creates an environment by the constraints of the project, but with this version of torch."""
+    *words, interpreter = shlex.split(python)
+    prefix = [*words, "env", "-C", str(ROOT)] if words else []
+    target = folder / f"{Path(interpreter).name}-torch-{torch}"
+    constraints = target.with_name(f"{target.name}.constraints.txt")
     if not constraints.exists():
-        subprocess.run([*in_place, interpreter, "-m", "venv", str(place)], cwd=ROOT, check=True)
+        subprocess.run([*prefix, interpreter, "-m", "venv", str(target)], cwd=ROOT, check=True)
         lines = (ROOT / "constraints.txt").read_text().splitlines()
-        kept = [line for line in lines if not line.startswith("torch==")]
-        pip = [*in_place, str(place / "bin" / "python"), "-m", "pip", "install", "-q"]
-        wanted = place.with_name(f"{place.name}.wanted.txt")
-        wanted.write_text("\n".join([*kept, f"torch=={torch}", ""]))
-        subprocess.run([*pip, "-c", str(wanted), f"torch=={torch}"], cwd=ROOT, check=True)
-        subprocess.run([*pip, "-c", str(wanted), "-e", ".[test]"], cwd=ROOT, check=True)
-        wanted.rename(constraints)
-    says = "import platform, torch; print(f'{platform.python_version()}, torch {torch.__version__}')"
-    told = subprocess.run(
-        [*in_place, str(place / "bin" / "python"), "-c", says], capture_output=True, text=True, check=True
+        unpinned = [line for line in lines if not line.startswith("torch==")]
+        pip = [*prefix, str(target / "bin" / "python"), "-m", "pip", "install", "-q"]
+        requirements = target.with_name(f"{target.name}.requirements.txt")
+        requirements.write_text("\n".join([*unpinned, f"torch=={torch}", ""]))
+        subprocess.run([*pip, "-c", str(requirements), f"torch=={torch}"], cwd=ROOT, check=True)
+        subprocess.run([*pip, "-c", str(requirements), "-e", ".[test]"], cwd=ROOT, check=True)
+        requirements.rename(constraints)
+    completed = subprocess.run(
+        [*prefix, str(target / "bin" / "python"), "-c", SHOW_VERSIONS], capture_output=True, text=True, check=True
     )
-    return Environment(tuple(in_place), place / "bin" / "python", told.stdout.strip())
+    return Environment(tuple(prefix), target / "bin" / "python", completed.stdout.strip())
 
 
 @contextmanager
-def company(count: int) -> Iterator[None]:
-    """Processes beside which the tests run."""
-    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+def busy_processes(count: int) -> Iterator[None]:
+    """Runs busy processes beside the tests."""
+    processes = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield
     finally:
-        for process in busy:
+        for process in processes:
             process.kill()
             process.wait()
 
 
-def tested(where: Environment, name: str) -> list[str]:
-    """A line of the table: interpreter, condition, seconds, what pytest counted."""
+def run_condition(env: Environment, name: str) -> list[str]:
+    """Runs the suite; returns a row of the table: versions, condition, seconds, counts of tests."""
     condition = CONDITIONS[name]
-    environ = {key: value for key, value in {**os.environ, **condition.variables}.items() if value is not None}
+    variables = {key: value for key, value in {**os.environ, **condition.variables}.items() if value is not None}
     start = time.monotonic()
-    with company(condition.busy):
-        done = subprocess.run(
-            [*condition.before, *where.before, str(where.python), *TESTS, *condition.after],
-            cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    with busy_processes(condition.busy):
+        completed = subprocess.run(
+            [*condition.before, *env.before, str(env.python), *TESTS, *condition.after],
+            cwd=ROOT, env=variables, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
         )  # fmt: skip
     seconds = time.monotonic() - start
-    lines = done.stdout.splitlines()
+    lines = completed.stdout.splitlines()
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    counted = re.sub(r" in [\d.]+s.*", "", lines[-1]) if done.returncode in (0, 1) else f"exit code {done.returncode}"
-    if done.returncode and not failed:
+    code = completed.returncode
+    counts = re.sub(r" in [\d.]+s.*", "", lines[-1]) if code in (0, 1) else f"exit code {code}"
+    if code and not failed:
         failed = lines[-20:]
-    print(f"{where.said}, {name}: {seconds:.0f} s, {counted}", *failed, sep="\n  ", flush=True)
-    return [where.said, name, f"{seconds:.0f}", counted]
+    print(f"{env.versions}, {name}: {seconds:.0f} s, {counts}", *failed, sep="\n  ", flush=True)
+    return [env.versions, name, f"{seconds:.0f}", counts]
 
 
 def main() -> int:
@@ -121,19 +122,19 @@ def main() -> int:
     parser.add_argument("--python", action="append", help="an interpreter; python3 by default")
     parser.add_argument("--torch", action="append", help="a version of torch; that of constraints.txt by default")
     parser.add_argument(
-        "--environments", type=Path, default=ROOT / "build" / "matrix", help="the folder to keep them in"
+        "--environments", type=Path, default=ROOT / "build" / "matrix", help="the folder in which they are stored"
     )
-    given = parser.parse_args()
-    if unknown := set(given.conditions) - CONDITIONS.keys():
-        parser.error(f"no such condition: {', '.join(sorted(unknown))}; there are {', '.join(CONDITIONS)}")
+    options = parser.parse_args()
+    if unknown := set(options.conditions) - CONDITIONS.keys():
+        parser.error(f"unknown condition: {', '.join(sorted(unknown))}; allowed: {', '.join(CONDITIONS)}")
     pinned = re.search(r"^torch==(.*)$", (ROOT / "constraints.txt").read_text(), re.M)
     assert pinned
-    given.environments.mkdir(parents=True, exist_ok=True)
+    options.environments.mkdir(parents=True, exist_ok=True)
     rows = []
-    for python in given.python or ["python3"]:
-        for torch in given.torch or [pinned[1]]:
-            where = environment(python, torch, given.environments.resolve())
-            rows += [tested(where, condition) for condition in given.conditions]
+    for python in options.python or ["python3"]:
+        for torch in options.torch or [pinned[1]]:
+            env = environment(python, torch, options.environments.resolve())
+            rows += [run_condition(env, condition) for condition in options.conditions]
     print(f"\n{identity.device_name('cpu')}, {len(os.sched_getaffinity(0))} cores\n")
     print(tabulate(rows, ["Python", "condition", "seconds", "tests"], tablefmt="github", disable_numparse=True))
     return int(any(re.search(r"failed|error|exit code", row[-1]) for row in rows))

@@ -1,7 +1,7 @@
-"""Nonsense: cards, options and settings that nobody means, and what must come of them.
+"""Meaningless cards, options and settings, and how the program must respond to them.
 
-A case is a command in a folder of its own with some files. `judge` runs it in this process: exit 2 with at most three
-plain lines, or 0 where the nonsense happens to mean something; nothing written, no warning, no traceback.
+A case is a command and some files, in a folder of its own. `run_case` runs it in this process: it exits with code 2 and at
+most three plain lines, or with 0 if the input happens to be valid. It writes nothing and prints no warning or traceback.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from synthbench.interface import outcome
 from tests import tiny
 from tests.reliability.campaign import Campaign
 
-SECONDS = 2.0  # promised, of this process's own time; ten times as much on the clock is a hang
-PATIENCE = 120.0  # where time is not what is tested
+TIME_LIMIT = 2.0  # seconds of processor time, as promised; ten times as much of wall-clock time
+TIMEOUT = 120.0  # seconds, where time is not under test
 PROMISE = (
-    "cards, options and settings without a meaning end with exit code 2 and at most three plain lines within two seconds, "
-    "nothing written, never a traceback; nothing is trained here"
+    "on meaningless cards, options and settings the program exits within two seconds, with code 2 and at most three plain "
+    "lines; it writes nothing and prints no traceback (this campaign trains nothing)"
 )
 NASTY = (
-    # numbers that are none, or too large, or so for Python alone
+    # invalid numbers, numbers that are too large, and numbers that only Python accepts
     "0", "1", "-1", "2", "1e3", "1_0", "\u0661\u0662", "0x10", "nan", "inf", "1e400", "1" * 5000, "0x" + "f" * 5000,
     "100000000", str(2**63), str(10**400), "+1", "=1+1", "true", "None", "2020-01-01", "1,2", "0,4,7", "1e-3",
-    # paths that lead nowhere, or further than they should
+    # paths that do not exist or lead outside
     "", " ", ".", "..", "/", "-", "--", "../" * 50 + "x.toml", "x" * 300, "x" * 300 + ".toml", "a" * 5000,
     "/dev/zero", "/dev/stdin", "task.toml", "runner.toml",
-    # text that is more than text somewhere
+    # text with a special meaning somewhere
     "[red]x[/red]", "[/red]", "\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "a|b", "a\nb", "a\r\nb", "\t", "@x", "`rm`",
     "\u202etxt.exe", "\u05e9\u05dc\u05d5\u05dd 12 34", "\u2028", "\ufeff", "\udcff", "\U0001f4a9", "e\u0301" * 20, "%s%n",
     "<script>", "<!-- END synthbench quick -->", "$(reboot)", "'", '"', "\'\'\'", "\\", ",", "=",
     # TOML that does not end
     "{a={a={a=1}}}", "[" * 3000, "{a=" * 3000, "a." * 3000 + "a",
-    # words that mean something elsewhere
+    # words that are valid elsewhere
     "quick", "quik", "muon", "adamw,adamw", "full", "lora-0", "lora-16", "lora-99999", "rote-vs-rule", "table", "json",
 )  # fmt: skip
 KEYS = (
@@ -62,7 +62,7 @@ OPTIONS = (*AXES, "--set", "--device", "--jobs", "--fleet-size", "--keep-weights
 
 
 class Raw(str):
-    """A value that is put into a card as it stands."""
+    """Text that is put into a card verbatim."""
 
 
 NUMBERS = [
@@ -77,7 +77,7 @@ words = st.one_of(
     st.lists(st.sampled_from(NASTY[-11:]), max_size=3).map(",".join),
     st.integers().map(str),
     st.floats().map(str),
-).map(lambda text: text.replace("\0", "0"))  # no argument of a program can hold a null
+).map(lambda text: text.replace("\0", "0"))  # arguments of programs cannot contain null
 keys = words | st.sampled_from(KEYS)
 values = st.recursive(
     st.one_of(st.sampled_from(NUMBERS), st.sampled_from(OTHERS), words, st.integers(), st.floats()),
@@ -87,7 +87,7 @@ values = st.recursive(
 
 
 class Case(NamedTuple):
-    """arguments: what follows the program's name. files: by name, in the folder where it is called."""
+    """arguments: those after the program's name. files: contents by name, in the working directory."""
 
     arguments: list[str]
     files: dict[str, bytes] = {}  # noqa: RUF012
@@ -111,48 +111,48 @@ def card(content: dict[str, Any]) -> bytes:
     return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
-def places(content: Any) -> Iterator[tuple[Any, Any]]:
+def entries(content: Any) -> Iterator[tuple[Any, Any]]:
     """Every (container, key) in a card."""
     for key, inner in list(content.items() if isinstance(content, dict) else enumerate(content)):
         yield content, key
         if isinstance(inner, dict | list):
-            yield from places(inner)
+            yield from entries(inner)
 
 
 @st.composite
 def mutated(draw: st.DrawFn, text: str) -> bytes:
-    """A card with one to three things in it dropped, renamed, copied or replaced."""
+    """A card with one to three entries dropped, renamed, copied or replaced."""
     content = tomllib.loads(text.replace("[TASK]", '["task.toml"]'))
     for _ in range(draw(st.integers(1, 3))):
-        found = list(places(content))
-        if not found:
+        candidates = list(entries(content))
+        if not candidates:
             break
-        container, key = draw(st.sampled_from(found))
-        deed = draw(st.sampled_from(["replace", "replace", "replace", "drop", "rename", "copy"]))
-        if deed == "replace":
+        container, key = draw(st.sampled_from(candidates))
+        action = draw(st.sampled_from(["replace", "replace", "replace", "drop", "rename", "copy"]))
+        if action == "replace":
             container[key] = draw(values)
-        elif deed == "copy":
+        elif action == "copy":
             if isinstance(container, list):
                 container.extend(deepcopy(container[key]) for _ in range(draw(st.sampled_from([1, 50]))))
             else:
                 container[draw(words)] = deepcopy(container[key])
         else:
             old = container.pop(key)
-            if deed == "rename" and isinstance(container, dict):
+            if action == "rename" and isinstance(container, dict):
                 container[draw(keys)] = old
     return card(content)
 
 
 @st.composite
 def garbled(draw: st.DrawFn, text: str) -> bytes:
-    """A card's bytes cut, doubled or overwritten."""
+    """A card with bytes removed, duplicated or overwritten."""
     content = card(tomllib.loads(text.replace("[TASK]", '["task.toml"]')))
     start, stop = sorted(draw(st.tuples(*[st.integers(0, len(content))] * 2)))
     junk = draw(st.binary(max_size=20) | st.sampled_from([*JUNK, content[start:stop] * 2]))
     return content[:start] + junk + content[draw(st.sampled_from([start, stop])) :]
 
 
-def written(text: str) -> st.SearchStrategy[bytes]:
+def damaged(text: str) -> st.SearchStrategy[bytes]:
     return mutated(text) | garbled(text)
 
 
@@ -172,10 +172,10 @@ options = st.lists(
     max_size=3,
 ).map(lambda pairs: [word for pair in pairs for word in pair])
 
-RUN = ["run", "--dry-run"]  # in front, so that no other option can take it for its value
-WELL = {"runner.toml": tiny.RUNNER.replace("TASK", '"task.toml"').encode(), "task.toml": tiny.TASK.encode()}
+RUN = ["run", "--dry-run"]  # first, so that no other option takes it as its value
+VALID_FILES = {"runner.toml": tiny.RUNNER.replace("TASK", '"task.toml"').encode(), "task.toml": tiny.TASK.encode()}
 
-# The same cards with every key that they can do without.
+# The same cards with every optional key.
 RICH_RUNNER = (
     tiny.RUNNER.replace(
         "points = 2",
@@ -208,20 +208,20 @@ few = { "stages.finetune.rule.exceptions" = 0.1, "stages.finetune.rule.repeats" 
 )
 
 cases = st.one_of(
-    st.builds(lambda runner: Case([*RUN, "runner.toml"], WELL | {"runner.toml": runner}), written(RICH_RUNNER)),
+    st.builds(lambda runner: Case([*RUN, "runner.toml"], VALID_FILES | {"runner.toml": runner}), damaged(RICH_RUNNER)),
     st.builds(
-        lambda task, name: Case([*RUN, "runner.toml", "--task", name], WELL | {"task.toml": task}),
-        written(RICH_TASK),
+        lambda task, name: Case([*RUN, "runner.toml", "--task", name], VALID_FILES | {"task.toml": task}),
+        damaged(RICH_TASK),
         st.sampled_from(["./task.toml", "./task.toml:few"]) | words,
     ),
-    st.builds(lambda runner: Case([*RUN, "runner.toml"], WELL | {"runner.toml": runner}), written(tiny.RUNNER)),
-    st.builds(lambda task: Case([*RUN, "runner.toml"], WELL | {"task.toml": task}), written(tiny.TASK)),
-    st.builds(lambda task: Case(["show", "task", "./task.toml"], {"task.toml": task}), written(tiny.TASK)),
-    st.builds(lambda runner: Case(["show", "runner", "./runner.toml"], {"runner.toml": runner}), written(tiny.RUNNER)),
-    st.builds(lambda more: Case([*RUN, "runner.toml", *more], WELL), options),
-    st.builds(lambda more: Case([*RUN, *more]), options),
+    st.builds(lambda runner: Case([*RUN, "runner.toml"], VALID_FILES | {"runner.toml": runner}), damaged(tiny.RUNNER)),
+    st.builds(lambda task: Case([*RUN, "runner.toml"], VALID_FILES | {"task.toml": task}), damaged(tiny.TASK)),
+    st.builds(lambda task: Case(["show", "task", "./task.toml"], {"task.toml": task}), damaged(tiny.TASK)),
+    st.builds(lambda runner: Case(["show", "runner", "./runner.toml"], {"runner.toml": runner}), damaged(tiny.RUNNER)),
+    st.builds(lambda extra_options: Case([*RUN, "runner.toml", *extra_options], VALID_FILES), options),
+    st.builds(lambda extra_options: Case([*RUN, *extra_options]), options),
     st.builds(
-        lambda command, given, more: Case([command, *given, *more]),
+        lambda command, names, extra_options: Case([command, *names, *extra_options]),
         st.sampled_from(["ls", "show", "report", "compare", "export", "gc"]),
         st.lists(words, max_size=2),
         options | st.just([]),
@@ -230,16 +230,18 @@ cases = st.one_of(
 
 
 def every_option() -> Iterator[Case]:
-    """Every nasty word as the value of every option and in the place of every name."""
+    """Every word of NASTY as the value of every option and in place of every name."""
     for word in NASTY:
         yield from (Case([*RUN, option, word]) for option in OPTIONS)
         yield Case([*RUN, f"--x{word}"])
         yield from (Case(["show", kind, word]) for kind in ("task", "runner", "optimizer", "score"))
         yield from (
-            Case([command, *given, word]) for command in ("ls", "report", "export", "gc") for given in ([], ["--out"])
+            Case([command, *out_option, word])
+            for command in ("ls", "report", "export", "gc")
+            for out_option in ([], ["--out"])
         )
         yield from (
-            Case([*RUN, word], WELL),
+            Case([*RUN, word], VALID_FILES),
             Case([word]),
             Case(["show", word, "muon"]),
             Case(["report", "--update", word]),
@@ -252,70 +254,69 @@ def every_option() -> Iterator[Case]:
         )
 
 
-_written: list[str] | None = None  # while a case runs: what it writes
+_written: list[str] | None = None  # events of writing while a case runs
 
 
-def _watch(event: str, about: tuple[Any, ...]) -> None:
+def _watch(event: str, arguments: tuple[Any, ...]) -> None:
     if _written is None:
         return
-    writes = event == "open" and about[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-    if (writes and "__pycache__" not in str(about[0])) or event in ("os.mkdir", "os.rename"):
-        _written.append(f"{event} {about[0]!r}")
+    writes = event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    if (writes and "__pycache__" not in str(arguments[0])) or event in ("os.mkdir", "os.rename"):
+        _written.append(f"{event} {arguments[0]!r}")
 
 
 sys.addaudithook(_watch)
 
 
-def judge(case: Case, most: float = PATIENCE) -> int:
-    """Runs a case for that many seconds at most and returns its exit code; AssertionError says what it should not have
-    done."""
+def run_case(case: Case, limit: float = TIMEOUT) -> int:
+    """Runs a case and returns its exit code; raises AssertionError if it misbehaves or takes `limit` seconds."""
     global _written
-    before, folder, out, err = sys.argv, Path.cwd(), io.StringIO(), io.StringIO()
-    with tempfile.TemporaryDirectory() as own:
+    argv, working_directory, out, err = sys.argv, Path.cwd(), io.StringIO(), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder:
         for name, content in case.files.items():
-            Path(own, name).write_bytes(content)
+            Path(folder, name).write_bytes(content)
         sys.argv, _written = ["synthbench", *case.arguments], []
-        os.chdir(own)
-        start, clock = time.process_time(), time.perf_counter()
+        os.chdir(folder)
+        cpu_start, clock_start = time.process_time(), time.perf_counter()
         try:
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 code = outcome.outcome()
         finally:
-            seconds = max(time.process_time() - start, (time.perf_counter() - clock) / 10)
-            sys.argv, wrote, _written = before, _written, None
-            os.chdir(folder)
-    told, said = out.getvalue(), err.getvalue()
-    assert code in (0, 2), (code, said)
-    assert seconds < most, seconds
-    assert not wrote, wrote
-    assert is_plain(told), told
-    lines = said.splitlines()
-    assert is_plain(said), said
-    assert "Traceback" not in said
+            seconds = max(time.process_time() - cpu_start, (time.perf_counter() - clock_start) / 10)
+            sys.argv, writes, _written = argv, _written, None
+            os.chdir(working_directory)
+    printed, error = out.getvalue(), err.getvalue()
+    assert code in (0, 2), (code, error)
+    assert seconds < limit, seconds
+    assert not writes, writes
+    assert is_plain(printed), printed
+    lines = error.splitlines()
+    assert is_plain(error), error
+    assert "Traceback" not in error
     if code == 2:
-        assert told == ""
-        assert 1 <= len(lines) <= 3, said
-        assert all(len(line) <= 420 for line in lines), said
-        assert len(said) > 20, said
+        assert printed == ""
+        assert 1 <= len(lines) <= 3, error
+        assert all(len(line) <= 420 for line in lines), error
+        assert len(error) > 20, error
     else:
-        assert said == ""
+        assert error == ""
     return code
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text's lines are of printable characters that are read from left to right."""
+    """Whether lines contain only printable characters that are written from left to right."""
     return text.replace("\n", "").isprintable() and not any(bidirectional(c) in ("R", "AL", "AN") for c in text)
 
 
-def campaign(trials: int, most: float = SECONDS) -> Campaign:
-    """So many drawn cases, and every nasty word in every place that takes one; for each that many seconds at most."""
-    found = Campaign("nonsense", PROMISE)
+def campaign(trials: int, limit: float = TIME_LIMIT) -> Campaign:
+    """Drawn cases, and every word of NASTY in every place that takes one, each with a time limit."""
+    result = Campaign("nonsense", PROMISE)
 
-    def tried(case: Case) -> None:
+    def try_case(case: Case) -> None:
         try:
-            found.tried({0: "had a meaning", 2: "refused with exit code 2"}[judge(case, most)])
+            result.record({0: "accepted as valid", 2: "refused with exit code 2"}[run_case(case, limit)])
         except AssertionError as error:
-            found.tried("wrong", f"{case.arguments!r}: {error}")
+            result.record("violation", f"{case.arguments!r}: {error}")
 
     @settings_of(
         max_examples=trials, phases=[Phase.generate], suppress_health_check=list(HealthCheck), deadline=None,
@@ -323,9 +324,9 @@ def campaign(trials: int, most: float = SECONDS) -> Campaign:
     )  # fmt: skip
     @given(cases)
     def draw(case: Case) -> None:
-        tried(case)
+        try_case(case)
 
     draw()
     for case in every_option():
-        tried(case)
-    return found
+        try_case(case)
+    return result

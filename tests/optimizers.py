@@ -1,6 +1,6 @@
-"""Optimizers of other packages through the front door, as a page: `python -m tests.optimizers > reports/optimizers.md`.
+"""Optimizers of other packages on the command line, as a page: `python -m tests.optimizers > reports/optimizers.md`.
 
-It reads what `COMMAND` has trained, measures what a step of each costs, and tries every other class of the package.
+Reads the results of `COMMAND`, measures the cost of a step of each optimizer, and loads every other class of the package.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from time import process_time
-
-from tabulate import tabulate
+from unittest.mock import patch
 
 from synthbench.analysis.rows import Row
 from synthbench.common.errors import BadInput
@@ -22,13 +21,14 @@ from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Run
 from synthbench.generators import Task
 from synthbench.reporting import report as reports
-from synthbench.reporting.view import View
+from synthbench.reporting import table
+from synthbench.reporting.report import View
 from synthbench.store.results import Store
 
 OUT = "optimizers-results"
 PACKAGE = "pytorch_optimizer"
-DECOUPLED = {"weight_decouple": "true"}  # or the card's decay of 0.1 would be part of the gradient
-# by name, what each needs beside it, as `--set optimizer.KEY=VALUE` takes it
+DECOUPLED = {"weight_decouple": "true"}  # else the card's weight decay of 0.1 is added to the gradient
+# Settings of each optimizer by name, as `--set optimizer.KEY=VALUE` takes them.
 NEEDS: dict[str, dict[str, str]] = {
     "adamw": {},
     "torch.optim:AdamW": {},
@@ -43,7 +43,7 @@ NEEDS: dict[str, dict[str, str]] = {
     f"{PACKAGE}:ADOPT": DECOUPLED,
     f"{PACKAGE}:CAME": {},
     f"{PACKAGE}:Adan": DECOUPLED,
-    # its own default rate of the part that AdamW moves, over that of the rest: 3e-4 / 2e-2
+    # the default learning rate of its AdamW part over that of its other part: 3e-4 / 2e-2
     f"{PACKAGE}:Muon": {"routing": "hidden", "group": "{use_muon=true}", "aux_lr_ratio": "0.015"},
     "heavyball:AdamW": {"compile_step": "false"},
     "heavyball:Muon": {"compile_step": "false", "routing": "hidden"},
@@ -53,69 +53,72 @@ COMMAND = (
     f"run quick --optimizer {','.join(NEEDS)} --seeds 1 --update full "
     f"{' '.join(f'--set {shlex.quote(setting)}' for setting in SETTINGS)} --out {OUT}"
 )
-ROUNDS, STEPS = 5, 20  # of measuring what a step costs
+ROUNDS, STEPS = 5, 20  # of measuring the cost of a step
+WIDEST = 64  # characters of an optimizer's name, so that none is shortened
 COLUMNS = ["fit", "fact_recall", "rule_accuracy", "forgetting", "learning"]
 HEAD = """# Optimizers of other packages
 
-What it takes to run somebody else's optimizer, and what `quick` shows of it with one seed: a check that it runs, no
-comparison (one seed decides nothing). Plug-ins have the rates that their constructors suggest, times 0.1, 0.3, 1, 3 and 10,
-in pretraining and in finetuning; scores are at the end of finetuning, at the rate shown.
+How to run the optimizers of other packages, and their results on `quick` with one seed. The runs check that each optimizer
+works; one seed allows no comparison. Plug-ins take the learning rates that their constructors suggest, times 0.1, 0.3, 1, 3
+and 10, in pretraining and in finetuning. Scores are at the end of finetuning, at the learning rate shown.
 """
-ASKED = """## What each was given, and what it costs
+COSTS = """## Settings and cost of a step
 
-Each runs by itself as `synthbench run --optimizer NAME` with the settings shown. Cost: a training step of one run, forward
-and backward pass included, in processor time over that of the built-in AdamW (least of {rounds} times {steps} steps).
+Each optimizer runs by itself as `synthbench run --optimizer NAME` with the settings shown. Relative cost: processor time of
+a training step of one run, forward and backward pass included, over that of the built-in AdamW (minimum of {rounds} rounds
+of {steps} steps).
 """
-TRIED = """## What else is in {package}
+REJECTED = """## Other optimizers of {package}
 
-Of its {all} optimizers {fine} pass the trial that comes before training as they are. The others, and what is said of each:
+Of its {all} optimizers, {accepted} pass the smoke test before training without further settings. The others are rejected,
+with these messages:
 """
 
 
 def main() -> str:
-    asked = RunRequest(optimizers=list(NEEDS), updates=["full"], seeds=1, settings=SETTINGS, device="cpu")
-    experiment = resolve(asked)
+    request = RunRequest(optimizers=list(NEEDS), updates=["full"], seeds=1, settings=SETTINGS, device="cpu")
+    experiment = resolve(request)
     with closing(Store.read(Path(OUT))) as store:
-        found = replace(reports.latest(store, with_reference=False), view=View(columns=COLUMNS))
-    assert found.finished
-    return "\n".join([HEAD, reports.body(found), "", ASKED.format(rounds=ROUNDS, steps=STEPS),
-                      given({row.optimizer: row for row in found.rows}, experiment), "", others()])  # fmt: skip
+        report = replace(reports.latest(store, with_reference=False), view=View(columns=COLUMNS))
+    assert report.finished
+    with patch.object(table, "WIDEST", WIDEST):
+        body = reports.body(report)
+    costs = settings_and_costs({row.optimizer: row for row in report.rows}, experiment)
+    return "\n".join([HEAD, body, "", COSTS.format(rounds=ROUNDS, steps=STEPS), costs, "", others()])
 
 
-def given(rows: Mapping[str, Row], experiment: Experiment) -> str:
-    """What each optimizer needed, the rates that were tried of it, and the cost of its steps."""
-    first = {
-        cell.optimizer: runs for cell, runs in Plan(experiment, {}).cells().items() if runs
-    }  # those of pretraining
-    spent = costs(experiment, {name: runs[0] for name, runs in first.items()})
+def settings_and_costs(rows: Mapping[str, Row], experiment: Experiment) -> str:
+    """The settings of each optimizer, its learning rates, and the relative cost of its steps."""
+    pretraining = {cell.optimizer: runs for cell, runs in Plan(experiment, {}).cells().items() if runs}
+    seconds = step_seconds(experiment, {name: runs[0] for name, runs in pretraining.items()})
     lines = []
     for name, needs in NEEDS.items():
-        row, tried = rows[name], sorted({run.lr for run in first[name]})
+        row, rates = rows[name], sorted({run.lr for run in pretraining[name]})
         options = " ".join(f"--set optimizer.{key}={value}" for key, value in needs.items())
         lines.append([
-            name, f"`{options}`" if options else "nothing", _rates(tried), f"{row.start_lr:g}", _rates(sorted(row.rates)),
-            f"{spent[name] / spent['adamw']:.2f}",
+            name, f"`{options}`" if options else "none", _rates(rates), f"{row.start_lr:g}", _rates(sorted(row.rates)),
+            f"{seconds[name] / seconds['adamw']:.2f}",
         ])  # fmt: skip
-    heads = ["optimizer", "given", "rates of pretraining", "best", "rates of finetuning", "cost of a step"]
-    return str(tabulate(lines, heads, tablefmt="github", disable_numparse=True))
+    heads = ["optimizer", "settings", "pretraining rates", "best", "finetuning rates", "relative cost"]
+    return table.github(heads, lines)
 
 
 def _rates(rates: list[float]) -> str:
     return ", ".join(f"{rate:g}" for rate in rates)
 
 
-def costs(experiment: Experiment, runs: Mapping[str, Run]) -> dict[str, float]:
-    """Seconds of processor time of a training step of each run, rounds interleaved so that none has the quiet hour."""
+def step_seconds(experiment: Experiment, runs: Mapping[str, Run]) -> dict[str, float]:
+    """Seconds of processor time of a training step, by run. Rounds are interleaved: other load affects all runs alike."""
     import torch
 
     torch.set_num_threads(1)
     task = next(iter(experiment.tasks.values()))
-    rounds = [{name: cost(task, run) for name, run in runs.items()} for _ in range(ROUNDS + 1)]  # the first may compile
-    return {name: min(one[name] for one in rounds[1:]) for name in runs}
+    rounds = [{name: mean_step_seconds(task, run) for name, run in runs.items()} for _ in range(ROUNDS + 1)]
+    return {name: min(seconds[name] for seconds in rounds[1:]) for name in runs}  # the first round may compile
 
 
-def cost(task: Task, run: Run) -> float:
-    """The same of a run's first steps, less the very first."""
+def mean_step_seconds(task: Task, run: Run) -> float:
+    """Seconds of processor time of a step: the mean over a run's first steps without the very first."""
     import torch
 
     from synthbench.execution.fleet_setup import build, data
@@ -123,33 +126,32 @@ def cost(task: Task, run: Run) -> float:
     from synthbench.trainer.optimizer import FleetOptimizer
     from synthbench.trainer.schedule import Schedule
 
-    fleet, whole, ends = build(task, [run], [None], Path(), torch.device("cpu")), data(task, [run]), list[float]()
-    moving = FleetOptimizer(run.optimizer.name, fleet, run.optimizer.arguments, run.optimizer.routing)
-    some = whole._replace(order_KTB=whole.order_KTB[:, : STEPS + 1])
+    fleet, items, step_ends = build(task, [run], [None], Path(), torch.device("cpu")), data(task, [run]), list[float]()
+    optimizer = FleetOptimizer(run.optimizer.name, fleet, run.optimizer.arguments, run.optimizer.routing)
     train(
-        moving, some, Schedule(run.steps, run.schedule, run.warmup), ([run.lr], [run.weight_decay]), (),
-        lambda step: None, lambda step: ends.append(process_time()),
+        optimizer, items._replace(order_KTB=items.order_KTB[:, : STEPS + 1]),
+        Schedule(run.steps, run.schedule, run.warmup), ([run.lr], [run.weight_decay]), (), lambda step: None,
+        lambda step: step_ends.append(process_time()),
     )  # fmt: skip
-    return (ends[-1] - ends[0]) / STEPS
+    return (step_ends[-1] - step_ends[0]) / STEPS
 
 
 def others() -> str:
-    """What the trial says of every class of the package that it refuses."""
+    """Every class of the package that the smoke test rejects, with its message."""
     import pytorch_optimizer
     import torch
 
-    known = {name: one for name, one in vars(pytorch_optimizer).items() if isinstance(one, type)}
-    names = sorted(name for name, one in known.items() if issubclass(one, torch.optim.Optimizer))
-    refused = []
+    classes = {name: value for name, value in vars(pytorch_optimizer).items() if isinstance(value, type)}
+    names = sorted(name for name, cls in classes.items() if issubclass(cls, torch.optim.Optimizer))
+    rejected = []
     for name in names:
         try:
             resolve(RunRequest(optimizers=[f"{PACKAGE}:{name}"], updates=["full"], seeds=1, device="cpu"))
         except BadInput as error:
-            refused.append(
-                [name, str(error).removeprefix(f"--optimizer {PACKAGE}:{name}").lstrip(": ").replace("|", "/")]
-            )
-    drawn = tabulate(refused, ["class", "what is said"], tablefmt="github", disable_numparse=True)
-    return f"{TRIED.format(package=PACKAGE, all=len(names), fine=len(names) - len(refused))}\n{drawn}"
+            message = str(error).removeprefix(f"--optimizer {PACKAGE}:{name} cannot be used: ")
+            rejected.append([name, message.replace("|", "/")])
+    section = REJECTED.format(package=PACKAGE, all=len(names), accepted=len(names) - len(rejected))
+    return f"{section}\n{table.github(['class', 'message'], rejected)}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Makes what is published again, from real runs: `python -m tests.publish calibration leaderboard planted sizes quick
+"""Regenerates published results from real runs: `python -m tests.publish calibration leaderboard planted sizes quick
 optimizers gate baselines`.
 
-Results are kept in `NAME-results/`: rerun the command to resume. Of finished results pages are written in seconds.
+Results are stored in `NAME-results/`; rerun the command to resume. Pages of finished results are written in seconds.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ PRODUCTS = {
 
 
 def commands(product: str) -> list[str]:
-    """What makes a product, as typed in the project's folder, and the pages that show it."""
+    """The commands that make a product and the generated pages, to be run in the project's folder."""
     return [command.replace("NAME", product) for command in [*PRODUCTS[product], *PAGES]]
 
 
@@ -50,12 +50,12 @@ def publish(product: str) -> None:
         module = [] if command.startswith(("tests.", "docs.")) else ["synthbench"]
         print(*module, command, flush=True)
         words, _, target = command.partition(" > ")
-        done = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-m", *module, *shlex.split(words)], cwd=ROOT, check=True, text=True,
             stdout=subprocess.PIPE if target else None,
         )  # fmt: skip
         if target:
-            (ROOT / target).write_text(done.stdout, encoding="utf-8")
+            (ROOT / target).write_text(process.stdout, encoding="utf-8")
 
 
 if __name__ == "__main__":

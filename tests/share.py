@@ -1,9 +1,9 @@
-"""A plug-in for pytest: of the slow tests those that a change touches, and a rotating share of the others.
+"""A plug-in for pytest: runs the slow tests that a change touches, and a share of the others.
 
     python -m pytest -p tests.share -m slow --share 4 --minutes 5
 
-The share is drawn by the hash of the commit, so that different commits run different quarters. What is touched comes first.
-After so many minutes no further test begins. The log names what ran, what was left to other shares, and what time left out.
+The hash of the commit selects the share, so different commits run different quarters. Touched tests run first. After
+`--minutes` no further test starts. The log lists the tests that ran, those of other shares, and those that time left out.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from zlib import crc32
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-# Folders of the package that the slow tests of a folder are about, besides the one of the same name.
-ABOUT = {
+# By folder of tests: the folders of the package that its slow tests cover, besides the one of the same name.
+COVERED = {
     "reliability": ("execution", "store"),
     "benchmarks": ("trainer", "generators", "scores"),
     "verification": ("trainer", "plugins"),
@@ -28,82 +28,83 @@ ABOUT = {
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--share", type=int, default=4, help="run one of so many parts of the slow tests that nothing touches"
+        "--share", type=int, default=4, help="number of shares of the untouched slow tests, of which one runs"
     )
-    parser.addoption("--minutes", type=float, default=float("inf"), help="begin no test after so many minutes")
+    parser.addoption("--minutes", type=float, default=float("inf"), help="start no test after this many minutes")
 
 
-def git(*words: str) -> str:
-    """What git says; nothing where it cannot."""
-    done = subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=False)
-    return done.stdout.strip() if done.returncode == 0 else ""
+def git(*arguments: str) -> str:
+    """The output of git; empty if it fails."""
+    completed = subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    return completed.stdout.strip() if completed.returncode == 0 else ""
 
 
 def base() -> str:
-    """The commit that a change began at: where it left the main branch, or else the one before; "" where none is known."""
+    """The commit on which a change is based: the fork from main, else the previous commit; "" if neither is known."""
     head = git("rev-parse", "HEAD")
     fork = git("merge-base", "HEAD", "origin/main")
     return fork if fork and fork != head else git("rev-parse", "--verify", "HEAD~1")
 
 
-def touched(changed: set[str], path: Path) -> bool:
-    """Whether files that changed are what a test file is about: itself, its folder's helpers, or code of that name."""
-    own, folder = path.as_posix(), path.parent.name
+def is_touched(changed: set[str], path: Path) -> bool:
+    """Whether a change touches a test file: the file itself, helpers in its folder, or the code that it covers."""
+    file, folder = path.as_posix(), path.parent.name
     if folder == "tests":
-        return own in changed
-    rooms = (f"{path.parent.as_posix()}/", *(f"synthbench/{name}/" for name in (folder, *ABOUT.get(folder, ()))))
-    return any(name == own or (name.startswith(rooms) and "/test_" not in name) for name in changed)
+        return file in changed
+    covered = (f"{path.parent.as_posix()}/", *(f"synthbench/{name}/" for name in (folder, *COVERED.get(folder, ()))))
+    return any(name == file or (name.startswith(covered) and "/test_" not in name) for name in changed)
 
 
-def chosen(items: list[pytest.Item], changed: set[str], parts: int, part: int) -> dict[str, list[pytest.Item]]:
-    """The tests by why they run or do not: `touched`, `of this share`, `left to other shares`."""
-    found: dict[str, list[pytest.Item]] = {"touched": [], "of this share": [], "left to other shares": []}
+def select(items: list[pytest.Item], changed: set[str], shares: int, share: int) -> dict[str, list[pytest.Item]]:
+    """The tests in three groups: `touched`, `in this share`, `in other shares`."""
+    groups: dict[str, list[pytest.Item]] = {"touched": [], "in this share": [], "in other shares": []}
     for item in items:
-        if touched(changed, item.path.relative_to(ROOT)):
-            found["touched"].append(item)
+        if is_touched(changed, item.path.relative_to(ROOT)):
+            groups["touched"].append(item)
         else:
-            is_due = crc32(item.nodeid.encode()) % parts == part
-            found["of this share" if is_due else "left to other shares"].append(item)
-    return found
+            is_due = crc32(item.nodeid.encode()) % shares == share
+            groups["in this share" if is_due else "in other shares"].append(item)
+    return groups
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    parts, since = config.getoption("--share"), base()
-    part = int(git("rev-parse", "HEAD")[:8] or "0", 16) % parts
-    found = chosen(items, set(git("diff", "--name-only", since).splitlines()) if since else set(), parts, part)
-    items[:] = found["touched"] + found["of this share"]
-    config.hook.pytest_deselected(items=found["left to other shares"])
-    config.stash[LINES] = [
-        f"slow tests: share {part + 1} of {parts}; changes since {since[:12] or 'an unknown commit: none known'}",
-        *(f"  {why}: {named(item.nodeid for item in tests)}" for why, tests in found.items()),
+    shares, base_commit = config.getoption("--share"), base()
+    share = int(git("rev-parse", "HEAD")[:8] or "0", 16) % shares
+    changed = git("diff", "--name-only", base_commit).splitlines() if base_commit else []
+    groups = select(items, set(changed), shares, share)
+    items[:] = groups["touched"] + groups["in this share"]
+    config.hook.pytest_deselected(items=groups["in other shares"])
+    config.stash[HEADER] = [
+        f"slow tests: share {share + 1} of {shares}; changes since {base_commit[:12] or 'an unknown commit'}",
+        *(f"  {why}: {summary(item.nodeid for item in tests)}" for why, tests in groups.items()),
     ]
 
 
-def named(tests: Iterable[str]) -> str:
-    """Files with the number of their tests."""
+def summary(tests: Iterable[str]) -> str:
+    """Files, each with the number of its tests."""
     files = Counter(test.partition("::")[0] for test in tests)
     return ", ".join(f"{file} ({count})" for file, count in files.items()) or "none"
 
 
-LINES = pytest.StashKey[list[str]]()
-LATE = pytest.StashKey[list[str]]()  # tests that time left out
+HEADER = pytest.StashKey[list[str]]()
+NOT_STARTED = pytest.StashKey[list[str]]()  # tests that were skipped for lack of time
 START = pytest.StashKey[float]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[START], config.stash[LATE] = time.monotonic(), []
+    config.stash[START], config.stash[NOT_STARTED] = time.monotonic(), []
 
 
 def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
-    return config.stash.get(LINES, [])
+    return config.stash.get(HEADER, [])
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     if time.monotonic() - item.config.stash[START] > 60 * item.config.getoption("--minutes"):
-        item.config.stash[LATE].append(item.nodeid)
-        pytest.skip("left out: the minutes are over")
+        item.config.stash[NOT_STARTED].append(item.nodeid)
+        pytest.skip("not started: --minutes have passed")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    terminalreporter.line(f"slow tests that time left out: {named(config.stash[LATE])}")
+    terminalreporter.line(f"slow tests not started after --minutes: {summary(config.stash[NOT_STARTED])}")

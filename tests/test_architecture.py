@@ -1,4 +1,4 @@
-"""The rooms of the package: imports go down only; a run goes down from the command line to its first step."""
+"""Rooms of the package: imports go downwards only, and a run calls downwards from the command line to its first step."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ def test_every_folder_is_a_room_and_there_are_few() -> None:
     assert {path.name for path in PACKAGE.iterdir() if path.suffix} == {"__init__.py", "__main__.py", "py.typed"}
 
 
-def test_a_run_walks_down_to_its_first_step(call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    walks = []
+def test_a_run_calls_only_lower_rooms_down_to_its_first_step(
+    call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call_paths = []
 
     def step(*arguments: Any) -> Any:
         files = [Path(frame.filename) for frame in inspect.stack()[1:]]
-        walks.append([file.relative_to(PACKAGE).as_posix() for file in reversed(files) if file.is_relative_to(PACKAGE)])
+        call_paths.append(
+            [file.relative_to(PACKAGE).as_posix() for file in reversed(files) if file.is_relative_to(PACKAGE)]
+        )
         return training_step(*arguments)
 
     training_step = loop.training_step
@@ -38,8 +42,8 @@ def test_a_run_walks_down_to_its_first_step(call: Caller, tmp_path: Path, monkey
     code, _, err = call(f"run --optimizer adamw --lr 1e-3 {settings} --quiet --out {tmp_path / 'results'}")
     assert code == 0, err
     path = [file for file, _, _ in PATH]
-    walk = dict.fromkeys([*walks[0], "trainer/step.py"])
-    assert [*walk] == ["interface/outcome.py", *(file for file in path if file in walk)]
+    files_called = dict.fromkeys([*call_paths[0], "trainer/step.py"])
+    assert [*files_called] == ["interface/outcome.py", *(file for file in path if file in files_called)]
     assert len(path) <= MOST_STOPS
-    levels = [ROOMS.index(file.partition("/")[0]) for file in walk]
+    levels = [ROOMS.index(file.partition("/")[0]) for file in files_called]
     assert levels == sorted(levels)

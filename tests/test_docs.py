@@ -1,4 +1,4 @@
-"""The documentation: pages are found and fresh, commands parse, examples compile, no link is broken, rooms are in order."""
+"""Documentation: pages are in the navigation and current, commands parse, examples compile, links have targets."""
 
 from __future__ import annotations
 
@@ -35,32 +35,32 @@ PAGES = {
     for pattern in build.PAGES
     for path in sorted(ROOT.glob(pattern))
 }
-WRITTEN = {path: text for path, text in PAGES.items() if path.startswith("docs/") and path not in pages.PAGES}
+HAND_WRITTEN = {path: text for path, text in PAGES.items() if path.startswith("docs/") and path not in pages.PAGES}
 
 
 def blocks(language: str) -> list[tuple[str, str]]:
-    """(page, text) of every fenced block of a language."""
+    """The (page, text) of every fenced block of a language."""
     fence = re.compile(rf"^```{language}\n(.*?)^```", re.M | re.S)
-    return [(page, block) for page, text in WRITTEN.items() for block in fence.findall(text)]
+    return [(page, block) for page, text in HAND_WRITTEN.items() for block in fence.findall(text)]
 
 
 def commands() -> list[str]:
-    """What follows `synthbench` in blocks and in the text of every page, without comments."""
+    """The arguments of every `synthbench` command in the pages, without comments."""
     lines = [line.partition("  #")[0] for _, block in blocks("sh") for line in block.splitlines()]
-    prose = [code for text in WRITTEN.values() for code in re.findall(r"`(synthbench [^`\n]+)`", text)]
+    prose = [code for text in HAND_WRITTEN.values() for code in re.findall(r"`(synthbench [^`\n]+)`", text)]
     return sorted({line.removeprefix("synthbench ").strip() for line in lines + prose})
 
 
 def pages_of(nav: Any) -> Iterator[str]:
-    """Every page that a navigation names."""
+    """All pages of a navigation."""
     for entry in nav:
         for value in entry.values():
             yield from [value] if isinstance(value, str) else pages_of(value)
 
 
 def test_every_page_is_in_the_navigation_once() -> None:
-    named = sorted(pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
-    assert named == sorted(PAGES)
+    in_navigation = sorted(pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"]))
+    assert in_navigation == sorted(PAGES)
 
 
 def test_every_command_has_its_subcommand_and_options() -> None:
@@ -71,33 +71,35 @@ def test_every_command_has_its_subcommand_and_options() -> None:
         group.commands[name].make_context(name, words)
 
 
-def test_commands_that_need_no_file_of_the_reader_s_run(
+def test_commands_that_need_no_file_or_training_run(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    cheap = [c for c in commands() if c.startswith(("ls ", "show ")) or "--dry-run" in c]
-    cheap = [c for c in cheap if not re.search(r"\.(toml|py)\b", c)]
-    assert len(cheap) >= 3
-    for command in cheap:
+    quick_commands = [
+        command for command in commands() if command.startswith(("ls ", "show ")) or "--dry-run" in command
+    ]
+    quick_commands = [command for command in quick_commands if not re.search(r"\.(toml|py)\b", command)]
+    assert len(quick_commands) >= 3
+    for command in quick_commands:
         code, _, err = call(command)
         assert code == 0, f"{command}: {err}"
 
 
-def test_blocks_of_python_compile_and_those_of_toml_parse() -> None:
+def test_python_blocks_compile_and_toml_blocks_parse() -> None:
     for page, block in blocks("python"):
         compile(block, page, "exec")
     for page, block in blocks("toml"):
-        read = tomllib.loads(block)
-        assert read, page
-        for claim in read.get("claims", []):
+        content = tomllib.loads(block)
+        assert content, page
+        for claim in content.get("claims", []):
             ClaimCard.model_validate(claim)
-    opened = {name for text in WRITTEN.values() for name in re.findall(r"^```(.+)$", text, re.M)}
-    assert opened == {"sh", "python", "toml"}
+    languages = {name for text in HAND_WRITTEN.values() for name in re.findall(r"^```(.+)$", text, re.M)}
+    assert languages == {"sh", "python", "toml"}
 
 
 @pytest.mark.parametrize("is_site", [False, True], ids=["repository", "site"])
-def test_every_relative_link_leads_to_a_file_and_a_heading(is_site: bool, tmp_path: Path) -> None:
-    """In the repository, and in what the site is built from."""
+def test_every_relative_link_has_a_file_and_a_heading(is_site: bool, tmp_path: Path) -> None:
+    """Tests the repository and the sources of the site."""
     folder = tmp_path if is_site else ROOT
     if is_site:
         build.assemble(tmp_path)
@@ -106,28 +108,27 @@ def test_every_relative_link_leads_to_a_file_and_a_heading(is_site: bool, tmp_pa
         page = path.relative_to(folder).as_posix()
         for link in re.findall(r"\]\(([^)\s]+)\)", build.FENCED.sub("", text)):
             if not urlsplit(link).scheme:
-                place, _, heading = link.partition("#")
-                target = Path(os.path.normpath(path.parent / unquote(place))) if place else path
+                file, _, heading = link.partition("#")
+                target = Path(os.path.normpath(path.parent / unquote(file))) if file else path
                 assert target.is_file() or (target.is_dir() and not is_site), f"{page}: {link}"
                 assert not heading or heading in headings(texts[target]), f"{page}: {link}"
 
 
-def test_the_files_that_contributors_are_pointed_to_exist() -> None:
-    named = re.findall(r"`((?:synthbench|tests|docs|reports)/[a-z_/]+\.(?:py|md))`", PAGES["CONTRIBUTING.md"])
-    assert len(named) >= 6
-    assert [name for name in named if not (ROOT / name).is_file()] == []
+def test_files_named_for_contributors_exist() -> None:
+    files = re.findall(r"`((?:synthbench|tests|docs|reports)/[a-z_/]+\.(?:py|md))`", PAGES["CONTRIBUTING.md"])
+    assert len(files) >= 6
+    assert [name for name in files if not (ROOT / name).is_file()] == []
 
 
-def test_comments_in_pages_are_markers_alone() -> None:
-    """An answer in a comment would be read by nobody."""
+def test_comments_in_pages_are_markers_only() -> None:
+    """Readers do not see comments."""
     for page, text in PAGES.items():
         comments = re.findall(r"<!--(.*?)-->", build.FENCED.sub("", text), re.DOTALL)
         assert all(re.fullmatch(r" (BEGIN|END) [^\n]+ ", comment) for comment in comments), page
-        assert not re.search(r"/(work|home|root)/", text), page
 
 
 def headings(text: str) -> set[str]:
-    """Of a page, as a link names them."""
+    """The anchors of a page's headings."""
     titles = re.findall(r"^#+ (.+)$", text.replace("\\", ""), re.M)
     return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
@@ -138,24 +139,24 @@ def test_the_answers_of_the_faq_are_those_of_the_published_rows() -> None:
     assert text == f"{faq.page()}\n", "stale: run python -m docs.pages"
 
 
-def test_a_claim_that_is_not_there_is_an_error() -> None:
+def test_an_unknown_claim_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"'leaderboard'.* 'Pigs fly'"):
         faq.filled("<!-- BEGIN claim leaderboard: Pigs fly -->\n<!-- END claim -->")
 
 
-def test_the_claims_that_do_not_test_their_sources_are_marked_at_the_top() -> None:
+def test_claims_that_do_not_test_their_sources_are_named_at_the_top() -> None:
     for page in ("docs/faq.md", "reports/README.md"):
-        first = PAGES[page].split("\n\n")[1].replace("\n", " ")
-        assert "Claims 2, 3 and 9 do not test their sources' claims and must not be cited against them." in first
+        introduction = PAGES[page].split("\n\n")[1].replace("\n", " ")
+        assert "Claims 2, 3 and 9 do not test their sources' claims and must not be cited against them." in introduction
 
 
-def test_papers_are_linked_but_not_in_code_and_not_twice() -> None:
+def test_papers_are_linked_once_and_not_in_code() -> None:
     text = "arXiv 2605.06654, [x](https://arxiv.org/abs/2605.06654) `2605.06654`, 0.00012"
     linked = "arXiv [2605.06654](https://arxiv.org/abs/2605.06654)"
     assert build.page(text) == text.replace("arXiv 2605.06654", linked, 1)
 
 
-def test_generated_pages_have_all_there_is() -> None:
+def test_generated_pages_are_complete() -> None:
     scores, optimizers, commands_page, api = (
         PAGES[f"docs/{name}.md"] for name in ("scores", "optimizers", "commands", "api")
     )
@@ -185,72 +186,72 @@ if TYPE_CHECKING:
     assert [*architecture.imported(ast.parse(source))] == ["common", "cards", "gate"]
 
 
-def test_the_path_to_the_first_step_is_short_and_each_file_is_imported_by_an_earlier_one() -> None:
+def test_each_file_on_the_path_to_the_first_step_is_imported_by_an_earlier_one() -> None:
     stops = [file for file, _, _ in architecture.PATH]
     assert len(stops) <= architecture.MOST_STOPS
-    before = ""
+    earlier_sources = ""
     for file in stops:
         module = f"synthbench.{file.removesuffix('.py').replace('/', '.')}"
         package, _, name = module.rpartition(".")
         is_imported = rf"from {module} import|from {package} import .*\b({name}|IMPLEMENTATIONS)\b"
-        assert not before or re.search(is_imported, before), file
-        before += (architecture.PACKAGE / file).read_text(encoding="utf-8")
+        assert not earlier_sources or re.search(is_imported, earlier_sources), file
+        earlier_sources += (architecture.PACKAGE / file).read_text(encoding="utf-8")
 
 
-def test_pictures_hold_what_they_draw() -> None:
-    """No text leaves the sheet, in the font that is asked for first."""
-    drawn = {name: made for name, made in pages.DRAWN.items() if name.startswith("docs/pictures/")}
-    assert len(drawn) == 4
-    for name, made in drawn.items():
-        root = ElementTree.fromstring(made())
+def test_text_of_pictures_stays_inside() -> None:
+    """Measures text in the first font of the pictures."""
+    pictures = {name: draw for name, draw in pages.DRAWN.items() if name.startswith("docs/pictures/")}
+    assert len(pictures) == 4
+    for name, draw in pictures.items():
+        root = ElementTree.fromstring(draw())
         width, height = (float(side) for side in root.attrib["viewBox"].split()[2:])
         level = [text for text in root.iter("{http://www.w3.org/2000/svg}text") if "transform" not in text.attrib]
         assert level, name
         for text in level:
             size, x, y = (float(text.attrib[key]) for key in ("font-size", "x", "y"))
-            long = TextPath((0, 0), str(text.text), size, FontProperties(family="DejaVu Sans")).get_extents().width
-            left = x - {"middle": long / 2, "end": long}.get(text.attrib.get("text-anchor", ""), 0)
-            assert 0 <= left <= left + long <= width, f"{name}: {text.text}"
+            length = TextPath((0, 0), str(text.text), size, FontProperties(family="DejaVu Sans")).get_extents().width
+            left = x - {"middle": length / 2, "end": length}.get(text.attrib.get("text-anchor", ""), 0)
+            assert 0 <= left <= left + length <= width, f"{name}: {text.text}"
             assert size <= y <= height, f"{name}: {text.text}"
 
 
 class Page(HTMLParser):
-    """A built page. links: to other pages. fetched: for its display. places: ids that a link can name."""
+    """A built page. links: to other pages. resources: loaded for display. anchors: ids for links."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.links: list[str] = []
-        self.fetched: list[str] = []
-        self.places: set[str] = set()
+        self.resources: list[str] = []
+        self.anchors: set[str] = set()
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = {key: value or "" for key, value in attrs}
-        self.places |= {values[key] for key in ("id", "name") if key in values}
+        self.anchors |= {values[key] for key in ("id", "name") if key in values}
         link = values.get("src") or values.get("href")
         if link:
-            (self.links if tag == "a" else self.fetched).append(link)
+            (self.links if tag == "a" else self.resources).append(link)
 
 
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_no_link_is_broken(tmp_path: Path) -> None:
     build.build(tmp_path)
-    built = {
+    built_pages = {
         path: Page(path.read_text(encoding="utf-8")) for path in tmp_path.rglob("*.html") if path.name != "404.html"
     }
-    assert len(built) == len([*pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])])
-    for path, page in built.items():
-        for link in page.links + page.fetched:
+    assert len(built_pages) == len([*pages_of(yaml.safe_load((ROOT / "mkdocs.yml").read_text())["nav"])])
+    for path, page in built_pages.items():
+        for link in page.links + page.resources:
             parts = urlsplit(link)
             if parts.scheme or parts.netloc:
-                assert link not in page.fetched, f"{path} fetches {link} from elsewhere"
+                assert link not in page.resources, f"{path} loads {link} from another host"
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             target = target / "index.html" if target.is_dir() else target
             assert target.is_file(), f"{path}: {link}"
             if parts.fragment and target.suffix == ".html":
-                assert unquote(parts.fragment) in built[target].places, f"{path}: {link}"
-    for path in built:
+                assert unquote(parts.fragment) in built_pages[target].anchors, f"{path}: {link}"
+    for path in built_pages:
         text = path.read_text(encoding="utf-8")
         assert "|---" not in text, f"{path}: a table was not recognized"
     tasks, runners = ((tmp_path / folder / "index.html").read_text(encoding="utf-8") for folder in ("tasks", "runners"))

@@ -1,4 +1,4 @@
-"""Every command of the README and of the pages on running works; .ci/run and a new user run the first two blocks."""
+"""The commands of README.md, docs/run.md and docs/results.md run; .ci/run tests the first two blocks of README.md."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ MOST_LINES = 110
 README, RUN, RESULTS = (
     (ROOT / f"{page}.md").read_text(encoding="utf-8") for page in ("README", "docs/run", "docs/results")
 )
-# What trains does so on a card of few steps and a small model. By a command's last or first word, what is added to it.
-CARD = (
+# Options that make training commands small, by the last or the first word of a command.
+SMALL_STAGES = (
     "pretrain.steps=2", "pretrain.for.sgd.steps=2", "finetune.steps=2", "finetune.points=1", "finetune.update=['full']",
     "finetune.examples.fact=8", "finetune.examples.rule=24", "pretrain.examples.rule=24", "pretrain.examples.fact=8",
 )  # fmt: skip
 SMALL = " ".join(
     ["--seeds 1 --jobs 1 --quiet --set reading.sample=8 --set 'model={width=16,layers=1,head_width=8}'"]
-    + [f'--set "stages.{setting}"' for setting in CARD]
+    + [f'--set "stages.{setting}"' for setting in SMALL_STAGES]
 )
-MORE = {"run": SMALL, "baseline": f"{SMALL} --seeds 5", "--dry-run": ""}
+OPTIONS = {"run": SMALL, "baseline": f"{SMALL} --seeds 5", "--dry-run": ""}
 
 
 def blocks(page: str) -> list[str]:
@@ -35,40 +35,44 @@ def commands(block: str) -> list[str]:
     return [line.split("  #")[0].strip() for line in block.splitlines()]
 
 
-# Commands that are typed in one folder, in order
-TOGETHER = [*map(commands, blocks(README)[2:]), commands("".join(blocks(RUN))), commands("".join(blocks(RESULTS)))]
+# Lists of commands; each list runs in one folder, in order.
+COMMANDS_BY_FOLDER = [
+    *map(commands, blocks(README)[2:]),
+    commands("".join(blocks(RUN))),
+    commands("".join(blocks(RESULTS))),
+]
 
 
 def test_the_readme_is_short() -> None:
     assert len(README.splitlines()) <= MOST_LINES
 
 
-def test_the_first_two_blocks_are_one_line_each_and_set_themselves_up() -> None:
-    run, test = (block.strip() for block in blocks(README)[:2])
-    for line in (run, test):
+def test_the_first_two_blocks_are_one_self_contained_line_each() -> None:
+    run_line, test_line = (block.strip() for block in blocks(README)[:2])
+    for line in (run_line, test_line):
         assert "\n" not in line
         assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt")
-    assert run.endswith("synthbench run --optimizer muon")
-    assert ".venv/bin/pytest" in test
+    assert run_line.endswith("synthbench run --optimizer muon")
+    assert ".venv/bin/pytest" in test_line
 
 
-@pytest.mark.parametrize("lines", TOGETHER, ids=lambda lines: lines[0])
+@pytest.mark.parametrize("lines", COMMANDS_BY_FOLDER, ids=lambda lines: lines[0])
 def test_every_other_command_runs(
     lines: list[str], call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A class of another optimizer behaves differently from the baseline."""
+    """The gate finds that the plug-in differs from the baseline, so its command exits with 1."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mine.py").write_text("import torch\n\nclass MyMuon(torch.optim.SGD):\n    pass\n")
     for command in lines:
         program, *words = shlex.split(command)
         assert program == "synthbench"
-        more = next((MORE[word] for word in (words[-1], words[0]) if word in MORE), "")
-        code, out, err = call(f"{shlex.join(words)} {more}")
+        options = next((OPTIONS[word] for word in (words[-1], words[0]) if word in OPTIONS), "")
+        code, out, err = call(f"{shlex.join(words)} {options}")
         assert code == (1 if "mine.py:" in command else 0), f"{command}: {err}"
         assert out, command
 
 
-def test_the_columns_that_are_explained_are_those_of_the_table() -> None:
+def test_the_explained_columns_are_those_of_the_table() -> None:
     from synthbench.cards import RunnerCard, load
 
     columns = load(RunnerCard, "quick").columns

@@ -1,4 +1,4 @@
-"""A task, a runner and a model small enough for tests, as cards that a person could have written."""
+"""A task card, a runner card and a model that are small enough for tests."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ seeds = 5
 
 
 def task_card(changes: Mapping[str, Any] | None = None) -> TaskCard:
-    """The task's card with values put at dotted paths."""
+    """The task card, with values set at dotted paths."""
     content = tomllib.loads(TASK)
     for path, value in (changes or {}).items():
         overrides.put(content, path.split("."), value, "the test")
@@ -73,12 +73,12 @@ def task_card(changes: Mapping[str, Any] | None = None) -> TaskCard:
 
 
 def write(folder: Path, runner: str = RUNNER) -> Path:
-    """Writes both cards; returns the path of the runner's."""
+    """Writes both cards; returns the path of the runner card."""
     (folder / "task.toml").write_text(TASK)
     (folder / "runner.toml").write_text(runner.replace("TASK", repr(str(folder / "task.toml"))))
     return folder / "runner.toml"
 
 
-def experiment(folder: Path, *settings: str, **asked: Any) -> Experiment:
-    """The experiment that the runner's card means with these `--set`s and other options."""
-    return resolve(RunRequest(str(write(folder)), settings=settings, device="cpu", **asked))
+def experiment(folder: Path, *settings: str, **options: Any) -> Experiment:
+    """The experiment of the runner card, with `--set` settings and other options."""
+    return resolve(RunRequest(str(write(folder)), settings=settings, device="cpu", **options))

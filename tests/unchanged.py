@@ -1,14 +1,14 @@
-"""Keeps published runs through an edit of the code that trains, where the edit changes no number.
+"""Renews the fingerprints of published results after an edit of training code that changes no number.
 
     python -m tests.unchanged REV RUNNER...    for instance HEAD~1 quick
 
-What is published is tied to what the code that trained it computes, so that an edit of that asks for hours of training.
-This trains every run of one seed of each runner twice, with the code of a revision and with the code as it is now, and
-compares scores, paths and weights bit by bit; the seed is drawn from the hash of the code, not chosen. Where a run differs
-it says which, and all is to be trained again. Where all agree, `reports/*.json` and the gate's baselines that the
-revision's code made are written under the code as it is now.
+Published results carry the fingerprint of the code that trained them, so an edit of this code invalidates them, and
+regenerating them takes hours. This command trains every run of one seed of each runner with the code of a revision and
+with the current code, and compares scores, paths and weights bitwise. The hash of the code selects the seed. If a run
+differs, the command names it, and the results must be regenerated. If all agree, it renews the fingerprints in
+`reports/*.json` and in the gate's baselines that the code of the revision made.
 
-Both codes are called as programs, and compared by what `synthbench export` prints: names inside them may differ.
+Both versions run as programs and are compared by the output of `synthbench export`, as their internal names may differ.
 """
 
 from __future__ import annotations
@@ -49,20 +49,20 @@ BASELINES = [
 ]
 
 
-def trained(out: Path, runner: str, code: Path = ROOT) -> dict[str, dict[str, Any]]:
-    """The runs of one seed of a runner, trained with the code in a folder: by their settings what is compared."""
+def train(out: Path, runner: str, code: Path = ROOT) -> dict[str, dict[str, Any]]:
+    """Trains the runs of one seed with the code in a folder; returns what is compared, by the settings of a run."""
     seeds = load(RunnerCard, runner).seed_list
     seed = seeds[int(identity.training_source(), 16) % len(seeds)]
-    words = ["run", runner, "--set", f"seeds=[{seed}]", "--out", str(out), "--keep-weights", "all"]
+    arguments = ["run", runner, "--set", f"seeds=[{seed}]", "--out", str(out), "--keep-weights", "all"]
     if runner == "quick":
-        words += ["--optimizer", "adamw,muon,sgd"]
-    called(code, "-m", "synthbench", *words)
-    exported = called(code, "-m", "synthbench", "export", "--out", str(out)).splitlines()
-    return dict(compared(out, run) for run in map(json.loads, exported))
+        arguments += ["--optimizer", "adamw,muon,sgd"]
+    run_python(code, "-m", "synthbench", *arguments)
+    exported = run_python(code, "-m", "synthbench", "export", "--out", str(out)).splitlines()
+    return dict(comparable(out, run) for run in map(json.loads, exported))
 
 
-def compared(folder: Path, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """A run's settings as text, and what must be the same to the last bit; of its weights the hash."""
+def comparable(folder: Path, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The settings of a run as text, and what must be bitwise equal; the weights as a hash."""
     file = run["weights"]
     outcome = {name: run[name] for name in COMPARED} | {
         "weights": file and sha256((folder / file).read_bytes()).hexdigest()
@@ -70,32 +70,32 @@ def compared(folder: Path, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return json.dumps([run[name] for name in SETTINGS], sort_keys=True), outcome
 
 
-def called(code: Path, *words: str) -> str:
-    """What Python prints that finds the package in a folder."""
+def run_python(code: Path, *arguments: str) -> str:
+    """The output of Python with the package in this folder."""
     environment = {**os.environ, "PYTHONPATH": str(code)}
-    done = subprocess.run(
-        [sys.executable, *words], cwd=code, env=environment, check=True, text=True, stdout=subprocess.PIPE
+    completed = subprocess.run(
+        [sys.executable, *arguments], cwd=code, env=environment, check=True, text=True, stdout=subprocess.PIPE
     )
-    return done.stdout.strip()
+    return completed.stdout.strip()
 
 
 def agree(runner: str, before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]]) -> bool:
-    """Whether both codes trained the same runs to the same outcomes; prints how many, and which differ."""
-    same = before.keys() & after.keys()
+    """Whether both versions trained the same runs with equal outcomes; prints how many runs there are and which differ."""
+    shared = before.keys() & after.keys()
     differing = {
         run: [name for name in COMPARED if before[run][name] != after[run][name]]
-        for run in same
+        for run in shared
         if before[run] != after[run]
     }
-    alone = len(before.keys() ^ after.keys())
-    print(f"{runner}: {len(same)} runs of one seed, {len(differing)} differ, {alone} have no counterpart.", flush=True)
+    unmatched = len(before.keys() ^ after.keys())
+    print(f"{runner}: {len(shared)} runs of one seed, {len(differing)} differ, {unmatched} are unmatched.", flush=True)
     for run, names in [*differing.items()][:5]:
         print(f"  {run}: {', '.join(names)}")
-    return bool(same) and not differing and not alone
+    return bool(shared) and not differing and not unmatched
 
 
 def renew_rows(path: Path, before: str) -> bool:
-    """Writes published rows under the code and the card as they are now, if the code of this fingerprint made them."""
+    """Renews the fingerprints of code and card in published rows, if the code of fingerprint `before` made them."""
     content = json.loads(path.read_bytes())
     if content["package"] != before:
         return False
@@ -106,7 +106,7 @@ def renew_rows(path: Path, before: str) -> bool:
 
 
 def renew_baseline(path: Path, before: str) -> bool:
-    """The same of a baseline: its code's fingerprint, that of a built-in optimizer, its seal."""
+    """The same for a baseline: fingerprints of the code and of a built-in optimizer, and the seal."""
     content = json.loads(path.read_bytes())
     if content["package"] != before:
         return False
@@ -118,28 +118,26 @@ def renew_baseline(path: Path, before: str) -> bool:
     return True
 
 
-def main(words: list[str]) -> int:
-    if len(words) < 2 or words[0].startswith("-"):
+def main(arguments: list[str]) -> int:
+    if len(arguments) < 2 or arguments[0].startswith("-"):
         sys.exit(__doc__)
-    revision, *runners = words
+    revision, *runners = arguments
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder, "code")
         subprocess.run(["git", "worktree", "add", "-q", "--detach", str(code), revision], cwd=ROOT, check=True)
         try:
-            before = called(code, "-c", FINGERPRINT)
+            before = run_python(code, "-c", FINGERPRINT)
             for runner in runners:
-                old, new = (
-                    trained(Path(folder, f"{runner}-then"), runner, code),
-                    trained(Path(folder, f"{runner}-now"), runner),
-                )
-                if not agree(runner, old, new):
+                earlier = train(Path(folder, f"{runner}-before"), runner, code)
+                current = train(Path(folder, f"{runner}-after"), runner)
+                if not agree(runner, earlier, current):
                     return 1
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
     renewed = {path: renew_rows(path, before) for path in sorted((ROOT / "reports").glob("*.json"))}
     renewed |= {path: renew_baseline(path, before) for path in BASELINES}
     for path, is_renewed in renewed.items():
-        print(f"{path.relative_to(ROOT)}: {'written anew' if is_renewed else 'made by other code, left as it is'}.")
+        print(f"{path.relative_to(ROOT)}: {'renewed' if is_renewed else 'made by other code, not changed'}.")
     return 0
 
 

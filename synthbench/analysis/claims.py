@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import Pair, by_seed, differences
+from synthbench.analysis.pairing import Pair, at_step, by_seed
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import equivalence_p, holm
 from synthbench.analysis.tiers import incomplete
@@ -104,21 +104,18 @@ def _signs(pairs: Sequence[Pair], name: str, card: RunnerCard) -> set[bool]:
 
 def _means(pairs: Sequence[Pair], name: str, target_step: int) -> dict[int, float]:
     """Mean differences at a target step, by index, of the pairs that have readings there."""
-    read = {index: differences(*(row.target_steps.get(name, {}).get(target_step, {}) for row in pair))
-            for index, pair in enumerate(pairs)}  # fmt: skip
-    return {index: fmean(paired) for index, paired in read.items() if paired}
+    paired = [at_step(pair, name, target_step) for pair in pairs]
+    return {index: fmean(differences) for index, differences in enumerate(paired) if differences}
 
 
 def _kind(claim: ClaimCard, pooled: Verdict, p: float) -> Kind:
     """p: the p-value that counts, adjusted where the claim is primary."""
-    if pooled.kind == "depends on target step" or pooled.kind == "inconclusive":
-        return pooled.kind
     if pooled.kind == "too few seeds":
         return "not measured"
-    if pooled.kind == "identical":
-        return "supported" if claim.expected == "equal" else "no difference"
-    if p >= LEVEL:
+    if pooled.kind == "depends on target step" or pooled.kind == "inconclusive":
+        return pooled.kind
+    if p >= LEVEL and pooled.kind != "identical":
         return "inconclusive"
-    if pooled.kind == "equal":
+    if pooled.kind in ("equal", "identical"):
         return "supported" if claim.expected == "equal" else "no difference"
     return "supported" if pooled.kind == claim.expected else "opposite"

@@ -27,14 +27,11 @@ class Spent(Card):
 def spent(results: Iterable[Result]) -> Spent:
     """The sum over results. A fleet's runs start together, and each has its share of the fleet's seconds."""
     timed = [result for result in results if result.seconds]
-    spans = []
-    for result in timed:
-        if result.started:
-            start = datetime.fromisoformat(result.started)
-            spans.append((start, start + timedelta(seconds=result.seconds * result.fleet_size)))
+    starts = [datetime.fromisoformat(result.started) for result in timed]
+    ends = [start + timedelta(seconds=result.seconds * result.fleet_size)
+            for start, result in zip(starts, timed, strict=True)]  # fmt: skip
     return Spent(
-        runs=len(timed),
-        steps=sum(max(result.path, default=0) for result in timed),
+        runs=len(timed), steps=sum(max(result.path, default=0) for result in timed),
         seconds=round(sum(result.seconds for result in timed), 1),
-        span=round((max(end for _, end in spans) - min(spans)[0]).total_seconds(), 1) if spans else 0.0,
-    )
+        span=round((max(ends) - min(starts)).total_seconds(), 1) if timed else 0.0,
+    )  # fmt: skip

@@ -75,7 +75,6 @@ def differences(row: Values, other: Values) -> list[float]:
     return [*by_seed(row, other).values()]
 
 
-def sign(pair: Pair, name: str, target_step: int) -> bool | None:
-    """Whether the mean difference is above zero at a target step; None where nothing is reached, or there is none."""
-    paired = differences(*(row.target_steps.get(name, {}).get(target_step, {}) for row in pair))
-    return sum(paired) > 0 if any(paired) else None
+def at_step(pair: Pair, name: str, target_step: int) -> list[float]:
+    """Paired differences of a score `x@fit` at a target step; empty where nothing is reached."""
+    return differences(*(row.target_steps.get(name, {}).get(target_step, {}) for row in pair))

@@ -57,23 +57,18 @@ def shipped(card: RunnerCard) -> Reference | None:
         return None
 
 
-def agreeing(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
-    """The shipped reference, if its fingerprints are those of this card, this code and (among others) these tasks."""
-    source = _of_this_code(card, tasks)
-    return source if source and source.card == card.fingerprint() else None
-
-
 def _of_this_code(card: RunnerCard, tasks: Mapping[str, str]) -> Reference | None:
-    """The same whatever the card's fingerprint is."""
+    """The shipped reference, if it was made with this code and (among others) these tasks, whatever the card says."""
     source = shipped(card)
     agrees = source and source.package == identity.package_fingerprint() and tasks.items() <= source.tasks.items()
     return source if agrees else None
 
 
 def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:
-    """Measured rows and, after them, the reference's rows for other optimizers under the same updates."""
-    source = agreeing(card, tasks)
-    extra = _extra(source, rows, tasks) if source else []
+    """Measured rows and, after them, the rows for other optimizers under the same updates of the shipped reference, if its
+    fingerprints are those of this card, this code and these tasks."""
+    source = _of_this_code(card, tasks)
+    extra = _extra(source, rows, tasks) if source and source.card == card.fingerprint() else []
     return [*rows, *extra], source if extra else None
 
 
@@ -85,8 +80,7 @@ def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) ->
 
 def _extra(source: Reference, rows: Sequence[Row], tasks: Mapping[str, str]) -> list[Row]:
     """The rows of a reference that stand beside measured ones."""
-    measured = {(row.task, *row.base, row.optimizer) for row in rows}
-    updates = {row.update for row in rows}
+    measured, updates = {(row.task, *row.base, row.optimizer) for row in rows}, {row.update for row in rows}
     return [
         row.model_copy(update={"reference": True})
         for row in source.rows

@@ -93,7 +93,7 @@ def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
     """A row for each cell of the last stage, by task, optimizers and update."""
     last = card.stages[-1].name
     rows = [_row(cell, trials, card, results) for cell, trials in results.cells.items() if cell.stage == last]
-    rows = [row.model_copy(update=_by_size(row, rows, card)) for row in rows]
+    rows = [_with_sizes(row, rows, card) for row in rows]
     return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, rank(row.update), row.size))
 
 
@@ -136,13 +136,18 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
     chosen = [run for run in converged if run in choices]
     paths = {seed: [results[run].path for run in converged if stored.seed(run) == seed] for seed in seeds}
     target_steps = {
-        name: {step: readings(paths, name, card, step, cell.size) for step in card.reading.target_steps}
+        name: {step: _at_fit(paths, name, card, step * cell.size) for step in card.reading.target_steps}
         for name in AT_FIT
     }
     values = {name: _scores(chosen, name, stored) for name in AT_END}
     values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
-    values |= {f"{name}_over_fit": over_fit(paths, name, card, cell.size) for name in reading.OVER_FIT}
-    steps, censored = _bounded({stored.seed(run): _steps_to_rule(results[run], card) for run in chosen})
+    target_step = card.reading.target_step * cell.size
+    values |= {f"{name}_over_fit": _over_fit(paths, name, card, target_step) for name in reading.OVER_FIT}
+    accuracies = {stored.seed(run): {step: scores.get("rule_accuracy", nan) for step, scores in results[run].path.items()}
+                  for run in chosen}  # fmt: skip
+    steps, censored = _to_rule(accuracies, card)
+    parents = [parent for run in runs if (parent := identities[run]["parent"])]
+    start = {name: _scores([parent for parent in parents if parent in results], name, stored) for name in AT_END}
     rates: dict[float, dict[str, Values]] = {}
     for lr in sorted({trial.lr for trial in trials}):
         of_rate = [run for run in converged if identities[run]["lr"] == lr]
@@ -152,8 +157,8 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
         edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(converged),
         values=values | {"steps_to_rule@t": steps}, censored={"steps_to_rule@t": censored},
-        target_steps=target_steps, start=_starts(runs, stored), rates=rates,
-        start_lr=next((identities[parent]["lr"] for run in runs if (parent := identities[run]["parent"])), None),
+        target_steps=target_steps, start={name: by_seed for name, by_seed in start.items() if by_seed}, rates=rates,
+        start_lr=identities[parents[0]]["lr"] if parents else None,
         size=cell.size, items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
         device=results[runs[0]].device,
@@ -165,62 +170,37 @@ def _scores(runs: Sequence[RunId], name: str, results: ExperimentResults) -> Val
     return _measured({results.seed(run): results.results[run].score(name) for run in runs})
 
 
-def _steps_to_rule(result: Result, card: RunnerCard) -> reading.Reached | None:
-    path = {step: scores["rule_accuracy"] for step, scores in result.path.items() if "rule_accuracy" in scores}
-    return reading.first_reaching(path, card.reading.rule)
-
-
-def _bounded(reached: Mapping[int, reading.Reached | None]) -> tuple[Values, dict[int, str]]:
-    """Values by seed, and the marks of those that are only bounds."""
+def _to_rule(accuracies: Mapping[int, Mapping[int, float]], card: RunnerCard) -> tuple[Values, dict[int, str]]:
+    """By seed where rule accuracy, by steps or items, finds the rule; and the marks of values that are only bounds."""
+    reached = {seed: reading.first_reaching(curve, card.reading.rule) for seed, curve in accuracies.items()}
     known = {seed: value for seed, value in reached.items() if value}
     marks = {seed: value.censored for seed, value in known.items() if value.censored}
     return {seed: value.value for seed, value in known.items()}, marks
 
 
-def _by_size(row: Row, rows: Sequence[Row], card: RunnerCard) -> dict[str, Any]:
-    """The changes that all sizes of a row's data make to it: the least number of trained rule items that find the rule."""
-    sizes = [other for other in rows if _setting(other) == _setting(row)]
+def _with_sizes(row: Row, rows: Sequence[Row], card: RunnerCard) -> Row:
+    """The row with the least number of trained rule items that finds the rule, where rows differ in size."""
+    axes = ("task", "base", "optimizer", "update", "weight_decay")
+    sizes = [other for other in rows if all(getattr(other, axis) == getattr(row, axis) for axis in axes)]
     if len(sizes) == 1 or "rule" not in row.items:
-        return {}
-    accuracies = {
-        seed: {other.items["rule"]: other.values["rule_accuracy"].get(seed, nan) for other in sizes}
-        for seed in row.seeds
-    }
-    items, censored = _bounded(
-        {seed: reading.first_reaching(path, card.reading.rule) for seed, path in accuracies.items()}
-    )
+        return row
+    accuracies = {seed: {other.items["rule"]: other.values["rule_accuracy"].get(seed, nan) for other in sizes}
+                  for seed in row.seeds}  # fmt: skip
+    items, censored = _to_rule(accuracies, card)
     name = "examples_to_rule@t"
-    return {"values": row.values | {name: items}, "censored": row.censored | {name: censored}}
+    changes = {"values": row.values | {name: items}, "censored": row.censored | {name: censored}}
+    return row.model_copy(update=changes)
 
 
-def _setting(row: Row) -> tuple[Any, ...]:
-    """What rows share that differ in size alone."""
-    return row.task, row.base, row.optimizer, row.update, row.weight_decay
-
-
-def _starts(runs: Sequence[RunId], results: ExperimentResults) -> dict[str, Values]:
-    """Scores of the runs that these started from, by seed."""
-    parents = {results.seed(run): results.identities[run]["parent"] for run in runs}
-    known = {seed: results.results[parent] for seed, parent in parents.items() if parent in results.results}
-    by_name = {name: _measured({seed: result.score(name) for seed, result in known.items()}) for name in AT_END}
-    return {name: values for name, values in by_name.items() if values}
-
-
-def readings(
-    paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, target_step: int, size: float = 1.0
-) -> Values:
-    """A score `x@fit` by seed; empty where too few seeds reach the target step.
-
-    target_step: for the card's own size; a set twice as large has twice the steps.
-    """
+def _at_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, step: float) -> Values:
+    """A score `x@fit` by seed at a target step; empty where too few seeds reach it."""
     score, fit = name.removesuffix("@fit"), card.reading.fit
-    return _enough({seed: reading.of_seed(rates, score, fit, target_step * size) for seed, rates in paths.items()})
+    return _enough({seed: reading.of_seed(rates, score, fit, step) for seed, rates in paths.items()})
 
 
-def over_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, size: float = 1.0) -> Values:
-    """A score `x_over_fit` by seed, at the card's target step; empty where too few seeds reach it."""
-    fit, target_step = card.reading.fit, card.reading.target_step * size
-    return _enough({seed: reading.over_fit(rates, name, fit, target_step) for seed, rates in paths.items()})
+def _over_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, step: float) -> Values:
+    """A score `x_over_fit` by seed at a target step; empty where too few seeds reach it."""
+    return _enough({seed: reading.over_fit(rates, name, card.reading.fit, step) for seed, rates in paths.items()})
 
 
 def _enough(values: Mapping[int, float]) -> Values:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from math import inf, nan
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import statistics as stats
-from synthbench.analysis.pairing import Pair, differences, sign
+from synthbench.analysis.pairing import Pair, at_step, differences
 from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
@@ -62,5 +62,34 @@ def verdict(paired: Sequence[float], margin: float | None, signs: Collection[boo
 def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
     """The verdict on a score of two rows; readings `x@fit` at the card's target step, their signs at all of its steps."""
     paired = differences(pair.row.exact(name), pair.other.exact(name))
-    signs = [sign(pair, name, target_step) for target_step in pair.row.target_steps.get(name, {})]
-    return verdict(paired, card.margins.get(SCORES[name].unit), {above for above in signs if above is not None})
+    at_steps = [at_step(pair, name, target_step) for target_step in pair.row.target_steps.get(name, {})]
+    return verdict(paired, card.margins.get(SCORES[name].unit), {sum(read) > 0 for read in at_steps if any(read)})
+
+
+class Finding(NamedTuple):
+    """One score of one pair of rows. means: of both rows over the seeds that both have, None where there are none.
+
+    p_holm: the test's p-value adjusted for all tests of the comparison, None where there was none.
+    """
+
+    pair: Pair
+    score: str
+    means: tuple[float | None, float | None]
+    verdict: Verdict
+    p_holm: float | None
+
+
+def findings(pairs: Sequence[Pair], scores: Sequence[str], card: RunnerCard) -> list[Finding]:
+    """Every score of every pair."""
+    judged = [(pair, name, of(pair, name, card)) for pair in pairs for name in scores]
+    adjusted = iter(stats.holm([result.p for *_, result in judged if result.difference.n >= LEAST_SEEDS]))
+    return [
+        Finding(pair, name, _means(pair, name), result, next(adjusted) if result.difference.n >= LEAST_SEEDS else None)
+        for pair, name, result in judged
+    ]
+
+
+def _means(pair: Pair, name: str) -> tuple[float | None, float | None]:
+    first, second = pair.row.exact(name), pair.other.exact(name)
+    seeds = first.keys() & second.keys()
+    return (fmean(first[seed] for seed in seeds), fmean(second[seed] for seed in seeds)) if seeds else (None, None)

@@ -4,10 +4,9 @@ A task card (`tasks/NAME.toml`) says which generators make the pretraining langu
 card (`runners/NAME.toml`) says which tasks, stages, optimizers, updates, learning rates and seeds make an experiment.
 """
 
-from synthbench.cards.base import Card, Decays, Grid, Seeds, Update, fingerprint
+from synthbench.cards.base import Card, fingerprint
 from synthbench.cards.finding import is_path, load, locate, names, parse, read, shipped
-from synthbench.cards.model import MODELS, ModelCard
-from synthbench.cards.runner import ClaimCard, RunnerCard, StageCard
+from synthbench.cards.runner import MODELS, ClaimCard, Decays, Grid, ModelCard, RunnerCard, Seeds, StageCard, Update
 from synthbench.cards.task import SliceCard, TaskCard
 
 __all__ = [

@@ -19,7 +19,6 @@ from synthbench.common.validation import sentence
 from synthbench.common.wording import did_you_mean, listed, named, shown
 
 C = TypeVar("C", TaskCard, RunnerCard)
-FOLDERS: dict[type[Card], str] = {TaskCard: "tasks", RunnerCard: "runners"}
 KINDS: dict[type[Card], str] = {TaskCard: "task", RunnerCard: "runner"}
 
 
@@ -33,7 +32,7 @@ def shipped() -> Path:
 
 def names(kind: type[Card]) -> list[str]:
     """Names of the shipped cards of a kind."""
-    return sorted(path.stem for path in (shipped() / FOLDERS[kind]).glob("*.toml"))
+    return sorted(path.stem for path in (shipped() / f"{KINDS[kind]}s").glob("*.toml"))
 
 
 def is_path(given: str) -> bool:
@@ -51,7 +50,7 @@ def locate(kind: type[Card], name: str) -> Path:
         return Path(name)
     if name not in names(kind):
         raise BadInput(f"Unknown {KINDS[kind]} {shown(name)}{did_you_mean(name, names(kind))}.")
-    return shipped() / FOLDERS[kind] / f"{name}.toml"
+    return shipped() / f"{KINDS[kind]}s" / f"{name}.toml"
 
 
 def split(kind: type[Card], given: str) -> tuple[str, str | None]:

@@ -1,31 +1,87 @@
-"""A runner's card: which tasks, stages, optimizers, updates, learning rates and seeds make an experiment."""
+"""A runner's card: which tasks, model, stages, optimizers, updates, learning rates and seeds make an experiment."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from synthbench.cards.base import (
-    Card,
-    Decay,
-    Decays,
-    Grid,
-    Kind,
-    Name,
-    Positive,
-    Prose,
-    Rate,
-    Seeds,
-    Several,
-    Share,
-    Sizes,
-    Update,
-    Updates,
-    Version,
-    fingerprint,
+from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
+
+MOST_PARAMETERS = 2**31  # of a model
+Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _update(text: str) -> str:
+    rank = re.fullmatch(r"lora-([1-9][0-9]{0,5})", text)
+    if text not in ("full", "full-hidden") and not rank:
+        raise ValueError("allowed are full, full-hidden and lora-R with a rank R of at least 1")
+    return text
+
+
+def _unique(values: list[Any]) -> list[Any]:
+    if len(set(values)) < len(values):
+        raise ValueError("has the same entry twice")
+    return values
+
+
+Update = Annotated[str, AfterValidator(_update)]
+Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
+Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(_unique)]
+Sizes = Annotated[
+    list[Annotated[float, Field(ge=0.01, le=100)]], Field(min_length=1, max_length=16), AfterValidator(_unique)
+]
+Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(_unique)]
+Seeds = (
+    Annotated[int, Field(gt=0, le=10_000, strict=True)]
+    | Annotated[
+        list[Annotated[int, Field(ge=0, lt=2**63, strict=True)]],
+        Field(min_length=1, max_length=10_000),
+        AfterValidator(_unique),
+    ]
 )
-from synthbench.cards.model import MODELS, ModelCard
+Several = Annotated[
+    list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=32), AfterValidator(_unique)
+]
+Kind = Literal["full", "lora"]
+
+
+class ModelCard(Card):
+    """A decoder-only transformer."""
+
+    width: Annotated[int, Field(gt=0, le=2**14, strict=True)]
+    layers: Annotated[int, Field(gt=0, le=128, strict=True)]
+    head_width: Positive
+    norm: Literal["rmsnorm", "layernorm"] = "rmsnorm"
+    """rmsnorm has no parameters, layernorm has gain and bias."""
+    positions: Literal["rope", "learned"] = "rope"
+    mlp: Literal["relu2", "gelu", "swiglu"] = "relu2"
+    expansion: Annotated[int, Field(gt=0, le=64, strict=True)] = 4
+    """Hidden width of the MLP over the model's."""
+    tied: bool = False
+    """The head shares the embedding's weights."""
+
+    @model_validator(mode="after")
+    def _divisible(self) -> ModelCard:
+        if self.width % self.head_width:
+            raise ValueError(f"width {self.width} must be a multiple of head_width {self.head_width}")
+        if self.positions == "rope" and self.head_width % 2:
+            raise ValueError("head_width must be even under rope")
+        if (size := self.layers * self.width**2 * (4 + 3 * self.expansion)) > MOST_PARAMETERS:
+            raise ValueError(f"about {size} parameters are more than the {MOST_PARAMETERS} allowed")
+        return self
+
+
+MODELS = {
+    "tiny": ModelCard(width=64, layers=2, head_width=16),
+    "compact": ModelCard(width=128, layers=4, head_width=16),
+    "gpt2-small": ModelCard(
+        width=768, layers=12, head_width=64, norm="layernorm", positions="learned", mlp="gelu", tied=True
+    ),
+}
 
 
 class OverrideCard(Card):
@@ -181,7 +237,10 @@ class RunnerCard(Card):
     claims: Annotated[list[ClaimCard], Field(max_length=32)] = []
 
     @model_validator(mode="after")
-    def _few_primary(self) -> RunnerCard:
+    def _consistent(self) -> RunnerCard:
+        names = [stage.name for stage in self.stages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two stages have the same name; they are {', '.join(names)}")
         if sum(claim.primary for claim in self.claims) > MOST_PRIMARY:
             raise ValueError(f"at most {MOST_PRIMARY} claims may be primary, so that each keeps its power")
         return self

@@ -18,7 +18,7 @@ class BadInput(SynthbenchError, ValueError):
 
 
 class Refuted(SynthbenchError):
-    """What was measured is not what had to hold."""
+    """A claim was refuted, or a check failed."""
 
     exit_code = 1
 

@@ -20,21 +20,8 @@ MOST_DOTS = 100  # in a line: the time to read a dotted key is the square of its
 MOST_LEVELS = 16  # of tables and lists in each other
 TEMPORARY = ".new"  # how the name of a temporary file ends
 
-
-def is_file(path: Path) -> bool:
-    """Whether a path is that of a regular file; false for one that is no path at all."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name that is too long, a folder that may not be read
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a path is that of a folder; false for one that is no path at all."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
+# False, where methods of Path raise: for a name that is too long, a folder that may not be read.
+is_file, is_folder = os.path.isfile, os.path.isdir
 
 
 def text(path: Path, origin: str, most: int) -> str:
@@ -107,10 +94,9 @@ def put_new(temporary: Path, target: Path) -> None:
 def toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dictionary; raises BadInput that names the file."""
     origin = named(path)
+    content = text(path, origin, MOST_BYTES)
     try:
-        return parse(text(path, origin, MOST_BYTES))
-    except BadInput:
-        raise
+        return parse(content)
     except ValueError as error:
         raise BadInput(f"{origin} is not valid TOML: {named(error)}.") from None
 
@@ -125,9 +111,9 @@ def parse(content: str) -> dict[str, Any]:
             raise RecursionError
     except RecursionError:
         raise ValueError(f"more than {MOST_LEVELS} tables or lists in each other") from None
-    except ValueError as error:
-        if isinstance(error, tomllib.TOMLDecodeError):
-            raise
+    except tomllib.TOMLDecodeError:
+        raise
+    except ValueError:
         raise ValueError("a number has thousands of digits") from None
     return tables
 

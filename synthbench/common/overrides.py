@@ -35,9 +35,9 @@ def value(text: str) -> Any:
         return text
 
 
-def written(new: Any) -> str:
-    """A value of Python as `--set` reads it: text as it is, all else as TOML."""
-    return new if isinstance(new, str) else _toml(new)
+def typed(settings: Mapping[str, Any] | None) -> list[str]:
+    """Values of Python by path as `--set` reads them, `path=value`: text as it is, all else as TOML."""
+    return [f"{path}={new if isinstance(new, str) else _toml(new)}" for path, new in (settings or {}).items()]
 
 
 def _toml(new: Any) -> str:

@@ -44,7 +44,11 @@ def digest(files: Iterable[Path], root: Path) -> str:
     """
     places = {_place(path, root): path for path in files}
     package = root.name if (root / "__init__.py").exists() else ""
-    tokens = {module: _read(path, root, package, places.keys()) for module, path in places.items()}
+    tokens = {}
+    for module, path in places.items():
+        text = path.read_bytes()
+        reader = Reader(path.relative_to(root).parts[:-1], package, places.keys(), b"__doc__" in text)
+        tokens[module] = list(reader.tokens(ast.parse(text)))
     alone = {module: _hash(items, {}) for module, items in tokens.items()}
     linked = sorted(_hash(items, alone) for items in tokens.values() if items)  # an empty file computes nothing
     return sha256("".join(linked).encode()).hexdigest()
@@ -54,12 +58,6 @@ def _place(path: Path, root: Path) -> str:
     """The dotted name of a file from the root; "" for the root's own `__init__.py`."""
     parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-def _read(path: Path, root: Path, package: str, places: Collection[str]) -> list[Token]:
-    text = path.read_bytes()
-    reader = Reader(path.relative_to(root).parts[:-1], package, places, b"__doc__" in text)
-    return list(reader.tokens(ast.parse(text)))
 
 
 def _hash(tokens: Iterable[Token], known: Mapping[str, str]) -> str:
@@ -100,26 +98,24 @@ class Reader:
 
     def _is_silent(self, node: ast.stmt) -> bool:
         """Whether a statement does nothing when it runs: a docstring, `pass`, what only a type checker sees."""
-        if isinstance(node, ast.Expr):
-            is_text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
-            return is_text and not self.keeps_docs
-        if isinstance(node, ast.If):
-            return isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" and not node.orelse
+        match node:
+            case ast.Expr(value=ast.Constant(value=str())):
+                return not self.keeps_docs
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
+                return True
         return isinstance(node, ast.Pass)
 
     def _imported(self, node: Any) -> Iterator[Imported]:
         """The names of an `import` or a `from ... import`."""
         for name in node.names:
-            alias = name.asname or ""
             if isinstance(node, ast.Import):
                 module, is_own = self._from_root(name.name)
-                yield Imported(module, "", alias or name.name, is_own)
-            elif node.level:
-                above = self.folder[: len(self.folder) + 1 - node.level]
-                yield Imported(".".join([*above, *([node.module] if node.module else [])]), name.name, alias, True)
+                yield Imported(module, "", name.asname or name.name, is_own)
             else:
-                module, is_own = self._from_root(node.module or "")
-                yield Imported(module, name.name, alias, is_own)
+                above = self.folder[: len(self.folder) + 1 - node.level]
+                near = ".".join([*above, node.module] if node.module else above)
+                module, is_own = (near, True) if node.level else self._from_root(node.module)
+                yield Imported(module, name.name, name.asname or "", is_own)
 
     def _from_root(self, module: str) -> tuple[str, bool]:
         """A module's place, and whether it is below the root."""
@@ -132,14 +128,12 @@ class Reader:
         """A node taken apart. Absent and empty fields leave nothing: versions of Python differ in which there are."""
         items: list[Item] = [type(node).__name__]
         for name in node._fields:
-            value = getattr(node, name, None)
+            value: Any = getattr(node, name, None)
             if name in SILENT or value == [] or (value is None and name != "value"):
                 continue
             items.append(name)
-            if isinstance(value, list) and isinstance(value[0], ast.stmt):
-                items += self._statements(value)
-            else:
-                items += [_item(child) for child in (value if isinstance(value, list) else [value])]
+            children = value if isinstance(value, list) else [value]
+            items += self._statements(children) if isinstance(children[0], ast.stmt) else map(_item, children)
         return [*items, "end"]
 
 
@@ -147,5 +141,4 @@ def _item(value: Any) -> Item:
     """A field's value: a node, or a constant as text."""
     if isinstance(value, ast.AST):
         return value
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return f"{type(value).__name__} {value:x}" if is_whole else f"{type(value).__name__} {value!r}"
+    return f"{type(value).__name__} {f'{value:x}' if type(value) is int else repr(value)}"

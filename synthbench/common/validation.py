@@ -35,11 +35,8 @@ def sentence(error: ValidationError, content: Any, origin: str, keys: Callable[[
         return f"{origin}: unknown key '{path}'{did_you_mean(str(where[-1]), known)}."
     if first["type"] == "missing":
         return f"{origin}: {path} is missing{_misspelled(content, where)}."
-    if first["type"] == "string_pattern_mismatch" and first["ctx"]["pattern"] in PATTERNS:
-        return f"{origin}: {path} = {shown(first['input'])}: {PATTERNS[first['ctx']['pattern']]}."
-    if not path:
-        return f"{origin}: {message(first['msg'])}."
-    return f"{origin}: {path} = {shown(first['input'])}: {message(first['msg'])}."
+    reason = PATTERNS.get(first.get("ctx", {}).get("pattern", "")) or message(first["msg"])
+    return f"{origin}: {path} = {shown(first['input'])}: {reason}." if path else f"{origin}: {reason}."
 
 
 def _misspelled(content: Any, where: list[int | str]) -> str:

@@ -31,11 +31,8 @@ def is_text(text: str) -> bool:
 
 def inert(text: str) -> str:
     """Text as one line that neither steers a terminal nor turns the reading direction: what would is shown escaped."""
-    return "".join(c if _is_plain(c) else c.encode("unicode_escape").decode() for c in text)
-
-
-def _is_plain(character: str) -> bool:
-    return character.isprintable() and bidirectional(character) not in RIGHT_TO_LEFT
+    steers = {c for c in text if not c.isprintable() or bidirectional(c) in RIGHT_TO_LEFT}
+    return "".join(c.encode("unicode_escape").decode() if c in steers else c for c in text)
 
 
 def prose(text: str) -> str:
@@ -73,6 +70,12 @@ def code(text: str) -> str:
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if "`" in text else ""
     return f"{fence}{space}{inert(text)}{space}{fence}"
+
+
+def call(function: str, *positional: Any, **keywords: Any) -> str:
+    """A call of a public function as it can be typed again; arguments that are None are left out."""
+    words = [*map(repr, positional), *(f"{name}={value!r}" for name, value in keywords.items() if value is not None)]
+    return f"synthbench.{function}({', '.join(words)})"
 
 
 def listed(names: Iterable[str]) -> str:

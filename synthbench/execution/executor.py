@@ -1,6 +1,6 @@
 """The interface between the scheduler and what trains fleets: jobs one way, messages the other.
 
-`process_pool.py` is the local executor. Another one (a cluster) implements `Executor` and is given to `session.train`.
+`process_pool.py` is the local executor. Another one (a cluster) implements `Executor`; `session.executor` chooses it.
 """
 
 from __future__ import annotations
@@ -81,5 +81,5 @@ class Executor(Protocol):
         """Ends a slot for good."""
 
 
-# Makes an executor with so many slots, for a kind of device, whose slots know these plug-ins
+# (number of slots, kind of device, plug-ins to load) -> executor
 MakeExecutor = Callable[[int, str, Sequence[Origin]], Executor]

@@ -38,11 +38,11 @@ def build(
 
     model = ModelCard.model_validate(runs[0].model)
     layout = layouts.transformer(model, task.language.vocabulary, task.language.length - 1)
-    kept = [parent for parent in parents if parent is not None]
-    if len(kept) != sum(run.parent is not None for run in runs):
+    files = [parent for parent in parents if parent is not None]
+    if len(files) != sum(run.parent is not None for run in runs):
         raise MissingWeights("weights of a parent were not given")  # and never fresh ones in their place
-    if kept:
-        base_KP = pack(layout, [read_weights(folder, parent) for parent in kept], device)
+    if files:
+        base_KP = pack(layout, [read_weights(folder, parent) for parent in files], device)
     else:
         base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
     return Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs])

@@ -22,10 +22,10 @@ def what_fits(run: Run, task: Task, interrupt: Interrupt) -> str:
     batch = run.batch // 2 // unit * unit
     while batch and not _fits(replace(run, batch=batch), task, interrupt):
         batch = batch // 2 // unit * unit
-    asked = f"A run of stage {run.stage} does not fit in memory with batch = {run.batch}"
+    problem = f"A run of stage {run.stage} does not fit in memory with batch = {run.batch}"
     if batch:
-        return f"{asked}; a batch of {batch} does: --set stages.{run.stage}.batch={batch}"
-    return f"{asked}, nor with any smaller one; take a smaller model, such as --set model=tiny."
+        return f"{problem}; a batch of {batch} does: --set stages.{run.stage}.batch={batch}"
+    return f"{problem}, nor with any smaller one; take a smaller model, such as --set model=tiny."
 
 
 def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:

@@ -55,7 +55,7 @@ def _sets(
 ) -> dict[str, tuple[Examples, float]]:
     sets: dict[str, tuple[Examples, float]] = {}
 
-    def add(age: str, splits: Splits, held_out: tuple[str, ...], trained_rule: bool) -> None:
+    def add(age: str, splits: Splits, held_out: tuple[str, ...], *, trained_rule: bool) -> None:
         for name, part in by_slice(splits.train).items():
             if name != "rule" or trained_rule:
                 sets[f"{age}/{name}/train"] = part, floor(splits.train, part)

@@ -18,8 +18,8 @@ class Tally:
     def __init__(self, coming: Sequence[Run]) -> None:
         self.total = float(sum(run.steps for run in coming))
         self.done = 0.0
-        self.runs = Counter(run.stage for run in coming)
-        self.ready: Counter[str] = Counter()
+        self.totals = Counter(run.stage for run in coming)
+        self.finished_runs: Counter[str] = Counter()
         self.diverged = 0
         self._finished = 0.0  # run-steps of finished runs
 
@@ -27,14 +27,14 @@ class Tally:
         self.done += run_steps
 
     def finished(self, run: Run, result: Result) -> None:
-        self.ready[run.stage] += 1
+        self.finished_runs[run.stage] += 1
         self.diverged += result.status == "diverged"
         self._finished += run.steps
 
     def expect(self, coming: Sequence[Run]) -> None:
         """Sets the runs still to train: fewer than at the start where some diverged, more where a grid grew."""
         left = Counter(run.stage for run in coming)
-        self.runs = Counter({stage: self.ready[stage] + left[stage] for stage in self.runs})
+        self.totals = Counter({stage: self.finished_runs[stage] + left[stage] for stage in self.totals})
         self.total = self._finished + sum(run.steps for run in coming)
 
     def note(self, text: str) -> None:
@@ -42,7 +42,7 @@ class Tally:
         print(f"synthbench: {text}", file=sys.stderr, flush=True)
 
     def __str__(self) -> str:
-        parts = [f"{stage} {self.ready[stage]}/{count}" for stage, count in self.runs.items()]
+        parts = [f"{stage} {self.finished_runs[stage]}/{count}" for stage, count in self.totals.items()]
         return ", ".join(parts + ([f"{self.diverged} diverged"] if self.diverged else []))
 
 
@@ -91,7 +91,7 @@ class Bar(Tally):
 
 
 @contextmanager
-def watch(coming: Sequence[Run], quiet: bool) -> Iterator[Tally]:
+def watch(coming: Sequence[Run], *, quiet: bool) -> Iterator[Tally]:
     """The watcher that fits: a bar on a terminal, lines elsewhere, nothing when quiet or with nothing to train."""
     if quiet or not coming:
         yield Tally(coming)

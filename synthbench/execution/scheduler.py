@@ -34,22 +34,22 @@ from synthbench.store.leases import Leases
 from synthbench.store.results import Store
 
 POLL = 0.5  # seconds between reads of what other processes have finished
-DEATHS = 3  # of a slot on one run alone, or while it starts, after which it is given up
-LOSSES = 3  # of a parent's weights, after which it is not trained once more
+MAX_DEATHS = 3  # of a slot on one run alone, or while it starts, after which it is given up
+MAX_LOST_WEIGHTS = 3  # of a parent's weights, after which it is not trained once more
 
 
 @dataclass(kw_only=True)
 class Scheduler:
     """Trains what a plan asks for to its end, and notes the runs and their cells in the store.
 
-    name: of the experiment in the store. done: finished runs, which grows; the plan's. slots: how many fleets are trained
+    experiment_id: in the store. done: the finished runs of the plan, to which this adds. slots: how many fleets are trained
     at a time. attempt: that of `--fresh`, None to resume. trained, trained_steps: runs, and
     run-steps of them, that this process has trained.
     """
 
     plan: Plan
     done: dict[RunId, Result]
-    name: str
+    experiment_id: str
     leases: Leases
     watcher: Tally
     interrupt: Interrupt
@@ -108,7 +108,7 @@ class Scheduler:
             runs = self.leases.take(ready, lambda free: pack(free, len(executor.slots), self.fleet_size, self._limits))
             parents = [self.store.valid_weights(self.done[run.parent]) if run.parent else None for run in runs]
             lost = {run.parent for run, file in zip(runs, parents, strict=True) if run.parent and not file}
-            if not self._take_over(ready) and not lost:
+            if not self._adopt_finished(ready) and not lost:
                 if not runs:
                     return None
                 attempts = [self._attempt(run) for run in runs]
@@ -142,8 +142,8 @@ class Scheduler:
     def _attempt(self, run: Run) -> int:
         return self.attempt or self._attempts.get(run.id, 1)
 
-    def _take_over(self, runs: list[Run]) -> bool:
-        """Adopts those of these runs that another process has finished; true if there are any."""
+    def _adopt_finished(self, runs: list[Run]) -> bool:
+        """Counts runs that another process has finished as done; true if there are any."""
         stored = self.store.results([run.id for run in runs])  # with paths: a damaged one is not finished
         finished = [run for run in runs if run.id in stored and self._suffices(run, stored[run.id])]
         for run in finished:
@@ -167,7 +167,7 @@ class Scheduler:
         """Marks parents whose weights are lost as not done: they are trained again."""
         for parent in parents:
             self._losses[parent] += 1
-            if self._losses[parent] > LOSSES:
+            if self._losses[parent] > MAX_LOST_WEIGHTS:
                 raise Failed(f"{named(self.store.weights)}: weights written there cannot be read again.")
             self.done.pop(parent, None)
         if parents:
@@ -198,7 +198,7 @@ class Scheduler:
         runs, reported = slot.job.runs, slot.run_steps
         for run, of_run in zip(runs, trained, strict=True):
             result = replace(of_run.result, versions=dict(of_run.result.versions) | made_with(run.optimizer.name))
-            self.store.keep(run, *of_run._replace(result=result), member=(self.name, self._cells[run.id]))
+            self.store.keep(run, *of_run._replace(result=result), member=(self.experiment_id, self._cells[run.id]))
             self._finished(run, result)
         self.leases.release(run.id for run in runs)
         steps = sum(run.steps for run in runs)
@@ -213,17 +213,17 @@ class Scheduler:
         slot.job, slot.run_steps = None, 0
         self.leases.release(run.id for run in runs)
         if runs and not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
-            self._spare_memory(slot, runs, message, executor)
+            self._retry_smaller(slot, runs, message, executor)
         elif isinstance(message, Died):
             self._failed_starts += not slot.is_ready
-            if self._failed_starts >= DEATHS:
+            if self._failed_starts >= MAX_DEATHS:
                 raise Failed(
                     f"Workers die while they start (exit code {message.exitcode}); check that torch works here."
                 )
             executor.restart(slot)
             self.watcher.note(f"A worker died (exit code {message.exitcode}) and was replaced.")
 
-    def _spare_memory(self, slot: Slot, runs: list[Run], message: NoMemory | Died, executor: Executor) -> None:
+    def _retry_smaller(self, slot: Slot, runs: list[Run], message: NoMemory | Died, executor: Executor) -> None:
         """After a fleet that did not fit in memory, or a death perhaps due to that: smaller fleets, then fewer slots."""
         why, first = "A fleet did not fit in memory", runs[0]
         if isinstance(message, Died):
@@ -234,7 +234,7 @@ class Scheduler:
             self.watcher.note(f"{why}: its {len(runs)} runs are trained again, {half} at a time.")
             return
         self._deaths[first.id] += 1
-        if isinstance(message, Died) and self._deaths[first.id] < DEATHS:
+        if isinstance(message, Died) and self._deaths[first.id] < MAX_DEATHS:
             self.watcher.note(f"{why}: its run is trained again.")
             return
         executor.retire(slot)
@@ -249,4 +249,4 @@ class Scheduler:
         for job in [slot.job for slot in executor.slots if slot.job]:
             for run, attempt in zip(job.runs, job.attempts, strict=True):
                 result = Result(run.id, "interrupted", attempt=attempt)
-                self.store.keep(run, result, [], None, member=(self.name, self._cells[run.id]))
+                self.store.keep(run, result, [], None, member=(self.experiment_id, self._cells[run.id]))

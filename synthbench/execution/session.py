@@ -90,9 +90,9 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
     slots = min(options.workers(plan.experiment.environment.device), len(remaining))
     attempt = 1 + max(leases.store.attempts().values(), default=0) if options.fresh else None
     try:
-        with noticed() as interrupt, watch(remaining, options.quiet) as watcher:
+        with noticed() as interrupt, watch(remaining, quiet=options.quiet) as watcher:
             scheduler = Scheduler(
-                plan=plan, done=done, name=name, leases=leases, watcher=watcher, interrupt=interrupt,
+                plan=plan, done=done, experiment_id=name, leases=leases, watcher=watcher, interrupt=interrupt,
                 make_executor=executor(), slots=slots, fleet_size=options.fleet_size, attempt=attempt,
             )  # fmt: skip
             scheduler.execute()

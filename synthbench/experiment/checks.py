@@ -12,11 +12,11 @@ from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
-from synthbench.experiment.grids import every_optimizer, kind_of, scaled, settings, sized, updates
+from synthbench.experiment import grids
+from synthbench.experiment.optimizers import trainable
 from synthbench.generators import SLICES, Task, by_slice
 from synthbench.scores import SCORES
 from synthbench.trainer import layout as layouts
-from synthbench.trainer import low_rank as lora
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 
@@ -103,11 +103,11 @@ def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str, where: s
             f"Task {task.card.name}: stages.{stage.name}: {' and '.join(parts)} have items of the slice {several[0]}; a "
             "stage may have each slice once."
         )
-    optimizers = dict.fromkeys(map(card.optimizer_of, every_optimizer(card)))
-    each = [settings(stage, task.card.name, optimizer) for optimizer in optimizers]
+    optimizers = dict.fromkeys(map(card.optimizer_of, grids.every_optimizer(card)))
+    each = [grids.settings(stage, task.card.name, optimizer) for optimizer in optimizers]
     for size in dict.fromkeys(size for of_stage in each for size in of_stage.sizes):
-        task.check_sizes(stage.name, sized(task, stage, size))
-    if stage.points > (fewest := min(scaled(of_stage.steps, min(of_stage.sizes)) for of_stage in each)):
+        task.check_sizes(stage.name, grids.sized(task, stage, size))
+    if stage.points > (fewest := min(grids.scaled(of_stage.steps, min(of_stage.sizes)) for of_stage in each)):
         raise BadInput(f"{where}.points = {stage.points} must be at most its steps, {fewest}.")
 
 
@@ -116,8 +116,7 @@ def _updates(stage: StageCard, card: RunnerCard, task: Task, where: str) -> None
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
     of_variants = [update for variant in card.variants.values() for update in variant.update or ()] if is_last else []
     for update in dict.fromkeys([*stage.update, *of_variants]):
-        if update.startswith("lora-"):
-            lora.adapters(layout, int(update.removeprefix("lora-")))
+        trainable(layout, update)
         if update != "full" and not is_last:
             kind = "low rank" if update.startswith("lora-") else "partial"
             raise BadInput(f"{where}.update = {shown(update)}: only the last stage may be {kind}.")
@@ -136,15 +135,13 @@ def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], where: st
         return
     for name in stage.lr:
         _known(f"{where}.lr", "optimizer", name, OPTIMIZERS)
-    is_last = stage is card.stages[-1]
-    same = card.optimizers if is_last else map(card.root, card.optimizers)
-    for name in same if stage.optimizer == "same" else stage.optimizer:
-        optimizer, variant = card.optimizer_of(name), card.variants.get(name)
-        if (variant and variant.lr and is_last) or (optimizer not in stage.lr and OPTIMIZERS[optimizer].grid):
+    for name in grids.optimizers_after(card, stage, ()):
+        optimizer, variant = card.optimizer_of(name), grids.variant_in(card, stage, name)
+        if (variant and variant.lr) or (optimizer not in stage.lr and OPTIMIZERS[optimizer].grid):
             continue
         if optimizer not in stage.lr:
             raise BadInput(f"{where}.lr has no learning rates for {optimizer}; it has {', '.join(stage.lr)}.")
         rates = stage.lr[optimizer]
-        for update, _ in updates(card, stage, "", name) if isinstance(rates, dict) else ():
-            if not {update, kind := kind_of(update)} & set(rates):
+        for update, _ in grids.updates(card, stage, "", name) if isinstance(rates, dict) else ():
+            if not {update, kind := grids.kind_of(update)} & set(rates):
                 raise BadInput(f"{where}.lr.{optimizer} has no learning rates for {kind} updates.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from statistics import fmean
 from typing import NamedTuple
 
@@ -36,18 +37,14 @@ def choose(runs: Sequence[Run] | Sequence[Trial], done: Done) -> Choice | None:
     valid = {lr: of_rate for lr, of_rate in results.items() if any(result.status == "ok" for result in of_rate)}
     if not valid:
         return None
-    learned = {lr: fmean(_learned(result) for result in of_rate) for lr, of_rate in valid.items()}
+    learned = {lr: _mean("validation_learning", of_rate, 0.0) for lr, of_rate in valid.items()}
     tied = [lr for lr in valid if learned[lr] >= max(learned.values()) - TIE]
-    lr = min(tied, key=lambda rate: (_loss(valid[rate]), rate))
+    lr = min(tied, key=lambda rate: (_mean("validation_loss", valid[rate], inf), rate))
     return Choice(lr, len(rates) > 1 and lr in (rates[0], rates[-1]))
 
 
-def _learned(result: Result) -> float:
-    return result.score("validation_learning") if result.status == "ok" else 0.0
-
-
-def _loss(results: Sequence[Result]) -> float:
-    return fmean(result.score("validation_loss") if result.status == "ok" else float("inf") for result in results)
+def _mean(score: str, results: Sequence[Result], of_diverged: float) -> float:
+    return fmean(result.score(score) if result.status == "ok" else of_diverged for result in results)
 
 
 def beyond(runs: Sequence[Run], done: Done) -> float | None:

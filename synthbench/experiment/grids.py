@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
+from synthbench.cards.runner import VariantCard
 from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
 from synthbench.trainer.optimizers import OPTIMIZERS
@@ -39,33 +40,37 @@ def every_optimizer(card: RunnerCard) -> list[str]:
     return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
 
 
-def optimizers_after(card: RunnerCard, position: int, base: Sequence[str]) -> list[str]:
+def optimizers_after(card: RunnerCard, stage: StageCard, base: Sequence[str]) -> list[str]:
     """The optimizers that a stage runs after those of the stages before it (base). Variants that share what their
     optimizer pretrained appear in the last stage."""
-    stage, is_last = card.stages[position], position + 1 == len(card.stages)
     if stage.optimizer != "same":
         return list(stage.optimizer)
-    if is_last:
+    if stage is card.stages[-1]:
         names = [name for name in card.optimizers if not base or card.root(name) == base[-1]]
         # a variant with a share of a tuned rate waits for that rate
         return sorted(names, key=lambda name: name in card.variants and card.variants[name].of_tuned is not None)
     return list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
 
 
+def variant_in(card: RunnerCard, stage: StageCard, optimizer: str) -> VariantCard | None:
+    """The variant of this name where the stage is the last one, in which alone its rates and updates count."""
+    return card.variants.get(optimizer) if stage is card.stages[-1] else None
+
+
 def updates(card: RunnerCard, stage: StageCard, task: str, optimizer: str) -> list[tuple[str, float]]:
     """The updates of a stage for an optimizer, each with a size: the first size with every update, and the other sizes
     with the first update (of a variant only the first size)."""
-    variant, is_last = card.variants.get(optimizer), stage is card.stages[-1]
-    allowed = variant.update if variant and variant.update and is_last else stage.update
+    variant = variant_in(card, stage, optimizer)
+    allowed = variant.update if variant and variant.update else stage.update
     first, *others = settings(stage, task, card.optimizer_of(optimizer)).sizes
-    crossed = [(allowed[0], size) for size in (others if variant is None else ())]
+    crossed = [] if optimizer in card.variants else [(allowed[0], size) for size in others]
     return [*((update, first) for update in allowed), *crossed]
 
 
 def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> list[float]:
     """The learning rates of a stage for one optimizer and update."""
-    variant = card.variants.get(optimizer)
-    if variant and variant.lr and stage is card.stages[-1]:
+    variant = variant_in(card, stage, optimizer)
+    if variant and variant.lr:
         return list(variant.lr)
     name = card.optimizer_of(optimizer)
     if isinstance(stage.lr, dict) and name not in stage.lr:
@@ -78,12 +83,10 @@ def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> lis
 
 def rates_of(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> list[float]:
     """The learning rates of a cell: its grid, times the factors of its task and optimizer; a variant's as they are."""
-    variant = card.variants.get(cell.optimizer)
-    if variant and variant.lr and stage is card.stages[-1]:
-        return list(variant.lr)
+    variant, rates = variant_in(card, stage, cell.optimizer), grid(card, stage, cell.optimizer, cell.update)
     factor = settings(stage, task, card.optimizer_of(cell.optimizer)).lr_factor
-    rates = grid(card, stage, cell.optimizer, cell.update)
-    return rates if factor == 1 else [float(f"{rate * factor:.6g}") for rate in rates]
+    is_as_written = factor == 1 or (variant and variant.lr)
+    return rates if is_as_written else [float(f"{rate * factor:.6g}") for rate in rates]
 
 
 def kind_of(update: str) -> str:
@@ -109,10 +112,10 @@ def count(card: RunnerCard, tasks: Sequence[str]) -> int:
 def _count(card: RunnerCard, task: str) -> int:
     """The runs of one task and seed."""
     runs, starts = 0, Counter[tuple[str, ...]]([()])  # ways to arrive at a stage, by the optimizer of the stage before
-    for position, stage in enumerate(card.stages):
+    for stage in card.stages:
         cells = Counter[tuple[str, ...]]()
         for before, ways in starts.items():
-            for name in optimizers_after(card, position, before):
+            for name in optimizers_after(card, stage, before):
                 crossed = ways * len(settings(stage, task, card.optimizer_of(name)).weight_decay)
                 of_stage = updates(card, stage, task, name)
                 cells[name,] += crossed * len(of_stage)
@@ -125,8 +128,8 @@ def described(card: RunnerCard, tasks: Mapping[str, Task]) -> dict[str, list[str
     """By stage a line for each optimizer and update: the learning rates to be tried, by task where tasks differ."""
     lines: dict[str, list[str]] = {}
     before: list[tuple[str, ...]] = [()]
-    for position, stage in enumerate(card.stages):
-        names = dict.fromkeys(name for base in before for name in optimizers_after(card, position, base))
+    for stage in card.stages:
+        names = dict.fromkeys(name for base in before for name in optimizers_after(card, stage, base))
         lines[stage.name] = [line for name in names for line in _of_optimizer(card, tasks, stage, name)]
         if stage.extend:
             lines[stage.name].append(f"and up to {stage.extend} more beyond the edge of a grid, where that is chosen")
@@ -147,7 +150,7 @@ def _of_optimizer(card: RunnerCard, tasks: Mapping[str, Task], stage: StageCard,
 
 
 def _rates(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> str:
-    variant = card.variants.get(cell.optimizer)
-    if variant and variant.of_tuned and stage is card.stages[-1]:
+    variant = variant_in(card, stage, cell.optimizer)
+    if variant and variant.of_tuned:
         return f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
     return ", ".join(f"{rate:.6g}" for rate in sorted(rates_of(card, stage, task, cell)))

@@ -15,8 +15,6 @@ from synthbench.common.wording import check_choice
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
-
-
 EXECUTION = ("fleet_job", "fleet_setup", "observe", "relearning")  # its files that numbers depend on
 TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in EXECUTION))
 ASIDE = {"generators/contract.py"}  # checks data, draws none
@@ -88,9 +86,7 @@ def device_name(kind: str) -> str:
         import torch
 
         return str(torch.cuda.get_device_name())
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    return f"{model}, {platform.system()}"
+    described = Path("/proc/cpuinfo")
+    lines = described.read_text().splitlines() if described.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.processor() or platform.machine()}, {platform.system()}"

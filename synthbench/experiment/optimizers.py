@@ -1,8 +1,13 @@
-"""The optimizers of a card: from names and arguments to all that can change how weights move."""
+"""The optimizers of a card: their labels, and all that can change how they move weights.
+
+A card and `--set` may name plug-ins as they are typed for `run`, with a path; tables and resolved cards have the label,
+`file.py:Name` without the file's folder.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +15,89 @@ from pydantic import ValidationError
 
 from synthbench import cards, plugins
 from synthbench.cards import RunnerCard
-from synthbench.common import sources
+from synthbench.common import files, overrides, sources
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
-from synthbench.common.wording import did_you_mean, shown
+from synthbench.common.wording import did_you_mean, listed, named, shown
 from synthbench.experiment.identity import PACKAGE
 from synthbench.experiment.runs import OptimizerSpec
 from synthbench.generators import Task
+from synthbench.plugins.loading import SUFFIX, label
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
+
+
+def label_all(content: dict[str, Any]) -> None:
+    """Gives optimizers their labels in a runner's content. Where a table has one optimizer under two names, both entries
+    are merged, and the later one wins."""
+    content["arguments"] = _merged(content.get("arguments", {}), label)
+    for variant in content.get("variants", {}).values():
+        variant |= {key: label(variant[key]) for key in ("of", "base") if variant.get(key)}
+    for stage in content["stages"]:
+        if isinstance(stage["lr"], dict):
+            stage["lr"] = _merged(stage["lr"], label)
+        if isinstance(stage.get("optimizer"), list):
+            stage["optimizer"] = list(map(label, stage["optimizer"]))
+        stage["for"] = _merged(stage.get("for", {}), _called)
+    for rows in (claim[side] for claim in content.get("claims", []) for side in ("rows", "than")):
+        rows["optimizer"] = label(rows["optimizer"])
+
+
+def _merged(table: Mapping[str, Any], called: Callable[[str], str]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for name, new in table.items():
+        old = merged.get(called(name))
+        merged[called(name)] = old | new if isinstance(old, dict) and isinstance(new, dict) else new
+    return merged
+
+
+def _called(name: str) -> str:
+    """A key of `for`: of a task, an optimizer, or both with a slash between them, which a path may have, too."""
+    task, slash, rest = name.partition("/")
+    if _is_in_file(name):
+        return label(name)
+    return f"{task}{slash}{label(rest)}" if _is_in_file(rest) else name
+
+
+def _is_in_file(name: str) -> bool:
+    """Whether a name means something in a file that exists."""
+    where = name.rpartition(":")[0]
+    return where.endswith(SUFFIX) and files.is_file(Path(where))
+
+
+def check_distinct(names: Sequence[str], origin: str) -> None:
+    """Raises BadInput where two of these names are of different files of the same name."""
+    known: dict[str, str] = {}
+    for name in names:
+        other = known.setdefault(label(name), name)
+        if Path(other).resolve() != Path(name).resolve():
+            both = f"{named(other)} and {named(name)}"
+            raise BadInput(f"{origin}: {both} have the same label, {named(label(name))}; rename one of the files.")
+
+
+def check_shared(argument: str, value: Any, names: Sequence[str]) -> None:
+    """Raises BadInput where some of several optimizers have an argument that `--set optimizer.` gives all, some do not."""
+    able = [name for name in names if name not in OPTIMIZERS or takes(name, argument, value)]
+    unable = [name for name in names if name not in able]
+    if unable and (able := [name for name in able if name in OPTIMIZERS]):
+        (setting,) = overrides.typed({f'arguments."{able[0]}".{argument}': value})
+        raise BadInput(
+            f"--set optimizer.{argument}: {listed(unable)} {'has' if len(unable) == 1 else 'have'} no argument "
+            f"{shown(argument)}; give it to one alone: --set {named(shlex.quote(setting))}."
+        )
+
+
+def takes(name: str, argument: str, value: Any) -> bool:
+    """Whether a registered optimizer has an argument of this name, whatever values it allows."""
+    card = OPTIMIZERS[name].arguments
+    if not issubclass(card, plugins.Arguments):
+        return argument in card.model_fields
+    try:
+        card.model_validate({argument: value})
+    except ValidationError as error:
+        return bool(error.errors()[0]["loc"])  # an unknown name is an error of all arguments together, without a place
+    return True
 
 
 def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
@@ -39,7 +117,7 @@ def checked(
     registered: str, values: Mapping[str, Any], origin: str, name: str, where: str, of_variant: Collection[str] = ()
 ) -> cards.Card:
     """The arguments of a registered optimizer, with its defaults for those not given; raises BadInput that begins with
-    `origin`. name: the optimizer's on the card. place: the table that arguments stand in, but those `of_variant`."""
+    `origin`. name: the optimizer's on the card. where: the table that arguments stand in, but those `of_variant`."""
     optimizer = OPTIMIZERS[registered]
     try:
         arguments = optimizer.arguments.model_validate(dict(values))

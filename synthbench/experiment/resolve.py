@@ -11,14 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthbench import cards, plugins
 from synthbench.cards import RunnerCard, fingerprint
-from synthbench.cards.spelling import renewed_paths
+from synthbench.cards.spelling import renewed_settings
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
 from synthbench.common.wording import did_you_mean, listed, named, shown
-from synthbench.experiment import checks, identity, labels
+from synthbench.experiment import checks, identity, optimizers
 from synthbench.experiment.grids import count, every_optimizer
-from synthbench.experiment.optimizers import spec, try_plugins
 from synthbench.experiment.plan import Experiment
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
@@ -57,24 +56,22 @@ def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
     if len(tasks) < len(loaded):
         raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in loaded)}.")
     checks.names(card, tasks, origin)
-    optimizers = {name: spec(name, card, origin) for name in every_optimizer(card)}
+    specs = {name: optimizers.spec(name, card, origin) for name in every_optimizer(card)}
     checks.stages(card, tasks, origin)
     if (runs := count(card, [task.card.name for task in loaded])) > MOST_RUNS:
         raise BadInput(
             f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
         )
-    try_plugins([*optimizers.values()], card, loaded[0])
+    optimizers.try_plugins([*specs.values()], card, loaded[0])
     environment = Environment(identity.training_source(), identity.torch_minor(), kind)
-    return Experiment(card, tasks, optimizers, environment)
+    return Experiment(card, tasks, specs, environment)
 
 
 def experiment_id(experiment: Experiment) -> str:
     """What rows must share to stand in one table: card, tasks, device kind and code."""
-    environment = experiment.environment
+    card, environment = experiment.card.fingerprint(), experiment.environment
     tasks = {name: task.fingerprint for name, task in experiment.tasks.items()}
-    return fingerprint(
-        [experiment.card.fingerprint(), tasks, environment.device, environment.source, environment.torch]
-    )
+    return fingerprint([card, tasks, environment.device, environment.source, environment.torch])
 
 
 def runner(request: RunRequest) -> tuple[RunnerCard, str]:
@@ -82,20 +79,14 @@ def runner(request: RunRequest) -> tuple[RunnerCard, str]:
     _check_options(request)
     path = cards.locate(RunnerCard, request.runner)
     origin = f"{named(path)} with --set" if request.settings else named(path)
-    parsed = [overrides.parse(setting) for setting in request.settings]
-    paths = renewed_paths([where for where, _ in parsed], "--set")
-    settings = [(where, value) for where, (_, value) in zip(paths, parsed, strict=True)]
+    settings = renewed_settings(map(overrides.parse, request.settings))
     content = cards.read(RunnerCard, path)
     try:
-        content = _changed(content, path, request, settings)
+        _change(content, path, request, settings)
     except (AttributeError, IndexError, KeyError, TypeError):  # the card is of another form: parsing says of which
         cards.parse(RunnerCard, content, origin)
         raise
-    card = _with_arguments(cards.parse(RunnerCard, content, origin), settings, request.settings)
-    names = [stage.name for stage in card.stages]
-    if len(set(names)) < len(names):
-        raise BadInput(f"{origin}: two stages have the same name; they are {', '.join(names)}.")
-    return card, origin
+    return _with_arguments(cards.parse(RunnerCard, content, origin), settings), origin
 
 
 OPTIONS: dict[str, TypeAdapter[Any]] = {
@@ -115,8 +106,8 @@ def _check_options(request: RunRequest) -> None:
             raise BadInput(f"{option} {shown(first['input'])}: {message(first['msg'])}.") from None
 
 
-def _changed(content: dict[str, Any], path: Path, request: RunRequest, settings: Sequence[Setting]) -> dict[str, Any]:
-    """A card's content, read but not checked, with scale, options and settings applied and plug-ins loaded."""
+def _change(content: dict[str, Any], path: Path, request: RunRequest, settings: Sequence[Setting]) -> None:
+    """Applies scale, options and settings to a card's content that was read but not checked, and loads plug-ins."""
     origin, variants = named(path), dict(content.get("variants", {}))
     content["tasks"] = [str(path.parent / task) if cards.is_path(task) else task for task in content["tasks"]]
     for scale in [value for where, value in settings if where == ["scale"]]:
@@ -127,7 +118,7 @@ def _changed(content: dict[str, Any], path: Path, request: RunRequest, settings:
             overrides.put(content, where.split("."), value, origin)
     _apply_options(content, request)
     home = path if request.optimizers is None else None
-    labels.check_distinct([name for name in content["optimizers"] if name not in variants], _origin(home))
+    optimizers.check_distinct([name for name in content["optimizers"] if name not in variants], _origin(home))
     content["optimizers"] = [name if name in variants else _loaded(name, home) for name in content["optimizers"]]
     for where, value in settings:
         if where not in (["scale"], ["routing"]) and not _is_argument(where):
@@ -136,7 +127,7 @@ def _changed(content: dict[str, Any], path: Path, request: RunRequest, settings:
         if plugins.is_plugin(variant["of"]) and variant["of"] not in OPTIMIZERS:
             is_written = name in variants and variants[name].get("of") == variant["of"]
             _loaded(variant["of"], path if is_written else None)
-    return labels.labelled(content)
+    optimizers.label_all(content)
 
 
 def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
@@ -145,6 +136,9 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
         if value is not None:
             content[key] = list(value) if not isinstance(value, int) else value
     last = content["stages"][-1]
+    for key, values in (("update", request.updates), ("lr", request.lr), ("weight_decay", request.weight_decay)):
+        if values is not None:
+            last[key] = list(values)
     if request.lr is not None:
         last.pop("extend", None)  # a grid that is given is searched as it is
     for override in last.get("for", {}).values():
@@ -152,10 +146,6 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
             override.pop("lr_factor", None)
         if request.weight_decay is not None:
             override.pop("weight_decay", None)
-    of_stage: dict[str, Sequence[Any] | None] = {
-        "update": request.updates, "lr": request.lr, "weight_decay": request.weight_decay
-    }  # fmt: skip
-    last |= {key: list(values) for key, values in of_stage.items() if values is not None}
 
 
 def _is_argument(where: Sequence[str]) -> bool:
@@ -163,15 +153,14 @@ def _is_argument(where: Sequence[str]) -> bool:
     return len(where) == 2 and where[0] == "optimizer"
 
 
-def _with_arguments(card: RunnerCard, settings: Sequence[Setting], typed: Sequence[str]) -> RunnerCard:
-    """A card with `optimizer.NAME=value` and `routing=...` given to every optimizer that runs. typed: the settings as they
-    were typed."""
+def _with_arguments(card: RunnerCard, settings: Sequence[Setting]) -> RunnerCard:
+    """A card with `optimizer.NAME=value` and `routing=...` given to every optimizer that runs."""
     arguments = {name: dict(values) for name, values in card.arguments.items()}
     names = list(dict.fromkeys(map(card.optimizer_of, every_optimizer(card))))
-    for (where, value), text in zip(settings, typed, strict=True):
+    for where, value in settings:
         takers = names if _is_argument(where) else []
         if takers:
-            labels.check_shared(where[1], value, text.partition("=")[2].strip(), names)
+            optimizers.check_shared(where[1], value, names)
         elif where == ["routing"]:
             takers = [name for name in names if plugins.plugin_of(name)]
             if not takers:

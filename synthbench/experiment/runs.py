@@ -73,7 +73,7 @@ class Run:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in (field.name for field in fields(self))}
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         return values | {"optimizer": vars(self.optimizer), "environment": vars(self.environment)}  # faster than asdict
 
     @cached_property

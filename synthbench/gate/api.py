@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthbench import plugins
+from synthbench.common import overrides
 from synthbench.common.errors import BadInput
-from synthbench.common.overrides import written
-from synthbench.common.wording import named
+from synthbench.common.wording import call, named
 from synthbench.experiment.resolve import RunRequest
 from synthbench.gate import baseline as baselines
 from synthbench.gate import check as checks
@@ -50,10 +50,10 @@ def check(
         NotMeasured: where the two cannot be compared.
     """
     request = checks.CheckRequest(
-        optimizer=optimizer, settings=_settings(settings), level=level, results=Path(results) if results else None,
+        optimizer=optimizer, settings=overrides.typed(settings), level=level, results=Path(results) if results else None,
         seeds=commands.seeds_of(budget), device=device,
     )  # fmt: skip
-    options = commands.options(jobs, quiet, f"synthbench.check({str(file)!r})")
+    options = commands.options(jobs, quiet=quiet, command=call("check", str(file)))
     return checks.check(baselines.read(Path(file)), named(file), request, options)
 
 
@@ -89,22 +89,19 @@ def baseline(
     """
     if budget and seeds:
         raise BadInput("budget and seeds both set the number of seeds; give one of them.")
-    name = optimizer if isinstance(optimizer, str) else plugins.take_object(optimizer).label
+    name = optimizer if isinstance(optimizer, str) else plugins.take(optimizer).label
     rates = [lr] if isinstance(lr, int | float) else lr
     request = RunRequest(
         runner=str(runner), optimizers=[name], tasks=[task] if task else None, lr=rates,
-        seeds=commands.seeds_of(budget) or seeds, settings=_settings(settings), device=device,
+        seeds=commands.seeds_of(budget) or seeds, settings=overrides.typed(settings), device=device,
     )  # fmt: skip
     if file is not None:
         commands.check_new(Path(file), overwrite=overwrite)
-    arguments = {"runner": str(runner), "task": task, "lr": lr, "seeds": seeds, "budget": budget, "settings": settings}
-    words = [repr(name), *(f"{key}={value!r}" for key, value in arguments.items() if value is not None)]
-    options = commands.options(jobs, quiet, f"synthbench.baseline({', '.join(words)})")
+    command = call(
+        "baseline", name, runner=str(runner), task=task, lr=lr, seeds=seeds, budget=budget, settings=settings
+    )
+    options = commands.options(jobs, quiet=quiet, command=command)
     recorded = record(to_record(request), options, Path(results) if results else None)
     if file is not None:
         baselines.write(recorded, Path(file))
     return recorded
-
-
-def _settings(settings: Mapping[str, Any] | None) -> list[str]:
-    return [f"{path}={written(value)}" for path, value in (settings or {}).items()]

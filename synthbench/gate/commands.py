@@ -32,7 +32,7 @@ BUDGETS = {"20s": FEWEST, "60s": 16, "5m": 80}
 SUMMARY = "GITHUB_STEP_SUMMARY"  # the file that GitHub shows as a job's summary
 
 
-def options(jobs: int | None, quiet: bool, command: str) -> ExecutionOptions:
+def options(jobs: int | None, *, quiet: bool, command: str) -> ExecutionOptions:
     """How to train, in whatever folder."""
     return ExecutionOptions(out=Path(), jobs=jobs, keep_weights="all", quiet=quiet, command=command)
 

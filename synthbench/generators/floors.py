@@ -1,4 +1,4 @@
-"""Floors: what an accuracy is worth without learning anything of the kind that it measures."""
+"""Floors: the accuracies that are possible without learning."""
 
 from __future__ import annotations
 
@@ -18,49 +18,50 @@ def prompts(examples: Examples) -> Ints:
     return examples.tokens_NL[:, : int(examples.answer_NL[0].argmax())]
 
 
-def floor(train: Examples, asked: Examples) -> float:
-    """The best of four ways to answer without learning, as exact match on `asked`.
+def floor(train: Examples, evaluated: Examples) -> float:
+    """The best of four ways to answer without learning, as exact match on the evaluated items.
 
     Uniform guessing among well-formed answers; the most common trained answer; copying the prompt's name; the answer
-    of the nearest trained item (least Hamming distance between prompts, the first of equals; an item that is asked
-    about is not its own neighbour).
+    of the nearest trained item (least Hamming distance between prompts, the first of equals; an evaluated
+    item is not its own neighbour).
     """
-    return max(floors(train, asked).values())
+    return max(floors(train, evaluated).values())
 
 
-def floors(train: Examples, asked: Examples) -> dict[str, float]:
+def floors(train: Examples, evaluated: Examples) -> dict[str, float]:
     """The four, by name."""
     return {
-        "uniform": uniform(asked), "modal": modal(train, asked), "copy": copied(asked), "nearest": nearest(train, asked),
+        "uniform": uniform(evaluated), "modal": modal(train, evaluated), "copy": copied(evaluated),
+        "nearest": nearest(train, evaluated),
     }  # fmt: skip
 
 
-def uniform(asked: Examples) -> float:
-    return float(asked.chance_N.mean())
+def uniform(evaluated: Examples) -> float:
+    return float(evaluated.chance_N.mean())
 
 
-def modal(train: Examples, asked: Examples) -> float:
+def modal(train: Examples, evaluated: Examples) -> float:
     distinct, counts = np.unique(answers(train), axis=0, return_counts=True)
-    return _match(np.broadcast_to(distinct[counts.argmax()], answers(asked).shape), asked)
+    return _match(np.broadcast_to(distinct[counts.argmax()], answers(evaluated).shape), evaluated)
 
 
-def copied(asked: Examples) -> float:
+def copied(evaluated: Examples) -> float:
     """The prompt is `word name =`, the answer `name .`: the copy is as much of the name, with the right end."""
-    copy = answers(asked).copy()
-    copy[:, :-1] = prompts(asked)[:, 1 : copy.shape[1]]
-    return _match(copy, asked)
+    copy = answers(evaluated).copy()
+    copy[:, :-1] = prompts(evaluated)[:, 1 : copy.shape[1]]
+    return _match(copy, evaluated)
 
 
-def nearest(train: Examples, asked: Examples, block: int = 256) -> float:
+def nearest(train: Examples, evaluated: Examples, block: int = 256) -> float:
     known, answer = prompts(train), answers(train)
     right = 0
-    for start in range(0, len(asked), block):
-        part = asked.take(slice(start, start + block))
-        distance = (prompts(part)[:, None] != known[None]).sum(-1)
-        distance[part.item_N[:, None] == train.item_N[None]] = known.shape[1] + 1
-        right += int((answer[distance.argmin(1)] == answers(part)).all(-1).sum())
-    return right / len(asked)
+    for start in range(0, len(evaluated), block):
+        items = evaluated.take(slice(start, start + block))
+        distance = (prompts(items)[:, None] != known[None]).sum(-1)
+        distance[items.item_N[:, None] == train.item_N[None]] = known.shape[1] + 1
+        right += int((answer[distance.argmin(1)] == answers(items)).all(-1).sum())
+    return right / len(evaluated)
 
 
-def _match(prediction: NDArray[np.int32], asked: Examples) -> float:
-    return float((prediction == answers(asked)).all(-1).mean())
+def _match(prediction: NDArray[np.int32], evaluated: Examples) -> float:
+    return float((prediction == answers(evaluated)).all(-1).mean())

@@ -13,12 +13,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any
 
 from synthbench import plugins
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import listed
+from synthbench.common.wording import call, listed
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.reporting import comparison as comparing
@@ -33,29 +33,16 @@ if TYPE_CHECKING:
 
     from synthbench.plugins import OptimizerLike
 
-OUT = "synthbench-results"
 WIDTH = 100  # of a table as text
-
-
-class RunOptions(TypedDict, total=False):
-    """Further options of `run`, named as those of `synthbench run`. out: the folder of results. jobs: worker processes, one
-    a core if None. fleet_size: runs trained as one batched model."""
-
-    weight_decay: float | Sequence[float] | None
-    device: str
-    out: str | Path
-    jobs: int | None
-    fleet_size: int | None
-    keep_weights: str
-    fresh: bool
-    quiet: bool
 
 
 def run(
     runner: str | Path = "quick", *, optimizer: OptimizerLike | Sequence[OptimizerLike] | None = None,
     task: str | Sequence[str] | None = None, update: str | Sequence[str] | None = None,
-    lr: float | Sequence[float] | None = None, seeds: int | Sequence[int] | None = None,
-    settings: Mapping[str, Any] | None = None, **options: Unpack[RunOptions],
+    lr: float | Sequence[float] | None = None, weight_decay: float | Sequence[float] | None = None,
+    seeds: int | Sequence[int] | None = None, settings: Mapping[str, Any] | None = None, device: str = "auto",
+    out: str | Path = "synthbench-results", jobs: int | None = None, fleet_size: int | None = None,
+    keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False,
 ) -> Results:  # fmt: skip
     """Runs an experiment and returns its results; finished runs in the folder `out` are not trained again.
 
@@ -67,11 +54,16 @@ def run(
         task: Names of tasks, or paths of their cards. None: those of the card.
         update: Trainable weights: `full`, `full-hidden`, `lora-R`. None: those of the card.
         lr: Learning rates of the last stage. None: those of the card.
+        weight_decay: Weight decays of the last stage. None: those of the card.
         seeds: How many seeds, or which. None: those of the card.
         settings: Values by path in the card, such as `{"optimizer.momentum": 0.9, "stages.finetune.steps": 90}`.
-        **options: weight_decay (of the last stage), device (`auto`, `cpu` or `cuda`), out (folder of results,
-            `synthbench-results`), jobs (worker processes), fleet_size, keep_weights (`none`, `chosen`, `all`), fresh
-            (train anew), quiet (no progress).
+        device: `auto`, `cpu` or `cuda`.
+        out: The folder of results.
+        jobs: Worker processes. None: one for each core.
+        fleet_size: Runs trained as one batched model. None: chosen from memory and cores.
+        keep_weights: `none`, `chosen` or `all`.
+        fresh: Train anew; earlier attempts are kept.
+        quiet: Print no progress.
 
     Returns:
         The results: a table, rows, runs and comparisons.
@@ -80,20 +72,18 @@ def run(
         BadInput: (a ValueError) for an argument that is not allowed, in one sentence.
         Failed: where a disk or a worker process fails.
     """
-    names, decay = _names(optimizer), options.get("weight_decay")
-    arguments: dict[str, Any] = {
-        "optimizer": names, "task": task, "update": update, "lr": lr, "weight_decay": decay, "seeds": seeds,
-        "settings": settings and dict(settings),
-    }  # fmt: skip
+    names = None if optimizer is None else [_name(each) for each in _several(optimizer) or ()]
     request = RunRequest(
         runner=str(runner), optimizers=names, tasks=_several(task), updates=_several(update), lr=_several(lr),
-        weight_decay=_several(decay), seeds=seeds, device=options.get("device", "auto"),
-        settings=[f"{path}={overrides.written(value)}" for path, value in (settings or {}).items()],
+        weight_decay=_several(weight_decay), seeds=seeds, settings=overrides.typed(settings), device=device,
+    )  # fmt: skip
+    command = call(
+        "run", str(runner), optimizer=names, task=task, update=update, lr=lr, weight_decay=weight_decay, seeds=seeds,
+        settings=settings and dict(settings),
     )  # fmt: skip
     execution = ExecutionOptions(
-        out=Path(options.get("out", OUT)), jobs=options.get("jobs"), fleet_size=options.get("fleet_size"),
-        keep_weights=options.get("keep_weights", "chosen"), fresh=options.get("fresh", False),
-        quiet=options.get("quiet", False), command=_call(runner, arguments),
+        out=Path(out), jobs=jobs, fleet_size=fleet_size, keep_weights=keep_weights, fresh=fresh, quiet=quiet,
+        command=command,
     )  # fmt: skip
     execution.check()
     experiment = resolve(request)
@@ -214,18 +204,6 @@ def _of_card(report: Report) -> Report:
     compared with."""
     names = {*report.card.optimizers, *(name for name in OPTIMIZERS if not plugins.plugin_of(name))}
     return replace(report, rows=[row for row in report.rows if row.reference or row.optimizer in names])
-
-
-def _call(runner: str | Path, arguments: Mapping[str, Any]) -> str:
-    """The call as it can be typed again, for the record."""
-    words = [f"{str(runner)!r}", *(f"{name}={value!r}" for name, value in arguments.items() if value is not None)]
-    return f"synthbench.run({', '.join(words)})"
-
-
-def _names(optimizers: Any) -> list[str] | None:
-    """Labels of the optimizers to run; classes are registered under theirs."""
-    several = _several(optimizers)
-    return several and [name if isinstance(name, str) else plugins.take_object(name).label for name in several]
 
 
 def _name(optimizer: OptimizerLike) -> str:

@@ -1,19 +1,19 @@
-"""The command line. Everything heavy is imported where it is used, so that `--help` and `ls` answer at once.
-
-The options of a command are the fields of a dataclass; the command gets them as one object.
-"""
+"""The command line. Everything heavy is imported where it is used, so that `--help` and `ls` answer at once."""
 
 from __future__ import annotations
 
 import inspect
+import json
+import shlex
 import sys
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, dataclass_transform
 
 import typer
+from typer import Argument, Option
 
+from synthbench import __version__
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import inert, shown
 
@@ -26,97 +26,82 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 OUT = Path("synthbench-results")
-RENAMED = "the old name is read until version 0.2."
 
-Out = Annotated[Path, typer.Option("--out", help="Folder of results.", show_default=True)]
-Runner = Annotated[str | None, typer.Argument(help="A runner's name or the path of its card.", show_default=False)]
+Out = Annotated[Path, Option("--out", help="Folder of results.", show_default=True)]
+Runner = Annotated[str | None, Argument(help="A runner's name or the path of its card.", show_default=False)]
 Assert = Annotated[
-    bool, typer.Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one is not measured.")
+    bool, Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one is not measured.")
 ]
-Columns = Annotated[str | None, typer.Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", help="path=value in the card; repeatable.")]
-Jobs = Annotated[int | None, typer.Option(help="Worker processes.", show_default="one per core")]
-Silent = Annotated[bool, typer.Option("--quiet", help="No progress.")]
-Budget = Annotated[str | None, typer.Option(help="20s, 60s or 5m: time budget; sets the number of seeds.")]
-Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
-Seeds = Annotated[str | None, typer.Option(help="How many seeds, or which: 0,4,7.")]
-Lr = Annotated[str | None, typer.Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")]
+Columns = Annotated[str | None, Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
+Settings = Annotated[list[str] | None, Option("--set", help="path=value in the card; repeatable.")]
+Jobs = Annotated[int | None, Option(help="Worker processes.", show_default="one per core")]
+Silent = Annotated[bool, Option("--quiet", help="No progress.")]
+Budget = Annotated[str | None, Option(help="20s, 60s or 5m: time budget; sets the number of seeds.")]
+Device = Annotated[str, Option(help="auto, cpu or cuda.")]
+Seeds = Annotated[str | None, Option(help="How many seeds, or which: 0,4,7.")]
+Lr = Annotated[str | None, Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")]
 
-Options = TypeVar("Options")
-
-
-def command(
-    options: type[Options], name: str | None = None
-) -> Callable[[Callable[[Options], None]], Callable[[Options], None]]:
-    """Registers a command whose options are the fields of a dataclass."""
-
-    def register(function: Callable[[Options], None]) -> Callable[[Options], None]:
-        def call(**values: Any) -> None:
-            function(options(**values))
-
-        hints = get_type_hints(options, include_extras=True)
-        call.__name__, call.__doc__, call.__annotations__ = function.__name__, function.__doc__, hints
-        call.__signature__ = inspect.Signature([  # type: ignore[attr-defined]
-            inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, annotation=hints[field.name],
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            )
-            for field in fields(options)  # type: ignore[arg-type]
-        ])  # fmt: skip
-        app.command(name)(call)
-        return function
-
-    return register
+Kind = TypeVar("Kind")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def command(kind: type[Kind]) -> type[Kind]:
+    """Registers a class as a command: its fields are the options, its docstring is the help; an instance is called."""
+    options: Any = dataclass(frozen=True, kw_only=True)(kind)
+
+    def call(**values: Any) -> None:
+        options(**values)()
+
+    call.__doc__, call.__signature__ = kind.__doc__, inspect.signature(kind, eval_str=True)  # type: ignore[attr-defined]
+    app.command(kind.__name__.lower())(call)
+    return kind
+
+
+@command
 class Run:
+    """Run an experiment and print its table. Rerun the command to resume where it stopped."""
+
     runner: Runner = None
-    optimizer: Annotated[str | None, typer.Option(help="Optimizers, such as muon or adamw,sgd.")] = None
-    task: Annotated[str | None, typer.Option(help="Tasks, by name or path of a card.")] = None
-    update: Annotated[str | None, typer.Option(help="Trainable weights: full, full-hidden, lora-R.")] = None
+    optimizer: Annotated[str | None, Option(help="Optimizers, such as muon or adamw,sgd.")] = None
+    task: Annotated[str | None, Option(help="Tasks, by name or path of a card.")] = None
+    update: Annotated[str | None, Option(help="Trainable weights: full, full-hidden, lora-R.")] = None
     lr: Lr = None
-    weight_decay: Annotated[str | None, typer.Option(help="Weight decays of the last stage.")] = None
+    weight_decay: Annotated[str | None, Option(help="Weight decays of the last stage.")] = None
     seeds: Seeds = None
     set_: Settings = None
     device: Device = "auto"
     jobs: Jobs = None
-    fleet_size: Annotated[int | None, typer.Option(help="Runs trained as one batched model.")] = None
+    fleet_size: Annotated[int | None, Option(help="Runs trained as one batched model.")] = None
     out: Out = OUT
-    keep_weights: Annotated[str, typer.Option(help="none, chosen or all.")] = "chosen"
-    fresh: Annotated[bool, typer.Option("--fresh", help="Train anew; earlier attempts are kept.")] = False
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be trained and how long it takes.")] = (
-        False
-    )
+    keep_weights: Annotated[str, Option(help="none, chosen or all.")] = "chosen"
+    fresh: Annotated[bool, Option("--fresh", help="Train anew; earlier attempts are kept.")] = False
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what would be trained and how long it takes.")] = False
     quiet: Silent = False
     assert_claims: Assert = False
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks.")] = False
+    debug: Annotated[bool, Option("--debug", help="Show tracebacks.")] = False
 
+    def __call__(self) -> None:
+        from synthbench.execution.session import ExecutionOptions
+        from synthbench.experiment.resolve import RunRequest
+        from synthbench.interface import commands
 
-@command(Run)
-def run(options: Run) -> None:
-    """Run an experiment and print its table. Rerun the command to resume where it stopped."""
-    from synthbench.execution.session import ExecutionOptions
-    from synthbench.experiment.resolve import RunRequest
-    from synthbench.interface import commands
-
-    request = RunRequest(
-        runner=options.runner or "quick", optimizers=_words("--optimizer", options.optimizer),
-        tasks=_words("--task", options.task), updates=_words("--update", options.update),
-        lr=_numbers("--lr", options.lr), weight_decay=_numbers("--weight-decay", options.weight_decay),
-        seeds=_seeds(options.seeds), settings=options.set_ or (), device=options.device,
-    )  # fmt: skip
-    execution = ExecutionOptions(
-        out=options.out, jobs=options.jobs, fleet_size=options.fleet_size, keep_weights=options.keep_weights,
-        fresh=options.fresh, quiet=options.quiet, command=_command(),
-    )  # fmt: skip
-    commands.run(request, execution, dry_run=options.dry_run, assert_claims=options.assert_claims)
+        request = RunRequest(
+            runner=self.runner or "quick", optimizers=_words("--optimizer", self.optimizer),
+            tasks=_words("--task", self.task), updates=_words("--update", self.update),
+            lr=_numbers("--lr", self.lr), weight_decay=_numbers("--weight-decay", self.weight_decay),
+            seeds=_seeds(self.seeds), settings=self.set_ or (), device=self.device,
+        )  # fmt: skip
+        execution = ExecutionOptions(
+            out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,
+            fresh=self.fresh, quiet=self.quiet, command=_command(),
+        )  # fmt: skip
+        commands.run(request, execution, dry_run=self.dry_run, assert_claims=self.assert_claims)
 
 
 @app.command("ls")
 def list_(
-    kind: Annotated[str, typer.Argument(help="task, runner, optimizer, score, generator or model.")],
-    form: Annotated[str, typer.Option("--format", help="table or markdown.")] = "table",
+    kind: Annotated[str, Argument(help="task, runner, optimizer, score, generator or model.")],
+    form: Annotated[str, Option("--format", help="table or markdown.")] = "table",
 ) -> None:
     """List all tasks, runners, optimizers, scores, generators or models."""
     from synthbench.interface import listing
@@ -126,8 +111,8 @@ def list_(
 
 @app.command()
 def show(
-    kind: Annotated[str, typer.Argument(help="task, runner, optimizer, score or generator.")],
-    name: Annotated[str, typer.Argument(help="Its name, the path of a card, or path/file.py:Name.")],
+    kind: Annotated[str, Argument(help="task, runner, optimizer, score or generator.")],
+    name: Annotated[str, Argument(help="Its name, the path of a card, or path/file.py:Name.")],
 ) -> None:
     """Show a task's examples, a runner's card, the arguments of a generator or an optimizer, a score's formula."""
     from synthbench.interface import listing
@@ -135,173 +120,158 @@ def show(
     listing.show_one(kind, name)
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Report:
+    """Print the table of the last experiment in a folder of results."""
+
     runner: Runner = None
     out: Out = OUT
-    form: Annotated[str, typer.Option("--format", help="table, markdown, claims, csv, json, latex or reference.")] = (
-        "table"
-    )
-    into: Annotated[Path | None, typer.Option(help="Put the table as markdown between this file's markers.")] = None
-    update: Annotated[Path | None, typer.Option(hidden=True)] = None
-    sort: Annotated[str | None, typer.Option(help="Sort rows by this score, the best first.")] = None
+    form: Annotated[str, Option("--format", help="table, markdown, claims, csv, json, latex or reference.")] = "table"
+    into: Annotated[Path | None, Option(help="Put the table as markdown between this file's markers.")] = None
+    update: Annotated[Path | None, Option(hidden=True)] = None
+    sort: Annotated[str | None, Option(help="Sort rows by this score, the best first.")] = None
     columns: Columns = None
-    versus: Annotated[str | None, typer.Option(help="Show differences to the rows of this optimizer.")] = None
-    figures: Annotated[Path | None, typer.Option(help="Draw figures into this folder (extra: plots).")] = None
+    versus: Annotated[str | None, Option(help="Show differences to the rows of this optimizer.")] = None
+    figures: Annotated[Path | None, Option(help="Draw figures into this folder (extra: plots).")] = None
     assert_claims: Assert = False
 
+    def __call__(self) -> None:
+        from synthbench.interface import commands
+        from synthbench.reporting.report import View
 
-@command(Report)
-def report(options: Report) -> None:
-    """Print the table of the last experiment in a folder of results."""
-    from synthbench.interface import commands
-    from synthbench.reporting.view import View
-
-    if options.update:
-        _notice("report --update is now --into")
-    output = commands.ReportOutput(form=options.form, into=options.into or options.update, figures=options.figures)
-    view = View(options.sort, _words("--columns", options.columns), options.versus)
-    commands.report(options.out, options.runner, output, view, assert_claims=options.assert_claims)
+        if self.update:
+            _notice("report --update is now --into")
+        view = View(self.sort, _words("--columns", self.columns), self.versus)
+        commands.report(
+            self.out, self.runner, view, form=self.form, into=self.into or self.update, figures=self.figures,
+            assert_claims=self.assert_claims,
+        )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Compare:
-    one: Annotated[str, typer.Argument(metavar="A", help="An optimizer, an update or a folder of results.")]
-    other: Annotated[str, typer.Argument(metavar="B", help="Another one.")]
-    out: Out = OUT
-    runner: Annotated[str | None, typer.Option(help="Results of this runner, not of the last one.")] = None
-    task: Annotated[str | None, typer.Option(help="Only these tasks.")] = None
-    optimizer: Annotated[str | None, typer.Option(help="Only these optimizers.")] = None
-    update: Annotated[str | None, typer.Option(help="Only these updates.")] = None
-    columns: Columns = None
-    form: Annotated[str, typer.Option("--format", help="table, markdown, csv or json.")] = "table"
-
-
-@command(Compare)
-def compare(options: Compare) -> None:
     """Compare two optimizers, two updates or two folders of results: differences, verdicts, seeds for 80 % power."""
-    from synthbench.interface import commands
-    from synthbench.reporting.comparison import RowFilter
 
-    rows = RowFilter(
-        _words("--task", options.task), _words("--optimizer", options.optimizer), _words("--update", options.update)
-    )
-    sides, columns = (options.one, options.other), _words("--columns", options.columns)
-    commands.compare(sides, options.out, options.runner, rows, columns, options.form)
+    one: Annotated[str, Argument(metavar="A", help="An optimizer, an update or a folder of results.")]
+    other: Annotated[str, Argument(metavar="B", help="Another one.")]
+    out: Out = OUT
+    runner: Annotated[str | None, Option(help="Results of this runner, not of the last one.")] = None
+    task: Annotated[str | None, Option(help="Only these tasks.")] = None
+    optimizer: Annotated[str | None, Option(help="Only these optimizers.")] = None
+    update: Annotated[str | None, Option(help="Only these updates.")] = None
+    columns: Columns = None
+    form: Annotated[str, Option("--format", help="table, markdown, csv or json.")] = "table"
+
+    def __call__(self) -> None:
+        from synthbench.interface import commands
+        from synthbench.reporting.comparison import RowFilter
+
+        tasks, optimizers = _words("--task", self.task), _words("--optimizer", self.optimizer)
+        rows = RowFilter(tasks, optimizers, _words("--update", self.update))
+        sides, columns = (self.one, self.other), _words("--columns", self.columns)
+        commands.compare(sides, self.out, self.runner, rows, columns, self.form)
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Verify:
+    """Check an optimizer (--optimizer) or a task (--task), or train a stored run again (RUN) and report the first
+    diverging step."""
+
     run: Annotated[
         str | None,
-        typer.Argument(metavar="RUN", help="The beginning of a run's id, as `export` prints it.", show_default=False),
+        Argument(metavar="RUN", help="The beginning of a run's id, as `export` prints it.", show_default=False),
     ] = None
     out: Out = OUT
     optimizer: Annotated[
-        str | None, typer.Option(help="An optimizer to check; beside RUN, the plug-in that trained the run.")
+        str | None, Option(help="An optimizer to check; beside RUN, the plug-in that trained the run.")
     ] = None
-    task: Annotated[
-        str | None, typer.Option(help="A task to check; beside RUN, the run's where its card names code.")
-    ] = None
-    steps: Annotated[int, typer.Option(min=1, help="How many steps of the run.")] = 50
+    task: Annotated[str | None, Option(help="A task to check; beside RUN, the run's where its card names code.")] = None
+    steps: Annotated[int, Option(min=1, help="How many steps of the run.")] = 50
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="With --optimizer alone: optimizer.NAME=value or routing=hidden.")
+        list[str] | None, Option("--set", help="With --optimizer alone: optimizer.NAME=value or routing=hidden.")
     ] = None
 
+    def __call__(self) -> None:
+        from synthbench.verification import commands
 
-@command(Verify)
-def verify(options: Verify) -> None:
-    """Check an optimizer (--optimizer) or a task (--task), or train a stored run again (RUN) and report the first
-    diverging step."""
-    from synthbench.verification import commands
-
-    commands.verify(
-        options.out, options.run, optimizer=options.optimizer, task=options.task, steps=options.steps,
-        settings=options.set_ or (),
-    )  # fmt: skip
+        settings = self.set_ or ()
+        commands.verify(
+            self.out, self.run, optimizer=self.optimizer, task=self.task, steps=self.steps, settings=settings
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Baseline:
+    """Record an optimizer's behaviour, for `check` to compare with; RUNNER is `gate` where none is given. With --overwrite
+    alone, the experiment of the file is recorded again: its optimizer, card, rates and seeds."""
+
     runner: Runner = None
-    optimizer: Annotated[str | None, typer.Option(help="The optimizer whose behaviour is recorded.")] = None
-    file: Annotated[Path, typer.Option("-o", help="The file to write.")] = Path("baseline.json")
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite the file, having shown what changed.")] = (
-        False
-    )
-    update: Annotated[bool, typer.Option("--update", hidden=True)] = False
-    task: Annotated[str | None, typer.Option(help="A task, by name or path of a card.")] = None
+    optimizer: Annotated[str | None, Option(help="The optimizer whose behaviour is recorded.")] = None
+    file: Annotated[Path, Option("-o", help="The file to write.")] = Path("baseline.json")
+    overwrite: Annotated[bool, Option("--overwrite", help="Overwrite the file, having shown what changed.")] = False
+    update: Annotated[bool, Option("--update", hidden=True)] = False
+    task: Annotated[str | None, Option(help="A task, by name or path of a card.")] = None
     lr: Lr = None
     seeds: Seeds = None
     budget: Budget = None
     set_: Settings = None
     device: Device = "auto"
     jobs: Jobs = None
-    results: Annotated[
-        Path | None, typer.Option(help="Keep the runs in this folder, and use those that are there.")
-    ] = None
+    results: Annotated[Path | None, Option(help="Keep the runs in this folder, and use those that are there.")] = None
     quiet: Silent = False
 
+    def __call__(self) -> None:
+        from synthbench.experiment.resolve import RunRequest
+        from synthbench.gate import commands
 
-@command(Baseline)
-def baseline(options: Baseline) -> None:
-    """Record an optimizer's behaviour, for `check` to compare with; RUNNER is `gate` where none is given. With --overwrite
-    alone, the experiment of the file is recorded again: its optimizer, card, rates and seeds."""
-    from synthbench.experiment.resolve import RunRequest
-    from synthbench.gate import commands
-
-    if options.budget and options.seeds:
-        raise BadInput("--budget and --seeds both set the number of seeds; give one of them.")
-    if options.update:
-        _notice("baseline --update is now --overwrite")
-    overwrite = options.overwrite or options.update
-    request = RunRequest(
-        runner=options.runner or "gate", optimizers=_words("--optimizer", options.optimizer),
-        tasks=_words("--task", options.task), lr=_numbers("--lr", options.lr),
-        seeds=commands.seeds_of(options.budget) or _seeds(options.seeds), settings=options.set_ or (),
-        device=options.device,
-    )  # fmt: skip
-    again = overwrite and not any((options.runner, options.optimizer, options.task, options.lr, options.set_))
-    target = commands.RecordRequest(file=options.file, overwrite=overwrite, again=again, results=options.results)
-    commands.make(request, target, commands.options(options.jobs, options.quiet, _command()))
+        if self.budget and self.seeds:
+            raise BadInput("--budget and --seeds both set the number of seeds; give one of them.")
+        if self.update:
+            _notice("baseline --update is now --overwrite")
+        overwrite = self.overwrite or self.update
+        request = RunRequest(
+            runner=self.runner or "gate", optimizers=_words("--optimizer", self.optimizer),
+            tasks=_words("--task", self.task), lr=_numbers("--lr", self.lr),
+            seeds=commands.seeds_of(self.budget) or _seeds(self.seeds), settings=self.set_ or (), device=self.device,
+        )  # fmt: skip
+        again = overwrite and not any((self.runner, self.optimizer, self.task, self.lr, self.set_))
+        target = commands.RecordRequest(file=self.file, overwrite=overwrite, again=again, results=self.results)
+        commands.make(request, target, commands.options(self.jobs, quiet=self.quiet, command=_command()))
 
 
-@dataclass(frozen=True, kw_only=True)
+@command
 class Check:
-    file: Annotated[Path, typer.Argument(help="A baseline, as `synthbench baseline` wrote it.")]
-    optimizer: Annotated[str | None, typer.Option(help="Another implementation to compare with the baseline.")] = None
-    level: Annotated[str | None, typer.Option(help="exact, trace or behaviour.", show_default="trace if possible")] = (
-        None
-    )
+    """Measure again what a baseline recorded. Exits with 0: unchanged, 1: changed, 2: bad input, 3: inconclusive."""
+
+    file: Annotated[Path, Argument(help="A baseline, as `synthbench baseline` wrote it.")]
+    optimizer: Annotated[str | None, Option(help="Another implementation to compare with the baseline.")] = None
+    level: Annotated[str | None, Option(help="exact, trace or behaviour.", show_default="trace if possible")] = None
     set_: Settings = None
     budget: Budget = None
-    results: Annotated[Path | None, typer.Option(help="Compare runs of this folder; train none.")] = None
-    form: Annotated[str, typer.Option("--format", help="table, json, markdown, github, junit or dashboard.")] = "table"
-    out: Annotated[Path | None, typer.Option("-o", help="Write the format to this file, and print the table.")] = None
-    device: Annotated[str | None, typer.Option(help="cpu or cuda.", show_default="as recorded")] = None
+    results: Annotated[Path | None, Option(help="Compare runs of this folder; train none.")] = None
+    form: Annotated[str, Option("--format", help="table, json, markdown, github, junit or dashboard.")] = "table"
+    out: Annotated[Path | None, Option("-o", help="Write the format to this file, and print the table.")] = None
+    device: Annotated[str | None, Option(help="cpu or cuda.", show_default="as recorded")] = None
     jobs: Jobs = None
     quiet: Silent = False
 
+    def __call__(self) -> None:
+        from synthbench.gate import check as checks
+        from synthbench.gate import commands
 
-@command(Check)
-def check(options: Check) -> None:
-    """Measure again what a baseline recorded. Exits with 0: unchanged, 1: changed, 2: bad input, 3: inconclusive."""
-    from synthbench.gate import check as checks
-    from synthbench.gate import commands
-
-    request = checks.CheckRequest(
-        optimizer=options.optimizer, settings=options.set_ or (), level=options.level, results=options.results,
-        seeds=commands.seeds_of(options.budget), device=options.device,
-    )  # fmt: skip
-    output = commands.OutputOptions(form=options.form, file=options.out)
-    commands.compare(options.file, request, output, commands.options(options.jobs, options.quiet, _command()))
+        request = checks.CheckRequest(
+            optimizer=self.optimizer, settings=self.set_ or (), level=self.level, results=self.results,
+            seeds=commands.seeds_of(self.budget), device=self.device,
+        )  # fmt: skip
+        output = commands.OutputOptions(form=self.form, file=self.out)
+        commands.compare(self.file, request, output, commands.options(self.jobs, quiet=self.quiet, command=_command()))
 
 
 @app.command()
 def export(
     runner: Runner = None,
     out: Out = OUT,
-    form: Annotated[str, typer.Option("--format", help="jsonl, csv or json.")] = "jsonl",
+    form: Annotated[str, Option("--format", help="jsonl, csv or json.")] = "jsonl",
 ) -> None:
     """Print every run of the last experiment in a folder of results, one object each."""
     from synthbench.interface import commands
@@ -311,11 +281,11 @@ def export(
 
 @app.command("export-data")
 def export_data(
-    task: Annotated[str, typer.Argument(help="A task's name, such as wugs:20-4x, or the path of its card.")],
-    stage: Annotated[str | None, typer.Option(help="Only this stage.", show_default="all")] = None,
-    seed: Annotated[int, typer.Option(help="Root seed that the data is drawn for.")] = 0,
-    form: Annotated[str, typer.Option("--format", help="jsonl, or parquet (extra: data).")] = "jsonl",
-    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="synthbench-data/TASK")] = None,
+    task: Annotated[str, Argument(help="A task's name, such as wugs:20-4x, or the path of its card.")],
+    stage: Annotated[str | None, Option(help="Only this stage.", show_default="all")] = None,
+    seed: Annotated[int, Option(help="Root seed that the data is drawn for.")] = 0,
+    form: Annotated[str, Option("--format", help="jsonl, or parquet (extra: data).")] = "jsonl",
+    out: Annotated[Path | None, Option(help="Folder to write.", show_default="synthbench-data/TASK")] = None,
 ) -> None:
     """Write a task's examples as readable text, for a language model of any kind."""
     from synthbench.reporting import export_data
@@ -325,12 +295,12 @@ def export_data(
 
 @app.command()
 def new(
-    kind: Annotated[str, typer.Argument(help="task, runner, optimizer or generator.")],
-    name: Annotated[str, typer.Argument(help="Its name, which also names the file.")],
-    out: Annotated[Path, typer.Option(help="Folder to write into.", show_default="here")] = Path(),
+    kind: Annotated[str, Argument(help="task, runner, optimizer or generator.")],
+    name: Annotated[str, Argument(help="Its name, which also names the file.")],
+    out: Annotated[Path, Option(help="Folder to write into.", show_default="here")] = Path(),
 ) -> None:
     """Write a commented file to start from, which works as it is."""
-    from synthbench.interface.scaffold.new import write
+    from synthbench.interface.scaffold import write
 
     if kind == "rule":
         _notice("new rule is now new optimizer")
@@ -340,17 +310,17 @@ def new(
 
 
 @app.command()
-def schema(kind: Annotated[str, typer.Argument(help="task or runner.")]) -> None:
+def schema(kind: Annotated[str, Argument(help="task or runner.")]) -> None:
     """Print the JSON Schema of task or runner cards, by which editors complete and check them."""
-    from synthbench.interface.scaffold.schema import text
+    from synthbench.interface import scaffold
 
-    typer.echo(text(kind))
+    typer.echo(json.dumps(scaffold.schema(kind), indent=1, ensure_ascii=False))
 
 
 @app.command()
 def gc(
     out: Out = OUT,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete it.")] = False,
+    yes: Annotated[bool, Option("--yes", help="Delete it.")] = False,
 ) -> None:
     """List what no experiment in a folder of results uses, and with --yes delete it."""
     from synthbench.interface import commands
@@ -360,24 +330,20 @@ def gc(
 
 def _version(asked: bool) -> None:
     if asked:
-        from synthbench import __version__
-
         typer.echo(f"synthbench {__version__}")
         raise typer.Exit
 
 
 @app.callback()
 def _top(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks; goes with every command.")] = False,
+    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    debug: Annotated[bool, Option("--debug", help="Show tracebacks; goes with every command.")] = False,
 ) -> None:
     pass
 
 
 def _notice(renamed: str) -> None:
-    print(f"synthbench: {renamed}; {RENAMED}", file=sys.stderr)
+    print(f"synthbench: {renamed}; the old name is read until version 0.2.", file=sys.stderr)
 
 
 def _words(option: str, text: str | None) -> list[str] | None:
@@ -417,6 +383,4 @@ def _ascii(number: str) -> str:
 
 def _command() -> str:
     """The command as typed, for the record."""
-    import shlex
-
     return inert(shlex.join(["synthbench", *sys.argv[1:]]))

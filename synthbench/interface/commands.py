@@ -9,7 +9,7 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from synthbench.analysis import reference
@@ -30,17 +30,14 @@ from synthbench.reporting import figures as drawing
 from synthbench.reporting import report as reports
 from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.notes import COMPLETE
+from synthbench.reporting.report import AS_IT_IS, View, check_columns
 from synthbench.reporting.table import as_rich
-from synthbench.reporting.view import AS_IT_IS, View, check_columns
 from synthbench.store.members import usable_results
 from synthbench.store.results import DATABASE, Store
 
 
 def run(request: RunRequest, options: ExecutionOptions, *, dry_run: bool = False, assert_claims: bool = False) -> None:
-    """`synthbench run`: plans, trains what is missing, prints the report.
-
-    Raises NotMeasured if all runs of a row diverged.
-    """
+    """`synthbench run`: trains what is missing, prints the report. Raises NotMeasured if all runs of a row diverged."""
     options.check()
     experiment = resolve(request)
     if dry_run:
@@ -76,13 +73,11 @@ def _prediction(
     run_steps: float, existing: dict[RunId, Result], experiment: Experiment, options: ExecutionOptions
 ) -> str:
     """The time that a worker takes for so many run-steps, from the pace of runs in the folder, else of the reference."""
-    known = []
-    if existing:
-        every_run = {run.id: run for run in Plan(experiment, {}).remaining()}
-        known = [(existing[id], run) for id, run in every_run.items() if id in existing and existing[id].seconds]
+    every_run = Plan(experiment, {}).remaining() if existing else []
+    known = [run for run in every_run if run.id in existing and existing[run.id].seconds]
     shipped = reference.shipped(experiment.card)
     if known:
-        pace = sum(result.seconds for result, _ in known) / sum(run.steps for _, run in known)
+        pace = sum(existing[run.id].seconds for run in known) / sum(run.steps for run in known)
         basis = f"the pace of {len(known)} runs in {named(options.out)}"
     elif shipped and shipped.spent.pace:
         pace, basis = shipped.spent.pace, f"the pace measured on {shipped.device}"
@@ -136,21 +131,17 @@ def _say(lines: Sequence[str]) -> None:
     print()
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportOutput:
-    """Where a report goes. form: its format. into: a page with markers, to put the table between. figures: a folder to draw
-    figures into."""
-
-    form: str = "table"
-    into: Path | None = None
-    figures: Path | None = None
-
-
 def report(
-    out: Path, runner: str | None, output: ReportOutput, view: View = AS_IT_IS, *, assert_claims: bool = False
+    out: Path,
+    runner: str | None,
+    view: View,
+    *,
+    form: str,
+    into: Path | None,
+    figures: Path | None,
+    assert_claims: bool,
 ) -> None:
-    """`synthbench report`."""
-    form = output.form
+    """`synthbench report`. into: a page with markers, to put the table between. figures: a folder to draw figures into."""
     check_choice("--format", form, ("table", *reports.WRITERS, "reference"))
     if form == "reference" and view != AS_IT_IS:
         raise BadInput("--format reference holds the rows as they are; it goes with no --sort, --columns or --versus.")
@@ -161,24 +152,24 @@ def report(
     shown_report = replace(latest, view=view)
     if form == "claims" and not latest.card.claims:
         raise BadInput(f"--format claims: the card of {named(latest.card.name)} has no claims.")
-    drawn = drawing.make(latest.rows, latest.card) if output.figures else drawing.Made()
-    files = drawing.write(drawn.pictures, output.figures) if output.figures else []
-    figures = drawing.markdown(drawn.pictures, output.figures, output.into) if output.figures else []
-    if output.into is not None:
+    drawn = drawing.make(latest.rows, latest.card) if figures else drawing.Made()
+    files = drawing.write(drawn.pictures, figures) if figures else []
+    links = drawing.markdown(drawn.pictures, figures, into) if figures else []
+    if into is not None:
         is_claims = form == "claims"
-        content = reports.WRITERS[form](shown_report) if is_claims else reports.body(shown_report, figures)
-        reports.put_into(output.into, latest.card.name + "-claims" * is_claims, content)
+        content = reports.WRITERS[form](shown_report) if is_claims else reports.body(shown_report, links)
+        reports.put_into(into, latest.card.name + "-claims" * is_claims, content)
     elif form == "table":
         console().print(as_rich(shown_report.table))
         _notes(shown_report)
     elif form == "markdown":
-        print(reports.markdown(shown_report, figures))
+        print(reports.markdown(shown_report, links))
     elif form == "reference":
         rows = reference.make(latest.card, latest.tasks, latest.rows, latest.command, results)
         print(reference.text(rows))
     else:
         print(reports.WRITERS[form](shown_report))
-    is_free = output.into is not None or form == "table"  # standard output holds nothing that another program reads
+    is_free = into is not None or form == "table"  # standard output holds nothing that another program reads
     for line in [*(f"Figure: {named(file)}" for file in files), *drawn.skipped]:
         print(line, file=sys.stdout if is_free else sys.stderr)
     if assert_claims:

@@ -12,21 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import torch
 from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
 
+from synthbench import plugins
 from synthbench.cards import MODELS, ModelCard, Update
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
 from synthbench.common.wording import did_you_mean, listed, shown
-
-if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from synthbench.plugins import CustomOptimizer
-    from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.plugins import CustomOptimizer
+from synthbench.trainer import fleet as fleets
+from synthbench.trainer import layout
+from synthbench.trainer.loop import first_position
+from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.trainer.step import losses
 
 
 class Fleet:
@@ -52,10 +54,6 @@ class Fleet:
         Raises:
             BadInput: For a value that is not allowed.
         """
-        import torch
-
-        from synthbench.trainer import fleet, layout
-
         if isinstance(model, str) and model not in MODELS:
             raise BadInput(f"Fleet: unknown model {shown(model)}{did_you_mean(model, MODELS)}.")
         if vocabulary < 2 or length < 2 or not seeds:
@@ -68,8 +66,8 @@ class Fleet:
             raise BadInput(f"Fleet: update = {shown(update)}: {message(error.errors()[0]['msg'])}.") from None
         card = MODELS[model] if isinstance(model, str) else model
         shape = layout.transformer(card, vocabulary, length - 1)
-        weights_KP = fleet.initialize(shape, card, seeds, torch.device(device))
-        self._fleet = fleet.Fleet(card, shape, weights_KP, update, seeds)
+        weights_KP = fleets.initialize(shape, card, seeds, torch.device(device))
+        self._fleet = fleets.Fleet(card, shape, weights_KP, update, seeds)
         self._optimizer: FleetOptimizer | None = None
         self._rates: tuple[Tensor, Tensor] | None = None
         self._seeds, self._step, self._length = list(seeds), 0, length
@@ -96,23 +94,16 @@ class Fleet:
         Raises:
             BadInput: For an optimizer or a value that is not allowed.
         """
-        import torch
-
-        from synthbench import plugins
-        from synthbench.trainer.optimizer import FleetOptimizer
-
         name = plugins.name_of(optimizer)
-        rates = [torch.tensor(self._per_model("lr", lr)), torch.tensor(self._per_model("weight_decay", weight_decay))]
+        rates = torch.tensor(self._per_model("lr", lr)), torch.tensor(self._per_model("weight_decay", weight_decay))
         try:
             made = FleetOptimizer(name, self._fleet, options, plugins.routing_of(name, options))
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or name
-            raise BadInput(
-                f"Fleet.set_optimizer: {where} = {shown(first['input'])}: {message(first['msg'])}."
-            ) from None
+            where, reason = ".".join(map(str, first["loc"])) or name, message(first["msg"])
+            raise BadInput(f"Fleet.set_optimizer: {where} = {shown(first['input'])}: {reason}.") from None
         made.set_evaluating(False)
-        self._optimizer, self._rates, self._step = made, (rates[0], rates[1]), 0
+        self._optimizer, self._rates, self._step = made, rates, 0
 
     def step(self, tokens: Tensor, answers: Tensor | None = None, *, factor: float = 1.0) -> Tensor:
         """Makes one step of training.
@@ -128,11 +119,6 @@ class Fleet:
         Raises:
             BadInput: Before `set_optimizer`, and for tokens or answers of another shape or range.
         """
-        import torch
-
-        from synthbench.trainer.loop import first_position
-        from synthbench.trainer.step import losses
-
         if self._optimizer is None or self._rates is None:
             raise BadInput("Fleet.step: there is no optimizer yet; call Fleet.set_optimizer first.")
         tokens_KBL = self._tokens(tokens)
@@ -160,8 +146,6 @@ class Fleet:
         Raises:
             BadInput: For tokens of another shape or range.
         """
-        import torch
-
         with self._evaluating(), torch.no_grad():
             return self._fleet.logits(self._tokens(tokens))
 
@@ -195,25 +179,19 @@ class Fleet:
         Raises:
             BadInput: For a k out of range, missing or unexpected names, and other shapes.
         """
-        import torch
-
-        from synthbench.trainer.fleet import initialize_adapters, pack
-
         self._check_index("load_state_dict", k)
         fleet, known = self._fleet, self._fleet.layout.parameters
         if state.keys() != known.keys():
-            missing, extra = (
-                listed(sorted(keys)) for keys in (known.keys() - state.keys(), state.keys() - known.keys())
-            )
+            missing, extra = listed(sorted(known.keys() - state.keys())), listed(sorted(state.keys() - known.keys()))
             raise BadInput(f"Fleet.load_state_dict: missing keys: {missing}; unexpected keys: {extra}.")
         for name, parameter in known.items():
             if (shape := tuple(state[name].shape)) != parameter.shape:
                 raise BadInput(f"Fleet.load_state_dict: {name} has shape {shape}; it must be {parameter.shape}.")
         device = fleet.flat_KP.device
         with torch.no_grad():
-            fleet.base_KP[k] = pack(fleet.layout, [dict(state)], device)[0]
+            fleet.base_KP[k] = fleets.pack(fleet.layout, [dict(state)], device)[0]
             if fleet.update.startswith("lora-"):
-                fleet.flat_KP[k] = initialize_adapters(fleet.trainable, [self._seeds[k]], device)[0]
+                fleet.flat_KP[k] = fleets.initialize_adapters(fleet.trainable, [self._seeds[k]], device)[0]
             else:
                 fleet.flat_KP[k] = fleet.base_KP[k, : fleet.trainable.row]
 

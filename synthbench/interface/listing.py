@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import shlex
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 from synthbench import cards
-from synthbench.cards import MODELS, RunnerCard, TaskCard
+from synthbench.cards import MODELS, ModelCard, RunnerCard, TaskCard
 from synthbench.common import files, overrides
 from synthbench.common.terminal import console
 from synthbench.common.wording import check_choice, inert, literal, named, prose
@@ -22,7 +23,6 @@ from synthbench.trainer.optimizers import OPTIMIZERS
 SHORT = 18  # characters below which a cell of a list is not folded
 LONGEST = 24  # characters of a word up to which it is not broken
 WIDTH = 100
-
 
 Listing = tuple[list[str], list[list[str]]]
 
@@ -44,25 +44,19 @@ def show_one(kind: str, name: str) -> None:
     DETAILS[kind](name)
 
 
-def _tasks() -> Listing:
-    all_cards = [cards.load(TaskCard, name) for name in cards.names(TaskCard)]
-    return ["task", "version", "question"], [[card.name, card.version, card.question] for card in all_cards]
+def _attributes(kind: str, things: Iterable[Any], *attributes: str) -> Listing:
+    """Names of things, and these attributes of each."""
+    return [kind, *attributes], [[str(getattr(each, key)) for key in ("name", *attributes)] for each in things]
 
 
-def _runners() -> Listing:
-    all_cards = [cards.load(RunnerCard, name) for name in cards.names(RunnerCard)]
-    return ["runner", "version", "question", "cost"], [[c.name, c.version, c.question, c.cost] for c in all_cards]
+def _shipped(kind: type[Any]) -> list[Any]:
+    return [cards.load(kind, name) for name in cards.names(kind)]
 
 
 def _optimizers() -> Listing:
     rows = [[o.name, o.summary, o.source] for o in OPTIMIZERS.values()]
     rows += [[*row, ""] for row in _offered("synthbench.optimizers", OPTIMIZERS)]
     return ["optimizer", "what it does", "source"], rows
-
-
-def _scores() -> Listing:
-    heads = ["score", "formula", "unit", "range", "better", "source"]
-    return heads, [[s.name, s.formula, s.unit, s.range, s.better, s.source] for s in SCORES.values()]
 
 
 def _generators() -> Listing:
@@ -78,26 +72,28 @@ def _offered(group: str, known: Collection[str]) -> list[list[str]]:
     return [[offer.name, f"{offer.value}, of {offer.distribution}"] for offer in offers]
 
 
-def _models() -> Listing:
-    fields = list(next(iter(MODELS.values())).model_dump())
-    return ["model", *fields], [[name, *map(str, card.model_dump().values())] for name, card in MODELS.items()]
-
-
 LISTS: dict[str, Callable[[], Listing]] = {
-    "task": _tasks, "runner": _runners, "optimizer": _optimizers, "score": _scores, "generator": _generators,
-    "model": _models,
-}  # fmt: skip
+    "task": lambda: _attributes("task", _shipped(TaskCard), "version", "question"),
+    "runner": lambda: _attributes("runner", _shipped(RunnerCard), "version", "question", "cost"),
+    "optimizer": _optimizers,
+    "score": lambda: _attributes("score", SCORES.values(), "formula", "unit", "range", "better", "source"),
+    "generator": _generators,
+    "model": lambda: (
+        ["model", *ModelCard.model_fields],
+        [[name, *(str(value) for _, value in card)] for name, card in MODELS.items()],
+    ),
+}
 
 
 def _task(name: str) -> None:
     from synthbench.plugins import generators
 
     task = generators.task(name)
-    parts = list(gallery.slices(task))
     _prose(f"{task.card.name} {task.card.version}: {task.card.question}")
     _prose(task.card.description)
     _prose(f"Source: {task.card.source}")
     print()
+    parts = list(gallery.slices(task))
     for part in parts:
         for text in gallery.coloured(task, part):
             console().print(text, highlight=False)
@@ -120,32 +116,30 @@ def _optimizer(name: str) -> None:
 
     label = plugins.name_of(name, "show optimizer")
     optimizer = OPTIMIZERS[label]
-    code = f"Code: sha256 {source_hash(label)}"
-    print(f"{inert(label)}: {prose(optimizer.summary)}\nSource: {inert(optimizer.source)}\n{code}\n")
+    print(f"{inert(label)}: {prose(optimizer.summary)}\nSource: {inert(optimizer.source)}")
+    print(f"Code: sha256 {source_hash(label)}\n")
     _print(["pattern of parameters", "optimizer"], [list(pair) for pair in optimizer.routing])
     print()
     arguments = plugins.defaults(label)
     needed = inspect.Parameter.empty
-    texts = {key: "needed" if value is needed else str(value) for key, value in arguments.items()}
-    _print(["argument", "default"], [list(pair) for pair in texts.items()])
+    rows = [[key, "needed" if value is needed else str(value)] for key, value in arguments.items()]
+    _print(["argument", "default"], rows)
     if optimizer.grid:
         rates = ", ".join(f"{rate:g}" for rate in optimizer.grid)
         print(f"\nLearning rates where a card has none for it: {rates} (--lr gives others to the last stage).")
-    key, value = next((pair for pair in arguments.items() if pair[1] not in (None, needed)), ("", None))
+    key, value = next((key, value) for key, value in arguments.items() if value not in (None, needed))
+    example = {f"optimizer.{key}": value}
     if key == "routing":  # nothing of its own can be set
-        key, value = "routing", "hidden" if value == "all" else "all"
-    elif key:
-        key = f"optimizer.{key}"
-    setting = shlex.quote(f"{key}={overrides.written(value)}")
-    print(f"\nSet one with: synthbench run --optimizer {inert(shlex.quote(name))} --set {inert(setting)}")
+        example = {"routing": "hidden" if value == "all" else "all"}
+    words = ["synthbench", "run", "--optimizer", name, "--set", *overrides.typed(example)]
+    print(f"\nSet one with: {inert(shlex.join(words))}")
 
 
 def _score(name: str) -> None:
     check_choice("Score", name, SCORES)
-    heads, _ = _scores()
-    score = SCORES[name]
-    for head in heads:
-        print(f"{head}: {getattr(score, 'name' if head == 'score' else head)}")
+    heads, rows = LISTS["score"]()
+    for head, cell in zip(heads, next(row for row in rows if row[0] == name), strict=True):
+        print(f"{head}: {cell}")
 
 
 def _generator(name: str) -> None:

@@ -14,6 +14,8 @@ from synthbench.common.wording import inert, short
 from synthbench.execution import interrupt
 from synthbench.interface.cli import app
 
+DEBUG = "--debug"  # goes with every command
+
 
 def main() -> NoReturn:
     open_closed_streams()
@@ -27,7 +29,7 @@ def main() -> NoReturn:
 def outcome() -> int:
     """Runs the command of `sys.argv`; returns its exit code."""
     try:
-        result: Any = app([word for word in sys.argv[1:] if word != "--debug"], standalone_mode=False)
+        result: Any = app([word for word in sys.argv[1:] if word != DEBUG], standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except KeyboardInterrupt:
@@ -41,7 +43,7 @@ def outcome() -> int:
     except Failed as error:
         return _print(_saved(str(error)) if "Traceback" in str(error) else str(error), error.exit_code)
     except SynthbenchError as error:
-        if _debugging():
+        if DEBUG in sys.argv:
             traceback.print_exc()
         return _print(str(error), error.exit_code)
     except Exception as error:
@@ -63,10 +65,6 @@ def _unexpected(error: Exception) -> int:
     return _print(_saved(traceback.format_exc()), 4)
 
 
-def _debugging() -> bool:
-    return "--debug" in sys.argv
-
-
 def _print(text: str, code: int) -> int:
     """Prints at most three plain lines: they may quote a user's text."""
     lines = [short(inert(line), 400) for line in text.splitlines() if line.strip()][:3]
@@ -76,7 +74,7 @@ def _print(text: str, code: int) -> int:
 
 def _saved(trace: str) -> str:
     """Saves a traceback; returns a sentence that names the file and the traceback's last line."""
-    if _debugging():
+    if DEBUG in sys.argv:
         print(trace, file=sys.stderr)
     failure = f"Internal error ({trace.strip().splitlines()[-1][:200]})"
     try:

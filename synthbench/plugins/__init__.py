@@ -16,7 +16,6 @@ from synthbench.plugins.registry import (  # fmt: skip
     restore,
     routing_of,
     take,
-    take_object,
 )
 
 if TYPE_CHECKING:
@@ -26,6 +25,5 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_plugin", "made_with",
-    "matrix_optimizer", "name_of", "origins", "plugin_of", "put_back", "restore", "routing_of", "take", "take_object",
-    "unknown",
+    "matrix_optimizer", "name_of", "origins", "plugin_of", "put_back", "restore", "routing_of", "take", "unknown",
 ]  # fmt: skip

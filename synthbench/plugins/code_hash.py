@@ -23,84 +23,78 @@ MADE = ("__dict__", "__weakref__", "__doc__", "__module__", "__static_attributes
 Seen = dict[int, tuple[int, Any]]
 
 
-def digest(thing: Any) -> str:
+def digest(value: Any) -> str:
     """sha256 of the code of a class, a function or an optimizer, the same in every process.
 
     It includes the functions, classes and plain values of the same module that the code refers to, in turn. Comments and
     docstrings do not change it.
     """
     state, seen = sha256(), Seen()
-    for text in _texts(thing, seen):
+    for text in _texts(value, seen):
         state.update(text.encode() + b"\0")
     return state.hexdigest()
 
 
-def _texts(thing: Any, seen: Seen) -> Iterator[str]:
+def _texts(value: Any, seen: Seen) -> Iterator[str]:
     """seen: by id the position and the object. It keeps objects alive, so that no id is used twice."""
-    if isinstance(thing, PLAIN):
-        yield repr(thing)
+    if isinstance(value, PLAIN):
+        yield repr(value)
         return
-    if id(thing) in seen:
-        yield f"as {seen[id(thing)][0]}"
+    if id(value) in seen:
+        yield f"as {seen[id(value)][0]}"
         return
-    seen[id(thing)] = len(seen), thing
-    if isinstance(thing, tuple | list):
-        for item in thing:
+    seen[id(value)] = len(seen), value
+    if isinstance(value, tuple | list):
+        for item in value:
             yield from _texts(item, seen)
-    elif isinstance(thing, dict):
-        for key in sorted(thing, key=repr):
+    elif isinstance(value, dict):
+        for key in sorted(value, key=repr):
             yield repr(key)
-            yield from _texts(thing[key], seen)
-    elif isinstance(thing, staticmethod | classmethod | property):
-        yield type(thing).__name__
-        functions = (thing.fget, thing.fset, thing.fdel) if isinstance(thing, property) else (thing.__func__,)
+            yield from _texts(value[key], seen)
+    elif isinstance(value, staticmethod | classmethod | property):
+        yield type(value).__name__
+        functions = (value.fget, value.fset, value.fdel) if isinstance(value, property) else (value.__func__,)
         yield from _texts(functions, seen)
-    elif isinstance(thing, FunctionType):
-        yield from _of_function(_as_written(thing), seen)
-    elif isinstance(thing, type):
-        yield f"{thing.__module__}.{thing.__qualname__}"
-        yield from _of_class(thing, seen)
-    elif hasattr(thing, "__wrapped__"):
-        yield from _texts(thing.__wrapped__, seen)
-    elif hasattr(thing, "written"):  # a CustomOptimizer
-        made = thing.implementation
-        yield from _texts((made.start, made.step, thing.lr, thing.routing, dict(thing.arguments), thing.kept), seen)
+    elif isinstance(value, FunctionType):
+        # torch wraps a `step` when the first instance of its class is made
+        is_wrapped = getattr(value, "hooked", False)
+        yield from _of_function(value.__wrapped__ if is_wrapped else value, seen)  # type: ignore[attr-defined]
+    elif isinstance(value, type):
+        yield f"{value.__module__}.{value.__qualname__}"
+        yield from _of_class(value, seen)
+    elif hasattr(value, "__wrapped__"):
+        yield from _texts(value.__wrapped__, seen)
+    elif hasattr(value, "written"):  # a CustomOptimizer
+        code = value.implementation
+        yield from _texts((code.start, code.step, value.lr, value.routing, dict(value.arguments), value.kept), seen)
 
 
-def _as_written(thing: FunctionType) -> Any:
-    """A function without the wrapper that torch gives a `step` when the first instance of its class is made."""
-    return thing.__wrapped__ if getattr(thing, "hooked", False) else thing  # type: ignore[attr-defined]
+def _of_class(cls: type, seen: Seen) -> Iterator[str]:
+    """The attributes of a class, and of its bases in the same module."""
+    for base in cls.__mro__:
+        for name, value in sorted(vars(base).items()) if base.__module__ == cls.__module__ else ():
+            if name not in MADE and not _is_inherited(base, name, value):
+                yield name
+                yield from _texts(value, seen)
 
 
 def _is_inherited(cls: type, name: str, value: Any) -> bool:
     """Whether torch put an attribute of a base into a class when it wrapped it."""
     if not getattr(value, "hooked", False):
         return False
-    return any(
-        inspect.unwrap(vars(base)[name]) is inspect.unwrap(value) for base in cls.__mro__[1:] if name in vars(base)
-    )
+    return any(inspect.unwrap(getattr(base, name, None)) is inspect.unwrap(value) for base in cls.__mro__[1:])  # type: ignore[arg-type]
 
 
-def _of_class(thing: type, seen: Seen) -> Iterator[str]:
-    """The attributes of a class, and of its bases in the same module."""
-    for base in thing.__mro__:
-        if base.__module__ == thing.__module__:
-            for name, value in sorted(vars(base).items()):
-                if name not in MADE and not _is_inherited(base, name, value):
-                    yield name
-                    yield from _texts(value, seen)
-
-
-def _of_function(thing: FunctionType, seen: Seen) -> Iterator[str]:
-    yield from _of_code(thing.__code__)
-    yield from _texts((thing.__defaults__, thing.__kwdefaults__), seen)
-    if hasattr(thing, "__wrapped__"):
-        yield from _texts(thing.__wrapped__, seen)
-    for cell in thing.__closure__ or ():
+def _of_function(function: FunctionType, seen: Seen) -> Iterator[str]:
+    yield from _of_code(function.__code__)
+    yield from _texts((function.__defaults__, function.__kwdefaults__), seen)
+    if hasattr(function, "__wrapped__"):
+        yield from _texts(function.__wrapped__, seen)
+    for cell in function.__closure__ or ():
         yield from _texts(cell.cell_contents, seen)
-    for name in sorted(_names(thing.__code__)):
-        value = thing.__globals__.get(name)
-        if isinstance(value, PLAIN) or getattr(value, "__module__", None) == thing.__module__:
+    for name in sorted(_names(function.__code__)):
+        value = function.__globals__.get(name)
+        if isinstance(value, PLAIN) or getattr(value, "__module__", None) == function.__module__:
             yield name
             yield from _texts(value, seen)
 

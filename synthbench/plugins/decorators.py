@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
 from synthbench.plugins import errors
+from synthbench.trainer.optimizers.muon import matrices
 from synthbench.trainer.optimizers.registry import Block, Hyper, Implementation, State
 
 if TYPE_CHECKING:
@@ -79,14 +80,13 @@ def matrix_optimizer(
 
         def start(blocks: Sequence[Block], options: Any) -> State:
             arguments_of(name, arguments, options)
-            return {"kept": [{key: value.new_zeros(value.shape) for key in state}
-                             for block in blocks for value in stacks(block, block.value_Kn)]}  # fmt: skip
+            values = matrices(blocks, "value_Kn")
+            return {"kept": [{key: value.new_zeros(value.shape) for key in state} for value in values]}
 
         def step(blocks: Sequence[Block], kept: State, hyper: Hyper, options: Any) -> None:
             chosen = arguments_of(name, arguments, options)
-            values = [value for block in blocks for value in stacks(block, block.value_Kn)]
-            grads = [grad for block in blocks for grad in stacks(block, block.grad_Kn)]
-            for index, (value, grad) in enumerate(zip(values, grads, strict=True)):
+            pairs = zip(matrices(blocks, "value_Kn"), matrices(blocks, "grad_Kn"), strict=True)
+            for index, (value, grad) in enumerate(pairs):
                 moved, after = batched(update, grad, kept["kept"][index], value, hyper, chosen)
                 kept["kept"][index] = copied_from(after, (value, grad))
                 value.copy_(moved)
@@ -156,22 +156,10 @@ def arguments_of(name: str, defaults: Mapping[str, Any], options: Any) -> dict[s
     return dict(defaults) | chosen
 
 
-def stacks(block: Block, flat_Kn: Tensor) -> list[Tensor]:
-    """A block's parameters as (K, M, rows, columns) views, vectors as (K, 1, n)."""
-    views, begin = [], block.parameters[0].offset
-    for parameter in block.parameters:
-        piece = flat_Kn[:, parameter.offset - begin : parameter.offset - begin + parameter.size]
-        views.append(piece.view(len(flat_Kn), -1, *parameter.shape[-2:]))
-    return views
-
-
 def copied_from(state: dict[str, Tensor], others: Sequence[Tensor]) -> dict[str, Tensor]:
     """The state, copied where it shares memory with tensors that change: an optimizer may keep the parameter itself."""
-    changing = {other.untyped_storage().data_ptr() for other in others}
-    return {
-        name: value.clone() if value.untyped_storage().data_ptr() in changing else value
-        for name, value in state.items()
-    }
+    changing = [other.untyped_storage().data_ptr() for other in others]
+    return {key: kept.clone() if kept.untyped_storage().data_ptr() in changing else kept for key, kept in state.items()}
 
 
 def batched(
@@ -183,14 +171,14 @@ def batched(
     """
     import torch
 
+    shape, declared = tuple(value.shape[2:]), tuple(state)
+
     def of_one(grad: Tensor, state: dict[str, Tensor], value: Tensor, lr: Tensor, decay: Tensor) -> Any:
-        shape, declared = value.shape, tuple(state)
         result = update(grad, state, value, Values(lr=lr, weight_decay=decay, step=hyper.step, **arguments))
         errors.check_result(name_of(update), result, shape, declared)
         return result
 
-    of_matrices = torch.vmap(of_one, in_dims=(0, 0, 0, None, None))
-    of_runs = torch.vmap(of_matrices, in_dims=(0, 0, 0, 0, 0))
+    of_runs = torch.vmap(torch.vmap(of_one, in_dims=(0, 0, 0, None, None)))
     # Copies: an optimizer that halves `hyper.lr` in place would halve it for all parameters after this one
     rates = hyper.lr_K.to(value.device, copy=True), hyper.weight_decay_K.to(value.device, copy=True)
     try:
@@ -198,6 +186,6 @@ def batched(
     except Exception as error:
         if isinstance(error, BadInput) or errors.is_out_of_memory(error):
             raise
-        why = errors.explain_update(error, tuple(value.shape[2:]), tuple(state))
+        why = errors.explain_update(error, shape, declared)
         raise BadInput(f"{name_of(update)} failed at step {hyper.step}: {why}.") from error
     return result

@@ -23,21 +23,20 @@ FORMER = {OPTIMIZERS: "synthbench.rules"}  # old names of groups
 
 
 class Offer(NamedTuple):
-    """value: `pkg.mod:name`. distribution: its name and version. group: the entry point group that it stands in."""
+    """value: `pkg.mod:name`. distribution: its name and version."""
 
     name: str
     value: str
     distribution: str
-    group: str
 
 
 def offers(group: str) -> list[Offer]:
-    """What is offered in a group, or under its former name alone, sorted by name; nothing is imported."""
-    unique: dict[tuple[str, str, str], str] = {}
-    for each in (FORMER[group], group) if group in FORMER else (group,):
-        for point in entry_points(group=each):
-            unique[point.name, point.value, f"{point.dist.name} {point.dist.version}" if point.dist else "?"] = each
-    return [Offer(*key, each) for key, each in sorted(unique.items())]
+    """What is offered in a group or under its former name, sorted by name; nothing is imported."""
+    groups = [group, FORMER[group]] if group in FORMER else [group]
+    points = [point for name in groups for point in entry_points(group=name)]
+    distributions = [f"{point.dist.name} {point.dist.version}" if point.dist else "?" for point in points]
+    pairs = zip(points, distributions, strict=True)
+    return sorted({Offer(point.name, point.value, distribution) for point, distribution in pairs})
 
 
 def find(group: str, name: str, where: str) -> str | None:
@@ -49,18 +48,16 @@ def find(group: str, name: str, where: str) -> str | None:
     if len({offer.value for offer in matches}) > 1:
         which = " and ".join(f"{named(offer.distribution)} ({named(offer.value)})" for offer in matches)
         raise BadInput(f"{where} {shown(name)} is offered by {which}; name one by its module.")
-    if matches and matches[0].group != group:
-        _warn(
-            f"{named(matches[0].distribution)} offers {named(name)} in the entry point group {matches[0].group}", group
+    if matches and not entry_points(group=group, name=name):
+        _notice(
+            f"{named(matches[0].distribution)} offers {named(name)} in the entry point group {FORMER[group]}", group
         )
     return matches[0].value if matches else None
 
 
 @cache
-def _warn(what: str, group: str) -> None:
+def _notice(what: str, group: str) -> None:
     """Prints one line, in the main process alone."""
+    line = f"synthbench: {what}; it is called {group} now; the old name is read until version {UNTIL}."
     if parent_process() is None:
-        print(
-            f"synthbench: {what}; it is called {group} now; the old name is read until version {UNTIL}.",
-            file=sys.stderr,
-        )
+        print(line, file=sys.stderr)

@@ -5,11 +5,13 @@ Nothing here changes a number, and the identity of runs does not depend on this 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
+from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import listed, named, short, shown
 
@@ -30,8 +32,26 @@ VECTORS = '; vectors come too, unless routing="hidden"'
 
 
 def describe(error: BaseException) -> str:
-    """`KeyError: 'momentum'`: the type and message of an error, in one line."""
-    return named(short(f"{type(error).__name__}: {error}".strip().rstrip("."), 200))
+    """`KeyError: 'momentum' (mine.py, line 12)`: an error's type, message and place, in one line."""
+    return named(short(f"{type(error).__name__}: {error}".strip().rstrip("."), 200)) + location(error)
+
+
+def location(error: BaseException) -> str:
+    """` (mine.py, line 12)`: the last line of a person's code that an error passed; "" where there is none."""
+    frame, line = _user_frame(error)
+    return f" ({named(Path(frame.f_code.co_filename).name)}, line {line})" if frame else ""
+
+
+def _user_frame(error: BaseException) -> tuple[FrameType | None, int]:
+    """The last frame, with its line, outside of torch, of this package and of the import system."""
+    import torch
+
+    ours = tuple(f"{folder}{os.sep}" for folder in (Path(torch.__file__).parent, Path(__file__).parents[1]))
+    user: tuple[FrameType | None, int] = None, 0
+    for frame, line in walk_tb(error.__traceback__):
+        if not frame.f_code.co_filename.startswith(ours) and "importlib" not in frame.f_code.co_filename:
+            user = frame, line
+    return user
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -41,14 +61,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def explain_step(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> str:
     """Why the step of a torch.optim.Optimizer failed, with the shapes of the parameters that its failing function holds."""
-    frame = _user_frame(error)
-    variables = frame[0].f_locals if frame else {}
-    if variables.get("closure", error) is None and ("NoneType" in str(error) or isinstance(error, AssertionError)):
+    frame, _ = _user_frame(error)
+    variables = frame.f_locals if frame else {}
+    is_unusable = "NoneType" in str(error) or isinstance(error, AssertionError)
+    if "argument: 'closure'" in str(error) or (is_unusable and variables.get("closure", error) is None):
         return f"it {NEEDS_CLOSURE}{location(error)}"
     held = [p for p in parameters if any(p is value for value in variables.values())] or parameters
     shapes = dict.fromkeys(str(tuple(p.shape)) for p in held)
-    which = "its parameter has" if len(held) == 1 else "its parameters have"
-    return f"{describe(error)}{location(error)}; {which} the shape {' or '.join(shapes)}"
+    return f"{describe(error)} at a parameter of shape {' or '.join(shapes)}"
 
 
 def explain_update(error: Exception, shape: tuple[int, ...], state: Sequence[str]) -> str:
@@ -59,23 +79,7 @@ def explain_update(error: Exception, shape: tuple[int, ...], state: Sequence[str
     hint = VECTORS if len(shape) == 1 else ""
     if isinstance(error, KeyError):
         hint += f"; its state has {listed(state)}"
-    return f"{describe(error)}{location(error)} at a parameter of shape {shape}{hint}"
-
-
-def location(error: BaseException) -> str:
-    """` (mine.py, line 12)`: the last line of a person's code that an error passed; "" where there is none."""
-    frame = _user_frame(error)
-    return f" ({named(Path(frame[0].f_code.co_filename).name)}, line {frame[1]})" if frame else ""
-
-
-def _user_frame(error: BaseException) -> tuple[FrameType, int] | None:
-    """The last frame outside of torch and of this package, with its line."""
-    import torch
-
-    folders = Path(torch.__file__).parent, Path(__file__).parents[1]
-    frames = [(frame, line) for frame, line in walk_tb(error.__traceback__)
-              if not any(folder in Path(frame.f_code.co_filename).parents for folder in folders)]  # fmt: skip
-    return frames[-1] if frames else None
+    return f"{describe(error)} at a parameter of shape {shape}{hint}"
 
 
 def check_result(name: str, result: Any, shape: Sequence[int], declared: Sequence[str]) -> None:
@@ -99,16 +103,9 @@ def check_result(name: str, result: Any, shape: Sequence[int], declared: Sequenc
 def check_not_text(name: str, options: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
     """Raises BadInput for text where the default of an argument is a list, a number or a flag."""
     for key, value in options.items():
-        default = defaults.get(key)
-        if not isinstance(value, str) or not isinstance(default, tuple | list | int | float):
-            continue
-        if isinstance(default, bool):
-            form = "a flag is written true or false, in small letters"
-        elif isinstance(default, int | float):
-            form = f"a number is written like {default:g}"
-        else:
-            form = f"a list is written {shown(list(default)).replace(' ', '')}"
-        raise BadInput(f"{name}: {named(key)} = {shown(value)} is text; {form}.")
+        if isinstance(value, str) and isinstance(defaults.get(key), tuple | list | int | float):
+            default = named(overrides.typed({key: defaults[key]})[0])
+            raise BadInput(f"{name}: {named(key)} = {shown(value)} is text; its default is written {default}.")
 
 
 def _kind(value: Any) -> str:

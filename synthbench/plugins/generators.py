@@ -7,7 +7,7 @@ part of every fingerprint of the task. Workers `restore` the same.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from synthbench.common import files
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, named, shown
 from synthbench.generators import GENERATORS, Framed, Generator, Task
-from synthbench.generators.contract import CHECKS, Sample, malformed
+from synthbench.generators.contract import QUICK, Sample, malformed
 from synthbench.plugins import entry_points, loading
 from synthbench.plugins.errors import describe
 
@@ -46,23 +46,30 @@ BUILT_IN = frozenset(GENERATORS)
 
 def tasks(names: Sequence[str]) -> list[Task]:
     """Tasks of one experiment, by names or paths of their cards; raises BadInput where their data breaks the contract."""
-    loaded, known = [task(name) for name in names], dict[str, tuple[str, str]]()
-    for each in loaded:
-        for part in plugin_slices(each.card):
-            code, other = known.setdefault(part.generator, (part.code, each.card.label))
+    loaded_tasks, known = [task(name) for name in names], dict[str, tuple[str, str]]()
+    for loaded in loaded_tasks:
+        for part in plugin_slices(loaded.card):
+            code, other = known.setdefault(part.generator, (part.code, loaded.card.label))
             if code != part.code:
                 raise BadInput(
-                    f"Tasks {other} and {each.card.label} each have a generator {named(part.generator)}, with different "
+                    f"Tasks {other} and {loaded.card.label} each have a generator {named(part.generator)}, with different "
                     "code; rename one of the files."
                 )
-        if plugin_slices(each.card):
-            _check_data(each)
-    return loaded
+        sample = Sample(loaded)
+        for check in QUICK if plugin_slices(loaded.card) else []:
+            if fault := next(check(sample), None):
+                raise BadInput(f"Task {loaded.card.label}: {fault}.")
+    return loaded_tasks
 
 
 def task(name: str) -> Task:
     """The task of a card by name or path, with its generators loaded; raises BadInput for what is wrong with either."""
-    card = _with_code(cards.load(TaskCard, name), cards.locate(TaskCard, name))
+    card, path = cards.load(TaskCard, name), cards.locate(TaskCard, name)
+    stages = {
+        stage: {name: _resolved(part, path, f"{named(path)}: stages.{stage}.{name}") for name, part in parts.items()}
+        for stage, parts in card.stages.items()
+    }
+    card = card.model_copy(update={"stages": stages})  # slices name registered generators, with the hash of their code
     try:
         return Task(card)
     except BadInput:
@@ -83,16 +90,10 @@ def names_code(card: TaskCard) -> bool:
     return any(part.generator not in BUILT_IN for parts in card.stages.values() for part in parts.values())
 
 
-def origins(tasks: Iterable[Task]) -> list[Origin]:
-    """What workers need for those of these tasks whose generators are not all built in."""
-    return [origin_of(each) for each in tasks if plugin_slices(each.card)]
-
-
 def origin_of(task: Task) -> Origin:
-    labels = dict.fromkeys(part.generator for part in plugin_slices(task.card))
-    plugins = {label: cast(PluginGenerator, GENERATORS[label]).plugin for label in labels}
-    sources = tuple((label, str(plugin.origin), plugin.source) for label, plugin in plugins.items())
-    return Origin(sources, task.card, task.fingerprint)
+    plugins = [cast(PluginGenerator, GENERATORS[part.generator]).plugin for part in plugin_slices(task.card)]
+    sources = dict.fromkeys((plugin.label, str(plugin.origin), plugin.source) for plugin in plugins)
+    return Origin(tuple(sources), task.card, task.fingerprint)
 
 
 def restore(origin: Origin) -> None:
@@ -107,53 +108,54 @@ def restore(origin: Origin) -> None:
         )
 
 
-def _with_code(card: TaskCard, path: Path) -> TaskCard:
-    """A card whose slices name registered generators, with the hash of their code."""
-    stages: dict[str, dict[Any, SliceCard]] = {}
-    for stage, parts in card.stages.items():
-        for name, part in parts.items():
-            where = f"{named(path)}: stages.{stage}.{name}"
-            if part.code:
-                raise BadInput(f"{where}.code: the program records the code of generators itself; remove the key.")
-            resolved = stages.setdefault(stage, {})[name] = _resolved(part, path, f"{where}.generator")
-            _check_options(resolved, where)
-    return card.model_copy(update={"stages": stages})
-
-
-def _check_options(part: SliceCard, where: str) -> None:
-    """Raises BadInput for an option that the slice's generator does not have."""
-    known = GENERATORS[part.generator].options.model_fields if part.generator in GENERATORS else part.options
+def _resolved(part: SliceCard, card: Path, where: str) -> SliceCard:
+    """A slice whose generator is loaded and registered. One with an unknown name stays as it is: Task lists the known."""
+    if part.code:
+        raise BadInput(f"{where}.code: the program records the code of generators itself; remove the key.")
+    label, path = loading.label(part.generator), part.generator if loading.is_plugin(part.generator) else None
+    file, _, attribute = part.generator.rpartition(":")
+    if file.endswith(loading.SUFFIX):
+        path = f"{(card.parent / file).resolve()}:{attribute}"
+    elif path is None and label not in BUILT_IN:
+        path = entry_points.find(entry_points.GENERATORS, label, f"{where}.generator")
+    if path is not None:
+        announce(card, path)
+        part = part.model_copy(update={"generator": label, "code": _take(path, label, f"{where}.generator").source})
+    known = GENERATORS[label].options.model_fields if label in GENERATORS else part.options
     for key in part.options:
         if key not in known:
             hint = did_you_mean(key, [*known, *(name for name in SliceCard.model_fields if name != "code")])
-            raise BadInput(f"{where}: generator {named(part.generator)} has no option {shown(key)}{hint}.")
-
-
-def _resolved(part: SliceCard, card: Path, where: str) -> SliceCard:
-    """A slice whose generator is loaded and registered; one with an unknown name stays as it is."""
-    if part.generator in BUILT_IN:
-        return part
-    label, path = loading.label(part.generator), part.generator
-    file, _, attribute = path.rpartition(":")
-    if file.endswith(loading.SUFFIX):
-        path = f"{(card.parent / file).resolve()}:{attribute}"
-    elif not loading.is_plugin(path):
-        if (offered := entry_points.find(entry_points.GENERATORS, label, where)) is None:
-            return part  # Task lists the known names
-        path = offered
-    announce(card, path)
-    return part.model_copy(update={"generator": label, "code": _take(path, label, where).source})
+            raise BadInput(f"{where}: generator {named(label)} has no option {shown(key)}{hint}.")
+    return part
 
 
 def _take(path: str, label: str, where: str) -> loading.Plugin:
-    """Loads a generator and registers it under a label. Those that its file registers itself are removed."""
+    """Loads a generator and registers it under a label. Those that its file registers itself are removed.
+
+    Raises BadInput for what is no generator.
+    """
     known = set(GENERATORS)
     try:
-        plugin = loading.load(path, where)
+        plugin = replace(loading.load(path, where), label=label)
     finally:
         for name in set(GENERATORS) - known:
             del GENERATORS[name]
-    _register(replace(plugin, label=label), f"{where} {named(label)}")
+    where = f"{where} {named(label)}"
+    if not isinstance(plugin.value, Generator):
+        raise BadInput(f"{where} is a {named(type(plugin.value).__name__)}, not a synthbench.generators.Generator.")
+    fields = plugin.value._asdict() | {"name": label}
+    if not (isinstance(fields["options"], type) and issubclass(fields["options"], Framed)):
+        raise BadInput(f"{where}: its options must be a class of synthbench.generators.Framed.")
+    for role in ("draw", "check", "arrange", "is_unseen"):
+        function = fields[role]
+        if function is None and role == "is_unseen":
+            continue
+        if not (callable(function) and isinstance(function, Hashable)):
+            raise BadInput(f"{where}: its {role} must be a function.")
+        fields[role] = _guarded(function, role)
+    generator = PluginGenerator(**fields)
+    generator.plugin = plugin
+    GENERATORS[label] = generator
     return plugin
 
 
@@ -163,25 +165,6 @@ def announce(card: Path, path: str) -> None:
     code = path.rpartition(":")[0]
     if files.is_file(Path(code)) or not code.endswith(loading.SUFFIX):
         print(f"synthbench: loading {named(card)} executes code: {named(code)}", file=sys.stderr)
-
-
-def _register(plugin: loading.Plugin, where: str) -> None:
-    """Registers a generator, its functions guarded; raises BadInput for a thing that is none."""
-    thing = plugin.thing
-    if not isinstance(thing, Generator):
-        raise BadInput(f"{where} is a {named(type(thing).__name__)}, not a synthbench.generators.Generator.")
-    if not (isinstance(thing.options, type) and issubclass(thing.options, Framed)):
-        raise BadInput(f"{where}: its options must be a class of synthbench.generators.Framed.")
-    functions = {role: getattr(thing, role) for role in ("draw", "check", "arrange", "is_unseen")}
-    if thing.is_unseen is None:
-        del functions["is_unseen"]
-    for role, function in functions.items():
-        if not (callable(function) and isinstance(function, Hashable)):
-            raise BadInput(f"{where}: its {role} must be a function.")
-    guarded = {role: _guarded(function, role) for role, function in functions.items()}
-    generator = PluginGenerator(**thing._asdict() | {"name": plugin.label} | guarded)
-    generator.plugin = plugin
-    GENERATORS[plugin.label] = generator
 
 
 @cache  # slices under one word must share `is_unseen`
@@ -218,11 +201,3 @@ def _fault(role: str, result: Any, arguments: Sequence[Any]) -> str | None:
         return None if is_order else "returns other items than it was given"
     is_mask = is_array and (result.dtype, result.shape) == (np.dtype(bool), item_N.shape)
     return None if is_mask else "returns no array of one bool for each item"
-
-
-def _check_data(task: Task) -> None:
-    """Raises BadInput where the data of a task breaks the contract."""
-    sample = Sample(task)
-    for check in CHECKS:
-        if check.is_quick and (fault := check.holds(sample)):
-            raise BadInput(f"Task {task.card.label}: {fault}.")

@@ -6,7 +6,6 @@ written. Settings of torch and numpy that an import changes are put back: they w
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.util
 import random
@@ -35,12 +34,12 @@ CHANGED = "__synthbench_changed__"  # on a module: settings that its import chan
 class Plugin:
     """What is known of an optimizer or a generator that is not built in.
 
-    thing: the CustomOptimizer or the Generator. label: its name in tables and in the registry. source: sha256 of its code
+    value: the CustomOptimizer or the Generator. label: its name in tables and in the registry. source: sha256 of its code
     and of its distribution's version. origin: where a worker finds it, a name with an absolute path or the object by value.
     versions: of the distributions that installed it. changed: settings that it changed, and that were put back.
     """
 
-    thing: Any
+    value: Any
     label: str
     source: str
     origin: str | bytes
@@ -62,28 +61,11 @@ def label(name: str) -> str:
 def unknown(name: str, known: Collection[str]) -> str:
     """Why a name stands for no optimizer, as the end of a sentence. known: names of optimizers."""
     if name.endswith(SUFFIX):
-        if not files.is_file(Path(name)):
-            return f"{shown(name)} is not a file; give a file and a class in it: path/file.py:Name"
-        choices = " or ".join(f"{named(name)}:{each}" for each in _defined(Path(name))[:4]) or f"{named(name)}:NAME"
-        return f"{shown(name)} is a file; add the name of the optimizer in it: {choices}"
+        return f"{shown(name)} names a file alone; name the optimizer in it, too: {named(name)}:Name"
     hint = did_you_mean(name, known)
     if name.isidentifier() and "did you mean" not in hint:
         hint += f"; for a class in a file, give path/file.py:{name}"
     return f"unknown optimizer {shown(name)}{hint}"
-
-
-def _defined(path: Path) -> list[str]:
-    """The public classes and decorated functions that a file defines; it is parsed, not run."""
-    try:
-        body = ast.parse(path.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
-        return []
-    return [
-        node.name
-        for node in body
-        if (isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and node.decorator_list))
-        and not node.name.startswith("_")
-    ]
 
 
 def load(name: str, where: str) -> Plugin:
@@ -93,36 +75,17 @@ def load(name: str, where: str) -> Plugin:
         raise BadInput(f"{where} {shown(name)}: give pkg.mod:Name or path/file.py:Name.")
     with preserved_settings() as changed, redirect_stdout(sys.stderr):  # standard output is for results
         try:
-            module = _from_file(Path(path), where) if path.endswith(SUFFIX) else _from_package(path, where)
+            module = _from_file(Path(path), where) if path.endswith(SUFFIX) else importlib.import_module(path)
         except (BadInput, KeyboardInterrupt):
             raise
         except BaseException as error:  # a person's module may raise anything, SystemExit among it
             raise BadInput(f"{where} {named(name)} cannot be imported: {describe(error)}.") from error
     if not hasattr(module, attribute):
-        public = [key for key, value in vars(module).items() if not key.startswith("_") and _is_of(module, value)]
+        public = [key for key in vars(module) if not key.startswith("_")]
         raise BadInput(f"{where} {named(path)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
     once: tuple[str, ...] = vars(module).setdefault(CHANGED, tuple(changed))
     origin = f"{Path(path).resolve()}:{attribute}" if path.endswith(SUFFIX) else name
     return Plugin(getattr(module, attribute), label(name), source_of(module), origin, versions_of(module), once)
-
-
-def _is_of(module: ModuleType, value: Any) -> bool:
-    """Whether a value was made in a module or below it (``torch.optim.Adamax`` is from ``torch.optim.adamax``)."""
-    if isinstance(value, ModuleType):
-        return False
-    home = str(getattr(value, "__module__", type(value).__module__))  # of an instance, where its class is
-    return home == type(value).__module__ or f"{home}.".startswith(f"{module.__name__}.")
-
-
-def _from_package(name: str, where: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(error.name + ".")):
-            raise BadInput(
-                f"{where}: there is no module {shown(error.name)}; install it, or give a file (path/file.py:Name)."
-            ) from None
-        raise
 
 
 def _from_file(path: Path, where: str) -> ModuleType:
@@ -149,26 +112,21 @@ def _from_file(path: Path, where: str) -> ModuleType:
     return sys.modules[name]
 
 
-@cache
-def _distributions(path: tuple[str, ...]) -> Mapping[str, list[str]]:
-    """Distributions by module, for this `sys.path`: reading them all takes a quarter of a second."""
-    return packages_distributions()
-
-
-def versions_of(module: ModuleType) -> dict[str, str]:
+@cache  # reading the names of all distributions takes a quarter of a second
+def versions_of(module: ModuleType) -> Mapping[str, str]:
     """The versions of the distributions that installed a module; none for a file given by its path."""
     if module.__name__.startswith(FROM_FILE):
         return {}
-    names = _distributions(tuple(sys.path)).get(module.__name__.partition(".")[0], [])
+    names = packages_distributions().get(module.__name__.partition(".")[0], [])
     return {name: version(name) for name in sorted(set(names))}
 
 
 def source_of(module: ModuleType) -> str:
     """sha256 of what a module computes, with the modules in its folder that it uses, and of its distributions' versions."""
     versions, file = versions_of(module), _file(module)
-    near = [] if file is None else [file] if versions else _near(module, file.parent, set())
-    code = sources.digest(near, file.parent) if file else ""
-    return sha256("".join([*(f"{name} {number}\n" for name, number in versions.items()), code]).encode()).hexdigest()
+    installed = "".join(f"{name} {number}\n" for name, number in versions.items())
+    code = sources.digest([file] if versions else _near(module, file.parent, set()), file.parent) if file else ""
+    return sha256((installed + code).encode()).hexdigest()
 
 
 def _near(module: ModuleType, folder: Path, seen: set[Path]) -> set[Path]:
@@ -215,14 +173,7 @@ def _settings() -> list[tuple[str, Callable[[], Any], Callable[[Any], Any]]]:
         ("threads", torch.get_num_threads, torch.set_num_threads),
         ("default dtype", torch.get_default_dtype, torch.set_default_dtype),
         ("matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-        (
-            "deterministic algorithms",
-            lambda: (
-                torch.are_deterministic_algorithms_enabled(),
-                torch.is_deterministic_algorithms_warn_only_enabled(),
-            ),
-            lambda modes: torch.use_deterministic_algorithms(modes[0], warn_only=modes[1]),
-        ),
+        ("deterministic algorithms", torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
         ("gradients", torch.is_grad_enabled, torch.set_grad_enabled),
         ("default device", torch.get_default_device, torch.set_default_device),
         ("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),

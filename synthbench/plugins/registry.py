@@ -1,7 +1,7 @@
 """Registers optimizers that are not built in: any `torch.optim.Optimizer`, and those that our decorators make.
 
-`take(name)` loads and registers what a name stands for; workers `restore` it by its origin. What is known of its code, a
-`Plugin`, is kept on the registered `Optimizer`, where `plugin_of(name)` looks it up.
+`take` loads and registers one, given by name or as an object; workers `restore` it by its origin. What is known of its
+code, a `Plugin`, is kept on the registered `Optimizer`, where `plugin_of(name)` looks it up.
 """
 
 from __future__ import annotations
@@ -56,71 +56,66 @@ def plugin_of(name: str) -> Plugin | None:
     return plugin
 
 
-def take(name: str, where: str = "--optimizer") -> Plugin:
-    """Loads and registers `pkg.mod:Class`, `path/file.py:Class` or the name of an entry point.
+def take(optimizer: Any, where: str = "optimizer") -> Plugin:
+    """Loads and registers an optimizer: `pkg.mod:Class`, `path/file.py:Class`, the name of an entry point, a class or a
+    CustomOptimizer.
 
     Raises BadInput that begins with `where`.
     """
-    target = None if is_plugin(name) else entry_points.find(entry_points.OPTIMIZERS, name, where)
-    plugin = loading.load(target or name, where)
-    plugin = replace(plugin, label=name, origin=name) if target else plugin
+    if not isinstance(optimizer, str):
+        return _register(_by_value(optimizer, where), where)
+    if is_plugin(optimizer):
+        plugin = loading.load(optimizer, where)
+    elif path := entry_points.find(entry_points.OPTIMIZERS, optimizer, where):
+        plugin = replace(loading.load(path, where), label=optimizer, origin=optimizer)
+    else:
+        raise BadInput(f"{where}: {loading.unknown(optimizer, OPTIMIZERS)}.")
     return _register(plugin, f"{where} {plugin.label}")
 
 
-def take_object(thing: Any, where: str = "optimizer") -> Plugin:
-    """Registers a class or a CustomOptimizer. Workers get it by value, so it may be defined in a script or a notebook.
+def name_of(optimizer: Any, where: str = "optimizer") -> str:
+    """The registered name of an optimizer; registers it as `take` does where it is not a registered name.
 
     Raises BadInput that begins with `where`.
     """
+    is_known = isinstance(optimizer, str) and optimizer in OPTIMIZERS
+    return optimizer if is_known else take(optimizer, where).label
+
+
+def _by_value(optimizer: Any, where: str) -> Plugin:
+    """A class or a CustomOptimizer. Workers get it by value, so it may be defined in a script or a notebook."""
     import cloudpickle
 
-    written = thing.written if isinstance(thing, CustomOptimizer) else thing
+    written = optimizer.written if isinstance(optimizer, CustomOptimizer) else optimizer
     module, name = getattr(written, "__module__", None), getattr(written, "__qualname__", None)
     if not module or not name:
-        raise BadInput(f"{where} {shown(thing)} is neither a name nor a class.")
-    origin: bytes = cloudpickle.dumps(thing)
+        raise BadInput(f"{where} {shown(optimizer)} is neither a name nor a class.")
+    origin: bytes = cloudpickle.dumps(optimizer)
     if module != "__main__" and "<" not in name:
-        module = _shortest(module, name, thing)
+        module = _shortest(module, name, optimizer)
         home = sys.modules[module]
-        source, versions = loading.source_of(home), loading.versions_of(home)
-        return _register(Plugin(thing, f"{module}:{name}", source, origin, versions), where)
+        return Plugin(optimizer, f"{module}:{name}", loading.source_of(home), origin, loading.versions_of(home))
     label = name.rpartition(".")[2]
     if label in OPTIMIZERS and plugin_of(label) is None:
         raise BadInput(f"{where}: {shown(label)} is the name of a built-in optimizer; give the class another one.")
-    return _register(Plugin(thing, label, code_hash.digest(thing), origin), where)
+    return Plugin(optimizer, label, code_hash.digest(optimizer), origin)
 
 
-def _shortest(module: str, name: str, thing: Any) -> str:
+def _shortest(module: str, name: str, optimizer: Any) -> str:
     """The outermost package that has an object under its name: `torch.optim` for one from `torch.optim.nadam`."""
     parts = module.split(".")
     packages = [".".join(parts[:length]) for length in range(1, len(parts) + 1)]
-    return next(each for each in packages if each == module or getattr(sys.modules.get(each), name, None) is thing)
+    return next(path for path in packages if path == module or getattr(sys.modules.get(path), name, None) is optimizer)
 
 
 def restore(origin: Origin) -> None:
     """Registers a plug-in in a worker."""
+    import cloudpickle
+
     if isinstance(origin, generators.Origin):
         generators.restore(origin)
-    elif isinstance(origin, str):
-        take(origin)
-    else:
-        import cloudpickle
-
-        take_object(cloudpickle.loads(origin))  # from our own parent process, never from a file
-
-
-def name_of(thing: Any, where: str = "optimizer") -> str:
-    """The registered name of an optimizer given by name, by path, as a class or as a CustomOptimizer; registers it.
-
-    Raises BadInput that begins with `where`.
-    """
-    if not isinstance(thing, str):
-        return take_object(thing, where).label
-    if thing in OPTIMIZERS:
-        return thing
-    if not is_plugin(thing) and entry_points.find(entry_points.OPTIMIZERS, thing, where) is None:
-        raise BadInput(f"{where}: {loading.unknown(thing, OPTIMIZERS)}.")
-    return take(thing, where).label
+    else:  # bytes are from our own parent process, never from a file
+        take(origin if isinstance(origin, str) else cloudpickle.loads(origin))
 
 
 def routed(routing: Routing, label: str) -> Table:
@@ -137,7 +132,7 @@ def routing_of(name: str, arguments: Mapping[str, Any]) -> Table:
 def defaults(name: str) -> dict[str, Any]:
     """The arguments of a registered optimizer with their defaults, `inspect.Parameter.empty` where there is none."""
     plugin, options = plugin_of(name), OPTIMIZERS[name].arguments().model_dump()
-    return dict(plugin.thing.arguments) | options if plugin else options
+    return dict(plugin.value.arguments) | options if plugin else options
 
 
 def put_back(name: str, settings: Sequence[str]) -> None:
@@ -162,25 +157,27 @@ def made_with(name: str) -> dict[str, str]:
 def origins(names: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
     """Where workers find the optimizers of these names, and the generators of these tasks, that are not built in."""
     plugins = [plugin_of(name) for name in dict.fromkeys(names)]
-    return [*(plugin.origin for plugin in plugins if plugin), *generators.origins(tasks)]
+    drawn = [generators.origin_of(task) for task in tasks if generators.plugin_slices(task.card)]
+    return [*(plugin.origin for plugin in plugins if plugin), *drawn]
 
 
 def _register(plugin: Plugin, where: str) -> Plugin:
-    """Puts an optimizer into the registries; raises BadInput for a thing that is none."""
+    """Puts an optimizer into the registries; raises BadInput for what is none."""
     import torch
 
     from synthbench.plugins import torch_optim
 
-    thing, label = plugin.thing, plugin.label
-    is_class = isinstance(thing, type) and issubclass(thing, torch.optim.Optimizer)
-    optimizer = torch_optim.custom_optimizer(thing) if is_class else thing
+    optimizer, label = plugin.value, plugin.label
+    is_class = isinstance(optimizer, type) and issubclass(optimizer, torch.optim.Optimizer)
+    if is_class:
+        optimizer = torch_optim.custom_optimizer(optimizer)
     if not isinstance(optimizer, CustomOptimizer):
         raise BadInput(
             f"{where} is neither a torch.optim.Optimizer class nor made by synthbench.matrix_optimizer or "
             "synthbench.fleet_optimizer."
         )
     ours = sources.digest([Path(optimizer.implementation.step.__code__.co_filename)], Path(sources.__file__).parents[1])
-    plugin = replace(plugin, thing=optimizer, source=sha256((ours + plugin.source).encode()).hexdigest())
+    plugin = replace(plugin, value=optimizer, source=sha256((ours + plugin.source).encode()).hexdigest())
     summary = (inspect.getdoc(optimizer.written) or label).strip().splitlines()[0]
     OPTIMIZERS[label] = Optimizer(
         label, summary, label, arguments_card(label, optimizer, ClassArguments if is_class else Arguments),

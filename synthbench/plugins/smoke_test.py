@@ -7,7 +7,7 @@ from contextlib import redirect_stdout
 from typing import Any
 
 from synthbench.common.errors import BadInput
-from synthbench.plugins.errors import describe, location
+from synthbench.plugins.errors import describe
 from synthbench.plugins.loading import preserved_settings
 from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizers.registry import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, route, spans
@@ -44,9 +44,7 @@ def check(name: str, *, routing: tuple[tuple[str, str], ...], layout: Layout, ar
         except BadInput as error:
             raise BadInput(f"{where} cannot be used: {error}") from error
         except (Exception, SystemExit) as error:
-            raise BadInput(
-                f"{where} cannot move the model's parameters: {describe(error)}{location(error)}."
-            ) from error
+            raise BadInput(f"{where} cannot move the model's parameters: {describe(error)}.") from error
     if torch.equal(value_KP, before):
         raise BadInput(f"{where} moved nothing in {MOST} steps with gradients.")
     if not torch.isfinite(value_KP).all():

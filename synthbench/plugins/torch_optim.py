@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from synthbench.common.errors import BadInput
 from synthbench.plugins.decorators import CustomOptimizer
-from synthbench.plugins.errors import NEEDS_CLOSURE, check_not_text, describe, explain_step, is_out_of_memory
+from synthbench.plugins.errors import check_not_text, describe, explain_step, is_out_of_memory
 from synthbench.plugins.loading import preserved_settings
+from synthbench.trainer.optimizers.muon import matrices
 from synthbench.trainer.optimizers.registry import Block, Hyper, Implementation, State
 
 if TYPE_CHECKING:
@@ -33,29 +34,24 @@ def custom_optimizer(cls: type[torch.optim.Optimizer]) -> CustomOptimizer:
     """A class as an optimizer: its arguments without rate and decay, and the rate that its grid lies around."""
     import torch
 
-    def start(blocks: Sequence[Block], arguments: Any) -> State:
-        closure = inspect.signature(cls.step).parameters.get("closure")
-        if closure is not None and closure.default is NEEDED:
-            raise BadInput(f"{cls.__name__} {NEEDS_CLOSURE}.")
-        return {"optimizers": [], "parameters": [], "draws": []}
-
     def move(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
         step(cls, blocks, state, hyper, arguments)
 
-    known = signature(cls)
-    variadic = {name: p.kind for name, p in known.items() if p.kind in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-    arguments = {name: p.default for name, p in known.items() if name not in {*variadic, "lr", "weight_decay"}}
-    lr = known["lr"].default if "lr" in known else RATE
+    known = defaults(cls)
+    lr = known.get("lr")
     return CustomOptimizer(
-        Implementation(start, move, set_evaluating), float(lr) if isinstance(lr, int | float) else RATE, arguments,
+        Implementation(lambda blocks, arguments: {"optimizers": [], "parameters": [], "draws": []}, move, set_evaluating),
+        float(lr) if isinstance(lr, int | float) else RATE,
+        {name: default for name, default in known.items() if name not in ("lr", "weight_decay")},
         routing="hidden" if cls is getattr(torch.optim, "Muon", None) else "all", written=cls,
-        takes_any=inspect.Parameter.VAR_KEYWORD in variadic.values(),
+        takes_any=any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values()),
     )  # fmt: skip
 
 
-def signature(cls: type[torch.optim.Optimizer]) -> dict[str, inspect.Parameter]:
-    """The constructor's arguments by name, without the first, the parameters to move."""
-    return dict(list(inspect.signature(cls).parameters.items())[1:])
+def defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
+    """The constructor's arguments with their defaults (NEEDED: none), without the first, the parameters to move."""
+    _, *others = inspect.signature(cls).parameters.values()
+    return {p.name: p.default for p in others if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def instance(
@@ -66,61 +62,51 @@ def instance(
 
     options: arguments of the constructor; `group` has keys of the group itself. Raises BadInput where it cannot be made.
     """
-    import torch
-
-    known, name, group_keys = signature(cls), cls.__name__, options.get("group")
-    check_not_text(name, options, {key: parameter.default for key, parameter in known.items()})
-    keywords = {key: _as_declared(value, known.get(key)) for key, value in options.items() if key not in OURS}
-    if "lr" in known and known["lr"].default is NEEDED:
+    known, name, group_keys = defaults(cls), cls.__name__, options.get("group")
+    check_not_text(name, options, known)
+    keywords = {key: value for key, value in options.items() if key not in OURS}
+    if known.get("lr") is NEEDED:
         keywords["lr"] = 1.0
     if "weight_decay" in known:
         keywords["weight_decay"] = weight_decay
-    for key, parameter in known.items():
-        is_named = parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        if is_named and parameter.default is NEEDED and key not in keywords:
+    for key, default in known.items():
+        if isinstance(default, tuple) and isinstance(keywords.get(key), list):
+            keywords[key] = tuple(keywords[key])  # cards have no tuples
+        if default is NEEDED and key not in keywords:
             raise BadInput(f"{name} needs the argument {key!r}; give it as --set optimizer.{key}=VALUE.")
     try:
-        made = cls([{"params": list(parameters), **group_keys}] if group_keys else parameters, **keywords)
+        optimizer = cls([{"params": list(parameters), **group_keys}] if group_keys else parameters, **keywords)
     except Exception as error:
         hint = "" if group_keys else "; if its groups of parameters need keys, give --set optimizer.group={KEY=VALUE}"
         raise BadInput(
             f"{name} cannot be made of a list of the model's parameters: {describe(error)}{hint}."
         ) from error
-    if not isinstance(made, torch.optim.Optimizer) or not all("lr" in group for group in made.param_groups):
+    if not all("lr" in group for group in optimizer.param_groups):
         raise BadInput(f"{name} has no learning rate `lr` in its groups of parameters, so none can be set.")
     if "weight_decay" not in known:
-        for group in made.param_groups:
+        for group in optimizer.param_groups:
             if "weight_decay" in group:
                 group["weight_decay"] = weight_decay
-    return made
+    return optimizer
 
 
-def _as_declared(value: Any, parameter: inspect.Parameter | None) -> Any:
-    """A tuple for a list where the default is a tuple: cards have no tuples."""
-    is_tuple = parameter is not None and isinstance(parameter.default, tuple)
-    return tuple(value) if isinstance(value, list) and is_tuple else value
-
-
-def views_of_run(blocks: Sequence[Block], attribute: str, k: int) -> Iterator[Tensor]:
-    """The parameters of run k in order, each matrix and each vector by itself. attribute: `value_Kn` or `grad_Kn`."""
-    for block in blocks:
-        row, begin = getattr(block, attribute)[k], block.parameters[0].offset
-        for parameter in block.parameters:
-            stack = row[parameter.offset - begin : parameter.offset - begin + parameter.size].view(parameter.shape)
-            yield from stack if len(parameter.shape) > 2 else (stack,)
+def of_run(stacked: Sequence[Tensor], k: int) -> list[Tensor]:
+    """The parameters of run k in order, each matrix and each vector by itself. stacked: as `matrices` has them."""
+    return [matrix for stack in stacked for matrix in stack[k]]
 
 
 def step(cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
     """Moves every run by a step of its own instance. The first step makes the instances: only then are decays known."""
     import torch
 
+    values, grads = matrices(blocks, "value_Kn"), matrices(blocks, "grad_Kn")
     if not state["optimizers"]:
-        _begin(cls, blocks, state, hyper, arguments)
+        _begin(cls, values, state, hyper, arguments)
     for k, optimizer in enumerate(state["optimizers"]):
         if optimizer is None:  # the run has diverged
             continue
-        parameters = state["parameters"][k]
-        for parameter, grad in zip(parameters, views_of_run(blocks, "grad_Kn", k), strict=True):
+        parameters, failure = state["parameters"][k], None
+        for parameter, grad in zip(parameters, of_run(grads, k), strict=True):
             parameter.grad = grad
         for group in optimizer.param_groups:
             set_rate(group, float(hyper.lr_K[k]))
@@ -130,20 +116,20 @@ def step(cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State
         except Exception as error:
             if is_out_of_memory(error):
                 raise
-            check_shapes(cls, parameters, views_of_run(blocks, "value_Kn", k))  # what changed is the cause
-            if not has_diverged(error, parameters):
-                why = explain_step(error, parameters)
-                raise BadInput(f"{cls.__name__} failed at step {hyper.step}: {why}.") from error
-            state["optimizers"][k] = None
-            for view in views_of_run(blocks, "value_Kn", k):
-                view.fill_(torch.nan)
+            failure = error
+        check_shapes(cls, parameters, of_run(values, k))  # a change of them may be why it failed
+        if failure is None:
             continue
-        check_shapes(cls, parameters, views_of_run(blocks, "value_Kn", k))
+        if not has_diverged(failure, parameters):
+            raise BadInput(
+                f"{cls.__name__} failed at step {hyper.step}: {explain_step(failure, parameters)}."
+            ) from failure
+        state["optimizers"][k] = None
+        for view in of_run(values, k):
+            view.fill_(torch.nan)
 
 
-def check_shapes(
-    cls: type[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], views: Iterable[Tensor]
-) -> None:
+def check_shapes(cls: type, parameters: Sequence[Tensor], views: Sequence[Tensor]) -> None:
     """Raises BadInput where a parameter of a run is not its view any more."""
     for p, view in zip(parameters, views, strict=True):
         if p.shape != view.shape:
@@ -154,23 +140,22 @@ def check_shapes(
 
 
 def _begin(
-    cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any
+    cls: type[torch.optim.Optimizer], values: Sequence[Tensor], state: State, hyper: Hyper, arguments: Any
 ) -> None:
     """An instance for each run, and the state of its random numbers."""
     import torch
 
     options = arguments.model_dump()
-    for k in range(len(blocks[0].value_Kn)):
-        parameters = [torch.nn.Parameter(view) for view in views_of_run(blocks, "value_Kn", k)]
+    for k, weight_decay in enumerate(hyper.weight_decay_K.tolist()):
+        parameters = [torch.nn.Parameter(view) for view in of_run(values, k)]
         state["parameters"].append(parameters)
         state["draws"].append(None)
         with preserved_settings(), drawing(state["draws"], k):
-            made = instance(cls, parameters, options, float(hyper.weight_decay_K[k]))
-        state["optimizers"].append(made)
+            state["optimizers"].append(instance(cls, parameters, options, weight_decay))
     set_evaluating(state, False)
 
 
-def has_diverged(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> bool:
+def has_diverged(error: Exception, parameters: Sequence[Tensor]) -> bool:
     """Whether a step raised because its run diverged: weights or gradients are not finite, or its algebra fails."""
     import torch
 
@@ -188,7 +173,7 @@ def drawing(draws: list[Any], k: int) -> Iterator[None]:
     """
     import torch
 
-    generators: list[tuple[Callable[[], Any], Callable[[Any], None]]] = [
+    generators: list[tuple[Any, Any]] = [
         (torch.get_rng_state, torch.set_rng_state), (random.getstate, random.setstate),
         (np.random.get_state, np.random.set_state),
     ]  # fmt: skip

@@ -12,8 +12,8 @@ from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
-from synthbench.reporting.entries import Entry, rounded, signed
 from synthbench.reporting.sentence import undirected
+from synthbench.reporting.table import Entry, rounded, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 
 NOTE = (
@@ -29,13 +29,11 @@ def lines(answers: Sequence[Answer], folder: Path | None) -> list[str]:
 
 def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
     claim, tasks = answer.claim, answer.tasks
-    yield f"**{said(answer)}{_rank(claim)}:** {literal(prose(claim.says))} ({literal(prose(claim.source))})"
+    yield f"**{in_words(answer)}{_rank(claim)}:** {literal(prose(claim.says))} ({literal(prose(claim.source))})"
     if tasks:
-        contrast = literal(f"{_rows(claim.rows)} less {_rows(claim.than)}")
-        yield (
-            f"{code(claim.score)} of {contrast}: {_difference(answer)}, n = {answer.pooled.difference.n}{_p(answer)}. "
-            f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
-        )
+        contrast = literal(f"{_rows(claim.rows)} minus {_rows(claim.than)}")
+        yield f"{code(claim.score)} of {contrast}: {_numbers_in_words(answer)}."
+        yield f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
         if answer.seeds:
             lost = (f"{literal(task)} {listed(map(str, seeds))}" for task, seeds in answer.seeds.items())
             yield f"Seeds missing: {'; '.join(lost)}."
@@ -49,7 +47,7 @@ def _rank(claim: ClaimCard) -> str:
     return " (primary)" if claim.primary else ""
 
 
-def said(answer: Answer) -> str:
+def in_words(answer: Answer) -> str:
     """The answer in words: `supported`, or `inconclusive (n = 8; about 30 seeds for 80 % power)`."""
     pooled, expects_none = answer.pooled, answer.claim.expected == "equal"
     if answer.kind == "inconclusive" and pooled.kind != "inconclusive":
@@ -60,11 +58,10 @@ def said(answer: Answer) -> str:
         return f"refuted: {undirected(pooled)}"
     if answer.kind == "opposite":
         return "refuted: " + ("there is a difference" if expects_none else "opposite")
-    is_small = (
-        pooled.margin is not None and max(abs(pooled.difference.low), abs(pooled.difference.high)) < pooled.margin
-    )
-    is_direction = answer.kind == "supported" and not expects_none
-    return f"supported (smaller than {pooled.margin:g})" if is_direction and is_small else answer.kind
+    is_direction, (_, low, high, _) = answer.kind == "supported" and not expects_none, pooled.difference
+    if is_direction and pooled.margin is not None and max(abs(low), abs(high)) < pooled.margin:
+        return f"supported (smaller than {pooled.margin:g})"
+    return answer.kind
 
 
 def summary(answers: Sequence[Answer]) -> str:
@@ -90,17 +87,13 @@ def _rows(wanted: RowsCard) -> str:
     return f"{wanted.optimizer} {wanted.update}" + (f" at {wanted.size:g}x the items" if wanted.size != 1 else "")
 
 
-def _difference(answer: Answer) -> str:
-    mean, low, high, _ = answer.pooled.difference
-    bounds = f" [{signed(low)}, {signed(high)}]" if low == low else ""
-    return f"{signed(mean)}{bounds}" if mean == mean else "none"
-
-
-def _p(answer: Answer) -> str:
-    """The p-value where one decides."""
+def _numbers_in_words(answer: Answer) -> str:
+    """`-0.11 [-0.13, -0.10], n = 8, p < .001`, the p-value where one decides."""
+    mean, low, high, n = answer.pooled.difference
+    text = f"{signed(mean) if n else 'none'}{f' [{signed(low)}, {signed(high)}]' if n > 1 else ''}, n = {n}"
     if answer.pooled.kind not in DECIDED:
-        return ""
-    return ", p < .001" if answer.p < 0.001 else f", p = {answer.p:.3f}".replace("0.", ".")
+        return text
+    return f"{text}, p < .001" if answer.p < 0.001 else f"{text}, p = {f'{answer.p:.3f}'.replace('0.', '.')}"
 
 
 def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
@@ -120,11 +113,11 @@ def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
 def as_rich(answers: Sequence[Answer]) -> Drawing:
     """For a terminal."""
     claims = [f"{number}. {prose(answer.claim.says)}" for number, answer in enumerate(answers, start=1)]
-    entries = [Entry.of(answer.pooled.difference, signed=True).text(answer.pooled.difference.n) for answer in answers]
+    differences = [answer.pooled.difference if answer.tasks else None for answer in answers]
     return Drawing(
         [Column("claim", claims, least=30)],
-        [Column("answer", [inert(said(answer)) + _rank(answer.claim) for answer in answers], least=14),
-         Column("difference", [e if a.tasks else "-" for e, a in zip(entries, answers, strict=True)], is_right=True),
+        [Column("answer", [inert(in_words(answer)) + _rank(answer.claim) for answer in answers], least=14),
+         Column("difference", [Entry.of(d, signed=True).text(d.n) if d else "-" for d in differences], is_right=True),
          Column("by task", [by_task(answer) for answer in answers], least=24)],
         breaks=range(len(answers) - 1),
     )  # fmt: skip

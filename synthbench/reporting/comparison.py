@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from synthbench.analysis import pairing, verdict
-from synthbench.analysis.comparison import Finding, counterparts, findings
+from synthbench.analysis.pairing import Pair
 from synthbench.analysis.rows import Row
+from synthbench.analysis.verdict import Finding
 from synthbench.cards import RunnerCard
 from synthbench.common.errors import BadInput
 from synthbench.common.files import is_file, is_folder
@@ -33,7 +34,7 @@ class RowFilter(NamedTuple):
     update: Sequence[str] | None = None
 
     def kept(self, rows: Sequence[Row], compared: str | None) -> list[Row]:
-        """The rows that are meant; raises BadInput for a name that no row has. compared: what the two sides differ in."""
+        """The rows to compare; raises BadInput for a name that no row has. compared: what the two sides differ in."""
         kept = list(rows)
         for axis, names in self._asdict().items():
             if names is None:
@@ -60,24 +61,24 @@ class Comparison:
 
 
 def compare(
-    one: str, other: str, out: Path, runner: str | None, narrow: RowFilter, columns: Sequence[str] | None
+    first: str, second: str, out: Path, runner: str | None, narrow: RowFilter, columns: Sequence[str] | None
 ) -> Comparison:
     """Compares what two names mean: optimizers or updates of the last experiment in `out` (of a runner, if one is named),
     or else two folders. Raises BadInput where that is not clear, or where no rows can be paired."""
-    if label(one) == label(other):
-        raise BadInput(f"compare: {shown(one)} is named twice; name two different ones.")
-    folders = is_folder(Path(one)) and is_folder(Path(other))
+    if label(first) == label(second):
+        raise BadInput(f"compare: {shown(first)} is named twice; name two different ones.")
+    folders = is_folder(Path(first)) and is_folder(Path(second))
     if not folders or is_file(out / DATABASE):
         report = reports.of_folder(out, runner)
         known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
-        if not folders or {label(one), label(other)} <= known:
-            return inside(report, one, other, narrow, columns)
-    return _across((Path(one), Path(other)), runner, narrow, columns)
+        if not folders or {label(first), label(second)} <= known:
+            return inside(report, first, second, narrow, columns)
+    return _across((Path(first), Path(second)), runner, narrow, columns)
 
 
-def inside(report: Report, one: str, other: str, narrow: RowFilter, columns: Sequence[str] | None) -> Comparison:
+def inside(report: Report, first: str, second: str, narrow: RowFilter, columns: Sequence[str] | None) -> Comparison:
     """Two optimizers or two updates of one experiment."""
-    names = label(one), label(other)
+    names = label(first), label(second)
     axis = _axis(report.rows, *names)
     rows = narrow.kept(report.rows, axis)
     if axis == "update":
@@ -87,22 +88,22 @@ def inside(report: Report, one: str, other: str, narrow: RowFilter, columns: Seq
         names = sides[0][0].label, sides[1][0].label
     starred = dict.fromkeys(row.label for side in sides for row in side if row.reference)
     remarks = [f"Rows of {listed(starred)} are reference rows shipped with synthbench."] if starred else []
-    return compared(Comparison(names, axis, report.card, [], remarks), sides, columns)
+    return compared(names, axis, report.card, sides, columns, remarks)
 
 
-def _axis(rows: Sequence[Row], one: str, other: str) -> str:
+def _axis(rows: Sequence[Row], first: str, second: str) -> str:
     """What two names are; raises BadInput for one that is nothing here, and for two of different kinds."""
     updates = dict.fromkeys(row.update for row in rows)
     labels = dict.fromkeys(row.label for row in rows)
-    for name in (one, other):
+    for name in (first, second):
         if name not in {row.optimizer for row in rows}:
             check_choice("compare: optimizer or update", name, [*labels, *updates])
-    if (one in updates) is not (other in updates):
+    if (first in updates) is not (second in updates):
         raise BadInput(
-            f"compare: {shown(one)} and {shown(other)} are an optimizer and an update; name two optimizers "
+            f"compare: {shown(first)} and {shown(second)} are an optimizer and an update; name two optimizers "
             f"({listed(labels)}) or two updates ({listed(updates)})."
         )
-    return "update" if one in updates else "label"
+    return "update" if first in updates else "label"
 
 
 def _across(
@@ -113,11 +114,11 @@ def _across(
     second = reports.of_folder(folders[1], first.card.name, with_reference=False)
     sides = [narrow.kept(report.rows, None) for report in (first, second)]
     for task in dict.fromkeys(row.task for row in sides[0]):
-        marks = first.tasks.get(task), second.tasks.get(task)
-        if None not in marks and marks[0] != marks[1]:
+        here, there = first.tasks.get(task), second.tasks.get(task)
+        if here and there and here != there:
             raise BadInput(
-                f"compare: task {named(task)} differs: fingerprint {str(marks[0])[:12]} in {named(folders[0])}, "
-                f"{str(marks[1])[:12]} in {named(folders[1])}; nothing compares across fingerprints."
+                f"compare: task {named(task)} differs: fingerprint {here[:12]} in {named(folders[0])}, {there[:12]} in "
+                f"{named(folders[1])}; nothing compares across fingerprints."
             )
     is_clear = folders[0].name != folders[1].name and folders[0].name and folders[1].name
     names = (folders[0].name, folders[1].name) if is_clear else (str(folders[0]), str(folders[1]))
@@ -125,7 +126,7 @@ def _across(
     content = [report.card.model_dump(mode="json", by_alias=True, exclude=ROWS) for report in (first, second)]
     if differing := [key for key in content[0] if content[0][key] != content[1].get(key)]:
         remarks.append(f"Their cards differ in {listed(differing)}; readings and margins are those of {names[0]}.")
-    return compared(Comparison(names, None, first.card, [], remarks), sides, columns)
+    return compared(names, None, first.card, sides, columns, remarks)
 
 
 def _made(folder: Path, report: Report) -> str:
@@ -134,23 +135,27 @@ def _made(folder: Path, report: Report) -> str:
     return ", ".join([str(folder), *versions, *dict.fromkeys(row.device for row in report.rows)])
 
 
-def compared(empty: Comparison, sides: Sequence[Sequence[Row]], columns: Sequence[str] | None) -> Comparison:
-    """A comparison with the findings of its two sides; raises BadInput where no rows can be paired."""
-    names, card, scores = empty.names, empty.card, columns or empty.card.columns
-    pairs, alone = counterparts(sides, empty.axis)
+def compared(
+    names: tuple[str, str], axis: str | None, card: RunnerCard, sides: Sequence[Sequence[Row]],
+    columns: Sequence[str] | None, remarks: Sequence[str],
+) -> Comparison:  # fmt: skip
+    """Two sides compared in these columns, else the card's; raises BadInput where no rows can be paired."""
+    scores = columns or card.columns
+    paired = [(row, pairing.counterpart(row, sides[1], apart_from=axis)) for row in sides[0]]
+    pairs = [Pair(row, other) for row, other in paired if other]
     if not pairs:
         raise BadInput(f"compare: no row of {named(names[0])} has one of {named(names[1])} that is like it otherwise.")
-    found = findings(pairs, scores, card)
+    findings = verdict.findings(pairs, scores, card)
     means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, ±half the 95 % interval"
-    lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(found), *empty.notes]
-    if alone:
+    lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(findings), *remarks]
+    if alone := [row for row, other in paired if not other]:
         lines.append(f"Without a counterpart: {listed(f'{row.task} {row.label} {row.update}' for row in alone)}.")
-    return replace(empty, findings=found, notes=lines)
+    return Comparison(names, axis, card, findings, lines)
 
 
-def _holm(found: Sequence[Finding]) -> list[str]:
+def _holm(findings: Sequence[Finding]) -> list[str]:
     """How many of the intervals that exclude 0 would still do so if all tests were corrected for."""
-    tests = [(p, finding.verdict.difference) for finding in found if (p := finding.p_holm) is not None]
+    tests = [(p, finding.verdict.difference) for finding in findings if (p := finding.p_holm) is not None]
     decided = [p for p, difference in tests if difference.excludes_zero]
     kept = sum(p < verdict.LEVEL for p in decided)
     return [

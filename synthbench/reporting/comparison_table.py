@@ -8,18 +8,24 @@ from math import isfinite
 from typing import Any
 
 from synthbench.analysis import verdict
-from synthbench.analysis.comparison import Finding
 from synthbench.analysis.pairing import AXES
-from synthbench.analysis.verdict import DECIDED
+from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.comparison import Comparison
-from synthbench.reporting.entries import ARROWS, SHOWN, Entry, rounded, signed
 from synthbench.reporting.sentence import direction, seeds, words
-from synthbench.reporting.table import WIDEST, github, row_name, separated
+from synthbench.reporting.table import ARROWS, SHOWN, WIDEST, Entry, github, rounded, row_name, separated, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 from synthbench.scores import SCORES
 
 MOST_NAMED = 6  # findings of one kind that the sentence names
+TITLES: dict[tuple[verdict.Kind, ...], str] = {
+    DECIDED: "decided",
+    ("depends on target step",): "dependent on the target step",
+    ("equal",): "within the card's margin",
+    ("identical",): "0 at every seed",
+    ("inconclusive",): "inconclusive",
+    ("too few seeds",): f"on fewer than {verdict.LEAST_SEEDS} seeds",
+}
 NARROWEST = {0: 12, 2: 8, 3: 8, 6: 12}  # least widths of the columns that are folded
 
 
@@ -51,14 +57,17 @@ def where(finding: Finding, comparison: Comparison) -> str:
 
 def as_rich(comparison: Comparison) -> Any:
     """For a terminal: rows are named once, long verdicts are folded."""
-    rows = cells(comparison)
-    new = [index == 0 or rows[index][0] != rows[index - 1][0] for index in range(len(rows))]
-    rows = [[row[0] if is_new else "", *row[1:]] for row, is_new in zip(rows, new, strict=True)]
+    rows, breaks = cells(comparison), []
+    for index in reversed(range(1, len(rows))):
+        if rows[index][0] == rows[index - 1][0]:
+            rows[index][0] = ""
+        else:
+            breaks.append(index - 1)
     columns = [
         Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index))
         for index, (head, texts) in enumerate(zip(heads(comparison), zip(*rows, strict=True), strict=True))
     ]
-    return Drawing(columns[:2], columns[2:], breaks=[index - 1 for index, is_new in enumerate(new) if is_new and index])
+    return Drawing(columns[:2], columns[2:], breaks)
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -72,21 +81,17 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 
 def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
-    row, score, judged = finding.pair.row, SCORES[finding.score], finding.verdict
+    row, judged, (first, second) = finding.pair.row, finding.verdict, comparison.names
     axes = [axis for axis in (*AXES, "weight_decay") if axis != comparison.axis]
     mean, low, high, n = judged.difference
-    numbers = dict(zip(("mean_a", "mean_b"), finding.means, strict=True)) | {
-        "difference": mean,
-        "low": low,
-        "high": high,
-    }
     return {"optimizer" if axis == "label" else axis: getattr(row, axis) for axis in axes} | {
-        "a": comparison.names[0], "b": comparison.names[1], "reference": row.reference or finding.pair.other.reference,
-        "score": finding.score, "unit": score.unit, "n": n,
-        **{name: rounded(value) for name, value in numbers.items()},
+        "a": first, "b": second, "reference": row.reference or finding.pair.other.reference,
+        "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
+        "mean_a": rounded(finding.means[0]), "mean_b": rounded(finding.means[1]),
+        "difference": rounded(mean), "low": rounded(low), "high": rounded(high),
         "p": None if finding.p_holm is None else judged.p, "p_holm": finding.p_holm, "margin": judged.margin,
         "detectable": rounded(judged.detectable), "seeds_needed": int(judged.seeds) if isfinite(judged.seeds) else None,
-        "verdict": words(judged, finding.score, comparison.names[0]),
+        "verdict": words(judged, finding.score, first),
     }  # fmt: skip
 
 
@@ -97,31 +102,23 @@ def as_json(comparison: Comparison) -> str:
 
 
 WRITERS: dict[str, Callable[[Comparison], str]] = {
-    "markdown": as_markdown, "csv": lambda comparison: separated(records(comparison)), "json": as_json
+    "markdown": as_markdown, "csv": lambda comparison: separated(records(comparison)), "json": as_json,
 }  # fmt: skip
 
 
 def sentence(comparison: Comparison) -> str:
     """The findings by kind of verdict, with the seeds that inconclusive ones would take."""
-    kinds: dict[tuple[verdict.Kind, ...], str] = {
-        DECIDED: "decided",
-        ("depends on target step",): "dependent on the target step",
-        ("equal",): "within the card's margin",
-        ("identical",): "0 at every seed",
-        ("inconclusive",): "inconclusive",
-        ("too few seeds",): f"on fewer than {verdict.LEAST_SEEDS} seeds",
-    }
     parts = []
-    for of_kind, title in kinds.items():
-        if findings := [finding for finding in comparison.findings if finding.verdict.kind in of_kind]:
-            names = [
-                f"{f.score} ({where(f, comparison)}{_detail(f, comparison.names[0])})" for f in findings[:MOST_NAMED]
+    for kinds, title in TITLES.items():
+        if alike := [finding for finding in comparison.findings if finding.verdict.kind in kinds]:
+            clauses = [
+                f"{finding.score} ({where(finding, comparison)}{_detail(finding, comparison.names[0])})"
+                for finding in alike[:MOST_NAMED]
             ]
-            more = f" and {len(findings) - MOST_NAMED} more" if len(findings) > MOST_NAMED else ""
-            parts.append(f"{len(findings)} {'is' if len(findings) == 1 else 'are'} {title}: {', '.join(names)}{more}")
-    return inert(
-        f"Of {len(comparison.findings)} differences between {' and '.join(comparison.names)}, {'; '.join(parts)}."
-    )
+            more = f" and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
+            parts.append(f"{len(alike)} {'is' if len(alike) == 1 else 'are'} {title}: {', '.join(clauses)}{more}")
+    count, names = len(comparison.findings), " and ".join(comparison.names)
+    return inert(f"Of {count} differences between {names}, {'; '.join(parts)}.")
 
 
 def _detail(finding: Finding, subject: str) -> str:
@@ -129,9 +126,10 @@ def _detail(finding: Finding, subject: str) -> str:
     judged = finding.verdict
     if judged.kind in DECIDED:
         return f": {subject} {direction(judged, finding.score)} by {abs(judged.difference.mean):.{SHOWN}f}"
-    if judged.kind == "depends on target step":
-        return f": {signed(judged.difference.mean)} at the card's"
     if judged.kind == "inconclusive":
         return f": n = {judged.difference.n}; {seeds(judged)}"
-    numbers = {"equal": f"{judged.margin:g}" if judged.margin else "", "too few seeds": f"{judged.difference.n}"}
-    return f": {numbers[judged.kind]}" if judged.kind in numbers else ""
+    if judged.kind == "depends on target step":
+        return f": {signed(judged.difference.mean)} at the card's"
+    if judged.kind == "equal":
+        return f": {judged.margin:g}"
+    return f": {judged.difference.n}" if judged.kind == "too few seeds" else ""

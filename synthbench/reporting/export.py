@@ -29,10 +29,8 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
     chosen: dict[RunId, Choice] = {}
     for trials in members.cells(report.experiment, store, results).values():
         chosen |= members.chosen(trials, results)
-    for run, (cell, *_) in enlisted.items():
-        if run not in results:  # interrupted
-            continue
-        result = results[run]
+    for run in (run for run in enlisted if run in results):
+        result, cell = results[run], enlisted[run][0]
         yield _settings(run, identities[run]) | {
             "attempt": result.attempt, "status": result.status, "runner": report.card.name,
             "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": run in chosen,
@@ -56,10 +54,10 @@ def _settings(run: str, identity: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write(form: str, found: list[dict[str, Any]]) -> str:
+def write(form: str, runs: list[dict[str, Any]]) -> str:
     """As JSON lines, one JSON array, or CSV (nested values as JSON, scores in columns of their own)."""
     if form == "jsonl":
-        return "\n".join(json.dumps(run, allow_nan=False) for run in found)
+        return "\n".join(json.dumps(run, allow_nan=False) for run in runs)
     if form == "json":
-        return json.dumps(found, indent=1, allow_nan=False)
-    return separated([{key: run[key] for key in run if key not in ("scores", "path")} | run["scores"] for run in found])
+        return json.dumps(runs, indent=1, allow_nan=False)
+    return separated([{key: run[key] for key in run if key not in ("scores", "path")} | run["scores"] for run in runs])

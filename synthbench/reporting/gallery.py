@@ -12,11 +12,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 COLOURS = {
-    "fact": "black on cyan",
-    "rule": "black on green",
-    "exception": "black on yellow",
-    "noise": "black on magenta",
-}
+    "fact": "black on cyan", "rule": "black on green", "exception": "black on yellow", "noise": "black on magenta",
+}  # fmt: skip
 DRAWN = 3  # examples of each slice
 COMPARED = 2**21  # pairs of items for a floor: all of them in every shipped task
 HEADS = [
@@ -56,10 +53,10 @@ def floors_of(asked: Examples, train: Examples) -> dict[str, float]:
     return floors(train, asked.take(slice(max(1, COMPARED // len(train)))))
 
 
-def highest(found: dict[str, float]) -> str:
+def highest(by_kind: dict[str, float]) -> str:
     """The highest floor and its kind."""
-    kind = max(found, key=found.__getitem__)
-    return f"{found[kind]:.2g} {kind}"
+    kind = max(by_kind, key=by_kind.__getitem__)
+    return f"{by_kind[kind]:.2g} {kind}"
 
 
 def slices(task: Task, seed: int = 0) -> Iterator[Slice]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from synthbench.analysis import tiers
 from synthbench.analysis.cost import Spent
@@ -54,18 +53,20 @@ def stopped(cells: Sequence[Stopped]) -> list[str]:
 
 
 def left_out(rows: Sequence[Row]) -> list[str]:
-    """What becomes of reference rows that were measured with another card."""
+    """Why reference rows that were measured with another card are not shown."""
+    if not rows:
+        return []
     names = listed(dict.fromkeys(row.optimizer for row in rows))
     return [
         f"Reference rows ({names}) are left out: they were measured with the card as shipped, and this card is changed "
         "(--lr, --set or the like). Run these optimizers to compare with them."
-    ] * bool(rows)
+    ]
 
 
-def spent(found: Spent) -> str:
+def spent(total: Spent) -> str:
     return (
-        f"{found.runs} runs, {found.steps} run-steps, {found.seconds / 60:.3g} minutes of worker processes (one thread "
-        f"each), {found.span / 60:.3g} minutes from first start to last end"
+        f"{total.runs} runs, {total.steps} run-steps, {total.seconds / 60:.3g} minutes of worker processes (one thread "
+        f"each), {total.span / 60:.3g} minutes from first start to last end"
     )
 
 
@@ -110,32 +111,31 @@ def completing(command: str, rows: Sequence[Row], card: RunnerCard, folder: Path
     return inert(shlex.join(words))
 
 
-def given(rows: Sequence[Row], found: ExperimentResults, card: RunnerCard) -> list[str]:
-    """The arguments and the chosen rates of pretraining of measured rows, as far as there are some."""
+def settings(rows: Sequence[Row], results: ExperimentResults, card: RunnerCard) -> list[str]:
+    """The arguments and the chosen rates of pretraining of measured rows, where there are some."""
     names = list(dict.fromkeys(name for row in rows if not row.reference for name in (*row.base, row.optimizer)))
     arguments = [f"{name}: {text}" for name in names if (text := _arguments(name, card))]
-    rates = _rates(found, card, names)
-    edge = " (! at grid edge)" * any(rate.endswith("!") for rate in rates)
-    return [
-        *([f"Arguments: {'; '.join(arguments)}."] if arguments else []),
-        *([f"Learning rates of earlier stages, best by validation: {listed(rates)}{edge}."] if rates else []),
-    ]
+    rates = _rates(results, card, names)
+    lines = [f"Arguments: {'; '.join(arguments)}."] if arguments else []
+    if rates:
+        edge = " (! at grid edge)" * any(rate.endswith("!") for rate in rates)
+        lines.append(f"Learning rates of earlier stages, best by validation: {listed(rates)}{edge}.")
+    return lines
 
 
 def _arguments(name: str, card: RunnerCard) -> str:
     """Those of the card, and of a variant, in one line."""
     variant = card.variants[name].arguments if name in card.variants else {}
-    both: Mapping[str, Any] = card.arguments.get(card.optimizer_of(name), {}) | variant
-    return ", ".join(f"{key}={overrides.written(value)}" for key, value in both.items())
+    return ", ".join(overrides.typed(card.arguments.get(card.optimizer_of(name), {}) | variant))
 
 
-def _rates(found: ExperimentResults, card: RunnerCard, names: Sequence[str]) -> list[str]:
+def _rates(results: ExperimentResults, card: RunnerCard, names: Sequence[str]) -> list[str]:
     """Of each cell before the last stage that had several rates: whose it is, and which was chosen."""
     rates = []
-    has_tasks, has_stages = len({cell.task for cell in found.cells}) > 1, len(card.stages) > 2
-    for cell, trials in found.cells.items():
+    has_tasks, has_stages = len({cell.task for cell in results.cells}) > 1, len(card.stages) > 2
+    for cell, trials in results.cells.items():
         if cell.stage != card.stages[-1].name and cell.optimizer in names and len({trial.lr for trial in trials}) > 1:
-            choice = choose(trials, found.results)
+            choice = choose(trials, results.results)
             where = f"{cell.optimizer}{f' on {cell.task}' * has_tasks}{f' in {cell.stage}' * has_stages}"
             rates.append(f"{where} " + (f"{choice.lr:.3g}{'!' * choice.edge}" if choice else "none"))
     return sorted(rates)
@@ -152,23 +152,25 @@ def rates_to_add(result: Unread, fit: float) -> str:
     """Why a cell has no `@fit` value, and which learning rates would give it one."""
     cell, target_step, rates, reached, bracketed, seeds = result
     size = f", {cell.size:g}x the items" * (cell.size != 1)
-    where = f"{cell.optimizer} ({cell.update}) on {cell.task}{size}: no @fit value"
+    where = f"{cell.optimizer} ({cell.update}) on {cell.task}{size}: no @fit value,"
     if not reached:
-        return f"{where}, no learning rate reaches fit {fit:g}; train more steps or add other rates (--lr)."
-    every = "every learning rate reaches" if len(reached) == len(rates) else "the learning rates that reach"
+        return f"{where} no learning rate reaches fit {fit:g}; train more steps or add other rates (--lr)."
     slowest, fastest = max(reached, key=reached.__getitem__), min(reached, key=reached.__getitem__)
+    if reached[fastest] <= target_step <= reached[slowest]:
+        medians = ", ".join(f"{step:.0f} at {lr:.3g}" for lr, step in reached.items())
+        return (
+            f"{where} learning rates reach fit {fit:g} on both sides of the target step {target_step:g} at {bracketed} "
+            f"of {seeds} seeds (median steps: {medians}); add rates beyond or between them (--lr)."
+        )
     if reached[slowest] < target_step:
         index = rates.index(slowest)
         slower = f"rates between {rates[index - 1]:.3g} and {slowest:.3g}" if index else "smaller rates"
         side, rate, add = "before", f"slowest rate {slowest:.3g}: step {reached[slowest]:.0f}", slower
-    elif reached[fastest] > target_step:
+    else:
         faster = "larger rates" if fastest == rates[-1] else "rates that reach it sooner"
         side, rate, add = "after", f"fastest rate {fastest:.3g}: step {reached[fastest]:.0f}", faster
+    if len(reached) == len(rates):
+        reach = f"every learning rate reaches fit {fit:g}"
     else:
-        medians = ", ".join(f"{step:.0f} at {lr:.3g}" for lr, step in reached.items())
-        return (
-            f"{where}, learning rates reach fit {fit:g} on both sides of the target step {target_step:g} at {bracketed} "
-            f"of {seeds} seeds (median steps: {medians}); add rates beyond or between them (--lr)."
-        )
-    reach = f"{every} fit {fit:g}" + ("" if len(reached) == len(rates) else " do so")
-    return f"{where}, {reach} {side} the target step {target_step:g} ({rate}); add {add} (--lr)."
+        reach = f"the learning rates that reach fit {fit:g} do so"
+    return f"{where} {reach} {side} the target step {target_step:g} ({rate}); add {add} (--lr)."

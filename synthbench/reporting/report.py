@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
+from statistics import fmean
 
-from synthbench.analysis import rate_advice, reference, rows, tiers
+from synthbench.analysis import pairing, rate_advice, reference, rows, tiers
 from synthbench.analysis.claims import REFUTED, Answer, answers
 from synthbench.analysis.cost import Spent, spent
 from synthbench.analysis.reference import Reference
@@ -17,14 +19,61 @@ from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard
 from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
-from synthbench.common.wording import check_choice, code, inert, literal, named, prose
+from synthbench.common.wording import check_choice, code, inert, literal, named, prose, shown
 from synthbench.reporting import claim_answers, notes, sentence, table
 from synthbench.reporting.table import Table
-from synthbench.reporting.view import AS_IT_IS, View
+from synthbench.scores import SCORES
 from synthbench.store.results import Store
 
-NOTHING = Spent()
 MOST_BYTES = 2**24  # of a page that a table is put into
+
+
+@dataclass(frozen=True)
+class View:
+    """How rows are shown. sort: a score, best first. columns: scores in place of the card's. versus: the optimizer to
+    compare rows with."""
+
+    sort: str | None = None
+    columns: Sequence[str] | None = None
+    versus: str | None = None
+
+    def check(self, rows: Sequence[Row]) -> None:
+        """Raises BadInput for a score or an optimizer that these rows do not have."""
+        if self.sort is not None:
+            check_choice("--sort", self.sort, SCORES)
+        check_columns(self.columns)
+        self.rivals(rows)
+
+    def scores(self, card: RunnerCard) -> list[str]:
+        return list(self.columns or card.columns)
+
+    def ordered(self, rows: Sequence[Row]) -> list[Row]:
+        """Task by task, the best first (the highest where neither is better); rows without the score last."""
+        if self.sort is None:
+            return list(rows)
+        sign = 1 if SCORES[self.sort].better == "down" else -1
+        groups = list(dict.fromkeys(map(pairing.setting, rows)))
+        means = [sign * fmean(row.values[self.sort].values()) if row.values.get(self.sort) else inf for row in rows]
+        ranks = [(groups.index(pairing.setting(row)), mean) for row, mean in zip(rows, means, strict=True)]
+        return [rows[index] for index in sorted(range(len(rows)), key=ranks.__getitem__)]
+
+    def rivals(self, rows: Sequence[Row]) -> list[Row | None]:
+        """For each row the one of the optimizer that it is compared with; None for those rows themselves."""
+        if self.versus is None:
+            return [None] * len(rows)
+        rivals = pairing.of_optimizer(rows, self.versus, "--versus")
+        return [None if row in rivals else pairing.counterpart(row, rivals, apart_from="label") for row in rows]
+
+
+AS_IT_IS = View()
+
+
+def check_columns(names: Sequence[str] | None) -> None:
+    """Raises BadInput for unknown scores, or one named twice."""
+    for name in names or ():
+        check_choice("--columns", name, SCORES)
+    if names is not None and len(set(names)) < len(names):
+        raise BadInput(f"--columns {shown(','.join(names))} has the same score twice.")
 
 
 @dataclass(frozen=True)
@@ -49,16 +98,16 @@ class Report:
     advice: Sequence[str] = ()
     view: View = AS_IT_IS
     folder: Path | None = None
-    spent: Spent = NOTHING
+    spent: Spent = field(default_factory=Spent)
 
     @property
     def table(self) -> Table:
-        card, shown_rows = self.card, self.view.ordered(self.rows)
-        ranks = card.tier is not None and len(card.seed_list) >= tiers.SEEDS_FOR_TIERS
-        return table.make(
-            shown_rows, self.view.scores(card), title=f"{card.name}: {', '.join(self.tasks)}", notes=self._notes(),
-            tiers=tiers.tiers(shown_rows, str(card.tier), card.seed_list) if ranks else None,
-            versus=self.view.versus, rivals=self.view.rivals(shown_rows),
+        card, rows = self.card, self.view.ordered(self.rows)
+        has_tiers = card.tier is not None and len(card.seed_list) >= tiers.SEEDS_FOR_TIERS
+        return Table(
+            rows, self.view.scores(card), f"{card.name}: {', '.join(self.tasks)}", self._notes(),
+            tiers=tiers.tiers(rows, str(card.tier), card.seed_list) if has_tiers else None,
+            versus=self.view.versus, rivals=self.view.rivals(rows),
         )  # fmt: skip
 
     def _notes(self) -> list[str]:
@@ -74,7 +123,9 @@ class Report:
             made = f"{source.device}, torch {source.versions['torch']}"
             lines.append(f"* reference rows shipped with synthbench (same task, card and code): {made}.")
         lines += notes.stopped(self.stopped)
-        return lines if self.finished else [*lines, "Unfinished: rerun the command to train the missing runs."]
+        if not self.finished:
+            lines.append("Unfinished: rerun the command to train the missing runs.")
+        return list(map(inert, lines))
 
     @property
     def sentence(self) -> str:
@@ -82,14 +133,14 @@ class Report:
         return claim_answers.summary(self.claims) if self.claims else inert(sentence.sentence(self.rows, self.card))
 
     @property
-    def claims(self) -> list[Answer]:
-        """The answers to the card's claims; none where these rows measure none of them."""
-        found = self.answers()
-        return found if any(answer.tasks for answer in found) else []
-
     def answers(self) -> list[Answer]:
         """The answers to the card's claims, those that are not measured, too."""
         return answers(self.card, self.rows)
+
+    @property
+    def claims(self) -> list[Answer]:
+        """The answers to the card's claims; none where these rows measure none of them."""
+        return self.answers if any(answer.tasks for answer in self.answers) else []
 
     @property
     def all_diverged(self) -> bool:
@@ -112,29 +163,29 @@ def latest(
 ) -> Report:
     """The report of the experiment that was used last (of a runner, if one is named), or of the one whose id is given;
     raises BadInput if there is none."""
-    known = store.experiments()
-    names = [json.loads(entry.card)["name"] for entry in known]
+    experiments = store.experiments()
+    names = [json.loads(entry.card)["name"] for entry in experiments]
     where = f"--out {named(store.folder)}:"
-    if not known:
+    if not experiments:
         raise BadInput(f"{where} no experiment has finished there; type: synthbench run with this --out.")
     if runner is not None:
         check_choice(f"{where} runner", runner, dict.fromkeys(names))
-    recorded = known[names.index(runner) if runner else 0]
+    recorded = experiments[names.index(runner) if runner else 0]
     if experiment is not None:
-        recorded = next(entry for entry in known if entry.id == experiment)
+        recorded = next(entry for entry in experiments if entry.id == experiment)
     card = RunnerCard.model_validate_json(recorded.card)
     tasks: dict[str, str] = json.loads(recorded.tasks)
-    found = rows.read_results(store, recorded.id)
-    measured = rows.rows_of(found, card)
-    together, source = reference.beside(measured, card, tasks) if with_reference else (measured, None)
+    stored = rows.read_results(store, recorded.id)
+    measured = rows.rows_of(stored, card)
+    every_row, source = reference.beside(measured, card, tasks) if with_reference else (measured, None)
     missing = reference.left_out(measured, card, tasks) if with_reference and source is None else []
     return Report(
-        recorded.id, card, tasks, recorded.command, together, source,
-        versions={name: number for result in found.results.values() for name, number in result.versions.items()},
-        finished=recorded.finished, stopped=rows.stopped(found, card),
-        remarks=[*notes.given(measured, found, card), *notes.left_out(missing)],
-        advice=notes.rate_advice(rate_advice.unread(found, card), card), folder=store.folder,
-        spent=spent(found.results.values()),
+        recorded.id, card, tasks, recorded.command, every_row, source,
+        versions={name: number for result in stored.results.values() for name, number in result.versions.items()},
+        finished=recorded.finished, stopped=rows.stopped(stored, card),
+        remarks=[*notes.settings(measured, stored, card), *notes.left_out(missing)],
+        advice=notes.rate_advice(rate_advice.unread(stored, card), card), folder=store.folder,
+        spent=spent(stored.results.values()),
     )  # fmt: skip
 
 
@@ -142,7 +193,7 @@ def assert_claims(report: Report) -> None:
     """Raises Refuted that names the claims which the rows refute, NotMeasured where some are not measured."""
     if not report.card.claims:
         raise BadInput(f"--assert-claims: the card of {named(report.card.name)} makes no claims.")
-    kinds = {str(number): answer.kind for number, answer in enumerate(report.answers(), start=1)}
+    kinds = {str(number): answer.kind for number, answer in enumerate(report.answers, start=1)}
     if refuted := [number for number, kind in kinds.items() if kind in REFUTED]:
         raise Refuted(f"Refuted: claim {', '.join(refuted)} of {report.card.name}.")
     if unmeasured := [number for number, kind in kinds.items() if kind == "not measured"]:
@@ -173,7 +224,7 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
 
 def claims_block(report: Report) -> str:
     """The answers to the claims in markdown; of those that are not measured, too."""
-    return "\n".join([claim_answers.NOTE, "", *claim_answers.lines(report.answers(), report.folder)])
+    return "\n".join([claim_answers.NOTE, "", *claim_answers.lines(report.answers, report.folder)])
 
 
 def as_json(report: Report) -> str:

@@ -11,7 +11,7 @@ from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
-from synthbench.reporting.entries import SHOWN, signed
+from synthbench.reporting.table import SHOWN, signed
 from synthbench.scores import SCORES
 
 HEADLINES = {"rule_accuracy@fit": "rule accuracy", "forgetting@fit": "forgetting"}

@@ -9,87 +9,129 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import isfinite
 from statistics import fmean
 from typing import Any
 
 from synthbench.analysis.pairing import AXES, differences
 from synthbench.analysis.rows import Row, applies
-from synthbench.analysis.statistics import interval
+from synthbench.analysis.statistics import Interval, interval
 from synthbench.common.wording import delimited, inert, literal, short
-from synthbench.reporting.entries import ARROWS, Entry
 from synthbench.scores import SCORES
-from synthbench.scores.reading import Reached
+from synthbench.scores.reading import Reached, median
 
+DIGITS = 4  # kept of every number, in every format
+SHOWN = 2  # of these in text
+ARROWS = {"up": "↑", "down": "↓", "-": ""}
 WIDEST = 32  # characters of a name in a table
-COUNTS = ("tier", "lr", "n", "diverged")  # columns of numbers before the scores, which a wide table has once
+NAMES = ("task", "optimizer", "update", "size", "decay")  # columns that name a row: the first ones
 NARROWEST = {"task": 12, "optimizer": 9}  # least widths of columns whose long names are folded
 CEILING = 0.95  # share of the bits in the data
 
 
+def rounded(value: float | None) -> float | None:
+    """A number without a negative zero; None where there is none."""
+    return None if value is None or not isfinite(value) else round(value, DIGITS) + 0.0
+
+
+def signed(value: float) -> str:
+    return f"{value:+z.{SHOWN}f}"
+
+
 @dataclass(frozen=True)
-class Line:
-    """A row as it is shown. rival: the row that the entries are differences to. tier: the row's, where it has one."""
+class Entry:
+    """A number of a table: mean and 95 % interval over n seeds. signed: whether it shows its sign, as differences do.
 
-    row: Row
-    entries: dict[str, Entry]
-    rival: Row | None = None
-    tier: int | None = None
+    censored: None for a mean; for a median (n: seeds that are no bounds) `>` or `<` where it is a bound, else empty.
+    """
 
-    @property
-    def expected(self) -> int:
-        """Seeds that an entry should rest on: all of them, or none where every run diverged."""
-        diverged = any(row.lr is None for row in (self.row, self.rival) if row)
-        return 0 if diverged else len(self.row.seeds)
+    mean: float | None = None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    signed: bool = False
+    censored: str | None = None
+
+    @classmethod
+    def of(cls, mean: Interval, *, signed: bool = False) -> Entry:
+        return cls(rounded(mean.mean), rounded(mean.low), rounded(mean.high), mean.n, signed)
+
+    def text(self, expected: int) -> str:
+        """`0.52 ±0.09`, with its n where that is not the expected one."""
+        if self.mean is None:
+            return "not reached" if expected else "diverged"
+        if self.censored is not None:
+            return f"{self.censored}{self.mean:.0f} ({self.n}/{expected})"
+        spread = "" if self.low is None else f" ±{round(self.mean - self.low, DIGITS):.{SHOWN}f}"
+        mean = signed(self.mean) if self.signed else f"{self.mean:z.{SHOWN}f}"
+        return mean + spread + (f" n={self.n}" if self.n != expected else "")
 
 
 @dataclass(frozen=True)
 class Table:
-    """title, then lines under fixed columns and scores; notes explain marks.
+    """Rows under fixed columns and scores; notes explain marks.
 
-    tiers: whether lines have them. versus: the optimizer to whose rows the entries are differences.
+    tiers: by row, None for a table without them. versus: the optimizer to whose rows (`rivals`: by row, None where there
+    is none) the entries are differences.
     """
 
-    title: str
-    scores: list[str]
-    lines: list[Line]
-    notes: list[str]
-    tiers: bool = False
+    rows: Sequence[Row]
+    scores: Sequence[str]
+    title: str = ""
+    notes: Sequence[str] = ()
+    tiers: Sequence[int | None] | None = None
     versus: str | None = None
+    rivals: Sequence[Row | None] = ()
 
     def fixed(self) -> dict[str, list[str]]:
         """The columns before the scores: name and cells. Tasks, sizes and weight decays only where they differ."""
-        rows = [line.row for line in self.lines]
+        rows = self.rows
         columns = {
             "task": [row.task for row in rows],
             "optimizer": [row.label + "*" * row.reference for row in rows],
             "update": [row.movable for row in rows],
             "size": [f"{row.size:g}x" for row in rows],
             "decay": [f"{row.weight_decay:g}" for row in rows],
-            "tier": [str(line.tier or "-") for line in self.lines],
+            "tier": [str(tier or "-") for tier in self.tiers or ()],
             "lr": ["-" if row.lr is None else f"{row.lr:.3g}" + "!" * row.edge for row in rows],
             "n": [str(len(row.seeds)) for row in rows],
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
         unneeded = {name for name in ("task", "size", "decay") if len(set(columns[name])) <= 1}
-        unneeded |= set() if self.tiers else {"tier"}
+        unneeded |= {"tier"} if self.tiers is None else set()
         return {name: cells for name, cells in columns.items() if name not in unneeded}
 
     def heads(self) -> list[str]:
         return [*self.fixed(), *(f"{name} {ARROWS[SCORES[name].better]}".strip() for name in self.scores)]
 
     def cells(self) -> list[list[str]]:
-        """Every line as text."""
-        named = [[short(inert(cell), WIDEST) for cell in cells] for cells in self.fixed().values()]
-        scores = [[self._entry(line, name) for line in self.lines] for name in self.scores]
-        return [list(cells) for cells in zip(*named, *scores, strict=True)]
+        """Every row as text."""
+        names = [[short(inert(cell), WIDEST) for cell in cells] for cells in self.fixed().values()]
+        scores = [[self._text(index, name) for index in range(len(self.rows))] for name in self.scores]
+        return [list(cells) for cells in zip(*names, *scores, strict=True)]
 
-    def _entry(self, line: Line, name: str) -> str:
-        compared = self.versus is None or line.rival is not None
-        text = line.entries[name].text(line.expected) if compared and applies(name, line.row) else "-"
-        return f"{text} ceiling" if name == "bits_per_param" and self.versus is None and at_ceiling(line.row) else text
+    def entry(self, index: int, name: str) -> Entry:
+        """A score of a row, or its difference to that of the rival."""
+        row = self.rows[index]
+        if self.versus is not None:
+            rival = self.rivals[index]
+            return Entry.of(interval(differences(row.exact(name), rival.exact(name)) if rival else []), signed=True)
+        values, marks = row.values.get(name, {}), row.censored.get(name, {})
+        if not name.endswith("@t"):
+            return Entry.of(interval([*values.values()]))
+        middle = median([Reached(value, marks.get(seed, "")) for seed, value in values.items()])
+        return Entry(rounded(middle.value), n=len(row.exact(name)), censored=middle.censored) if middle else Entry()
+
+    def _text(self, index: int, name: str) -> str:
+        row, rival = self.rows[index], self.rivals[index] if self.versus else None
+        if not applies(name, row) or (self.versus and not rival):
+            return "-"
+        diverged = row.lr is None or (rival is not None and rival.lr is None)
+        text = self.entry(index, name).text(0 if diverged else len(row.seeds))
+        return f"{text} ceiling" if name == "bits_per_param" and not self.versus and _at_ceiling(row) else text
 
 
-def at_ceiling(row: Row) -> bool:
+def _at_ceiling(row: Row) -> bool:
     """Whether a row stores nearly all bits of its facts."""
     stored, held = (row.values.get(name, {}) for name in ("bits_per_param", "dataset_bits_per_param"))
     return bool(stored and held) and fmean(stored.values()) >= CEILING * fmean(held.values())
@@ -100,53 +142,30 @@ def row_name(
     between: str = " ",
 ) -> str:  # fmt: skip
     """A row by its values on the axes in which rows differ. always: axes that are named although they do not."""
-    differing = {axis for axis in (*AXES, "weight_decay") if len({getattr(row, axis) for row in rows}) > 1}
-    axes = [axis for axis in (*AXES, "weight_decay") if axis in always or (axis in differing and axis != apart_from)]
-    values = {axis: getattr(row, axis) for axis in axes}
+    values = {}
+    for axis in (*AXES, "weight_decay"):
+        differs = axis != apart_from and len({getattr(other, axis) for other in rows}) > 1
+        if differs or axis in always:
+            values[axis] = getattr(row, axis)
     texts = (v if isinstance(v, str) else f"{axis.removeprefix('weight_')} {v:g}" for axis, v in values.items())
     return between.join(texts)
-
-
-def make(
-    rows: Sequence[Row], scores: Sequence[str], *, title: str = "", notes: Sequence[str] = (),
-    tiers: Sequence[int | None] | None = None, versus: str | None = None, rivals: Sequence[Row | None] = (),
-) -> Table:  # fmt: skip
-    """A table of rows. tiers: by row. versus: an optimizer, with `rivals` its row that each row is compared with."""
-    none: list[None] = [None] * len(rows)
-    lines = [
-        Line(row, {name: _entry(row, rival, name, versus) for name in scores}, rival, tier)
-        for row, rival, tier in zip(rows, rivals if versus else none, tiers or none, strict=True)
-    ]
-    return Table(title, list(scores), lines, [inert(note) for note in notes], tiers is not None, versus)
-
-
-def _entry(row: Row, rival: Row | None, name: str, versus: str | None) -> Entry:
-    if versus is not None:
-        paired = differences(row.exact(name), rival.exact(name)) if rival else []
-        return Entry.of(interval(paired), signed=True)
-    values, marks = row.values.get(name, {}), row.censored.get(name, {})
-    if name.endswith("@t"):
-        return Entry.median([Reached(value, marks.get(seed, "")) for seed, value in values.items()])
-    return Entry.of(interval([*values.values()]))
 
 
 def as_rich(table: Table) -> Any:
     """For a terminal: scores in two- or three-line heads, in as many tables one below the other as the width takes."""
     from synthbench.reporting.terminal_table import Column, Drawing
 
-    columns, heads = list[Column](), table.heads()
-    for head, cells in zip(heads, list(zip(*table.cells(), strict=True)) or [()] * len(heads), strict=True):
-        if head in table.fixed():
-            columns.append(Column(head, cells, is_right=head in COUNTS, least=NARROWEST.get(head)))
-        else:
-            columns.append(Column(head.replace("@fit", "\n@fit").replace("_", "\n", 1), cells, is_right=True))
-    named = [column for column in columns if column.head in table.fixed() and column.head not in COUNTS]
-    names = [(line.row.task, line.row.label) for line in table.lines]
+    heads = table.heads()
+    cells = list(zip(*table.cells(), strict=True)) or [()] * len(heads)
+    columns = [
+        Column(head.replace("@fit", "\n@fit").replace("_", "\n", 1), texts, head not in NAMES, NARROWEST.get(head))
+        for head, texts in zip(heads, cells, strict=True)
+    ]
+    count = sum(head in NAMES for head in heads)
+    names = [(row.task, row.label) for row in table.rows]
     changes = [index for index, (before, after) in enumerate(pairwise(names)) if before != after]
-    return Drawing(
-        named, [column for column in columns if column not in named],
-        breaks=changes if len(changes) < len(set(names)) else [], dim=[line.row.reference for line in table.lines],
-    )  # fmt: skip
+    breaks = changes if len(changes) < len(set(names)) else []
+    return Drawing(columns[:count], columns[count:], breaks, [row.reference for row in table.rows])
 
 
 def github(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -172,37 +191,38 @@ def as_latex(table: Table) -> str:
 
 
 def records(table: Table) -> list[dict[str, Any]]:
-    """One flat dictionary a line, with the bounds of every interval."""
-    found = []
-    for line in table.lines:
-        row = line.row
+    """One flat dictionary a row, with the bounds of every interval."""
+    lines = []
+    for index, row in enumerate(table.rows):
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "update": row.update,
             "size": row.size, "weight_decay": row.weight_decay, "lr": row.lr, "edge": row.edge, "n": len(row.seeds),
             "runs": row.runs, "diverged": row.diverged, "reference": row.reference, "device": row.device,
         }  # fmt: skip
-        if table.tiers:
-            record["tier"] = line.tier
+        if table.tiers is not None:
+            record["tier"] = table.tiers[index]
         if table.versus:
-            record["versus"] = line.rival.label if line.rival else None
-        for name, entry in line.entries.items():
+            rival = table.rivals[index]
+            record["versus"] = rival.label if rival else None
+        for name in table.scores:
+            entry = table.entry(index, name)
             record |= {name: entry.mean, f"{name}_low": entry.low, f"{name}_high": entry.high, f"{name}_n": entry.n}
-        found.append(record)
-    return found
+        lines.append(record)
+    return lines
 
 
 def as_csv(table: Table) -> str:
     return separated(records(table))
 
 
-def separated(found: Sequence[Mapping[str, Any]]) -> str:
-    """Records as CSV; tables and lists in them as JSON."""
+def separated(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Flat dictionaries as CSV; tables and lists in them as JSON."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for record in found for key in record)), lineterminator="\n")
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
     writer.writeheader()
-    for record in found:
+    for row in rows:
         writer.writerow({key: json.dumps(value) if isinstance(value, dict | list) else delimited(value)
-                         for key, value in record.items()})  # fmt: skip
+                         for key, value in row.items()})  # fmt: skip
     return text.getvalue().rstrip("\n")
 
 
@@ -210,4 +230,4 @@ def content(table: Table) -> dict[str, Any]:
     """The table as one object, for JSON."""
     better = {name: SCORES[name].better for name in table.scores}
     versus = {"versus": table.versus} if table.versus else {}
-    return {"title": table.title, "better": better} | versus | {"rows": records(table), "notes": table.notes}
+    return {"title": table.title, "better": better} | versus | {"rows": records(table), "notes": list(table.notes)}

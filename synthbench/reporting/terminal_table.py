@@ -109,9 +109,9 @@ def least(columns: Sequence[Column], gap: int = GAP) -> int:
 
 def widths(columns: Sequence[Column], most: int, gap: int = GAP) -> list[int]:
     """The width of each column: its own where all fit, else long cells are folded, the widest first."""
-    found, room = [column.width for column in columns], most - gap * (len(columns) - 1)
+    wide, room = [column.width for column in columns], most - gap * (len(columns) - 1)
     for narrowest in ([column.unbroken for column in columns], [column.folded for column in columns]):
-        while sum(found) > room and found != narrowest:
-            spare = [width > least for width, least in zip(found, narrowest, strict=True)]
-            found[max(range(len(found)), key=lambda index: (spare[index], found[index]))] -= 1
-    return found
+        while sum(wide) > room and wide != narrowest:
+            spare = [width > least for width, least in zip(wide, narrowest, strict=True)]
+            wide[max(range(len(wide)), key=lambda index: (spare[index], wide[index]))] -= 1
+    return wide

@@ -1,4 +1,4 @@
-"""Scores of what a stage destroyed: pretraining knowledge, before it and after."""
+"""Scores of what a stage made the model forget: pretraining knowledge, before it and after."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from synthbench.scores.observations import Point
 from synthbench.scores.registry import Score, register
 
 
-def kept(slice_name: str) -> str:
+def probe_set(slice_name: str) -> str:
     """The set that shows whether a pretraining slice is still known: rules by held-out items, others by trained ones."""
     return f"old/{slice_name}/{'test' if slice_name == 'rule' else 'train'}"
 
 
-def loss_of(before: Point, after: Point, *, name: str) -> float:
+def accuracy_drop(before: Point, after: Point, *, name: str) -> float:
     return before.sets[name].exact_match - after.sets[name].exact_match if name in after.sets else nan
 
 
 def forgetting(before: Point, after: Point) -> float:
     slices = after.slices("old")
-    return fmean(loss_of(before, after, name=kept(name)) for name in slices) if slices else nan
+    return fmean(accuracy_drop(before, after, name=probe_set(name)) for name in slices) if slices else nan
 
 
 def retention(before: Point, after: Point) -> float:
     slices = after.slices("old")
-    known = fmean(before.sets[kept(name)].exact_match for name in slices) if slices else 0.0
-    return fmean(after.sets[kept(name)].exact_match for name in slices) / known if known else nan
+    known = fmean(before.sets[probe_set(name)].exact_match for name in slices) if slices else 0.0
+    return fmean(after.sets[probe_set(name)].exact_match for name in slices) / known if known else nan
 
 
 def loss_forgetting(before: Point, after: Point) -> float:
-    names = [kept(name) for name in after.slices("old")]
+    names = [probe_set(name) for name in after.slices("old")]
     return fmean(after.sets[name].capped_nll - before.sets[name].capped_nll for name in names) if names else nan
 
 
@@ -46,9 +46,9 @@ for score in (
     Score("forgetting", "mean over pretraining slices of exact match before - after (facts trained, rules held out)",
           "share", "-1 to 1", "down", "arXiv 2605.02105, on exact match", "point", forgetting),
     Score("fact_forgetting", "exact match before - after on pretraining facts", "share", "-1 to 1", "down", "synthbench",
-          "point", partial(loss_of, name=kept("fact"))),
+          "point", partial(accuracy_drop, name=probe_set("fact"))),
     Score("skill_forgetting", "exact match before - after on held-out items of the pretraining rule", "share", "-1 to 1",
-          "down", "synthbench", "point", partial(loss_of, name=kept("rule"))),
+          "down", "synthbench", "point", partial(accuracy_drop, name=probe_set("rule"))),
     Score("retention", "mean exact match on pretraining slices after / before", "share", "0 to inf", "up", "synthbench",
           "point", retention),
     Score("loss_forgetting", "capped loss on pretraining slices after - before", "nats/token", "-inf to inf", "down",

@@ -29,7 +29,7 @@ __all__ = ["DATABASE", "Store"]
 SCHEMA = """
 CREATE TABLE runs (
   id TEXT, attempt INTEGER, identity TEXT NOT NULL, status TEXT NOT NULL, fleet_size INTEGER, seconds REAL, started TEXT,
-  device TEXT, versions TEXT, scored TEXT, path TEXT, seal TEXT NOT NULL, PRIMARY KEY (id, attempt));
+  device TEXT, versions TEXT, scores_source TEXT, path_seal TEXT, seal TEXT NOT NULL, PRIMARY KEY (id, attempt));
 CREATE TABLE scores (
   run TEXT, attempt INTEGER, step INTEGER, sampled INTEGER, name TEXT, value REAL,
   PRIMARY KEY (run, attempt, step, sampled, name)) WITHOUT ROWID;
@@ -46,8 +46,8 @@ CREATE TABLE members (
 CREATE TABLE leases (run TEXT PRIMARY KEY, owner TEXT NOT NULL, beat INTEGER NOT NULL)
 """
 RUNS = (
-    "SELECT id, max(attempt), identity, status, fleet_size, seconds, started, device, versions, scored, path, seal "
-    "FROM runs WHERE status != 'interrupted' GROUP BY id"
+    "SELECT id, max(attempt), identity, status, fleet_size, seconds, started, device, versions, scores_source, "
+    "path_seal, seal FROM runs WHERE status != 'interrupted' GROUP BY id"
 )
 ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 0 ORDER BY name"
 PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
@@ -141,9 +141,9 @@ class Store:
             weights = {row[:2]: row for row in self.database.rows(WEIGHTS)}
             for row in self.database.rows(RUNS):
                 if wanted is None or row[0] in wanted:
-                    result = self._result(row, weights.get(row[:2]), paths, rescored)
+                    result = self._result(row, weights.get(row[:2]), rescored, paths=paths)
                     if result is None:
-                        self._refuse(row[0])
+                        self._mark_damaged(row[0])
                     else:
                         results[result.run] = result
         if rescored and not self._read_only:
@@ -152,7 +152,7 @@ class Store:
                     _put_run(db, *entry)
         return results
 
-    def _result(self, row: Row, weights: Row | None, paths: bool, rescored: list[Rescored]) -> Result | None:
+    def _result(self, row: Row, weights: Row | None, rescored: list[Rescored], *, paths: bool) -> Result | None:
         """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
         run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, run_seal = row
         key = (run, attempt)
@@ -189,7 +189,7 @@ class Store:
         rescored.append((again, identity_text, curve[0][0]))
         return again
 
-    def _refuse(self, run: RunId) -> None:
+    def _mark_damaged(self, run: RunId) -> None:
         if self._read_only:
             raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
         self.damaged.add(run)
@@ -232,7 +232,7 @@ class Store:
         rows = self.database.rows("SELECT id, identity FROM runs")
         valid = {run: known for run, text in rows if (known := _identity(run, text))}
         for run in {run for run, _ in rows} - valid.keys():
-            self._refuse(run)
+            self._mark_damaged(run)
         return valid
 
     def record(self, experiment: str, card: str, tasks: str, command: str, *, finished: bool = False) -> None:

@@ -55,7 +55,7 @@ class FleetOptimizer:
     @staticmethod
     def _blocks(flat_KP: Tensor, grad_KP: Tensor, spans: list[tuple[Parameter, ...]]) -> list[Block]:
         blocks = []
-        for run in spans:
-            reach = slice(run[0].offset, run[-1].offset + run[-1].size)
-            blocks.append(Block(flat_KP[:, reach], grad_KP[:, reach], run))
+        for span in spans:
+            reach = slice(span[0].offset, span[-1].offset + span[-1].size)
+            blocks.append(Block(flat_KP[:, reach], grad_KP[:, reach], span))
         return blocks

@@ -21,7 +21,12 @@ def losses(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> 
 
 
 def training_step(
-    optimizer: FleetOptimizer, tokens_KBL: Tensor, answer_KBL: Tensor, first: int, step: int, rates: tuple[Tensor, Tensor]
+    optimizer: FleetOptimizer,
+    tokens_KBL: Tensor,
+    answer_KBL: Tensor,
+    first: int,
+    step: int,
+    rates: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Trains the optimizer's fleet by one step; returns each run's loss before it, shape (K,).
 

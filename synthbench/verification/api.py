@@ -90,21 +90,14 @@ class Verification:
     def _run_text(self, curves: replay.Curves) -> str:
         last, diverges = len(curves.fleet), curves.diverges_at
         steps = sorted({step for step in SHOWN if step <= last} | {diverges or 1, last})
-        rows = [
-            [
-                step,
-                f"{curves.fleet[step - 1]:.6f}",
-                f"{curves.plain[step - 1]:.6f}",
-                f"{curves.differences[step - 1]:.1e}",
-            ]
-            for step in steps
-        ]
+        values = zip(curves.fleet, curves.plain, curves.differences, strict=True)
+        texts = [(f"{fleet:.6f}", f"{plain:.6f}", f"{difference:.1e}") for fleet, plain, difference in values]
+        rows = [(step, *texts[step - 1]) for step in steps]
         table = tabulate(rows, ["step", "fleet", "plain loop", "relative"], disable_numparse=True, stralign="right")
+        verdict = f"does not diverge within {last} steps from the plain PyTorch loop"
         if diverges:
-            verdict = f"The fleet diverges from the plain PyTorch loop at step {diverges}"
-        else:
-            verdict = f"The fleet does not diverge within {last} steps from the plain PyTorch loop"
-        unit = f"Training loss, nats per answer token. {verdict} (by more than {replay.CLOSE:g}, relative)."
+            verdict = f"diverges from the plain PyTorch loop at step {diverges}"
+        unit = f"Training loss, nats per answer token. The fleet {verdict} (by more than {replay.CLOSE:g}, relative)."
         width = min(console().width, 100)
         return "\n".join([self.title, "", table, "", textwrap.fill(unit, width), textwrap.fill(curves.meaning, width)])
 
@@ -138,42 +131,36 @@ def verify(
         raise BadInput(f"verify: steps = {steps} must be at least 1.")
     if run is not None:
         return _run(run, Path(out), optimizer, None if task is None else str(task), steps)
-    if (optimizer is None) == (task is None):
+    if task is not None and optimizer is None:
+        from synthbench.verification import tasks
+
+        return Verification(named(task), _checks(tasks.outcomes(str(task))), hint=".")
+    if task is not None or optimizer is None:
         raise BadInput("verify: give a run (the beginning of its id), or --optimizer, or --task, to check.")
-    return _optimizer(optimizer, settings or {}) if task is None else _task(str(task))
+    return _optimizer(optimizer, settings or {})
 
 
 def _checks(outcomes: Iterable[tuple[str, str | None]]) -> list[Check]:
     return [Check(name, failure is None, failure or "") for name, failure in outcomes]
 
 
-def _optimizer(optimizer: OptimizerLike | None, settings: Mapping[str, Any]) -> Verification:
+def _optimizer(optimizer: OptimizerLike, settings: Mapping[str, Any]) -> Verification:
     from synthbench.verification import conformance
 
-    candidate = conformance.candidate(optimizer, settings)
-    checks = _checks(conformance.outcomes(candidate))
-    words = ["synthbench", "run", "--optimizer", optimizer if isinstance(optimizer, str) else candidate.name]
-    for path, value in settings.items():
-        words += ["--set", f"{path}={overrides.written(value)}"]
+    name = conformance.candidate(optimizer, settings)
+    checks = _checks(conformance.outcomes(name))
+    words = ["synthbench", "run", "--optimizer", optimizer if isinstance(optimizer, str) else name]
+    for setting in overrides.typed(settings):
+        words += ["--set", setting]
     hint = f"; next: {inert(shlex.join(words))}" if isinstance(optimizer, str) else "."
-    return Verification(named(candidate.name), checks, len(conformance.CHECKS) - len(checks), hint=hint)
-
-
-def _task(task: str) -> Verification:
-    from synthbench.verification import tasks
-
-    return Verification(named(task), _checks(tasks.outcomes(task)), hint=".")
+    return Verification(named(name), checks, len(conformance.CHECKS) - len(checks), hint=hint)
 
 
 def _run(prefix: str, out: Path, optimizer: OptimizerLike | None, task: str | None, steps: int) -> Verification:
     with closing(Store.read(out)) as store:
-        name = replay.find_run(prefix, store.identities())
-        run, card = replay.read_run(store, name, task)
-        replay.load_optimizer(run, optimizer, replay.typed_name(store, run.optimizer.name))
-        parent = replay.parent_of(store, run)
+        run, card = replay.read_run(store, prefix, task)
+        replay.load_optimizer(run, optimizer)
         with preserved_settings():
-            curves = replay.replay(run, card, parent=parent, folder=store.weights, steps=min(steps, run.steps))
-    title = (
-        f"{run.stage} of {named(run.task)}, {named(run.optimizer.name)}, {run.update}, lr {run.lr:g}, seed {run.seed}"
-    )
-    return Verification(title, curves=curves)
+            curves = replay.replay(store, run, card, min(steps, run.steps))
+    what = f"{run.stage} of {named(run.task)}, {named(run.optimizer.name)}, {run.update}"
+    return Verification(f"{what}, lr {run.lr:g}, seed {run.seed}", curves=curves)

@@ -10,9 +10,10 @@ Shapes: N items, B examples, L tokens, H heads, h head width, d width, V vocabul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from math import sqrt
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from synthbench.cards import ModelCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import named
 from synthbench.plugins.decorators import CustomOptimizer
-from synthbench.plugins.torch_optim import instance, set_rate
+from synthbench.plugins.torch_optim import instance, set_evaluating, set_rate
 from synthbench.trainer.loop import Data
 
 EPSILON = 1e-6  # under the root of the norms
@@ -63,10 +64,7 @@ class Layer(nn.Module):
         self.kind, self.head_width = card.mlp, card.head_width
         width, inner = card.width, card.width * card.expansion
         self.norm_attention, self.norm_mlp = norm(card), norm(card)
-        self.q = nn.Linear(width, width, bias=False)
-        self.k = nn.Linear(width, width, bias=False)
-        self.v = nn.Linear(width, width, bias=False)
-        self.out = nn.Linear(width, width, bias=False)
+        self.q, self.k, self.v, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
         self.up = nn.Linear(width, inner, bias=False)
         if card.mlp == "swiglu":
             self.gate = nn.Linear(width, inner, bias=False)
@@ -74,27 +72,27 @@ class Layer(nn.Module):
         self.turn = Rotation(length, card.head_width) if card.positions == "rope" else nn.Identity()
 
     def forward(self, x_BLd: Tensor) -> Tensor:
-        x_BLd = x_BLd + self.attention(self.norm_attention(x_BLd))
-        return x_BLd + self.mlp(self.norm_mlp(x_BLd))
+        x_BLd = x_BLd + self.out(self.attention(self.norm_attention(x_BLd)))
+        x_BLd = x_BLd + self.down(self.mlp(self.norm_mlp(x_BLd)))
+        return x_BLd
 
     def attention(self, x_BLd: Tensor) -> Tensor:
         q, k, v = (y(x_BLd).unflatten(-1, (-1, self.head_width)).transpose(1, 2) for y in (self.q, self.k, self.v))
         q, k = self.turn(q), self.turn(k)
         future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu(1)
         weights_BHLL = (q @ k.mT / sqrt(self.head_width)).masked_fill(future, float("-inf")).softmax(-1)
-        heads: Tensor = self.out((weights_BHLL @ v).transpose(1, 2).flatten(-2))
+        heads: Tensor = (weights_BHLL @ v).transpose(1, 2).flatten(-2)
         return heads
 
     def mlp(self, x_BLd: Tensor) -> Tensor:
         up = self.up(x_BLd)
         if self.kind == "relu2":
-            inner = F.relu(up).square()
+            inner: Tensor = F.relu(up).square()
         elif self.kind == "gelu":
             inner = F.gelu(up, approximate="tanh")
         else:
             inner = F.silu(self.gate(x_BLd)) * up
-        down: Tensor = self.down(inner)
-        return down
+        return inner
 
 
 class Transformer(nn.Module):
@@ -139,12 +137,9 @@ class LowRank(nn.Module):
 
 def unstacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A member's weights, or adapters, with `layers.I.qkv` split into `layers.I.q`, `.k` and `.v`."""
-    split: dict[str, Tensor] = {}
-    for name, value in weights.items():
-        if "qkv" in name:
-            split |= {name.replace("qkv", part): matrix for part, matrix in zip("qkv", value, strict=True)}
-        else:
-            split[name] = value
+    split = dict(weights)
+    for name in [name for name in weights if "qkv" in name]:
+        split |= {name.replace("qkv", part): matrix for part, matrix in zip("qkv", split.pop(name), strict=True)}
     return split
 
 
@@ -179,15 +174,12 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 
 
 def newton_schulz(
-    matrix: Tensor,
-    steps: int = 5,
-    coefficients: tuple[float, float, float] = QUINTIC,
-    dtype: torch.dtype = torch.float32,
+    matrix: Tensor, steps: int = 5, coefficients: Sequence[float] = QUINTIC, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """X / |X|, then X <- a X + (b G + c G G) X with G = X X^T, of one matrix, tall ones transposed."""
-    a, b, c = coefficients
     if matrix.shape[0] > matrix.shape[1]:
         return newton_schulz(matrix.T, steps, coefficients, dtype).T
+    a, b, c = coefficients
     x = matrix.to(dtype)
     x = x / x.norm().clamp_min(1e-7)
     for _ in range(steps):
@@ -204,27 +196,27 @@ class Muon(torch.optim.Optimizer):
     """
 
     def __init__(
-        self, params: Iterable[nn.Parameter], lr: float = 1e-3, weight_decay: float = 0.0, momentum: float = 0.95,
-        nesterov: bool = True, steps: int = 5, coefficients: tuple[float, float, float] = QUINTIC,
-        dtype: str = "float32", scale: str = "match_rms_adamw",
+        self, params: Iterable[nn.Parameter], *, momentum: float = 0.95, nesterov: bool = True, steps: int = 5,
+        coefficients: Sequence[float] = QUINTIC, dtype: str = "float32", scale: str = "match_rms_adamw",
     ) -> None:  # fmt: skip
-        rates = {"lr": lr, "weight_decay": weight_decay, "momentum": momentum, "nesterov": nesterov, "scale": scale}
-        super().__init__(params, rates | {"steps": steps, "coefficients": coefficients, "dtype": getattr(torch, dtype)})
+        super().__init__(params, {"lr": 0.0, "weight_decay": 0.0})
+        self.momentum, self.nesterov, self.scale = momentum, nesterov, scale
+        self.steps, self.coefficients, self.dtype = steps, coefficients, getattr(torch, dtype)
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            lr, momentum = group["lr"], group["momentum"]
+            lr, momentum = group["lr"], self.momentum
             for weight in group["params"]:
                 state = self.state[weight]
                 average = state.setdefault("average", torch.zeros_like(weight))
                 average.copy_(momentum * average + (1 - momentum) * weight.grad)
-                moved = (1 - momentum) * weight.grad + momentum * average if group["nesterov"] else average
+                moved = (1 - momentum) * weight.grad + momentum * average if self.nesterov else average
                 rows, columns = weight.shape
-                is_original = group["scale"] == "original"
+                is_original = self.scale == "original"
                 scale = sqrt(max(1.0, rows / columns)) if is_original else 0.2 * sqrt(max(rows, columns))
                 weight.mul_(1 - lr * group["weight_decay"])
-                weight.sub_(lr * scale * newton_schulz(moved, group["steps"], group["coefficients"], group["dtype"]))
+                weight.sub_(lr * scale * newton_schulz(moved, self.steps, self.coefficients, self.dtype))
 
 
 class MatrixByMatrix(torch.optim.Optimizer):
@@ -246,11 +238,7 @@ class MatrixByMatrix(torch.optim.Optimizer):
                 p.copy_(moved)
 
 
-class Moving(NamedTuple):
-    """An optimizer, and the part of a run's rate that it moves at."""
-
-    optimizer: torch.optim.Optimizer
-    ratio: float = 1.0
+Moving = tuple[torch.optim.Optimizer, float]  # an optimizer, and the part of a run's rate that it moves at
 
 
 def optimizers(
@@ -261,35 +249,32 @@ def optimizers(
     `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates and decays are set at every step.
     Raises BadInput for an optimizer on flat buffers, which has no counterpart.
     """
-    options = dict(arguments or {})
+    options, plugin = dict(arguments or {}), plugins.plugin_of(name)
     moved, hidden = [p for p in model.parameters() if p.requires_grad], model.hidden()
-    ratio = options.pop("aux_lr_ratio", 1.0)
-    if plugin := plugins.plugin_of(name):
-        if options["routing"] == "all":
-            return [Moving(_plugin(plugin, moved, options, weight_decay))]
-        main, betas, eps = _plugin(plugin, hidden, options, weight_decay), (0.9, 0.999), 1e-8
-    elif name == "sgd":
-        momentum, nesterov = options.get("momentum", 0.9), options.get("nesterov", False)
-        return [Moving(torch.optim.SGD(moved, lr=0.0, momentum=momentum, nesterov=nesterov))]
+    if name == "sgd":
+        return [(torch.optim.SGD(moved, lr=0.0, **{"momentum": 0.9} | options), 1.0)]
+    if plugin and options["routing"] == "all":
+        return [(_plugin(plugin, moved, options, weight_decay), 1.0)]
+    ratio, of_adamw = options.pop("aux_lr_ratio", 1.0), {} if plugin else options
+    adamw = partial(torch.optim.AdamW, lr=0.0, betas=of_adamw.pop("betas", (0.9, 0.999)), eps=of_adamw.pop("eps", 1e-8))
+    if name == "adamw":
+        return [(adamw(moved), 1.0)]
+    if plugin:
+        main = _plugin(plugin, hidden, options, weight_decay)
+    elif name == "adamw-split":
+        main = adamw(hidden)
+    elif name == "torch-muon":
+        main = torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
     else:
-        betas, eps = tuple(options.pop("betas", (0.9, 0.999))), options.pop("eps", 1e-8)
-        if name == "adamw":
-            return [Moving(torch.optim.AdamW(moved, lr=0.0, betas=betas, eps=eps))]
-        if name == "adamw-split":
-            main = torch.optim.AdamW(hidden, lr=0.0, betas=betas, eps=eps)
-        elif name == "torch-muon":
-            main = torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-        else:
-            main = Muon(hidden, **options)
+        main = Muon(hidden, **options)
     rest = [p for p in moved if not any(p is matrix for matrix in hidden)]
-    beside = [Moving(torch.optim.AdamW(rest, lr=0.0, betas=betas, eps=eps), ratio)] if rest else []
-    return [Moving(main), *beside]
+    return [(main, 1.0), *([(adamw(rest), ratio)] if rest else [])]
 
 
 def _plugin(
     plugin: plugins.Plugin, parameters: list[nn.Parameter], options: dict[str, Any], weight_decay: float
 ) -> torch.optim.Optimizer:
-    optimizer: CustomOptimizer = plugin.thing
+    optimizer: CustomOptimizer = plugin.value
     if isinstance(optimizer.written, type):
         return instance(optimizer.written, parameters, options, weight_decay)
     if optimizer.kept is None:
@@ -304,9 +289,7 @@ def train(
     tokens_NL = torch.from_numpy(data.tokens_KNL[k]).long()
     target_NL = tokens_NL.masked_fill(~torch.from_numpy(data.answer_KNL[k]), IGNORED)
     losses = []
-    for optimizer, _ in moving:
-        if callable(turn := getattr(optimizer, "train", None)):  # Schedule-Free and its like
-            turn()
+    set_evaluating({"optimizers": [optimizer for optimizer, _ in moving]}, False)
     for step, indices_B in enumerate(torch.from_numpy(data.order_KTB[k]).long()):
         logits_BLV = model(tokens_NL[indices_B, :-1])
         loss = F.cross_entropy(logits_BLV.flatten(0, 1), target_NL[indices_B, 1:].flatten(), ignore_index=IGNORED)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from synthbench import plugins
@@ -19,12 +16,10 @@ from synthbench.experiment.runs import Environment, OptimizerSpec, Run
 from synthbench.generators import Task
 from synthbench.plugins import generators, loading
 from synthbench.store.results import Store
-from synthbench.store.weights import WeightFile
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 CLOSE = 1e-5  # relative difference of losses up to which two ways are the same
 ROUNDING = 1e-7  # relative, of one operation in float32
-EARLY = 3  # the first loss that depends on every part of an update, momentum among it
 SUDDEN = 100  # times the largest difference before: rounding does not grow by more in one step
 
 
@@ -62,16 +57,11 @@ class Curves:
             return f"Both compute the same, up to rounding ({max(self.differences, default=0.0):.0e} at most)."
         if step == 1:
             return "The first loss differs, before any update: the model or its data differ, not the optimizer."
-        if self.is_sudden and step > EARLY:
-            return (
-                f"Both are the same up to step {step - 1}; then the difference jumps. Either rounding flipped an update "
-                "that is not continuous (a sign, a sorting, a threshold), or the optimizer computes something else from "
-                "there on."
-            )
         if self.is_sudden:
             return (
-                "The difference is large at once and has not grown from rounding: the optimizer computes something else in "
-                f"a fleet than alone (a loss depends on the updates before it, so look at update {step - 1} and earlier)."
+                f"The difference is large at once and has not grown from rounding: either rounding flipped update "
+                f"{step - 1} or one before it, which is not continuous (a sign, a sorting, a threshold), or the optimizer "
+                "computes something else in a fleet than alone."
             )
         return (
             "The difference grows from step to step, as rounding does; nothing else differs between the two. Updates that "
@@ -79,68 +69,46 @@ class Curves:
         )
 
 
-def run_of(identity: Mapping[str, Any]) -> Run:
-    """A run from its identity as the store keeps it."""
-    fields = dict(identity)
-    spec = fields["optimizer"] | {"routing": tuple(map(tuple, fields["optimizer"]["routing"]))}
-    fields |= {"optimizer": OptimizerSpec(**spec), "environment": Environment(**fields["environment"])}
-    return Run(**fields | {"history": tuple(fields["history"])})
+def read_run(store: Store, prefix: str, task: str | None = None) -> tuple[Run, TaskCard]:
+    """The run whose id begins with a prefix, and the card of its task, by an experiment that the run belongs to.
 
-
-def find_run(prefix: str, known: Collection[str]) -> str:
-    """The run whose id begins with a prefix; raises BadInput where there is none, or more than one."""
-    matches = [name for name in known if name.startswith(prefix)] if prefix else []
-    if not matches:
-        raise BadInput(
-            f"verify {shown(prefix)}: no run here has an id that begins so; synthbench export prints the ids."
-        )
-    if len(matches) > 1:
-        raise BadInput(f"verify {shown(prefix)}: the ids of {len(matches)} runs begin so; give more of the id.")
-    return matches[0]
-
-
-def read_run(store: Store, name: str, task: str | None = None) -> tuple[Run, TaskCard]:
-    """A run of the store and the card of its task, by an experiment that it belongs to; raises BadInput without one.
-
-    task: the name or path of the card, needed where it names code: what a store contains executes no code.
+    task: the name or path of the card, needed where it names code: what a store contains executes no code. Raises BadInput
+    where there is no such run, more than one, or no card.
     """
-    run = run_of(store.identities()[name])
+    identities = store.identities()
+    matches = [name for name in identities if name.startswith(prefix)] if prefix else []
+    if len(matches) != 1:
+        raise BadInput(
+            f"verify {shown(prefix)}: the ids of {len(matches)} runs begin so; give one that synthbench export prints."
+        )
+    name, identity = matches[0], identities[matches[0]]
+    spec, environment = OptimizerSpec(**identity["optimizer"]), Environment(**identity["environment"])
+    run = Run(**{**identity, "optimizer": spec, "environment": environment})
     if task is not None:
         return run, generators.task(task).card
-    for recorded in store.experiments():
-        cards = json.loads(recorded.card)["tasks"] if name in store.members(recorded.id) else []
-        for card in (load(TaskCard, path) for path in cards):
-            if run.task not in (card.name, card.origin):
-                continue
-            if generators.names_code(card):
-                raise BadInput(f"verify: task {card.label} names code; give its card with --task.")
-            if Task(card).name_in(run.stage) == run.task:
-                return run, card
+    experiments = [experiment for experiment in store.experiments() if name in store.members(experiment.id)]
+    paths = [path for experiment in experiments for path in json.loads(experiment.card)["tasks"]]
+    for card in (load(TaskCard, path) for path in paths):
+        if run.task not in (card.name, card.origin):
+            continue
+        if generators.names_code(card):
+            raise BadInput(f"verify: task {card.label} names code; give its card with --task.")
+        if Task(card).name_in(run.stage) == run.task:
+            return run, card
     raise BadInput(f"verify: run {name[:12]} never finished, or belongs to no experiment here.")
 
 
-def typed_name(store: Store, label: str) -> str:
-    """The name by which a command of an experiment in the folder gave a plug-in, else `path/` and its label."""
-    words = (word for each in store.experiments() for word in re.split(r"[\s,'\"=]+", each.command))
-    return next((word for word in words if loading.SUFFIX in word and loading.label(word) == label), f"path/{label}")
-
-
-def load_optimizer(run: Run, optimizer: Any, hint: str = "path/file.py:Name") -> None:
-    """Loads the plug-in that a run was trained by.
-
-    optimizer: its name as for `run`, or the object; not needed for an installed one. hint: a name to suggest where it is
-    needed. Raises BadInput where it is another optimizer, or has been edited since.
-    """
+def load_optimizer(run: Run, optimizer: Any) -> None:
+    """Loads the plug-in that a run was trained by. optimizer: its name as for `run`, or the object; not needed for an
+    installed one. Raises BadInput where it is another optimizer, or has been edited since."""
     label, where = run.optimizer.name, f"verify: run {run.id[:12]} was trained by {named(run.optimizer.name)}"
-    if label not in OPTIMIZERS and optimizer is None:
+    if optimizer is None and label not in OPTIMIZERS:
         if loading.SUFFIX + ":" in label or not plugins.is_plugin(label):
-            raise BadInput(f"{where}, a plug-in; name it as for `run`, with its file: --optimizer {named(hint)}.")
+            raise BadInput(f"{where}, a plug-in; name it as for `run`, with its file: --optimizer path/{named(label)}.")
         optimizer = label
     if optimizer is not None:
-        if not isinstance(optimizer, str):
-            loaded = plugins.take_object(optimizer).label
-        else:
-            loaded = plugins.take(optimizer).label if plugins.is_plugin(optimizer) else optimizer
+        is_path = isinstance(optimizer, str) and plugins.is_plugin(optimizer)  # code that may have been edited since
+        loaded = plugins.take(optimizer).label if is_path else plugins.name_of(optimizer)
         if loaded != label:
             raise BadInput(f"{where}, and --optimizer {shown(optimizer)} is another optimizer.")
         if not plugins.plugin_of(label):
@@ -150,24 +118,11 @@ def load_optimizer(run: Run, optimizer: Any, hint: str = "path/file.py:Name") ->
         raise BadInput(f"{where}, whose code has been edited since; run the experiment again, and verify a new run.")
 
 
-def parent_of(store: Store, run: Run) -> WeightFile | None:
-    """The weights that a run started from, None from scratch; raises BadInput where they are no longer kept."""
-    if run.parent is None:
-        return None
-    result = store.results([run.parent]).get(run.parent)
-    weights = store.valid_weights(result) if result else None
-    if weights is None:
-        raise BadInput(
-            f"verify: the weights that it started from (run {run.parent[:12]}) are not kept; verify that run."
-        )
-    return weights
+def replay(store: Store, run: Run, card: TaskCard, steps: int) -> Curves:
+    """Trains a run for its first steps in both ways. card: of its task.
 
-
-def replay(run: Run, card: TaskCard, *, parent: WeightFile | None, folder: Path, steps: int) -> Curves:
-    """Trains a run for its first steps in both ways. card: of its task. parent: the weights in the folder that it starts
-    from, None from scratch.
-
-    Raises BadInput where its task has changed since, or no plain loop can train by its optimizer.
+    Raises BadInput where the weights that it started from are lost, its task has changed since, or no plain loop can train
+    by its optimizer.
     """
     import torch
 
@@ -181,7 +136,15 @@ def replay(run: Run, card: TaskCard, *, parent: WeightFile | None, folder: Path,
     task = Task(card)
     if task.fingerprint_to(run.stage) != run.task_fingerprint:
         raise BadInput(f"Task {named(run.task)} has changed since the run was trained; it cannot be compared.")
-    fleet = build(task, [run], [parent], folder, torch.device("cpu"))
+    parent = None
+    if run.parent is not None:
+        result = store.results([run.parent]).get(run.parent)
+        parent = store.valid_weights(result) if result else None
+        if parent is None:
+            raise BadInput(
+                f"verify: the weights that it started from (run {run.parent[:12]}) are lost; verify that run."
+            )
+    fleet = build(task, [run], [parent], store.weights, torch.device("cpu"))
     model = reference.load(ModelCard.model_validate(run.model), fleet.member(0), task.language.length - 1)
     if run.update.startswith("lora-"):
         reference.adapt(model, fleet.saved(0))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
 
 from synthbench.common.errors import BadInput
+from synthbench.execution.executor import Ready, Refused
 from synthbench.execution.process_pool import environment, without_main
+from synthbench.execution.worker import serve
 from synthbench.generators import Task
 from synthbench.generators.contract import CHECKS, Sample
 from synthbench.plugins import generators
@@ -21,31 +22,27 @@ def outcomes(name: str) -> Iterator[tuple[str, str | None]]:
     sample = Sample(task)
     for check in CHECKS:
         try:
-            yield check.title, check.holds(sample)
+            failure = next(check(sample), None)
         except BadInput as error:  # a generator fails for other seeds or sizes
-            yield check.title, str(error).rstrip(".")
+            failure = str(error).rstrip(".")
+        yield check.__doc__ or "", failure
     yield ELSEWHERE, elsewhere(task)
 
 
 def elsewhere(task: Task) -> str | None:
-    """What is wrong with the task's data in another process, where hash() and the order of sets differ."""
+    """What is wrong with the task's data in a worker, where hash() and the order of sets differ."""
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_draw, args=(theirs, generators.origin_of(task)), daemon=True)
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve, args=(theirs, "cpu", [generators.origin_of(task)]), daemon=True)
     with environment(), without_main():
         process.start()
     theirs.close()
     try:
-        fault: str | None = ours.recv()
+        message = ours.recv()
     except EOFError:
-        fault = "the other process died while it drew"
+        message = None
+    process.kill()
     process.join()
-    return fault
-
-
-def _draw(pipe: Connection, origin: generators.Origin) -> None:
-    try:
-        generators.restore(origin)
-        pipe.send(None)
-    except BadInput as error:
-        pipe.send(str(error).rstrip("."))
+    if isinstance(message, Ready):
+        return None
+    return message.text.rstrip(".") if isinstance(message, Refused) else "the other process died while it drew"

@@ -82,22 +82,17 @@ class Quadratic:
         return {name: piece.flatten(1).sum(1) for name, piece in views(self.fleet.trainable, each_KP).items()}
 
 
-def data(seeds_K: Sequence[int], steps: int) -> Data:
-    """Random tokens without the last UNSEEN ids, the last three of each item to be learned."""
-    tokens, orders = [], []
-    for seed in seeds_K:
-        generator = np.random.default_rng([seed, 0])
-        tokens.append(generator.integers(VOCABULARY - UNSEEN, size=(ITEMS, LENGTH), dtype=np.int32))
-        orders.append(generator.integers(ITEMS, size=(steps, BATCH), dtype=np.int32))
-    answer_KNL = np.broadcast_to(np.arange(LENGTH) >= LENGTH - 3, (len(seeds_K), ITEMS, LENGTH)).copy()
-    return Data(np.stack(tokens), answer_KNL, np.stack(orders))
-
-
 def language(optimizer: str, model: ModelCard, update: str, lr: float, steps: int) -> tuple[Fleet, NDArray[np.float32]]:
-    """One model after some steps on random tokens, and its losses, shape (T, 1)."""
-    moved = fleet(model, update, [1])
+    """One model after some steps on random tokens, and its losses, shape (T, 1).
+
+    No item has the last UNSEEN ids; the last three tokens of each are to be learned.
+    """
+    moved, generator = fleet(model, update, [1]), np.random.default_rng([1, 0])
+    tokens_KNL = generator.integers(VOCABULARY - UNSEEN, size=(1, ITEMS, LENGTH), dtype=np.int32)
+    order_KTB = generator.integers(ITEMS, size=(1, steps, BATCH), dtype=np.int32)
+    answer_KNL = np.broadcast_to(np.arange(LENGTH) >= LENGTH - 3, tokens_KNL.shape).copy()
     curve_TK = train(
-        FleetOptimizer(optimizer, moved), data([1], steps), Schedule(steps, "constant", 0.0), ([lr], [0.1]), (),
-        lambda step: None,
+        FleetOptimizer(optimizer, moved), Data(tokens_KNL, answer_KNL, order_KTB), Schedule(steps, "constant", 0.0),
+        ([lr], [0.1]), (), lambda step: None,
     )  # fmt: skip
     return moved, curve_TK

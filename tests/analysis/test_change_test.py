@@ -1,4 +1,4 @@
-"""Decisions against hand-computed cases, and what they are worth on shapes that break a t test."""
+"""The test for a change: cases computed by hand, and error rates on distributions that break a t test."""
 
 from __future__ import annotations
 
@@ -38,23 +38,23 @@ SHAPES: dict[str, Draw] = {
 }
 
 
-def compared(before: np.ndarray, after: np.ndarray, unit: str = "number", floor: float | None = None) -> Decision:
-    sides = (dict(enumerate(values.tolist())) for values in (before, after))
-    return decide(*sides, noise(before.tolist()) if floor is None else floor, unit)
+def compare(before: np.ndarray, after: np.ndarray, unit: str = "number", floor: float | None = None) -> Decision:
+    values_by_seed = (dict(enumerate(values.tolist())) for values in (before, after))
+    return decide(*values_by_seed, noise(before.tolist()) if floor is None else floor, unit)
 
 
 def test_the_trimmed_mean_and_its_interval_by_hand() -> None:
-    """Yuen (1974): of ten values two are cut at each end and count as their neighbours in the deviation; below eight
-    nothing is cut."""
+    """Yuen (1974): of ten values two are trimmed at each end, and winsorized in the deviation. Fewer than eight values
+    are not trimmed."""
     values = [9.0, -100.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0]
-    middle, half = trimmed(values)
-    assert middle == pytest.approx((2 + 3 + 4 + 5 + 6 + 7) / 6)
+    mean, half_width = trimmed(values)
+    assert mean == pytest.approx((2 + 3 + 4 + 5 + 6 + 7) / 6)
     winsorized = stdev([2.0, 2.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 7.0, 7.0])
-    assert half == pytest.approx(t.ppf(0.975, 5) * winsorized / (0.6 * sqrt(10)))
+    assert half_width == pytest.approx(t.ppf(0.975, 5) * winsorized / (0.6 * sqrt(10)))
     values = [1.0, 2.0, 3.0, 4.0, 15.0]
-    middle, half = trimmed(values)
-    assert middle == 5
-    assert half == pytest.approx(t.ppf(0.975, 4) * stdev(values) / sqrt(5))
+    mean, half_width = trimmed(values)
+    assert mean == 5
+    assert half_width == pytest.approx(t.ppf(0.975, 4) * stdev(values) / sqrt(5))
 
 
 def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
@@ -64,10 +64,10 @@ def test_the_deviation_of_a_winsorized_normal_distribution() -> None:
     assert change_test.winsorized(0.0) == 1.0
 
 
-def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -> None:
+def test_the_bound_scales_with_noise_and_seeds_and_has_a_minimum_share() -> None:
     values = [0.1, 0.3, 0.2, 0.6]
     floor = noise(values)
-    assert floor == pytest.approx(stdev(values))  # of four values
+    assert floor == pytest.approx(stdev(values))  # of fewer than eight values
     assert bound(values, floor, "share", 4) == pytest.approx(BOUND_TIMES * floor)
     assert bound(values, floor, "share", 16) == pytest.approx(BOUND_TIMES * floor / 2)
     assert bound([1.0, 1.0], 0.0, "share", 2) == 0.02
@@ -79,74 +79,74 @@ def test_a_bound_is_of_noise_falls_with_seeds_and_is_never_less_than_a_share() -
     ("shift", "verdict"),
     [(0.0, "unchanged"), (0.5, "unchanged"), (1.0, "inconclusive"), (5.0, "changed"), (-5.0, "changed")],
 )
-def test_an_interval_beyond_or_within_the_bound_decides(shift: float, verdict: str) -> None:
-    """Differences 0, 1, ... 9 tenths around the shift: their interval has half a width of .4."""
+def test_the_verdict_depends_on_whether_the_interval_is_beyond_or_within_the_bound(shift: float, verdict: str) -> None:
+    """The differences are spread evenly over 0.9 around the shift; the half width of their interval is about 0.4."""
     before = dict.fromkeys(range(10), 0.0)
     after = {seed: shift + (seed - 4.5) / 10 for seed in range(10)}
-    found = decide(before, after, 1.0 / BOUND_TIMES, "number")
-    assert found.allowed == 1.0
-    assert found.verdict == verdict
-    assert found.low < shift < found.high
-    assert (found.seeds == found.seeds) == (verdict == "inconclusive")
+    decision = decide(before, after, 1.0 / BOUND_TIMES, "number")
+    assert decision.allowed == 1.0
+    assert decision.verdict == verdict
+    assert decision.low < shift < decision.high
+    assert (decision.seeds == decision.seeds) == (verdict == "inconclusive")
 
 
-def test_seeds_that_one_side_lacks_and_too_few_tell_nothing() -> None:
+def test_unpaired_seeds_are_ignored_and_four_seeds_are_inconclusive() -> None:
     four = dict.fromkeys(range(4), 0.0)
     assert repr(decide(four, four | {9: 1.0}, 1.0, "share")) == repr(decide(four, four, 1.0, "share"))
     assert decide(four, four, 1.0, "share").verdict == "inconclusive"
     assert decide({}, {}, 1.0, "share").n == 0
 
 
-def test_a_score_that_no_seed_moves_has_a_bound_where_its_unit_has() -> None:
+def test_a_constant_score_has_a_bound_if_its_unit_has_a_minimum() -> None:
     zeros = np.zeros(16)
-    assert [compared(zeros, zeros + moved).verdict for moved in (0.0, 0.1)] == ["unchanged", "changed"]
+    assert [compare(zeros, zeros + moved).verdict for moved in (0.0, 0.1)] == ["unchanged", "changed"]
     for unit in LEAST:
-        found = compared(zeros, zeros + 1e-9, unit)
-        assert (found.allowed > 0, found.verdict) == (True, "unchanged")
+        decision = compare(zeros, zeros + 1e-9, unit)
+        assert (decision.allowed > 0, decision.verdict) == (True, "unchanged")
 
 
-def test_how_many_times_the_seeds_would_tell() -> None:
+def test_the_factor_of_seeds_for_a_decision() -> None:
     half = 1 / POWERED
     assert times_the_seeds(0.5, half, 0.0, 0.0) == pytest.approx(4)
-    assert times_the_seeds(0.5, half, 2.0, 0.0) == pytest.approx(36)  # interval and bound together fall to .5
-    assert times_the_seeds(1.5, half, 1.0, 1.0) == pytest.approx(4)  # the bound stays
-    assert times_the_seeds(0.5, half, 1.0, 1.0) == pytest.approx(4)  # to be told small
+    assert times_the_seeds(0.5, half, 2.0, 0.0) == pytest.approx(36)  # interval and bound together shrink to 0.5
+    assert times_the_seeds(1.5, half, 1.0, 1.0) == pytest.approx(4)  # the bound does not shrink
+    assert times_the_seeds(0.5, half, 1.0, 1.0) == pytest.approx(4)  # for a decision of "unchanged"
     assert times_the_seeds(1.0, half, 1.0, 1.0) == inf
 
 
 @pytest.mark.parametrize("shift", [2.5, 3.0, 4.0])
-def test_so_many_seeds_as_are_named_do_tell(shift: float) -> None:
-    """Of comparisons that 16 seeds leave open, drawn anew with the seeds that they name. They name them for the
-    difference that they saw, which chance made, so more than a fifth stay open."""
-    rng, told, asked = np.random.default_rng(0), 0, 0
-    while asked < 200:
+def test_the_recommended_number_of_seeds_decides_most_comparisons(shift: float) -> None:
+    """Repeats inconclusive comparisons of 16 seeds with the recommended number of seeds. It is computed from a noisy
+    difference, so more than the nominal 20 % stay inconclusive."""
+    rng, decided, repeated = np.random.default_rng(0), 0, 0
+    while repeated < 200:
         before, after = rng.standard_normal((2, SEEDS))
-        found = compared(before, after + shift)
-        if found.verdict == "inconclusive" and found.seeds < 2000:
-            asked += 1
-            before, after = rng.standard_normal((2, ceil(found.seeds)))
-            told += compared(before, after + shift).verdict != "inconclusive"
-    assert told >= 0.6 * asked
+        decision = compare(before, after + shift)
+        if decision.verdict == "inconclusive" and decision.seeds < 2000:
+            repeated += 1
+            before, after = rng.standard_normal((2, ceil(decision.seeds)))
+            decided += compare(before, after + shift).verdict != "inconclusive"
+    assert decided >= 0.6 * repeated
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_groups_that_chance_alone_parts_are_unchanged(shape: str) -> None:
-    """Of 400 comparisons of independent groups none changed, and at least 94 in 100 are unchanged."""
+def test_independent_groups_of_one_distribution_are_unchanged(shape: str) -> None:
+    """Of 400 comparisons of independent groups none is changed, and at least 94 % are unchanged."""
     rng = np.random.default_rng(0)
-    verdicts = Counter(compared(SHAPES[shape](rng), SHAPES[shape](rng)).verdict for _ in range(400))
+    verdicts = Counter(compare(SHAPES[shape](rng), SHAPES[shape](rng)).verdict for _ in range(400))
     assert verdicts["changed"] == 0
     assert verdicts["unchanged"] >= 376
 
 
-def test_seeds_that_trimming_would_cut_are_not_passed_over() -> None:
+def test_broken_seeds_that_the_mean_trims_still_count() -> None:
     ones = dict.fromkeys(range(16), 1.0)
     for broken, verdict in ((2, "unchanged"), (3, "inconclusive"), (16, "changed")):
         assert decide(ones, ones | dict.fromkeys(range(broken), 0.0), 0.0, "share").verdict == verdict
-    torn = ones | {0: 0.0, 1: 0.0, 2: 0.0, 3: 2.0, 4: 2.0}  # as many the other way, but one
+    torn = ones | {0: 0.0, 1: 0.0, 2: 0.0, 3: 2.0, 4: 2.0}  # three seeds lower, two seeds higher
     assert decide(ones, torn, 0.0, "share").verdict == "unchanged"
 
 
-def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_untrimmed_t_test_is_inconclusive_with_rare_bad_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
     def plain(values: list[float]) -> tuple[float, float]:
         return fmean(values), float(t.ppf(0.975, len(values) - 1)) * stdev(values) / sqrt(len(values))
 
@@ -154,16 +154,16 @@ def test_a_t_test_would_leave_rare_bad_seeds_undecided(monkeypatch: pytest.Monke
     rng, undecided = np.random.default_rng(0), 0
     for _ in range(200):
         before, after = SHAPES["a bad seed in 20"](rng), SHAPES["a bad seed in 20"](rng)
-        undecided += compared(before, after).verdict == "inconclusive"
+        undecided += compare(before, after).verdict == "inconclusive"
     assert undecided > 30
 
 
 @pytest.mark.parametrize("n", [5, 8, 16, 32])
-def test_what_is_said_to_be_found_is_found_four_times_in_five(n: int) -> None:
+def test_a_detectable_difference_is_found_four_times_in_five(n: int) -> None:
     rng, changed = np.random.default_rng(n), 0
-    floor = 2 / sqrt(n)  # of a deviation of 1
+    floor = 2 / sqrt(n)  # for a deviation of 1
     shift = change_test.detectable(1.0, n, BOUND_TIMES * floor)
     for _ in range(300):
         before, after = rng.standard_normal(n), rng.standard_normal(n) + shift
-        changed += compared(before, after, floor=floor).verdict == "changed"
+        changed += compare(before, after, floor=floor).verdict == "changed"
     assert 210 <= changed <= 270

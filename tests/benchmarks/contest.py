@@ -1,6 +1,8 @@
-"""A race over the same runs: synthbench's way, worker processes of one thread that train fleets, and the plain way, one
-process in which torch takes the threads it likes and trains one `nn.Module`. A racer waits without a sound for its turn,
-readies itself, trains on `GO`, says so, and clears the track, so that at any time one side alone is at work.
+"""Compares the throughput of two ways to train the same runs.
+
+Fleets: worker processes with one thread each. Plain: one process with torch's default number of threads and one
+`nn.Module`. Each process waits for `TURN`, prepares, sends `READY`, trains on `GO`, sends `DONE`, finishes and sends
+`LEFT`, so that only one way runs at a time.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ from synthbench.execution.fleet_job import Job, Recorder, run_fleet
 from synthbench.execution.process_pool import environment
 from synthbench.experiment.runs import Run
 
-WARM = 10  # steps before the start, not timed
+WARM_UP = 10  # steps before the timed ones
 TURN, READY, GO, DONE, LEFT = "turn", "ready", "go", "done", "left"
 
 
 class Team:
-    """The processes of one way to train. racer: what they run. tasks: its arguments in each process."""
+    """The processes of one way to train. target: the function that they run. tasks: its arguments in each process."""
 
     def __init__(
-        self, racer: Callable[..., None], tasks: Sequence[tuple[Any, ...]], environment: AbstractContextManager[None]
+        self, target: Callable[..., None], tasks: Sequence[tuple[Any, ...]], environment: AbstractContextManager[None]
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipes: list[Connection] = []
@@ -35,13 +37,13 @@ class Team:
         with environment:
             for arguments in tasks:
                 ours, theirs = context.Pipe()
-                process = context.Process(target=racer, args=(theirs, *arguments), daemon=True)
+                process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
                 process.start()
                 theirs.close()
                 self._pipes.append(ours)
                 self._processes.append(process)
 
-    def race(self) -> float:
+    def train_round(self) -> float:
         """Trains a round; returns the seconds from `GO` until the last process is done."""
         self._exchange(TURN, READY)
         start = perf_counter()
@@ -51,12 +53,12 @@ class Team:
         return seconds
 
     def _exchange(self, message: str | None, answer: str) -> None:
-        """Tells every process something, and waits until each has answered."""
+        """Sends a message to every process and waits for the answer of each."""
         for pipe in self._pipes:
             pipe.send(message)
         for pipe in self._pipes:
-            heard = pipe.recv()
-            assert heard == answer, heard
+            reply = pipe.recv()
+            assert reply == answer, reply
 
     def close(self) -> None:
         for process in self._processes:
@@ -65,13 +67,13 @@ class Team:
 
 
 def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path) -> None:
-    """What a worker does with its job, stopped at the start and before its last scores."""
+    """Trains fleets as a worker does, but waits before the timed steps and before the last scores."""
     import torch
 
     torch.set_num_threads(1)
 
     def on_step(step: int) -> None:
-        if step == WARM:
+        if step == WARM_UP:
             pipe.send(READY)
             pipe.recv()
         if step == runs[0].steps:
@@ -83,22 +85,24 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
         pipe.send(LEFT)
 
 
-def spent(job: Job) -> tuple[float, float]:
-    """Trains a fleet as a worker does, in a process of its own; returns the seconds of scoring, and of all."""
+def time_job(job: Job) -> tuple[float, float]:
+    """Trains a fleet in a process of its own, as a worker does; returns the seconds of scoring and the total."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with environment():
         process = context.Process(target=train_and_time, args=(theirs, job), daemon=True)
         process.start()
     theirs.close()
-    found: tuple[float, float] = ours.recv()
+    seconds: tuple[float, float] = ours.recv()
     process.join()
-    return found
+    return seconds
 
 
 def train_and_time(pipe: Connection, job: Job) -> None:
-    """Scoring is all that a training run does at its points, looking at the fleet, and after it: scores of what was seen,
-    and that packed for keeping."""
+    """Trains a fleet and sends the seconds of scoring and the total.
+
+    Scoring includes evaluation of the fleet at its points, and afterwards scores and the serialization of observations.
+    """
     import torch
 
     torch.set_num_threads(1)
@@ -107,14 +111,14 @@ def train_and_time(pipe: Connection, job: Job) -> None:
     def timed(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
             start = perf_counter()
-            found = function(*arguments)
+            result = function(*arguments)
             scoring.append(perf_counter() - start)
-            return found
+            return result
 
         return call
 
-    parts = ((Recorder, "__call__"), (fleet_job, "run_scores"), (fleet_job, "to_bytes"))
-    for owner, name in parts:
+    timed_functions = ((Recorder, "__call__"), (fleet_job, "run_scores"), (fleet_job, "to_bytes"))
+    for owner, name in timed_functions:
         setattr(owner, name, timed(getattr(owner, name)))
     start = perf_counter()
     run_fleet(job, "cpu")
@@ -123,7 +127,7 @@ def train_and_time(pipe: Connection, job: Job) -> None:
 
 
 def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> None:
-    """The plain loop over torch's own optimizers, from the same weights over the same data in the same order."""
+    """The plain loop over torch's optimizers, with the same weights and the same data in the same order."""
     import torch
 
     from synthbench.cards import ModelCard
@@ -137,16 +141,17 @@ def train_alone(pipe: Connection, card: TaskCard, run: Run, optimizer: str) -> N
     def rates(step: int) -> float:
         return run.lr * schedule.factor(step)
 
-    shown = data(task, [run])
-    warm, timed = (shown._replace(order_KTB=shown.order_KTB[:, part]) for part in (slice(WARM), slice(WARM, None)))
+    inputs = data(task, [run])
+    warm_up = inputs._replace(order_KTB=inputs.order_KTB[:, :WARM_UP])
+    timed = inputs._replace(order_KTB=inputs.order_KTB[:, WARM_UP:])
     weights = build(task, [run], [None], Path(), torch.device("cpu")).member(0)
     while pipe.recv() == TURN:
         model = reference.load(ModelCard.model_validate(run.model), weights, task.language.length - 1)
-        moving = reference.optimizers(optimizer, model)
-        reference.train(model, moving, warm, 0, rates, run.weight_decay)
+        optimizers = reference.optimizers(optimizer, model)
+        reference.train(model, optimizers, warm_up, 0, rates, run.weight_decay)
         pipe.send(READY)
         pipe.recv()
-        reference.train(model, moving, timed, 0, rates, run.weight_decay)
+        reference.train(model, optimizers, timed, 0, rates, run.weight_decay)
         pipe.send(DONE)
         pipe.recv()
         pipe.send(LEFT)

@@ -1,4 +1,4 @@
-"""Thousands of cases of nonsense, and every nasty word in every place that takes one; none is trained."""
+"""Thousands of meaningless commands, and every word of NASTY in every place that takes one; nothing is trained."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from tests import nonsense
 
 
 @pytest.mark.slow
-def test_thousands_of_cases_of_nonsense() -> None:
-    found = nonsense.campaign(1_500, nonsense.PATIENCE)
-    assert not found.broken
-    assert found.trials > 4_000
-    assert found.outcomes["refused with exit code 2"] > 0.8 * found.trials
+def test_thousands_of_meaningless_commands() -> None:
+    campaign = nonsense.campaign(1_500, nonsense.TIMEOUT)
+    assert not campaign.violations
+    assert campaign.trials > 4_000
+    assert campaign.outcomes["refused with exit code 2"] > 0.8 * campaign.trials

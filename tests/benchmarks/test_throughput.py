@@ -1,4 +1,4 @@
-"""How fast: training against the plain loop, drawing, and what scoring costs beside training. Run with -m timed."""
+"""Speed of training relative to the plain loop, of drawing data, and the share of scoring. Run with -m timed."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from tests.benchmarks import contest
 
 pytestmark = pytest.mark.timed
 
-ROUNDS = 5  # of each side, taken in turns
+ROUNDS = 5  # of each way, in turns
 WORKERS, FLEET = 2, 4
-BUSY = 0.02  # by so much a share of time strays on a machine that does other things, too
+BUSY = 0.02  # by which a share of time varies on a busy machine
 
 
 @pytest.fixture
 def two_cores() -> Iterator[None]:
-    """Keeps this process, and those it starts, to two cores, the size of machine that `quick` is made for."""
+    """Limits this process and its children to two cores, for which `quick` is designed."""
     cores = sorted(os.sched_getaffinity(0))
     if len(cores) < 2:
-        pytest.skip(f"needs two cores, and this process may use {len(cores)}")
+        pytest.skip(f"needs two cores; this process may use {len(cores)}")
     os.sched_setaffinity(0, cores[:2])
     yield
     os.sched_setaffinity(0, cores)
@@ -46,44 +46,44 @@ def quick(optimizer: str, seeds: int = 3, *settings: str) -> tuple[Experiment, T
 
 
 def pretraining(optimizer: str, steps: int, seeds: int) -> tuple[list[Run], TaskCard]:
-    """Runs of quick's first stage."""
-    experiment, card = quick(optimizer, seeds, f"stages.pretrain.steps={contest.WARM + steps}")
+    """Runs of the first stage of `quick`."""
+    experiment, card = quick(optimizer, seeds, f"stages.pretrain.steps={contest.WARM_UP + steps}")
     return Plan(experiment, {}).ready(), card
 
 
 def finetuning(optimizer: str, folder: Path) -> list[Job]:
-    """Of quick's last stage a fleet for each update, from fresh weights."""
+    """One fleet of the last stage of `quick` for each update, from initial weights."""
     experiment, card = quick(optimizer)
     scores = {"validation_learning": 0.0, "validation_loss": 0.0}
-    done = {run.id: Result(run.id, "ok", scores) for run in Plan(experiment, {}).ready()}
+    results = {run.id: Result(run.id, "ok", scores) for run in Plan(experiment, {}).ready()}
     jobs = []
     for update in experiment.card.stages[-1].update:
-        found = [run for run in Plan(experiment, done).ready() if run.update == update][:FLEET]
-        runs = [replace(run, parent=None) for run in found]
+        ready = [run for run in Plan(experiment, results).ready() if run.update == update][:FLEET]
+        runs = [replace(run, parent=None) for run in ready]
         jobs.append(Job(runs, card, [None] * len(runs), folder, [1] * len(runs)))
     return jobs
 
 
 @pytest.mark.parametrize(("optimizer", "plain"), [("adamw", "adamw"), ("muon", "torch-muon"), ("muon", "muon")])
-def test_fleets_train_half_as_fast_again_as_the_plain_loop(
+def test_fleets_train_one_and_a_half_times_as_fast_as_the_plain_loop(
     optimizer: str, plain: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
 ) -> None:
-    """Run-steps per second on two cores at quick's shape, each side's median over rounds taken in turns.
+    """Run-steps per second on two cores with the model of `quick`: the median of each way over alternating rounds.
 
-    torch's Muon multiplies in bfloat16, which some CPUs are slow at; `muon` is the same loop in float32.
+    torch's Muon multiplies in bfloat16, which is slow on some CPUs; `muon` is the same loop in float32.
     """
     runs, card = pretraining(optimizer, steps=50, seeds=WORKERS * FLEET)
-    dealt = [(card, runs[begin : begin + FLEET], tmp_path) for begin in range(0, len(runs), FLEET)]
+    fleet_tasks = [(card, runs[start : start + FLEET], tmp_path) for start in range(0, len(runs), FLEET)]
     alone = pretraining(optimizer, steps=80, seeds=1)[0][0]
     teams = {
-        "fleets": contest.Team(contest.train_fleets, dealt, environment()),
+        "fleets": contest.Team(contest.train_fleets, fleet_tasks, environment()),
         "plain": contest.Team(contest.train_alone, [(card, alone, plain)], nullcontext()),
     }
     rates = {name: list[float]() for name in teams}
 
     def take_turns() -> None:
-        rates["fleets"].append(50 * len(runs) / teams["fleets"].race())
-        rates["plain"].append(80 / teams["plain"].race())
+        rates["fleets"].append(50 * len(runs) / teams["fleets"].train_round())
+        rates["plain"].append(80 / teams["plain"].train_round())
 
     try:
         benchmark.pedantic(take_turns, rounds=ROUNDS)
@@ -98,7 +98,7 @@ def test_fleets_train_half_as_fast_again_as_the_plain_loop(
 def test_drawing_a_million_examples_takes_seconds(
     benchmark: BenchmarkFixture, measured: Callable[[str, float, float], None]
 ) -> None:
-    """Promised: two."""
+    """The promise is two seconds."""
     card = load(TaskCard, "rote-vs-rule")
     language = card.language.model_copy(update={"syllables": 128})
     task, seconds = Task(card.model_copy(update={"language": language})), list[float]()
@@ -114,16 +114,16 @@ def test_drawing_a_million_examples_takes_seconds(
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
-def test_scoring_takes_at_most_three_tenths_of_a_finetuning_fleets_time(
+def test_scoring_takes_at_most_three_tenths_of_finetuning_time(
     optimizer: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
 ) -> None:
-    """Over a fleet of each update as quick trains it, from its first weights to its last scores.
+    """Measured on one fleet of `quick` for each update, from its initial weights to its last scores.
 
-    The least favourable part of a run: pretraining is four times as long and looked at once. (It was a quarter before
-    items with unseen parts were looked at, too.)
+    This is the least favourable stage: pretraining is four times as long and evaluated once. (The bound was a quarter
+    before items with unseen parts were evaluated, too.)
     """
     jobs = finetuning(optimizer, tmp_path)
-    scoring, total = zip(*benchmark.pedantic(lambda: [contest.spent(job) for job in jobs], rounds=1), strict=True)
+    scoring, total = zip(*benchmark.pedantic(lambda: [contest.time_job(job) for job in jobs], rounds=1), strict=True)
     share = sum(scoring) / sum(total)
     benchmark.extra_info |= {"share": share, "scoring": scoring, "total": total}
     assert share <= 0.3 + BUSY, (scoring, total)

@@ -1,4 +1,4 @@
-"""Files of users are read as they stand, within bounds, or refused by name; ours are written complete or not at all."""
+"""Files are read unchanged or refused by name. They are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from synthbench.common import files
 from synthbench.common.errors import BadInput
 
 
-def test_text_is_read_as_it_stands_and_what_is_none_or_too_long_is_refused(tmp_path: Path) -> None:
+def test_text_is_returned_unchanged_and_invalid_or_too_long_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes("é\r\n".encode())
     assert files.text(tmp_path / "a", "a", 4) == "é\r\n"
-    for content, named in ((b"12345", "4 bytes"), (b"\xff", "UTF-8.* byte 0")):
+    for content, expected in ((b"12345", "4 bytes"), (b"\xff", "UTF-8.* byte 0")):
         (tmp_path / "a").write_bytes(content)
-        with pytest.raises(BadInput, match=named):
+        with pytest.raises(BadInput, match=expected):
             files.text(tmp_path / "a", "a", 4)
     for path in ("", "nowhere", "/dev/zero", "x" * 300, "a\0b"):
         with pytest.raises(BadInput, match=r"^it "):
@@ -34,7 +34,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pyte
         files.text(tmp_path / "a", "a", 4)
 
 
-def test_tables_may_be_as_deep_as_16_levels_and_a_line_may_have_100_dots() -> None:
+def test_tables_nest_16_levels_at_most_and_a_line_has_100_dots_at_most() -> None:
     assert files.parse("a = " + "[" * 14 + "]" * 14)
     for content in ("a = " + "[" * 16 + "]" * 16, "[" + "a." * 16 + "a]", "a = " + "[" * 5000):
         with pytest.raises(ValueError, match="16 tables"):
@@ -49,7 +49,7 @@ def refuse_links(*_: object) -> None:
 
 
 @pytest.mark.parametrize("has_links", [True, False])
-def test_an_exclusive_write_keeps_what_is_there_and_leaves_no_other_file(
+def test_an_exclusive_write_keeps_an_existing_file_and_leaves_no_other(
     has_links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_links:  # as on some network file systems
@@ -64,7 +64,7 @@ def test_an_exclusive_write_keeps_what_is_there_and_leaves_no_other_file(
     assert {path.name for path in tmp_path.iterdir()} == {"a", "dangling"}
 
 
-def test_a_write_keeps_permissions_and_links_and_a_failed_one_the_old_content(
+def test_a_write_keeps_permissions_and_links_and_a_failed_write_keeps_the_content(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, link = tmp_path / "target", tmp_path / "link"

@@ -1,4 +1,4 @@
-"""`--set path=value`: values are TOML where they can be, else text, put where the path says or refused."""
+"""`--set path=value`: a value is TOML if it parses, else text. It is set at its path, or the path is refused."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthbench.common.errors import BadInput
-from synthbench.common.overrides import parse, put, value, written
+from synthbench.common.overrides import parse, put, typed, value
 
 SETTINGS = [
     ("a=1", ["a"], 1),
@@ -25,14 +25,14 @@ SETTINGS = [
     ('a."b=c"=1', ["a", "b=c"], 1),
     ("a=", ["a"], ""),
     ("a=[1, 2", ["a"], "[1, 2"),
-    ("a=1\nb=2", ["a"], "1\nb=2"),  # a second line is text, never a second key
+    ("a=1\nb=2", ["a"], "1\nb=2"),  # a second line is text and no second key
 ]
 
 
 def test_a_setting_is_a_path_and_a_toml_value_or_text() -> None:
-    for setting, path, found in SETTINGS:
-        assert parse(setting) == (path, found), setting
-        assert type(parse(setting)[1]) is type(found), setting
+    for setting, path, expected in SETTINGS:
+        assert parse(setting) == (path, expected), setting
+        assert type(parse(setting)[1]) is type(expected), setting
 
 
 def test_a_setting_without_a_path_or_a_value_is_refused() -> None:
@@ -42,7 +42,7 @@ def test_a_setting_without_a_path_or_a_value_is_refused() -> None:
 
 
 @given(st.text("ab.=[]{}'\"#0123456789e-+_ \n\r\t\x00\\é", max_size=12))
-def test_any_text_has_a_value(text: str) -> None:
+def test_any_text_parses_to_a_value(text: str) -> None:
     assert value(text) is not None
 
 
@@ -51,7 +51,7 @@ def content() -> dict[str, Any]:
     return {"seeds": 3, "reading": {"fit": 0.9}, "tasks": ["t"], "stages": stages}
 
 
-def test_a_value_is_put_where_its_path_leads_and_nothing_else_changes() -> None:
+def test_put_sets_the_value_at_its_path_and_changes_nothing_else() -> None:
     card = content()
     put(card, ["stages", "one", "lr"], [2.0], "card.toml")
     assert card == content() | {"stages": [{"name": "one", "lr": [2.0]}, {"name": "two"}]}
@@ -66,11 +66,11 @@ def test_a_value_is_put_where_its_path_leads_and_nothing_else_changes() -> None:
     ):
         card, new = content(), object()
         put(card, path.split("."), new, "card.toml")
-        assert reduce(lambda place, step: place[step], steps, card) is new, path
+        assert reduce(lambda node, step: node[step], steps, card) is new, path
 
 
-def test_a_path_that_leads_nowhere_is_refused_by_name() -> None:
-    for path, named in (
+def test_an_unknown_path_is_refused_and_named() -> None:
+    for path, expected in (
         ("seeds.x.y", ["'seeds'"]),
         ("seeds.x", ["'seeds'"]),
         ("stages.tow.lr", ["'stages.tow'", "'two'", "one, two"]),
@@ -81,9 +81,9 @@ def test_a_path_that_leads_nowhere_is_refused_by_name() -> None:
         with pytest.raises(BadInput) as caught:
             put(content(), path.split("."), 1, "card.toml")
         assert str(caught.value).startswith("card.toml: ")
-        assert all(part in str(caught.value) for part in named), caught.value
+        assert all(text in str(caught.value) for text in expected), caught.value
 
 
-def test_what_python_gives_is_what_set_reads() -> None:
+def test_a_written_python_value_is_read_back() -> None:
     for new in (3, 0.5, True, "full", [1, 2.5], (1, 2), {"width": 16, "a b": {"c": ["x", "y"]}}):
-        assert value(written(new)) == (list(new) if isinstance(new, tuple) else new), new
+        assert parse(typed({"a.b": new})[0])[1] == (list(new) if isinstance(new, tuple) else new), new

@@ -1,4 +1,4 @@
-"""Fleets: of one kind, of the earliest stage, no larger than asked for."""
+"""A fleet holds runs of one kind and of the earliest stage, and is at most as large as requested."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ READY = st.lists(
 
 @given(READY, st.integers(1, 8), st.none() | st.integers(1, 12))
 @settings(max_examples=60)
-def test_a_fleet_is_of_one_kind_of_the_earliest_stage_and_taking_fleets_takes_every_run_once(
+def test_a_fleet_has_one_kind_and_the_earliest_stage_and_every_run_is_packed_once(
     ready: list[Run], workers: int, fleet_size: int | None
 ) -> None:
-    left, taken = list(ready), list[str]()
-    while fleet := pack(left, workers, fleet_size):
+    remaining, packed = list(ready), list[str]()
+    while fleet := pack(remaining, workers, fleet_size):
         assert len({run.kind for run in fleet}) == 1
-        assert len(fleet[0].history) == min(len(run.history) for run in left)
+        assert len(fleet[0].history) == min(len(run.history) for run in remaining)
         assert len(fleet) <= (fleet_size or max(1, EXAMPLES_A_STEP // fleet[0].batch))
-        if fleet_size:  # filled where there are enough
-            assert len(fleet) == min(fleet_size, sum(run.kind == fleet[0].kind for run in left))
-        taken += [run.id for run in fleet]
-        left = [run for run in left if run not in fleet]
-    assert sorted(taken) == sorted(run.id for run in ready)
+        if fleet_size:  # full if there are enough runs
+            assert len(fleet) == min(fleet_size, sum(run.kind == fleet[0].kind for run in remaining))
+        packed += [run.id for run in fleet]
+        remaining = [run for run in remaining if run not in fleet]
+    assert sorted(packed) == sorted(run.id for run in ready)
 
 
 @each(("count", "workers", "size"), [(2, 2, 1), (8, 2, 2), (16, 2, 4), (400, 2, 64), (400, 50, 4)])
-def test_fleets_leave_every_worker_two_to_come_until_they_fill_the_cache(count: int, workers: int, size: int) -> None:
-    """64 is EXAMPLES_A_STEP / 4 examples of a run a step."""
+def test_fleets_leave_two_more_for_every_worker_until_they_fill_the_cache(count: int, workers: int, size: int) -> None:
+    """64 = EXAMPLES_A_STEP / 4, because a run has 4 examples a step."""
     ready = [replace(RUN, seed=seed) for seed in range(count)]
     assert len(pack(ready, workers, None)) == min(size, EXAMPLES_A_STEP // RUN.batch)

@@ -1,6 +1,6 @@
-"""Relearning: half of the lost facts is trained again on a copy, and what comes back of the other half is a run's own.
+"""Relearning: a copy of a run trains half of the lost facts again, and savings measure the other half.
 
-Shapes: K runs, N facts, T steps, B examples, P floats in a run's row.
+Shapes: K runs, N facts, T steps, B examples.
 """
 
 from __future__ import annotations
@@ -30,29 +30,28 @@ SETTINGS = (
 
 
 class Fleets:
-    """An experiment whose pretraining is done, and its finetuning in whatever fleets a test wants."""
+    """An experiment with finished pretraining. A test chooses the fleets of its finetuning."""
 
     def __init__(self, experiment: Experiment, folder: Path) -> None:
         self._experiment, self._folder = experiment, folder
         self._card = experiment.tasks["tiny-task"].card
         starts = Plan(experiment, {}).ready()
-        found = run_fleet(Job(starts, self._card, [None] * len(starts), folder, [1] * len(starts)), "cpu")
-        self._parents = {one.result.run: one for one in found}
-        self.starts = found
-        self._known: dict[tuple[str, ...], list[Trained]] = {}
-        children = Plan(experiment, {run: one.result for run, one in self._parents.items()}).ready()
+        self.pretrained = run_fleet(Job(starts, self._card, [None] * len(starts), folder, [1] * len(starts)), "cpu")
+        self._parents = {parent.result.run: parent for parent in self.pretrained}
+        self._trained: dict[tuple[str, ...], list[Trained]] = {}
+        children = Plan(experiment, {run: parent.result for run, parent in self._parents.items()}).ready()
         self.full, self.lora = ([run for run in children if run.update == update] for update in ("full", "lora-4"))
 
     def trained(self, *runs: Run) -> list[Trained]:
-        """These runs as one fleet, which is trained once for all tests."""
+        """These runs as one fleet, trained once for all tests."""
         key = tuple(run.id for run in runs)
-        if key not in self._known:
-            self._known[key] = self.anew(*runs)
-        return self._known[key]
+        if key not in self._trained:
+            self._trained[key] = self.train(*runs)
+        return self._trained[key]
 
-    def anew(self, *runs: Run) -> list[Trained]:
-        kept = [self._parents[run.parent].weights if run.parent else None for run in runs]
-        job = Job(list(runs), self._card, kept, self._folder, [1] * len(runs))
+    def train(self, *runs: Run) -> list[Trained]:
+        parent_weights = [self._parents[run.parent].weights if run.parent else None for run in runs]
+        job = Job(list(runs), self._card, parent_weights, self._folder, [1] * len(runs))
         return run_fleet(job, "cpu")
 
 
@@ -62,68 +61,68 @@ def fleets(tmp_path_factory: pytest.TempPathFactory) -> Fleets:
     return Fleets(tiny.experiment(folder, *SETTINGS), folder)
 
 
-def seen(trained: Trained) -> RunObservations:
+def observations_of(trained: Trained) -> RunObservations:
     return from_bytes(trained.observations)
 
 
-def lost(found: RunObservations) -> np.ndarray:
-    start, end = (look.sets[FACTS].correct_N for look in (found.start, found.end))
+def lost(observations: RunObservations) -> np.ndarray:
+    start, end = (point.sets[FACTS].correct_N for point in (observations.start, observations.end))
     return np.flatnonzero(start & ~end)
 
 
-def test_pretraining_teaches_facts_and_finetuning_destroys_some(fleets: Fleets) -> None:
-    """Or the rest of this file would test nothing."""
+def test_pretraining_teaches_facts_and_finetuning_forgets_some(fleets: Fleets) -> None:
+    """Every other test of this file needs lost facts."""
     for trained in fleets.trained(*fleets.full):
-        found = seen(trained)
-        assert 0.5 < found.start.sets[FACTS].exact_match < 1  # what was never known cannot be lost
-        assert len(lost(found)) >= 4
+        observations = observations_of(trained)
+        assert 0.5 < observations.start.sets[FACTS].exact_match < 1  # only learned facts can be lost
+        assert len(lost(observations)) >= 4
         assert trained.result.status == "ok"
 
 
-def test_only_lost_facts_are_relearned_and_the_halves_share_none(
+def test_only_lost_facts_are_relearned_and_the_halves_are_disjoint(
     fleets: Fleets, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given: list[Data] = []
-    asked: list[dict[str, object]] = []
+    trained_data: list[Data] = []
+    observed_sets: list[dict[str, object]] = []
     train, observer = relearning.train, relearning.Observer
 
-    def noted_train(optimizer: object, data: Data, *rest: object) -> object:
-        given.append(data)
+    def recording_train(optimizer: object, data: Data, *rest: object) -> object:
+        trained_data.append(data)
         return train(optimizer, data, *rest)  # type: ignore[arg-type]
 
-    def noted_observer(fleet: object, sets: dict[str, object]) -> object:
-        asked.append(sets)
+    def recording_observer(fleet: object, sets: dict[str, object]) -> object:
+        observed_sets.append(sets)
         return observer(fleet, sets)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(relearning, "train", noted_train)
-    monkeypatch.setattr(relearning, "Observer", noted_observer)
-    every = fleets.anew(*fleets.full)
-    (data,), (sets,) = given, asked
-    for k, trained in enumerate(every):
-        found = seen(trained)
+    monkeypatch.setattr(relearning, "train", recording_train)
+    monkeypatch.setattr(relearning, "Observer", recording_observer)
+    results = fleets.train(*fleets.full)
+    (data,), (sets,) = trained_data, observed_sets
+    for k, trained in enumerate(results):
+        observations = observations_of(trained)
         facts = fleets._experiment.tasks["tiny-task"].draw("pretrain", fleets.full[k].seed)["fact"]
-        missing = set(facts.train.item_N[lost(found)].tolist())
-        shown = set(facts.train.item_N[np.unique(data.order_KTB[k])].tolist())
-        others_N = sets["other"].examples[k].item_N  # type: ignore[attr-defined]
-        count = len(found.relearned.sets["other/after"].correct_N)
-        others = set(others_N[:count].tolist())
-        assert shown | others == missing
-        assert not shown & others
-        assert (len(shown), len(others)) == (len(missing) // 2, len(missing) - len(missing) // 2)
-        assert len(others) == count
+        lost_items = set(facts.train.item_N[lost(observations)].tolist())
+        relearned_items = set(facts.train.item_N[np.unique(data.order_KTB[k])].tolist())
+        other_items_N = sets["other"].examples[k].item_N  # type: ignore[attr-defined]
+        count = len(observations.relearned.sets["other/after"].correct_N)
+        other_items = set(other_items_N[:count].tolist())
+        assert relearned_items | other_items == lost_items
+        assert not relearned_items & other_items
+        assert len(relearned_items) == len(lost_items) // 2
+        assert len(other_items) == len(lost_items) - len(relearned_items) == count
         assert np.array_equal(data.tokens_KNL[k], facts.train.tokens_NL)
         control = sets["control"].examples[k]  # type: ignore[attr-defined]
         assert not set(control.item_N.tolist()) & set(facts.train.item_N.tolist())
-        assert len(control) == len(found.relearned.sets["control/after"].correct_N)
-        # every step shows a batch of the relearned half, each as often as the others give or take one
+        assert len(control) == len(observations.relearned.sets["control/after"].correct_N)
+        # every step trains a batch of the relearned half; how often items are repeated differs by at most one
         counts = np.unique(data.order_KTB[k], return_counts=True)[1]
         assert data.order_KTB[k].shape == (6, relearning.BATCH)
         assert counts.max() - counts.min() <= 1
 
 
-def test_the_other_half_was_wrong_before_relearning_and_some_of_it_may_return(fleets: Fleets) -> None:
+def test_savings_are_the_gain_of_the_other_half_less_that_of_the_control(fleets: Fleets) -> None:
     for trained in fleets.trained(*fleets.full):
-        relearned = seen(trained).relearned
+        relearned = observations_of(trained).relearned
         assert not relearned.sets["other/before"].correct_N.any()
         gained = {name: relearned.sets[f"{name}/after"].exact_match - relearned.sets[f"{name}/before"].exact_match
                   for name in ("other", "control")}  # fmt: skip
@@ -132,76 +131,76 @@ def test_the_other_half_was_wrong_before_relearning_and_some_of_it_may_return(fl
 
 
 @each("update", ["full", "lora"])
-def test_the_numbers_of_a_relearned_run_do_not_depend_on_its_fleet(fleets: Fleets, update: str) -> None:
+def test_relearning_savings_do_not_depend_on_the_fleet(fleets: Fleets, update: str) -> None:
     runs = getattr(fleets, update)
     together = fleets.trained(*runs)
     assert {"relearning_savings"} <= together[0].result.scores.keys()
-    for run, other in zip(runs, together, strict=True):
+    for run, in_fleet in zip(runs, together, strict=True):
         (alone,) = fleets.trained(run)
-        assert alone.result.scores == other.result.scores
-        assert alone.observations == other.observations
-    for one, other in zip(fleets.trained(*runs[::-1]), together[::-1], strict=True):  # another place
-        assert one.observations == other.observations
+        assert alone.result.scores == in_fleet.result.scores
+        assert alone.observations == in_fleet.observations
+    for reordered, in_fleet in zip(fleets.trained(*runs[::-1]), together[::-1], strict=True):
+        assert reordered.observations == in_fleet.observations
 
 
 @each("update", ["full", "lora"])
-def test_relearning_changes_nothing_else_of_a_run(fleets: Fleets, update: str) -> None:
+def test_relearning_changes_no_other_result_of_a_run(fleets: Fleets, update: str) -> None:
     runs = getattr(fleets, update)
-    on = fleets.trained(*runs)
-    off = fleets.trained(*(replace(run, relearn=0) for run in runs))
-    for one, other in zip(on, off, strict=True):
-        assert one.weights is not None
-        assert other.weights is not None
-        assert one.weights.sha256 == other.weights.sha256
-        assert one.curve == other.curve
-        assert one.result.path == other.result.path
-        scores = dict(one.result.scores)
+    relearned = fleets.trained(*runs)
+    plain = fleets.trained(*(replace(run, relearn=0) for run in runs))
+    for with_relearning, without in zip(relearned, plain, strict=True):
+        assert with_relearning.weights is not None
+        assert without.weights is not None
+        assert with_relearning.weights.sha256 == without.weights.sha256
+        assert with_relearning.curve == without.curve
+        assert with_relearning.result.path == without.result.path
+        scores = dict(with_relearning.result.scores)
         del scores["relearning_savings"]
-        assert scores == other.result.scores
-        assert not seen(other).relearned.sets
-        assert seen(one)._replace(relearned=seen(other).relearned).end.sets.keys() == seen(other).end.sets.keys()
+        assert scores == without.result.scores
+        assert not observations_of(without).relearned.sets
+        assert observations_of(with_relearning).end.sets.keys() == observations_of(without).end.sets.keys()
 
 
-def test_more_steps_of_relearning_bring_the_relearned_half_back(
-    fleets: Fleets, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is trained is what it says: in 100 steps the relearned half is known, asked in place of the other half."""
+def test_more_relearning_steps_restore_the_relearned_half(fleets: Fleets, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After 100 steps the relearned half is known. It is evaluated in place of the other half."""
     halves = relearning._halves
-    monkeypatch.setattr(relearning, "_halves", lambda run, found: (halves(run, found)[0],) * 2)
+    monkeypatch.setattr(relearning, "_halves", lambda run, observations: (halves(run, observations)[0],) * 2)
     (run, *_) = fleets.full
-    (trained,) = fleets.anew(replace(run, relearn=100))
-    relearned = seen(trained).relearned
+    (trained,) = fleets.train(replace(run, relearn=100))
+    relearned = observations_of(trained).relearned
     assert relearned.sets["other/before"].exact_match == 0
     assert relearned.sets["other/after"].exact_match > 0.9
 
 
-def test_a_stage_without_stages_before_it_is_not_relearned(fleets: Fleets) -> None:
-    for trained in fleets.starts:
-        assert not seen(trained).relearned.sets
+def test_the_first_stage_is_not_relearned(fleets: Fleets) -> None:
+    for trained in fleets.pretrained:
+        assert not observations_of(trained).relearned.sets
         assert "relearning_savings" not in trained.result.scores
     (start,) = Plan(fleets._experiment, {}).ready()[:1]
     (trained,) = fleets.trained(replace(start, relearn=6))
     assert "relearning_savings" not in trained.result.scores
 
 
-@each("company", [False, True])
-def test_a_run_that_lost_nothing_has_no_savings_whatever_its_fleet_lost(fleets: Fleets, company: bool) -> None:
-    """A rate too small to change an answer; in a fleet with a run that loses much."""
+@each("has_company", [False, True])
+def test_a_run_that_lost_nothing_has_no_savings_in_any_fleet(fleets: Fleets, has_company: bool) -> None:
+    """Its rate is too small to change an answer, also in a fleet with a run that loses many facts."""
     first, second, _ = fleets.full
-    still = replace(first, lr=1e-9)
-    found = fleets.trained(*([second, still] if company else [still]))
-    assert len(lost(seen(found[-1]))) == 0
-    assert "relearning_savings" not in found[-1].result.scores
-    assert not seen(found[-1]).relearned.sets
-    assert ("relearning_savings" in found[0].result.scores) == company
+    unchanged = replace(first, lr=1e-9)
+    fleet = fleets.trained(*([second, unchanged] if has_company else [unchanged]))
+    assert len(lost(observations_of(fleet[-1]))) == 0
+    assert "relearning_savings" not in fleet[-1].result.scores
+    assert not observations_of(fleet[-1]).relearned.sets
+    assert ("relearning_savings" in fleet[0].result.scores) == has_company
 
 
-def test_the_halves_are_random_but_the_runs_seeds_alone(fleets: Fleets) -> None:
+def test_the_halves_depend_on_the_runs_seed_only(fleets: Fleets) -> None:
     (trained, *_) = fleets.trained(*fleets.full)
-    found, (run, *_) = seen(trained), fleets.full
-    again, other = relearning._halves(run, found)
-    same = [relearning._halves(replace(run, lr=0.5, update="lora-4"), found)[0] for _ in range(2)]
-    assert all(np.array_equal(again, half) for half in same)
-    many = [sorted(relearning._halves(replace(run, seed=seed), found)[0].tolist()) for seed in range(20)]
-    assert len(set(map(tuple, many))) > 10
-    assert {item for half in many for item in half} == set(lost(found).tolist()) == {*again.tolist(), *other.tolist()}
+    observations, (run, *_) = observations_of(trained), fleets.full
+    relearned_half, other_half = relearning._halves(run, observations)
+    same_seed = [relearning._halves(replace(run, lr=0.5, update="lora-4"), observations)[0] for _ in range(2)]
+    assert all(np.array_equal(relearned_half, half) for half in same_seed)
+    halves = [sorted(relearning._halves(replace(run, seed=seed), observations)[0].tolist()) for seed in range(20)]
+    assert len(set(map(tuple, halves))) > 10
+    lost_facts = set(lost(observations).tolist())
+    assert {fact for half in halves for fact in half} == lost_facts
+    assert {*relearned_half.tolist(), *other_half.tolist()} == lost_facts

@@ -1,4 +1,4 @@
-"""The rates that a dry run prints are those that the planner plans."""
+"""A dry run prints exactly the rates of the plan."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from tests.each import each
 @each("runner", ["quick", "planted", "sizes", "leaderboard"])
 def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
     experiment = resolve(RunRequest(runner, seeds=1, device="cpu"))
-    found = described(experiment.card, experiment.tasks)
+    lines = described(experiment.card, experiment.tasks)
     for stage in experiment.card.stages:
         planned = {(run.update, f"{run.lr:.6g}") for run in Plan(experiment, {}).remaining() if run.stage == stage.name}
-        said = set()
-        for line in found[stage.name]:
-            who, _, rates = line.partition(": lr ")
+        printed = set()
+        for line in lines[stage.name]:
+            variant_and_update, _, rates = line.partition(": lr ")
             if "times the rate" not in rates:
                 words = rates.replace(",", " ").replace(";", " ").split()
-                said |= {(who.split(", ")[1], word) for word in words if word[0].isdigit()}
+                printed |= {(variant_and_update.split(", ")[1], word) for word in words if word[0].isdigit()}
         tuned = {variant.of_tuned for variant in experiment.card.variants.values()} - {None}
-        assert said == planned or (tuned and said < planned), stage.name
+        assert printed == planned or (tuned and printed < planned), stage.name
 
 
-def test_rates_that_differ_by_task_are_said_to() -> None:
+def test_rates_that_differ_by_task_are_printed_by_task() -> None:
     settings = [
         "variants.slow={of='adamw', of_tuned=0.25}", "optimizers=['adamw', 'slow']",
         "stages.finetune.lr.adamw=[1e-3, 2e-3]",
         "stages.finetune.for.wugs.lr_factor=0.5", "stages.finetune.extend=2",
     ]  # fmt: skip
-    asked = RunRequest("quick", ["adamw"], ["rote-vs-rule", "wugs"], ["full"], settings=settings, device="cpu")
-    found = resolve(asked)
-    assert described(found.card, found.tasks)["finetune"] == [
+    request = RunRequest("quick", ["adamw"], ["rote-vs-rule", "wugs"], ["full"], settings=settings, device="cpu")
+    experiment = resolve(request)
+    assert described(experiment.card, experiment.tasks)["finetune"] == [
         "adamw, full: lr 0.001, 0.002 (rote-vs-rule); 0.0005, 0.001 (wugs)",
         "slow, full: lr 0.25 times the rate chosen for adamw",
         "and up to 2 more beyond the edge of a grid, where that is chosen",

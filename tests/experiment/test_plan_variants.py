@@ -1,4 +1,4 @@
-"""Variants: an optimizer under a name of its own, with other arguments, rates, randomness or another base."""
+"""Variants: named configurations of an optimizer with other arguments, rates, randomness or another base."""
 
 from __future__ import annotations
 
@@ -14,43 +14,44 @@ from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from tests import tiny
 from tests.each import each
-from tests.experiment.test_plan import cells, diverged, of, ok, play, rising
+from tests.experiment.test_plan import cells, diverged, ok, rising, runs_of, simulate
 
 BOTH = "optimizers=['adamw', 'variant']"
 
 
-def test_an_arm_has_its_own_arguments_and_the_rest_of_its_optimizers(tmp_path: Path) -> None:
+def test_a_variant_overrides_arguments_of_its_optimizer(tmp_path: Path) -> None:
     experiment = tiny.experiment(
         tmp_path, BOTH, "variants.variant={of='adamw', arguments={eps=1e-4}}", "arguments.adamw={betas=[0.5, 0.6]}"
     )
-    variant, own = (of(experiment, name)[0].optimizer.arguments for name in ("variant", "adamw"))
-    assert (variant["eps"], own["eps"]) == (1e-4, 1e-8)
-    assert variant["betas"] == own["betas"] == [0.5, 0.6]
-    assert {run.optimizer.name for run in of(experiment, "variant")} == {"adamw"}
+    variant, optimizer = (runs_of(experiment, name)[0].optimizer.arguments for name in ("variant", "adamw"))
+    assert (variant["eps"], optimizer["eps"]) == (1e-4, 1e-8)
+    assert variant["betas"] == optimizer["betas"] == [0.5, 0.6]
+    assert {run.optimizer.name for run in runs_of(experiment, "variant")} == {"adamw"}
 
 
 @each(("base", "factor"), [("adamw", 1.0), ("variant", 1.0), ("adamw", 2.0)])
-def test_an_arm_has_its_own_rates_in_the_last_stage_alone_and_no_task_scales_them(
+def test_a_variants_rates_apply_to_the_last_stage_only_and_no_task_scales_them(
     tmp_path: Path, base: str, factor: float
 ) -> None:
     experiment = tiny.experiment(
         tmp_path, BOTH, f"variants.variant={{of='adamw', lr=[0.25], base='{base}'}}",
         f"stages.finetune.for={{tiny-task={{lr_factor={factor}}}}}",
     )  # fmt: skip
-    assert {run.lr for run in of(experiment, "variant")} == {0.25}
-    assert {run.lr for run in of(experiment, "adamw")} == {factor * 1e-3, factor * 2e-3}
+    assert {run.lr for run in runs_of(experiment, "variant")} == {0.25}
+    assert {run.lr for run in runs_of(experiment, "adamw")} == {factor * 1e-3, factor * 2e-3}
     assert {run.lr for runs in cells(experiment, "pretrain").values() for run in runs} == {1e-3}
 
 
-def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(tmp_path: Path) -> None:
+def test_variants_start_from_their_optimizers_pretraining_which_is_planned_once(tmp_path: Path) -> None:
     experiment = tiny.experiment(
         tmp_path, "optimizers=['variant', 'adamw', 'other']", "variants.variant={of='adamw', arguments={eps=1e-4}}",
         "variants.other={of='adamw', arguments={eps=1e-3}, salt='again'}",
     )  # fmt: skip
-    first, second = play(experiment)
-    assert [(run.optimizer.arguments["eps"], run.salt, run.seed) for run in first] == [(1e-8, "", 0), (1e-8, "", 1)]
-    assert {run.parent for run in second} == {run.id for run in first}
-    assert len(second) == 3 * 2 * 2  # names, rates, seeds
+    pretrained, finetuned = simulate(experiment)
+    assert {(run.optimizer.arguments["eps"], run.salt) for run in pretrained} == {(1e-8, "")}
+    assert [run.seed for run in pretrained] == [0, 1]
+    assert {run.parent for run in finetuned} == {run.id for run in pretrained}
+    assert len(finetuned) == 3 * 2 * 2  # names, rates, seeds
     assert {cell.base for cell in cells(experiment, "finetune")} == {("adamw",)}
 
 
@@ -58,18 +59,18 @@ def test_arms_start_from_what_their_optimizer_pretrained_which_is_planned_once(t
     ("base", "name", "eps"),
     [(None, "adamw", 1e-8), ("muon", "muon", 1e-8), ("adamw", "adamw", 1e-8), ("variant", "adamw", 1e-4)],
 )
-def test_an_arm_finetunes_what_its_base_pretrained_an_arm_or_an_optimizer(
+def test_a_variant_starts_from_its_base_a_variant_or_an_optimizer(
     tmp_path: Path, base: str | None, name: str, eps: float
 ) -> None:
-    own = f", base='{base}'" if base else ""
+    option = f", base='{base}'" if base else ""
     experiment = tiny.experiment(
-        tmp_path, "optimizers=['variant']", f"variants.variant={{of='adamw', arguments={{eps=1e-4}}{own}}}"
+        tmp_path, "optimizers=['variant']", f"variants.variant={{of='adamw', arguments={{eps=1e-4}}{option}}}"
     )
     (start,) = cells(experiment, "pretrain")
     parents = {run.id: run for run in cells(experiment, "pretrain")[start]}
     assert start.optimizer == base or base is None
-    plain = {run.id for run in Plan(tiny.experiment(tmp_path), {}).ready()}
-    assert (parents.keys() == plain) == (base in (None, "adamw"))
+    default_ids = {run.id for run in Plan(tiny.experiment(tmp_path), {}).ready()}
+    assert (parents.keys() == default_ids) == (base in (None, "adamw"))
     assert {(run.optimizer.name, run.optimizer.arguments["eps"]) for run in parents.values()} == {(name, eps)}
     (cell,) = cells(experiment, "finetune")
     assert (cell.base, cell.optimizer) == ((base or "adamw",), "variant")
@@ -80,90 +81,90 @@ def test_a_salt_changes_order_and_adapters_and_neither_data_nor_parents(tmp_path
     experiment = tiny.experiment(
         tmp_path, BOTH, "variants.variant={of='adamw', salt='again'}", "stages.finetune.update=['lora-4']", "seeds=1"
     )
-    plain, salted = of(experiment, "adamw")[0], of(experiment, "variant")[0]
+    plain, salted = runs_of(experiment, "adamw")[0], runs_of(experiment, "variant")[0]
     assert (plain.salt, salted.salt, plain.lr) == ("", "again", salted.lr)
     assert plain.parent == salted.parent
     assert plain.id != salted.id
-    one, other = (fleet_setup.data(experiment.tasks["tiny-task"], [run]) for run in (plain, salted))
-    assert np.array_equal(one.tokens_KNL, other.tokens_KNL)
-    assert not np.array_equal(one.order_KTB, other.order_KTB)
+    plain_data, salted_data = (fleet_setup.data(experiment.tasks["tiny-task"], [run]) for run in (plain, salted))
+    assert np.array_equal(plain_data.tokens_KNL, salted_data.tokens_KNL)
+    assert not np.array_equal(plain_data.order_KTB, salted_data.order_KTB)
     assert fleet_setup.seed_of(plain, "adapters") != fleet_setup.seed_of(salted, "adapters")
     assert plain.kind == salted.kind  # they may share a fleet
 
 
-def test_an_arm_that_differs_in_nothing_shares_every_run_and_each_is_planned_once(tmp_path: Path) -> None:
+def test_a_variant_without_differences_shares_every_run(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, "variants.variant={of='adamw'}")
-    runs = [run for wave in play(experiment) for run in wave]
+    runs = [run for wave in simulate(experiment) for run in wave]
     assert len({run.id for run in runs}) == len(runs) == 2 + 4
-    twin, own = (cells(experiment, "finetune")[cell] for cell in cells(experiment, "finetune"))
-    assert [run.id for run in twin] == [run.id for run in own]
+    variant_runs, optimizer_runs = (cells(experiment, "finetune")[cell] for cell in cells(experiment, "finetune"))
+    assert [run.id for run in variant_runs] == [run.id for run in optimizer_runs]
     assert len(Plan(experiment, {}).remaining()) == 6
 
 
-def test_an_arms_overrides_are_its_optimizers(tmp_path: Path) -> None:
+def test_a_variant_has_the_overrides_of_its_optimizer(tmp_path: Path) -> None:
     experiment = tiny.experiment(
         tmp_path, BOTH, "variants.variant={of='muon'}", "stages.finetune.for.muon={steps=20, weight_decay=0.5}"
     )
-    assert {(run.steps, run.weight_decay) for run in of(experiment, "variant")} == {(20, 0.5)}
-    assert {(run.steps, run.weight_decay) for run in of(experiment, "adamw")} == {(10, 0.0)}
+    assert {(run.steps, run.weight_decay) for run in runs_of(experiment, "variant")} == {(20, 0.5)}
+    assert {(run.steps, run.weight_decay) for run in runs_of(experiment, "adamw")} == {(10, 0.0)}
 
 
 QUARTER = "variants.variant={of='adamw', arguments={eps=1e-4}, of_tuned=0.25}"
 
 
 @each("names", ["['adamw', 'variant']", "['variant', 'adamw']"])
-def test_an_arm_with_a_share_of_the_tuned_rate_waits_until_that_is_chosen(tmp_path: Path, names: str) -> None:
+def test_a_variant_with_of_tuned_waits_for_the_chosen_rate(tmp_path: Path, names: str) -> None:
     experiment = tiny.experiment(tmp_path, f"optimizers={names}", QUARTER)
-    waves = play(experiment, lambda run: ok(run, 0.9 if run.lr == 2e-3 else 0.1))
+    waves = simulate(experiment, lambda run: ok(run, 0.9 if run.lr == 2e-3 else 0.1))
     assert [len(wave) for wave in waves] == [2, 4, 2]
     assert {(run.lr, run.optimizer.arguments["eps"]) for run in waves[2]} == {(5e-4, 1e-4)}
     assert {run.seed for run in waves[2]} == {0, 1}
     assert len(Plan(experiment, {}).remaining()) == 2 + 4 + 2
 
 
-def test_an_arm_has_its_share_of_the_rate_that_was_found_by_growing(tmp_path: Path) -> None:
+def test_of_tuned_applies_to_a_rate_of_the_extension(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, QUARTER, "stages.finetune.extend=1")
-    waves = play(experiment, rising)
+    waves = simulate(experiment, rising)
     assert [sorted({run.lr for run in wave}) for wave in waves[1:]] == [[1e-3, 2e-3], [4e-3], [1e-3]]
 
 
-def test_an_arm_has_its_share_of_the_rate_of_its_own_update_and_decay(tmp_path: Path) -> None:
+def test_of_tuned_applies_to_the_chosen_rate_of_each_update_and_weight_decay(tmp_path: Path) -> None:
     experiment = tiny.experiment(
         tmp_path, BOTH, QUARTER, "stages.finetune.update=['full', 'lora-4']", "stages.finetune.weight_decay=[0.0, 0.5]"
     )
-    best = {("full", 0.0): 1e-3, ("full", 0.5): 2e-3, ("lora-4", 0.0): 2e-3, ("lora-4", 0.5): 1e-3}
+    best_rates = {("full", 0.0): 1e-3, ("full", 0.5): 2e-3, ("lora-4", 0.0): 2e-3, ("lora-4", 0.5): 1e-3}
 
     def outcome(run: Run) -> Result:
-        return ok(run, 0.9 if run.lr == best[run.update, run.weight_decay] else 0.1) if run.parent else ok(run)
+        return ok(run, 0.9 if run.lr == best_rates[run.update, run.weight_decay] else 0.1) if run.parent else ok(run)
 
-    *_, last = play(experiment, outcome)
-    assert {((run.update, run.weight_decay), 4 * run.lr) for run in last} == set(best.items())
+    *_, last = simulate(experiment, outcome)
+    assert {((run.update, run.weight_decay), 4 * run.lr) for run in last} == set(best_rates.items())
 
 
-def test_an_arm_with_a_share_of_a_rate_that_nothing_chooses_never_starts(tmp_path: Path) -> None:
+def test_a_variant_with_of_tuned_never_starts_without_a_chosen_rate(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, QUARTER)
-    waves = play(experiment, lambda run: diverged(run) if run.parent else ok(run))
+    waves = simulate(experiment, lambda run: diverged(run) if run.parent else ok(run))
     assert len(waves) == 2
 
 
-def test_what_a_task_an_optimizer_or_both_do_differently_holds_for_them_alone(tmp_path: Path) -> None:
-    own = "tiny-task={steps=20, lr_factor=2.0}, muon={steps=30, lr_factor=3.0}, 'tiny-task/muon'={steps=40}"
-    experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon']", f"stages.finetune.for={{{own}}}")
-    assert {(run.steps, run.lr) for run in of(experiment, "adamw")} == {(20, 2e-3), (20, 4e-3)}
-    assert {(run.steps, run.lr) for run in of(experiment, "muon")} == {(40, 6e-3), (40, 1.2e-2)}
-    assert {run.steps for run in of(experiment, "muon", "pretrain")} == {12}
+def test_overrides_of_a_task_an_optimizer_or_both_apply_to_them_only(tmp_path: Path) -> None:
+    overrides = "tiny-task={steps=20, lr_factor=2.0}, muon={steps=30, lr_factor=3.0}, 'tiny-task/muon'={steps=40}"
+    experiment = tiny.experiment(tmp_path, "optimizers=['adamw', 'muon']", f"stages.finetune.for={{{overrides}}}")
+    assert {(run.steps, run.lr) for run in runs_of(experiment, "adamw")} == {(20, 2e-3), (20, 4e-3)}
+    assert {(run.steps, run.lr) for run in runs_of(experiment, "muon")} == {(40, 6e-3), (40, 1.2e-2)}
+    assert {run.steps for run in runs_of(experiment, "muon", "pretrain")} == {12}
 
 
-def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) -> None:
-    """Whatever the card makes of its own."""
-    own = "points = 2\nfor.tiny-task = { lr_factor = 2.0 }"
-    card = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", own))
-    asked = resolve(RunRequest(str(card), lr=[5e-3], device="cpu"))
-    assert {run.lr for run in of(asked, "adamw")} == {5e-3}
+def test_rates_given_as_an_option_are_not_scaled(tmp_path: Path) -> None:
+    """An lr_factor scales only the rates of the card."""
+    override = "points = 2\nfor.tiny-task = { lr_factor = 2.0 }"
+    card = tiny.write(tmp_path, tiny.RUNNER.replace("points = 2", override))
+    requested = resolve(RunRequest(str(card), lr=[5e-3], device="cpu"))
+    assert {run.lr for run in runs_of(requested, "adamw")} == {5e-3}
 
 
 @each(
-    ("setting", "said"),
+    ("setting", "expected"),
     [
         (QUARTER, ["variants.variant", "adamw"]),
         ("variants.variant={of='adamw', of_tuned=0.25, base='sgd'}", ["adamw"]),
@@ -179,9 +180,9 @@ def test_rates_that_a_person_asks_for_are_trained_as_they_are(tmp_path: Path) ->
         ("optimizers=['arn']", ["'arn'"]),
     ],
 )
-def test_an_arm_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: str, said: list[str]) -> None:
+def test_an_invalid_variant_is_refused_and_named(tmp_path: Path, setting: str, expected: list[str]) -> None:
     names = "optimizers=['variant']" if setting == QUARTER else BOTH
     settings = [setting] if setting.startswith("opt") else [setting, names]
     with pytest.raises(BadInput) as caught:
         tiny.experiment(tmp_path, *settings)
-    assert all(part in str(caught.value) for part in said), str(caught.value)
+    assert all(text in str(caught.value) for text in expected), str(caught.value)

@@ -1,4 +1,4 @@
-"""What a person asks for becomes an experiment, or one sentence that names what is wrong and what is near."""
+"""A request resolves to an experiment, or is refused with a message that names the mistake and what is allowed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tests import tiny
 from tests.each import each
 
 
-def refused(asked: RunRequest) -> str:
-    """The sentence with which something is refused."""
+def refusal(request: RunRequest) -> str:
+    """The message with which a request is refused."""
     with pytest.raises(BadInput) as caught:
-        resolve(asked)
+        resolve(request)
     message = str(caught.value)
     assert len(message.splitlines()) <= 3
     assert len(message) < 500, message
@@ -27,7 +27,7 @@ def refused(asked: RunRequest) -> str:
 
 
 @each(
-    ("asked", "said"),
+    ("options", "expected"),
     [
         ({"runner": "no/such.toml"}, ["'no/such.toml'", "quick"]),
         ({"runner": "quick.toml"}, ["'quick.toml'"]),
@@ -49,17 +49,15 @@ def refused(asked: RunRequest) -> str:
         ({"seeds": [4, 4]}, ["seeds", "[4, 4]"]),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_by_naming_it(
-    tmp_path: Path, asked: dict[str, Any], said: list[str]
-) -> None:
-    message = refused(replace(RunRequest(str(tiny.write(tmp_path)), device="cpu"), **asked))
-    assert all(part in message for part in said), message
+def test_an_invalid_option_is_refused_and_named(tmp_path: Path, options: dict[str, Any], expected: list[str]) -> None:
+    message = refusal(replace(RunRequest(str(tiny.write(tmp_path)), device="cpu"), **options))
+    assert all(text in message for text in expected), message
 
 
 @each(
-    ("setting", "said"),
+    ("setting", "expected"),
     [
-        # names that are near
+        # misspelled names
         ("modell=tiny", ["'modell'", "'model'"]),
         ("reading.fitt=0.5", ["'reading.fitt'", "'fit'"]),
         ("stages.finetune.name=finetuna", ["'finetuna'", "'finetune'", "tiny-task"]),
@@ -71,7 +69,7 @@ def test_an_option_that_cannot_be_is_refused_by_naming_it(
         ("arguments.muonn.nesterov=true", ["'muonn'", "'muon'"]),
         ("scale=larg", ["'large'"]),
         *((f"scale={scale}", ["large"]) for scale in ("[1]", "{a = 1}", "3", "true", "''")),
-        # types and sizes
+        # types and ranges
         ("stages.finetune.steps=2.5", ["steps = 2.5"]),
         ("stages.finetune.steps=true", ["steps = True"]),
         ("stages.finetune.warmup=2", ["warmup = 2", "1"]),
@@ -97,7 +95,7 @@ def test_an_option_that_cannot_be_is_refused_by_naming_it(
         ("arguments=3", ["arguments = 3"]),
         ("name=A b", ["name = 'A b'"]),
         ("version=1", ["version = 1"]),
-        # the form of several that a value has
+        # keys whose values may have several types
         ("model.width=0", ["model.width = 0", "0"]),
         ("model.width=18", ["18", "head_width", "8"]),
         ("model.widht=16", ["'model.widht'", "'width'"]),
@@ -106,26 +104,26 @@ def test_an_option_that_cannot_be_is_refused_by_naming_it(
         ("stages.finetune.lr={adamw=[-1.0]}", ["lr.adamw.0 = -1.0", "0"]),
         ("stages.finetune.lr={adamw={fully=[1e-3]}}", ["lr.adamw.fully", "'full'"]),
         ("stages.finetune.weight_decay=[-1.0]", ["weight_decay.0 = -1.0", "0"]),
-        # control characters are shown inert
+        # control characters are escaped
         *((text, []) for text in ("columns=['\x1b[31m']", "x\x1b[31m\n\n\n\n", "x\x1b[31m=3", "stages.\x1b[31m.x=3")),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, setting: str, said: list[str]) -> None:
-    message = refused(RunRequest(str(tiny.write(tmp_path)), settings=[setting], device="cpu"))
-    assert all(part in message for part in said), message
-    assert not any(inner in message for inner in ("constrained", "function-after", "ModelCard")), message
+def test_an_invalid_setting_is_refused_and_named(tmp_path: Path, setting: str, expected: list[str]) -> None:
+    message = refusal(RunRequest(str(tiny.write(tmp_path)), settings=[setting], device="cpu"))
+    assert all(text in message for text in expected), message
+    assert not any(internal in message for internal in ("constrained", "function-after", "ModelCard")), message
     assert message.isprintable()
 
 
 @each(
-    ("old", "new", "asked", "said"),
+    ("old", "new", "options", "expected"),
     [
         (tiny.RUNNER, "", {}, []),
         ('version = "1.0"', "", {}, ["version"]),
         ('[[stages]]\nname = "pretrain"', "[[stages]]\nname = 3", {}, ["name = 3"]),
         ("seeds = 2", "seeds = 2\nseed = 3", {}, ["'seed'", "'seeds'"]),
         ("[scales.large]", "[scales.Large]", {}, ["Large"]),
-        # of the wrong form where a setting or an option reads it first
+        # a wrong type in a key that a setting or an option reads first
         ('optimizers = ["adamw"]', "optimizers = 3", {"settings": ["optimizer.eps=1e-6"]}, []),
         ("[scales.large]\nseeds = 5", "[scales]\nlarge = 3\n[more]", {"settings": ["scale=large"]}, []),
         ("[scales.large]", "[other.large]\n[scales_]", {"settings": ["scale=large"]}, []),
@@ -133,34 +131,34 @@ def test_a_setting_that_cannot_be_is_refused_by_naming_it(tmp_path: Path, settin
         ("points = 2", "points = 2\nfor = { adamw = 3 }", {"weight_decay": [0.1]}, ["stages.finetune.for"]),
     ],
 )
-def test_a_broken_card_is_refused_by_naming_its_file(
-    tmp_path: Path, old: str, new: str, asked: dict[str, Any], said: list[str]
+def test_an_invalid_runner_card_is_refused_with_its_file(
+    tmp_path: Path, old: str, new: str, options: dict[str, Any], expected: list[str]
 ) -> None:
     assert old in tiny.RUNNER
     path = tiny.write(tmp_path, tiny.RUNNER.replace(old, new))
-    message = refused(RunRequest(str(path), device="cpu", **asked))
-    assert all(part in message for part in [str(path), *said]), message
+    message = refusal(RunRequest(str(path), device="cpu", **options))
+    assert all(text in message for text in [str(path), *expected]), message
 
 
-def test_a_broken_task_card_is_refused_by_naming_its_file_and_one_that_draws_a_slice_twice(tmp_path: Path) -> None:
+def test_an_invalid_task_card_is_refused_with_its_file(tmp_path: Path) -> None:
     runner, task = tiny.write(tmp_path), tmp_path / "task.toml"
     noise = 'noise = { generator = "noisy", word = "wrong", shifts = [7], noise = 0.5, items = 36, share = 4 }'
-    for content, said in (
+    for content, expected in (
         (tiny.TASK.replace("name_length = 2", "name_length = 0"), f"{task}: language.name_length = 0"),
         (f"{tiny.TASK}{noise}", "rule and noise"),
     ):
         task.write_text(content)
-        assert said in refused(RunRequest(str(runner), device="cpu"))
+        assert expected in refusal(RunRequest(str(runner), device="cpu"))
 
 
-def test_two_tasks_of_one_name_are_refused(tmp_path: Path) -> None:
+def test_two_tasks_with_the_same_name_are_refused(tmp_path: Path) -> None:
     runner = tiny.write(tmp_path)
     (tmp_path / "other.toml").write_text(tiny.TASK.replace("items = 36", "items = 30"))
     both = [str(tmp_path / "task.toml"), str(tmp_path / "other.toml")]
-    assert "tiny-task" in refused(RunRequest(str(runner), tasks=both, device="cpu"))
+    assert "tiny-task" in refusal(RunRequest(str(runner), tasks=both, device="cpu"))
 
 
-def test_options_are_the_runners_axes_and_those_of_its_last_stage(tmp_path: Path) -> None:
+def test_options_replace_axes_of_the_runner_and_of_its_last_stage(tmp_path: Path) -> None:
     card = tiny.experiment(
         tmp_path, optimizers=["muon", "sgd"], seeds=[3, 5], updates=["lora-2"], lr=[0.5], weight_decay=[0.1, 0.2]
     ).card
@@ -170,48 +168,49 @@ def test_options_are_the_runners_axes_and_those_of_its_last_stage(tmp_path: Path
     assert (first.update, first.lr, first.weight_decay) == (["full"], [1e-3], 0.0)
 
 
-def test_a_scale_comes_before_other_settings_a_model_may_be_a_preset_and_an_argument_reaches_every_optimizer(
+def test_a_scale_applies_before_settings_a_model_may_be_a_preset_and_arguments_reach_every_optimizer(
     tmp_path: Path,
 ) -> None:
     settings = "seeds=7", "scale=large", "model=tiny", "optimizers=['adamw', 'muon']", "optimizer.betas=[0.5, 0.6]"
     experiment = tiny.experiment(tmp_path, *settings)
     assert (experiment.card.seeds, experiment.card.stage("finetune").steps) == (7, 20)
     assert experiment.card.shape == MODELS["tiny"]
-    betas = {name: rule.arguments["betas"] for name, rule in experiment.optimizers.items()}
+    betas = {name: optimizer.arguments["betas"] for name, optimizer in experiment.optimizers.items()}
     assert betas == {"adamw": [0.5, 0.6], "muon": [0.5, 0.6]}
 
 
-SAME = (
+SAME_ID = (
     "optimizers=['muon']", "seeds=5", "seeds=[9]", "stages.finetune.update=['lora-4']",
     "stages.finetune.optimizer=['sgd']", "question=other", "cost=other", "scales.more.seeds=9",
 )  # fmt: skip
-OTHER = (
+OTHER_ID = (
     "reading.fit=0.8", "reading.target_step=4", "stages.finetune.lr=[1e-3]", "stages.finetune.steps=11",
     "stages.finetune.weight_decay=0.1", "stages.finetune.for.adamw={steps=11}", "stages.pretrain.batch=32",
     "optimizer.eps=1e-6", "model.layers=2", "columns=['fit']", "version='1.1'", "name=other",
 )  # fmt: skip
 
 
-def test_an_experiments_id_changes_with_all_that_rows_must_share_and_not_with_axes_and_prose(tmp_path: Path) -> None:
-    before = tiny.experiment(tmp_path)
-    for setting in (*SAME, *OTHER):
-        same = experiment_id(tiny.experiment(tmp_path, setting)) == experiment_id(before)
-        assert same == (setting in SAME), setting
-    other = replace(before, environment=replace(before.environment, device="cuda"))
-    assert experiment_id(other) != experiment_id(before)
+def test_an_experiments_id_changes_with_what_rows_share_and_not_with_axes_or_prose(tmp_path: Path) -> None:
+    original = tiny.experiment(tmp_path)
+    for setting in (*SAME_ID, *OTHER_ID):
+        same = experiment_id(tiny.experiment(tmp_path, setting)) == experiment_id(original)
+        assert same == (setting in SAME_ID), setting
+    on_cuda = replace(original, environment=replace(original.environment, device="cuda"))
+    assert experiment_id(on_cuda) != experiment_id(original)
     (tmp_path / "task.toml").write_text(tiny.TASK.replace("items = 36", "items = 30"))
     edited = resolve(RunRequest(str(tmp_path / "runner.toml"), device="cpu"))
-    assert experiment_id(edited) != experiment_id(before)
+    assert experiment_id(edited) != experiment_id(original)
 
 
 @each("name", names(RunnerCard))
 def test_every_shipped_runner_resolves_and_its_scales_are_larger(name: str) -> None:
-    usual, *larger = (
+    default, *larger = (
         resolve(RunRequest(name, settings=[f"scale={scale}"] if scale else [], device="cpu"))
         for scale in (None, *load(RunnerCard, name).scales)
     )
-    assert usual.card.name == name
-    assert usual.tasks
-    assert usual.optimizers.keys() >= set(usual.card.optimizers)
-    for found in larger:
-        assert len(found.card.seed_list) * found.card.shape.width > len(usual.card.seed_list) * usual.card.shape.width
+    assert default.card.name == name
+    assert default.tasks
+    assert default.optimizers.keys() >= set(default.card.optimizers)
+    default_size = len(default.card.seed_list) * default.card.shape.width
+    for experiment in larger:
+        assert len(experiment.card.seed_list) * experiment.card.shape.width > default_size

@@ -1,4 +1,4 @@
-"""A run's id changes with all that can change its numbers and with nothing else."""
+"""A run's id hashes every input that affects its results and nothing else."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from synthbench.experiment.runs import Environment, OptimizerSpec, Result, Run
 from tests import tiny
 from tests.each import each
 
-RULE = OptimizerSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
+OPTIMIZER = OptimizerSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "eps": 1e-8}, "source")
 RUN = Run(
     task="t", task_version="1.0", task_fingerprint="f", model={"width": 8, "layers": 1}, stage="finetune",
-    history=("pretrain",), optimizer=RULE, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4, schedule="constant",
-    warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, relearn=0, seed=0, salt="", parent="parent",
-    environment=Environment("source", "2.13", "cpu"),
+    history=("pretrain",), optimizer=OPTIMIZER, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4,
+    schedule="constant", warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, relearn=0, seed=0,
+    salt="", parent="parent", environment=Environment("source", "2.13", "cpu"),
 )  # fmt: skip
 CHANGES: dict[str, list[Any]] = {
     "task": ["u"],
@@ -26,10 +26,10 @@ CHANGES: dict[str, list[Any]] = {
     "stage": ["other"],
     "history": [(), ("pretrain", "more")],
     "optimizer": [
-        replace(RULE, name="muon"),
-        replace(RULE, routing=(("*.up", "muon"), ("*", "adamw"))),
-        replace(RULE, arguments={"betas": [0.9, 0.999], "eps": 1e-8}),
-        replace(RULE, source="edited"),
+        replace(OPTIMIZER, name="muon"),
+        replace(OPTIMIZER, routing=(("*.up", "muon"), ("*", "adamw"))),
+        replace(OPTIMIZER, arguments={"betas": [0.9, 0.999], "eps": 1e-8}),
+        replace(OPTIMIZER, source="edited"),
     ],
     "lr": [2e-3],
     "weight_decay": [0.1],
@@ -55,33 +55,35 @@ CHANGES: dict[str, list[Any]] = {
 
 
 @each("name", [field.name for field in fields(Run)])
-def test_a_runs_id_changes_with_every_field_and_those_of_one_fleet_differ_in_five_alone(name: str) -> None:
+def test_a_runs_id_changes_with_every_field_and_its_kind_with_all_but_five(name: str) -> None:
     for value in CHANGES[name]:
-        other = replace(RUN, **{name: value})
-        assert other.id != RUN.id
-        assert (other.kind == RUN.kind) == (name in ("lr", "weight_decay", "seed", "salt", "parent"))
+        changed = replace(RUN, **{name: value})
+        assert changed.id != RUN.id
+        assert (changed.kind == RUN.kind) == (name in ("lr", "weight_decay", "seed", "salt", "parent"))
 
 
-def test_a_runs_id_depends_on_the_order_of_routing_and_history_and_not_on_that_of_tables() -> None:
+def test_a_runs_id_depends_on_the_order_of_routing_and_history_but_not_of_tables() -> None:
     for name in ("model", "examples"):
         assert replace(RUN, **{name: dict(reversed(getattr(RUN, name).items()))}).id == RUN.id
-    assert replace(RUN, optimizer=replace(RULE, arguments=dict(reversed(RULE.arguments.items())))).id == RUN.id
+    arguments = dict(reversed(OPTIMIZER.arguments.items()))
+    assert replace(RUN, optimizer=replace(OPTIMIZER, arguments=arguments)).id == RUN.id
     routing = (("a", "muon"), ("*", "adamw"))
-    one, other = (replace(RUN, optimizer=replace(RULE, routing=found)) for found in (routing, routing[::-1]))
-    assert one.id != other.id
+    forward = replace(RUN, optimizer=replace(OPTIMIZER, routing=routing))
+    backward = replace(RUN, optimizer=replace(OPTIMIZER, routing=routing[::-1]))
+    assert forward.id != backward.id
     assert replace(RUN, history=("a", "b")).id != replace(RUN, history=("b", "a")).id
 
 
-def test_a_setting_makes_new_runs_of_the_stages_whose_numbers_it_changes(tmp_path: Path) -> None:
-    """Children of new parents are new as well: here they are compared from the same parents."""
+def test_a_setting_changes_the_ids_of_the_stages_it_affects(tmp_path: Path) -> None:
+    """A child's id hashes its parent's id, which the comparison replaces by the seed."""
 
     def planned(*settings: str) -> dict[str, set[str]]:
         experiment = tiny.experiment(tmp_path, *settings)
         parents = Plan(experiment, {}).ready()
         scores = {"validation_learning": 0.5, "validation_loss": 1.0}
         children = Plan(experiment, {run.id: Result(run.id, "ok", scores) for run in parents}).ready()
-        same = [replace(run, parent=str(run.seed)) for run in children]
-        return {"pretrain": {run.id for run in parents}, "finetune": {run.id for run in same}}
+        rebased = [replace(run, parent=str(run.seed)) for run in children]
+        return {"pretrain": {run.id for run in parents}, "finetune": {run.id for run in rebased}}
 
     before = planned()
     for setting, changed in (

@@ -1,4 +1,4 @@
-"""A small baseline of AdamW and the folder that it was recorded in, for all tests of this folder. No test changes them."""
+"""A small baseline of AdamW and the folder that it was recorded in, shared by the tests of this folder; none changes it."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def recorded(folder: Path) -> Baseline:
     """Also at `folder/adamw.json`, its runs in `folder/results`."""
-    found = small.baseline(folder)
-    baselines.write(found, folder / "adamw.json")
-    return found
+    baseline = small.baseline(folder)
+    baselines.write(baseline, folder / "adamw.json")
+    return baseline
 
 
 @pytest.fixture
 def checked(recorded: Baseline) -> Callable[..., CheckResult]:
-    """checked(baseline, level="trace"): the baseline (none: the shared one) is checked."""
+    """checked(baseline, level="trace") checks a baseline, by default the shared one."""
 
-    def checks(baseline: Baseline | None = None, **wanted: Any) -> CheckResult:
-        return check.check(baseline or recorded, "the baseline", CheckRequest(**wanted), options(1, True, "a test"))
+    def run_check(baseline: Baseline | None = None, **request: Any) -> CheckResult:
+        return check.check(
+            baseline or recorded, "the baseline", CheckRequest(**request), options(1, quiet=True, command="a test")
+        )
 
-    return checks
+    return run_check

@@ -1,4 +1,4 @@
-"""Optimizers from elsewhere at the gate: each against a baseline of its own, and against its reference where it has one.
+"""Optimizers of other packages at the gate: each against its own baseline, and against a reference where there is one.
 
 Needs the extra `optimizers`.
 """
@@ -18,77 +18,88 @@ from synthbench.gate.traces import traces
 
 ROOT = Path(__file__).resolve().parents[2]
 LION, SIGNUM = (f"{ROOT}/examples/{file}" for file in ("ci/my_optimizers/__init__.py:Lion", "signum.py:Signum"))
-# the same on both sides; any will do
+# The same on both sides; the values do not matter.
 RATES = ("stages.pretrain.lr=[1e-3]", "stages.finetune.lr=[3e-4]", "stages.pretrain.weight_decay=[0.01]",
          "stages.pretrain.for={}")  # fmt: skip
 RUNNER = "gate"
 
 
-class Other(NamedTuple):
-    """An implementation. settings: what makes it compute what its reference does. reference: another one, none for itself
-    alone. why: the difference, where one is meant."""
+class Implementation(NamedTuple):
+    """An optimizer of another package. settings: with these it computes what its reference does. reference: another
+    implementation, None where there is none. remark: with a reference, the difference that is expected."""
 
     name: str
     settings: tuple[str, ...] = ()
     reference: str | None = None
-    of_reference: tuple[str, ...] = ()
-    why: str = ""
+    reference_settings: tuple[str, ...] = ()
+    remark: str = ""
 
 
-OTHERS = [
-    Other("torch.optim:AdamW", (), "adamw"),
-    Other("torch.optim:SGD", ("optimizer.momentum=0.9",), "sgd"),
-    Other("torch.optim:Muon", ("optimizer.adjust_lr_fn=match_rms_adamw",), "muon", (),
-          "its Newton-Schulz computes in bfloat16, the reference in float32"),
-    Other("torch.optim:Muon", ("optimizer.adjust_lr_fn=match_rms_adamw",), "muon", ("optimizer.dtype=bfloat16",)),
-    Other("torch.optim:Adafactor"),
-    Other("pytorch_optimizer:Lion", (), LION),
-    Other("pytorch_optimizer:RAdam", (), "torch.optim:RAdam", ("optimizer.decoupled_weight_decay=true",),
-          "it does not move in the first steps, where the reference takes steps of momentum"),
-    Other("pytorch_optimizer:RAdam", ("optimizer.degenerated_to_sgd=true",), "torch.optim:RAdam",
-          ("optimizer.decoupled_weight_decay=true",)),
-    Other("pytorch_optimizer:AdaMax", (), "torch.optim:Adamax"),
-    Other("pytorch_optimizer:SignSGD", (), SIGNUM),
-    Other("pytorch_optimizer:SGDW", ("optimizer.momentum=0.9",), "sgd", (), "its weight decay is decoupled"),
-    Other("pytorch_optimizer:StableAdamW", ("optimizer.betas=[0.9,0.999]",), "adamw", (),
-          "it clips updates by their root mean square, and debiases its betas"),
-    Other("pytorch_optimizer:ADOPT"),
-    Other("pytorch_optimizer:SOAP", why="rounding turns its eigenbases, so a check takes the scores"),
+IMPLEMENTATIONS = [
+    Implementation("torch.optim:AdamW", (), "adamw"),
+    Implementation("torch.optim:SGD", ("optimizer.momentum=0.9",), "sgd"),
+    Implementation("torch.optim:Muon", ("optimizer.adjust_lr_fn=match_rms_adamw",), "muon", (),
+                   "computes Newton-Schulz in bfloat16, the reference in float32"),
+    Implementation("torch.optim:Muon", ("optimizer.adjust_lr_fn=match_rms_adamw",), "muon", ("optimizer.dtype=bfloat16",)),
+    Implementation("torch.optim:Adafactor"),
+    Implementation("pytorch_optimizer:Lion", (), LION),
+    Implementation("pytorch_optimizer:RAdam", (), "torch.optim:RAdam", ("optimizer.decoupled_weight_decay=true",),
+                   "does not move in the first steps, where the reference uses momentum"),
+    Implementation("pytorch_optimizer:RAdam", ("optimizer.degenerated_to_sgd=true",), "torch.optim:RAdam",
+                   ("optimizer.decoupled_weight_decay=true",)),
+    Implementation("pytorch_optimizer:AdaMax", (), "torch.optim:Adamax"),
+    Implementation("pytorch_optimizer:SignSGD", (), SIGNUM),
+    Implementation("pytorch_optimizer:SGDW", ("optimizer.momentum=0.9",), "sgd", (), "decouples weight decay"),
+    Implementation("pytorch_optimizer:StableAdamW", ("optimizer.betas=[0.9,0.999]",), "adamw", (),
+                   "clips updates by their root mean square and debiases its betas"),
+    Implementation("pytorch_optimizer:ADOPT"),
+    Implementation("pytorch_optimizer:SOAP", remark="rounding error rotates its eigenbases; a check compares its scores"),
 ]  # fmt: skip
 
 
-def experiment(name: str, settings: Sequence[str]) -> Experiment:
+def make_experiment(name: str, settings: Sequence[str]) -> Experiment:
     return to_record(RunRequest(RUNNER, [name], settings=[*RATES, *settings], seeds=2, device="cpu"))
 
 
-def against_itself(other: Other) -> list[Line]:
-    """The trace of an implementation, repeated from perturbed starts."""
-    own = experiment(other.name, other.settings)
-    recorded = trace(own)
-    return comparison.traces(recorded, traces(own, recorded.seeds, perturbed=7))
+def against_itself(implementation: Implementation) -> list[Line]:
+    """The trace of an implementation against its own baseline, from perturbed starts."""
+    experiment = make_experiment(implementation.name, implementation.settings)
+    recorded = trace(experiment)
+    return comparison.traces(recorded, traces(experiment, recorded.seeds, perturbed=7))
 
 
-def against_reference(other: Other) -> list[Line]:
-    """Its trace against its reference's."""
-    assert other.reference is not None
-    reference = experiment(other.reference, other.of_reference)
-    recorded = trace(reference)
-    return comparison.traces(recorded, traces(experiment(other.name, other.settings), recorded.seeds))
+def against_reference(implementation: Implementation) -> list[Line]:
+    """The trace of an implementation against the baseline of its reference."""
+    assert implementation.reference is not None
+    recorded = trace(make_experiment(implementation.reference, implementation.reference_settings))
+    experiment = make_experiment(implementation.name, implementation.settings)
+    return comparison.traces(recorded, traces(experiment, recorded.seeds))
+
+
+HEADS = [
+    "optimizer",
+    "own baseline, perturbed",
+    "reference",
+    "against reference",
+    "largest deviation / allowed",
+    "remark",
+]
 
 
 def rows() -> Iterator[list[str]]:
-    """For the page: name, verdict on itself, reference, verdict on it, largest deviation over what is allowed, why."""
-    for other in OTHERS:
-        itself, name = comparison.overall(against_itself(other)), named(other.name, other.settings)
-        if other.reference is None:
-            yield [name, itself, "-", "-", "-", other.why]
+    """Rows of the page, under HEADS."""
+    for implementation in IMPLEMENTATIONS:
+        name = label(implementation.name, implementation.settings)
+        itself = comparison.overall(against_itself(implementation))
+        if implementation.reference is None:
+            yield [name, itself, "-", "-", "-", implementation.remark]
             continue
-        lines = against_reference(other)
-        worst = max(line.difference / line.allowed for line in lines)
-        reference = named(other.reference, other.of_reference)
-        yield [name, itself, reference, comparison.overall(lines), f"{worst:.3g}", other.why]
+        lines = against_reference(implementation)
+        largest = max(line.difference / line.allowed for line in lines)
+        reference = label(implementation.reference, implementation.reference_settings)
+        yield [name, itself, reference, comparison.overall(lines), f"{largest:.3g}", implementation.remark]
 
 
-def named(name: str, settings: Sequence[str]) -> str:
-    given = ", ".join(one.removeprefix("optimizer.") for one in settings)
-    return name.removeprefix(f"{ROOT}/") + (f" ({given})" if given else "")
+def label(name: str, settings: Sequence[str]) -> str:
+    arguments = ", ".join(setting.removeprefix("optimizer.") for setting in settings)
+    return name.removeprefix(f"{ROOT}/") + (f" ({arguments})" if arguments else "")

@@ -1,4 +1,4 @@
-"""A baseline small enough for tests: `tiny`'s task, one rate, six seeds, ten steps."""
+"""A baseline small enough for tests: the task of `tests.tiny`, one learning rate, six seeds, ten steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNNER = (
     .replace('schedule = "cosine"', 'schedule = "cosine"\nwarmup = 0.25\nweight_decay = 0.1')
 )
 
-FULL = """--set 'stages.finetune.update=["full"]'"""  # on a command line: a third less to train
+FULL = """--set 'stages.finetune.update=["full"]'"""  # for a command line: trains a third less
 
 
 def card(folder: Path) -> str:
@@ -32,30 +32,34 @@ def card(folder: Path) -> str:
     return str(tiny.write(folder, RUNNER))
 
 
-def experiment(folder: Path, optimizer: str = "adamw", **asked: Any) -> Experiment:
-    return to_record(RunRequest(card(folder), [optimizer], device="cpu", **asked))
+def make_experiment(folder: Path, optimizer: str = "adamw", **request: Any) -> Experiment:
+    return to_record(RunRequest(card(folder), [optimizer], device="cpu", **request))
 
 
-def baseline(folder: Path, optimizer: str = "adamw", **asked: Any) -> Baseline:
-    """Recorded in this process's folder; its runs stay in `folder/results`."""
-    return record(experiment(folder, optimizer, **asked), options(1, True, "a test"), folder / "results")
+def baseline(folder: Path, optimizer: str = "adamw", **request: Any) -> Baseline:
+    """A recorded baseline; its runs are kept in `folder/results`."""
+    return record(
+        make_experiment(folder, optimizer, **request), options(1, quiet=True, command="a test"), folder / "results"
+    )
 
 
-def with_trace(found: Baseline, **changes: Any) -> Baseline:
-    return found.model_copy(update={"trace": found.trace.model_copy(update=changes)})
+def with_trace(recorded: Baseline, **changes: Any) -> Baseline:
+    return recorded.model_copy(update={"trace": recorded.trace.model_copy(update=changes)})
 
 
-def with_card(found: Baseline, **changes: Any) -> Baseline:
-    return found.model_copy(update={"card": found.card.model_copy(update=changes)})
+def with_card(recorded: Baseline, **changes: Any) -> Baseline:
+    return recorded.model_copy(update={"card": recorded.card.model_copy(update=changes)})
 
 
-def begun(file: Path, optimizer: Any = None) -> list[comparison.Line]:
-    """A committed baseline's first three steps, taken again: a check of a tenth of a second."""
-    found, steps = baselines.read(file), 3
-    own, _ = to_check(found, str(file), optimizer=optimizer)
-    runs = [run for run in Plan(own, {}).remaining() if run.parent is None]
+def check_first_steps(file: Path, optimizer: Any = None) -> list[comparison.Line]:
+    """A check of the first three steps of a committed baseline, which takes a tenth of a second."""
+    recorded, steps = baselines.read(file), 3
+    experiment, _ = to_check(recorded, str(file), optimizer=optimizer)
+    runs = [run for run in Plan(experiment, {}).remaining() if run.parent is None]
     with patch.object(traces, "STEPS", steps), patch.object(traces.Plan, "remaining", lambda _: runs):
-        after = traces.traces(own, found.trace.seeds)
-    values = {one.name: {what: [row[:steps] for row in rows] for what, rows in found.trace.values[one.name].items()}
-              for one in after}  # fmt: skip
-    return comparison.traces(with_trace(found, values=values).trace, after)
+        after = traces.traces(experiment, recorded.trace.seeds)
+    values = {
+        trace.name: {what: [row[:steps] for row in rows] for what, rows in recorded.trace.values[trace.name].items()}
+        for trace in after
+    }
+    return comparison.traces(with_trace(recorded, values=values).trace, after)

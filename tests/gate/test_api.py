@@ -38,7 +38,7 @@ def test_a_baseline_is_recorded_written_and_checked(tmp_path: Path, capsys: pyte
     assert synthbench.check(file, settings={"optimizer.momentum": 0.9}).verdict == "changed"
 
 
-def test_without_a_file_nothing_is_written_and_a_budget_takes_no_seeds_beside_it(
+def test_without_a_file_nothing_is_written_and_budget_and_seeds_exclude_each_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     card = small.card(tmp_path)

@@ -1,4 +1,4 @@
-"""`synthbench baseline` and `synthbench check` on the command line: exit codes, files, forms, refusals."""
+"""`synthbench baseline` and `synthbench check` on the command line: exit codes, files, formats, invalid input."""
 
 from __future__ import annotations
 
@@ -20,29 +20,30 @@ pytestmark = pytest.mark.usefixtures("recorded")
 LINE = comparison.Line("full", "learning", "inconclusive", 0.1, 0.2, 16, seeds=40.0)
 
 
-def test_a_baseline_is_recorded_checked_and_updated(call: Caller, tmp_path: Path) -> None:
+def test_a_baseline_is_recorded_checked_and_overwritten(call: Caller, tmp_path: Path) -> None:
     file = tmp_path / "sgd.json"
-    made = f"baseline {small.card(tmp_path)} --optimizer sgd --seeds 5 {small.FULL} -o {file} --device cpu --jobs 1 --quiet"
-    code, out, err = call(made)
+    options = f"--seeds 5 {small.FULL} --device cpu --jobs 1 --quiet"
+    command = f"baseline {small.card(tmp_path)} --optimizer sgd -o {file} {options}"
+    code, out, err = call(command)
     assert (code, err) == (0, "")
     assert f"synthbench check {file}\n" in out
     assert "pretrain/full 0.001, finetune/full 0.002" in " ".join(out.split())
-    assert call(made).code == 2
+    assert call(command).code == 2
     before = baselines.read(file)
-    code, out, err = call(f"{made} --overwrite")
+    code, out, err = call(f"{command} --overwrite")
     assert (code, err) == (0, "")
     assert "nothing" in out
     assert baselines.read(file).model_copy(update={"command": before.command}) == before
     assert call(f"check {file} --quiet")[::2] == (0, "")
-    code, out, err = call(f"{made} --overwrite --lr 8e-3")
+    code, out, err = call(f"{command} --overwrite --lr 8e-3")
     assert (code, err) == (0, "")
-    said = " ".join(out.split())
-    assert "finetune/full: 0.002 before" in said
-    assert " changed " in said
+    printed = " ".join(out.split())
+    assert "finetune/full: 0.002 before" in printed
+    assert " changed " in printed
     assert baselines.read(file).card.stages[-1].lr == {"sgd": {"full": [8e-3]}}
 
 
-def test_a_change_exits_with_1_and_every_format_says_so(
+def test_a_change_exits_with_1_and_is_in_every_format(
     folder: Path, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
@@ -52,9 +53,9 @@ def test_a_change_exits_with_1_and_every_format_says_so(
     assert "changed" in out
     assert "adamw" in err
     assert json.loads(call(f"{command} --format json").out)["verdict"] == "changed"
-    annotated = call(f"{command} --format github").out.splitlines()
-    assert annotated[0].startswith("::error title=")
-    assert "eps" in annotated[0]
+    annotations = call(f"{command} --format github").out.splitlines()
+    assert annotations[0].startswith("::error title=")
+    assert "eps" in annotations[0]
     assert "hanged" in (tmp_path / "summary.md").read_text()
     code, out, _ = call(f"{command} --format junit -o {tmp_path}/report.xml")
     assert (code, "deviation" in out) == (1, True)
@@ -65,7 +66,7 @@ def test_a_change_exits_with_1_and_every_format_says_so(
 
 
 @each(
-    ("content", "code", "said"),
+    ("content", "code", "message"),
     [
         (None, 2, "synthbench baseline"),
         ("{", 2, "JSON"),
@@ -75,67 +76,67 @@ def test_a_change_exits_with_1_and_every_format_says_so(
         ('{"format": 2}', 2, "optimizer"),
     ],
 )
-def test_a_file_that_is_no_baseline_is_told(
-    content: str | None, code: int, said: str, call: Caller, tmp_path: Path
+def test_a_file_that_is_no_baseline_is_rejected(
+    content: str | None, code: int, message: str, call: Caller, tmp_path: Path
 ) -> None:
     if content is not None:  # the first case
         (tmp_path / "b.json").write_text(content)
-    found = call(f"check {tmp_path}/b.json")
-    assert (found.code, found.out) == (code, "")
-    assert f"{tmp_path}/b.json" in found.err
-    assert said in found.err
+    completed = call(f"check {tmp_path}/b.json")
+    assert (completed.code, completed.out) == (code, "")
+    assert f"{tmp_path}/b.json" in completed.err
+    assert message in completed.err
 
 
 @each(
-    ("command", "said"),
+    ("command", "words"),
     [
-        ("baseline gate --optimizer adamw,muon -o OWN/b.json", ["adamw", "muon", "--optimizer"]),
-        ("baseline --optimizer adamw -o OWN/b.json --set 'stages.finetune.optimizer=[\"muon\"]'", ["finetune", "gate"]),
+        ("baseline gate --optimizer adamw,muon -o TMP/b.json", ["adamw", "muon", "--optimizer"]),
+        ("baseline --optimizer adamw -o TMP/b.json --set 'stages.finetune.optimizer=[\"muon\"]'", ["finetune", "gate"]),
         ("check FILE --budget 1h", ["--budget", "20s", "60s", "5m"]),
         ("baseline --budget 1h", ["--budget", "20s", "60s", "5m"]),
         ("baseline --optimizer sgd --seeds 6 --budget 20s", ["--seeds", "--budget"]),
-        ("baseline --optimizer sgd -o OWN/nowhere/x", ["OWN/nowhere/x"]),
-        ("check FILE -o OWN/x", ["-o", "--format"]),
-        ("check FILE --format json -o OWN/nowhere/x", ["OWN/nowhere/x"]),
+        ("baseline --optimizer sgd -o TMP/nowhere/x", ["TMP/nowhere/x"]),
+        ("check FILE -o TMP/x", ["-o", "--format"]),
+        ("check FILE --format json -o TMP/nowhere/x", ["TMP/nowhere/x"]),
         ("check FILE --format json -o FILE", ["-o", "FILE"]),
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    command: str, said: list[str], folder: Path, call: Caller, tmp_path: Path
+def test_invalid_options_are_rejected(
+    command: str, words: list[str], folder: Path, call: Caller, tmp_path: Path
 ) -> None:
     file = folder / "adamw.json"
     before = file.read_bytes()
-    code, out, err = call(command.replace("FILE", str(file)).replace("OWN", str(tmp_path)))
+    code, out, err = call(command.replace("FILE", str(file)).replace("TMP", str(tmp_path)))
     assert (code, out) == (2, "")
-    assert all(word.replace("FILE", str(file)).replace("OWN", str(tmp_path)) in err for word in said), err
+    assert all(word.replace("FILE", str(file)).replace("TMP", str(tmp_path)) in err for word in words), err
     assert file.read_bytes() == before
 
 
-def test_a_budget_is_of_scores_and_says_what_it_finds(folder: Path, call: Caller) -> None:
-    for budget, said in (("20s", "5 seeds"), ("5m", r"\b80\b(?! %)")):  # 80 seeds, of which the baseline has six
+def test_a_budget_compares_scores_and_prints_the_number_of_seeds(folder: Path, call: Caller) -> None:
+    for budget, pattern in (("20s", "5 seeds"), ("5m", r"\b80\b(?! %)")):  # 80 seeds; the baseline has six
         code, out, _ = call(f"check {folder}/adamw.json --budget {budget} --quiet")
         assert code == 0
-        assert re.search(said, " ".join(out.split()))
+        assert re.search(pattern, " ".join(out.split()))
 
 
-def test_a_baseline_finds_its_files_from_its_own_folder(
+def test_paths_in_a_baseline_are_relative_to_its_folder(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "mine.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "mine.py").write_text("import torch\n\n\nclass Mine(torch.optim.SGD):\n    pass\n")
     card = small.card(tmp_path / "cards")
     (tmp_path / "baselines").mkdir()
     monkeypatch.chdir(tmp_path)
-    command = f"baseline {card} --optimizer own/mine.py:Mine -o baselines/mine.json --jobs 1 --quiet --seeds 5"
+    command = f"baseline {card} --optimizer code/mine.py:Mine -o baselines/mine.json --jobs 1 --quiet --seeds 5"
     assert call(f"{command} {small.FULL}").code == 0
     content = json.loads((tmp_path / "baselines" / "mine.json").read_text())
-    assert (content["optimizer"], content["card"]["tasks"]) == ("../own/mine.py:Mine", ["../cards/task.toml"])
+    assert (content["optimizer"], content["card"]["tasks"]) == ("../code/mine.py:Mine", ["../cards/task.toml"])
     assert str(tmp_path) not in json.dumps({key: value for key, value in content.items() if key != "command"})
     monkeypatch.chdir("/")
     assert call(f"check {tmp_path}/baselines/mine.json").code == 0
 
 
-def test_a_summary_that_cannot_be_written_hides_no_verdict(
+def test_a_summary_that_cannot_be_written_does_not_hide_the_verdict(
     folder: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(folder))
@@ -153,17 +154,17 @@ def test_numbers_and_sentences() -> None:
     assert comparison.overall([LINE, LINE._replace(verdict="changed")]) == "changed"
 
 
-def test_forms_tell_the_verdict_and_what_to_do_and_annotations_the_worst_lines_as_many_as_are_shown() -> None:
+def test_formats_have_the_verdict_and_the_advice_and_annotations_the_worst_lines() -> None:
     lines = [LINE._replace(what=f"score {k}", verdict="changed", difference=float(k)) for k in range(2, 32)]
     lines.insert(0, LINE._replace(what="fine", verdict="unchanged"))
-    found = CheckResult(
+    result = CheckResult(
         origin="b.json", optimizer="adamw", level="behaviour", lines=lines, cause="A cause.", notes=["A note."],
         advice="Do this.",
     )  # fmt: skip
-    first, *others = writers.as_github(found).splitlines()
+    first, *others = writers.as_github(result).splitlines()
     assert re.fullmatch("::error title=.*adamw.*b.json.*A cause. Do this.", first)
     assert len(others) == 9
     assert re.match("::error title=.*score 31", others[0])
-    said = str(ElementTree.fromstring(writers.as_junit(found)).findtext("system-out"))
-    assert "adamw" in said
-    assert said.endswith("A note.\nA cause.\nDo this.")
+    output = str(ElementTree.fromstring(writers.as_junit(result)).findtext("system-out"))
+    assert "adamw" in output
+    assert output.endswith("A note.\nA cause.\nDo this.")

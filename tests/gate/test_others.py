@@ -1,4 +1,4 @@
-"""Optimizers from elsewhere at the gate, on a tiny runner: against baselines of their own and against their references."""
+"""Optimizers of other packages at the gate, on a tiny runner: against their own baselines and against references."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import pytest
 
 from synthbench.gate import comparison
 from tests.gate import others, small
-from tests.gate.others import OTHERS, Other, against_itself, against_reference
+from tests.gate.others import IMPLEMENTATIONS, Implementation, against_itself, against_reference
 
-# Eigenbases, and bfloat16 on a tiny model: rounding parts traces as far as the processor has it.
+# Rounding error may dominate their traces, depending on the processor: eigenbases, and bfloat16 on a tiny model.
 CHAOTIC = ("pytorch_optimizer:SOAP", "torch.optim:Muon")
-TORCH_S = ("torch.optim:AdamW", "torch.optim:Muon", "torch.optim:SGD")
-APART = 0.05  # relative: a dozen units of bfloat16's rounding; a step of Newton-Schulz less parts traces by 0.2
+FROM_TORCH = ("torch.optim:AdamW", "torch.optim:Muon", "torch.optim:SGD")
+NEAR = 0.05  # relative: a dozen units of bfloat16's rounding; one Newton-Schulz step fewer deviates by 0.2
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -23,22 +23,22 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-def cases(found: Iterable[Other], default: Iterable[str]) -> list[object]:
-    """Each a parameter; slow but for these names."""
+def cases(implementations: Iterable[Implementation], fast: Iterable[str]) -> list[object]:
+    """A parameter for each; those whose names are not fast are marked slow."""
     slow = pytest.mark.slow
-    return [pytest.param(one, marks=() if one.name in default else slow, id=one.name) for one in found]
+    return [pytest.param(item, marks=() if item.name in fast else slow, id=item.name) for item in implementations]
 
 
-@pytest.mark.parametrize("other", cases(OTHERS, ["torch.optim:Adafactor"]))
-def test_it_is_unchanged_where_only_rounding_moves_it(other: Other) -> None:
-    allowed = {"unchanged", "inconclusive"} if other.name in CHAOTIC else {"unchanged"}
-    assert comparison.overall(against_itself(other)) in allowed
+@pytest.mark.parametrize("implementation", cases(IMPLEMENTATIONS, ["torch.optim:Adafactor"]))
+def test_an_implementation_is_unchanged_from_perturbed_starts(implementation: Implementation) -> None:
+    allowed = {"unchanged", "inconclusive"} if implementation.name in CHAOTIC else {"unchanged"}
+    assert comparison.overall(against_itself(implementation)) in allowed
 
 
-@pytest.mark.parametrize("other", cases(filter(lambda one: one.reference, OTHERS), TORCH_S))
-def test_it_is_its_reference_unless_a_difference_is_named(other: Other) -> None:
-    lines = against_reference(other)
-    if other.name in CHAOTIC and not other.why:
-        assert max(line.difference for line in lines) < APART
+@pytest.mark.parametrize("implementation", cases(filter(lambda item: item.reference, IMPLEMENTATIONS), FROM_TORCH))
+def test_an_implementation_equals_its_reference_unless_a_difference_is_remarked(implementation: Implementation) -> None:
+    lines = against_reference(implementation)
+    if implementation.name in CHAOTIC and not implementation.remark:
+        assert max(line.difference for line in lines) < NEAR
     else:
-        assert comparison.overall(lines) == ("changed" if other.why else "unchanged")
+        assert comparison.overall(lines) == ("changed" if implementation.remark else "unchanged")

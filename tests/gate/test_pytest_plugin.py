@@ -1,4 +1,4 @@
-"""The gate in somebody's test suite: their pytest is run, with this package's plug-in."""
+"""The pytest plug-in, used by another test suite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_no_such_file(synthbench_check):
 """
 
 
-def test_a_fixture_gates_a_class_in_a_line_and_a_baseline_is_a_test_of_its_own(
+def test_the_fixture_checks_a_class_and_a_baseline_file_is_a_test(
     recorded: Baseline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "baselines").mkdir()
@@ -44,28 +44,28 @@ def test_a_fixture_gates_a_class_in_a_line_and_a_baseline_is_a_test_of_its_own(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setitem(sys.modules, "test_mine", None)  # what is imported is forgotten afterwards
+    monkeypatch.setitem(sys.modules, "test_mine", None)  # undoes the import after the test
     del sys.modules["test_mine"]
     plugins = [f"-p{name}" for name in ("synthbench.gate.pytest_plugin", "no:cacheprovider", "no:faulthandler")]
     code = pytest.main([*plugins, "--color=no", "-v", "--synthbench-baseline", "baselines/adamw.json"])
     out = capfd.readouterr().out
     assert code == 1
-    for said in ("test_mine_behaves PASSED", "test_broken_does_not FAILED", "Broken", "from step", "adamv.json",
+    for text in ("test_mine_behaves PASSED", "test_broken_does_not FAILED", "Broken", "from step", "adamv.json",
                  "synthbench check baselines/adamw PASSED", "2 failed, 2 passed"):  # fmt: skip
-        assert said in out, said
+        assert text in out, text
     assert "During handling of the above exception" not in out
 
 
-def test_pytest_finds_the_plug_in_where_the_package_is_installed_and_it_imports_nothing_heavy(tmp_path: Path) -> None:
+def test_the_installed_plug_in_is_found_and_has_no_heavy_imports(tmp_path: Path) -> None:
     code = """
 import sys, pytest
 assert pytest.main(["--help"]) == 0
 assert "synthbench.gate.pytest_plugin" in sys.modules
 print("HEAVY", sorted({"torch", "numpy", "scipy", "pydantic"} & sys.modules.keys()))
 """
-    done = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, text=True, capture_output=True, check=True, env={"PATH": ""}
     )
-    assert "--synthbench-baseline=FILE" in done.stdout
-    assert "synthbench_baselines" in done.stdout
-    assert done.stdout.endswith("HEAVY []\n")
+    assert "--synthbench-baseline=FILE" in completed.stdout
+    assert "synthbench_baselines" in completed.stdout
+    assert completed.stdout.endswith("HEAVY []\n")

@@ -1,4 +1,4 @@
-"""Shipped tasks, every variant of each among them, and what is drawn from them, drawn once."""
+"""Shipped tasks and their variants, and their data, drawn once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ NAMES = cards.names(TaskCard)
 VARIANTS = [f"{name}:{variant}" for name in NAMES for variant in cards.load(TaskCard, name).variants]
 TASKS = [*NAMES, *VARIANTS]
 STAGES = [(label, stage) for label in TASKS for stage in cards.load(TaskCard, label).stages]
-SLICES = [(label, stage, part) for label, stage in STAGES for part in cards.load(TaskCard, label).stages[stage]]
+SLICES = [
+    (label, stage, slice_name) for label, stage in STAGES for slice_name in cards.load(TaskCard, label).stages[stage]
+]
 
 
-def of_generator(*generators: str) -> list[tuple[str, str, str]]:
-    """(task, stage, slice) of every slice that one of these generators draws."""
-    return [where for where in SLICES if card_of(*where).generator in generators]
+def slices_of_generators(*generators: str) -> list[tuple[str, str, str]]:
+    """The (task, stage, slice) of every slice of these generators."""
+    return [address for address in SLICES if slice_card(*address).generator in generators]
 
 
 @cache
@@ -32,25 +34,25 @@ def sample(label: str) -> Sample:
     return Sample(task(label))
 
 
-def card_of(label: str, stage: str, part: str) -> SliceCard:
-    return task(label).card.stages[stage][part]  # type: ignore[index]
+def slice_card(label: str, stage: str, slice_name: str) -> SliceCard:
+    return task(label).card.stages[stage][slice_name]  # type: ignore[index]
 
 
-def option(label: str, stage: str, part: str, name: str) -> Any:
-    return card_of(label, stage, part).options[name]
+def option(label: str, stage: str, slice_name: str, name: str) -> Any:
+    return slice_card(label, stage, slice_name).options[name]
 
 
 @cache
-def drawn(label: str, stage: str, seed: int = 0) -> dict[str, Splits]:
+def draw(label: str, stage: str, seed: int = 0) -> dict[str, Splits]:
     return task(label).draw(stage, seed)
 
 
 def splits_of(label: str, seed: int = 0) -> dict[tuple[str, str, str], Examples]:
-    """Every (stage, slice, split) of a task that has examples."""
+    """The examples of a task by (stage, slice, split), without empty splits."""
     return {
-        (stage, part, split): examples
+        (stage, slice_name, split): examples
         for stage in task(label).card.stages
-        for part, splits in drawn(label, stage, seed).items()
+        for slice_name, splits in draw(label, stage, seed).items()
         for split, examples in zip(SPLITS, splits, strict=True)
         if len(examples)
     }

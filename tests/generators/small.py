@@ -1,4 +1,4 @@
-"""A small language and a small task for every generator that is registered: a new generator needs an entry here."""
+"""A small language and a small task for each registered generator; a new generator needs an entry in OPTIONS."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from synthbench import cards
 from synthbench.cards import TaskCard
 from synthbench.generators import GENERATORS, Examples, Language, Place, Task
 
-LANGUAGE = Language(("w",), 5, 2)  # 25 names; 5 is a prime, so that every sum is equally likely
-# options under which every answer is equally likely where the item is not known
+LANGUAGE = Language(("w",), 5, 2)  # 25 names; 5 is prime: all sums are equally likely
+# options that make all answers equally likely for an unknown item
 OPTIONS: dict[str, dict[str, Any]] = {
     "facts": {},
     "inflection": {"shifts": [2]},
@@ -24,28 +24,29 @@ OPTIONS: dict[str, dict[str, Any]] = {
 HAVE_PARTS = [name for name, generator in GENERATORS.items() if generator.is_unseen]
 
 
-def drawn(generator: str, item_N: Any, place: Place, split: str = "train") -> Examples:
+def draw(generator: str, item_N: Any, place: Place, split: str = "train") -> Examples:
     """Examples of these items in the small language."""
-    found = GENERATORS[generator]
-    return found.draw(LANGUAGE, found.options(word="w", **OPTIONS[generator]), item_N, place, split)
+    definition = GENERATORS[generator]
+    return definition.draw(LANGUAGE, definition.options(word="w", **OPTIONS[generator]), item_N, place, split)
 
 
-def answers(examples: Examples) -> NDArray[np.int32]:
+def answer_syllables(examples: Examples) -> NDArray[np.int32]:
     """Answers without their end, as 0-based syllables: shape (N, S)."""
     start, stop = int(examples.answer_NL[0].argmax()), int(examples.answer_NL[0].sum())
     return examples.tokens_NL[:, start : start + stop - 1]
 
 
-def card(generator: str, options: Mapping[str, Any] | None = None, **others: Any) -> TaskCard:
+def card(generator: str, options: Mapping[str, Any] | None = None, **changes: Any) -> TaskCard:
     """A task of one slice: 13 names in a language of 7 * 7."""
-    part = {"generator": generator, "word": "w", "items": 16, "share": 1} | OPTIONS[generator] | dict(options or {})
+    common = {"generator": generator, "word": "w", "items": 16, "share": 1}
+    slice_options = common | OPTIONS[generator] | dict(options or {})
     content = {
         "name": "small", "version": "1.0", "question": "?", "description": "?", "source": "?",
         "language": {"syllables": 7, "name_length": 2}, "held_out": {"validation": 4, "test": 6},
-        "stages": {"only": {"rule": part}},
+        "stages": {"only": {"rule": slice_options}},
     }  # fmt: skip
-    return cards.parse(TaskCard, content | others, "small.toml")
+    return cards.parse(TaskCard, content | changes, "small.toml")
 
 
-def task(generator: str, options: Mapping[str, Any] | None = None, **others: Any) -> Task:
-    return Task(card(generator, options, **others))
+def task(generator: str, options: Mapping[str, Any] | None = None, **changes: Any) -> Task:
+    return Task(card(generator, options, **changes))

@@ -1,4 +1,4 @@
-"""What DESIGN promises of data holds for every generator that registers and every task and variant that is shipped.
+"""The contract of generators, tested on every registered generator and every shipped task and variant.
 
 Shapes: N examples, L tokens, K models, S answer tokens.
 """
@@ -20,16 +20,16 @@ from synthbench.generators.contract import CHECKS, Check
 from tests.each import each
 from tests.generators import shipped, small
 
-INFLECTED = shipped.of_generator("inflection", "wugs", "noisy")
+INFLECTED = shipped.slices_of_generators("inflection", "wugs", "noisy")
 
 
-# What every generator promises, built in or not
+# Checks of the contract
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
+@pytest.mark.parametrize("check", CHECKS, ids=[check.__name__ for check in CHECKS])
 @each("label", shipped.TASKS)
-def test_every_shipped_task_keeps_a_promise(label: str, check: Check) -> None:
-    assert check.holds(shipped.sample(label)) is None
+def test_every_shipped_task_passes_every_check(label: str, check: Check) -> None:
+    assert list(check(shipped.sample(label))) == []
 
 
 # Splits
@@ -37,100 +37,104 @@ def test_every_shipped_task_keeps_a_promise(label: str, check: Check) -> None:
 
 @each("unseen", [0, 1, 2])
 @each("generator", small.HAVE_PARTS)
-def test_two_slices_under_one_word_share_no_item_though_parts_are_held_out(generator: str, unseen: int) -> None:
-    part = dict(small.card(generator, {"unseen": unseen, "items": 9}).model_dump()["stages"]["only"]["rule"])
+def test_slices_that_share_a_word_share_no_item_with_held_out_parts(generator: str, unseen: int) -> None:
+    slice_options = dict(small.card(generator, {"unseen": unseen, "items": 9}).model_dump()["stages"]["only"]["rule"])
     held_out = {"validation": 1, "test": 1}
-    found = Task(small.card(generator, stages={"first": {"rule": part}, "second": {"rule": part}}, held_out=held_out))
+    stages = {stage: {"rule": slice_options} for stage in ("first", "second")}
+    task = small.task(generator, stages=stages, held_out=held_out)
     for seed in range(5):
-        items = [e.item_N for stage in ("first", "second") for e in found.draw(stage, seed)["rule"]]
+        items = [examples.item_N for stage in stages for examples in task.draw(stage, seed)["rule"]]
         assert len(np.unique(np.concatenate(items))) == sum(map(len, items))
 
 
-@each(("label", "stage", "part"), shipped.SLICES)
-def test_trained_items_are_of_the_slice_that_the_card_names_and_of_what_its_generator_mixes_in(
-    label: str, stage: str, part: str
+@each(("label", "stage", "slice_name"), shipped.SLICES)
+def test_trained_items_belong_to_their_slice_or_to_those_that_its_generator_mixes_in(
+    label: str, stage: str, slice_name: str
 ) -> None:
-    splits = shipped.drawn(label, stage)[part]
-    found = {SLICES[index] for index in splits.train.slice_N}
-    extra = {"wugs": {"exception"}, "noisy": {"noise"}}.get(shipped.card_of(label, stage, part).generator, set())
-    assert found == {part} | extra
+    splits = shipped.draw(label, stage)[slice_name]
+    trained_slices = {SLICES[index] for index in splits.train.slice_N}
+    generator = shipped.slice_card(label, stage, slice_name).generator
+    mixed_in = {"wugs": {"exception"}, "noisy": {"noise"}}.get(generator, set())
+    assert trained_slices == {slice_name} | mixed_in
 
 
-# Parts that are held out
+# Held-out parts
 
 
 @each("seed", range(3))
-@each(("label", "stage", "part"), INFLECTED)
-def test_a_stage_trains_every_last_syllable_that_is_not_held_out_and_all_equally_often(
-    label: str, stage: str, part: str, seed: int
+@each(("label", "stage", "slice_name"), INFLECTED)
+def test_all_last_syllables_that_are_not_held_out_are_trained_equally_often(
+    label: str, stage: str, slice_name: str, seed: int
 ) -> None:
-    card, syllables = shipped.card_of(label, stage, part), shipped.task(label).language.syllables
-    shown = syllables - card.options.get("unseen", 0)
-    items = shipped.drawn(label, stage, seed)[part].train.item_N
+    card, syllables = shipped.slice_card(label, stage, slice_name), shipped.task(label).language.syllables
+    trained_syllables = syllables - card.options.get("unseen", 0)
+    items = shipped.draw(label, stage, seed)[slice_name].train.item_N
     _, counts = np.unique(shipped.task(label).language.spell(items)[:, -1], return_counts=True)
-    assert len(counts) == shown
-    assert set(counts) == {card.items // shown, -(-card.items // shown)}
+    assert len(counts) == trained_syllables
+    assert set(counts) == {card.items // trained_syllables, -(-card.items // trained_syllables)}
 
 
 # Streams
 
 
-@each(("label", "stage", "part"), shipped.SLICES)
-def test_neighbouring_seeds_share_no_more_items_than_chance_and_facts_no_more_answers(
-    label: str, stage: str, part: str
+@each(("label", "stage", "slice_name"), shipped.SLICES)
+def test_neighbouring_seeds_share_items_and_facts_share_answers_by_chance_only(
+    label: str, stage: str, slice_name: str
 ) -> None:
     task = shipped.task(label)
-    names, items = task.language.names, shipped.card_of(label, stage, part).items
+    names, items = task.language.names, shipped.slice_card(label, stage, slice_name).items
     shared, equal = 0, 0
-    for one, other in pairwise(range(5)):
-        first, second = shipped.drawn(label, stage, one)[part].train, shipped.drawn(label, stage, other)[part].train
-        known = dict(zip(first.item_N.tolist(), map(bytes, first.tokens_NL), strict=True))
-        both = [known[item] == bytes(row) for item, row in zip(second.item_N.tolist(), second.tokens_NL, strict=True)
-                if item in known]  # fmt: skip
-        shared, equal = shared + len(both), equal + sum(both)
+    for seed, next_seed in pairwise(range(5)):
+        first, second = (shipped.draw(label, stage, number)[slice_name].train for number in (seed, next_seed))
+        first_tokens, second_tokens = (
+            dict(zip(examples.item_N.tolist(), map(bytes, examples.tokens_NL), strict=True))
+            for examples in (first, second)
+        )
+        both = first_tokens.keys() & second_tokens.keys()
+        shared += len(both)
+        equal += sum(first_tokens[item] == second_tokens[item] for item in both)
     expected = 4 * items * items / names
-    assert abs(shared - expected) <= 5 * sqrt(expected) + 0.1 * expected + 1  # a tenth: seeds hold out different parts
-    if part == "fact":
+    assert abs(shared - expected) <= 5 * sqrt(expected) + 0.1 * expected + 1  # 10 %: seeds hold out different parts
+    if slice_name == "fact":
         assert equal <= expected / names + 5 * sqrt(expected / names)
 
 
-@each(("label", "stage", "part"), shipped.of_generator("facts"))
-def test_facts_in_the_same_place_have_equal_objects_no_more_often_than_chance(
-    label: str, stage: str, part: str
-) -> None:
-    """Between neighbouring seeds and between splits: streams that started alike would agree everywhere."""
+@each(("label", "stage", "slice_name"), shipped.slices_of_generators("facts"))
+def test_objects_of_facts_agree_by_chance_only(label: str, stage: str, slice_name: str) -> None:
+    """Compares neighbouring seeds and splits. Equal streams would agree everywhere."""
     syllables = shipped.task(label).language.syllables
-    sets = [small.answers(e) for seed in range(4) for e in shipped.drawn(label, stage, seed)[part] if len(e)]
+    splits = [split for seed in range(4) for split in shipped.draw(label, stage, seed)[slice_name] if len(split)]
+    sets = [small.answer_syllables(split) for split in splits]
     assert len(sets) == 4 * 3
-    for one, other in pairwise(sets):
-        count = min(len(one), len(other))
-        equal = one[:count] == other[:count]
+    for first, second in pairwise(sets):
+        count = min(len(first), len(second))
+        equal = first[:count] == second[:count]
         assert abs(equal.mean() - 1 / syllables) <= 5 * sqrt(1 / syllables / equal.size) + 1 / equal.size
 
 
-# What is recorded
+# Digests and fingerprints
 
 
 @each("label", shipped.TASKS)
-def test_the_digests_of_a_task_are_those_of_its_data_at_seed_0(label: str) -> None:
+def test_digests_are_those_of_the_data_at_seed_0(label: str) -> None:
     task = shipped.task(label)
     for stage in task.card.stages:
         assert task.digests(stage) == {
-            f"{stage}/{part}/{split}": examples.digest()
-            for part, splits in shipped.drawn(label, stage).items()
+            f"{stage}/{slice_name}/{split}": examples.digest()
+            for slice_name, splits in shipped.draw(label, stage).items()
             for split, examples in zip(SPLITS, splits, strict=True)
         }
 
 
-def values(content: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], object]]:
-    """Every value on a card, lists whole, by path."""
+def card_values(content: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], object]]:
+    """Every value of a card with its path; a list is one value."""
     if not isinstance(content, dict):
         return [(path, content)]
-    return [found for key, inner in content.items() for found in values(inner, (*path, key))]
+    return [entry for key, value in content.items() for entry in card_values(value, (*path, key))]
 
 
-def others(value: object) -> list[object]:
-    """Values of the same kind that a card might have instead."""
+def other_values(value: object) -> list[object]:
+    """Other values of the same type."""
     if value is None or isinstance(value, str):
         return ["other-name", "9.9", "inflection", "facts"]
     if isinstance(value, list):
@@ -143,32 +147,33 @@ PROSE = {"question", "description", "source", "note"}
 
 
 @each("generator", GENERATORS)
-def test_the_fingerprint_changes_with_every_value_on_a_card_but_prose(generator: str) -> None:
-    """Every option of every generator among them."""
+def test_the_fingerprint_changes_with_every_value_of_a_card_except_prose(generator: str) -> None:
+    """Includes every option of every generator."""
     options = GENERATORS[generator].options(word="w", **small.OPTIONS[generator]).model_dump()
     card = small.card(generator, options | {"items": 15}).model_dump(mode="json", exclude={"variants", "variant"})
     before = Task(TaskCard.model_validate(card)).fingerprint
-    fixed = {"generator"}  # options go with the generator
-    fixed |= {"unseen"} if generator not in small.HAVE_PARTS else set()
-    fixed |= {"name_length"} if generator == "modular" else set()  # two operands
-    tried = [(path, value) for path, value in values(card) if path[-1] not in fixed]
-    assert {"version", "syllables", "test", "items", "word", *options} - fixed <= {path[-1] for path, _ in tried}
-    for path, value in tried:
-        for other in [found for found in others(value) if found != value]:
+    unchangeable = {"generator"}  # its options would change, too
+    unchangeable |= {"unseen"} if generator not in small.HAVE_PARTS else set()
+    unchangeable |= {"name_length"} if generator == "modular" else set()  # always two operands
+    changeable = [(path, value) for path, value in card_values(card) if path[-1] not in unchangeable]
+    keys = {path[-1] for path, _ in changeable}
+    assert {"version", "syllables", "test", "items", "word", *options} - unchangeable <= keys
+    for path, value in changeable:
+        for new_value in [candidate for candidate in other_values(value) if candidate != value]:
             content = deepcopy(card)
-            overrides.put(content, path, other, "the test")
+            overrides.put(content, path, new_value, "the test")
             try:
-                found = Task(TaskCard.model_validate(content))
+                changed = Task(TaskCard.model_validate(content))
             except (BadInput, ValueError):
                 continue
-            assert (found.fingerprint == before) == (path[-1] in PROSE), path
+            assert (changed.fingerprint == before) == (path[-1] in PROSE), path
             break
         else:
             raise AssertionError(f"{path} could not be changed")
 
 
 @each("label", shipped.VARIANTS)
-def test_a_variant_shares_the_fingerprint_up_to_the_stage_where_it_differs_and_not_after(label: str) -> None:
+def test_a_variant_shares_the_fingerprint_before_the_stage_that_it_changes(label: str) -> None:
     base, variant = shipped.task(label.split(":")[0]), shipped.task(label)
     assert variant.card.label == label
     assert variant.card.name == base.card.name
@@ -193,27 +198,26 @@ FAMILIES = {
 
 @each("seed", [0, 1])
 @each("family", FAMILIES)
-def test_tasks_of_a_family_draw_the_same_data_in_all_stages_but_the_last_and_share_fingerprints_there(
-    family: str, seed: int
-) -> None:
-    one, *more = FAMILIES[family]
-    *earlier, last = shipped.task(one).card.stages
-    assert len({shipped.task(label).card.name for label in more} - {one}) >= 1
+def test_tasks_of_a_family_share_data_and_fingerprints_except_in_the_last_stage(family: str, seed: int) -> None:
+    label, *other_labels = FAMILIES[family]
+    *earlier, last = shipped.task(label).card.stages
+    assert len({shipped.task(other).card.name for other in other_labels} - {label}) >= 1
     assert earlier
-    for other in more:
+    for other in other_labels:
         assert list(shipped.task(other).card.stages) == [*earlier, last]
         for stage in earlier:
-            first, second = shipped.drawn(one, stage, seed), shipped.drawn(other, stage, seed)
+            first, second = shipped.draw(label, stage, seed), shipped.draw(other, stage, seed)
             assert first.keys() == second.keys()
-            for part, splits in first.items():
-                assert [e.digest() for e in splits] == [e.digest() for e in second[part]]
-            assert shipped.task(one).fingerprint_to(stage) == shipped.task(other).fingerprint_to(stage)
-        assert shipped.task(one).fingerprint_to(last) != shipped.task(other).fingerprint_to(last)
+            for slice_name, splits in first.items():
+                assert [split.digest() for split in splits] == [split.digest() for split in second[slice_name]]
+            assert shipped.task(label).fingerprint_to(stage) == shipped.task(other).fingerprint_to(stage)
+        assert shipped.task(label).fingerprint_to(last) != shipped.task(other).fingerprint_to(last)
 
 
-def test_a_task_outside_a_family_shares_no_data_with_one_inside() -> None:
-    inside = {e.digest() for e in shipped.splits_of("rote-vs-rule").values()}
+def test_a_task_outside_a_family_shares_no_data_with_it() -> None:
+    digests = {split.digest() for split in shipped.splits_of("rote-vs-rule").values()}
     content = shipped.task("rote-vs-rule").card.model_dump(mode="json")
     outside = Task(TaskCard.model_validate(content | {"family": None}))
     for stage in outside.card.stages:
-        assert not {e.digest() for s in outside.draw(stage, 0).values() for e in s if len(e)} & inside
+        drawn = [split for splits in outside.draw(stage, 0).values() for split in splits if len(split)]
+        assert not {split.digest() for split in drawn} & digests

@@ -1,4 +1,4 @@
-"""Facts: an answer is uniform and independent of its subject, so its entropy and its chance are what they say."""
+"""Facts: answers are uniform and independent of their subjects, with the stated entropy and chance."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ COUNT = 8192
 LANGUAGES = [Language(("owns",), 4, 1), Language(("likes", "owns"), 4, 2), Language(("owns",), 3, 2)]
 
 
-def drawn(language: Language) -> Examples:
-    """Facts about every name in turn, again and again."""
+def draw(language: Language) -> Examples:
+    """Facts about all names, repeated in order."""
     item_N = np.arange(COUNT) % language.names
     return facts.draw(language, facts.Options(word="owns"), item_N, Place(0, "task", "finetune", "fact"), "train")
 
 
 def objects(examples: Examples, language: Language) -> np.ndarray:
-    """Objects by number."""
+    """Objects as numbers, shape (N,)."""
     syllables = examples.tokens_NL[:, -1 - language.name_length : -1] - language.first_syllable
     return syllables @ language.syllables ** np.arange(language.name_length)[::-1]
 
 
 def test_a_fact_reads_word_subject_equals_object_end() -> None:
     language = Language(("likes", "owns"), 4, 2)
-    examples = drawn(language)
+    examples = draw(language)
     word, first = SPECIAL + 1, SPECIAL + 2
     # item 6 of 4 syllables is (1, 2)
     assert examples.tokens_NL[6, :4].tolist() == [word, first + 1, first + 2, EQUALS]
@@ -43,7 +43,7 @@ def test_a_fact_reads_word_subject_equals_object_end() -> None:
 
 @each("language", LANGUAGES)
 def test_objects_are_uniform_and_their_entropy_is_the_stated_bits(language: Language) -> None:
-    examples = drawn(language)
+    examples = draw(language)
     counts = np.bincount(objects(examples, language), minlength=language.names)
     share = counts / COUNT
     assert chisquare(counts).pvalue > 1e-3
@@ -53,7 +53,7 @@ def test_objects_are_uniform_and_their_entropy_is_the_stated_bits(language: Lang
 
 @each("language", LANGUAGES)
 def test_objects_are_independent_of_subjects_and_of_the_fact_before(language: Language) -> None:
-    examples = drawn(language)
+    examples = draw(language)
     object_N = objects(examples, language)
     for other_N in (examples.item_N, np.roll(object_N, 1)):
         table = np.zeros((language.names, language.names))
@@ -62,36 +62,39 @@ def test_objects_are_independent_of_subjects_and_of_the_fact_before(language: La
 
 
 @each("groups", range(2, 7))
-def test_each_group_has_twice_as_many_facts_each_seen_half_as_often_so_all_are_seen_alike(groups: int) -> None:
-    whole = 2**groups - 1
+def test_each_group_has_twice_as_many_facts_with_half_the_repeats(groups: int) -> None:
+    cycle_length = 2**groups - 1
     for cycles in (1, 3):
-        item_N, options = np.arange(cycles * whole), facts.Options(word="owns", groups=groups)
-        found = facts.draw(Language(("owns",), 8, 3), options, item_N, Place(0, "t", "s", "fact"), "train")
-        repeats, counts = np.unique(found.repeats_N, return_counts=True)
+        item_N, options = np.arange(cycles * cycle_length), facts.Options(word="owns", groups=groups)
+        examples = facts.draw(Language(("owns",), 8, 3), options, item_N, Place(0, "t", "s", "fact"), "train")
+        repeats, counts = np.unique(examples.repeats_N, return_counts=True)
         assert repeats.tolist() == [2**g for g in range(groups)]  # from the tail to the head
         assert counts.tolist() == [cycles * 2 ** (groups - 1 - g) for g in range(groups)]
         assert len(set(repeats * counts)) == 1
 
 
-def test_of_three_groups_seven_facts_in_a_row_are_middle_tail_and_head_spread_out() -> None:
+def test_the_cycle_of_three_groups_spreads_head_and_middle() -> None:
     # the head at 1/2; the middle at 1/4, 3/4; the tail at 1/8, 3/8, 5/8, 7/8
     assert facts.cycle(3).tolist() == [2, 1, 2, 0, 2, 1, 2]
 
 
-def in_groups() -> list[tuple[str, str, str]]:
-    return [where for where in shipped.of_generator("facts") if shipped.card_of(*where).options.get("groups", 1) > 1]
+def grouped_slices() -> list[tuple[str, str, str]]:
+    return [
+        address
+        for address in shipped.slices_of_generators("facts")
+        if shipped.slice_card(*address).options.get("groups", 1) > 1
+    ]
 
 
-@each(("label", "stage", "part"), in_groups())
-def test_head_and_tail_are_the_facts_that_whole_epochs_show_most_and_least_often(
-    label: str, stage: str, part: str
-) -> None:
-    """Counted, not believed: the order that training sees."""
-    train, groups = shipped.drawn(label, stage)[part].train, shipped.option(label, stage, part, "groups")
+@each(("label", "stage", "slice_name"), grouped_slices())
+def test_head_and_tail_are_the_facts_with_most_and_fewest_exposures(label: str, stage: str, slice_name: str) -> None:
+    """Counts exposures in the order of training."""
+    train, groups = shipped.draw(label, stage)[slice_name].train, shipped.option(label, stage, slice_name, "groups")
     epoch = int(train.repeats_N.sum())
-    shown_N = np.bincount(order({"fact": (train.repeats_N, epoch // 4)}, 3 * 4, np.random.default_rng(0)).reshape(-1))
-    assert shown_N.sum() == 3 * epoch
-    buckets = {name: shown_N[train.bucket_N == index] for index, name in enumerate(BUCKETS)}
+    order_TB = order({"fact": (train.repeats_N, epoch // 4)}, 3 * 4, np.random.default_rng(0))
+    exposures_N = np.bincount(order_TB.reshape(-1))
+    assert exposures_N.sum() == 3 * epoch
+    buckets = {name: exposures_N[train.bucket_N == index] for index, name in enumerate(BUCKETS)}
     assert len(buckets["all"]) == 0
     assert set(buckets["head"]) == {3 * 2 ** (groups - 1)}
     assert set(buckets["tail"]) == {3}
@@ -100,26 +103,25 @@ def test_head_and_tail_are_the_facts_that_whole_epochs_show_most_and_least_often
     assert sum(map(len, buckets.values())) == len(train)
 
 
-@each(("label", "stage", "part"), in_groups())
-def test_a_smaller_set_of_whole_cycles_has_the_same_groups_in_the_same_shares(
-    label: str, stage: str, part: str
-) -> None:
-    whole = 2 ** shipped.option(label, stage, part, "groups") - 1
-    train = shipped.task(label).draw(stage, 0, {part: whole})[part].train
-    assert np.bincount(train.bucket_N).tolist() == [0, 1, whole - 1 - (whole + 1) // 2, (whole + 1) // 2]
+@each(("label", "stage", "slice_name"), grouped_slices())
+def test_a_smaller_set_of_full_cycles_has_the_same_shares_of_groups(label: str, stage: str, slice_name: str) -> None:
+    cycle_length = 2 ** shipped.option(label, stage, slice_name, "groups") - 1
+    train = shipped.task(label).draw(stage, 0, {slice_name: cycle_length})[slice_name].train
+    tail = (cycle_length + 1) // 2
+    assert np.bincount(train.bucket_N).tolist() == [0, 1, cycle_length - 1 - tail, tail]
 
 
 def test_frequency_is_independent_of_the_answer() -> None:
     language, options = LANGUAGES[0], facts.Options(word="owns", groups=3)
-    found = facts.draw(language, options, np.arange(7000) % 4, Place(0, "t", "s", "fact"), "train")
+    examples = facts.draw(language, options, np.arange(7000) % 4, Place(0, "t", "s", "fact"), "train")
     table = np.zeros((3, language.names))
-    np.add.at(table, (np.log2(found.repeats_N).astype(int), objects(found, language)), 1)
+    np.add.at(table, (np.log2(examples.repeats_N).astype(int), objects(examples, language)), 1)
     assert chi2_contingency(table).pvalue > 1e-3
 
 
-def test_without_groups_and_where_they_are_held_out_facts_are_seen_alike() -> None:
+def test_held_out_facts_and_facts_without_groups_have_equal_repeats() -> None:
     options = facts.Options(word="owns", groups=2)
     held_out = facts.draw(LANGUAGES[1], options, np.arange(9), Place(0, "t", "s", "fact"), "test")
-    for found in (drawn(LANGUAGES[1]), held_out):
-        assert (found.repeats_N == 1).all()
-        assert (found.bucket_N == BUCKETS.index("all")).all()
+    for examples in (draw(LANGUAGES[1]), held_out):
+        assert (examples.repeats_N == 1).all()
+        assert (examples.bucket_N == BUCKETS.index("all")).all()

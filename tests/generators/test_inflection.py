@@ -1,4 +1,4 @@
-"""Inflection: the class of the stem's last syllable says how far that syllable moves."""
+"""Inflection shifts the last syllable of a stem; the shift depends on the syllable's class."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ PLACE = Place(0, "task", "finetune", "rule")
 
 
 @each(
-    ("syllables", "shifts", "last", "moved"),
+    ("syllables", "shifts", "last", "expected"),
     [
-        # classes of 4 syllables in two: 0 0 1 1, moved on by 1 1 3 3, modulo 4
+        # 4 syllables in two classes: 0 0 1 1, shifted by 1 1 3 3, modulo 4
         (4, [1, 3], [0, 1, 2, 3], [1, 2, 1, 2]),
         # one class
         (4, [2], [0, 1, 2, 3], [2, 3, 0, 1]),
-        # classes of 5 syllables in two: 0 0 0 1 1, moved on by 2 2 2 4 4, modulo 5
+        # 5 syllables in two classes: 0 0 0 1 1, shifted by 2 2 2 4 4, modulo 5
         (5, [2, 4], [0, 1, 2, 3, 4], [2, 3, 4, 2, 3]),
         # as many classes as syllables
         (3, [1, 2, 1], [0, 1, 2], [1, 0, 0]),
     ],
 )
 def test_the_last_syllable_moves_by_the_shift_of_its_class(
-    syllables: int, shifts: list[int], last: list[int], moved: list[int]
+    syllables: int, shifts: list[int], last: list[int], expected: list[int]
 ) -> None:
     stem_NS = np.array([[1, 2, s] for s in last], dtype=np.int32)
     form_NS = inflection.inflect(stem_NS, shifts, syllables)
-    assert form_NS.tolist() == [[1, 2, s] for s in moved]
+    assert form_NS.tolist() == [[1, 2, s] for s in expected]
     assert stem_NS[:, -1].tolist() == last
 
 
 @given(st.integers(2, 40).flatmap(lambda n: st.tuples(
     st.just(n), st.lists(st.integers(1, n - 1), min_size=1, max_size=n), st.lists(st.integers(0, n - 1), min_size=1)
 )))  # fmt: skip
-def test_no_stem_is_its_own_form_and_every_form_is_a_name(case: tuple[int, list[int], list[int]]) -> None:
+def test_every_form_is_a_name_and_differs_from_its_stem(case: tuple[int, list[int], list[int]]) -> None:
     syllables, shifts, last = case
     stem_NS = np.array(last, dtype=np.int32)[:, None]
     form_NS = inflection.inflect(stem_NS, shifts, syllables)
@@ -47,10 +47,10 @@ def test_no_stem_is_its_own_form_and_every_form_is_a_name(case: tuple[int, list[
 
 
 @given(st.integers(2, 64).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
-def test_classes_are_neighbours_and_as_equal_as_can_be(case: tuple[int, int]) -> None:
+def test_classes_are_contiguous_and_of_nearly_equal_size(case: tuple[int, int]) -> None:
     syllables, classes = case
     stem_NS = np.arange(syllables, dtype=np.int32)[:, None]
-    # shifts that name their class: the form less the stem is the class
+    # each class has its index as shift: form - stem is the class
     class_N = (inflection.inflect(stem_NS, list(range(classes)), syllables) - stem_NS)[:, 0] % syllables
     sizes = np.bincount(class_N, minlength=classes)
     assert (np.diff(class_N) >= 0).all()
@@ -58,9 +58,9 @@ def test_classes_are_neighbours_and_as_equal_as_can_be(case: tuple[int, int]) ->
     assert sizes.sum() == syllables
 
 
-def test_the_answer_is_the_answer_by_rule_and_does_not_depend_on_seed_or_split() -> None:
+def test_the_answer_is_the_rule_s_for_every_seed_and_split() -> None:
     options, item_N = inflection.Options(word="past", shifts=[1, 3]), np.arange(LANGUAGE.names)
-    one = inflection.draw(LANGUAGE, options, item_N, PLACE, "train")
-    other = inflection.draw(LANGUAGE, options, item_N, PLACE._replace(seed=1), "test")
-    assert one.digest() == other.digest()
-    assert np.array_equal(one.rule_answer_NL, one.tokens_NL)
+    first = inflection.draw(LANGUAGE, options, item_N, PLACE, "train")
+    second = inflection.draw(LANGUAGE, options, item_N, PLACE._replace(seed=1), "test")
+    assert first.digest() == second.digest()
+    assert np.array_equal(first.rule_answer_NL, first.tokens_NL)

@@ -1,4 +1,4 @@
-"""Corrupted labels: wrong in the last syllable alone, as many as stated, with the clean answer beside them."""
+"""Corrupted labels: the stated share, wrong in the last syllable only, with the clean answer as rule answer."""
 
 from __future__ import annotations
 
@@ -9,59 +9,59 @@ from synthbench.generators import SLICES, Place, noisy
 from tests.each import each
 from tests.generators import shipped, small
 
-CORRUPTED = shipped.of_generator("noisy")
+CORRUPTED = shipped.slices_of_generators("noisy")
 
 
 @each("seed", range(3))
-@each(("label", "stage", "part"), CORRUPTED)
-def test_a_corrupted_label_differs_from_the_clean_one_in_its_last_syllable_alone(
-    label: str, stage: str, part: str, seed: int
+@each(("label", "stage", "slice_name"), CORRUPTED)
+def test_a_corrupted_label_differs_in_the_last_syllable_only(
+    label: str, stage: str, slice_name: str, seed: int
 ) -> None:
-    train = shipped.drawn(label, stage, seed)[part].train
+    train = shipped.draw(label, stage, seed)[slice_name].train
     is_noise_N = train.slice_N == SLICES.index("noise")
     is_wrong_NL = train.tokens_NL != train.rule_answer_NL
     assert not is_wrong_NL[~is_noise_N].any()
-    places = is_wrong_NL[is_noise_N].nonzero()[1]
+    positions = is_wrong_NL[is_noise_N].nonzero()[1]
     assert (is_wrong_NL[is_noise_N].sum(1) == 1).all()
-    assert set(places.tolist()) == {train.tokens_NL.shape[1] - 2}
+    assert set(positions.tolist()) == {train.tokens_NL.shape[1] - 2}
 
 
-@each(("label", "stage", "part"), CORRUPTED)
-def test_the_clean_answer_beside_a_corrupted_one_is_the_rules(label: str, stage: str, part: str) -> None:
-    language, (shift,) = shipped.task(label).language, shipped.option(label, stage, part, "shifts")
-    train = shipped.drawn(label, stage)[part].train
+@each(("label", "stage", "slice_name"), CORRUPTED)
+def test_the_clean_answer_of_a_corrupted_item_is_the_rule_s(label: str, stage: str, slice_name: str) -> None:
+    language, (shift,) = shipped.task(label).language, shipped.option(label, stage, slice_name, "shifts")
+    train = shipped.draw(label, stage)[slice_name].train
     for row, item in zip(train.rule_answer_NL.tolist(), train.item_N.tolist(), strict=True):
-        *before, last = language.spell(np.array([item]))[0].tolist()
-        form = [*before, (last + shift) % language.syllables]
+        *stem, last = language.spell(np.array([item]))[0].tolist()
+        form = [*stem, (last + shift) % language.syllables]
         assert row[-1 - language.name_length : -1] == [syllable + language.first_syllable for syllable in form]
 
 
 @each("seed", range(3))
-@each(("label", "stage", "part"), CORRUPTED)
-def test_exactly_the_stated_share_is_corrupted_and_none_of_what_is_held_out(
-    label: str, stage: str, part: str, seed: int
+@each(("label", "stage", "slice_name"), CORRUPTED)
+def test_exactly_the_stated_share_of_trained_items_is_corrupted(
+    label: str, stage: str, slice_name: str, seed: int
 ) -> None:
-    splits = shipped.drawn(label, stage, seed)[part]
-    share, items = shipped.option(label, stage, part, "noise"), shipped.card_of(label, stage, part).items
+    splits = shipped.draw(label, stage, seed)[slice_name]
+    share, items = shipped.option(label, stage, slice_name, "noise"), shipped.slice_card(label, stage, slice_name).items
     assert (splits.train.slice_N == SLICES.index("noise")).sum() == round(share * items)
     for examples in splits[1:]:
         assert np.array_equal(examples.tokens_NL, examples.rule_answer_NL)
 
 
-def test_corrupted_syllables_are_uniform_over_all_but_the_right_one() -> None:
+def test_corrupted_syllables_are_uniform_over_the_wrong_ones() -> None:
     language, options = small.LANGUAGE, noisy.Options(word="w", shifts=[2, 1], noise=0.5)
-    found = np.zeros(5, dtype=int)
+    counts = np.zeros(5, dtype=int)
     for seed in range(200):
         train = noisy.draw(language, options, np.arange(25), Place(seed, "t", "s", "rule"), "train")
-        wrong = train.take(np.flatnonzero(train.slice_N == SLICES.index("noise")))
-        assert len(wrong) == 12
-        found += np.bincount((wrong.tokens_NL - wrong.rule_answer_NL)[:, -2] % 5, minlength=5)
-    assert found[0] == 0
-    assert chisquare(found[1:]).pvalue > 1e-3
+        corrupted = train.take(np.flatnonzero(train.slice_N == SLICES.index("noise")))
+        assert len(corrupted) == 12
+        counts += np.bincount((corrupted.tokens_NL - corrupted.rule_answer_NL)[:, -2] % 5, minlength=5)
+    assert counts[0] == 0
+    assert chisquare(counts[1:]).pvalue > 1e-3
 
 
 def test_corrupted_items_are_spread_over_the_trained_ones() -> None:
-    (where, *_) = CORRUPTED
-    train = shipped.drawn(*where[:2])[where[2]].train
-    places = np.flatnonzero(train.slice_N == SLICES.index("noise"))
-    assert np.histogram(places, bins=4, range=(0, len(train)))[0].min() >= 4
+    (address, *_) = CORRUPTED
+    train = shipped.draw(*address[:2])[address[2]].train
+    indices = np.flatnonzero(train.slice_N == SLICES.index("noise"))
+    assert np.histogram(indices, bins=4, range=(0, len(train)))[0].min() >= 4

@@ -1,4 +1,4 @@
-"""A task card means what it says, and one that asks for something impossible is refused in one sentence."""
+"""Task cards: variants, shares, joined slices; impossible cards are refused in one sentence."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.generators import small
 
 
 @each(
-    ("changes", "said"),
+    ("changes", "phrases"),
     [
         ({"stages.finetune.rule.items": 81}, ["tiny-task", "stages.finetune.rule", "items = 81", "80"]),
         ({"held_out.test": 200}, ["tiny-task", "stages.pretrain.fact", "0"]),
@@ -33,7 +33,7 @@ from tests.generators import small
         ({f"stages.{stage}.rule.unseen": 15 for stage in ("pretrain", "finetune")}, ["rule: unseen = 15", "14"]),
         ({"stages.finetune.rule.unseen": 2}, ["rule: unseen must be the same", "'past'"]),
         ({"stages.pretrain.fact.unseen": 1}, ["pretrain.fact: unseen = 1", "facts has no parts"]),
-        # 256 names, 16 of them end in a held-out syllable: 120 for each of two stages, 48 of them held out
+        # 256 names, 16 with a held-out last syllable: 120 per stage, 48 of them held out
         (
             {f"stages.{stage}.rule.unseen": 1 for stage in ("pretrain", "finetune")}
             | {"stages.finetune.rule.items": 73},
@@ -55,28 +55,28 @@ from tests.generators import small
         ({"stages": {}}, ["tiny.toml", "stages"]),
     ],
 )
-def test_an_impossible_card_is_refused_by_naming_what_is_wrong(changes: dict[str, Any], said: list[str]) -> None:
+def test_an_impossible_card_is_refused_with_the_key_and_the_limit(changes: dict[str, Any], phrases: list[str]) -> None:
     with pytest.raises(BadInput) as caught:
         Task(tiny.task_card(changes))
     message = str(caught.value)
-    assert all(part in message for part in said), message
+    assert all(phrase in message for phrase in phrases), message
     assert "\n" not in message
     assert len(message) < 300
 
 
 @each(
-    ("generator", "options", "said"),
+    ("generator", "options", "phrases"),
     [
         ("wugs", {"exceptions": 0}, ["only.rule.exceptions", "0"]),
         ("wugs", {"exceptions": 1}, ["only.rule.exceptions", "1"]),
         ("wugs", {"exceptions": float("nan")}, ["only.rule.exceptions", "nan"]),
         ("wugs", {"exceptions": 0.05}, ["only.rule", "exceptions = 0.05 of 16 items "]),
         ("wugs", {"exceptions": 0.85}, ["only.rule", "exceptions = 0.85 of 16 items", "12"]),
-        # 7 syllables in two classes, 4 and 3: of 16 verbs at least 2 * 4 are in the first, 6 of which may be exceptions
+        # 7 syllables in classes of 4 and 3: at least 2 * 4 of 16 verbs are in the first, 6 of them may be exceptions
         ("wugs", {"exceptions": 0.45, "shifts": [1, 2]}, ["exceptions = 0.45 of 16 items", "6"]),
-        # one held out: of 6 syllables 3 may be left in the first class; 16 = 2 * 6 + 4, at least 2 * 3 + 1
+        # one held out: at least 3 of 6 syllables in the first class; 16 = 2 * 6 + 4, so at least 2 * 3 + 1 verbs
         ("wugs", {"exceptions": 0.4, "shifts": [1, 2], "unseen": 1}, ["0.4 of 16", "5"]),
-        # four held out, which may be the whole first class
+        # four held out: possibly the entire first class
         ("wugs", {"exceptions": 0.1, "shifts": [1, 2], "unseen": 4}, ["0.1 of 16", "0"]),
         ("wugs", {"repeats": 0}, ["only.rule.repeats", "0", "1"]),
         ("wugs", {"repeats": 101}, ["only.rule.repeats", "101", "100"]),
@@ -101,49 +101,49 @@ def test_an_impossible_card_is_refused_by_naming_what_is_wrong(changes: dict[str
         *((name, {"unseen": 6}, ["only.rule: unseen = 6", "5"]) for name in small.HAVE_PARTS),
     ],
 )
-def test_an_impossible_option_of_a_generator_is_refused_by_naming_it(
-    generator: str, options: dict[str, Any], said: list[str]
+def test_an_impossible_option_is_refused_with_the_key_and_the_limit(
+    generator: str, options: dict[str, Any], phrases: list[str]
 ) -> None:
     with pytest.raises(BadInput) as caught:
         small.task(generator, options)
     message = str(caught.value)
-    assert all(part in message for part in ["Task small: stages.", *said]), message
+    assert all(phrase in message for phrase in ["Task small: stages.", *phrases]), message
     assert message.endswith(".")
     assert "\n" not in message
 
 
 @each("generator", small.OPTIONS)
 def test_options_at_their_bounds_are_allowed(generator: str) -> None:
-    most = {"wugs": {"exceptions": 0.75}, "noisy": {"noise": 0.999}, "facts": {"groups": 4, "items": 15}}
-    most["inflection"] = {"items": 39, "shifts": [6] * 7}
-    found = small.task(generator, most.get(generator, {"items": 39})).draw("only", 0)["rule"]
-    assert len(found.train) >= 15
+    bounds = {"wugs": {"exceptions": 0.75}, "noisy": {"noise": 0.999}, "facts": {"groups": 4, "items": 15}}
+    bounds["inflection"] = {"items": 39, "shifts": [6] * 7}
+    splits = small.task(generator, bounds.get(generator, {"items": 39})).draw("only", 0)["rule"]
+    assert len(splits.train) >= 15
 
 
 @each("length", [1, 3])
-def test_arithmetic_needs_names_of_two_syllables(length: int) -> None:
+def test_modular_needs_names_of_two_syllables(length: int) -> None:
     with pytest.raises(BadInput, match=f"name_length = {length} .*2"):
         small.task("modular", {"items": 1}, language={"syllables": 11, "name_length": length})
 
 
 @each("unseen", [1, 2])
-def test_generators_that_hold_out_different_parts_may_not_share_a_word(unseen: int) -> None:
-    parts = [{"items": 4, "share": 1, "word": "w", "unseen": unseen} | own for own in (
+def test_generators_with_different_held_out_parts_cannot_share_a_word(unseen: int) -> None:
+    slices = [{"items": 4, "share": 1, "word": "w", "unseen": unseen} | options for options in (
         {"generator": "inflection", "shifts": [1]}, {"generator": "modular"}
     )]  # fmt: skip
-    stages = {stage: {"rule": part} for stage, part in zip(("first", "second"), parts, strict=True)}
+    stages = {stage: {"rule": slice_options} for stage, slice_options in zip(("first", "second"), slices, strict=True)}
     with pytest.raises(BadInput, match="'w'"):
         small.task("inflection", stages=stages, held_out={"validation": 1, "test": 1})
 
 
-def test_a_variant_that_does_not_exist_is_refused_and_the_nearest_is_named() -> None:
+def test_an_unknown_variant_is_refused_and_the_nearest_is_named() -> None:
     with pytest.raises(BadInput, match=r"wugs .*'20-4'.*'20-4x'"):
         cards.load(TaskCard, "wugs:20-4")
     with pytest.raises(BadInput, match=r"rote-vs-rule .*'1-1x'"):
         cards.load(TaskCard, "rote-vs-rule:1-1x")
 
 
-def test_a_variant_changes_what_it_names_and_nothing_else_or_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+def test_a_variant_changes_its_keys_only_and_is_checked_when_loaded(tmp_path: Path) -> None:
     path, key = tmp_path / "task.toml", '"stages.finetune.rule.items"'
     path.write_text(f"{tiny.TASK}[variants]\nfew = {{ {key} = 9 }}\nodd = {{ {key} = 0 }}\n")
     with pytest.raises(BadInput, match=r"variant odd.* stages\.finetune\.rule\.items = 0"):
@@ -155,12 +155,12 @@ def test_a_variant_changes_what_it_names_and_nothing_else_or_is_refused_where_it
     assert few.model_dump() == changed | {"variant": "few"}
 
 
-def test_a_card_may_use_every_name_that_the_language_leaves_it() -> None:
+def test_a_card_can_use_all_names_of_its_language() -> None:
     splits = Task(tiny.task_card({"stages.finetune.rule.items": 80})).draw("finetune", 0)["rule"]
     assert len({item for examples in splits for item in examples.item_N.tolist()}) == 80 + 16 + 32
 
 
-def test_more_items_than_names_and_too_few_for_exceptions_are_refused_when_they_are_drawn_too() -> None:
+def test_numbers_of_items_are_checked_again_when_they_are_drawn() -> None:
     with pytest.raises(BadInput, match=r"stages\.finetune\.rule: items = 81"):
         Task(tiny.task_card()).draw("finetune", 0, {"rule": 81})
     with pytest.raises(BadInput, match=r"exceptions = 0.25 of 3 items"):
@@ -187,17 +187,17 @@ def test_a_batch_is_divided_by_shares_or_refused() -> None:
             Task(tiny.task_card()).shares("finetune", batch)
 
 
-def test_slices_joined_are_slice_after_slice_in_the_cards_order() -> None:
+def test_joined_slices_are_in_the_order_of_the_card() -> None:
     task = Task(tiny.task_card())
-    parts, joined = task.draw("finetune", 0), task.joined("finetune", 0)
+    slices, joined = task.draw("finetune", 0), task.joined("finetune", 0)
     for split in ("train", "validation", "test"):
-        expected = np.concatenate([getattr(parts[name], split).tokens_NL for name in ("fact", "rule")])
+        expected = np.concatenate([getattr(slices[name], split).tokens_NL for name in ("fact", "rule")])
         assert np.array_equal(getattr(joined, split).tokens_NL, expected)
 
 
-def test_a_generators_name_is_registered_once() -> None:
+def test_a_generator_s_name_is_registered_once() -> None:
     before = dict(GENERATORS)
-    taken = GENERATORS["facts"]
+    facts = GENERATORS["facts"]
     with pytest.raises(ValueError, match="'facts'"):
-        register(Generator("facts", "another", taken.options, taken.draw))
+        register(Generator("facts", "another", facts.options, facts.draw))
     assert before == GENERATORS

@@ -1,4 +1,4 @@
-"""Digest and fingerprint: equal for equal data and cards, different for any other."""
+"""Digests and fingerprints are equal if and only if data and cards are equal."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests import tiny
 from tests.each import each
 
 
-def drawn() -> Examples:
+def draw() -> Examples:
     return Task(tiny.task_card()).draw("finetune", 0)["rule"].train
 
 
 @each("name", [field.name for field in fields(Examples)])
-def test_the_digest_changes_with_one_value_and_with_the_type_of_any_array(name: str) -> None:
-    examples = drawn()
+def test_the_digest_changes_with_a_value_and_with_a_type(name: str) -> None:
+    examples = draw()
     before = getattr(examples, name)
     array = before.copy()
     array[-1] = ~array[-1] if array.dtype == bool else array[-1] + 1
@@ -28,14 +28,14 @@ def test_the_digest_changes_with_one_value_and_with_the_type_of_any_array(name: 
     assert replace(examples, **{name: other}).digest() != examples.digest()
 
 
-def test_the_digest_is_of_values_not_of_their_place_in_memory() -> None:
-    examples = drawn()
+def test_the_digest_does_not_depend_on_memory_layout() -> None:
+    examples = draw()
     assert replace(examples, tokens_NL=np.asfortranarray(examples.tokens_NL)).digest() == examples.digest()
     assert examples.take(np.arange(len(examples))).digest() == examples.digest()
     assert examples.take(np.arange(len(examples))[::-1]).digest() != examples.digest()
 
 
-def test_the_fingerprint_changes_with_the_data_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fingerprint_changes_with_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
     before, original = Task(tiny.task_card()).fingerprint, generator.stream
     assert Task(tiny.task_card()).fingerprint == before
     monkeypatch.setattr(

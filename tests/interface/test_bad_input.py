@@ -1,4 +1,4 @@
-"""A person's mistake: exit 2, at most three plain lines that name what is wrong and what is allowed, nothing written."""
+"""Invalid input exits with 2, writes nothing and prints at most three lines that name the mistake and what is allowed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.each import each
 
 MISTAKES = {
     "unknown command": ("rnu", "run"),
-    "no command's kind": ("ls", "kind"),
+    "no kind": ("ls", "kind"),
     "unknown kind": ("ls optimiser", "optimizer"),
     "unknown runner": ("run quik", "'quick'"),
     "unknown task": ("run --task rote-vs-rul", "'rote-vs-rule'"),
@@ -72,7 +72,7 @@ MISTAKES = {
     "unknown device": ("run --device tpu", "cuda"),
     "no jobs": ("run --jobs 0", "--jobs"),
     "no fleet": ("run --fleet-size 0", "--fleet-size"),
-    "unknown keeping": ("run --keep-weights some", "chosen"),
+    "unknown choice of weights": ("run --keep-weights some", "chosen"),
     "unwritable folder": ("run --out /proc/nowhere", "/proc/nowhere"),
     "a file for a folder": ("run --out /dev/null", "/dev/null"),
     "a folder below a file": ("run --out /dev/null/results", "/dev/null"),
@@ -89,26 +89,26 @@ MISTAKES = {
     "unwritable data": ("export-data wugs --out /proc/nowhere/data", "/proc/nowhere"),
     "nothing to compare": ("compare muon adamw --out nowhere", "nowhere"),
     "one thing to compare": ("compare muon", "B"),
-    "a superfluous word": ("run quick again", "again"),
+    "an extra argument": ("run quick again", "again"),
 }
 
 
-@each(("command", "named"), MISTAKES.values())
-def test_a_mistake_is_told_in_plain_lines_and_writes_nothing(
-    command: str, named: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@each(("command", "expected"), MISTAKES.values())
+def test_a_mistake_exits_2_with_a_short_message_and_writes_nothing(
+    command: str, expected: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, out, err = call(command)
     assert (code, out) == (2, "")
-    assert named in err
+    assert expected in err
     assert 1 <= len(err.strip().splitlines()) <= 3
     assert "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 
-def test_a_mistake_on_a_card_is_told_with_its_place(call: Caller, tmp_path: Path) -> None:
-    card = tmp_path / "own.toml"
-    for written, instead, named in (
+def test_a_mistake_on_a_card_is_reported_with_file_and_key(call: Caller, tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    for old, new, expected in (
         ('name = "tiny-task"', 'name = "Tiny"', "name = 'Tiny'"),
         ('version = "1.0"', 'version = "1"', "version = '1'"),
         ('version = "1.0"', "version = 1.0", "version = 1.0"),
@@ -116,15 +116,15 @@ def test_a_mistake_on_a_card_is_told_with_its_place(call: Caller, tmp_path: Path
         ("held_out = { validation", "held_out = { vallidation", "'held_out.vallidation'"),
         ("version =", "version = =", "line 3"),
     ):
-        assert written in tiny.TASK
-        card.write_text(tiny.TASK.replace(written, instead, 1))
+        assert old in tiny.TASK
+        card.write_text(tiny.TASK.replace(old, new, 1))
         code, out, err = call(f"show task {card}")
         assert (code, out) == (2, "")
         assert str(card) in err
-        assert named in err
+        assert expected in err
 
 
-def test_cuda_is_refused_where_it_is_absent(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cuda_is_refused_without_a_cuda_device(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthbench.experiment.identity.cuda_devices", lambda: 0)
     code, _, err = call("run --device cuda --dry-run")
     assert code == 2
@@ -132,19 +132,19 @@ def test_cuda_is_refused_where_it_is_absent(call: Caller, monkeypatch: pytest.Mo
 
 
 @each("kind", ["text", "empty", "another program's", "newer", "older"])
-def test_results_that_are_not_ours_are_refused_and_left_as_they_are(kind: str, call: Caller, tmp_path: Path) -> None:
+def test_a_foreign_database_is_refused_and_left_unchanged(kind: str, call: Caller, tmp_path: Path) -> None:
     folder = tmp_path / kind
     folder.mkdir()
     path = folder / DATABASE
     if kind in ("text", "empty"):
-        path.write_text("the notes of somebody else\n" * (100 if kind == "text" else 0))
+        path.write_text("not a database\n" * (100 if kind == "text" else 0))
     else:
-        with closing(sqlite3.connect(path)) as other:
-            other.execute("CREATE TABLE runs (x)")
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("CREATE TABLE runs (x)")
             if kind != "another program's":
-                other.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                other.execute(f"PRAGMA user_version = {VERSION + (1 if kind == 'newer' else -1)}")
-            other.commit()
+                database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                database.execute(f"PRAGMA user_version = {VERSION + (1 if kind == 'newer' else -1)}")
+            database.commit()
     before = path.read_bytes()
     for command in ("run", "report", "export"):
         code, out, err = call(f"{command} --out {shlex.quote(str(folder))}")
@@ -154,30 +154,30 @@ def test_results_that_are_not_ours_are_refused_and_left_as_they_are(kind: str, c
         if kind in ("newer", "older"):
             assert re.search(rf"\b{VERSION + (1 if kind == 'newer' else -1)}\b.*\b{VERSION}\b", err)
     assert path.read_bytes() == before
-    assert [found.name for found in folder.iterdir()] == [DATABASE]
+    assert [entry.name for entry in folder.iterdir()] == [DATABASE]
 
 
-def test_names_are_shown_inert(call: Caller) -> None:
+def test_control_characters_in_names_are_escaped(call: Caller) -> None:
     _, _, err = call("run --optimizer '\x1b[31m[/red]\u202e'")
     assert "\x1b" not in err
     assert "\u202e" not in err
     assert "[/red]" in err
 
 
-def test_a_folder_of_any_name_is_written_and_named_inert(call: Caller, tmp_path: Path) -> None:
+def test_a_folder_of_any_name_is_written_and_its_name_is_escaped(call: Caller, tmp_path: Path) -> None:
     run = f"run {tiny.write(tmp_path)} --seeds 1 --lr 1e-3 --jobs 1"
     for folder in ("a\x1b[31m\n|b", "\u202egnp", "n\no\nw\nh\ne\nr\ne", "a\udcff", "x" * 200):
         out = shlex.quote(str(tmp_path / folder))
-        said = [call(f"{command} --out {out}") for command in (run, f"{run} --dry-run", "report", "export", "gc")]
-        said += [call(f"report --format markdown --out {out}"), call(f"report --out {out}.absent")]
-        assert [one.code for one in said] == [0] * 6 + [2]
+        results = [call(f"{command} --out {out}") for command in (run, f"{run} --dry-run", "report", "export", "gc")]
+        results += [call(f"report --format markdown --out {out}"), call(f"report --out {out}.absent")]
+        assert [result.code for result in results] == [0] * 6 + [2]
         assert (tmp_path / folder / "results.db").is_file()
-        for told in (text for one in said for text in (one.out, one.err)):
-            assert inert(told.replace("\n", "")) == told.replace("\n", "")
+        for output in (text for result in results for text in (result.out, result.err)):
+            assert inert(output.replace("\n", "")) == output.replace("\n", "")
 
 
-def test_output_that_a_stream_cannot_encode_is_shown_escaped(tmp_path: Path) -> None:
-    """In a process whose streams are ASCII."""
+def test_output_that_a_stream_cannot_encode_is_escaped(tmp_path: Path) -> None:
+    """A process with ASCII streams."""
     code = (
         "import sys\n"
         "from synthbench.interface.outcome import outcome\n"
@@ -186,9 +186,9 @@ def test_output_that_a_stream_cannot_encode_is_shown_escaped(tmp_path: Path) -> 
         "    assert outcome() == 0"
     )
     checkout = str(Path(synthbench.__file__).parents[1])
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, check=False, cwd=tmp_path,
         env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": checkout},
     )  # fmt: skip
-    assert (found.returncode, found.stderr) == (0, b"")
-    assert found.stdout.isascii()
+    assert (process.returncode, process.stderr) == (0, b"")
+    assert process.stdout.isascii()

@@ -1,4 +1,4 @@
-"""The public Fleet: each of its models is what it would be alone, and the example learns."""
+"""The public Fleet: each of its models equals the model trained alone, and the example learns."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ def tokens(step: int) -> torch.Tensor:
     return torch.cat([half, half], dim=1)
 
 
-def fleet_of(seeds: list[int], **how: Any) -> Fleet:
-    return Fleet(**{"model": "tiny", "vocabulary": 16, "length": 6, "seeds": seeds} | how)
+def fleet_of(seeds: list[int], **options: Any) -> Fleet:
+    return Fleet(**{"model": "tiny", "vocabulary": 16, "length": 6, "seeds": seeds} | options)
 
 
-def trained(seeds: list[int], lr: Any, update: str = "full", **how: Any) -> tuple[Fleet, torch.Tensor]:
+def trained(seeds: list[int], lr: Any, update: str = "full", **options: Any) -> tuple[Fleet, torch.Tensor]:
     fleet = fleet_of(seeds, update=update)
-    fleet.set_optimizer("muon", lr=lr, **how)
+    fleet.set_optimizer("muon", lr=lr, **options)
     losses = [fleet.step(tokens(step), factor=1 - step / 20) for step in range(10)]
     return fleet, torch.stack(losses)
 
 
 @pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
-def test_a_model_of_a_fleet_is_what_it_is_alone(update: str) -> None:
+def test_a_model_of_a_fleet_equals_the_model_trained_alone(update: str) -> None:
     together, losses_TK = trained([0, 1, 0], [1e-2, 1e-3, 3e-3], update, weight_decay=0.1, momentum=0.9)
     for k, (seed, lr) in enumerate([(0, 1e-2), (1, 1e-3), (0, 3e-3)]):
         alone, losses_T1 = trained([seed], lr, update, weight_decay=0.1, momentum=0.9)
@@ -40,10 +40,10 @@ def test_a_model_of_a_fleet_is_what_it_is_alone(update: str) -> None:
 
 
 @pytest.mark.parametrize("update", ["full", "full-hidden", "lora-4"])
-def test_loaded_weights_give_the_same_logits_and_the_same_later_training(update: str) -> None:
-    """Seeds are equal where the seed decides what the weights do not: where adapters start."""
+def test_loaded_weights_give_the_same_logits_and_later_steps(update: str) -> None:
+    """For lora-4 both models have the same seed, because the seed initializes the adapters."""
     fleet, _ = trained([0, 1, 0 if update == "lora-4" else 2], [1e-2, 3e-3, 1e-3], update)
-    if update == "full-hidden":  # other embeddings, too
+    if update == "full-hidden":  # change the embeddings, which training leaves unchanged
         fleet.load_state_dict(0, {name: 1.01 * value for name, value in fleet.state_dict(0).items()})
     before = fleet.logits(tokens(0))
     assert not torch.equal(before[0], before[2])
@@ -53,7 +53,7 @@ def test_loaded_weights_give_the_same_logits_and_the_same_later_training(update:
     assert torch.equal(after[2], before[0])
     assert torch.equal(after[:2], before[:2])
     assert all(torch.equal(value, state[name]) for name, value in fleet.state_dict(2).items())
-    fleet.load_state_dict(0, state)  # under lora it merges the adapters here, too
+    fleet.load_state_dict(0, state)  # for lora-4 this merges the adapters of model 0
     fleet.set_optimizer("muon", lr=1e-3)
     for step in range(4):
         losses_K = fleet.step(tokens(step))
@@ -62,7 +62,7 @@ def test_loaded_weights_give_the_same_logits_and_the_same_later_training(update:
     assert not torch.equal(fleet.state_dict(0)["layers.0.up"], state["layers.0.up"])
 
 
-def test_a_state_dict_is_a_copy_and_the_optimizer_keeps_its_state() -> None:
+def test_a_state_dict_is_a_copy_and_loading_keeps_the_optimizers_state() -> None:
     fleet, _ = trained([0], 1e-2)
     state = fleet.state_dict(0)
     fleet.state_dict(0)["embedding"].zero_()
@@ -72,7 +72,7 @@ def test_a_state_dict_is_a_copy_and_the_optimizer_keeps_its_state() -> None:
     assert torch.equal(fleet.step(tokens(10)), same.step(tokens(10)))
 
 
-def test_weights_that_do_not_fit_are_refused_by_name() -> None:
+def test_weights_of_other_names_or_shapes_are_refused_and_named() -> None:
     fleet = fleet_of([0, 1])
     state = fleet.state_dict(0)
     embedding = state.pop("embedding")
@@ -80,33 +80,35 @@ def test_weights_that_do_not_fit_are_refused_by_name() -> None:
         "missing keys: embedding; unexpected keys: extra": state | {"extra": embedding},
         r"embedding has shape \(16, 3\); it must be \(16, 64\)": state | {"embedding": embedding[:, :3]},
     }
-    for match, given in wrong.items():
+    for match, weights in wrong.items():
         with pytest.raises(BadInput, match=match):
-            fleet.load_state_dict(1, given)
+            fleet.load_state_dict(1, weights)
     for method in (fleet.state_dict, lambda k: fleet.load_state_dict(k, state)):
         with pytest.raises(BadInput, match="k = 2 must be from 0 to 1"):
             method(2)
 
 
-def test_the_loss_is_the_cross_entropy_of_the_tokens_that_are_learned() -> None:
+def test_the_loss_is_the_cross_entropy_of_the_learned_tokens() -> None:
     fleet = fleet_of([3])
-    logits_BLV, shown = fleet.logits(tokens(1))[0], tokens(1)
+    logits_BLV, batch_BL = fleet.logits(tokens(1))[0], tokens(1)
     learned = torch.arange(6).expand(8, 6) >= 3
     fleet.set_optimizer("sgd", lr=0.0)
-    by_hand = torch.nn.functional.cross_entropy(logits_BLV[:, 2:5].reshape(-1, 16), shown[:, 3:].reshape(-1))
-    torch.testing.assert_close(fleet.step(shown, learned)[0], by_hand)
-    whole = torch.nn.functional.cross_entropy(logits_BLV[:, :5].reshape(-1, 16), shown[:, 1:].reshape(-1))
-    torch.testing.assert_close(fleet.step(shown)[0], whole)
+    learned_positions = torch.nn.functional.cross_entropy(
+        logits_BLV[:, 2:5].reshape(-1, 16), batch_BL[:, 3:].reshape(-1)
+    )
+    torch.testing.assert_close(fleet.step(batch_BL, learned)[0], learned_positions)
+    all_positions = torch.nn.functional.cross_entropy(logits_BLV[:, :5].reshape(-1, 16), batch_BL[:, 1:].reshape(-1))
+    torch.testing.assert_close(fleet.step(batch_BL)[0], all_positions)
 
 
-def test_each_model_may_have_data_of_its_own() -> None:
+def test_each_model_may_have_its_own_data() -> None:
     fleet = fleet_of([0, 0])
     fleet.set_optimizer("adamw", lr=0.0)
     apart_K = fleet.step(torch.stack([tokens(1), tokens(2)]))
     assert apart_K.tolist() == [fleet.step(tokens(1))[0].item(), fleet.step(tokens(2))[1].item()]
 
 
-def test_any_class_of_torch_s_trains_a_fleet() -> None:
+def test_a_torch_optimizer_class_trains_a_fleet() -> None:
     ours, theirs = (fleet_of([0, 1]) for _ in range(2))
     ours.set_optimizer("adamw", lr=1e-3)
     theirs.set_optimizer(torch.optim.AdamW, lr=1e-3)
@@ -114,14 +116,14 @@ def test_any_class_of_torch_s_trains_a_fleet() -> None:
         torch.testing.assert_close(ours.step(tokens(step)), theirs.step(tokens(step)), rtol=1e-5, atol=0)
 
 
-def test_what_cannot_be_made_is_refused_by_name() -> None:
-    for key, given, named in (("model", "tinny", "'tiny'"), ("seeds", [], "0"), ("update", "lora", "lora-R")):
-        with pytest.raises(BadInput, match=named):
-            fleet_of(**{"seeds": [0], key: given})
+def test_invalid_options_of_a_fleet_are_refused_and_named() -> None:
+    for key, value, expected in (("model", "tinny", "'tiny'"), ("seeds", [], "0"), ("update", "lora", "lora-R")):
+        with pytest.raises(BadInput, match=expected):
+            fleet_of(**{"seeds": [0], key: value})
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "how", "named"),
+    ("optimizer", "options", "expected"),
     [
         ("muonn", {"lr": 1.0}, "'muon'"),
         ("muon", {"lr": [1.0, 2.0]}, "lr.* 3 models"),
@@ -130,30 +132,30 @@ def test_what_cannot_be_made_is_refused_by_name() -> None:
         ("muon", {"lr": 1.0, "beta": 2}, "beta"),
     ],
 )
-def test_what_cannot_train_is_refused_by_name(optimizer: str, how: dict[str, Any], named: str) -> None:
+def test_an_invalid_optimizer_is_refused_and_named(optimizer: str, options: dict[str, Any], expected: str) -> None:
     fleet = fleet_of([0, 1, 2])
-    with pytest.raises(BadInput, match=named):
-        fleet.set_optimizer(optimizer, **how)
+    with pytest.raises(BadInput, match=expected):
+        fleet.set_optimizer(optimizer, **options)
     with pytest.raises(BadInput, match=r"Fleet\.set_optimizer"):
         fleet.step(tokens(0))
 
 
-def test_tokens_that_are_none_are_refused() -> None:
-    """Of another shape, or with numbers for which a model would read its neighbour's embedding."""
+def test_invalid_tokens_are_refused() -> None:
+    """Of another shape, or with tokens that would read the embedding of another model."""
     fleet = fleet_of([0, 1, 2])
-    given = [(torch.zeros(shape, dtype=torch.long), r"\(3, B, L\)") for shape in ((6,), (2, 8, 6), (8, 7))]
-    given += [(torch.full((8, 6), value), f"{value}.* 0 to 15") for value in (16, -1)]
-    given += [(shown, "whole numbers") for shown in (torch.rand(8, 6), torch.zeros(0, 6, dtype=torch.long))]
-    for shown, named in given:
-        with pytest.raises(BadInput, match=named):
-            fleet.logits(shown)
+    cases = [(torch.zeros(shape, dtype=torch.long), r"\(3, B, L\)") for shape in ((6,), (2, 8, 6), (8, 7))]
+    cases += [(torch.full((8, 6), value), f"{value}.* 0 to 15") for value in (16, -1)]
+    cases += [(batch, "whole numbers") for batch in (torch.rand(8, 6), torch.zeros(0, 6, dtype=torch.long))]
+    for batch, expected in cases:
+        with pytest.raises(BadInput, match=expected):
+            fleet.logits(batch)
     fleet.set_optimizer("sgd", lr=1e-2)
     with pytest.raises(BadInput, match=r"\(3, 8, 5\).*\(3, 8, 6\)"):
         fleet.step(tokens(0), torch.ones(8, 5, dtype=torch.bool))
 
 
 def losses_of_the_example(steps: int, capsys: pytest.CaptureFixture[str]) -> list[float]:
-    """What the example prints after so many steps."""
+    """The losses that the example prints after this number of steps."""
     text = EXAMPLE.read_text()
     assert "range(300)" in text
     torch.manual_seed(0)
@@ -162,7 +164,7 @@ def losses_of_the_example(steps: int, capsys: pytest.CaptureFixture[str]) -> lis
 
 
 def test_the_example_is_ten_lines_and_learns(capsys: pytest.CaptureFixture[str]) -> None:
-    """Fewer steps than it has: its fastest models know the repetition by then, its slowest hardly."""
+    """After 30 of 300 steps the fastest models have learned the repetition and the slowest have not."""
     assert len([line for line in EXAMPLE.read_text().splitlines()[1:] if line.strip()]) <= 10
     losses = losses_of_the_example(30, capsys)
     assert len(losses) == 8
@@ -170,6 +172,6 @@ def test_the_example_is_ten_lines_and_learns(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.slow
-def test_the_example_learns_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_complete_example_learns(capsys: pytest.CaptureFixture[str]) -> None:
     losses = losses_of_the_example(300, capsys)
     assert min(losses) < 0.1 < max(losses)

@@ -1,4 +1,4 @@
-"""Nonsense is refused in plain lines: drawn cases, and those that could hang or exhaust memory one by one."""
+"""Nonsense is refused with a short message: generated cases, and chosen ones that could hang or exhaust memory."""
 
 from __future__ import annotations
 
@@ -14,41 +14,43 @@ from hypothesis import HealthCheck, given, settings
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, count, resolve
 from tests import tiny
-from tests.nonsense import RUN, WELL, Case, cases, judge
+from tests.nonsense import RUN, VALID_FILES, Case, cases, run_case
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(cases)
-def test_nonsense_is_refused_in_plain_lines_and_writes_nothing(case: Case) -> None:
-    judge(case)
+def test_generated_nonsense_is_refused_with_a_short_message_and_writes_nothing(case: Case) -> None:
+    run_case(case)
 
 
 def runner(old: str, new: str) -> Case:
     assert old in tiny.RUNNER
     content = tiny.RUNNER.replace(old, new).replace("[TASK]", '["task.toml"]')
-    return Case([*RUN, "runner.toml"], WELL | {"runner.toml": content.encode("utf-8", "surrogateescape")})
+    return Case([*RUN, "runner.toml"], VALID_FILES | {"runner.toml": content.encode("utf-8", "surrogateescape")})
 
 
 def task(old: str, new: str) -> Case:
     assert old in tiny.TASK
-    return Case([*RUN, "runner.toml"], WELL | {"task.toml": tiny.TASK.replace(old, new).encode()})
+    return Case([*RUN, "runner.toml"], VALID_FILES | {"task.toml": tiny.TASK.replace(old, new).encode()})
 
 
 def sized(items: int) -> Case:
-    """A task with as many names as there may be, and so many items a slice."""
+    """A task with the largest number of names and this number of items in every slice."""
     large = re.sub(r"items = \d+", f"items = {items}", tiny.TASK.replace("syllables = 16", "syllables = 1024"))
-    return Case([*RUN, "runner.toml"], WELL | {"task.toml": large.encode()})
+    return Case([*RUN, "runner.toml"], VALID_FILES | {"task.toml": large.encode()})
 
 
 def chain(length: int) -> Case:
-    """A runner whose stages each cross three optimizers with those of the stage before."""
+    """A runner in which every stage crosses three optimizers with those of the stage before."""
     crossed = 'steps = 9\nbatch = 16\nschedule = "constant"\nlr = [1, 2]\noptimizer = ["adamw", "muon", "sgd"]\n'
-    before = tiny.RUNNER.replace("[TASK]", '["task.toml"]').split("[[stages]]")[0]
-    after = tiny.TASK.split("[stages.")[0]
+    runner_text = tiny.RUNNER.replace("[TASK]", '["task.toml"]').split("[[stages]]")[0]
+    task_text = tiny.TASK.split("[stages.")[0]
     for number in range(length):
-        before += f'[[stages]]\nname = "s{number}"\n{crossed}'
-        after += f'[stages.s{number}]\nfact = {{ generator = "facts", word = "w{number}", items = 24, share = 1 }}\n'
-    return Case([*RUN, "runner.toml"], {"runner.toml": before.encode(), "task.toml": after.encode()})
+        runner_text += f'[[stages]]\nname = "s{number}"\n{crossed}'
+        task_text += (
+            f'[stages.s{number}]\nfact = {{ generator = "facts", word = "w{number}", items = 24, share = 1 }}\n'
+        )
+    return Case([*RUN, "runner.toml"], {"runner.toml": runner_text.encode(), "task.toml": task_text.encode()})
 
 
 HUGE = {
@@ -76,8 +78,8 @@ HUGE = {
     "a path in a scale": runner('"stages.finetune.steps"', '"' + "a\\u002e" * 5000 + 'a"')._replace(
         arguments=[*RUN, "runner.toml", "--set", "scale=large"]
     ),
-    "a path in a setting": Case([*RUN, "runner.toml", "--set", "a." * 50_000 + "a=1"], WELL),
-    "a value in a setting": Case([*RUN, "runner.toml", "--set", "seeds=" + "[" * 100_000], WELL),
+    "a path in a setting": Case([*RUN, "runner.toml", "--set", "a." * 50_000 + "a=1"], VALID_FILES),
+    "a value in a setting": Case([*RUN, "runner.toml", "--set", "seeds=" + "[" * 100_000], VALID_FILES),
     "a name in a setting": Case(
         [*RUN, "--set", f"stages=[{{name='{'ab' * 9000}'}}]", "--set", "stages." + "ba" * 9000 + ".x=1"]
     ),
@@ -87,13 +89,13 @@ HUGE = {
 CROSSED = "stages.finetune.optimizer=['adamw', 'muon']", "stages.finetune.weight_decay=[0.0, 0.1]"
 
 
-def test_runs_are_counted_as_they_are_planned(tmp_path: Path) -> None:
+def test_the_count_of_runs_equals_the_plan(tmp_path: Path) -> None:
     for name, content in chain(3).files.items():
         (tmp_path / name).write_bytes(content)
     chained = resolve(RunRequest(str(tmp_path / "runner.toml"), device="cpu"))
     assert len(Plan(chained, {}).remaining()) == 2 * 2 * (3 + 9 + 27)
-    given = ([], ["optimizers=['adamw', 'sgd']"], CROSSED, [*CROSSED, "stages.finetune.for.muon.weight_decay=0.5"])
-    for experiment in (chained, *(tiny.experiment(tmp_path, *more) for more in given)):
+    settings = ([], ["optimizers=['adamw', 'sgd']"], CROSSED, [*CROSSED, "stages.finetune.for.muon.weight_decay=0.5"])
+    for experiment in (chained, *(tiny.experiment(tmp_path, *changes) for changes in settings)):
         assert count(experiment.card, list(experiment.tasks)) == len(Plan(experiment, {}).remaining())
 
 
@@ -123,48 +125,48 @@ ODD = {
 }  # fmt: skip
 
 
-def test_what_is_huge_or_odd_is_refused() -> None:
-    for what, case in (HUGE | ODD).items():
-        assert judge(case) == 2, what
+def test_huge_and_odd_inputs_are_refused() -> None:
+    for name, case in (HUGE | ODD).items():
+        assert run_case(case) == 2, name
 
 
-def test_a_pipe_that_nobody_writes_to_is_no_card(tmp_path: Path) -> None:
+def test_a_pipe_without_a_writer_is_refused_as_a_card(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "card.toml")
-    assert judge(Case([*RUN, str(tmp_path / "card.toml")])) == 2
-    assert judge(Case(["show", "task", str(tmp_path / "card.toml")])) == 2
+    assert run_case(Case([*RUN, str(tmp_path / "card.toml")])) == 2
+    assert run_case(Case(["show", "task", str(tmp_path / "card.toml")])) == 2
 
 
-LARGEST = Case([*RUN, "runner.toml", "--seeds", "3333"], WELL)
+LARGEST = Case([*RUN, "runner.toml", "--seeds", "3333"], VALID_FILES)
 
 
-def test_a_plan_of_the_largest_size_is_made_and_none_larger() -> None:
-    assert judge(LARGEST) == 0
-    assert judge(LARGEST._replace(arguments=[*RUN, "runner.toml", "--seeds", "3334"])) == 2
+def test_the_largest_plan_is_accepted_and_a_larger_one_refused() -> None:
+    assert run_case(LARGEST) == 0
+    assert run_case(LARGEST._replace(arguments=[*RUN, "runner.toml", "--seeds", "3334"])) == 2
 
 
 @pytest.mark.timed
-def test_the_largest_and_the_huge_are_told_in_time(measured: Callable[[str, float, float], None]) -> None:
-    """Promised: two seconds. A task of the largest size is drawn, in a cold process on a slow day in two and a half."""
+def test_the_largest_and_the_huge_inputs_are_answered_in_time(measured: Callable[[str, float, float], None]) -> None:
+    """Promised: 2 s. Bounds allow for slow machines: drawing the largest task in a cold process takes up to 2.5 s."""
 
     def seconds(case: Case, code: int) -> float:
         start = process_time()
-        assert judge(case) == code
+        assert run_case(case) == code
         return process_time() - start
 
-    slowest, what = max((seconds(case, 2), what) for what, case in HUGE.items())
-    measured(f"the slowest refusal ({what})", slowest, 4)
+    slowest, name = max((seconds(case, 2), name) for name, case in HUGE.items())
+    measured(f"the slowest refusal ({name})", slowest, 4)
     measured("a plan of the largest size", seconds(LARGEST, 0), 4)
     measured("a dry run of the largest task", seconds(sized(32_000), 0), 5)
     measured("showing the largest task", seconds(Case(["show", "task", "./task.toml"], sized(32_000).files), 0), 5)
 
 
-def test_the_judge_sees_what_is_written_and_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_case_detects_writes_and_slow_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthbench.interface.outcome.outcome", lambda: Path("left").write_text("") or 2)
     with pytest.raises(AssertionError, match="left"):
-        judge(Case([]))
+        run_case(Case([]))
     monkeypatch.setattr("synthbench.interface.outcome.outcome", lambda: print("\x1b[31m") or 0)
     with pytest.raises(AssertionError, match="31m"):
-        judge(Case([]))
+        run_case(Case([]))
     monkeypatch.setattr("synthbench.interface.outcome.outcome", lambda: 0)
     with pytest.raises(AssertionError):
-        judge(Case([]), most=0.0)
+        run_case(Case([]), limit=0.0)

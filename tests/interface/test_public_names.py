@@ -1,4 +1,4 @@
-"""What `import synthbench` offers: every name imports, its docstring says what goes in, comes out and is raised."""
+"""Public names of `synthbench`: every name imports, and its docstring describes arguments, results and errors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.each import each
 
 
 def documented(name: str) -> Iterator[tuple[str, Callable[..., Any]]]:
-    """A public function; of a public class its methods, and of a Fleet, which users make, the constructor."""
-    offered = getattr(synthbench, name)
-    assert inspect.getdoc(offered), name
-    if inspect.isfunction(offered):
-        yield name, offered
-    elif not issubclass(offered, Exception):
-        for key, value in vars(offered).items():
+    """A public function, or the methods of a public class, with the constructor of Fleet."""
+    public = getattr(synthbench, name)
+    assert inspect.getdoc(public), name
+    if inspect.isfunction(public):
+        yield name, public
+    elif not issubclass(public, Exception):
+        for key, value in vars(public).items():
             if inspect.isfunction(value) and (not key.startswith("_") or (name, key) == ("Fleet", "__init__")):
                 yield f"{name}.{key}", value
 
@@ -47,14 +47,14 @@ def test_docstrings_describe_arguments_results_and_errors(name: str) -> None:
 
 @each("name", ["run", "baseline", "check", "verify", "Fleet"])
 def test_help_shows_types(name: str) -> None:
-    shown = pydoc.plain(pydoc.render_doc(getattr(synthbench, name)))
-    assert "optimizer: " in shown
-    assert "optimizer: Any" not in shown
-    assert "optimizer: 'Any" not in shown
+    help_text = pydoc.plain(pydoc.render_doc(getattr(synthbench, name)))
+    assert "optimizer: " in help_text
+    assert "optimizer: Any" not in help_text
+    assert "optimizer: 'Any" not in help_text
 
 
 @each(("old", "new"), [("matrix_rule", "matrix_optimizer"), ("flat_rule", "fleet_optimizer")])
-def test_an_old_name_is_read_with_a_warning_that_names_the_new_one(old: str, new: str) -> None:
+def test_an_old_name_warns_and_names_the_new_one(old: str, new: str) -> None:
     with pytest.warns(DeprecationWarning, match=f"synthbench.{old} is now synthbench.{new}"):
         assert getattr(synthbench, old) is getattr(synthbench, new)
 
@@ -68,11 +68,11 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
     ("command", "renamed", "failure"),
     [
         ("report --update page.md --out nowhere", "report --update is now --into", "--out nowhere"),
-        # only with --overwrite does a baseline without an optimizer mean that of the file
+        # --overwrite takes the optimizer from the file
         ("baseline --update -o nothing.json", "baseline --update is now --overwrite", "no baseline to record again"),
     ],
 )
-def test_an_old_option_is_read_with_one_line_that_names_the_new_one(
+def test_an_old_option_is_read_with_a_notice_that_names_the_new_one(
     command: str, renamed: str, failure: str, call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

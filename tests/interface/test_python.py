@@ -1,4 +1,4 @@
-"""`import synthbench` in a script and in a notebook: a class that is defined there is trained by worker processes."""
+"""`import synthbench` in a script and in a notebook: worker processes train a class that is defined there."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ NOTEBOOK = nbformat.read(ROOT / "examples" / "notebook.ipynb", as_version=4)
 CELLS = [cell for cell in NOTEBOOK.cells if cell.cell_type == "code"]
 CALL = 'synthbench.run("quick", optimizer=[Signum, "adamw"], seeds=3, update="full")'  # in the notebook
 
-# Unguarded, so that a worker that ran the script would train, too. Its last line: rows, and of each run what is its own.
+# Without a __main__ guard: a worker that ran the script would train, too. The last line prints the rows, the start time of
+# every run of the class, and the command.
 SCRIPT = """
 print("once")
 import synthbench
 import torch
 
 class Mine(torch.optim.SGD):
-    \"""Plain descent, as its author has it.\"""
+    \"""Gradient descent.\"""
     def __init__(self, params, lr=1e-2, weight_decay=0.0):
         super().__init__(params, lr=lr, weight_decay=weight_decay)
 
@@ -41,10 +42,10 @@ class Mine(torch.optim.SGD):
             for parameter in group["params"]:
                 parameter -= FACTOR * group["lr"] * parameter.grad
 
-found = synthbench.run("runner.toml", optimizer=[Mine, "adamw"], seeds=1, jobs=1, quiet=True)
-rows = [(row["optimizer"], row["runs"], row["diverged"]) for row in found.rows()]
-mine = {run["run"]: run["started"] for run in found.runs() if run["optimizer"] == "Mine"}
-print((rows, mine, found.report.command))
+results = synthbench.run("runner.toml", optimizer=[Mine, "adamw"], seeds=1, jobs=1, quiet=True)
+rows = [(row["optimizer"], row["runs"], row["diverged"]) for row in results.rows()]
+mine = {run["run"]: run["started"] for run in results.runs() if run["optimizer"] == "Mine"}
+print((rows, mine, results.report.command))
 """
 
 
@@ -55,46 +56,46 @@ def runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def results(runner: Path) -> synthbench.Results:
-    """Of two optimizers with two rates and two seeds each."""
+    """Two optimizers with two rates and two seeds each."""
     out = runner.parent / "results"
     return synthbench.run(runner, optimizer=["sgd", "adamw"], lr=[1e-3, 1e-2], seeds=2, out=out, quiet=True)
 
 
-def test_a_script_s_own_class_is_trained_by_a_worker_and_anew_where_its_code_was_edited(
+def test_a_class_of_a_script_is_trained_by_a_worker_and_again_after_an_edit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """One process of its own, whose worker does not run the script; then the script again and edited, in this one."""
+    """First in a new process, whose worker does not run the script; then unchanged and edited in this process."""
     monkeypatch.chdir(tmp_path)
     tiny.write(tmp_path)
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT.replace("FACTOR", "1.0"))
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "mine.py"], env={"PYTHONPATH": str(ROOT), "PATH": ""}, text=True, capture_output=True,
         check=False,
     )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    once, last = done.stdout.splitlines()
-    rows, first, command = eval(last)
+    assert (process.returncode, process.stderr) == (0, "")
+    once, last_line = process.stdout.splitlines()
+    rows, mine, command = eval(last_line)
     assert once == "once"
     assert rows == [("Mine", 2, 0), ("adamw", 2, 0)]
-    assert len(first) == 3  # pretrained once, finetuned at two rates
+    assert len(mine) == 3  # pretrained once, finetuned at two rates
     assert command.startswith("synthbench.run('runner.toml', optimizer=['Mine', 'adamw'], seeds=1")
 
     def again(factor: str) -> dict[str, str]:
         script.write_text(SCRIPT.replace("FACTOR", factor))
         runpy.run_path("mine.py", run_name="__main__")
-        found = eval(capfd.readouterr().out.splitlines()[-1])
-        assert found[0] == rows
-        return dict(found[1])
+        rows_again, mine_again, _ = eval(capfd.readouterr().out.splitlines()[-1])
+        assert rows_again == rows
+        return dict(mine_again)
 
-    assert again("1.0") == first  # and nothing was trained
+    assert again("1.0") == mine  # nothing was trained
     edited = again("0.5")
     assert len(edited) == 3
-    assert not edited.keys() & first.keys()
-    assert again("1.0") == first
+    assert not edited.keys() & mine.keys()
+    assert again("1.0") == mine
 
 
-def test_the_example_notebook_holds_no_outputs_and_its_code_runs(
+def test_the_example_notebook_has_no_outputs_and_its_code_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runner: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -103,31 +104,31 @@ def test_the_example_notebook_holds_no_outputs_and_its_code_runs(
     assert CALL in code
     (tmp_path / "cells.py").write_text(code.replace('"quick"', repr(str(runner))))
     results = runpy.run_path("cells.py", run_name="__main__")["results"]
-    for drawn in (results, results.compare("adamw")):
-        assert "Signum" in drawn._repr_html_()
+    for shown in (results, results.compare("adamw")):
+        assert "Signum" in shown._repr_html_()
 
 
 @pytest.mark.slow
-def test_the_example_notebook_trains_its_class_and_draws_its_results(
+def test_the_example_notebook_trains_its_class_and_shows_its_results(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cell by cell as it is, but for the steps."""
+    """Runs every cell, with fewer steps."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     shorter = CALL.replace(")", f", settings={TINY}, quiet=True)")
     sources = [*(cell.source.replace(CALL, shorter) for cell in CELLS), "print(results)"]
-    told = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
-    NotebookClient(told, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
-    drawn = [[output for output in cell.outputs if output.output_type != "stream"] for cell in told.cells]
-    assert [len(one) for one in drawn] == [0, 1, 1, 1, 1, 0]
-    for (one,) in drawn[1:3]:
-        assert "<table>" in one.data["text/html"]
-        assert "Signum" in one.data["text/html"]
-    printed = "".join(output.text for output in told.cells[-1].outputs)
-    assert drawn[1][0].data["text/plain"].strip() == printed.strip()
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in sources])
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    outputs = [[output for output in cell.outputs if output.output_type != "stream"] for cell in notebook.cells]
+    assert [len(cell_outputs) for cell_outputs in outputs] == [0, 1, 1, 1, 1, 0]
+    for (table,) in outputs[1:3]:
+        assert "<table>" in table.data["text/html"]
+        assert "Signum" in table.data["text/html"]
+    printed = "".join(output.text for output in notebook.cells[-1].outputs)
+    assert outputs[1][0].data["text/plain"].strip() == printed.strip()
     assert "learning ↑" in printed
 
 
-def test_rows_hold_every_score_with_its_interval_and_the_table_is_that_of_the_command_line(
+def test_rows_have_every_score_with_its_interval_and_the_table_is_the_printed_one(
     results: synthbench.Results, call: Caller
 ) -> None:
     rows = results.rows()
@@ -143,18 +144,18 @@ def test_rows_hold_every_score_with_its_interval_and_the_table_is_that_of_the_co
 
 
 def test_a_comparison_is_paired_over_seeds(results: synthbench.Results) -> None:
-    found = {row["score"]: row for row in results.compare("adamw", "sgd").rows()}
+    differences = {row["score"]: row for row in results.compare("adamw", "sgd").rows()}
     means = {row["optimizer"]: row["learning"] for row in results.rows()}
-    assert found["learning"]["difference"] == pytest.approx(means["sgd"] - means["adamw"], abs=1e-4)
+    assert differences["learning"]["difference"] == pytest.approx(means["sgd"] - means["adamw"], abs=1e-4)
     assert results.compare("adamw").rows() == results.compare("adamw", "sgd").rows()
     assert "sgd" in results.compare("adamw").sentence
 
 
-def test_runs_hold_every_path_and_a_data_frame_the_rows(
+def test_runs_include_pretraining_and_to_pandas_holds_the_rows(
     results: synthbench.Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs = results.runs()
-    assert len(runs) == sum(row["runs"] for row in results.rows()) + 4  # and what they were pretrained by
+    assert len(runs) == sum(row["runs"] for row in results.rows()) + 4  # and the four pretraining runs
     assert {run["stage"] for run in runs} == {"pretrain", "finetune"}
     frame = results.to_pandas()
     assert list(frame.optimizer) == ["adamw", "sgd"]
@@ -166,7 +167,7 @@ def test_runs_hold_every_path_and_a_data_frame_the_rows(
 
 
 @each(
-    ("how", "named"),
+    ("options", "expected"),
     [
         ({"optimizer": "muno"}, "'muon'"),
         ({"optimizer": 3}, "optimizer 3"),
@@ -176,31 +177,33 @@ def test_runs_hold_every_path_and_a_data_frame_the_rows(
         ({"seeds": 0}, "seeds"),
     ],
 )
-def test_a_mistake_is_an_exception_of_one_line(tmp_path: Path, runner: Path, how: dict[str, Any], named: str) -> None:
-    with pytest.raises(BadInput, match=named) as caught:
-        synthbench.run(runner, **{"out": tmp_path / "results"} | how)
+def test_a_mistake_raises_an_exception_of_one_line(
+    tmp_path: Path, runner: Path, options: dict[str, Any], expected: str
+) -> None:
+    with pytest.raises(BadInput, match=expected) as caught:
+        synthbench.run(runner, **{"out": tmp_path / "results"} | options)
     assert "\n" not in str(caught.value)
     assert isinstance(caught.value, ValueError)
     assert not (tmp_path / "results").exists()
 
 
-def test_results_are_those_of_the_call_not_of_the_folder(tmp_path: Path, runner: Path) -> None:
+def test_results_are_of_the_call_and_not_of_the_folder(tmp_path: Path, runner: Path) -> None:
     def run(*optimizers: Any) -> synthbench.Results:
         return synthbench.run(runner, optimizer=optimizers, out=tmp_path, seeds=1, lr=1e-3, quiet=True)
 
     with pytest.raises(BadInput, match=r"torch\.optim:NAdam were run"):
         run(torch.optim.NAdam).compare(torch.optim.NAdam)
-    found = run(torch.optim.RAdam, "sgd")
-    assert [row["optimizer"] for row in found.rows()] == ["sgd", "torch.optim:RAdam"]
-    assert {run["optimizer"] for run in found.runs()} == {"sgd", "torch.optim:RAdam"}
-    assert "torch.optim:RAdam" in found.compare("sgd").sentence
-    assert found.compare("sgd", torch.optim.RAdam).rows() == found.compare("sgd").rows()
+    results = run(torch.optim.RAdam, "sgd")
+    assert [row["optimizer"] for row in results.rows()] == ["sgd", "torch.optim:RAdam"]
+    assert {run["optimizer"] for run in results.runs()} == {"sgd", "torch.optim:RAdam"}
+    assert "torch.optim:RAdam" in results.compare("sgd").sentence
+    assert results.compare("sgd", torch.optim.RAdam).rows() == results.compare("sgd").rows()
     with pytest.raises(BadInput, match=r"optimizer=.* torch\.optim:RAdam, sgd"):
-        found.compare("muon")
+        results.compare("muon")
 
 
 def test_the_package_is_typed_and_lists_its_names_without_importing_torch() -> None:
     code = "import sys, synthbench; print(set(synthbench.__all__) <= set(dir(synthbench)), 'torch' in sys.modules)"
-    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["True", "False"]
+    process = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert process.stdout.split() == ["True", "False"]
     assert (ROOT / "synthbench" / "py.typed").exists()

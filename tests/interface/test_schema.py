@@ -1,4 +1,4 @@
-"""The JSON Schemas: not stale, every shipped card fits, what the program refuses in a card's form does not."""
+"""The JSON Schemas are up to date, accept every shipped card and refuse cards that the program refuses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from jsonschema import Draft7Validator
 from synthbench import cards
 from synthbench.cards import RunnerCard, TaskCard
 from synthbench.common import overrides
-from synthbench.interface.scaffold import schema
-from synthbench.interface.scaffold.new import SCHEMAS, TEMPLATES
+from synthbench.interface.scaffold import SCHEMAS, TEMPLATES, schema
 from tests import tiny
 from tests.calling import Caller
 from tests.each import each
@@ -22,7 +21,7 @@ SHIPPED = [
     for kind, folder in (("task", "tasks"), ("runner", "runners"))
     for path in sorted((cards.shipped() / folder).glob("*.toml"))
 ]
-STARTING = [("runner" if path.name == "runner.toml" else "task", path) for path in sorted(TEMPLATES.glob("*.toml"))]
+NEW = [("runner" if path.name == "runner.toml" else "task", path) for path in sorted(TEMPLATES.glob("*.toml"))]
 
 
 def validator(kind: str) -> Draft7Validator:
@@ -32,37 +31,39 @@ def validator(kind: str) -> Draft7Validator:
 @each("kind", ["task", "runner"])
 def test_the_shipped_schema_is_what_the_command_prints(kind: str, call: Caller) -> None:
     assert call(f"schema {kind}").out == (SCHEMAS / f"{kind}.schema.json").read_text()
-    Draft7Validator.check_schema(schema.schema(kind))
+    Draft7Validator.check_schema(schema(kind))
 
 
-def test_another_kind_is_refused(call: Caller) -> None:
+def test_an_unknown_kind_is_refused(call: Caller) -> None:
     code, _, err = call("schema score")
     assert code == 2
     assert "'score'" in err
     assert "task, runner" in err
 
 
-@each(("kind", "path"), [*SHIPPED, *STARTING])
-def test_every_shipped_card_fits_and_names_its_schema(kind: str, path: Path) -> None:
+@each(("kind", "path"), [*SHIPPED, *NEW])
+def test_every_shipped_card_is_valid_and_names_its_schema(kind: str, path: Path) -> None:
     assert not list(validator(kind).iter_errors(tomllib.loads(path.read_text())))
     first = path.read_text().split("\n")[0]
     assert (path.parent / first.removeprefix("#:schema ")).resolve() == SCHEMAS / f"{kind}.schema.json"
 
 
-def test_every_key_of_a_card_is_in_the_schema_and_what_it_means() -> None:
-    task, runner = schema.schema("task"), schema.schema("runner")
-    for found, card in ((task, TaskCard), (runner, RunnerCard)):
-        assert set(found["properties"]) == set(card.model_fields) - {"variant"}
+def test_every_key_of_a_card_is_described_in_the_schema() -> None:
+    task, runner = schema("task"), schema("runner")
+    for card_schema, card in ((task, TaskCard), (runner, RunnerCard)):
+        assert set(card_schema["properties"]) == set(card.model_fields) - {"variant"}
     assert task["$defs"]["LanguageCard"]["properties"]["syllables"]["description"] == "Distinct syllables."
     assert "multiplied" in runner["$defs"]["OverrideCard"]["properties"]["lr_factor"]["description"]
     (wugs,) = (
-        one for one in task["$defs"]["SliceCard"]["oneOf"] if one["properties"]["generator"].get("const") == "wugs"
+        slice_schema
+        for slice_schema in task["$defs"]["SliceCard"]["oneOf"]
+        if slice_schema["properties"]["generator"].get("const") == "wugs"
     )
     assert wugs["properties"]["exceptions"]["description"] == "Share of the trained verbs that are exceptions."
     assert "held out" in wugs["properties"]["unseen"]["description"]  # an inherited one
 
 
-WRONG = [
+INVALID = [
     ("task", "questoin", "?"), ("task", "name", "With Spaces"), ("task", "version", 1.0), ("task", "language.sylables", 3),
     ("task", "held_out.test", 0), ("task", "stages.finetune.facts", {}), ("task", "stages.finetune.rule.itmes", 3),
     ("task", "stages.finetune.rule.shift", [3]), ("task", "stages.finetune.rule.shifts", []),
@@ -74,8 +75,8 @@ WRONG = [
 ]  # fmt: skip
 
 
-@each(("kind", "path", "value"), WRONG)
-def test_what_is_wrong_on_a_card_does_not_fit(kind: str, path: str, value: object) -> None:
+@each(("kind", "path", "value"), INVALID)
+def test_an_invalid_card_is_refused_by_the_schema(kind: str, path: str, value: object) -> None:
     text = tiny.TASK if kind == "task" else tiny.RUNNER.replace("TASK", "'wugs'")
     content = tomllib.loads(text)
     assert validator(kind).is_valid(content)
@@ -83,7 +84,7 @@ def test_what_is_wrong_on_a_card_does_not_fit(kind: str, path: str, value: objec
     assert not validator(kind).is_valid(content)
 
 
-def test_a_generator_of_one_s_own_has_any_options() -> None:
+def test_a_generator_from_a_file_accepts_any_options() -> None:
     content = tomllib.loads(tiny.TASK)
     content["stages"]["finetune"]["rule"] = {"generator": "mine.py:x", "items": 3, "share": 1, "anything": [1, "two"]}
     assert validator("task").is_valid(content)

@@ -1,4 +1,4 @@
-"""Optimizers for one matrix, batched by vmap: equal to their loop; optimizers on flat buffers; the examples."""
+"""Matrix optimizers, batched by vmap, equal a loop over matrices; fleet optimizers; the examples."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ NAMES = ["signum.py:Signum", "lion.py:lion", "orthogonal.py:orthogonal"]
 
 
 def update(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
-    """Needs a product of matrices, two states, both rates, the step and an argument."""
+    """An update with a matrix product, two states, both rates, the step and an argument."""
     first = hyper.beta * state["first"] + grad
     second = state["second"] + (grad @ grad.mT) @ grad
     moved = param * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * (first + second / hyper.step)
     return moved, {"first": first, "second": second}
 
 
-def test_a_batched_update_is_its_loop() -> None:
+def test_a_batched_update_equals_the_loop_over_matrices() -> None:
     generator = torch.Generator().manual_seed(0)
     value, grad, first, second = torch.randn(4, 3, 2, 5, 6, generator=generator)
     hyper = Hyper(7, torch.tensor([0.1, 0.2, 0.3]), torch.tensor([0.0, 0.5, 1.0]))
     new, state = batched(update, grad, {"first": first, "second": second}, value, hyper, {"beta": 0.9})
     for k in range(3):
         for m in range(2):
-            own = SimpleNamespace(lr=hyper.lr_K[k], weight_decay=hyper.weight_decay_K[k], step=7, beta=0.9)
-            kept = {"first": first[k, m], "second": second[k, m]}
-            alone, after = update(grad[k, m], kept, value[k, m], own)
+            scalars = SimpleNamespace(lr=hyper.lr_K[k], weight_decay=hyper.weight_decay_K[k], step=7, beta=0.9)
+            member_state = {"first": first[k, m], "second": second[k, m]}
+            alone, after = update(grad[k, m], member_state, value[k, m], scalars)
             torch.testing.assert_close(new[k, m], alone, rtol=1e-5, atol=1e-6)
-            for name in kept:
+            for name in member_state:
                 torch.testing.assert_close(state[name][k, m], after[name], rtol=1e-5, atol=1e-6)
 
 
 def trained(name: str, seeds: list[int], steps: int = 10) -> Any:
     fleet = small.fleet(seeds)
-    moving = FleetOptimizer(name, fleet, {}, OPTIMIZERS[name].routing)
+    optimizer = FleetOptimizer(name, fleet, {}, OPTIMIZERS[name].routing)
     rates = [OPTIMIZERS[name].grid[2]] * len(seeds), [0.1] * len(seeds)
-    curve = train(moving, small.data(seeds, steps), Schedule(steps, "constant", 0.0), rates, (), lambda step: None)
+    curve = train(optimizer, small.data(seeds, steps), Schedule(steps, "constant", 0.0), rates, (), lambda step: None)
     return fleet, curve
 
 
@@ -67,15 +67,15 @@ def test_an_example_learns_and_is_bitwise_independent_of_the_fleet(name: str) ->
 
 
 @each("name", NAMES)
-def test_an_example_is_short_says_how_it_is_run_and_runs_so(name: str, call: Caller, tmp_path: Path) -> None:
-    file, _, thing = name.partition(":")
+def test_an_example_is_short_and_its_command_runs(name: str, call: Caller, tmp_path: Path) -> None:
+    file, _, attribute = name.partition(":")
     lines = (EXAMPLES / file).read_text().splitlines()
     assert len(lines) < 40
-    assert f"synthbench run --optimizer examples/{file}:{thing}" in lines
-    words = f"run {tiny.write(tmp_path)} --optimizer {EXAMPLES}/{name} --set seeds=1 --jobs 1 --quiet"
-    code, out, err = call(f"{words} --out {tmp_path}/{thing}")
+    assert f"synthbench run --optimizer examples/{file}:{attribute}" in lines
+    command = f"run {tiny.write(tmp_path)} --optimizer {EXAMPLES}/{name} --set seeds=1 --jobs 1 --quiet"
+    code, out, err = call(f"{command} --out {tmp_path}/{attribute}")
     assert code == 0, err
-    assert thing in out.replace("\n", "")
+    assert attribute in out.replace("\n", "")
 
 
 def test_a_fleet_optimizer_equals_the_same_class(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_fleet_optimizer_equals_the_same_class(tmp_path: Path) -> None:
                     momentum.lerp_(p.grad, 1 - 0.99)
 
     Lion.__qualname__ = "Lion"
-    ours, theirs = trained(flat, [1, 2], 5)[1], trained(plugins.take_object(Lion).label, [1, 2], 5)[1]
+    ours, theirs = trained(flat, [1, 2], 5)[1], trained(plugins.take(Lion).label, [1, 2], 5)[1]
     torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-5, atol=0)
 
 

@@ -1,4 +1,4 @@
-"""What a distribution offers under a name: a small one, its metadata and all, on the path."""
+"""Entry points of a small distribution, which is put with its metadata on the import path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def plain(grad, state, param, hyper):
     """Gradient descent."""
     return param - hyper.lr * grad, state
 '''
-OFFERED = """
+ENTRY_POINTS = """
 [synthbench.optimizers]
 plain = offered_optimizer:plain
 sgd = offered_optimizer:plain
@@ -49,15 +49,17 @@ def install(folder: Path, name: str, entry_points: str, files: dict[str, str]) -
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of a distribution that is installed for one test."""
-    install(tmp_path / "site", "offering", OFFERED, {"offered_optimizer.py": OPTIMIZER, "offered_generator.py": CODE})
+    install(
+        tmp_path / "site", "offering", ENTRY_POINTS, {"offered_optimizer.py": OPTIMIZER, "offered_generator.py": CODE}
+    )
     monkeypatch.syspath_prepend(tmp_path / "site")
     for name in ("offered_optimizer", "offered_generator"):
-        monkeypatch.setitem(sys.modules, name, None)  # what the test imports is forgotten afterwards
+        monkeypatch.setitem(sys.modules, name, None)  # undoes the import after the test
         del sys.modules[name]
     return tmp_path / "site"
 
 
-def test_what_is_offered_is_listed_and_not_imported(installed: Path, call: Caller) -> None:
+def test_entry_points_are_listed_without_import(installed: Path, call: Caller) -> None:
     assert "offered_optimizer:plain, of offering 1.2" in " ".join(call("ls optimizer").out.split())
     assert "offered_generator:backwards, of offering 1.2" in " ".join(call("ls generator").out.split())
     assert call("run --optimizer sgd --dry-run").code == 0  # a built-in name means the built-in one
@@ -65,9 +67,7 @@ def test_what_is_offered_is_listed_and_not_imported(installed: Path, call: Calle
 
 
 @pytest.mark.processes
-def test_an_optimizer_and_a_generator_are_run_by_their_names_in_workers_too(
-    installed: Path, call: Caller, tmp_path: Path
-) -> None:
+def test_an_optimizer_and_a_generator_run_by_name_in_workers_too(installed: Path, call: Caller, tmp_path: Path) -> None:
     task, out = card_with("turned", tmp_path), tmp_path / "out"
     settings = "--set seeds=1 --update full --jobs 1 --quiet"
     code, _, err = call(f"run {tiny.write(tmp_path)} --optimizer plain --task {task} {settings} --out {out}")
@@ -76,12 +76,12 @@ def test_an_optimizer_and_a_generator_are_run_by_their_names_in_workers_too(
     (announced,) = (line for line in err.splitlines() if str(task) in line)  # by this process, and by no worker
     assert "offered_generator" in announced
     exported = [json.loads(line) for line in call(f"export --out {out}").out.splitlines()]
-    assert {(one["optimizer"], one["versions"]["offering"]) for one in exported} == {("plain", "1.2")}
-    assert len([one for one in exported if one["stage"] == "finetune"]) == 2
+    assert {(run["optimizer"], run["versions"]["offering"]) for run in exported} == {("plain", "1.2")}
+    assert len([run for run in exported if run["stage"] == "finetune"]) == 2
 
 
 @pytest.mark.usefixtures("installed")
-def test_what_is_offered_wrongly_is_one_sentence(call: Caller, tmp_path: Path) -> None:
+def test_an_invalid_entry_point_is_one_sentence(call: Caller, tmp_path: Path) -> None:
     code, _, err = call(f"show task {card_with('broken', tmp_path)}")
     assert code == 2
     assert "offered_generator" in err.splitlines()[-1]
@@ -94,10 +94,10 @@ def test_what_is_offered_wrongly_is_one_sentence(call: Caller, tmp_path: Path) -
     assert "plian" in err
 
 
-def test_the_former_group_is_read_with_one_line_on_the_new_name(
+def test_the_former_group_is_read_with_one_line_that_names_the_new_group(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A distribution that offers the same in both groups gets no line."""
+    """A distribution with the same entry point in both groups gets no line."""
     former = "[synthbench.rules]\nplain = offered_optimizer:plain\n"
     install(tmp_path / "site", "earlier", former, {"offered_optimizer.py": OPTIMIZER})
     monkeypatch.syspath_prepend(tmp_path / "site")

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from synthbench.common.errors import BadInput
-from synthbench.experiment import labels
+from synthbench.experiment import optimizers
 from synthbench.experiment.resolve import RunRequest, resolve
 from tests import tiny
 from tests.calling import Caller
 from tests.each import each
-from tests.reporting import filled
+from tests.reporting import synthetic_results
 
 FILE = '''
 import torch
@@ -36,12 +36,14 @@ def typed(tmp_path: Path) -> str:
 
 
 def test_compare_versus_and_optimizer_take_the_name_that_run_takes(typed: str, tmp_path: Path, call: Caller) -> None:
-    out = filled.folder(tmp_path / "out", lambda run: {"learning": 0.5 + 1e-3 * run.seed}, optimizers=[typed, "adamw"])
-    named = [call(f"{words} --out {out}") for words in (f"compare {typed} adamw", f"compare {LABEL} adamw")]
-    assert named[0] == named[1]
-    assert (named[0].code, named[0].err) == (0, "")
-    for words in (f"report --versus {typed}", f"compare full lora-4 --optimizer {typed}"):
-        assert call(f"{words} --out {out}")[::2] == (0, "")
+    out = synthetic_results.write(
+        tmp_path / "out", lambda run: {"learning": 0.5 + 1e-3 * run.seed}, optimizers=[typed, "adamw"]
+    )
+    outputs = [call(f"{command} --out {out}") for command in (f"compare {typed} adamw", f"compare {LABEL} adamw")]
+    assert outputs[0] == outputs[1]
+    assert (outputs[0].code, outputs[0].err) == (0, "")
+    for command in (f"report --versus {typed}", f"compare full lora-4 --optimizer {typed}"):
+        assert call(f"{command} --out {out}")[::2] == (0, "")
     code, _, err = call(f"compare {typed} {LABEL} --out {out}")
     assert code == 2
     assert "compare" in err
@@ -56,31 +58,33 @@ def test_compare_versus_and_optimizer_take_the_name_that_run_takes(typed: str, t
     ],
 )  # fmt: skip
 def test_set_takes_the_name_that_run_takes(setting: str, typed: str, tmp_path: Path) -> None:
-    asked = RunRequest(str(tiny.write(tmp_path)), [typed, "adamw"], device="cpu")
-    found = [resolve(replace(asked, settings=[setting.format(name)])).card for name in (typed, LABEL)]
-    assert found[0] == found[1] != resolve(asked).card
+    request = RunRequest(str(tiny.write(tmp_path)), [typed, "adamw"], device="cpu")
+    cards = [resolve(replace(request, settings=[setting.format(name)])).card for name in (typed, LABEL)]
+    assert cards[0] == cards[1] != resolve(request).card
 
 
-def test_what_is_set_under_both_names_is_one_table_and_an_arm_is_of_either(typed: str, tmp_path: Path) -> None:
-    given = ((LABEL, "floor=0.5"), (LABEL, 'routing="hidden"'), (typed, "floor=0.1"))
-    settings = [f'arguments."{name}".{value}' for name, value in given]
+def test_settings_under_both_names_are_merged_and_a_variant_accepts_either(typed: str, tmp_path: Path) -> None:
+    arguments = ((LABEL, "floor=0.5"), (LABEL, 'routing="hidden"'), (typed, "floor=0.1"))
+    settings = [f'arguments."{name}".{value}' for name, value in arguments]
     card = resolve(RunRequest(str(tiny.write(tmp_path)), [typed], settings=settings, device="cpu")).card
     assert card.arguments == {LABEL: {"floor": 0.1, "routing": "hidden"}}
     settings = [f'variants.floored={{of="{typed}", arguments={{floor=0.5}}}}']
-    found = resolve(RunRequest(str(tiny.write(tmp_path)), ["floored"], settings=[*settings, "optimizers=['floored']"]))
-    assert found.card.variants["floored"].of == LABEL
-    assert found.optimizers["floored"].name == LABEL
+    experiment = resolve(
+        RunRequest(str(tiny.write(tmp_path)), ["floored"], settings=[*settings, "optimizers=['floored']"])
+    )
+    assert experiment.card.variants["floored"].of == LABEL
+    assert experiment.optimizers["floored"].name == LABEL
 
 
 @each(
     ("name", "sentence"),
     [
-        ("mine/own.py", "mine/own.py:Mine"), ("mine/none.py", "'mine/none.py'"),
+        ("mine/own.py", "'mine/own.py' .*mine/own.py:Name"), ("mine/none.py", "'mine/none.py' .*mine/none.py:Name"),
         ("Mine", r"'Mine'.*adamw, adamw-split, muon, sgd.*path/file\.py:Mine"),
     ],
 )  # fmt: skip
 @pytest.mark.usefixtures("typed")
-def test_an_incomplete_name_is_answered_with_a_complete_one(
+def test_an_incomplete_name_is_answered_with_the_complete_form(
     name: str, sentence: str, tmp_path: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -90,39 +94,39 @@ def test_an_incomplete_name_is_answered_with_a_complete_one(
         assert re.search(sentence, err)
 
 
-def test_two_files_of_one_name_are_refused(typed: str, tmp_path: Path, call: Caller) -> None:
+def test_two_files_of_one_name_are_rejected(typed: str, tmp_path: Path, call: Caller) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "own.py").write_text(FILE)
     code, _, err = call(f"run --optimizer {typed},{tmp_path}/other/{LABEL} --dry-run")
     assert code == 2
     assert f"have the same label, {LABEL}" in err
-    labels.check_distinct(
+    optimizers.check_distinct(
         [typed, f"{tmp_path}/other/../mine/{LABEL}"], "--optimizer"
-    )  # one file: another check refuses it
+    )  # one file twice: rejected below
     code, _, err = call(f"run --optimizer {typed},{typed} --dry-run")
     assert code == 2
     assert f"['{LABEL}', '{LABEL}']" in err
 
 
-def test_an_argument_that_one_of_several_lacks_is_shown_how_to_give_to_the_other(typed: str, tmp_path: Path) -> None:
-    asked = RunRequest(str(tiny.write(tmp_path)), [typed, "adamw"], settings=["optimizer.floor=0.01"], device="cpu")
+def test_an_argument_that_one_optimizer_lacks_comes_with_the_setting_for_the_other(typed: str, tmp_path: Path) -> None:
+    request = RunRequest(str(tiny.write(tmp_path)), [typed, "adamw"], settings=["optimizer.floor=0.01"], device="cpu")
     setting = f'arguments."{LABEL}".floor=0.01'
     with pytest.raises(BadInput, match=f"adamw.*--set '{re.escape(setting)}'"):
-        resolve(asked)
-    found = resolve(replace(asked, settings=[setting]))
-    assert found.optimizers[LABEL].arguments["floor"] == 0.01
+        resolve(request)
+    experiment = resolve(replace(request, settings=[setting]))
+    assert experiment.optimizers[LABEL].arguments["floor"] == 0.01
 
 
 @each("setting", ["optimizer.momentun=0.9", "arguments.adamw.bets=[0.9, 0.95]", "optimizer.eps=small"])
-def test_a_wrong_argument_is_said_to_come_from_set(setting: str, tmp_path: Path) -> None:
+def test_a_wrong_argument_names_the_option_set(setting: str, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"runner\.toml .*--set"):
         resolve(RunRequest(str(tiny.write(tmp_path)), ["adamw"], settings=[setting], device="cpu"))
 
 
-def test_a_rate_for_what_nothing_is_left_to_is_refused(typed: str, tmp_path: Path) -> None:
+def test_the_rate_of_adamw_beside_a_plug_in_needs_hidden_routing(typed: str, tmp_path: Path) -> None:
     ratio = "optimizer.aux_lr_ratio=0.3"
-    asked = RunRequest(str(tiny.write(tmp_path)), [typed], settings=[ratio], device="cpu")
+    request = RunRequest(str(tiny.write(tmp_path)), [typed], settings=[ratio], device="cpu")
     with pytest.raises(BadInput, match="--set routing=hidden"):
-        resolve(asked)
-    found = resolve(replace(asked, settings=[ratio, "routing=hidden"]))
-    assert found.optimizers[LABEL].arguments["aux_lr_ratio"] == 0.3
+        resolve(request)
+    experiment = resolve(replace(request, settings=[ratio, "routing=hidden"]))
+    assert experiment.optimizers[LABEL].arguments["aux_lr_ratio"] == 0.3

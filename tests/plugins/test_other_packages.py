@@ -1,4 +1,4 @@
-"""Twelve optimizers of the `pytorch_optimizer` package (the extra `optimizers`) through the command line."""
+"""Twelve optimizers of the `pytorch_optimizer` package (the extra `optimizers`) on the command line."""
 
 from __future__ import annotations
 
@@ -26,15 +26,16 @@ def test_an_optimizer_of_another_package_runs_and_is_recorded(call: Caller, tmp_
     assert len(runs) == 5 + 5  # rates of pretraining, and of finetuning
     assert "ok" in {run["status"] for run in runs} <= {"ok", "diverged"}
     assert {run["versions"][optimizers.PACKAGE] for run in runs} == {version(optimizers.PACKAGE)}
-    [chosen] = {run["parent"] for run in runs if run["parent"]}
+    (chosen,) = {run["parent"] for run in runs if run["parent"]}
     assert chosen in {run["run"] for run in runs if run["stage"] == "pretrain"}
 
 
-def test_the_published_page_has_every_optimizer_and_what_it_was_given() -> None:
+def test_the_published_page_has_every_optimizer_with_its_settings() -> None:
     page = (Path(__file__).resolve().parents[2] / "reports" / "optimizers.md").read_text(encoding="utf-8")
     assert f"synthbench {optimizers.COMMAND}`" in page
-    asked = page.partition("## What each was given")[2].partition("\n## ")[0]
-    lines = {cells[1].strip(): cells[2] for cells in (line.split("|") for line in asked.splitlines()) if len(cells) > 2}
-    assert [name for name in lines if name in optimizers.NEEDS] == list(optimizers.NEEDS)
+    section = page.partition("## Settings and cost")[2].partition("\n## ")[0]
+    rows = [line.split("|") for line in section.splitlines() if line.startswith("|")]
+    settings = {row[1].strip(): row[2] for row in rows}
+    assert [name for name in settings if name in optimizers.NEEDS] == list(optimizers.NEEDS)
     for name, needs in optimizers.NEEDS.items():
-        assert all(f"--set optimizer.{key}={value}" in lines[name] for key, value in needs.items())
+        assert all(f"--set optimizer.{key}={value}" in settings[name] for key, value in needs.items())

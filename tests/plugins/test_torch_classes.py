@@ -1,4 +1,4 @@
-"""What a person's torch.optim.Optimizer class may need, print, change, refuse and break, from the command line."""
+"""Custom torch.optim.Optimizer classes on the command line: what they need, print and change, and how they fail."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.trainer.schedule import Schedule
 from tests import tiny
-from tests.calling import Called, Caller
+from tests.calling import Caller, Completed
 from tests.each import each
-from tests.plugins.test_errors import refusal
+from tests.plugins.test_errors import error_message
 from tests.plugins.test_generator_plugins import write
 from tests.trainer import small
 
@@ -43,7 +43,7 @@ class Plain(Base):
         super().__init__(params, lr)
 
 class Decays(Base):
-    "Keeps its decay to itself, as the constructor got it."
+    "Applies the weight decay of its constructor by itself."
     def __init__(self, params, lr=1e-3, weight_decay=0.5):
         super().__init__(params, lr)
         self.decay = weight_decay
@@ -143,13 +143,13 @@ def trained(
     """Losses (T, K), weights before and after (K, P) of runs that differ in rate alone."""
     fleet = small.fleet([1] * len(lr_K))
     before = fleet.flat_KP.detach().clone()
-    moving = FleetOptimizer(label, fleet, arguments, registry.routed(arguments.get("routing", "all"), label))
+    optimizer = FleetOptimizer(label, fleet, arguments, registry.routed(arguments.get("routing", "all"), label))
     rates = lr_K, [decay] * len(lr_K)
     data, schedule = small.data([1] * len(lr_K), steps), Schedule(steps, "constant", 0.0)
-    return train(moving, data, schedule, rates, (), lambda step: None), before, fleet.flat_KP.detach()
+    return train(optimizer, data, schedule, rates, (), lambda step: None), before, fleet.flat_KP.detach()
 
 
-def test_decay_reaches_a_class_that_keeps_it_to_itself(file: Path) -> None:
+def test_weight_decay_reaches_a_class_that_applies_it_by_itself(file: Path) -> None:
     _, before, after = trained(plugins.take(f"{file}:Decays").label, [0.1, 0.1], decay=0.25, steps=1)
     torch.testing.assert_close(after, before * (1 - 0.1 * 0.25), rtol=1e-6, atol=0)
 
@@ -163,21 +163,23 @@ def test_keys_of_the_group_are_arguments(file: Path) -> None:
     assert not torch.equal(before, trained(label, [0.1], group={"flag": True})[2])
 
 
-def run(call: Caller, file: Path, name: str, more: str = "") -> Called:
-    """A run of a class by a small model."""
-    words = f"--optimizer {file}:{name} --set seeds=1 --jobs 1 --quiet --out {file.parent}/out {more}"
-    return call(f"run {tiny.write(file.parent)} {words}")
+def run(call: Caller, file: Path, name: str, options: str = "") -> Completed:
+    """Runs a class with a small model."""
+    command = f"--optimizer {file}:{name} --set seeds=1 --jobs 1 --quiet --out {file.parent}/out {options}"
+    return call(f"run {tiny.write(file.parent)} {command}")
 
 
-def test_beside_a_hidden_plug_in_adamw_moves_the_rest_at_its_share_of_the_rate(file: Path) -> None:
+def test_beside_a_hidden_plug_in_adamw_moves_the_rest_at_aux_lr_ratio(file: Path) -> None:
     label = plugins.take(f"{file}:Plain").label
-    moved = {}
+    largest_move = {}
     for ratio in (1.0, 0.01):
         _, before, after = trained(label, [0.1], steps=1, routing="hidden", aux_lr_ratio=ratio)
-        at = small.fleet([1]).layout.parameters["embedding"]
-        moved[ratio] = (after - before)[:, at.offset : at.offset + at.size].abs().max().item()
-    assert moved[1.0] == pytest.approx(0.1, rel=1e-3)  # of AdamW's first step the size is the rate
-    assert moved[0.01] == pytest.approx(0.001, rel=1e-3)
+        embedding = small.fleet([1]).layout.parameters["embedding"]
+        largest_move[ratio] = (
+            (after - before)[:, embedding.offset : embedding.offset + embedding.size].abs().max().item()
+        )
+    assert largest_move[1.0] == pytest.approx(0.1, rel=1e-3)  # the size of AdamW's first step is the learning rate
+    assert largest_move[0.01] == pytest.approx(0.001, rel=1e-3)
 
 
 def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
@@ -189,10 +191,10 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
     assert torch.equal(alone[0], after[0])
     assert (alone_TK[:, 0] == losses_TK[:, 0]).all()
 
-    # An error is a divergence where a parameter is no number.
-    finite, lost = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
+    # An error counts as divergence where a parameter is not finite.
+    finite, diverged = (torch.nn.Parameter(torch.tensor([value])) for value in (1.0, float("inf")))
     assert not torch_optim.has_diverged(RuntimeError("what"), [finite])
-    assert torch_optim.has_diverged(RuntimeError("what"), [finite, lost])
+    assert torch_optim.has_diverged(RuntimeError("what"), [finite, diverged])
 
 
 @each(
@@ -204,17 +206,17 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
         ("Thing", "torch.optim.Optimizer"),
     ],
 )  # fmt: skip
-def test_what_a_trial_shows_is_refused_in_one_sentence_and_nothing_is_left_behind(
+def test_a_failed_smoke_test_is_one_sentence_and_leaves_no_settings_or_files_behind(
     file: Path, name: str, sentence: str
 ) -> None:
     threads = torch.get_num_threads()
-    assert sentence in refusal(file, CLASSES + CHANGES, name)
+    assert sentence in error_message(file, CLASSES + CHANGES, name)
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == (threads, False)
     assert not list(file.parent.rglob("*.pyc"))
 
 
 @each(("name", "sentence"), [("MovesLater", "in place"), ("FailsLater", "step 3: TypeError: no third step")])
-def test_what_only_training_shows_is_one_sentence_too(call: Caller, file: Path, name: str, sentence: str) -> None:
+def test_a_failure_in_training_is_one_sentence(call: Caller, file: Path, name: str, sentence: str) -> None:
     code, _, err = run(call, file, name)
     assert code == 2
     assert sentence in err
@@ -222,27 +224,27 @@ def test_what_only_training_shows_is_one_sentence_too(call: Caller, file: Path, 
 
 
 @pytest.mark.processes
-def test_what_it_prints_and_changes_disturbs_no_result_and_is_recorded(call: Caller, file: Path) -> None:
-    """Nor does what it prints in a worker, which loads it from its file, as it does the generator of the card."""
+def test_output_and_changed_settings_affect_no_result_and_are_recorded(call: Caller, file: Path) -> None:
+    """Also in a worker, which loads the class and the generator of the card from their files."""
     file.write_text(CLASSES + CHANGES)
     task = write(file.parent / "task")
     code, out, err = run(call, file, "Talks", f"--task {task}")
     assert code == 0, err
     assert "hello" not in out
     assert "step taken" not in out
-    assert err.count("step taken") > 12  # more steps than the trial has: workers print, too
+    assert err.count("step taken") > 12  # more steps than the smoke test has: workers print, too
     assert err.count(SETTINGS) == 1
     assert torch.get_default_dtype() == torch.float32
     runs = [json.loads(line) for line in call(f"export --format jsonl --out {file.parent}/out").out.splitlines()]
     report = json.loads(call(f"report --format json --out {file.parent}/out").out)
-    for versions in (*(one["versions"] for one in runs), report["versions"]):
+    for versions in (*(record["versions"] for record in runs), report["versions"]):
         assert versions["put back after mine.py:Talks"] == SETTINGS
 
 
-def test_routing_is_for_plug_ins_and_one_of_several_is_given_arguments_by_its_name(file: Path) -> None:
+def test_routing_applies_to_plug_ins_and_arguments_to_the_optimizer_that_is_named(file: Path) -> None:
     settings = ['arguments."mine.py:Flagged".group={flag=true}', "routing=hidden"]
-    asked = RunRequest(optimizers=["adamw", f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")
-    optimizers = resolve(asked).optimizers
+    request = RunRequest(optimizers=["adamw", f"{file}:Plain", f"{file}:Flagged"], settings=settings, device="cpu")
+    optimizers = resolve(request).optimizers
     assert optimizers["adamw"].routing == OPTIMIZERS["adamw"].routing
     assert optimizers["mine.py:Plain"].routing == registry.routed("hidden", "mine.py:Plain")
     assert [optimizers[f"mine.py:{name}"].arguments["group"] for name in ("Plain", "Flagged")] == [{}, {"flag": True}]
@@ -265,9 +267,9 @@ def test_arguments_are_checked(file: Path, name: str, setting: str, sentence: st
     assert sentence in str(caught.value)
 
 
-def test_a_slip_is_refused_even_where_any_name_is_taken() -> None:
+def test_a_misspelled_argument_is_rejected_even_where_any_name_is_accepted() -> None:
     class TakesAny(torch.optim.SGD):
-        def __init__(self, params: Any, weight_decouple: bool = False, **more: Any) -> None:
+        def __init__(self, params: Any, weight_decouple: bool = False, **others: Any) -> None:
             super().__init__(params)
 
     optimizer = torch_optim.custom_optimizer(TakesAny)
@@ -277,7 +279,7 @@ def test_a_slip_is_refused_even_where_any_name_is_taken() -> None:
         card.model_validate({"weight_decoupel": True})
 
 
-def test_an_exit_of_a_person_s_code_is_no_closed_pipe(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exit_in_custom_code_is_an_internal_error(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     def leaves(*_: object, **__: object) -> None:
         raise SystemExit(0)
 

@@ -27,10 +27,10 @@ def curve(name: str, runs: list[Run], update: str = "full", steps: int = STEPS, 
     """The losses of a fleet, (T, K), and the fleet."""
     seeds_K = [run.seed for run in runs]
     fleet = small.fleet(seeds_K, update)
-    moving = FleetOptimizer(name, fleet, arguments, plugins.routing_of(name, arguments))
+    optimizer = FleetOptimizer(name, fleet, arguments, plugins.routing_of(name, arguments))
     rates = [run.lr for run in runs], [run.weight_decay for run in runs]
     return train(
-        moving, small.data(seeds_K, steps), Schedule(steps, "cosine", 0.1), rates, (), lambda step: None
+        optimizer, small.data(seeds_K, steps), Schedule(steps, "cosine", 0.1), rates, (), lambda step: None
     ), fleet
 
 
@@ -42,7 +42,7 @@ RUNS = [Run(1, 1e-3, 0.1), Run(2, 3e-3, 0.0), Run(3, 1e-2, 0.5)]
     ("theirs", "ours", "arguments"),
     [("AdamW", "adamw", {}), ("AdamW", "adamw", {"betas": [0.8, 0.9]}), ("SGD", "sgd", {"momentum": 0.9})],
 )
-def test_torch_s_optimizers_equal_the_built_in_ones(theirs: str, ours: str, arguments: Any, update: str) -> None:
+def test_optimizers_of_torch_equal_the_built_in_ones(theirs: str, ours: str, arguments: Any, update: str) -> None:
     theirs_TK, _ = curve(plugins.take(f"torch.optim:{theirs}").label, RUNS, update, **arguments)
     ours_TK, _ = curve(ours, RUNS, update, **arguments)
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=1e-5, atol=0)
@@ -56,16 +56,16 @@ def muons(**built_in: Any) -> tuple[Any, Any]:
     return curve(name, RUNS, adjust_lr_fn="match_rms_adamw")[0], curve("muon", RUNS, **built_in)[0]
 
 
-def test_torch_s_muon_equals_the_built_in_one_once_its_products_are_in_float32_too(
+def test_muon_of_torch_equals_the_built_in_one_with_products_in_float32(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """torch casts to bfloat16 whatever it is given; with that cast alone left out nothing else parts the two."""
+    """torch always casts to bfloat16; without that cast the two are equal."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.clone)
     np.testing.assert_allclose(*muons(dtype="float32"), rtol=1e-5, atol=0)
 
 
-def test_torch_s_muon_as_it_is_stays_near_the_built_in_one_in_bfloat16() -> None:
-    """Products are rounded to 8 bits in another order, which training amplifies: 2e-4 at most where this was written."""
+def test_muon_of_torch_is_near_the_built_in_one_in_bfloat16() -> None:
+    """Products are rounded to 8 bits in another order, which training amplifies; 2e-4 was measured."""
     theirs_TK, ours_TK = muons(dtype="bfloat16")
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=2e-3, atol=0)
 
@@ -91,67 +91,69 @@ class Noisy(torch.optim.SGD):
 
 @each("made_by", [Clipped, Noisy])
 def test_a_class_with_a_global_norm_or_random_numbers_is_bitwise_independent_of_the_fleet(made_by: type) -> None:
-    name, before = plugins.take_object(made_by).label, torch.get_rng_state()
+    name, before = plugins.take(made_by).label, torch.get_rng_state()
     together_TK, fleet = curve(name, RUNS, steps=10)
     for k, run in enumerate(RUNS):
         alone_TK, alone = curve(name, [run], steps=10)
         assert torch.equal(alone.flat_KP[0], fleet.flat_KP[k])
         assert np.array_equal(alone_TK[:, 0], together_TK[:, k])
-    assert torch.equal(torch.get_rng_state(), before)  # nobody else's random numbers are disturbed
+    assert torch.equal(torch.get_rng_state(), before)  # the global generator is unchanged
 
 
 class Averaged(torch.optim.SGD):
-    """Looks at the mean of the weights at the start and now."""
+    """Is evaluated at the mean of its first and its current weights."""
 
     def __init__(self, params: Any, lr: float = 1e-2) -> None:
         super().__init__(params, lr=lr)
         self.start = [p.detach().clone() for group in self.param_groups for p in group["params"]]
-        self.kept: list[Any] = []
+        self.trained: list[Any] = []
 
     def _all(self) -> list[Any]:
         return [p for group in self.param_groups for p in group["params"]]
 
     @torch.no_grad()
     def eval(self) -> None:
-        self.kept = [p.detach().clone() for p in self._all()]
+        self.trained = [p.detach().clone() for p in self._all()]
         for p, start in zip(self._all(), self.start, strict=True):
             p.lerp_(start, 0.5)
 
     @torch.no_grad()
     def train(self) -> None:
-        for p, kept in zip(self._all(), self.kept, strict=False):
-            p.copy_(kept)
+        for p, saved in zip(self._all(), self.trained, strict=False):
+            p.copy_(saved)
 
 
-def looks(name: str, fleet: Fleet, arguments: Any) -> list[torch.Tensor]:
-    """The weights that are looked at before, amid and after four steps."""
-    found: list[torch.Tensor] = []
-    moving = FleetOptimizer(name, fleet, arguments, plugins.routing_of(name, arguments))
+def evaluated_weights(name: str, fleet: Fleet, arguments: Any) -> list[torch.Tensor]:
+    """The weights that are evaluated before, within and after four steps."""
+    weights: list[torch.Tensor] = []
+    optimizer = FleetOptimizer(name, fleet, arguments, plugins.routing_of(name, arguments))
     train(
-        moving, small.data([1], 4), Schedule(4, "constant", 0.0), ([1e-1], [0.0]), (0, 2, 4),
-        lambda step: found.append(fleet.flat_KP.detach().clone()),
+        optimizer, small.data([1], 4), Schedule(4, "constant", 0.0), ([1e-1], [0.0]), (0, 2, 4),
+        lambda step: weights.append(fleet.flat_KP.detach().clone()),
     )  # fmt: skip
-    return found
+    return weights
 
 
-def test_train_and_eval_are_called_around_every_look() -> None:
-    name = plugins.take_object(Averaged).label
+def test_train_and_eval_are_called_around_every_evaluation() -> None:
+    name = plugins.take(Averaged).label
     fleet = small.fleet([1])
     start = fleet.flat_KP.detach().clone()
-    ours, plain = looks(name, fleet, {}), looks("sgd", small.fleet([1]), {"momentum": 0.0})
+    ours, plain = evaluated_weights(name, fleet, {}), evaluated_weights("sgd", small.fleet([1]), {"momentum": 0.0})
     assert torch.equal(ours[0], start)
     for averaged, trained in zip(ours[1:], plain[1:], strict=True):
         torch.testing.assert_close(averaged, (start + trained) / 2, rtol=1e-5, atol=1e-7)
-    assert torch.equal(fleet.flat_KP.detach(), ours[-1])  # what is saved is what was looked at
+    assert torch.equal(fleet.flat_KP.detach(), ours[-1])  # the saved weights are those evaluated last
 
 
-def test_an_edit_of_the_file_or_of_its_neighbour_is_another_source(tmp_path: Path) -> None:
-    (tmp_path / "near_one.py").write_text("RATE = 1.0\n")
-    text = "import torch\nfrom near_one import RATE\nimport near_one\nclass Mine(torch.optim.SGD):\n    factor = RATE\n"
+def test_an_edit_of_the_file_or_of_its_neighbour_changes_the_hash(tmp_path: Path) -> None:
+    (tmp_path / "neighbour.py").write_text("RATE = 1.0\n")
+    text = (
+        "import torch\nfrom neighbour import RATE\nimport neighbour\nclass Mine(torch.optim.SGD):\n    factor = RATE\n"
+    )
     (tmp_path / "mine.py").write_text(text)
     first = plugins.take(f"{tmp_path}/mine.py:Mine").source
     assert plugins.take(f"{tmp_path}/mine.py:Mine").source == first
-    (tmp_path / "near_one.py").write_text("RATE = 2.0\n")
+    (tmp_path / "neighbour.py").write_text("RATE = 2.0\n")
     second = plugins.take(f"{tmp_path}/mine.py:Mine").source
     (tmp_path / "mine.py").write_text(text + "EDITED = True\n")
     assert len({first, second, plugins.take(f"{tmp_path}/mine.py:Mine").source}) == 3

@@ -1,7 +1,7 @@
 """`python -m tests.reliability > reports/reliability.md`: every campaign at full length, in about 40 minutes.
 
-What a campaign found is kept in `reliability-results/`, and those that are there are not run again; names of campaigns as
-arguments: these are run anew, and the page has all that are there.
+Results are stored in `reliability-results/`. Without arguments, campaigns without stored results run; with arguments, the
+named campaigns run again. The page shows all stored results.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from tests.reliability import company, damage, disk, killed
 from tests.reliability.campaign import Campaign
 
 SEED = 1
-KEPT = Path("reliability-results")
-# By name: what tries a promise so many times in a folder, and how often.
+RESULTS = Path("reliability-results")
+# By name: a function of a folder and the number of trials, and the usual number of trials.
 CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
     "killed": (lambda folder, trials: killed.campaign(folder, trials, SEED), 100),
     "together": (killed.together, 9),
@@ -35,54 +35,62 @@ CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
 }
 
 
-def page(found: list[tuple[Campaign, float]]) -> str:
-    usual = [(one, CAMPAIGNS[one.name][1]) for one, _ in found]
-    fewer = [f"{one.name} {one.trials} of {trials}" for one, trials in usual if one.trials < trials]
+def page(results: list[tuple[Campaign, float]]) -> str:
+    usual = [(campaign, CAMPAIGNS[campaign.name][1]) for campaign, _ in results]
+    shortened = [
+        f"{campaign.name} {campaign.trials} of {trials}" for campaign, trials in usual if campaign.trials < trials
+    ]
     rows = []
-    for one, seconds in found:
-        happened = "; ".join(f"{count} × {what}" for what, count in sorted(one.outcomes.items()))
-        rows.append([one.name, one.trials, happened, len(one.broken), f"{seconds:.0f} s"])
-    made = ", ".join(f"{name} {number}" for name, number in identity.versions().items())
+    for campaign, seconds in results:
+        outcomes = "; ".join(f"{count} × {outcome}" for outcome, count in sorted(campaign.outcomes.items()))
+        rows.append([campaign.name, campaign.trials, outcomes, len(campaign.violations), f"{seconds:.0f} s"])
+    versions = ", ".join(f"{name} {number}" for name, number in identity.versions().items())
     return "\n".join([
         "# reliability", "",
-        "What was done to the program, how often, what it did, and how often it broke a promise.", "",
-        tabulate(rows, ["campaign", "trials", "what happened", "broken", "time"], tablefmt="github"), "",
-        *(f"- **{one.name}**: {one.promise}." for one, _ in found), "",
-        *(f"- BROKEN, {one.name}: {said}" for one, _ in found for said in one.broken),
-        f"Command: `python -m tests.reliability` (seed {SEED}), on {identity.device_name('cpu')}; {made}."
-        + (f" Fewer trials, by `--trials`: {', '.join(fewer)}." if fewer else ""),
+        "Campaigns that kill, disturb and damage the program: trials, outcomes, and violations of the promises below.", "",
+        tabulate(rows, ["campaign", "trials", "outcomes", "violations", "time"], tablefmt="github"), "",
+        *(f"- **{campaign.name}**: {campaign.promise}." for campaign, _ in results), "",
+        *(f"- VIOLATED, {campaign.name}: {violation}" for campaign, _ in results for violation in campaign.violations),
+        f"Command: `python -m tests.reliability` (seed {SEED}), on {identity.device_name('cpu')}; {versions}."
+        + (f" Fewer trials, by `--trials`: {', '.join(shortened)}." if shortened else ""),
     ])  # fmt: skip
 
 
 def run(name: str, trials: int | None) -> None:
     start = time.monotonic()
-    campaign, usual = CAMPAIGNS[name]
+    campaign, usual_trials = CAMPAIGNS[name]
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
-        one = campaign(Path(folder), trials or usual)
+        result = campaign(Path(folder), trials or usual_trials)
     seconds = time.monotonic() - start
-    KEPT.mkdir(exist_ok=True)
-    (KEPT / f"{name}.json").write_text(json.dumps([vars(one), seconds]))
-    print(f"{name}: {one.trials} trials, {len(one.broken)} broken, {seconds:.0f} s", file=sys.stderr, flush=True)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps([vars(result), seconds]))
+    violations = len(result.violations)
+    print(f"{name}: {result.trials} trials, {violations} violations, {seconds:.0f} s", file=sys.stderr, flush=True)
 
 
 def main() -> int:
-    """Prints the page; exit code 1 where a promise was broken."""
+    """Prints the page; returns 1 if a promise was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.reliability", description=__doc__)
     parser.add_argument(
-        "names", nargs="*", metavar="CAMPAIGN", help=f"of {', '.join(CAMPAIGNS)}; those missing if none"
+        "names",
+        nargs="*",
+        metavar="CAMPAIGN",
+        help=f"one of {', '.join(CAMPAIGNS)}; default: those without stored results",
     )
-    parser.add_argument("--trials", type=int, help="so many of each, other than usual")
-    asked = parser.parse_args()
-    names: list[str] = asked.names
+    parser.add_argument("--trials", type=int, help="number of trials of each; default: the usual number")
+    options = parser.parse_args()
+    names: list[str] = options.names
     if unknown := set(names) - set(CAMPAIGNS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    for name in names or [name for name in CAMPAIGNS if not (KEPT / f"{name}.json").exists()]:
-        run(name, asked.trials)
-    kept = [KEPT / f"{name}.json" for name in CAMPAIGNS]
-    contents = [json.loads(file.read_text()) for file in kept if file.exists()]
-    found = [(Campaign(**one | {"outcomes": Counter(one["outcomes"])}), seconds) for one, seconds in contents]
-    print(page(found))
-    return int(any(one.broken for one, _ in found))
+    for name in names or [name for name in CAMPAIGNS if not (RESULTS / f"{name}.json").exists()]:
+        run(name, options.trials)
+    files = [RESULTS / f"{name}.json" for name in CAMPAIGNS]
+    contents = [json.loads(file.read_text()) for file in files if file.exists()]
+    results = [
+        (Campaign(**content | {"outcomes": Counter(content["outcomes"])}), seconds) for content, seconds in contents
+    ]
+    print(page(results))
+    return int(any(campaign.violations for campaign, _ in results))
 
 
 if __name__ == "__main__":

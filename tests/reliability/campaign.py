@@ -1,4 +1,4 @@
-"""A campaign: many trials of one promise. `python -m tests.reliability` runs all at full length and writes the report."""
+"""A campaign: many trials of one promise. `python -m tests.reliability` runs all campaigns and prints the report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Campaign:
-    """promise: what was to hold. trials: how often it was tried. outcomes: what happened, counted, in words. broken: a
-    sentence for every trial in which the promise did not hold."""
+    """promise: the property under test. outcomes: how often each occurred. violations: one sentence for each."""
 
     name: str
     promise: str
     trials: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
-    broken: list[str] = field(default_factory=list)
+    violations: list[str] = field(default_factory=list)
 
-    def tried(self, outcome: str, *broken: str) -> None:
+    def record(self, outcome: str, *violations: str) -> None:
         self.trials += 1
         self.outcomes[outcome] += 1
-        self.broken += broken
+        self.violations += violations

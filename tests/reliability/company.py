@@ -1,4 +1,4 @@
-"""Training beside a busy competitor: throughput should fall by the competitor's share of the processors, and no more."""
+"""Training beside a busy process: throughput falls by at most the share of processor time that this process takes."""
 
 from __future__ import annotations
 
@@ -19,59 +19,59 @@ from tests.reliability import program
 from tests.reliability.campaign import Campaign
 
 PROMISE = (
-    "beside one busy competitor the workers keep at least the share of the processors that it leaves them, within a tenth "
-    "of it"
+    "beside one busy process, throughput relative to throughput alone is at least the share of processor time that this "
+    "process leaves (tolerance: a tenth of it)"
 )
-WINDOW, WARM = 4.0, 5.0  # seconds
-TOLERANCE = 0.1  # windows of some seconds are noisy
+WINDOW, WARM_UP = 4.0, 5.0  # seconds
+TOLERANCE = 0.1  # a window of some seconds is noisy
 WORKERS, FLEET = 2, 4
 
 
 def campaign(folder: Path, trials: int) -> Campaign:
-    """So many pairs of windows, with the competitor stopped and let go in turns; throughput with over without."""
-    found = Campaign("company", PROMISE)
-    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-    busy.send_signal(signal.SIGSTOP)
-    wake, other = os.pipe()
+    """Measures throughput with and without the busy process, in pairs of time windows; trials: the number of pairs."""
+    result = Campaign("company", PROMISE)
+    competitor = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    competitor.send_signal(signal.SIGSTOP)
+    wake, write_end = os.pipe()
     ratios, shares = [], []
     try:
         with ProcessPool(WORKERS, "cpu") as pool:
-            long = ["stages.pretrain.steps=100000"]
-            experiment = resolve(RunRequest("quick", ["adamw"], seeds=WORKERS * FLEET, settings=long, device="cpu"))
+            settings = ["stages.pretrain.steps=100000"]
+            experiment = resolve(RunRequest("quick", ["adamw"], seeds=WORKERS * FLEET, settings=settings, device="cpu"))
             runs = Plan(experiment, {}).ready()
-            for number, slot in enumerate(pool.slots):
-                fleet = runs[number * FLEET :][:FLEET]
+            for index, slot in enumerate(pool.slots):
+                fleet = runs[index * FLEET :][:FLEET]
                 card = next(iter(experiment.tasks.values())).card
                 pool.submit(slot, Job(fleet, card, [None] * FLEET, folder, [1] * FLEET))
-            _steps(pool, wake, WARM)
-            while _steps(pool, wake, 1.0) == 0:  # torch may take longer to import
+            _throughput(pool, wake, WARM_UP)
+            while _throughput(pool, wake, 1.0) == 0:  # importing torch may take longer
                 pass
             for _ in range(trials):
-                alone = _steps(pool, wake, WINDOW)
-                before = program.cpu_seconds(busy.pid)
-                busy.send_signal(signal.SIGCONT)
-                beside = _steps(pool, wake, WINDOW)
-                busy.send_signal(signal.SIGSTOP)
-                shares.append((program.cpu_seconds(busy.pid) - before) / WINDOW / WORKERS)
-                ratios.append(beside / alone)
-                found.tried("a pair of windows")
+                alone = _throughput(pool, wake, WINDOW)
+                before = program.cpu_seconds(competitor.pid)
+                competitor.send_signal(signal.SIGCONT)
+                disturbed = _throughput(pool, wake, WINDOW)
+                competitor.send_signal(signal.SIGSTOP)
+                shares.append((program.cpu_seconds(competitor.pid) - before) / WINDOW / WORKERS)
+                ratios.append(disturbed / alone)
+                result.record("pair of time windows")
     finally:
-        busy.kill()
-        busy.wait()
+        competitor.kill()
+        competitor.wait()
         os.close(wake)
-        os.close(other)
-    ratio, left = median(ratios), 1 - median(shares)
-    found.outcomes[f"throughput beside it over alone: median {ratio:.2f}, of processors left: {left:.2f}"] = len(ratios)
-    if ratio < left * (1 - TOLERANCE):
-        found.broken.append(f"throughput fell to {ratio:.2f} where {left:.2f} of the processors were left")
-    return found
+        os.close(write_end)
+    ratio, share_left = median(ratios), 1 - median(shares)
+    result.outcomes[f"relative throughput: median {ratio:.2f}, processor share left: {share_left:.2f}"] = len(ratios)
+    if ratio < share_left * (1 - TOLERANCE):
+        result.violations.append(f"relative throughput is {ratio:.2f} at a processor share of {share_left:.2f}")
+    return result
 
 
-def _steps(pool: ProcessPool, wake: int, seconds: float) -> float:
-    """Run-steps per second of a pool over a time."""
+def _throughput(pool: ProcessPool, wake: int, seconds: float) -> float:
+    """Run-steps per second of a pool, measured for some seconds."""
     start, steps = time.monotonic(), 0
-    while (passed := time.monotonic() - start) < seconds:
-        for _, message in pool.messages(seconds - passed, wake):
+    while (elapsed := time.monotonic() - start) < seconds:
+        for _, message in pool.messages(seconds - elapsed, wake):
             assert isinstance(message, Progress | Ready), message
             steps += message.run_steps if isinstance(message, Progress) else 0
     return steps / (time.monotonic() - start)

@@ -1,4 +1,4 @@
-"""Damage: bits flipped, ends cut off, files emptied or swapped in a finished folder of results; then looks and reruns."""
+"""Damage to a finished folder of results: flipped bits, truncated, emptied or swapped files. Then it is read and rerun."""
 
 from __future__ import annotations
 
@@ -22,78 +22,79 @@ from synthbench.store.results import Store
 from tests import tiny
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
-from tests.reliability.program import Said, say
+from tests.reliability.program import Completed, invoke
 
 PROMISE = (
-    "what is damaged is either not needed (every output is exactly the undamaged one's) or recognized: refused with a "
-    "sentence, or its runs count as not done and end with bitwise the same scores when they are trained again"
+    "damage either has no effect (every output equals that of the undamaged folder) or is detected: the folder is refused "
+    "with a plain message, or the affected runs count as unfinished and reproduce bitwise equal scores when retrained"
 )
-LOOKS = ("report --format json", "export --format json")
+READ_COMMANDS = ("report --format json", "export --format json")
 PAGE = 4096
-LOG, INDEX = f"{DATABASE}-wal", f"{DATABASE}-shm"  # what SQLite leaves beside a database when its process is killed
+LOG, INDEX = f"{DATABASE}-wal", f"{DATABASE}-shm"  # SQLite leaves them when its process is killed
 UPDATES = ("full", "lora-4")
-LARGER = ("--update", ",".join(UPDATES))
-SLOW = program.PATIENCE  # seconds that looking at a damaged folder may take
+LARGER_OPTIONS = ("--update", ",".join(UPDATES))
+TIME_LIMIT = program.TIMEOUT  # seconds in which a damaged folder is read and checked
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Sound folders, and all that may ever be said of them or found in them.
+    """Undamaged folders with all their outputs, results and weights.
 
-    folder: holds `whole`, a finished experiment; `older`, an earlier copy of it, of one seed; `other`, another
-    experiment; `killed`, `whole` as a killed process leaves it, its last transaction in the log; `larger`, `whole` with
-    low-rank updates added, which start from weights that it has; and `place`, where damage is done. weights: by name.
+    folder: holds `finished`, a finished experiment; `older`, an earlier copy of it with one seed; `other`, another
+    experiment; `killed`, `finished` as a killed process leaves it, with the last transaction in the log; `larger`,
+    `finished` with low-rank updates added, which start from its weights; and `out`, the copy that is damaged.
+    outputs: by folder and command. weights: file contents by name.
     """
 
     folder: Path
     card: Path
     experiment: Experiment
-    said: dict[str, dict[str, Said]]
+    outputs: dict[str, dict[str, Completed]]
     results: Mapping[str, Result]
     weights: Mapping[str, bytes]
     larger: Experiment
 
     @property
-    def place(self) -> Path:
-        return self.folder / "place"
+    def out(self) -> Path:
+        return self.folder / "out"
 
-    def put(self, base: str, *taken: tuple[str, str]) -> None:
-        """Copies a sound folder to its place, then these files over it, each out of another folder."""
-        shutil.rmtree(self.place, ignore_errors=True)
-        shutil.copytree(self.folder / base, self.place)
-        for source, name in taken:
-            shutil.copyfile(self.folder / source / name, self.place / name)
+    def restore(self, base: str, *replacements: tuple[str, str]) -> None:
+        """Copies an undamaged folder to `out`, then replaces these files, each by that of another folder."""
+        shutil.rmtree(self.out, ignore_errors=True)
+        shutil.copytree(self.folder / base, self.out)
+        for source, name in replacements:
+            shutil.copyfile(self.folder / source / name, self.out / name)
 
 
 def make(folder: Path) -> Bench:
-    card, place = tiny.write(folder), folder / "place"
+    card, out = tiny.write(folder), folder / "out"
     options = ("--jobs", "1", "--device", "cpu", "--keep-weights", "all")
-    said: dict[str, dict[str, Said]] = {}
+    outputs: dict[str, dict[str, Completed]] = {}
 
-    def save(name: str, *changes: str) -> None:
-        ran = say("run", str(card), "--out", str(place), *options, *changes)
-        assert ran.code == 0, ran.err
-        shutil.copytree(place, folder / name)
-        said[name] = {command: say(command, "--out", str(place)) for command in LOOKS}
+    def save(name: str, *more_options: str) -> None:
+        completed = invoke("run", str(card), "--out", str(out), *options, *more_options)
+        assert completed.code == 0, completed.err
+        shutil.copytree(out, folder / name)
+        outputs[name] = {command: invoke(command, "--out", str(out)) for command in READ_COMMANDS}
 
     save("older", "--seeds", "1")
-    save("whole", "--seeds", "2")
-    save("larger", *LARGER)
-    shutil.rmtree(place)
+    save("finished", "--seeds", "2")
+    save("larger", *LARGER_OPTIONS)
+    shutil.rmtree(out)
     save("other", "--set", "model.width=32", "--seeds", "1")
-    leave_log(folder / "older", folder / "whole", folder / "killed")
-    results = program.results(folder / "whole") | program.results(folder / "other")
-    files = [file for name in ("whole", "other") for file in (folder / name / "weights").iterdir()]
+    leave_log(folder / "older", folder / "finished", folder / "killed")
+    results = program.results(folder / "finished") | program.results(folder / "other")
+    files = [file for name in ("finished", "other") for file in (folder / name / "weights").iterdir()]
     experiment, larger = (resolve(RunRequest(str(card), updates=updates, device="cpu")) for updates in (None, UPDATES))
     weights = {file.name: file.read_bytes() for file in files}
-    return Bench(folder, card, experiment, said, results, weights, larger)
+    return Bench(folder, card, experiment, outputs, results, weights, larger)
 
 
 def leave_log(before: Path, after: Path, to: Path) -> None:
-    """Makes a folder whose database is `before`'s and whose log brings it, in one transaction, to `after`."""
-    work = to.with_name("work")
-    shutil.copytree(before, work)
-    with closing(sqlite3.connect(work / DATABASE, isolation_level=None)) as db:
+    """Makes a folder with the database of `before` and a log that turns it, in one transaction, into that of `after`."""
+    copy = to.with_name("copy")
+    shutil.copytree(before, copy)
+    with closing(sqlite3.connect(copy / DATABASE, isolation_level=None)) as db:
         db.execute("ATTACH ? AS after", (str(after / DATABASE),))
         tables = [name for (name,) in db.execute("SELECT name FROM after.sqlite_master WHERE type = 'table'")]
         db.execute("BEGIN")
@@ -103,36 +104,36 @@ def leave_log(before: Path, after: Path, to: Path) -> None:
         db.execute("COMMIT")
         shutil.copytree(after, to)
         for name in (DATABASE, LOG, INDEX):
-            shutil.copyfile(work / name, to / name)
-    shutil.rmtree(work)
+            shutil.copyfile(copy / name, to / name)
+    shutil.rmtree(copy)
 
 
 Edit = Callable[[bytearray, random.Random], bytes]
 
 
-def flip_a_bit(content: bytearray, chance: random.Random) -> bytes:
-    content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
+def flip_a_bit(content: bytearray, rng: random.Random) -> bytes:
+    content[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
     return content
 
 
-def change_bytes(content: bytearray, chance: random.Random) -> bytes:
-    for _ in range(chance.randint(2, 9)):
-        content[chance.randrange(len(content))] = chance.randrange(256)
+def change_bytes(content: bytearray, rng: random.Random) -> bytes:
+    for _ in range(rng.randint(2, 9)):
+        content[rng.randrange(len(content))] = rng.randrange(256)
     return content
 
 
-def cut_off(content: bytearray, chance: random.Random) -> bytes:
-    return content[: chance.randrange(len(content))]
+def cut_off(content: bytearray, rng: random.Random) -> bytes:
+    return content[: rng.randrange(len(content))]
 
 
-def clear_a_page(content: bytearray, chance: random.Random) -> bytes:
-    start = chance.randrange(len(content)) // PAGE * PAGE
+def clear_a_page(content: bytearray, rng: random.Random) -> bytes:
+    start = rng.randrange(len(content)) // PAGE * PAGE
     end = min(start + PAGE, len(content))
     content[start:end] = bytes(end - start)
     return content
 
 
-def empty(content: bytearray, chance: random.Random) -> bytes:
+def empty(content: bytearray, rng: random.Random) -> bytes:
     return b""
 
 
@@ -141,146 +142,156 @@ Damage = Callable[[Bench, random.Random], None]
 
 
 def _edited(edit: Edit, base: str, name: str) -> Damage:
-    """Damage of one file of a sound folder; of any one weight file where a folder is named."""
+    """Edits one file of an undamaged folder; a random one if `name` is a folder."""
 
-    def damage(bench: Bench, chance: random.Random) -> None:
-        bench.put(base)
-        file = bench.place / name
+    def damage(bench: Bench, rng: random.Random) -> None:
+        bench.restore(base)
+        file = bench.out / name
         if file.is_dir():
-            file = chance.choice(sorted(file.iterdir()))
-        file.write_bytes(edit(bytearray(file.read_bytes()), chance))
+            file = rng.choice(sorted(file.iterdir()))
+        file.write_bytes(edit(bytearray(file.read_bytes()), rng))
 
     return damage
 
 
-def _swapped(base: str, *taken: tuple[str, str]) -> Damage:
-    return lambda bench, chance: bench.put(base, *taken)
+def _swapped(base: str, *replacements: tuple[str, str]) -> Damage:
+    return lambda bench, rng: bench.restore(base, *replacements)
 
 
-def lose_weights(bench: Bench, chance: random.Random) -> None:
-    bench.put("whole")
-    for file in chance.sample(sorted((bench.place / "weights").iterdir()), chance.randint(1, 3)):
+def delete_weights(bench: Bench, rng: random.Random) -> None:
+    bench.restore("finished")
+    for file in rng.sample(sorted((bench.out / "weights").iterdir()), rng.randint(1, 3)):
         file.unlink()
 
 
-def swap_weights(bench: Bench, chance: random.Random) -> None:
-    bench.put("whole")
-    one, two = chance.sample(sorted((bench.place / "weights").iterdir()), 2)
-    content = one.read_bytes()
-    one.write_bytes(two.read_bytes())
-    two.write_bytes(content)
+def swap_weights(bench: Bench, rng: random.Random) -> None:
+    bench.restore("finished")
+    first, second = rng.sample(sorted((bench.out / "weights").iterdir()), 2)
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
 
 
-def mix_pages(bench: Bench, chance: random.Random) -> None:
-    """Leaves beside the whole database a log of some pages of the other one."""
-    bench.put("other")
-    with closing(sqlite3.connect(bench.place / DATABASE, isolation_level=None)) as db:
+def mix_pages(bench: Bench, rng: random.Random) -> None:
+    """Leaves a log with some pages of the other database beside the finished one."""
+    bench.restore("other")
+    with closing(sqlite3.connect(bench.out / DATABASE, isolation_level=None)) as db:
         columns = db.execute("SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c").fetchall()
-        table, column = chance.choice(sorted(columns))
+        table, column = rng.choice(sorted(columns))
         db.execute(f"UPDATE {table} SET {column} = {column}")
-        logs = {name: (bench.place / name).read_bytes() for name in (LOG, INDEX)[: chance.randint(1, 2)]}
-        bench.put("whole")
+        logs = {name: (bench.out / name).read_bytes() for name in (LOG, INDEX)[: rng.randint(1, 2)]}
+        bench.restore("finished")
         for name, log in logs.items():
-            (bench.place / name).write_bytes(log)
+            (bench.out / name).write_bytes(log)
 
 
 FILES = {
-    "the database": ("whole", DATABASE),
+    "the database": ("finished", DATABASE),
     "a database with a log": ("killed", DATABASE),
     "the log": ("killed", LOG),
     "the log's index": ("killed", INDEX),
-    "weights": ("whole", "weights"),
+    "weights": ("finished", "weights"),
 }
 DAMAGES: dict[str, Damage] = {
-    f"{edit.__name__.replace('_', ' ')} of {what}": _edited(edit, *place)
-    for what, place in FILES.items()
+    f"{edit.__name__.replace('_', ' ')} of {name}": _edited(edit, *location)
+    for name, location in FILES.items()
     for edit in EDITS
 } | {
     "pages of another's log": mix_pages,
-    "lose weights": lose_weights,
+    "delete weights": delete_weights,
     "swap weights": swap_weights,
-    "an older database": _swapped("whole", ("older", DATABASE)),
-    "another's database": _swapped("whole", ("other", DATABASE)),
+    "an older database": _swapped("finished", ("older", DATABASE)),
+    "another's database": _swapped("finished", ("other", DATABASE)),
     "a log left beside another's database": _swapped("killed", ("other", DATABASE)),
-    "a log left beside the whole database": _swapped("killed", ("whole", DATABASE)),
+    "a log left beside the finished database": _swapped("killed", ("finished", DATABASE)),
     "another's log": _swapped("other", ("killed", LOG)),
     "another's log and index": _swapped("other", ("killed", LOG), ("killed", INDEX)),
 }  # fmt: skip
 
 
-def campaign(folder: Path, trials: int, seed: int, trained: int = 5) -> Campaign:
-    """Damages at random positions, the database most often; after the first few reruns really train what is missing."""
-    return on(make(folder), trials, seed, trained)
+def campaign(folder: Path, trials: int, seed: int, retrainings: int = 5) -> Campaign:
+    """Damage at random positions, most often of the database; the first few reruns train what is missing."""
+    return run_trials(make(folder), trials, seed, retrainings)
 
 
-def on(bench: Bench, trials: int, seed: int, trained: int) -> Campaign:
-    chance = random.Random(seed)
-    found = Campaign("damage", PROMISE)
-    often = [1 + 5 * (" of " in name) + 10 * ("flip" in name and "database" in name) for name in DAMAGES]
-    for name in chance.choices([*DAMAGES], often, k=trials):
-        outcome, broken = trial(bench, name, chance, train=trained > 0)
-        trained -= outcome.endswith("trained again")
-        found.tried(outcome, *broken)
-    return found
+def run_trials(bench: Bench, trials: int, seed: int, retrainings: int) -> Campaign:
+    rng = random.Random(seed)
+    result = Campaign("damage", PROMISE)
+    weights = [1 + 5 * (" of " in name) + 10 * ("flip" in name and "database" in name) for name in DAMAGES]
+    for name in rng.choices([*DAMAGES], weights, k=trials):
+        outcome, violations = trial(bench, name, rng, train=retrainings > 0)
+        retrainings -= outcome.endswith("retrained")
+        result.record(outcome, *violations)
+    return result
 
 
-def trial(bench: Bench, name: str, chance: random.Random, train: bool = False) -> tuple[str, list[str]]:
-    """One damage: what came of it, in words, and what was broken."""
-    DAMAGES[name](bench, chance)
-    mark = sha256(b"".join(file.read_bytes() for file in sorted(bench.place.rglob("*")) if file.is_file())).hexdigest()
-    began = time.monotonic()
-    looked, broken = look(bench)
-    ran, more = rerun(bench)
-    broken += more
-    if (took := time.monotonic() - began) > SLOW:
-        broken.append(f"it took {took:.0f} s")
-    if train and ran == "trained again":
-        broken += train_again(bench)
-    return f"looking: {looked}; running: {ran}", [f"{name} ({mark[:8]}): {text}" for text in broken]
+def trial(bench: Bench, name: str, rng: random.Random, train: bool = False) -> tuple[str, list[str]]:
+    """Damages a folder; returns the outcome and the violations."""
+    DAMAGES[name](bench, rng)
+    digest = sha256(b"".join(file.read_bytes() for file in sorted(bench.out.rglob("*")) if file.is_file())).hexdigest()
+    start = time.monotonic()
+    reading, violations = check_reading(bench)
+    rerun, more_violations = check_rerun(bench)
+    violations += more_violations
+    if (seconds := time.monotonic() - start) > TIME_LIMIT:
+        violations.append(f"it took {seconds:.0f} s")
+    if train and rerun == "retrained":
+        violations += retrain(bench)
+    return f"reading: {reading}, rerunning: {rerun}", [
+        f"{name} ({digest[:8]}): {violation}" for violation in violations
+    ]
 
 
-def look(bench: Bench) -> tuple[str, list[str]]:
-    found = {command: say(command, "--out", str(bench.place)) for command in LOOKS}
-    for name, said in bench.said.items():
-        if found == said:
-            return ("as undamaged" if name == "whole" else f"as the {name} one"), []
-    refused = {name: said.code == 2 and not said.out and said.err.startswith("synthbench: ") and said.is_plain
-               for name, said in found.items()}  # fmt: skip
-    wrong = [f"{command}: {said}"[:1000] for command, said in found.items() if not refused[command]]
-    agree = [said[command] == found[command] for said in bench.said.values() for command in LOOKS]
-    return "refused", wrong if not any(agree) else []
+def check_reading(bench: Bench) -> tuple[str, list[str]]:
+    """How the damaged folder is reported and exported, and the violations."""
+    answers = {command: invoke(command, "--out", str(bench.out)) for command in READ_COMMANDS}
+    for name, outputs in bench.outputs.items():
+        if answers == outputs:
+            return ("as undamaged" if name == "finished" else f"as the {name} folder"), []
+    unexpected = [
+        f"{command}: {answer}"[:1000]
+        for command, answer in answers.items()
+        if answer.code != 2 or answer.out or not answer.err.startswith("synthbench: ") or not answer.has_plain_error
+    ]
+    agree = [outputs[command] == answers[command] for outputs in bench.outputs.values() for command in READ_COMMANDS]
+    return "refused", unexpected if not any(agree) else []
 
 
-def rerun(bench: Bench) -> tuple[str, list[str]]:
-    """What `run` would train again, and whether all that it would not is as it was."""
+def check_rerun(bench: Bench) -> tuple[str, list[str]]:
+    """Whether `run` would retrain anything, and the violations among the results that it would keep."""
     try:
-        with closing(Store.create(bench.place)) as store:
-            return _rerun(bench, store)
+        with closing(Store.create(bench.out)) as store:
+            return _check_rerun(bench, store)
     except BadInput as error:
-        return "refused", [] if len(str(error).splitlines()) == 1 else [f"refused in other words: {error}"]
+        return "refused", [] if len(str(error).splitlines()) == 1 else [f"refused with more than one line: {error}"]
     except Exception as error:
-        return "broken", [f"running: {error!r}"]
+        return "broken", [f"rerunning: {error!r}"]
 
 
-def _rerun(bench: Bench, store: Store) -> tuple[str, list[str]]:
+def _check_rerun(bench: Bench, store: Store) -> tuple[str, list[str]]:
     card = bench.experiment.card.model_dump_json(by_alias=True)
     store.record("name", card, "{}", "command")
-    done = usable_results(bench.larger, store)
-    enlist(bench.experiment, "name", store, done)
-    wrong = [f"run {run[:8]} came back as {one}" for run, one in done.items() if one != bench.results.get(run)]
-    for one in done.values():
-        kept = store.valid_weights(one)
-        if kept and (store.weights / kept.name).read_bytes() != bench.weights[str(bench.results[one.run].weights)]:
-            wrong.append(f"the weights of run {one.run[:8]} are others")
-    needed = len(Plan(bench.larger, done).remaining()) > len(Plan(bench.larger, bench.results).remaining())
-    return "trained again" if needed else "nothing is lost", wrong
+    finished = usable_results(bench.larger, store)
+    enlist(bench.experiment, "name", store, finished)
+    violations = [
+        f"run {run[:8]} was read as {result}" for run, result in finished.items() if result != bench.results.get(run)
+    ]
+    for result in finished.values():
+        weights = store.valid_weights(result)
+        if not weights:
+            continue
+        expected = bench.weights[str(bench.results[result.run].weights)]
+        if (store.weights / weights.name).read_bytes() != expected:
+            violations.append(f"the weights of run {result.run[:8]} differ")
+    is_incomplete = len(Plan(bench.larger, finished).remaining()) > len(Plan(bench.larger, bench.results).remaining())
+    return "retrained" if is_incomplete else "nothing lost", violations
 
 
-def train_again(bench: Bench) -> list[str]:
-    """Runs the larger experiment on the damaged folder, which must end as if nothing had been damaged."""
-    ran = say("run --jobs 1 --device cpu", str(bench.card), "--out", str(bench.place), *LARGER)
-    if ran.code:
-        return [f"the rerun ended with {ran.code}: {ran.err}"]
-    found = program.numbers(program.results(bench.place))
-    wanted = program.numbers(program.results(bench.folder / "larger"))
-    return [f"run {run[:8]} ended with other scores" for run in wanted if found.get(run) != wanted[run]]
+def retrain(bench: Bench) -> list[str]:
+    """Runs the larger experiment in the damaged folder; returns what differs from the undamaged results."""
+    completed = invoke("run --jobs 1 --device cpu", str(bench.card), "--out", str(bench.out), *LARGER_OPTIONS)
+    if completed.code:
+        return [f"the rerun ended with {completed.code}: {completed.err}"]
+    actual = program.numbers(program.results(bench.out))
+    expected = program.numbers(program.results(bench.folder / "larger"))
+    return [f"run {run[:8]} ended with other scores" for run in expected if actual.get(run) != expected[run]]

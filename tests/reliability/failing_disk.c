@@ -1,10 +1,10 @@
-/* Preloaded into a program under test (LD_PRELOAD), this makes its disk fail.
+/* Preloaded into the program under test (LD_PRELOAD), this library makes writes to a folder fail.
  *
- *   DISK_UNDER   a folder by its real path: calls that write to it are counted, in all processes together
+ *   DISK_UNDER   the real path of a folder: calls that write to it are counted over all processes
  *   DISK_COUNT   a file of at least 8 bytes that holds the count
- *   DISK_FIRST, DISK_LAST   the counted calls that fail, from and to
- *   DISK_ERRNO   with which error
- *   DISK_LOG     a file to which every counted call is appended: its name and path
+ *   DISK_FIRST, DISK_LAST   the first and the last counted call that fail
+ *   DISK_ERRNO   the error of failing calls
+ *   DISK_LOG     a file to which the name and the path of every counted call are appended
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -45,9 +45,9 @@ __attribute__((constructor)) static void start(void) {
 static int fails(const char *call, const char *path) {
     size_t length = under ? strlen(under) : 0;
     if (!length || strncmp(path, under, length) || (path[length] && path[length] != '/')) return 0;
-    unsigned long own = __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
+    unsigned long position = __atomic_add_fetch(count, 1, __ATOMIC_SEQ_CST);
     if (report >= 0) dprintf(report, "%s %s\n", call, path);
-    if (own < first || own > last) return 0;
+    if (position < first || position > last) return 0;
     errno = error;
     return 1;
 }
@@ -67,10 +67,10 @@ static int fails_on(const char *call, int handle) {
         REAL(name); \
         return fails_on(#name, handle) ? -1 : real(__VA_ARGS__); \
     }
-#define ON_PATH(name, parameters, place, ...) \
+#define ON_PATH(name, parameters, target, ...) \
     int name parameters { \
         REAL(name); \
-        return fails(#name, place) ? -1 : real(__VA_ARGS__); \
+        return fails(#name, target) ? -1 : real(__VA_ARGS__); \
     }
 #define OPEN(name) \
     int name(const char *path, int flags, ...) { \

@@ -1,4 +1,4 @@
-"""The program as people start it, watched from outside, and as it answers in this process."""
+"""Runs the program as a process of its own, which tests watch from outside, or within the process of the test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import synthbench
@@ -24,56 +24,45 @@ from synthbench.experiment.runs import Result
 from synthbench.interface import outcome
 from synthbench.store.results import Store
 from tests import tiny
-from tests.calling import APP
+from tests.calling import APP, Completed
 
 ROOT = Path(synthbench.__file__).parents[1]
-HOLDING = Path(__file__).with_name("gate")
-PATIENCE = 120.0  # seconds that a slow machine may take for what should take a few
+GATE_FOLDER = Path(__file__).with_name("gate")
+TIMEOUT = 120.0  # seconds, for what should take a few
 Results = Mapping[str, Result]
 
 
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether a failure was told in one to three lines that a person can act on."""
-        return 1 <= len(self.err.strip().splitlines()) <= 3 and not re.search("Traceback|Something broke", self.err)
-
-
-def say(command: str, *words: str) -> Said:
-    """What the command line says, called in this process: with one thread where it trains here, as a worker has."""
+def invoke(command: str, *arguments: str) -> Completed:
+    """Calls the command line in this process, with one thread, as a worker has."""
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(1)
     with (
-        patch.object(sys, "argv", ["synthbench", *command.split(), *words]),
+        patch.object(sys, "argv", ["synthbench", *command.split(), *arguments]),
         patch.object(outcome, "app", APP),
         redirect_stdout(io.StringIO()) as out,
         redirect_stderr(io.StringIO()) as err,
     ):
         code = outcome.outcome()
-    return Said(code, out.getvalue(), err.getvalue())
+    return Completed(code, out.getvalue(), err.getvalue())
 
 
 @contextmanager
-def interrupted(number: int, at: int) -> Iterator[None]:
-    """Within, this process is sent a signal as it begins to train its fleet of this number, from 1."""
+def interrupted(signal_number: int, fleet_number: int) -> Iterator[None]:
+    """Sends this process a signal as it begins to train its fleet of this number, counted from 1."""
     fleets, real = count(1), worker.run_fleet
 
-    def train(*given: Any) -> Any:
-        if next(fleets) == at:
-            os.kill(os.getpid(), number)
-        return real(*given)
+    def train(*arguments: Any) -> Any:
+        if next(fleets) == fleet_number:
+            os.kill(os.getpid(), signal_number)
+        return real(*arguments)
 
     with patch.object(worker, "run_fleet", train):
         yield
 
 
 def command(card: Path | str, out: Path, *options: str, settings: tuple[str, ...] = ()) -> list[str]:
-    sets = [part for setting in settings for part in ("--set", setting)]
-    return [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), *sets, *options]
+    overrides = [argument for setting in settings for argument in ("--set", setting)]
+    return [sys.executable, "-m", "synthbench", "run", str(card), "--out", str(out), *overrides, *options]
 
 
 @contextmanager
@@ -85,8 +74,10 @@ def started(
     env: Mapping[str, str] | None = None,
     limit: int | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
-    """The program in a session of its own, as a terminal would start it; nothing of it is left behind whatever happens.
-    limit: of address space, KiB a process."""
+    """Starts the program in a new session, as a terminal does, and kills it and its children on exit.
+
+    limit: address space of each process, KiB.
+    """
     limited = ["bash", "-c", f'ulimit -v {limit}; exec "$@"', "bash"] if limit else []
     with subprocess.Popen(
         limited + command(card, out, *options, settings=settings),
@@ -101,15 +92,15 @@ def started(
             process.communicate()
 
 
-def ended(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
-    """What it said, once it has ended with this exit code."""
-    out, err = process.communicate(timeout=PATIENCE)
+def wait_for_exit(process: subprocess.Popen[str], code: int = 0) -> tuple[str, str]:
+    """Waits until a process exits with this code; returns standard output and standard error."""
+    out, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == code, err
     return out, err
 
 
-def trained(err: str) -> int:
-    """How many runs a process trained, by its last line."""
+def count_trained(err: str) -> int:
+    """The number of runs that a process trained, from the last line that it printed."""
     return int(re.findall(r"^(\d+) runs, \d+ run-steps in", err, re.MULTILINE)[-1])
 
 
@@ -120,20 +111,20 @@ def results(out: Path) -> dict[str, Result]:
 
 @dataclass(frozen=True)
 class Gate:
-    """Holds workers of the programs that are started with its environment, once they are given a run to finetune.
+    """Stops workers before they finetune, while a file exists; `env` is the environment of the programs that it stops.
 
-    What the database holds then is the same whenever it happens.
+    The content of the database is then the same at every repetition.
     """
 
     file: Path
 
     @property
     def env(self) -> dict[str, str]:
-        return {"GATE": str(self.file), "PYTHONPATH": f"{HOLDING}{os.pathsep}{ROOT}"}
+        return {"GATE": str(self.file), "PYTHONPATH": f"{GATE_FOLDER}{os.pathsep}{ROOT}"}
 
     @property
     def reached(self) -> Path:
-        """A file that is there once a worker is held."""
+        """The file that exists once a worker has stopped."""
         return self.file.with_suffix(".reached")
 
     def close(self) -> None:
@@ -144,46 +135,46 @@ class Gate:
         self.file.unlink()
 
     def wait(self, process: subprocess.Popen[str]) -> None:
-        until(lambda: self.reached.exists() or process.poll() is not None)
+        wait_until(lambda: self.reached.exists() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
 
 
 def quick_card(folder: Path) -> Path:
-    """The tiny card with smaller steps: of one seed, three runs."""
+    """The tiny card with fewer steps and one seed: three runs."""
     card = tiny.write(folder)
     for key, value in {"seeds": "1", "steps": "4", "points": "1"}.items():
         card.write_text(re.sub(rf"(?m)^{key} = .*", f"{key} = {value}", card.read_text()))
     return card
 
 
-def keeps(found: Results, known: Results) -> bool:
-    """Whether finished runs are still there as they were, not trained again."""
-    here = {run: found[run] for run in known if run in found}
-    return numbers(here) == numbers(known) and all(here[run].started == known[run].started for run in known)
+def retains(current: Results, earlier: Results) -> bool:
+    """Whether finished runs are still present, unchanged and not retrained."""
+    kept = {run: current[run] for run in earlier if run in current}
+    return numbers(kept) == numbers(earlier) and all(kept[run].started == earlier[run].started for run in earlier)
 
 
-def numbers(found: Results) -> dict[str, tuple[str, Mapping[str, float], Mapping[int, Mapping[str, float]]]]:
-    """All of results that must not depend on how they were made."""
-    return {run: (result.status, result.scores, result.path) for run, result in found.items()}
+def numbers(results_by_run: Results) -> dict[str, tuple[str, Mapping[str, float], Mapping[int, Mapping[str, float]]]]:
+    """The parts of results that must not depend on how they were computed."""
+    return {run: (result.status, result.scores, result.path) for run, result in results_by_run.items()}
 
 
-def until(happened: Callable[[], bool], patience: float = PATIENCE) -> float:
-    """Waits for something to happen; returns how long it took."""
+def wait_until(condition: Callable[[], bool], timeout: float = TIMEOUT) -> float:
+    """Waits for a condition; returns the seconds that it took."""
     start = time.monotonic()
-    while not happened():
-        assert time.monotonic() - start < patience, "it did not happen in time"
+    while not condition():
+        assert time.monotonic() - start < timeout, "timed out"
         time.sleep(0.01)
     return time.monotonic() - start
 
 
 def has_results(out: Path, count: int) -> Callable[[], bool]:
-    def happened() -> bool:
+    def condition() -> bool:
         try:
             return len(results(out)) >= count
-        except BadInput:  # not there yet
+        except BadInput:  # no database yet
             return False
 
-    return happened
+    return condition
 
 
 def kill(pid: int) -> None:
@@ -191,8 +182,8 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def known(pid: int, name: str) -> bytes:
-    """What the kernel says of a process; nothing if it is gone."""
+def read_proc(pid: int, name: str) -> bytes:
+    """The content of a file of /proc about a process; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/{name}").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -200,8 +191,8 @@ def known(pid: int, name: str) -> bytes:
 
 
 def status(pid: int) -> list[str]:
-    """State, parent and more."""
-    return known(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
+    """State, parent and further fields of a process."""
+    return read_proc(pid, "stat").decode(errors="replace").rpartition(")")[2].split()
 
 
 def is_running(pid: int) -> bool:
@@ -209,16 +200,16 @@ def is_running(pid: int) -> bool:
 
 
 def children(pid: int) -> list[int]:
-    found = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [child for child in found if status(child)[1:2] == [str(pid)]]
+    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
+    return [child for child in pids if status(child)[1:2] == [str(pid)]]
 
 
 def workers(pid: int) -> list[int]:
-    """Those children that train (multiprocessing keeps one more process for itself)."""
-    return [child for child in children(pid) if b"spawn_main" in known(child, "cmdline")]
+    """The children that train (multiprocessing starts one more process)."""
+    return [child for child in children(pid) if b"spawn_main" in read_proc(child, "cmdline")]
 
 
 def cpu_seconds(pid: int) -> float:
-    """Processor time that a process has taken, 0 if it is gone."""
+    """Processor time that a process has used, 0 if it is gone."""
     fields = status(pid)
     return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK") if fields else 0.0

@@ -1,4 +1,4 @@
-"""What diverges is counted and shown, keeps its numbers to itself, and starts nothing."""
+"""Diverged runs are counted and shown; they enter no number and no run starts from them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Result
 from synthbench.store.results import Store
 from tests import tiny
-from tests.reliability.program import Said, say
+from tests.reliability.program import Completed, invoke
 
-# At this rate weights explode; normalization hides that from the loss.
+# At this learning rate weights explode; normalization hides that from the loss.
 DIVERGING = "1e12"
 
 
@@ -30,56 +30,56 @@ def card(tmp_path: Path) -> Path:
     return tiny.write(tmp_path)
 
 
-def run(card: Path, out: Path, options: str) -> Said:
-    return say(f"run {card} --out {out} --jobs 1 --quiet {options}")
+def run(card: Path, out: Path, options: str) -> Completed:
+    return invoke(f"run {card} --out {out} --jobs 1 --quiet {options}")
 
 
 def missing(out: str) -> list[str]:
-    """The lines of an output that account for a row that is not there."""
+    """The lines of an output that explain a missing row."""
     return [line for line in out.splitlines() if "sgd" in line and "diverged" in line and "tiny-task" in line]
 
 
-def test_a_rate_that_diverges_is_counted_is_not_chosen_and_enters_no_number(card: Path, tmp_path: Path) -> None:
-    sound, mixed = tmp_path / "sound", tmp_path / "mixed"
-    assert run(card, sound, "--optimizer sgd --lr 1e-3").code == 0
+def test_a_diverging_rate_is_counted_is_not_chosen_and_enters_no_number(card: Path, tmp_path: Path) -> None:
+    stable, mixed = tmp_path / "stable", tmp_path / "mixed"
+    assert run(card, stable, "--optimizer sgd --lr 1e-3").code == 0
     code, out, _ = run(card, mixed, f"--optimizer sgd --lr 1e-3,{DIVERGING}")
     assert code == 0
     assert "2/4" in out  # both seeds at the second rate
-    rows = [json.loads(say(f"report --format json --out {folder}").out)["rows"][0] for folder in (sound, mixed)]
+    rows = [json.loads(invoke(f"report --format json --out {folder}").out)["rows"][0] for folder in (stable, mixed)]
     assert (rows[1]["diverged"], rows[1]["runs"], rows[1]["lr"]) == (2, 4, 1e-3)
     for name in ("fact_recall", "learning", "learning_low", "learning_high"):
         assert rows[0][name] == rows[1][name]
-    for form in ("json", "jsonl"):
-        text = say(f"export --format {form} --out {mixed}").out
-        for line in [text] if form == "json" else text.splitlines():
-            json.loads(line, parse_constant=pytest.fail)  # NaN and Infinity are no numbers by the standard
-    table = list(csv.DictReader(io.StringIO(say(f"export --format csv --out {mixed}").out)))
-    assert {row["status"] for row in table} == {"ok", "diverged"}
-    assert not {"nan", "inf", "-inf"} & {cell.lower() for row in table for cell in row.values()}
+    for format_name in ("json", "jsonl"):
+        text = invoke(f"export --format {format_name} --out {mixed}").out
+        for line in [text] if format_name == "json" else text.splitlines():
+            json.loads(line, parse_constant=pytest.fail)  # the standard allows neither NaN nor Infinity
+    exported = list(csv.DictReader(io.StringIO(invoke(f"export --format csv --out {mixed}").out)))
+    assert {row["status"] for row in exported} == {"ok", "diverged"}
+    assert not {"nan", "inf", "-inf"} & {cell.lower() for row in exported for cell in row.values()}
     with closing(Store.read(mixed)) as store:
-        found = [result for result in store.results().values() if result.status == "diverged"]
-    assert len(found) == 2
-    for result in found:
+        diverged = [result for result in store.results().values() if result.status == "diverged"]
+    assert len(diverged) == 2
+    for result in diverged:
         assert result.scores == {}
         assert result.weights is None
         assert all(math.isfinite(value) for scores in result.path.values() for value in scores.values())
 
 
-def test_pretraining_that_diverges_starts_nothing_says_so_and_exits_3(card: Path, tmp_path: Path) -> None:
+def test_diverging_pretraining_starts_nothing_is_reported_and_exits_with_3(card: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, told, err = run(card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
+    code, printed, err = run(card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
     assert code == 3
-    (note,) = missing(told)
+    (note,) = missing(printed)
     assert "0, 1" in note
     assert "diverged" in err
-    exported = [json.loads(line) for line in say(f"export --out {out}").out.splitlines()]
-    assert [(one["stage"], one["status"]) for one in exported] == [("pretrain", "diverged")] * 2
-    again = run(card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
-    assert again.code == 3  # and nothing is trained again for it
-    assert again.out == told
+    exported = [json.loads(line) for line in invoke(f"export --out {out}").out.splitlines()]
+    assert [(record["stage"], record["status"]) for record in exported] == [("pretrain", "diverged")] * 2
+    rerun = run(card, out, f"--optimizer sgd --set stages.pretrain.lr=[{DIVERGING}]")
+    assert rerun.code == 3  # nothing is retrained
+    assert rerun.out == printed
 
 
-def test_progress_counts_on_what_can_still_start(card: Path) -> None:
+def test_progress_expects_only_runs_that_can_still_start(card: Path) -> None:
     experiment = tiny.experiment(card.parent)
     first, _ = Plan(experiment, {}).ready()
     tally = Tally(Plan(experiment, {}).remaining())
@@ -95,31 +95,31 @@ RATES, VALUES = st.sampled_from([1e-3, 2e-3, 4e-3]), st.floats(0, 1) | st.just(m
 
 
 @given(st.lists(st.tuples(RATES, st.sampled_from(["ok", "diverged"]), VALUES), min_size=1))
-def test_the_chosen_rate_is_one_that_some_seed_survived(found: list[tuple[float, str, float]]) -> None:
-    trials = [Trial(str(number), lr) for number, (lr, _, _) in enumerate(found)]
-    done = {
+def test_the_chosen_rate_has_a_seed_that_did_not_diverge(outcomes: list[tuple[float, str, float]]) -> None:
+    trials = [Trial(str(number), lr) for number, (lr, _, _) in enumerate(outcomes)]
+    results = {
         str(number): Result(str(number), status, {"validation_learning": value, "validation_loss": 1.0})  # type: ignore[arg-type]
-        for number, (_, status, value) in enumerate(found)
+        for number, (_, status, value) in enumerate(outcomes)
         if value == value
     }
-    choice = choose(trials, done)
-    sound = {trial.lr for trial in trials if trial.id in done and done[trial.id].status == "ok"}
-    assert (choice is None) == (not sound)
-    assert choice is None or choice.lr in sound
+    choice = choose(trials, results)
+    stable = {trial.lr for trial in trials if trial.id in results and results[trial.id].status == "ok"}
+    assert (choice is None) == (not stable)
+    assert choice is None or choice.lr in stable
 
 
-def test_what_diverged_under_another_command_is_no_failure_of_this_one(card: Path, tmp_path: Path) -> None:
+def test_runs_that_diverged_in_another_command_do_not_fail_this_one(card: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert run(card, out, f"--optimizer sgd --lr 1e-3,{DIVERGING} --set stages.pretrain.lr=[{DIVERGING}]").code == 3
-    sound = run(card, out, "--optimizer sgd --lr 1e-3,2e-3")
-    assert sound.code == 0
-    assert not missing(sound.out)
+    completed = run(card, out, "--optimizer sgd --lr 1e-3,2e-3")
+    assert completed.code == 0
+    assert not missing(completed.out)
 
 
-def test_an_optimizer_that_diverges_is_no_failure_of_another_one_beside_it(card: Path, tmp_path: Path) -> None:
+def test_a_diverging_optimizer_does_not_fail_a_command_for_another_one(card: Path, tmp_path: Path) -> None:
     rates = f"--set stages.pretrain.lr={{adamw=[1e-3],sgd=[{DIVERGING}]}}"
     for optimizers, expected in (("sgd", 3), ("adamw", 0), ("adamw,sgd", 3)):
-        code, told, _ = run(card, tmp_path / "out", f"--optimizer {optimizers} {rates}")
+        code, printed, _ = run(card, tmp_path / "out", f"--optimizer {optimizers} {rates}")
         assert code == expected
-        assert missing(told)  # the row that is missing is accounted for all the same
-    assert "adamw" in told
+        assert missing(printed)  # the missing row is explained nevertheless
+    assert "adamw" in printed

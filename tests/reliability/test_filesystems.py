@@ -1,4 +1,4 @@
-"""A folder on a network file system is refused, where the table of mounts says that it is on one."""
+"""A folder is refused if the table of mounts shows that it is on a network file system."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from synthbench.store import filesystems
 from synthbench.store.filesystems import MOUNTS, network
 from tests.calling import Caller
 
-# id, parent, mount point, type: as systemd leaves it, where /proc was mounted before the root was
+# id, parent, mount point, type. As with systemd, /proc was mounted before the root.
 TABLE = """
 22 28 /proc proc
 28 1 / ext4
@@ -38,28 +38,31 @@ KINDS = {
 }  # fmt: skip
 
 
-def put(monkeypatch: pytest.MonkeyPatch, place: Path, *entries: str) -> None:
-    split = [entry.split(" ") for entry in entries]
-    lines = [f"{own} {parent} 8:1 / {point} rw shared:1 - {kind} source rw\n" for own, parent, point, kind in split]
-    place.write_text("".join(lines), encoding="utf-8")
-    monkeypatch.setattr(filesystems, "MOUNTS", place)
+def set_mounts(monkeypatch: pytest.MonkeyPatch, file: Path, *entries: str) -> None:
+    fields = [entry.split(" ") for entry in entries]
+    lines = [
+        f"{mount_id} {parent} 8:1 / {point} rw shared:1 - {kind} source rw\n"
+        for mount_id, parent, point, kind in fields
+    ]
+    file.write_text("".join(lines), encoding="utf-8")
+    monkeypatch.setattr(filesystems, "MOUNTS", file)
 
 
-def test_a_folder_is_on_what_is_mounted_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystems.os.path, "realpath", filesystems.os.path.normpath)  # none of these is here
-    put(monkeypatch, tmp_path / "mounts", *TABLE.strip().split("\n"))
+def test_a_folder_is_on_the_file_system_that_is_mounted_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystems.os.path, "realpath", filesystems.os.path.normpath)  # none of these paths exists
+    set_mounts(monkeypatch, tmp_path / "mounts", *TABLE.strip().split("\n"))
     assert {folder: network(Path(folder)) for folder in KINDS} == KINDS
 
 
-def test_a_link_is_followed_to_where_it_leads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_links_are_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "far")
     (tmp_path / "loop").symlink_to("loop")
-    put(monkeypatch, tmp_path / "mounts", "1 0 / ext4", f"2 1 {tmp_path}/far nfs")
+    set_mounts(monkeypatch, tmp_path / "mounts", "1 0 / ext4", f"2 1 {tmp_path}/far nfs")
     assert network(tmp_path / "link" / "results") == "nfs"
     assert network(tmp_path / "loop") is None
 
 
-def test_where_the_table_cannot_be_read_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_if_the_table_cannot_be_read_nothing_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "MOUNTS", tmp_path / "mounts")
     assert network(tmp_path) is None
     for table in (b"", b"\xff\xfe nonsense\n\n - \n"):
@@ -68,25 +71,25 @@ def test_where_the_table_cannot_be_read_nothing_is_refused(tmp_path: Path, monke
 
 
 @pytest.mark.skipif(not MOUNTS.exists(), reason="there is no table of mounts")
-def test_the_table_of_this_machine_is_understood() -> None:
+def test_the_table_of_this_machine_is_parsed() -> None:
     assert Path("/proc") in {mount.point for mount in filesystems._mounts()}
     assert network(Path("/proc")) is None
 
 
-def test_a_run_on_a_network_file_system_is_refused_with_a_sentence_and_writes_nothing(
+def test_a_run_on_a_network_file_system_is_refused_and_writes_nothing(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(monkeypatch, tmp_path / "mounts", "1 0 / ext4", f"2 1 {tmp_path}/far nfs4")
+    set_mounts(monkeypatch, tmp_path / "mounts", "1 0 / ext4", f"2 1 {tmp_path}/far nfs4")
     out = tmp_path / "far" / "results"
-    code, told, err = call(f"run --out {out}")
-    assert (code, told) == (2, "")
+    code, printed, err = call(f"run --out {out}")
+    assert (code, printed) == (2, "")
     assert f"--out {out}" in err
     assert "nfs4" in err
     assert len(err.splitlines()) == 1
     assert not out.parent.exists()
 
 
-def test_a_loop_of_links_is_refused_with_a_sentence(call: Caller, tmp_path: Path) -> None:
+def test_a_loop_of_links_is_refused(call: Caller, tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     for command in ("run", "report", "export"):
         code, _, err = call(f"{command} --out {tmp_path / 'loop'}")

@@ -1,4 +1,4 @@
-"""A fleet that does not fit is halved, a run that does not fit says what would, workers that die are given up."""
+"""A fleet that does not fit is halved; a run that does not fit reports a batch that fits; dead workers are given up."""
 
 from __future__ import annotations
 
@@ -31,43 +31,43 @@ def card(tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 @limited
-def test_a_fleet_that_does_not_fit_is_halved_until_it_does(card: Path, tmp_path: Path) -> None:
+def test_a_fleet_that_does_not_fit_is_halved_until_it_fits(card: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ("--seeds", "8", "--fleet-size", "8", "--jobs", "1")
     with program.started(card, out, *options, settings=LARGE, limit=LIMIT) as process:
-        _, err = program.ended(process)
+        _, err = program.wait_for_exit(process)
     assert "8 runs" in err
     sizes = Counter(result.fleet_size for result in program.results(out).values())
     assert sizes.total() == 16
-    assert sizes[8] == 8  # finetuning, whose batches are small, is not held back
+    assert sizes[8] == 8  # finetuning has small batches, so its fleets are not halved
     with program.started(card, tmp_path / "wide", *options, settings=LARGE) as process:
-        program.ended(process)
+        program.wait_for_exit(process)
     assert program.numbers(program.results(out)) == program.numbers(program.results(tmp_path / "wide"))
 
 
 @pytest.mark.slow
 @limited
-def test_a_run_that_does_not_fit_alone_ends_with_a_batch_that_does(card: Path, tmp_path: Path) -> None:
+def test_a_run_that_does_not_fit_alone_reports_a_batch_that_fits(card: Path, tmp_path: Path) -> None:
     large = ("stages.pretrain.batch=1048576", *LARGE[1:])
     with program.started(card, tmp_path / "out", "--seeds", "2", "--jobs", "2", settings=large, limit=LIMIT) as process:
-        _, err = program.ended(process, 4)
+        _, err = program.wait_for_exit(process, 4)
     assert "1 of the workers" in err
-    said = err.strip().splitlines()[-1]
-    assert "pretrain" in said
-    assert "1048576" in said
-    fitting = said.rpartition("--set ")[2]
+    message = err.strip().splitlines()[-1]
+    assert "pretrain" in message
+    assert "1048576" in message
+    fitting = message.rpartition("--set ")[2]
     with program.started(
         card, tmp_path / "out", "--seeds", "1", "--jobs", "1", settings=(*large, fitting), limit=LIMIT
     ) as process:
-        program.ended(process)
+        program.wait_for_exit(process)
 
 
-def test_workers_that_die_while_they_start_are_given_up(card: Path, tmp_path: Path) -> None:
+def test_workers_that_die_at_their_start_are_given_up(card: Path, tmp_path: Path) -> None:
     (tmp_path / "fatal" / "torch").mkdir(parents=True)
     (tmp_path / "fatal" / "torch" / "__init__.py").write_text("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
     path = {"PYTHONPATH": f"{tmp_path / 'fatal'}:{program.ROOT}"}
     with program.started(card, tmp_path / "out", "--seeds", "1", "--jobs", "1", env=path) as process:
-        _, err = program.ended(process, 4)
+        _, err = program.wait_for_exit(process, 4)
     assert "-9" in err
     assert "Traceback" not in err
     assert len(err.strip().splitlines()) <= 5

@@ -1,4 +1,4 @@
-"""Two at once, and five, share the work; what a dead or silent owner claimed is taken over."""
+"""Two or five processes share the work in one folder; leases of dead or silent owners are taken over."""
 
 from __future__ import annotations
 
@@ -22,67 +22,67 @@ RUNS = [replace(RUN, seed=seed) for seed in range(4)]
 
 
 @pytest.mark.slow
-def test_many_processes_on_one_folder_all_finish_and_train_nothing_twice(tmp_path: Path) -> None:
-    assert not killed.together(tmp_path, 2).broken
+def test_many_processes_in_one_folder_all_finish_and_train_no_run_twice(tmp_path: Path) -> None:
+    assert not killed.together(tmp_path, 2).violations
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
-def test_two_processes_on_one_folder_share_the_work_and_end_alike(tmp_path: Path) -> None:
-    """The first is held at its second run; the second trains the last one, and waits for it."""
+def test_two_processes_in_one_folder_share_the_work_and_print_the_same_table(tmp_path: Path) -> None:
+    """The first process is stopped at its second run; the second trains the last run, then waits for the first."""
     card, out, gate = program.quick_card(tmp_path), tmp_path / "out", program.Gate(tmp_path / "gate")
     options = ("--jobs", "1", "--fleet-size", "1")
     gate.close()
-    with program.started(card, out, *options, env=gate.env) as one:
-        gate.wait(one)
-        with program.started(card, out, *options) as two:
-            program.until(lambda: len(program.results(out)) == 2)
+    with program.started(card, out, *options, env=gate.env) as first:
+        gate.wait(first)
+        with program.started(card, out, *options) as second:
+            program.wait_until(lambda: len(program.results(out)) == 2)
             gate.open()
-            ends = [program.ended(process) for process in (one, two)]
-    assert [program.trained(err) for _, err in ends] == [2, 1]
-    assert ends[0][0] == ends[1][0] != ""
-    assert program.say("run", str(card), "--out", str(tmp_path / "alone"), *options).code == 0
+            outputs = [program.wait_for_exit(process) for process in (first, second)]
+    assert [program.count_trained(err) for _, err in outputs] == [2, 1]
+    assert outputs[0][0] == outputs[1][0] != ""
+    assert program.invoke("run", str(card), "--out", str(tmp_path / "alone"), *options).code == 0
     assert program.numbers(program.results(out)) == program.numbers(program.results(tmp_path / "alone"))
 
 
 @pytest.mark.timed
 @pytest.mark.skipif(
-    sys.platform != "linux" or len(os.sched_getaffinity(0)) != company.WORKERS, reason="as many cores as workers"
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) != company.WORKERS, reason="needs one core per worker"
 )
-def test_a_busy_competitor_costs_no_more_than_the_share_of_the_processors_that_it_takes(tmp_path: Path) -> None:
-    """In one of three campaigns: what else shares the machine's caches slows the workers, too."""
-    assert any(not company.campaign(tmp_path, 3).broken for _ in range(3))
+def test_a_busy_process_costs_at_most_its_share_of_processor_time(tmp_path: Path) -> None:
+    """One of three campaigns must pass, as other users of the machine's caches slow workers, too."""
+    assert any(not company.campaign(tmp_path, 3).violations for _ in range(3))
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Leases, Leases]]:
-    """Of two processes on one folder."""
+    """The leases of two processes in one folder."""
     with ExitStack() as stack:
         stores = [stack.enter_context(closing(Store.create(tmp_path))) for _ in range(2)]
-        one, two = (stack.enter_context(closing(Leases(store))) for store in stores)
-        yield one, two
+        first, second = (stack.enter_context(closing(Leases(store))) for store in stores)
+        yield first, second
 
 
-def test_what_one_owner_leases_another_cannot(pair: tuple[Leases, Leases]) -> None:
-    one, two = pair
-    first = one.take(RUNS, lambda free: free[:2])
-    assert two.take(RUNS, list) == RUNS[2:]
-    assert one.take(RUNS, list) == first
-    one.release([first[0].id])
-    assert two.take(RUNS, list) == [first[0], *RUNS[2:]]
+def test_a_run_can_be_leased_by_one_owner_only(pair: tuple[Leases, Leases]) -> None:
+    first, second = pair
+    leased = first.take(RUNS, lambda free: free[:2])
+    assert second.take(RUNS, list) == RUNS[2:]
+    assert first.take(RUNS, list) == leased
+    first.release([leased[0].id])
+    assert second.take(RUNS, list) == [leased[0], *RUNS[2:]]
 
 
-def test_an_owner_is_locked_while_it_lives_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_the_file_of_an_owner_is_locked_while_it_lives_and_is_then_deleted(tmp_path: Path) -> None:
     with closing(Store.create(tmp_path)) as store:
-        with closing(Leases(store)) as one:
+        with closing(Leases(store)) as owner:
             (file,) = (tmp_path / "owners").iterdir()
             assert is_locked(file)
-            one.take(RUNS, list)
+            owner.take(RUNS, list)
         assert not list((tmp_path / "owners").iterdir())
         assert store.database.rows("SELECT * FROM leases") == []
 
 
-def test_a_dead_owners_leases_are_taken_over_at_once(pair: tuple[Leases, Leases]) -> None:
-    """The kernel lets go of a lock when its process ends, however it ends."""
+def test_leases_of_a_dead_owner_are_taken_over_at_once(pair: tuple[Leases, Leases]) -> None:
+    """The kernel releases the locks of a process when it ends in any way."""
     dead = Leases(pair[0].store)
     dead.take(RUNS, list)
     os.close(dead._file)
@@ -91,41 +91,41 @@ def test_a_dead_owners_leases_are_taken_over_at_once(pair: tuple[Leases, Leases]
 
 @pytest.fixture
 def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The clock that leases go by."""
-    found = [1000.0]
-    monkeypatch.setattr(leases.time, "monotonic", lambda: found[0])
-    monkeypatch.setattr(leases.time, "time", lambda: pytest.fail("the wall clock was asked"))
-    return found
+    """The time of the clock that leases use."""
+    time = [1000.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: time[0])
+    monkeypatch.setattr(leases.time, "time", lambda: pytest.fail("the wall clock was read"))
+    return time
 
 
-def test_a_silent_owners_leases_are_taken_over_after_a_while(now: list[float], pair: tuple[Leases, Leases]) -> None:
-    one, two = pair
-    one.take(RUNS, list)
-    assert two.take(RUNS, list) == []
-    for _ in range(20):  # it beats: it keeps its leases, however long
+def test_leases_of_a_silent_owner_are_taken_over_after_a_while(now: list[float], pair: tuple[Leases, Leases]) -> None:
+    silent, other = pair
+    silent.take(RUNS, list)
+    assert other.take(RUNS, list) == []
+    for _ in range(20):  # an owner that beats keeps its leases
         now[0] += leases.SILENCE / 2
-        one.beat()
-        assert two.take(RUNS, list) == []
+        silent.beat()
+        assert other.take(RUNS, list) == []
     now[0] += leases.SILENCE - 1
-    assert two.take(RUNS, list) == []
+    assert other.take(RUNS, list) == []
     now[0] += 2
-    assert two.take(RUNS, list) == RUNS
+    assert other.take(RUNS, list) == RUNS
 
 
-def test_a_silent_owners_leases_of_different_moments_are_too(now: list[float], pair: tuple[Leases, Leases]) -> None:
-    one, two = pair
-    one.take(RUNS[:2], list)
+def test_leases_of_a_silent_owner_from_different_times_are_too(now: list[float], pair: tuple[Leases, Leases]) -> None:
+    silent, other = pair
+    silent.take(RUNS[:2], list)
     now[0] += leases.BEAT + 1
-    one.beat()
-    one.take(RUNS[2:], list)
-    assert two.take(RUNS, list) == []
-    for _ in range(10):  # it looks on and on, as an engine does
+    silent.beat()
+    silent.take(RUNS[2:], list)
+    assert other.take(RUNS, list) == []
+    for _ in range(10):  # it polls, as the scheduler does
         now[0] += leases.SILENCE / 8
-        taken = two.take(RUNS, list)
+        taken = other.take(RUNS, list)
     assert taken == RUNS
 
 
-def test_an_owner_whose_file_cannot_be_opened_counts_as_living(pair: tuple[Leases, Leases]) -> None:
+def test_an_owner_whose_file_cannot_be_opened_counts_as_alive(pair: tuple[Leases, Leases]) -> None:
     pair[0].take(RUNS, list)
     with patch.object(leases.os, "open", side_effect=OSError(24, "Too many open files")):
         assert pair[1].take(RUNS, list) == []

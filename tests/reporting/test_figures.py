@@ -1,4 +1,4 @@
-"""Figures: what is drawn are the means of the rows, the same rows make the same bytes, what has no data is said."""
+"""Figures show the means of rows, are the same bytes for the same rows, and are left out without data."""
 
 from __future__ import annotations
 
@@ -17,35 +17,36 @@ from docs.calibration import BAND, KEPT
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard, load
 from synthbench.common.errors import BadInput
+from synthbench.common.wording import short
 from synthbench.experiment.runs import Run
 from synthbench.reporting import figures
+from tests.analysis.example_rows import row
 from tests.calling import Caller
 from tests.each import each
-from tests.reporting import filled
-from tests.reporting.made import row
+from tests.reporting import synthetic_results
 
 matplotlib = pytest.importorskip("matplotlib")
 sheet = import_module("synthbench.reporting.figures.sheet")  # needs matplotlib
 marks = import_module("synthbench.reporting.figures.marks")
 CARD = load(RunnerCard, "calibration")
-ARMS = load(RunnerCard, "leaderboard")
+LEADERBOARD = load(RunnerCard, "leaderboard")
 RATES = (2.5e-4, 5e-4, 1e-3)
 KINDS = ("front", "memorization", "sizes", "sensitivity")
 
 
-def full_row(optimizer: str, update: str = "full", height: float = 0.3, **more: Any) -> Row:
-    """A row with everything that a figure shows. height: what its means are about."""
+def full_row(optimizer: str, update: str = "full", height: float = 0.3, **changes: Any) -> Row:
+    """A row with every value that a figure shows. height: the level of its means."""
     of_seed = [height - 0.05, height, height + 0.08]
     values = {name: dict(enumerate(of_seed)) for name in (
         "learning", "rule_accuracy", "rule_accuracy@fit", "fact_recall@fit", "retention@fit",
     )}  # fmt: skip
     rates = {
-        rate: {"learning": {seed: value + place / 10 for seed, value in enumerate(of_seed)},
-               "forgetting": {seed: value / 2 + place / 10 for seed, value in enumerate(of_seed)}}
-        for place, rate in enumerate(RATES)
+        rate: {"learning": {seed: value + index / 10 for seed, value in enumerate(of_seed)},
+               "forgetting": {seed: value / 2 + index / 10 for seed, value in enumerate(of_seed)}}
+        for index, rate in enumerate(RATES)
     }  # fmt: skip
-    known: dict[str, Any] = {"values": values, "rates": rates, "items": {"fact": 24, "rule": 72}, "lr": 5e-4}
-    return row(optimizer, update).model_copy(update=known | more)
+    values_shown: dict[str, Any] = {"values": values, "rates": rates, "items": {"fact": 24, "rule": 72}, "lr": 5e-4}
+    return row(optimizer, update).model_copy(update=values_shown | changes)
 
 
 ROWS = [
@@ -60,129 +61,123 @@ SIZES = [
 ]
 
 
-def kind(name: str) -> Any:
+def figure_module(name: str) -> Any:
     return import_module("docs.regime" if name == "regime" else f"synthbench.reporting.figures.{name}")
 
 
-def drawn(name: str, rows: list[Row], card: RunnerCard = CARD) -> Any:
+def draw(name: str, rows: list[Row], card: RunnerCard = CARD) -> Any:
     with sheet.styled():
-        figure = kind(name).draw(rows, card)
+        figure = figure_module(name).draw(rows, card)
     assert figure is not None
     return figure
 
 
-def points(figure: Any, panel: int = 0, colour: str | None = None) -> set[tuple[float, float]]:
-    """The points of a panel's markers, rounded."""
-    found = set()
-    for line in figure.axes[panel].lines:
-        if line.get_marker() not in ("", "None", None) and colour in (
-            None,
-            line.get_color(),
-            line.get_markeredgecolor(),
-        ):
-            found |= {(round(float(x), 4), round(float(y), 4)) for x, y in line.get_xydata()}
-    return found
+def points(figure: Any, panel: int = 0) -> set[tuple[float, float]]:
+    """The rounded positions of a panel's markers."""
+    with_markers = [line for line in figure.axes[panel].lines if line.get_marker() not in ("", "None", None)]
+    return {(round(float(x), 4), round(float(y), 4)) for line in with_markers for x, y in line.get_xydata()}
 
 
 def mean(values: dict[int, float]) -> float:
     return sum(values.values()) / len(values)
 
 
-def made(row: Row, *scores: str) -> tuple[float, ...]:
+def means_of(row: Row, *scores: str) -> tuple[float, ...]:
     return tuple(round(mean(row.values[name]), 4) for name in scores)
 
 
-def test_the_front_has_every_rate_of_every_row_and_fills_the_chosen_one() -> None:
-    figure = drawn("front", ROWS)
+def test_the_front_has_every_learning_rate_of_every_row_and_fills_the_chosen_one() -> None:
+    figure = draw("front", ROWS)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["rote-vs-rule", "wugs"]
     expected = {
-        (round(mean(one["forgetting"]), 4), round(mean(one["learning"]), 4))
-        for made_row in ROWS[:3] for one in made_row.rates.values()
+        (round(mean(scores["forgetting"]), 4), round(mean(scores["learning"]), 4))
+        for row in ROWS[:3] for scores in row.rates.values()
     }  # fmt: skip
     assert points(figure) == expected
-    filled_ones = [line for line in figure.axes[0].lines if line.get_marker() != "None" and line.get_markersize() > 5]
-    assert {round(float(line.get_ydata()[0]), 4) for line in filled_ones} == {
-        round(mean(made_row.rates[5e-4]["learning"]), 4) for made_row in ROWS[:3]
+    lines = figure.axes[0].lines
+    filled_markers = [line for line in lines if line.get_marker() != "None" and line.get_markersize() > 5]
+    assert {round(float(line.get_ydata()[0]), 4) for line in filled_markers} == {
+        round(mean(row.rates[5e-4]["learning"]), 4) for row in ROWS[:3]
     }
-    assert all(line.get_markerfacecolor() == line.get_markeredgecolor() for line in filled_ones)
+    assert all(line.get_markerfacecolor() == line.get_markeredgecolor() for line in filled_markers)
 
 
-def test_optimizers_have_their_own_colours_and_updates_their_own_markers() -> None:
-    figure = drawn("front", ROWS)
+def test_optimizers_have_distinct_colours_and_updates_distinct_markers() -> None:
+    figure = draw("front", ROWS)
     assert {line.get_color() for line in figure.axes[0].lines if line.get_marker() == "None"} == {"#0072B2", "#D55E00"}
     assert {line.get_marker() for line in figure.axes[0].lines} == {"None", "o", "^"}
-    others = marks.Marks([full_row(name) for name in ("adamw", "x.py:One", "x.py:Other")])
-    assert len({others.colour(full_row(name)) for name in ("adamw", "x.py:One", "x.py:Other")}) == 3
+    plug_ins = marks.Marks([full_row(name) for name in ("adamw", "x.py:One", "x.py:Other")])
+    assert len({plug_ins.colour(full_row(name)) for name in ("adamw", "x.py:One", "x.py:Other")}) == 3
 
 
-def test_arms_have_the_colour_of_what_they_are_a_kind_of() -> None:
+def test_variants_have_the_colour_of_their_optimizer_and_no_rates_on_the_front() -> None:
     variant = full_row("adamw-aux-03", base=["adamw"], variant_of="adamw-split")
     assert marks.Marks([variant]).colour(variant) == marks.COLOURS["adamw"]
-    assert len(points(drawn("front", [ROWS[0], variant]))) == len(RATES)  # a variant's rates are left out
+    assert len(points(draw("front", [ROWS[0], variant]))) == len(RATES)  # the variant adds none
 
 
-def test_memorization_has_held_out_items_and_what_no_rule_gives_with_their_intervals() -> None:
-    lost = full_row("sgd", values={"learning": {0: 0.1}})
-    figure = drawn("memorization", [*ROWS[:3], lost])
+def test_memorization_shows_held_out_accuracy_and_fact_recall_with_intervals() -> None:
+    diverged = full_row("sgd", values={"learning": {0: 0.1}})
+    figure = draw("memorization", [*ROWS[:3], diverged])
     assert {x for x, _ in points(figure)} == {
-        x for one in ROWS[:3] for x in made(one, "rule_accuracy@fit", "fact_recall@fit")
+        x for row in ROWS[:3] for x in means_of(row, "rule_accuracy@fit", "fact_recall@fit")
     }
     assert "not reached" in [text.get_text() for text in figure.axes[0].texts]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["full", "lora-16"]
-    bars = [collection.get_segments()[0] for collection in figure.axes[0].collections]
-    half = 4.302653 * 0.065574 / 3**0.5  # Student's t of two degrees of freedom, the rows' deviation
-    assert all(segment[1][0] - segment[0][0] == pytest.approx(2 * half, abs=1e-4) for segment in bars)
+    intervals = [collection.get_segments()[0] for collection in figure.axes[0].collections]
+    half_width = 4.302653 * 0.065574 / 3**0.5  # Student's t of two degrees of freedom times the standard error
+    assert all(segment[1][0] - segment[0][0] == pytest.approx(2 * half_width, abs=1e-4) for segment in intervals)
 
 
-def test_sizes_has_rule_accuracy_by_trained_items_and_the_card_s_threshold() -> None:
-    figure = drawn("sizes", SIZES)
-    assert points(figure) == {(one.items["rule"], *made(one, "rule_accuracy")) for one in SIZES}
+def test_sizes_shows_rule_accuracy_over_trained_items_and_the_threshold() -> None:
+    figure = draw("sizes", SIZES)
+    assert points(figure) == {(row.items["rule"], *means_of(row, "rule_accuracy")) for row in SIZES}
     assert figure.axes[0].get_xscale() == "log"
     assert [list(line.get_ydata()) for line in figure.axes[0].lines if line.get_linestyle() == ":"] == [[0.5, 0.5]]
 
 
-def test_sensitivity_is_learning_over_the_rate_and_the_chosen_one() -> None:
+def test_sensitivity_shows_learning_over_the_learning_rate_relative_to_the_chosen_one() -> None:
     learned = full_row("adamw").values["learning"]
     variant = full_row(
         "adamw-default", lr=1e-3, rates={1e-3: {"learning": learned}}, variant_of="adamw", base=["adamw"]
     )
-    figure = drawn("sensitivity", [*ROWS[:2], variant], ARMS)
+    figure = draw("sensitivity", [*ROWS[:2], variant], LEADERBOARD)
     expected = {
         (log2(rate / 5e-4), round(mean(scores["learning"]), 4))
-        for made_row in ROWS[:2] for rate, scores in made_row.rates.items()
+        for row in ROWS[:2] for rate, scores in row.rates.items()
     }  # fmt: skip
-    assert points(figure) == expected | {(1.0, *made(variant, "learning"))}
+    assert points(figure) == expected | {(1.0, *means_of(variant, "learning"))}
     assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["1/2×", "1×", "2×"]
 
 
-def test_the_regime_is_the_calibration_s_and_what_was_not_read_is_named() -> None:
-    lost = full_row("sgd", values={"rule_accuracy@fit": {}}, task="wugs")
-    figure = drawn("regime", [*ROWS, lost])
-    assert points(figure, 1) == {made(one, "rule_accuracy@fit", "retention@fit") for one in ROWS[3:]}
+def test_the_regime_has_the_limits_of_the_calibration_and_names_rows_that_were_not_reached() -> None:
+    not_reached = full_row("sgd", values={"rule_accuracy@fit": {}}, task="wugs")
+    figure = draw("regime", [*ROWS, not_reached])
+    assert points(figure, 1) == {means_of(row, "rule_accuracy@fit", "retention@fit") for row in ROWS[3:]}
     (box,) = figure.axes[1].patches
     assert (box.get_x(), box.get_y()) == (BAND[0], KEPT[0])
     assert (box.get_x() + box.get_width(), box.get_y() + box.get_height()) == pytest.approx((BAND[1], KEPT[1]))
     assert figure.axes[1].texts[0].get_text() == "not reached:\nsgd full"
 
 
-def test_a_task_without_a_rule_is_judged_by_its_rare_facts_and_by_retention_alone() -> None:
-    facts = {"tail_recall_over_fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
-    figure = drawn("regime", [full_row("adamw", values=facts)])
+def test_a_task_without_a_rule_is_placed_by_recall_of_rare_facts() -> None:
+    fact_scores = {"tail_recall_over_fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
+    figure = draw("regime", [full_row("adamw", values=fact_scores)])
     assert points(figure) == {(0.8, 0.5)}
     assert "rare facts" in figure.axes[0].get_xlabel()
     assert figure.axes[0].patches[0].get_width() > 1
-    assert points(drawn("memorization", [full_row("adamw", values=facts)])).pop()[0] == 0.8
+    assert points(draw("memorization", [full_row("adamw", values=fact_scores)])).pop()[0] == 0.8
 
 
-def test_figures_without_data_are_left_out_and_said() -> None:
-    found = figures.make(ROWS, CARD)
-    assert [one.name for one in found.pictures] == ["front", "memorization", "sensitivity"]
-    assert ["sizes.svg" in one for one in found.skipped] == [True]
-    nothing = figures.make([row("sgd", lr=None)], CARD)
-    assert (list(nothing.pictures), len(nothing.skipped)) == ([], len(KINDS))
+def test_figures_without_data_are_left_out_with_a_message() -> None:
+    figures_made = figures.make(ROWS, CARD)
+    assert [item.name for item in figures_made.pictures] == ["front", "memorization", "sensitivity"]
+    assert ["sizes.svg" in item for item in figures_made.skipped] == [True]
+    without_data = figures.make([row("sgd", lr=None)], CARD)
+    assert (list(without_data.pictures), len(without_data.skipped)) == ([], len(KINDS))
 
 
-def test_the_same_rows_make_the_same_bytes_whatever_the_person_s_settings() -> None:
+def test_the_same_rows_make_the_same_bytes_under_any_matplotlib_settings() -> None:
     before = figures.make([*ROWS, *SIZES], CARD)
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
         after = figures.make([*ROWS, *SIZES], CARD)
@@ -191,77 +186,75 @@ def test_the_same_rows_make_the_same_bytes_whatever_the_person_s_settings() -> N
     for picture in before.pictures:
         assert re.search(rb"\d{4}-\d\d-\d\dT", picture.svg) is None  # no date
         texts = {
-            "".join(one.itertext())
-            for one in ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")
+            "".join(element.itertext())
+            for element in ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")
         }
         assert {picture.title, "rote-vs-rule", "optimizer", "adamw"} <= texts
 
 
-def test_names_come_out_as_they_are() -> None:
+def test_names_are_shown_unchanged() -> None:
     names = ["_x.py:$A_1$", "./opt.py:<b>&", "日本.py:Opt", "a-folder/of-some-length/file.py:Class"]
     for picture in figures.make([full_row(name) for name in names], CARD).pictures:
         text = "".join(ElementTree.fromstring(picture.svg).itertext())
-        assert all(marks.brief(name) in text for name in names), picture.name
+        assert all(short(name, marks.WIDEST) in text for name in names), picture.name
 
 
-def test_a_long_name_is_shortened_between_its_parts() -> None:
-    names = [*ARMS.optimizers, *ARMS.variants, *ARMS.tasks]
-    assert [marks.brief(name) for name in names] == names
-    assert marks.brief("a-folder/of-some-length/file.py:Class") == "a-folder/…file.py:Class"
-    assert marks.brief("x" * 25) == f"{'x' * 12}…{'x' * 11}"  # nothing to break it at
+def test_no_name_of_a_shipped_card_is_shortened() -> None:
+    names = [*LEADERBOARD.optimizers, *LEADERBOARD.variants, *LEADERBOARD.tasks]
+    assert [short(name, marks.WIDEST) for name in names] == names
 
 
-def test_rows_that_differ_in_weight_decay_are_told_apart() -> None:
+def test_rows_that_differ_in_weight_decay_have_different_names_and_colours() -> None:
     decays = [full_row("adamw", weight_decay=0.0), full_row("adamw", weight_decay=0.1, height=0.5)]
-    found = marks.Marks(decays)
-    assert [name for name, _ in found.colours(decays)] == ["adamw, decay 0", "adamw, decay 0.1"]
-    assert len({found.colour(one) for one in decays}) == 2
-    assert len(points(drawn("memorization", decays))) == 2
+    row_marks = marks.Marks(decays)
+    assert [name for name, _ in row_marks.colours(decays)] == ["adamw, decay 0", "adamw, decay 0.1"]
+    assert len({row_marks.colour(row) for row in decays}) == 2
+    assert len(points(draw("memorization", decays))) == 2
 
 
-EVERY = list(product((*KINDS, "regime"), (1, 2, 3, 5)))
-DRAWN = list(zip((*KINDS, "regime"), cycle([5, 3, 2, 1]), strict=False))
+ALL_CASES = list(product((*KINDS, "regime"), (1, 2, 3, 5)))
+FAST_CASES = list(zip((*KINDS, "regime"), cycle([5, 3, 2, 1]), strict=False))
 
 
-@pytest.mark.parametrize("cases", [DRAWN, pytest.param(EVERY, marks=pytest.mark.slow)], ids=["drawn", "every"])
-def test_nothing_that_is_written_overlaps_or_leaves_the_page(cases: list[tuple[str, int]]) -> None:
+@pytest.mark.parametrize("cases", [FAST_CASES, pytest.param(ALL_CASES, marks=pytest.mark.slow)], ids=["fast", "all"])
+def test_no_text_overlaps_or_leaves_the_page(cases: list[tuple[str, int]]) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     updates = (("full", 1.0), ("full", 2.0), ("full-hidden", 1.0), ("lora-64", 1.0), ("lora-4", 1.0))
     for name, tasks in cases:
-        names = ["adamw", "muon", "sgd", *(f"a-folder/of-some-length/file.py:Class{place}" for place in range(tasks))]
+        names = ["adamw", "muon", "sgd", *(f"a-folder/of-some-length/file.py:Class{index}" for index in range(tasks))]
         rows = [
             full_row(optimizer, update, task=f"a-task-{task}", size=size, items={"rule": int(72 * size)})
             for task in range(tasks) for optimizer in names for update, size in updates
         ]  # fmt: skip
         with sheet.styled():
-            figure = kind(name).draw(rows, CARD)
-            legends = [one for one in figure.get_children() if isinstance(one, matplotlib.legend.Legend)]
-            texts = [*figure.texts, *(text for one in legends for text in [one.get_title(), *one.get_texts()])]
+            figure = figure_module(name).draw(rows, CARD)
+            legends = [legend for legend in figure.get_children() if isinstance(legend, matplotlib.legend.Legend)]
+            texts = [*figure.texts, *(text for legend in legends for text in [legend.get_title(), *legend.get_texts()])]
             for axes in figure.axes:
                 texts += [axes.title, axes._left_title, axes._right_title, axes.xaxis.label, axes.yaxis.label]
                 texts += [*axes.get_xticklabels(), *(axes.get_yticklabels() if axes.yaxis.label.get_text() else [])]
             figure.draw_without_rendering()
             page, renderer = figure.bbox, FigureCanvasAgg(figure).get_renderer()
             boxes = [text.get_window_extent(renderer) for text in texts if text.get_text()]
-            for place, box in enumerate(boxes):
-                room = (box.x0 - page.x0, page.x1 - box.x1, box.y0 - page.y0, page.y1 - box.y1)
-                assert min(room) >= -1, (name, tasks, box)
-                assert not any(box.overlaps(other) for other in boxes[:place]), (name, tasks, box)
+            for index, box in enumerate(boxes):
+                margins = (box.x0 - page.x0, page.x1 - box.x1, box.y0 - page.y0, page.y1 - box.y1)
+                assert min(margins) >= -1, (name, tasks, box)
+                assert not any(box.overlaps(other) for other in boxes[:index]), (name, tasks, box)
 
 
 PICTURE = figures.Picture("front", "a title", "a caption", b"<svg/>")
 
 
-def test_files_are_replaced_whole(tmp_path: Path) -> None:
+def test_files_are_replaced(tmp_path: Path) -> None:
     pictures = [PICTURE, PICTURE._replace(name="sizes", svg=b"<svg></svg>")]
     (tmp_path / "front.svg").write_text("an older one")
     written = figures.write(pictures, tmp_path)
-    assert [place.read_bytes() for place in written] == [one.svg for one in pictures]
+    assert [path.read_bytes() for path in written] == [picture.svg for picture in pictures]
     assert sorted(tmp_path.iterdir()) == sorted(written)
 
 
-def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(BadInput, match=r"--figures .*file"):
         figures.write([PICTURE], tmp_path / "file")
@@ -269,26 +262,26 @@ def test_a_folder_that_cannot_be_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    def scored(run: Run) -> dict[str, float]:
+    def scores_of(run: Run) -> dict[str, float]:
         return {"learning": 0.3 + 0.1 * run.seed, "forgetting": 0.2, "rule_accuracy": 0.4, "fact_recall": 0.5}
 
-    return filled.folder(tmp_path_factory.mktemp("results"), scored)
+    return synthetic_results.write(tmp_path_factory.mktemp("results"), scores_of)
 
 
-def test_the_command_draws_and_names_the_files(call: Caller, out: Path, tmp_path: Path) -> None:
+def test_the_command_writes_figures_and_names_the_files(call: Caller, out: Path, tmp_path: Path) -> None:
     code, text, err = call(f"report --out {out} --figures {tmp_path / 'made'}")
     assert (code, err) == (0, "")
-    said = re.findall(r"^Figure: (.*)$", text, re.MULTILINE)
-    assert {Path(place) for place in said} == set((tmp_path / "made").iterdir())
-    assert {Path(place).stem for place in said} == {"front", "memorization", "sensitivity"}
+    named = re.findall(r"^Figure: (.*)$", text, re.MULTILINE)
+    assert {Path(path) for path in named} == set((tmp_path / "made").iterdir())
+    assert {Path(path).stem for path in named} == {"front", "memorization", "sensitivity"}
     assert "No sizes.svg: " in text
 
 
 def test_a_page_shows_the_figures_beside_it(
     call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = figures.Made([PICTURE._replace(name=name) for name in ("front", "memorization", "sensitivity")])
-    monkeypatch.setattr(figures, "make", lambda rows, card: made)
+    three_figures = figures.Made([PICTURE._replace(name=name) for name in ("front", "memorization", "sensitivity")])
+    monkeypatch.setattr(figures, "make", lambda rows, card: three_figures)
     (tmp_path / "deep").mkdir()
     code, text, err = call(f"report --out {out} --format markdown --figures '{tmp_path / 'the figures'}'")
     assert code == 0
@@ -305,7 +298,7 @@ def test_a_page_shows_the_figures_beside_it(
 
 
 @each("form", ["csv", "json", "latex", "reference"])
-def test_what_another_program_reads_is_as_without_figures(
+def test_machine_readable_formats_do_not_change_with_figures(
     form: str, call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(figures, "make", lambda rows, card: figures.Made([PICTURE]))
@@ -313,7 +306,7 @@ def test_what_another_program_reads_is_as_without_figures(
     assert call(f"report {options} --figures {tmp_path}").out == call(f"report {options}").out
 
 
-def test_without_matplotlib_one_line_says_what_to_install(
+def test_without_matplotlib_the_message_says_what_to_install(
     call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or ".figures." in name]:

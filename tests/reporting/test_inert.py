@@ -1,4 +1,4 @@
-"""Whatever a name or a text holds, no output format does more with it than show it."""
+"""Names and texts are inert in every output format: no markup, control character or formula takes effect."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from synthbench.common.wording import code, delimited, inert, listed, literal, n
 from synthbench.reporting import export, report, table
 from synthbench.reporting.report import Report
 from tests import tiny
+from tests.analysis.example_rows import CARD, row
 from tests.calling import Caller
 from tests.each import each
 from tests.nonsense import is_plain
-from tests.reporting.made import CARD, row
 
 END = "<!-- END synthbench quick -->"
 NASTY = [
@@ -33,19 +33,19 @@ NASTY = [
     "\t=1", "1e3", "1_0", "*", "*x*", "_x_", "`x`", "``", "<script>x</script>", "&amp;", "&lt;", END, "# x", "$x$",
     "\\", "\\|", "[x](http://y)", "%&#_{}~^", "x" * 300, "", " ", "a,b", 'a"b', "nan", "None",
 ]  # fmt: skip
-names = each("name", NASTY)
+each_name = each("name", NASTY)
 
 
-def made(name: str) -> table.Table:
+def table_of(name: str) -> table.Table:
     rows = [
         row("muon").model_copy(update={"optimizer": name, "base": [name], "device": name}),
         row("adamw").model_copy(update={"task": name}),
     ]
-    return table.make(rows, CARD.columns, title=name, notes=[f"a note on {name}"])
+    return table.Table(rows, CARD.columns, title=name, notes=[f"a note on {name}"])
 
 
-def reported(text: str) -> Report:
-    """A report with this text wherever a person's or a machine's words stand."""
+def report_of(text: str) -> Report:
+    """A report with this text in every place for a name, a question, a command, a device or a version."""
     card: RunnerCard = CARD.model_copy(update={"question": text})
     rows = [
         row("adamw").model_copy(update={"device": text}),
@@ -54,70 +54,70 @@ def reported(text: str) -> Report:
     return Report("e", card, {"rote-vs-rule": "f"}, text, rows, None, {"torch": text})
 
 
-def drawn(found: table.Table, width: int = 100, **options: Any) -> str:
+def terminal_text(shown_table: table.Table, width: int = 100, **options: Any) -> str:
     console = Console(width=width, file=io.StringIO(), **options)
-    console.print(table.as_rich(found))
+    console.print(table.as_rich(shown_table))
     return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
 
 
-@names
-def test_a_terminal_gets_no_control_characters_and_no_markup_but_the_table_s_own(name: str) -> None:
-    coloured = drawn(made(name), force_terminal=True, color_system="truecolor")
-    assert is_plain(re.sub(r"\x1b\[[0-9;]*m", "", coloured))
-    assert set(re.findall(r"\x1b\[([0-9;]*)m", coloured)) <= {"", "0", "1", "2"}  # bold heads, dim reference rows
-    text = drawn(made(name))
+@each_name
+def test_a_terminal_gets_no_control_characters_and_no_markup_from_names(name: str) -> None:
+    colored = terminal_text(table_of(name), force_terminal=True, color_system="truecolor")
+    assert is_plain(re.sub(r"\x1b\[[0-9;]*m", "", colored))
+    assert set(re.findall(r"\x1b\[([0-9;]*)m", colored)) <= {"", "0", "1", "2"}  # bold heads, dim reference rows
+    text = terminal_text(table_of(name))
     assert is_plain(text)
     assert max(map(len, text.splitlines())) <= 100
     if len(inert(name)) < 10:
         assert inert(name).strip() in text
 
 
-@names
+@each_name
 def test_markdown_keeps_its_cells_and_shows_the_name(name: str) -> None:
-    page = table.as_markdown(made(name))
+    page = table.as_markdown(table_of(name))
     assert is_plain(page)
     lines = page.split("\n")
     cells = [re.split(r"(?<!\\)\|", line.replace("\\\\", "\0"))[1:-1] for line in lines[:4]]
-    assert {len(line) for line in cells} == {len(made(name).heads())}
+    assert {len(line) for line in cells} == {len(table_of(name).heads())}
     unescaped = re.sub(r"\\(.)", r"\1", cells[2][1].replace("\0", "\\\\")).strip()
     assert html.unescape(unescaped) == short(inert(name), table.WIDEST).strip()
     for sign in "<`*[":
         assert not re.search(rf"(?<!\\){re.escape(sign)}", page.replace("\\\\", "")), sign
 
 
-@names
-def test_csv_and_json_have_no_formula_and_no_control_character_and_the_whole_name(name: str) -> None:
-    text = table.as_csv(made(name))
+@each_name
+def test_csv_and_json_have_the_complete_name_without_formulas_or_control_characters(name: str) -> None:
+    text = table.as_csv(table_of(name))
     assert is_plain(text)
     record = next(csv.DictReader(io.StringIO(text)))
     assert record["optimizer"].removeprefix("'") == inert(name)
     assert not record["optimizer"].lstrip().startswith(("=", "+", "-", "@", "\t"))
     assert float(record["rote_gap@fit_low"]) == 0.5
-    text = json.dumps(table.content(made(name)))
+    text = json.dumps(table.content(table_of(name)))
     assert text.isascii()
     assert is_plain(text)
     assert json.loads(text)["rows"][0]["optimizer"] == name
 
 
-@names
+@each_name
 def test_latex_is_escaped(name: str) -> None:
-    text = table.as_latex(made(name))
+    text = table.as_latex(table_of(name))
     assert is_plain(text)
     body = text.split("\\midrule\n")[1].split("\\bottomrule")[0].strip().split("\n")
     assert len(body) == 2
     for line in body:
         assert line.endswith("\\\\")
-        assert len(re.findall(r"(?<!\\)&", line)) == len(made(name).heads()) - 1
+        assert len(re.findall(r"(?<!\\)&", line)) == len(table_of(name).heads()) - 1
         assert not re.search(r"(?<!\\)[%#_]", line)
         assert not line.lstrip().startswith(("[", "*"))
 
 
-@names
+@each_name
 def test_a_page_is_escaped_and_its_sentence_is_one_line(name: str) -> None:
-    found = reported(name)
-    page = report.markdown(found)
-    assert is_plain(page + found.sentence)
-    assert "\n" not in found.sentence
+    named_report = report_of(name)
+    page = report.markdown(named_report)
+    assert is_plain(page + named_report.sentence)
+    assert "\n" not in named_report.sentence
     outside = re.sub(r"^- Command: (`+).*\1$", "", page, flags=re.MULTILINE)
     assert "<" not in outside
     assert outside.count("\n- ") == 3
@@ -126,52 +126,56 @@ def test_a_page_is_escaped_and_its_sentence_is_one_line(name: str) -> None:
     assert command[2].strip() == inert(name).strip()
 
 
-@names
-def test_a_page_between_markers_stays_between_them(name: str, tmp_path: Path) -> None:
+@each_name
+def test_text_between_markers_cannot_break_them(name: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     begin = "<!-- BEGIN synthbench quick -->"
     page.write_bytes(f"before\r\n{begin}\r\n{END}\r\nafter\r\n".encode())
     for _ in range(2):
-        report.put_into(page, "quick", report.body(reported(name)))
+        report.put_into(page, "quick", report.body(report_of(name)))
     content = page.read_bytes()
     assert content.startswith(f"before\r\n{begin}\r\n".encode())
     assert content.endswith(f"{END}\r\nafter\r\n".encode())
-    assert report.body(reported(name)) in content.decode()
+    assert report.body(report_of(name)) in content.decode()
 
 
 @each(("name", "form"), product(NASTY, export.FORMATS))
 def test_exported_runs_are_inert(name: str, form: str) -> None:
-    own = {"optimizer": name, "routing": [[name, name]], "versions": {name: name}, "device": name}
-    text = export.write(form, [{"run": "1e3", "lr": -1e-3, "scores": {"fit": 0.5}, "path": []} | own])
+    names = {"optimizer": name, "routing": [[name, name]], "versions": {name: name}, "device": name}
+    text = export.write(form, [{"run": "1e3", "lr": -1e-3, "scores": {"fit": 0.5}, "path": []} | names])
     assert is_plain(text)
     if form == "csv":
-        (found,) = csv.DictReader(io.StringIO(text))
-        assert (found["run"], found["lr"], found["fit"]) == ("1e3", "-0.001", "0.5")
-        assert found["device"].removeprefix("'") == inert(name)
-        assert json.loads(found["routing"]) == [[name, name]]
+        (record,) = csv.DictReader(io.StringIO(text))
+        assert (record["run"], record["lr"], record["fit"]) == ("1e3", "-0.001", "0.5")
+        assert record["device"].removeprefix("'") == inert(name)
+        assert json.loads(record["routing"]) == [[name, name]]
     else:
         assert text.isascii()
-        found = json.loads(text)
-        assert (found[0] if form == "json" else found)["device"] == name
+        record = json.loads(text)
+        assert (record[0] if form == "json" else record)["device"] == name
 
 
-def test_a_name_of_300_characters_is_short_in_tables_and_whole_elsewhere() -> None:
+def test_a_long_name_is_shortened_in_tables_and_complete_elsewhere() -> None:
     name = "begins" + "x" * 290 + "ends"
-    for text in (drawn(made(name)), table.as_markdown(made(name)).split("\n\n")[0], table.as_latex(made(name))):
+    for text in (
+        terminal_text(table_of(name)),
+        table.as_markdown(table_of(name)).split("\n\n")[0],
+        table.as_latex(table_of(name)),
+    ):
         squeezed = re.sub(r"\s", "", text)
         assert "xxx" in squeezed
         assert "…" in squeezed
         assert name not in squeezed
         assert max(map(len, text.splitlines())) < 250
-    assert name in table.as_csv(made(name))
-    assert name in json.dumps(table.content(made(name)))
-    assert short("x" * 300 + "a", 32) != short("x" * 300 + "b", 32)  # those that end differently are told apart
+    assert name in table.as_csv(table_of(name))
+    assert name in json.dumps(table.content(table_of(name)))
+    assert short("x" * 300 + "a", 32) != short("x" * 300 + "b", 32)  # different ends stay distinguishable
     assert len(short("x" * 300, 32)) == 32
     assert short("x" * 32, 32) == "x" * 32
 
 
-@names
-def test_every_piece_of_a_sentence_is_inert(name: str) -> None:
+@each_name
+def test_every_function_for_sentences_makes_names_inert(name: str) -> None:
     for text in (inert(name), named(name), prose(name), shown(name), listed([name]), literal(name), code(name)):
         assert is_plain(text)
         assert "\n" not in text
@@ -179,7 +183,7 @@ def test_every_piece_of_a_sentence_is_inert(name: str) -> None:
     assert len(named(name)) <= 160
 
 
-def test_code_ends_where_it_should() -> None:
+def test_code_has_enough_backticks() -> None:
     assert code("a") == "`a`"
     assert code("a`b") == "`` a`b ``"
     assert code("``") == "``` `` ```"
@@ -211,7 +215,9 @@ def test_cards_are_shown_inert(
 COMMANDS = product(["run --dry-run", "show runner", "show task", "run --dry-run --task"], [True, False])
 
 
-@each(("folder", "command", "broken"), ((folder, *one) for folder, one in zip(FOLDERS, cycle(COMMANDS), strict=False)))
+@each(
+    ("folder", "command", "broken"), ((folder, *case) for folder, case in zip(FOLDERS, cycle(COMMANDS), strict=False))
+)
 def test_paths_are_shown_inert(folder: str, command: str, broken: bool, call: Caller, tmp_path: Path) -> None:
     (tmp_path / folder).mkdir()
     tiny.write(tmp_path / folder, tiny.RUNNER.replace("[TASK]", '["./task.toml"]'))
@@ -223,4 +229,4 @@ def test_paths_are_shown_inert(folder: str, command: str, broken: bool, call: Ca
     if broken:
         assert (status, out, len(err.splitlines())) == (2, "", 1)
     else:
-        assert status == (2 if command.startswith("run") and folder == "\udcff" else 0), err  # a plan is kept as text
+        assert status == (2 if command.startswith("run") and folder == "\udcff" else 0), err  # plans are stored as text

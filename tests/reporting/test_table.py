@@ -1,4 +1,4 @@
-"""One table, many writers: equal numbers, 100 columns, inert names."""
+"""A table in every format: equal numbers, at most 100 columns, inert names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from synthbench.reporting import table
+from tests.analysis.example_rows import CARD, row
 from tests.each import each
-from tests.reporting.made import CARD, row
 
 READINGS = {
     "fact_recall": [1.0, 0.98, 0.995], "rule_accuracy@fit": [0.2049, 0.305, 0.4051], "rote_gap@fit": [-0.1, 0.2, 0.455],
@@ -20,9 +20,9 @@ READINGS = {
 }  # fmt: skip
 
 
-def made() -> table.Table:
+def example_table() -> table.Table:
     rows = [row("muon", readings=READINGS), row("muon", "lora-16"), row("adamw", reference=True), row("sgd", lr=None)]
-    return table.make(rows, CARD.columns, title="quick", notes=["a note"])
+    return table.Table(rows, CARD.columns, title="quick", notes=["a note"])
 
 
 def numbers(text: str) -> list[tuple[str, ...]]:
@@ -30,44 +30,44 @@ def numbers(text: str) -> list[tuple[str, ...]]:
     return re.findall(r"(-?\d\.\d\d) (?:±|\$\\pm\$)(\d\.\d\d)", text)
 
 
-def drawn(found: table.Table, width: int = 100) -> str:
+def terminal_text(shown_table: table.Table, width: int = 100) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
-    console.print(table.as_rich(found))
+    console.print(table.as_rich(shown_table))
     return console.export_text()
 
 
 def test_all_formats_have_equal_numbers() -> None:
-    found = made()
-    text = json.dumps(table.content(found), allow_nan=False)
+    shown_table = example_table()
+    text = json.dumps(table.content(shown_table), allow_nan=False)
     records = json.loads(text, parse_constant=lambda constant: pytest.fail(f"{constant} in JSON"))["rows"]
     expected = [
         (f"{record[name]:.2f}", f"{round(record[name] - record[f'{name}_low'], 4):.2f}")
         for record in records for name in CARD.columns if record[name] is not None
     ]  # fmt: skip
     assert len(expected) == 15
-    for text in (drawn(found), table.as_markdown(found), table.as_latex(found)):
+    for text in (terminal_text(shown_table), table.as_markdown(shown_table), table.as_latex(shown_table)):
         assert numbers(text) == expected
-    from_csv = list(csv.DictReader(io.StringIO(table.as_csv(found))))
+    from_csv = list(csv.DictReader(io.StringIO(table.as_csv(shown_table))))
     for line, record in zip(from_csv, records, strict=True):
         for name in CARD.columns:
             assert line[name] == ("" if record[name] is None else str(record[name]))
 
 
 def test_mean_and_interval_are_student_s() -> None:
-    (record,) = table.records(table.make([row("muon", readings={"learning": [0.1, 0.2, 0.6]})], ["learning"]))
+    (record,) = table.records(table.Table([row("muon", readings={"learning": [0.1, 0.2, 0.6]})], ["learning"]))
     assert record["learning"] == 0.3
     assert record["learning_high"] == pytest.approx(0.3 + 4.302653 * 0.264575 / 3**0.5, abs=1e-4)
     assert record["learning_n"] == 3
 
 
 @each("tiers", [None, [1, 2, None]])
-def test_one_table_fits_100_columns_with_reference_rows_edges_long_rates_and_tiers(tiers: list[int | None]) -> None:
+def test_the_table_fits_100_columns_with_reference_rows_edges_long_rates_and_tiers(tiers: list[int | None]) -> None:
     rows = [
         row("muon"),
         row("adamw", "lora-16", reference=True),
         row("sgd").model_copy(update={"lr": 0.00104, "edge": True}),
     ]
-    text = drawn(table.make(rows, CARD.columns, tiers=tiers))
+    text = terminal_text(table.Table(rows, CARD.columns, tiers=tiers))
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("optimizer") == 1
     assert len(numbers(text)) == 15
@@ -75,13 +75,13 @@ def test_one_table_fits_100_columns_with_reference_rows_edges_long_rates_and_tie
 
 
 def test_direction_edge_reference_and_divergence_are_marked() -> None:
-    text = table.as_markdown(made())
+    text = table.as_markdown(example_table())
     assert "forgetting@fit ↓" in text
     assert "rule_accuracy@fit ↑" in text
     assert "adamw\\*" in text
     assert "9/9" in text
     assert "diverged" in text
-    edge = table.make([row("muon").model_copy(update={"edge": True})], ["learning"])
+    edge = table.Table([row("muon").model_copy(update={"edge": True})], ["learning"])
     assert "0.001!" in table.as_markdown(edge)
 
 
@@ -89,48 +89,50 @@ def test_direction_edge_reference_and_divergence_are_marked() -> None:
 def test_nothing_is_cut_off_however_narrow_the_terminal(width: int) -> None:
     rows = [row("muon"), row("adamw", "lora-16", reference=True), row("a-plug-in-of-some-length", lr=None)]
     scores = [*CARD.columns, "skill_forgetting@fit", "loss_forgetting"]
-    found = table.make(rows, scores, tiers=[1, None, 2])
-    text = drawn(found, width)
+    shown_table = table.Table(rows, scores, tiers=[1, None, 2])
+    text = terminal_text(shown_table, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
     assert len(numbers(text)) == 2 * len(CARD.columns)
     words = set(text.split())
-    for head in found.heads():
+    for head in shown_table.heads():
         parts = head.replace("@fit", " @fit").replace("_", " ", 1).split()
         assert words >= set(parts), head
-    for line in found.cells():
+    for line in shown_table.cells():
         assert set(" ".join(line[1:]).split()) <= words
 
 
-def test_a_wide_table_goes_on_below_with_its_rows_named_again() -> None:
-    text = drawn(made(), 80)
+def test_a_wide_table_continues_below_and_repeats_the_names_of_its_rows() -> None:
+    text = terminal_text(example_table(), 80)
     heads = [line.split() for line in text.splitlines() if line.startswith("optimizer")]
     assert len(heads) == 2
     assert heads[0][:5] == ["optimizer", "update", "lr", "n", "diverged"]
     assert "lr" not in heads[1]
     assert text.count("lora-16") == 2
-    assert len(drawn(made(), 100).split("optimizer")) == 2
+    assert len(terminal_text(example_table(), 100).split("optimizer")) == 2
 
 
-def test_a_score_that_a_task_has_no_items_for_is_a_dash_and_one_that_was_not_reached_says_so() -> None:
-    reached, without = row("adamw"), row("adamw")
-    values = {name: found for name, found in without.values.items() if not name.startswith("rule_accuracy")}
-    without = without.model_copy(update={"values": values | {"rule_accuracy@fit": {}}})
+def test_a_score_without_items_is_a_dash_and_an_unreached_one_says_so() -> None:
+    reached, without_rule = row("adamw"), row("adamw")
+    values_without_rule = {
+        name: values for name, values in without_rule.values.items() if not name.startswith("rule_accuracy")
+    }
+    without_rule = without_rule.model_copy(update={"values": values_without_rule | {"rule_accuracy@fit": {}}})
     reached = reached.model_copy(update={"values": reached.values | {"rule_accuracy@fit": {}}})
-    cells = table.make([reached, without], ["rule_accuracy@fit", "learning"]).cells()
+    cells = table.Table([reached, without_rule], ["rule_accuracy@fit", "learning"]).cells()
     assert [cell[-2] for cell in cells] == ["not reached", "-"]
-    found = table.make([row("muon", readings={"learning": [0.5, 0.7]})], ["learning"])
-    assert "n=2" in table.as_markdown(found)  # a score of fewer seeds
+    two_seeds = table.Table([row("muon", readings={"learning": [0.5, 0.7]})], ["learning"])
+    assert "n=2" in table.as_markdown(two_seeds)  # this score has fewer seeds
 
 
-def test_bits_that_are_nearly_all_there_are_stand_at_the_ceiling() -> None:
-    def drawn_bits(stored: float) -> str:
-        own = {
+def test_bits_close_to_those_of_the_dataset_are_marked_as_the_ceiling() -> None:
+    def table_with(stored: float) -> str:
+        bits = {
             "bits_per_param": dict.fromkeys(range(3), stored),
             "dataset_bits_per_param": dict.fromkeys(range(3), 2.0),
         }
-        made_row = row("adamw").model_copy(update={"values": own})
-        return table.as_markdown(table.make([made_row], ["bits_per_param"]))
+        bits_row = row("adamw").model_copy(update={"values": bits})
+        return table.as_markdown(table.Table([bits_row], ["bits_per_param"]))
 
-    assert "1.96 ±0.00 ceiling" in drawn_bits(1.96)
-    assert "ceiling" not in drawn_bits(1.8)
+    assert "1.96 ±0.00 ceiling" in table_with(1.96)
+    assert "ceiling" not in table_with(1.8)

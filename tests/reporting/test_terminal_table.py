@@ -1,4 +1,4 @@
-"""Columns on a terminal: folded at spaces, hyphens, slashes and underscores, and inside a word only where it must be."""
+"""Columns on a terminal are folded between words, and inside a word only if it is longer than the column."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from synthbench.reporting import table
 from synthbench.reporting.terminal_table import Column, Drawing, fold
 from synthbench.scores import SCORES
 from synthbench.trainer.optimizers import OPTIMIZERS
+from tests.analysis.example_rows import row
 from tests.calling import Caller
 from tests.each import each
-from tests.reporting.made import row
 
 NARROW = 60
 BUILT_IN = [name for name in OPTIMIZERS if ":" not in name]
 
 
-def printed(drawing: object, width: int = NARROW) -> str:
+def terminal_text(drawing: object, width: int = NARROW) -> str:
     console = Console(width=width, file=io.StringIO())
     console.print(drawing)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
-def parts(text: str) -> set[str]:
-    """The parts of words that lines may end with."""
+def unbreakable_parts(text: str) -> set[str]:
+    """Parts of words that are never folded; lines end after them."""
     return set(re.findall(r"[^-/_@\s]+", text))
 
 
@@ -44,21 +44,23 @@ def parts(text: str) -> set[str]:
         ("", 5, [""]),
     ],
 )
-def test_text_is_folded_between_words_first_and_inside_one_last(text: str, width: int, lines: list[str]) -> None:
+def test_text_is_folded_between_words_and_inside_a_word_only_if_necessary(
+    text: str, width: int, lines: list[str]
+) -> None:
     assert fold(text, width) == lines
 
 
 @each("task", names(TaskCard))
 def test_no_name_is_broken_on_a_narrow_terminal(task: str) -> None:
-    """Every built-in optimizer and every variant of a shipped runner, with every score, on each task."""
+    """Tests every built-in optimizer and shipped variant, with every score, on each task."""
     variants = [name for runner in names(RunnerCard) for name in load(RunnerCard, runner).variants]
     labels = [(name, [name]) for name in [*BUILT_IN, *variants]] + [(name, ["adamw"]) for name in variants]
     rows = [row(name).model_copy(update={"base": base, "task": task}) for name, base in labels]
-    rows += [rows[0].model_copy(update={"task": "another"})]  # so that tasks are shown
-    text = printed(table.as_rich(table.make(rows, list(SCORES))))
+    rows += [rows[0].model_copy(update={"task": "another"})]  # several tasks: the column is shown
+    text = terminal_text(table.as_rich(table.Table(rows, list(SCORES))))
     assert max(map(len, text.splitlines())) <= NARROW
-    wanted = " ".join([task, *SCORES, *(line.row.label for line in table.make(rows, []).lines)])
-    assert parts(wanted) <= parts(text)
+    shown_names = " ".join([task, *SCORES, *(row.label for row in rows)])
+    assert unbreakable_parts(shown_names) <= unbreakable_parts(text)
 
 
 @each("kind", ["optimizer", "task", "score", "runner"])
@@ -69,11 +71,11 @@ def test_no_word_of_a_list_is_broken_on_a_narrow_terminal(
     text = call(f"ls {kind}").out
     assert max(map(len, text.splitlines())) <= NARROW
     page = call(f"ls {kind} --format markdown").out.replace("\\", "").replace("&lt;", "<").replace("&amp;", "&")
-    words = parts(page.replace("|", " "))
-    assert {word for word in words if len(word) > 1} <= parts(text)
+    words = unbreakable_parts(page.replace("|", " "))
+    assert {word for word in words if len(word) > 1} <= unbreakable_parts(text)
 
 
-def test_a_word_longer_than_the_terminal_is_broken_rather_than_cut_off() -> None:
-    text = printed(Drawing([Column("name", ["x" * 90], least=9)], [Column("n", ["3"], is_right=True)]))
+def test_a_word_longer_than_the_terminal_is_broken_and_not_cut_off() -> None:
+    text = terminal_text(Drawing([Column("name", ["x" * 90], least=9)], [Column("n", ["3"], is_right=True)]))
     assert text.count("x") == 90
     assert "3" in text

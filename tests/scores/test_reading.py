@@ -1,4 +1,4 @@
-"""Readings at equal fit and equal target step: interpolated where points bracket, and nowhere else."""
+"""Readings at equal fit and at a target step are interpolated between bracketing points, never extrapolated."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tests.each import each
 
 
 def path(*points: tuple[int, float]) -> dict[int, dict[str, float]]:
-    """A path of (step, fit), on which `forgetting` is a tenth of the step."""
+    """A path through (step, fit) points; `forgetting` is a tenth of the step."""
     return {step: {"fit": fit, "forgetting": step / 10} for step, fit in points}
 
 
-def at_speed(readings: Sequence[tuple[float, float]], target_step: float) -> float:
-    """The value at a target step, from (T, value) of the rates of one seed."""
-    found = bracket([step for step, _ in readings], target_step)
-    return found.between([value for _, value in readings]) if found else nan
+def value_at_step(readings: Sequence[tuple[float, float]], target_step: float) -> float:
+    """The value at a target step, from (T, value) of each learning rate of one seed."""
+    bracketing = bracket([step for step, _ in readings], target_step)
+    return bracketing.between([value for _, value in readings]) if bracketing else nan
 
 
 @each(
@@ -42,20 +42,18 @@ def at_speed(readings: Sequence[tuple[float, float]], target_step: float) -> flo
         ([(0, 0.0), (10, 0.5), (20, 0.7), (30, 1.0)], 20 + 10 * 0.2 / 0.3),
         ([(0, 0.0), (10, 0.9), (20, 1.0)], 10.0),  # reached exactly at a point
         ([(0, 0.95), (10, 1.0)], 0.0),  # reached at the start
-        ([(10, 0.95), (20, 1.0)], 10.0),  # reached before the first point: not extrapolated
+        ([(10, 0.95), (20, 1.0)], 10.0),  # reached before the first point
         ([(0, 0.0), (10, 1.0), (20, 0.0), (30, 1.0)], 9.0),  # the first of several crossings
         ([(0, 0.0), (10, 0.8), (20, 0.8), (30, 0.8), (40, 1.0)], 35.0),
     ],
 )
-def test_the_crossing_is_the_first_interpolated_step_with_enough_fit(
-    points: list[tuple[int, float]], step: float
-) -> None:
+def test_the_crossing_is_the_first_step_with_enough_fit(points: list[tuple[int, float]], step: float) -> None:
     assert crossing(path(*points), 0.9) == pytest.approx(step)
-    assert crossing(path(*points[::-1]), 0.9) == pytest.approx(step)  # whatever order the points come in
+    assert crossing(path(*points[::-1]), 0.9) == pytest.approx(step)  # in any order of points
 
 
 @each("points", [[(0, 0.0), (10, 0.89)], [(0, 0.0)], [], [(0, nan), (10, 1.0)], [(0, 0.0), (10, nan), (20, 1.0)]])
-def test_a_path_that_never_reaches_the_fit_or_is_not_a_number_before_it_has_no_crossing(
+def test_a_path_that_never_fits_or_has_nan_before_has_no_crossing(
     points: list[tuple[int, float]],
 ) -> None:
     assert crossing(path(*points), 0.9) is None
@@ -64,11 +62,11 @@ def test_a_path_that_never_reaches_the_fit_or_is_not_a_number_before_it_has_no_c
 
 @each(("step", "value"), [(0, 0.0), (10, 2.0), (5, 1.0), (12.5, 2.5), (20, 4.0)])
 def test_a_value_between_two_points_is_interpolated_linearly(step: float, value: float) -> None:
-    found = {0: {"x": 0.0}, 10: {"x": 2.0}, 20: {"x": 4.0}}
-    assert value_at(found, "x", step) == pytest.approx(value)
+    path = {0: {"x": 0.0}, 10: {"x": 2.0}, 20: {"x": 4.0}}
+    assert value_at(path, "x", step) == pytest.approx(value)
 
 
-def test_a_value_that_was_not_measured_is_not_a_number() -> None:
+def test_a_missing_value_is_nan() -> None:
     assert isnan(value_at({0: {"x": 0.0}, 10: {}}, "x", 5))
     assert isnan(value_at({0: {}, 10: {"x": 0.0}}, "x", 5))
     assert value_at({0: {}, 10: {"x": 3.0}}, "x", 10) == 3.0
@@ -79,17 +77,17 @@ def test_a_value_that_was_not_measured_is_not_a_number() -> None:
     [
         ([(50, 0.0), (200, 1.0)], 100, 0.5),  # between two rates, in the logarithm of steps
         ([(50, 0.0), (200, 1.0)], 80, log(80 / 50) / log(4)),
-        ([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100, 0.5),  # the neighbours, not the outer rates
+        ([(400, 9.0), (25, 9.0), (50, 0.0), (200, 1.0)], 100, 0.5),  # between the nearest rates
         ([(100, 0.25), (200, 1.0)], 100, 0.25),  # at the target step itself
         ([(50, 1.0), (100, 0.25)], 100, 0.25),
         ([(100, 0.25), (100, 0.25)], 100, 0.25),
         *(([*readings], 100, nan) for readings in ((), [(100, 1.0)], [(50, 0.0), (99, 1.0)], [(101, 0.0), (200, 1.0)])),
     ],
 )
-def test_a_speed_is_read_between_the_rates_that_bracket_it_and_nowhere_else(
+def test_a_target_step_is_read_between_the_rates_that_bracket_it(
     readings: list[tuple[float, float]], target_step: float, value: float
 ) -> None:
-    assert at_speed(readings, target_step) == pytest.approx(value, nan_ok=True)
+    assert value_at_step(readings, target_step) == pytest.approx(value, nan_ok=True)
 
 
 @given(
@@ -97,22 +95,22 @@ def test_a_speed_is_read_between_the_rates_that_bracket_it_and_nowhere_else(
     st.floats(1, 1000),
     st.randoms(use_true_random=False),
 )
-def test_a_reading_lies_between_its_neighbours_and_does_not_depend_on_the_order_of_rates(
+def test_a_reading_lies_between_its_neighbours_in_any_order_of_rates(
     readings: list[tuple[float, float]], target_step: float, random: st.randoms
 ) -> None:
-    found = at_speed(readings, target_step)
+    value = value_at_step(readings, target_step)
     steps = [step for step, _ in readings]
-    assert isnan(found) == (not min(steps) <= target_step <= max(steps))
-    if not isnan(found):
+    assert isnan(value) == (not min(steps) <= target_step <= max(steps))
+    if not isnan(value):
         faster = max(pair for pair in readings if pair[0] <= target_step)[1]
         slower = min(pair for pair in readings if pair[0] >= target_step)[1]
-        assert min(faster, slower) - 1e-12 <= found <= max(faster, slower) + 1e-12
+        assert min(faster, slower) - 1e-12 <= value <= max(faster, slower) + 1e-12
     shuffled = list(readings)
     random.shuffle(shuffled)
-    assert at_speed(shuffled, target_step) == found or isnan(found)
+    assert value_at_step(shuffled, target_step) == value or isnan(value)
 
 
-def test_the_reading_of_a_seed_takes_each_rate_where_it_first_fits() -> None:
+def test_a_seed_is_read_where_each_rate_first_fits() -> None:
     # forgetting is a tenth of the step: 5 where T = 50 and 20 where T = 200; in between, linear in log T
     fast, slow = path((0, 0.0), (50, 0.9), (300, 1.0)), path((0, 0.0), (200, 0.9), (300, 1.0))
     never = path((0, 0.0), (300, 0.5))
@@ -135,21 +133,21 @@ def test_the_reading_of_a_seed_takes_each_rate_where_it_first_fits() -> None:
         ([1.0] * 8 + [nan] * 2, True),
     ],
 )
-def test_a_cell_is_reached_if_80_percent_of_its_seeds_are(seeds: list[float], reached: bool) -> None:
+def test_a_cell_needs_80_percent_of_its_seeds(seeds: list[float], reached: bool) -> None:
     assert is_reached(seeds) is reached
 
 
-def test_a_bracket_names_rates_by_their_places_and_passes_over_those_that_never_fit() -> None:
-    found = bracket([400.0, None, 50.0, 200.0], 100)
-    assert found is not None
-    assert (found.fast, found.slow) == (2, 3)
-    assert found.weight == pytest.approx(0.5)
-    assert found.between([9.0, nan, 1.0, 3.0]) == pytest.approx(2.0)  # what the others say does not enter
+def test_a_bracket_gives_indices_of_rates_and_skips_rates_that_never_fit() -> None:
+    bracketing = bracket([400.0, None, 50.0, 200.0], 100)
+    assert bracketing is not None
+    assert (bracketing.fast, bracketing.slow) == (2, 3)
+    assert bracketing.weight == pytest.approx(0.5)
+    assert bracketing.between([9.0, nan, 1.0, 3.0]) == pytest.approx(2.0)  # other rates have no weight
     assert bracket([None, 50.0, None], 50) is None
 
 
-def test_a_reading_over_fit_is_the_mean_over_thresholds_at_the_rates_of_the_speed() -> None:
-    # the fast rate reaches fit f at 100 f / .9 steps, the slow one at 400 f / .9; 200 steps lie half way in log
+def test_a_reading_over_fit_is_the_mean_over_fit_thresholds() -> None:
+    # the fast rate reaches fit f at step 100 f / 0.9, the slow one at 400 f / 0.9; step 200 is halfway in log
     fast, slow = path((0, 0.0), (100, 0.9)), path((0, 0.0), (400, 0.9))
     mean = sum(FITS) / len(FITS) / 0.9
     assert over_fit([slow, fast], "forgetting", 0.9, 200) == pytest.approx((10 * mean + 40 * mean) / 2)
@@ -157,39 +155,37 @@ def test_a_reading_over_fit_is_the_mean_over_thresholds_at_the_rates_of_the_spee
 
 
 @each(
-    ("found", "reached"),
+    ("path", "expected"),
     [
         ({}, None),
         ({10: nan}, None),
-        ({10: 0.6, 20: 0.9}, Reached(10, "<")),  # from the first on: it may have been reached before
+        ({10: 0.6, 20: 0.9}, Reached(10, "<")),  # reached at or before the first point
         ({10: 0.1, 20: 0.4}, Reached(20, ">")),
-        ({10: 0.0, 40: 1.0}, Reached(20, "")),  # half way in log items
+        ({10: 0.0, 40: 1.0}, Reached(20, "")),  # halfway in log items
         ({40: 1.0, 10: 0.0}, Reached(20, "")),
-        ({0: 0.9, 10: 0.5, 20: 0.6}, Reached(10, "<")),  # the start is no step
+        ({0: 0.9, 10: 0.5, 20: 0.6}, Reached(10, "<")),  # step 0 does not count
         ({10: 0.0, 20: 0.5, 40: 0.0}, Reached(20, "")),
         ({10: 0.0, 40: 1.0, 80: 0.0, 160: 1.0}, Reached(20, "")),  # the first of several
         ({10: 0.25, 20: nan, 40: 0.75}, Reached(20, "")),
     ],
 )
-def test_a_threshold_is_first_reached_between_points_or_censored(
-    found: dict[int, float], reached: Reached | None
-) -> None:
-    got = first_reaching(found, 0.5)
-    assert (got and got.censored) == (reached and reached.censored)
-    assert reached is None or (got is not None and got.value == pytest.approx(reached.value))
+def test_a_threshold_is_interpolated_or_censored(path: dict[int, float], expected: Reached | None) -> None:
+    result = first_reaching(path, 0.5)
+    assert (result and result.censored) == (expected and expected.censored)
+    assert expected is None or (result is not None and result.value == pytest.approx(expected.value))
 
 
 @each(
-    ("seeds", "found"),
+    ("seeds", "expected"),
     [
         ([], None),
         ([Reached(3, "")], Reached(3, "")),
-        ([Reached(1, ""), Reached(3, ""), Reached(2, ">")], Reached(3, "")),  # a censored seed lies beyond all others
+        ([Reached(1, ""), Reached(3, ""), Reached(2, ">")], Reached(3, "")),  # a censored seed is the largest
         ([Reached(1, ""), Reached(9, ">"), Reached(9, ">")], Reached(9, ">")),
         ([Reached(1, ""), Reached(9, ">")], Reached(5, ">")),
         ([Reached(2, "<"), Reached(4, "")], Reached(3, "<")),  # the mean of a bound and a value is a bound
         ([Reached(2, "<"), Reached(2, "<"), Reached(4, "")], Reached(2, "<")),
     ],
 )
-def test_the_median_counts_censored_seeds_as_beyond_all_others(seeds: list[Reached], found: Reached | None) -> None:
-    assert median(seeds) == found
+def test_the_median_takes_censored_seeds_as_the_largest(seeds: list[Reached], expected: Reached | None) -> None:
+    assert median(seeds) == expected

@@ -1,4 +1,4 @@
-"""What registers is tested: every score says what it is, applies, and stays in its range."""
+"""Every registered score has a formula, unit, range, direction and source, applies, and stays in its range."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def bounds(score: Score) -> tuple[float, float]:
     return low, high
 
 
-def observed(generator: np.random.Generator, items: int) -> Observations:
+def random_observations(generator: np.random.Generator, items: int) -> Observations:
     correct_N = generator.random(items) < generator.choice([0.05, 0.5, 0.95])
-    correct_N[0] = True  # something is known: retention has a denominator
+    correct_N[0] = True  # retention needs a known item
     return Observations(
         correct_N, generator.random(items) < 0.5, generator.exponential(3, items), generator.exponential(1, items),
         generator.uniform(0, 9, items), int(generator.integers(1, 9)), float(generator.random()),
@@ -36,35 +36,38 @@ def observed(generator: np.random.Generator, items: int) -> Observations:
 
 
 def points(seed: int) -> tuple[Point, Point]:
-    """A run before and after, every slice observed, old and new."""
+    """A run before and after, with every old and new slice."""
     generator = np.random.default_rng(seed)
-    names = [f"{age}/{part}/{split}" for age in ("old", "new") for part in SLICES for split in SPLITS]
-    items = {name: int(generator.integers(2, 7)) for name in names}  # of the head one at least, and of the tail
-    before = {name: observed(generator, items[name]) for name in names if name.startswith("old/")}
-    after = {name: observed(generator, items[name]) for name in names}
+    names = [f"{age}/{slice_name}/{split}" for age in ("old", "new") for slice_name in SLICES for split in SPLITS]
+    items = {name: int(generator.integers(2, 7)) for name in names}  # at least one of the head and one of the tail
+    before = {name: random_observations(generator, items[name]) for name in names if name.startswith("old/")}
+    after = {name: random_observations(generator, items[name]) for name in names}
     moved = {group: float(generator.exponential()) for group in GROUPS}
     return Point(before, {}), Point(after, moved, int(generator.integers(1, 1000)))
 
 
 @pytest.fixture(scope="module")
-def many() -> list[dict[str, float]]:
+def scores_of_seeds() -> list[dict[str, float]]:
     return [at_point(*points(seed)) for seed in range(100)]
 
 
 @each("score", POINT)
-def test_every_point_score_applies_to_a_generic_point_and_lies_in_its_range(
-    many: list[dict[str, float]], score: Score
-) -> None:
+def test_every_point_score_applies_and_lies_in_its_range(scores_of_seeds: list[dict[str, float]], score: Score) -> None:
     low, high = bounds(score)
-    assert all(isfinite(scores[score.name]) for scores in many)
-    assert all(low - 1e-9 <= scores[score.name] <= high + 1e-9 for scores in many)
+    assert all(isfinite(scores[score.name]) for scores in scores_of_seeds)
+    assert all(low - 1e-9 <= scores[score.name] <= high + 1e-9 for scores in scores_of_seeds)
 
 
 def probe(seed: int) -> Point:
-    """A look after relearning."""
+    """A probe after relearning."""
     generator = np.random.default_rng(seed)
     return Point(
-        {f"{name}/{when}": observed(generator, 5) for name in (OTHER, CONTROL) for when in ("before", "after")}, {}
+        {
+            f"{name}/{time}": random_observations(generator, 5)
+            for name in (OTHER, CONTROL)
+            for time in ("before", "after")
+        },
+        {},
     )
 
 
@@ -72,13 +75,17 @@ def test_every_score_of_a_path_or_a_probe_applies_and_lies_in_its_range() -> Non
     for seed in range(50):
         before, after = points(seed)
         generator = np.random.default_rng(seed)
-        looks = [Point({name: observed(generator, len(one.nll_N)) for name, one in before.sets.items()} | {
-            name: one for name, one in after.sets.items() if name not in before.sets}, {}) for _ in range(4)]  # fmt: skip
-        path = {step: at_point(before, look) for step, look in enumerate([after, *looks])}
-        for level, found in (("path", at_level("path", path)), ("probe", at_level("probe", probe(seed)))):
+        sizes = {name: len(observations.nll_N) for name, observations in before.sets.items()}
+        new_sets = {name: observations for name, observations in after.sets.items() if name not in before.sets}
+        samples = [
+            Point({name: random_observations(generator, size) for name, size in sizes.items()} | new_sets, {})
+            for _ in range(4)
+        ]
+        path = {step: at_point(before, sample) for step, sample in enumerate([after, *samples])}
+        for level, scores in (("path", at_level("path", path)), ("probe", at_level("probe", probe(seed)))):
             for score in (score for score in SCORES.values() if score.level == level):
                 low, high = bounds(score)
-                assert low <= found[score.name] <= high, score.name
+                assert low <= scores[score.name] <= high, score.name
 
 
 @each("score", SCORES.values())
@@ -93,20 +100,20 @@ def test_every_score_has_formula_unit_range_direction_and_source(score: Score) -
 
 
 @each("score", AT_FIT)
-def test_a_reading_has_the_unit_range_and_direction_of_the_score_it_reads(score: Score) -> None:
-    name, _, how = score.name.partition("@")
-    read = SCORES[name]
-    assert how == "fit"
-    assert read.level == "point"
-    assert (score.unit, score.range, score.better) == (read.unit, read.range, read.better)
+def test_a_reading_has_the_unit_range_and_direction_of_its_score(score: Score) -> None:
+    name, _, reading = score.name.partition("@")
+    score_read = SCORES[name]
+    assert reading == "fit"
+    assert score_read.level == "point"
+    assert (score.unit, score.range, score.better) == (score_read.unit, score_read.range, score_read.better)
 
 
-def test_a_scores_name_is_registered_once() -> None:
+def test_a_score_s_name_is_registered_once() -> None:
     before = dict(SCORES)
     with pytest.raises(ValueError, match="'fit'"):
         register(Score("fit", "another", "share", "0 to 1", "up", "the test"))
     assert before == SCORES
 
 
-def test_scores_and_generators_mean_the_same_by_head_and_tail() -> None:
+def test_head_and_tail_have_the_same_index_in_scores_and_generators() -> None:
     assert (BUCKETS[HEAD], BUCKETS[TAIL]) == ("head", "tail")

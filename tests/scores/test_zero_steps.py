@@ -1,4 +1,4 @@
-"""Zero steps of finetuning forget nothing and move nothing: exactly, for every kind of update.
+"""Zero steps of finetuning have exactly zero forgetting and update norm, for every update.
 
 Shapes: K runs, P floats in a run's row.
 """
@@ -26,7 +26,7 @@ from tests import tiny
 from tests.each import each
 
 SEEDS = [0, 1]
-# few names, so that some steps of training already answer some of them
+# few names: a short pretraining learns some of them
 TASK = Task(tiny.task_card({
     "language.syllables": 48, "language.name_length": 1, "held_out.validation": 4, "held_out.test": 5,
     "stages.pretrain.fact.items": 4, "stages.pretrain.rule.items": 12, "stages.finetune.fact.items": 4,
@@ -48,17 +48,19 @@ def fresh(model: ModelCard) -> Base:
 
 
 def pretrained(model: ModelCard) -> Base:
-    """The base after some steps on the pretraining language: it knows something."""
+    """The base after 30 steps on the pretraining data; it knows some items."""
     layout, base_KP = fresh(model)
     fleet, steps = Fleet(model, layout, base_KP), 30
-    drawn = [TASK.joined("pretrain", seed).train for seed in SEEDS]
+    examples_of_seeds = [TASK.joined("pretrain", seed).train for seed in SEEDS]
     shares = {
         name: (np.ones(TASK.card.size("pretrain")[name], dtype=np.int16), count)
         for name, count in TASK.shares("pretrain", 16).items()
     }
     orders = [order(shares, steps, stream(Place(seed, "t", "pretrain", ""), "train", "order")) for seed in SEEDS]
     data = Data(
-        np.stack([found.tokens_NL for found in drawn]), np.stack([found.answer_NL for found in drawn]), np.stack(orders)
+        np.stack([examples.tokens_NL for examples in examples_of_seeds]),
+        np.stack([examples.answer_NL for examples in examples_of_seeds]),
+        np.stack(orders),
     )
     train(
         FleetOptimizer("adamw", fleet), data, Schedule(steps, "constant", 0.0), ([1e-2] * 2, [0.0] * 2), (),
@@ -69,11 +71,13 @@ def pretrained(model: ModelCard) -> Base:
 
 @pytest.fixture(scope="module")
 def sets() -> dict[str, ItemSets]:
-    """What is asked, with an entropy that caps no loss: a cap would hide a difference."""
-    found = item_sets(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
+    """Item sets with an entropy that caps no loss, for a cap would hide differences."""
+    item_sets_of_task = item_sets(TASK, "finetune", ("pretrain",), SEEDS, TASK.card.size("finetune"))
     return {
-        name: part._replace(examples=[replace(each, bits_N=each.bits_N + 1e6) for each in part.examples])
-        for name, part in found.items()
+        name: set_of_items._replace(
+            examples=[replace(examples, bits_N=examples.bits_N + 1e6) for examples in set_of_items.examples]
+        )
+        for name, set_of_items in item_sets_of_task.items()
     }
 
 
@@ -90,20 +94,22 @@ def pairs(observer: Observer) -> list[tuple[Point, Point]]:
 
 @each("update", UPDATES)
 @each("base", ["fresh", "pretrained"])
-def test_zero_steps_forget_and_move_exactly_nothing(
+def test_zero_steps_have_zero_forgetting_and_zero_update_norm(
     bases: Bases, sets: dict[str, ItemSets], base: str, update: str
 ) -> None:
-    model, found = bases
-    layout, base_KP = found[base]
+    model, bases_by_name = bases
+    layout, base_KP = bases_by_name[base]
     fleet = Fleet(model, layout, base_KP, update, [10, 11])
     for before, after in pairs(Observer(fleet, sets)):
         scores = at_point(before, after)
-        still = {name for name in scores if "forgetting" in name or name.startswith(("kl_new", "update_norm"))}
-        assert {"forgetting", "fact_forgetting", "skill_forgetting", "loss_forgetting", "kl_new"} <= still
-        assert {name for name in still if name.startswith("update_norm")} == {
+        forgetting_names = {
+            name for name in scores if "forgetting" in name or name.startswith(("kl_new", "update_norm"))
+        }
+        assert {"forgetting", "fact_forgetting", "skill_forgetting", "loss_forgetting", "kl_new"} <= forgetting_names
+        assert {name for name in forgetting_names if name.startswith("update_norm")} == {
             f"update_norm.{parameter.group}" for parameter in layout.parameters.values()
         }
-        assert {name: scores[name] for name in still} == dict.fromkeys(still, 0.0)
+        assert {name: scores[name] for name in forgetting_names} == dict.fromkeys(forgetting_names, 0.0)
         assert scores.get("retention", 1.0) == 1.0
         for name in before.sets.keys() & after.sets.keys():
             count = min(len(before.sets[name].nll_N), len(after.sets[name].nll_N))
@@ -111,33 +117,33 @@ def test_zero_steps_forget_and_move_exactly_nothing(
 
 
 @each("update", UPDATES)
-def test_one_step_moves_what_the_update_may_move_and_nothing_else(
-    bases: Bases, sets: dict[str, ItemSets], update: str
-) -> None:
-    model, found = bases
-    fleet = Fleet(model, *found["pretrained"], update, [10, 11])
+def test_a_step_changes_only_the_weights_of_the_update(bases: Bases, sets: dict[str, ItemSets], update: str) -> None:
+    model, bases_by_name = bases
+    fleet = Fleet(model, *bases_by_name["pretrained"], update, [10, 11])
     observer = Observer(fleet, sets)
     start = observer.start(SAMPLE)
-    assert all(before.sets["old/fact/train"].exact_match > 0 for before in start)  # something could be forgotten
+    assert all(before.sets["old/fact/train"].exact_match > 0 for before in start)  # some items are known
     with torch.no_grad():
         fleet.flat_KP[1] += 0.05
-    still, moved = (at_point(*pair) for pair in zip(start, observer.end(), strict=True))
-    assert all(still[name] == 0 for name in still if name.startswith(("update_norm", "kl_new", "loss_forgetting")))
-    assert moved["update_norm.hidden"] > 0
-    assert moved["kl_new"] > 0
-    assert moved["loss_forgetting"] != 0
-    assert (moved["update_norm.embedding"] > 0) == (update == "full")
+    unchanged, changed = (at_point(*pair) for pair in zip(start, observer.end(), strict=True))
+    assert all(
+        unchanged[name] == 0 for name in unchanged if name.startswith(("update_norm", "kl_new", "loss_forgetting"))
+    )
+    assert changed["update_norm.hidden"] > 0
+    assert changed["kl_new"] > 0
+    assert changed["loss_forgetting"] != 0
+    assert (changed["update_norm.embedding"] > 0) == (update == "full")
 
 
-def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
+def test_scores_do_not_depend_on_the_block_size(
     bases: Bases,
     sets: dict[str, ItemSets],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, found = bases
+    model, bases_by_name = bases
 
-    def seen() -> list[dict[str, float]]:
-        fleet = Fleet(model, *found["pretrained"])
+    def scores_of_runs() -> list[dict[str, float]]:
+        fleet = Fleet(model, *bases_by_name["pretrained"])
         observer = Observer(fleet, sets)
         start = observer.start(SAMPLE)
         with torch.no_grad():
@@ -146,8 +152,8 @@ def test_what_is_seen_does_not_depend_on_how_many_items_are_looked_at_together(
         assert all(len(end.sets["new/rule/test"].kl_N) == SAMPLE for end in ends)
         return [at_point(*pair) for pair in zip(start, ends, strict=True)]
 
-    together = seen()
+    expected = scores_of_runs()
     for block in (1, 2, 3):
         monkeypatch.setattr(observe, "BLOCK", block)
-        for one, other in zip(together, seen(), strict=True):
-            assert other == pytest.approx(one, rel=1e-5), block
+        for scores, scores_in_blocks in zip(expected, scores_of_runs(), strict=True):
+            assert scores_in_blocks == pytest.approx(scores, rel=1e-5), block

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 class Run(NamedTuple):
-    """One run: its seed decides weights, adapters and data."""
+    """A run; its seed determines weights, adapters and data."""
 
     seed: int
     lr: float
@@ -41,7 +41,7 @@ class Trained(NamedTuple):
 
 
 def data(seeds_K: Sequence[int], steps: int, batch: int = BATCH) -> Data:
-    """Random tokens, an answer of one to four tokens at the end of each."""
+    """Random tokens; the last one to four of each item are its answer."""
     tokens, answers, orders = [], [], []
     for seed in seeds_K:
         generator = np.random.default_rng([seed, 0])
@@ -52,7 +52,7 @@ def data(seeds_K: Sequence[int], steps: int, batch: int = BATCH) -> Data:
 
 
 def fleet(seeds_K: Sequence[int], update: str = "full", model: ModelCard = MODEL) -> Fleet:
-    """Fresh weights, one seed a run."""
+    """A fleet with initial weights, one seed per run."""
     layout = layouts.transformer(model, VOCABULARY, LENGTH - 1)
     return Fleet(model, layout, initialize(layout, model, seeds_K, CPU), update, seeds_K)
 
@@ -60,7 +60,7 @@ def fleet(seeds_K: Sequence[int], update: str = "full", model: ModelCard = MODEL
 def trained(
     optimizer: str, update: str, runs: Sequence[Run], steps: int, model: ModelCard = MODEL, batch: int = BATCH
 ) -> Trained:
-    """A fleet of these runs after so many steps of a cosine schedule."""
+    """A fleet of these runs, trained with a cosine schedule."""
     seeds_K = [run.seed for run in runs]
     moved = fleet(seeds_K, update, model)
     rates = [run.lr for run in runs], [run.weight_decay for run in runs]

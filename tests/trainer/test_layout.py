@@ -1,4 +1,4 @@
-"""Layout: every parameter has a place of its own in a run's row, on a line of its own, hidden matrices first."""
+"""Layout: offsets of parameters in a run's row, aligned to cache lines, hidden matrices first."""
 
 from __future__ import annotations
 
@@ -19,51 +19,51 @@ def layout(style: str) -> Layout:
 
 
 @each("style", STYLES)
-def test_every_parameter_starts_on_a_line_and_after_the_one_before(style: str) -> None:
-    for found in (layout(style), layouts.hidden(layout(style)), low_rank.adapters(layout(style), 5)):
+def test_parameters_start_on_a_cache_line_and_follow_each_other(style: str) -> None:
+    for trainable in (layout(style), layouts.hidden(layout(style)), low_rank.adapters(layout(style), 5)):
         end = 0
-        for parameter in found.parameters.values():
+        for parameter in trainable.parameters.values():
             assert parameter.offset % LINE == 0
             assert end <= parameter.offset < end + LINE
             end = parameter.offset + parameter.size
-        assert found.row % LINE == 0
-        assert end <= found.row < end + LINE
+        assert trainable.row % LINE == 0
+        assert end <= trainable.row < end + LINE
 
 
 @each("style", STYLES)
 def test_chunks_cover_the_row_with_every_parameter_at_its_offset(style: str) -> None:
-    found, offset, offsets = layout(style), 0, {}
-    for name, size in found.chunks:
+    full, offset, offsets = layout(style), 0, {}
+    for name, size in full.chunks:
         assert size > 0
         if name is not None:
             offsets[name] = offset
-            assert size == found.parameters[name].size
+            assert size == full.parameters[name].size
         offset += size
-    assert offset == found.row
-    assert offsets == {name: parameter.offset for name, parameter in found.parameters.items()}
+    assert offset == full.row
+    assert offsets == {name: parameter.offset for name, parameter in full.parameters.items()}
 
 
 @each("style", STYLES)
 def test_hidden_matrices_come_first_then_embeddings_then_vectors(style: str) -> None:
-    whole, part = layout(style), layouts.hidden(layout(style))
-    groups = [parameter.group for parameter in whole.parameters.values()]
+    full, hidden = layout(style), layouts.hidden(layout(style))
+    groups = [parameter.group for parameter in full.parameters.values()]
     assert groups == sorted(groups, key=["hidden", "embedding", "vector"].index)
-    assert part.parameters.items() <= whole.parameters.items()
-    assert groups.count("hidden") == len(part.parameters)
-    others = [p.offset for p in whole.parameters.values() if p.group != "hidden"]
-    assert part.row == min(others)
+    assert hidden.parameters.items() <= full.parameters.items()
+    assert groups.count("hidden") == len(hidden.parameters)
+    other_offsets = [p.offset for p in full.parameters.values() if p.group != "hidden"]
+    assert hidden.row == min(other_offsets)
 
 
-def test_names_and_shapes_of_the_plain_style_are_these() -> None:
-    found = layouts.transformer(ModelCard(width=4, layers=1, head_width=2), 7, 5)
-    assert {name: p.shape for name, p in found.parameters.items()} == {
+def test_names_and_shapes_of_the_plain_style() -> None:
+    plain = layouts.transformer(ModelCard(width=4, layers=1, head_width=2), 7, 5)
+    assert {name: p.shape for name, p in plain.parameters.items()} == {
         "layers.0.qkv": (3, 4, 4), "layers.0.out": (4, 4), "layers.0.up": (16, 4), "layers.0.down": (4, 16),
         "embedding": (7, 4), "head": (7, 4),
     }  # fmt: skip
-    assert found.size == 48 + 16 + 64 + 64 + 28 + 28
+    assert plain.size == 48 + 16 + 64 + 64 + 28 + 28
 
 
-def test_names_and_shapes_of_the_other_styles_are_these() -> None:
+def test_names_and_shapes_of_the_other_styles() -> None:
     card = ModelCard(
         width=4, layers=1, head_width=2, norm="layernorm", positions="learned", mlp="swiglu", expansion=2, tied=True
     )
@@ -77,6 +77,6 @@ def test_names_and_shapes_of_the_other_styles_are_these() -> None:
     }  # fmt: skip
 
 
-def test_gpt2_small_has_gpt2s_number_of_parameters_but_for_its_linear_biases() -> None:
-    """GPT-2 small has 124,439,808 parameters; 12 layers x (2,304 + 768 + 3,072 + 768) are biases that we leave out."""
+def test_gpt2_small_has_the_parameters_of_gpt2_without_linear_biases() -> None:
+    """Of the 124,439,808 parameters of GPT-2 small, 12 layers x (2,304 + 768 + 3,072 + 768) are linear biases."""
     assert layouts.transformer(MODELS["gpt2-small"], 50_257, 1024).size == 124_439_808 - 12 * 6_912

@@ -1,4 +1,4 @@
-"""Low rank: which tensors are trained, where they start, and what they make of the base's weights.
+"""Low rank: the trained tensors, their initial values, and the merged weights.
 
 Shapes: K runs, B examples, L tokens, S positions, V vocabulary.
 """
@@ -28,7 +28,7 @@ def tokens() -> Tensor:
 
 
 def adapted(fleet: Fleet) -> Fleet:
-    """The fleet with adapters away from where they start."""
+    """The fleet with random changes of its adapters."""
     with torch.no_grad():
         fleet.flat_KP += 0.1 * torch.randn(fleet.flat_KP.shape, generator=torch.Generator().manual_seed(0))
     return fleet
@@ -45,22 +45,22 @@ def test_adapters_have_the_shapes_of_their_matrices_and_the_rank() -> None:
 
 
 @each("model", [small.MODEL, small.GPT2, small.SWIGLU])
-def test_every_hidden_matrix_of_every_layer_is_adapted_and_nothing_else(model: ModelCard) -> None:
+def test_exactly_the_hidden_matrices_have_adapters(model: ModelCard) -> None:
     fleet = small.fleet(SEEDS, "lora-4", model)
     matrices = {"qkv", "out", "up", "down"} | ({"gate"} if model.mlp == "swiglu" else set())
-    expected = {f"layers.{i}.{matrix}.{part}" for i in range(model.layers) for matrix in matrices for part in "AB"}
+    expected = {f"layers.{i}.{matrix}.{factor}" for i in range(model.layers) for matrix in matrices for factor in "AB"}
     assert set(fleet.trainable.parameters) == expected
 
 
 @each("optimizer", OPTIMIZERS)
-def test_training_adapters_moves_every_adapter_and_no_weight_of_the_base(optimizer: str) -> None:
+def test_training_changes_every_adapter_and_no_base_weight(optimizer: str) -> None:
     start, after = small.fleet(SEEDS, "lora-4"), small.trained(optimizer, "lora-4", RUNS, 5).fleet
     assert torch.equal(after.base_KP, start.base_KP)
     for name, value in views(after.trainable, after.flat_KP).items():
         assert (value != views(start.trainable, start.flat_KP)[name]).flatten(1).any(1).all(), name
 
 
-def test_adapters_start_as_bitwise_the_base() -> None:
+def test_fresh_adapters_do_not_change_the_logits() -> None:
     base, start = small.fleet(SEEDS), small.fleet(SEEDS, "lora-4")
     trained = views(start.trainable, start.flat_KP)
     assert not any(value.any() for name, value in trained.items() if name.endswith(".B"))
@@ -83,30 +83,30 @@ def test_alpha_is_twice_the_rank() -> None:
     assert torch.equal(low_rank.merged(base, adapter)["w"], torch.tensor([[[2.0, 20.0], [6.0, 60.0]]]))
 
 
-def test_merged_adapters_give_the_logits_of_adapters_applied_beside_their_matrices() -> None:
+def test_merged_adapters_have_the_logits_of_separate_adapters() -> None:
     fleet = adapted(small.fleet(SEEDS, "lora-4"))
     base = small.fleet(SEEDS)
     for k, tokens_BL in enumerate(tokens()):
         merged = reference.load(small.MODEL, fleet.member(k), LENGTH - 1)(tokens_BL)
-        beside = reference.adapt(reference.load(small.MODEL, base.member(k), LENGTH - 1), fleet.saved(k))(tokens_BL)
-        torch.testing.assert_close(merged, beside, rtol=1e-5, atol=1e-5)
-        torch.testing.assert_close(fleet.logits(tokens())[k], beside, rtol=1e-5, atol=1e-5)
-        assert (merged - base.logits(tokens())[k]).abs().max() > 0.1  # the adapters do something
+        separate = reference.adapt(reference.load(small.MODEL, base.member(k), LENGTH - 1), fleet.saved(k))(tokens_BL)
+        torch.testing.assert_close(merged, separate, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(fleet.logits(tokens())[k], separate, rtol=1e-5, atol=1e-5)
+        assert (merged - base.logits(tokens())[k]).abs().max() > 0.1  # the adapters change the logits
 
 
-def test_a_rank_above_the_width_is_refused_with_the_most_that_is_allowed() -> None:
+def test_a_rank_above_the_width_is_refused() -> None:
     assert len(small.fleet(SEEDS, "lora-32")) == 3
     with pytest.raises(BadInput, match=r"'lora-33'.*32"):
         small.fleet(SEEDS, "lora-33")
 
 
 @each("optimizer", OPTIMIZERS)
-def test_full_hidden_moves_every_hidden_matrix_and_nothing_else(optimizer: str) -> None:
+def test_full_hidden_changes_exactly_the_hidden_matrices(optimizer: str) -> None:
     start = small.fleet(SEEDS, model=small.GPT2)
     after = small.trained(optimizer, "full-hidden", RUNS, 5, small.GPT2).fleet
     hidden = {name for name, p in after.layout.parameters.items() if p.group == "hidden"}
     assert hidden == {f"layers.{i}.{matrix}" for i in range(2) for matrix in ("qkv", "out", "up", "down")}
     assert set(after.trainable.parameters) == hidden
     for k in range(len(RUNS)):
-        before, now = start.member(k), after.member(k)
-        assert {name for name in now if not torch.equal(now[name], before[name])} == hidden
+        before, trained = start.member(k), after.member(k)
+        assert {name for name in trained if not torch.equal(trained[name], before[name])} == hidden

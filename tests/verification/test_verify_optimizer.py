@@ -1,4 +1,4 @@
-"""`synthbench verify --optimizer` on the command line: every check, settings, what failed, what is refused."""
+"""`synthbench verify --optimizer` on the command line: every check, settings, failures, invalid input."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ class Lazy(torch.optim.SGD):
 """
 
 
-def test_what_failed_is_named_and_what_moves_nothing_is_tried_no_further(call: Caller, tmp_path: Path) -> None:
+def test_a_failed_check_is_named_and_an_optimizer_that_moves_nothing_is_checked_no_further(
+    call: Caller, tmp_path: Path
+) -> None:
     (tmp_path / "mine.py").write_text(BROKEN)
     code, out, err = call(f"verify --optimizer {tmp_path}/mine.py:Fixed")
     assert code == 1
@@ -45,7 +47,7 @@ def test_what_failed_is_named_and_what_moves_nothing_is_tried_no_further(call: C
     code, out, err = call(f"verify --optimizer {tmp_path}/mine.py:Lazy")
     assert code == 1
     assert out.count("failed") == 1
-    assert f" {len(CHECKS) - 1} " in out  # so many were not tried
+    assert f" {len(CHECKS) - 1} " in out  # as many checks did not run
     assert not any(title in out for title in list(CHECKS)[1:])
     assert "mine.py:Lazy" in err
 
@@ -64,22 +66,22 @@ class Needs(torch.optim.Optimizer):
 """
 
 
-def test_an_optimizer_is_checked_with_what_it_is_given(
+def test_an_optimizer_is_checked_with_its_settings(
     call: Caller, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without its argument it cannot be made; with a scale of 1e-6 it moves, and lowers nothing."""
+    """Without its argument it cannot be constructed; with a scale of 1e-6 it moves, but lowers no loss."""
     (tmp_path / "mine.py").write_text(NEEDS)
     command = f"verify --optimizer {tmp_path}/mine.py:Needs"
     assert "optimizer.scale=" in " ".join(call(command).out.split())
     code, out, _ = call(f"{command} --set optimizer.scale=1.0 --set routing=hidden")
     assert code == 0
-    words = out.strip().splitlines()[-1].partition("synthbench ")[2]
-    assert words.startswith(f"run --optimizer {tmp_path}/mine.py:Needs")
-    assert call(f"{words} --dry-run").code == 0
+    run_command = out.strip().splitlines()[-1].partition("synthbench ")[2]
+    assert run_command.startswith(f"run --optimizer {tmp_path}/mine.py:Needs")
+    assert call(f"{run_command} --dry-run").code == 0
     candidate = conformance.candidate(f"{tmp_path}/mine.py:Needs", {"optimizer.scale": 1.0, "routing": "hidden"})
-    moved = testbed.Quadratic(candidate.name, conformance.SMALL, "full", [testbed.Run(1, 1e-3)]).optimizer
-    assert set(moved.routing.values()) == {candidate.name, registry.BESIDE}
-    assert moved.arguments.model_dump()["scale"] == 1.0
+    optimizer = testbed.Quadratic(candidate, conformance.SMALL, "full", [testbed.Run(1, 1e-3)]).optimizer
+    assert set(optimizer.routing.values()) == {candidate, registry.BESIDE}
+    assert optimizer.arguments.model_dump()["scale"] == 1.0
     lowers = {title: check for title, check in CHECKS.items() if check is conformance.lowers_a_quadratic}
     monkeypatch.setattr(conformance, "CHECKS", lowers)
     code, out, _ = call(f"{command} --set optimizer.scale=1e-6")
@@ -98,7 +100,7 @@ def test_an_optimizer_is_checked_with_what_it_is_given(
         ("verify --optimizer torch.optim:Adamaxx", "'Adamax'"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_verified_is_one_sentence(call: Caller, command: str, sentence: str) -> None:
+def test_invalid_input_is_one_sentence(call: Caller, command: str, sentence: str) -> None:
     code, out, err = call(command)
     assert (code, out) == (2, "")
     assert sentence in err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -13,75 +13,59 @@ from uuid import uuid4
 from synthbench.common.errors import BadInput, Failed, is_disk_failure
 from synthbench.common.files import is_folder
 from synthbench.common.wording import check_choice, listed, named, shown
-from synthbench.generators import Task
 from synthbench.plugins import generators
 from synthbench.reporting.export_data.readme import page
-from synthbench.reporting.export_data.text import FIELDS, Part, file_name, parts, records
+from synthbench.reporting.export_data.text import FIELDS, file_name, parts, records
 
 FOLDER = Path("synthbench-data")
 MOST_SEED = 2**63 - 1
 FORMATS = ("jsonl", "parquet")
-Encoder = Callable[[Sequence[dict[str, Any]]], bytes]
 
 
-def export(given: str, stage: str | None, seed: int, form: str, out: Path | None) -> None:
+def export(name: str, stage: str | None, seed: int, form: str, out: Path | None) -> None:
     """Writes a folder that `datasets.load_dataset(FOLDER, STAGE)` loads, and prints what is in it.
 
-    given: a task by name or path, perhaps with a variant. stage: only this one; None for all. seed: the root seed. form:
-    one of FORMATS. out: the folder, which must be absent, empty, or as this command leaves it.
-
-    The folder has a file for each stage and split, and README.md: how the text is loaded and scored, and for each slice
-    its counts, entropy, chance and floor. Held-out facts are not written, as they are not scored.
-
-    Raises BadInput for what is not allowed, and where the folder holds something else; Failed where the disk is full.
+    It has a file for each stage and split, and README.md: how the text is loaded and scored. Held-out facts are not
+    written, as they are not scored. name: a task by name or path, perhaps with a variant. stage: None for all. out: the
+    folder, which must be absent, empty, or as this command leaves it. Raises BadInput for what is not allowed, Failed where
+    the disk is full.
     """
     check_choice("--format", form, FORMATS)
     if not 0 <= seed <= MOST_SEED:
         raise BadInput(f"--seed {shown(seed)} must be between 0 and {MOST_SEED}.")
-    task = generators.task(given)
+    task = generators.task(name)
     if stage is not None:
         check_choice(f"--stage of task {task.card.name}:", stage, task.card.stages)
-    found = [part for name in ([stage] if stage else task.card.stages) for part in parts(task, name, seed)]
+    every_part = [
+        part for stage_name in ([stage] if stage else task.card.stages) for part in parts(task, stage_name, seed)
+    ]
     folder = out or FOLDER / task.card.label.replace(":", "-")
-    files = contents(task, found, form) | {"README.md": page(task, found, seed, form).encode()}
-    is_new = write(folder, files)
-    count = sum(len(part.examples) for part in found)
+    by_file: dict[str, list[dict[str, Any]]] = {}
+    for part in every_part:
+        by_file.setdefault(file_name(part.stage, part.split, form), []).extend(records(task.language, part))
+    files = {file: _encoded(rows, form) for file, rows in by_file.items()}
+    is_new = write(folder, files | {"README.md": page(task, every_part, seed, form).encode()})
+    count = sum(len(part.examples) for part in every_part)
     print(
         f"{named(folder)} {'has' if is_new else 'has already'} {count} examples of {task.card.label} {task.card.version}, "
         f"seed {seed}; its README.md says how to train and score on them."
     )
-    print(f"Load them with: datasets.load_dataset({str(folder)!a}, {found[-1].stage!a})")
+    print(f"Load them with: datasets.load_dataset({str(folder)!a}, {every_part[-1].stage!a})")
 
 
-def contents(task: Task, found: Sequence[Part], form: str) -> dict[str, bytes]:
-    """The content of every file by its name; raises BadInput where Parquet is asked for and pyarrow is missing."""
-    encode = _parquet() if form == "parquet" else _jsonl
-    by_file: dict[str, list[dict[str, Any]]] = {}
-    for part in found:
-        by_file.setdefault(file_name(part.stage, part.split, form), []).extend(records(task.language, part))
-    return {file: encode(rows) for file, rows in by_file.items()}
-
-
-def _jsonl(rows: Sequence[dict[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
-
-
-def _parquet() -> Encoder:
+def _encoded(rows: list[dict[str, Any]], form: str) -> bytes:
+    """The content of a file; raises BadInput where Parquet is asked for and pyarrow is missing."""
+    if form == "jsonl":
+        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows).encode("ascii")
     try:
         import pyarrow
         from pyarrow import parquet
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "pyarrow":
-            raise
+    except ModuleNotFoundError:
         raise BadInput("--format parquet needs pyarrow; install it with: pip install 'synthbench[data]'.") from None
     schema = pyarrow.schema([(field, getattr(pyarrow, kind)()) for field, (kind, _) in FIELDS.items()])
-
-    def encode(rows: Sequence[dict[str, Any]]) -> bytes:
-        file = io.BytesIO()
-        parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
-        return file.getvalue()
-
-    return encode
+    file = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_pylist(rows, schema), file)
+    return file.getvalue()
 
 
 def write(folder: Path, files: Mapping[str, bytes]) -> bool:
@@ -107,23 +91,21 @@ def write(folder: Path, files: Mapping[str, bytes]) -> bool:
 
 
 def _holds(path: Path, content: bytes | None) -> bool:
-    is_alike = content is not None and path.is_file() and path.stat().st_size == len(content)
-    return is_alike and path.read_bytes() == content
+    return content is not None and path.is_file() and path.read_bytes() == content
 
 
 def _add(folder: Path, files: Mapping[str, bytes]) -> None:
     """Adds files to a folder that has none of them: all are on the disk before the first is in its place."""
-    is_there = is_folder(folder)
-    hidden = f".{uuid4().hex}.new"
+    is_there, hidden = is_folder(folder), f".{uuid4().hex}.new"
     temporary = folder / hidden if is_there else folder.with_name(hidden)
     try:
         temporary.mkdir(parents=True)
         for file, content in files.items():
             (temporary / file).write_bytes(content)
-        if not is_there:
-            temporary.rename(folder)
-        else:
+        if is_there:
             for file in files:
                 (temporary / file).rename(folder / file)
+        else:
+            temporary.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -36,21 +36,21 @@ guessing, the most common trained answer (modal), copying the prompt, the answer
 facts are left out: a fact that was never shown has no answer to be found."""
 
 
-def page(task: Task, found: Sequence[Part], seed: int, form: str) -> str:
+def page(task: Task, every_part: Sequence[Part], seed: int, form: str) -> str:
     """The page of a folder of data. form: how its files are written."""
     card, language = task.card, task.language
-    stages = list(dict.fromkeys(part.stage for part in found))
+    stages = list(dict.fromkeys(part.stage for part in every_part))
     variant = f", variant `{card.variant}`" if card.variant else ""
     syllables = [language.text(token) for token in range(language.first_syllable, language.vocabulary)]
     shares = [text for stage in stages if (text := _shares(task, stage))]
     notes = dict.fromkeys(part.note for stage in stages for part in card.stages[stage].values() if part.note)
     lines = [
-        *_head(found, form), "", f"# {card.label}", "", literal(card.question), "", literal(card.description), "",
+        *_head(every_part, form), "", f"# {card.label}", "", literal(card.question), "", literal(card.description), "",
         f"Source: {literal(card.source)}", "",
         f"Made by synthbench {__version__} from task `{card.name}` {card.version}{variant}, seed {seed}; fingerprint "
         f"`{task.fingerprint}`. Nothing compares across fingerprints.", "",
         "```python", f'datasets.load_dataset("path/of/this/folder", "{stages[-1]}")', "```", "",
-        github(HEADS, [_row(part) for part in found]), "",
+        github(HEADS, [_row(part) for part in every_part]), "",
         *([*shares, ""] if shares else []), *(f"{literal(note)}\n" for note in notes),
         f"The {language.syllables} syllables, in the order in which rules count them: {' '.join(syllables)}.", "",
         "## Training and scoring", "", SCORING, "",
@@ -59,10 +59,10 @@ def page(task: Task, found: Sequence[Part], seed: int, form: str) -> str:
     return "\n".join(lines)
 
 
-def _head(found: Sequence[Part], form: str) -> Iterator[str]:
+def _head(every_part: Sequence[Part], form: str) -> Iterator[str]:
     """YAML: a configuration for each stage, with types of fields, for in some files one of them is always null."""
     stages: dict[str, dict[str, None]] = {}
-    for part in found:
+    for part in every_part:
         stages.setdefault(part.stage, {})[part.split] = None
     yield from ("---", "configs:")
     for stage, splits in stages.items():

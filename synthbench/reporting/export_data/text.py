@@ -46,7 +46,6 @@ class Part(NamedTuple):
 
 
 def file_name(stage: str, split: str, form: str) -> str:
-    """The file of a split of a stage."""
     return f"{stage}-{split}.{form}"
 
 

@@ -39,9 +39,7 @@ def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
         from synthbench.reporting.figures import front, memorization, sensitivity, sizes
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] != "matplotlib":
-            raise
+    except ModuleNotFoundError:
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
     # in a page's order
     kinds = {"front": front, "memorization": memorization, "sizes": sizes, "sensitivity": sensitivity}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from synthbench.analysis.rows import Row, Values, rank
@@ -25,7 +24,7 @@ class Marks:
         self._colours = _assigned(map(self._kind, rows), COLOURS, OTHERS)
         self.updates = list(dict.fromkeys(sorted((row.update for row in rows), key=rank)))
         self.labels = {row.update: row.movable for row in rows}
-        self._markers = _assigned(self.updates, MARKERS, MORE)
+        self.markers = _assigned(self.updates, MARKERS, MORE)
 
     def name(self, row: Row) -> str:
         """The optimizer as tables name it, with the weight decay where rows differ in it."""
@@ -37,10 +36,8 @@ class Marks:
 
     def colours(self, rows: Sequence[Row]) -> list[tuple[str, str]]:
         """Name and colour of every optimizer of some rows."""
-        return [(brief(name), colour) for name, colour in {self.name(row): self.colour(row) for row in rows}.items()]
-
-    def marker(self, update: str) -> str:
-        return self._markers[update]
+        colours = {self.name(row): self.colour(row) for row in rows}
+        return [(short(name, WIDEST), colour) for name, colour in colours.items()]
 
     def style(self, update: str) -> str:
         """Of a line: solid where the weights themselves move, dashed where adapters do."""
@@ -48,7 +45,7 @@ class Marks:
 
     def _kind(self, row: Row) -> str:
         """What has a colour: an optimizer, and for a variant the one that it is a kind of."""
-        kinds = [row.optimizer, row.variant_of, row.base[0]] if row.variant_of else [row.label]
+        kinds = [row.optimizer, row.variant_of, row.base[0]] if row.variant_of else []
         kind = next((kind for kind in kinds if kind in COLOURS), row.label)
         return f"{kind} {row.weight_decay:g}" if self._has_decays else kind
 
@@ -57,17 +54,6 @@ def _assigned(names: Iterable[str], known: dict[str, str], others: Sequence[str]
     """A mark for each name: the known one, else the next of the others."""
     unknown = [name for name in dict.fromkeys(names) if name not in known]
     return known | {name: others[index % len(others)] for index, name in enumerate(unknown)}
-
-
-def brief(name: str, most: int = WIDEST) -> str:
-    """A name in so many characters: whole parts of its beginning and end, so that no word is broken."""
-    parts = re.findall(r"[^-/_:,\s]*[-/_:,\s]+|[^-/_:,\s]+", name)
-    first, last = "", ""
-    while parts and len(name) > most and len(first + parts[-1] + last) < most:
-        last = parts.pop() + last
-        if parts and len(first + parts[0] + last) < most:
-            first += parts.pop(0)
-    return name if len(name) <= most else f"{first}…{last}" if last else short(name, most)
 
 
 def of_one_size(rows: Sequence[Row]) -> list[Row]:

@@ -6,21 +6,19 @@ import io
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
-from synthbench.common.wording import inert
-from synthbench.reporting.figures.marks import Marks, brief
+from synthbench.common.wording import inert, short
+from synthbench.reporting.figures.marks import Marks
 
 WIDTH = 9.0  # inches, at 96 pixels each: a page of GitHub
 LEFT, RIGHT, TOP, BOTTOM = 0.62, 0.12, 1.0, 0.5  # inches around the panels
@@ -37,22 +35,11 @@ STYLE: Any = {
     "legend.fontsize": 8.5, "legend.title_fontsize": 8.5, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": "#999999", "axes.labelcolor": INK, "text.color": INK, "xtick.color": GREY, "ytick.color": GREY,
     "xtick.labelcolor": INK, "ytick.labelcolor": INK, "axes.grid": True, "grid.color": "#E4E4E4", "grid.linewidth": 0.7,
-    "axes.axisbelow": True, "lines.linewidth": 1.2, "errorbar.capsize": 0,
+    "axes.axisbelow": True, "lines.linewidth": 1.2, "errorbar.capsize": 0, "legend.frameon": False, "legend.borderpad": 0,
+    "legend.borderaxespad": 0, "legend.labelspacing": 0.35, "legend.handlelength": 1.8,
 }  # fmt: skip
 
 Group = tuple[str, Sequence[tuple[str, Line2D]]]  # of a legend: its title, then labels and their marks
-
-
-@dataclass(frozen=True)
-class Panels:
-    """Panels by name, the labels of their axes, and inches: height, more where the legend needs it; left, for what stands
-    beside the first column."""
-
-    names: Sequence[str]
-    x: str
-    y: str
-    height: float = 2.1
-    left: float = LEFT
 
 
 @contextmanager
@@ -66,27 +53,43 @@ def styled() -> Iterator[None]:
 
 
 class Sheet:
-    """A figure of equal panels and the legend. reading: two lines below the title that say how to read it."""
+    """A figure of equal panels, by name, and the legend.
 
-    def __init__(self, title: str, reading: str, panels: Panels, legend: Sequence[Group]) -> None:
-        names, cells = panels.names, len(panels.names) + 1
-        self._columns, self._left = 2 if cells in (2, 4) else 3, panels.left
-        self._rows = ceil(cells / self._columns)
-        self._wide = (WIDTH - panels.left - RIGHT - (self._columns - 1) * BESIDE) / self._columns
-        columns = _columns([group for group in legend if group[1]], panels.height + SPARE, self._wide)
-        self._height = max(panels.height, *(_tall(groups) - SPARE for groups in columns))
-        self._tall = TOP + self._rows * self._height + (self._rows - 1) * BELOW + BOTTOM
-        self.figure = Figure(figsize=(WIDTH, self._tall))
-        self.figure.text(0.12 / WIDTH, 1 - 0.12 / self._tall, title, fontsize=12, fontweight="bold", va="top")
-        self.figure.text(0.12 / WIDTH, 1 - 0.37 / self._tall, reading, color=GREY, va="top", linespacing=1.3)
-        self.axes = {name: self._panel(index, panels) for index, name in enumerate(names)}
-        across, up = self._corner(len(names))
-        for groups in columns:
-            top = up + self._height + SPARE / 2
-            for group in groups:
-                self._legend(group, across, top)
-                top -= _tall([group])
-            across += _across(groups)
+    reading: two lines below the title that say how to read it. labels: of the x and the y axes. height, left: inches, the
+    least height of a panel, and what stands beside the first column.
+    """
+
+    def __init__(
+        self, title: str, reading: str, names: Sequence[str], labels: tuple[str, str], legend: Sequence[Group],
+        height: float = 2.1, left: float = LEFT,
+    ) -> None:  # fmt: skip
+        legend = [group for group in legend if group[1]]
+        columns = 2 if len(names) in (1, 3) else 3
+        rows = ceil((len(names) + 1) / columns)
+        height = max(height, sum(map(_tall, legend)) - SPARE)
+        tall = TOP + rows * height + (rows - 1) * BELOW + BOTTOM
+        wide = (WIDTH - left - RIGHT - (columns - 1) * BESIDE) / columns
+        self.figure = Figure(figsize=(WIDTH, tall))
+        self.figure.text(0.12 / WIDTH, 1 - 0.12 / tall, title, fontsize=12, fontweight="bold", va="top")
+        self.figure.text(0.12 / WIDTH, 1 - 0.37 / tall, reading, color=GREY, va="top", linespacing=1.3)
+        cells = self.figure.subplots(rows, columns, squeeze=False).flat
+        self.figure.subplots_adjust(
+            left=left / WIDTH, right=1 - RIGHT / WIDTH, top=1 - TOP / tall, bottom=BOTTOM / tall,
+            wspace=BESIDE / wide, hspace=BELOW / height,
+        )  # fmt: skip
+        self.axes: dict[str, Axes] = dict(zip(names, cells, strict=False))
+        for index, (name, axes) in enumerate(self.axes.items()):
+            is_first, is_lowest = index % columns == 0, index + columns >= len(names)
+            axes.set(xlabel=labels[0] if is_lowest else "", ylabel=labels[1] if is_first else "")
+            axes.set_title(short(inert(name), 32))
+            axes.tick_params(length=2.5, labelleft=is_first)
+        corner = cells[len(names)].get_position()
+        top = corner.y1 + SPARE / 2 / tall
+        for group in legend:
+            self._legend(group, corner.x0, top)
+            top -= _tall(group) / tall
+        for spare in cells[len(names) :]:
+            spare.remove()
 
     def shares(self, which: str) -> None:
         """Makes the axes `x`, `y` or `xy` of all panels go from 0 to 1, with a little room beside."""
@@ -95,55 +98,19 @@ class Sheet:
                 getattr(axes, f"set_{name}ticks")([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])
                 getattr(axes, f"set_{name}lim")(-0.04, 1.04)
 
-    def _corner(self, index: int) -> tuple[float, float]:
-        """The lower left corner of a panel, in inches."""
-        row, column = divmod(index, self._columns)
-        x = self._left + column * (self._wide + BESIDE)
-        return x, BOTTOM + (self._rows - 1 - row) * (self._height + BELOW)
-
-    def _panel(self, index: int, panels: Panels) -> Axes:
-        across, up = self._corner(index)
-        box = (across / WIDTH, up / self._tall, self._wide / WIDTH, self._height / self._tall)
-        is_lowest = index + self._columns >= len(panels.names)
-        axes = self.figure.add_axes(box, xlabel=panels.x if is_lowest else "")
-        axes.tick_params(length=2.5)
-        if index % self._columns == 0:
-            axes.set_ylabel(panels.y)
-        else:
-            axes.tick_params(labelleft=False)
-        axes.set_title(brief(inert(panels.names[index]), 32))
-        return axes
-
     def _legend(self, group: Group, x: float, y: float) -> None:
         title, entries = group
-        legend = Legend(
-            self.figure, [handle for _, handle in entries], ["" for _ in entries], title=title, loc="upper left",
-            bbox_to_anchor=(x / WIDTH, y / self._tall), bbox_transform=self.figure.transFigure, frameon=False,
-            borderpad=0, borderaxespad=0, labelspacing=0.35, handlelength=1.8, alignment="left",
-            title_fontproperties={"weight": "bold"},
+        legend = self.figure.legend(
+            [handle for _, handle in entries], ["" for _ in entries], title=title, loc="upper left",
+            bbox_to_anchor=(x, y), alignment="left", title_fontproperties={"weight": "bold"},
         )  # fmt: skip
         for text, (label, _) in zip(legend.get_texts(), entries, strict=True):
             text.set_text(label)  # matplotlib leaves out labels that begin with `_`
-        self.figure.add_artist(legend)
 
 
-def _columns(groups: Sequence[Group], room: float, wide: float) -> list[list[Group]]:
-    """A legend's groups below each other; in two columns where they are too tall for the room and narrow enough."""
-    for index in reversed(range(1, len(groups))):
-        columns = [list(groups[:index]), list(groups[index:])]
-        fits = max(map(_tall, columns)) <= room and sum(map(_across, columns)) <= wide
-        if _tall(groups) > room and fits:
-            return columns
-    return [list(groups)]
-
-
-def _tall(groups: Sequence[Group]) -> float:
-    """Inches of a legend's groups below each other, each with its title and the gap behind it."""
-    return LINE * sum(len(entries) + 1.6 for _, entries in groups)
-
-
-def _across(groups: Sequence[Group]) -> float:
-    return 0.55 + 0.072 * max(len(label) for _, entries in groups for label, _ in entries)
+def _tall(group: Group) -> float:
+    """Inches of a group of a legend, with its title and the gap below it."""
+    return LINE * (len(group[1]) + 1.6)
 
 
 def svg(figure: Figure) -> bytes:
@@ -154,23 +121,17 @@ def svg(figure: Figure) -> bytes:
     return file.getvalue()
 
 
-def means(
-    axes: Axes, x: Sequence[Interval | float], y: Sequence[Interval | float], colour: str, marker: str, **more: Any
-) -> None:
+def means(axes: Axes, x: Sequence[Interval | float], y: Sequence[Interval | float], colour: str, **more: Any) -> None:
     """Points where means are, with bars as long as their intervals; joined where `linestyle` says how."""
-    looks: dict[str, Any] = {"markersize": 4.5, "linestyle": "none", "color": colour, "marker": marker} | more
-    bars: dict[str, Any] = {"xerr": _bars(x), "yerr": _bars(y), "elinewidth": 0.9, "ecolor": (colour, 0.55)}
+    looks: dict[str, Any] = {"markersize": 4.5, "linestyle": "none", "color": colour, "marker": "o"} | more
     left, up = ([value.mean if isinstance(value, Interval) else value for value in values] for values in (x, y))
-    axes.errorbar(left, up, **bars, **looks)
+    axes.errorbar(left, up, xerr=_bars(x), yerr=_bars(y), elinewidth=0.9, ecolor=(colour, 0.55), **looks)
 
 
-def _bars(values: Sequence[Interval | float]) -> list[list[float]] | None:
-    """The way down and up from every mean to its bounds, 0 where there is one seed alone."""
-    known = [value if value.n > 1 else value._replace(low=value.mean, high=value.mean)
-             for value in values if isinstance(value, Interval)]  # fmt: skip
-    return (
-        [[value.mean - value.low for value in known], [value.high - value.mean for value in known]] if known else None
-    )
+def _bars(values: Sequence[Interval | float]) -> list[tuple[float, ...]] | None:
+    """The way down and up from every mean to its bounds; NaN, and no bar, where there is one seed alone."""
+    bars = [(value.mean - value.low, value.high - value.mean) for value in values if isinstance(value, Interval)]
+    return list(zip(*bars, strict=True)) or None
 
 
 def at_fit(card: RunnerCard) -> str:
@@ -192,6 +153,6 @@ def optimizers(marks: Marks, rows: Sequence[Row]) -> Group:
 def updates(marks: Marks, *, lines: bool = False) -> Group:
     """lines: whether updates differ in how lines are drawn, too."""
     return "update", [
-        (marks.labels[update], dot(INK, marks.marker(update), linestyle=marks.style(update) if lines else "none"))
+        (marks.labels[update], dot(INK, marks.markers[update], linestyle=marks.style(update) if lines else "none"))
         for update in marks.updates
     ]

@@ -54,7 +54,7 @@ def newton_schulz(matrix_Mrc: Tensor, arguments: Muon) -> Tensor:
     return x.to(matrix_Mrc.dtype)
 
 
-def scaling(rows: int, columns: int, scale: str) -> float:
+def update_scale(rows: int, columns: int, scale: str) -> float:
     """The factor of an update of a (rows, columns) matrix."""
     return 0.2 * sqrt(max(rows, columns)) if scale == "match_rms_adamw" else sqrt(max(1.0, rows / columns))
 
@@ -70,7 +70,7 @@ def matrices(blocks: Sequence[Block], attribute: Literal["value_Kn", "grad_Kn"])
     return views
 
 
-def families(all_KMrc: Sequence[Tensor]) -> dict[tuple[int, int], list[int]]:
+def indices_by_shape(all_KMrc: Sequence[Tensor]) -> dict[tuple[int, int], list[int]]:
     """Indices of the parameters of each shape; tall matrices count as their transposes, so that both share products."""
     indices: dict[tuple[int, int], list[int]] = {}
     for index, matrix in enumerate(all_KMrc):
@@ -86,7 +86,7 @@ def wide(matrix: Tensor) -> Tensor:
 
 def start(blocks: Sequence[Block], arguments: Muon) -> State:
     values = matrices(blocks, "value_Kn")
-    stacked = {shape: [wide(values[index]) for index in places] for shape, places in families(values).items()}
+    stacked = {shape: [wide(values[index]) for index in indices] for shape, indices in indices_by_shape(values).items()}
     return {"momentum": {shape: values[0].new_zeros((len(values[0]), sum(m.shape[1] for m in stack), *shape))
                          for shape, stack in stacked.items()}}  # fmt: skip
 
@@ -97,17 +97,19 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Muon) -
     values, grads = matrices(blocks, "value_Kn"), matrices(blocks, "grad_Kn")
     lr_K111 = hyper.lr_K.to(values[0].device)[:, None, None, None]
     decay_K111 = hyper.weight_decay_K.to(values[0].device)[:, None, None, None]
-    for shape, places in families(values).items():
-        grad_KMrc = torch.cat([wide(grads[index]) for index in places], dim=1)
+    for shape, indices in indices_by_shape(values).items():
+        grad_KMrc = torch.cat([wide(grads[index]) for index in indices], dim=1)
         momentum_KMrc = state["momentum"][shape].lerp_(grad_KMrc, 1 - arguments.momentum)
         update = grad_KMrc.lerp_(momentum_KMrc, arguments.momentum) if arguments.nesterov else momentum_KMrc
         update = newton_schulz(update.flatten(0, 1), arguments).view_as(update)
-        pieces = torch.split(update, [values[index].shape[1] for index in places], dim=1)
-        for index, piece in zip(places, pieces, strict=True):
+        pieces = torch.split(update, [values[index].shape[1] for index in indices], dim=1)
+        for index, piece in zip(indices, pieces, strict=True):
             value = values[index]
             rows, columns = value.shape[-2:]
             value.mul_(1 - lr_K111 * decay_K111)
-            value.sub_((piece.mT if rows > columns else piece) * (lr_K111 * scaling(rows, columns, arguments.scale)))
+            value.sub_(
+                (piece.mT if rows > columns else piece) * (lr_K111 * update_scale(rows, columns, arguments.scale))
+            )
 
 
 register(

@@ -87,12 +87,12 @@ def route(routing: Sequence[tuple[str, str]], layout: Layout) -> dict[str, str]:
 
 def spans(table: dict[str, str], layout: Layout) -> dict[str, list[tuple[Parameter, ...]]]:
     """For each optimizer its parameters, those side by side in the buffer together."""
-    runs: dict[str, list[list[Parameter]]] = {}
+    by_optimizer: dict[str, list[list[Parameter]]] = {}
     previous = None
     for name, optimizer in table.items():
         if optimizer == previous:
-            runs[optimizer][-1].append(layout.parameters[name])
+            by_optimizer[optimizer][-1].append(layout.parameters[name])
         else:
-            runs.setdefault(optimizer, []).append([layout.parameters[name]])
+            by_optimizer.setdefault(optimizer, []).append([layout.parameters[name]])
         previous = optimizer
-    return {optimizer: [tuple(run) for run in of_optimizer] for optimizer, of_optimizer in runs.items()}
+    return {optimizer: [tuple(span) for span in spans] for optimizer, spans in by_optimizer.items()}

@@ -1,4 +1,4 @@
-"""Holds workers: Python runs this as it starts, where this folder is on PYTHONPATH. See `program.Gate`."""
+"""Stops workers before they finetune; Python runs it at its start if this folder is on PYTHONPATH. See `program.Gate`."""
 
 import os
 import sys
@@ -11,12 +11,12 @@ if "spawn_main" in "".join(sys.orig_argv):
 
     gate, draw = Path(os.environ["GATE"]), Task.draw
 
-    def held(task: Task, stage: str, *given: Any) -> Any:
-        """Draws a task's data; of finetuning only once the file is gone."""
+    def draw_when_open(task: Task, stage: str, *arguments: Any) -> Any:
+        """Draws a task's data; data of finetuning only after the gate is opened."""
         if stage == "finetune":
             gate.with_suffix(".reached").touch()
             while gate.exists():
                 time.sleep(0.01)
-        return draw(task, stage, *given)
+        return draw(task, stage, *arguments)
 
-    Task.draw = held  # type: ignore[method-assign]
+    Task.draw = draw_when_open  # type: ignore[method-assign]

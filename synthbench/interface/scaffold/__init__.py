@@ -1,1 +1,0 @@
-"""Where own cards and code start: commented files that work at once, and the schemas that editors complete cards by."""

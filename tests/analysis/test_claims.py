@@ -1,0 +1,134 @@
+"""Claims of a card are answered from differences paired over seeds and averaged over tasks."""
+
+from __future__ import annotations
+
+import pytest
+from scipy import stats
+
+from synthbench.analysis.claims import Kind, answers
+from synthbench.cards import RunnerCard, parse
+from synthbench.common.errors import BadInput
+from tests.analysis.example_rows import CARD, CLAIM, NOISE, TARGET_STEP, card_with_claims, muon_and_adamw, task_row
+from tests.each import each
+
+
+def test_an_answer_is_computed_from_the_mean_over_tasks() -> None:
+    rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("modular", 0.1, spread=-2.0)]
+    (answer,) = answers(card_with_claims({}), rows)
+    pooled = [(0.2 + noise + 0.1 - 2 * noise) / 2 for noise in NOISE]
+    expected = stats.ttest_1samp(pooled, 0)
+    low, high = expected.confidence_interval()
+    assert answer.kind == "supported"
+    assert answer.pooled.difference == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
+    assert answer.p == pytest.approx(expected.pvalue)
+    assert {task: verdict.difference.mean for task, verdict in answer.tasks.items()} == pytest.approx(
+        {"wugs": 0.2 + 0.001875, "modular": 0.1 - 0.00375}
+    )
+
+
+@each(
+    ("difference", "spread", "expected", "kind"),
+    [
+        (0.2, 1.0, "higher", "supported"),
+        (0.2, 1.0, "lower", "opposite"),
+        (-0.2, 1.0, "lower", "supported"),
+        (0.0, 1.0, "higher", "no difference"),
+        (0.0, 1.0, "equal", "supported"),
+        (0.03, 1.0, "equal", "supported"),  # a difference within the margin
+        (0.2, 1.0, "equal", "opposite"),
+        (0.0, 20.0, "higher", "inconclusive"),
+        (0.0, 20.0, "equal", "inconclusive"),
+    ],
+)
+def test_each_kind_of_answer(difference: float, spread: float, expected: str, kind: Kind) -> None:
+    assert answers(card_with_claims({"expected": expected}), muon_and_adamw("wugs", difference, spread))[0].kind == kind
+
+
+def test_primary_claims_share_an_error_rate_and_exploratory_ones_do_not() -> None:
+    rows = muon_and_adamw("wugs", 0.012)  # p is about 0.025
+    (alone,) = answers(card_with_claims({}), rows)
+    (primary,) = answers(card_with_claims({"primary": True}), rows)
+    of_three = answers(card_with_claims(*[{"primary": True}] * 3), rows)
+    assert 1 / 60 < alone.p < 0.05
+    assert (alone.kind, primary.kind) == ("supported", "supported")
+    assert [answer.kind for answer in of_three] == ["inconclusive"] * 3
+    assert of_three[0].p == pytest.approx(3 * alone.p)
+    unmeasured = {"primary": True, "rows": {"optimizer": "sgd"}}
+    two_answers = answers(card_with_claims({"primary": True}, unmeasured), rows)
+    assert [answer.kind for answer in two_answers] == [
+        "supported",
+        "not measured",
+    ]  # only measured claims are adjusted for
+
+
+def test_a_sign_that_changes_with_the_target_step_is_the_answer() -> None:
+    rows = muon_and_adamw("wugs", 0.2, score="rule_accuracy@fit")
+    other_step = next(target_step for target_step in CARD.reading.target_steps if target_step != TARGET_STEP)
+    by_step = rows[0].target_steps["rule_accuracy@fit"]
+    reversed_steps = {"rule_accuracy@fit": by_step | {other_step: dict.fromkeys(range(8), 0.1)}}
+    claim = card_with_claims({"score": "rule_accuracy@fit"})
+    assert answers(claim, rows)[0].kind == "supported"
+    reversed_rows = [rows[0].model_copy(update={"target_steps": reversed_steps}), rows[1]]
+    assert answers(claim, reversed_rows)[0].kind == "depends on target step"
+    rows_at_one_step = [row.model_copy(update={"task": "modular", "target_steps": {}}) for row in rows]
+    (answer,) = answers(claim, [*reversed_rows, *rows_at_one_step])  # one task is read at the card's target step only
+    assert (len(answer.tasks), answer.kind) == (2, "depends on target step")
+
+
+def test_tasks_without_an_answer_are_left_out_with_a_reason() -> None:
+    without_score = [row.model_copy(update={"values": {}}) for row in muon_and_adamw("tail-facts", 0.0)]
+    too_few_seeds = [muon_and_adamw("modular", 0.2)[0], task_row("adamw", "modular", [0.5] * 5)]
+    at_ceiling = [task_row(name, "noisy-rule", [1.0] * 8) for name in ("muon", "adamw")]
+    without_adamw = task_row("muon", "rote-vs-rule", [0.5] * 8)
+    rows = [*muon_and_adamw("wugs", 0.2), *without_score, *too_few_seeds, *at_ceiling, without_adamw]
+    (answer,) = answers(card_with_claims({}), rows)
+    assert list(answer.tasks) == ["wugs"]
+    assert answer.seeds == {}
+    assert answer.missing == {
+        "tail-facts": "has no such score", "modular": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
+        "rote-vs-rule": "no rows",
+    }  # fmt: skip
+
+
+def test_missing_seeds_of_a_task_are_missing_from_the_mean_and_named() -> None:
+    modular = muon_and_adamw("modular", 0.2, score="rule_accuracy@fit")
+    without_seed_5 = {
+        name: {seed: value for seed, value in values.items() if seed != 5} for name, values in modular[0].values.items()
+    }
+    rows = [
+        *muon_and_adamw("wugs", 0.2, score="rule_accuracy@fit"),
+        modular[0].model_copy(update={"values": without_seed_5}),
+        modular[1],
+    ]
+    (answer,) = answers(card_with_claims({"score": "rule_accuracy@fit"}), rows)
+    assert (answer.pooled.difference.n, answer.seeds) == (7, {"modular": [5]})
+
+
+def test_several_rows_with_one_name_are_no_answer() -> None:
+    decayed = [row.model_copy(update={"weight_decay": 0.1}) for row in muon_and_adamw("wugs", -0.2)]
+    (answer,) = answers(card_with_claims({}), [*muon_and_adamw("wugs", 0.2), *decayed])
+    assert answer.missing == {"wugs": "several rows of one name"}
+
+
+def test_primary_claims_of_no_difference_are_adjusted_too() -> None:
+    """The p-value of an equivalence test enters Holm's correction like any other."""
+    rows = muon_and_adamw("wugs", 0.003, spread=4.2)  # the 90 % interval is close to the margin
+    (alone,) = answers(card_with_claims({"primary": True}), rows)
+    of_three = answers(card_with_claims(*[{"primary": True}] * 3), rows)
+    assert (alone.kind, of_three[0].kind) == ("no difference", "inconclusive")
+    assert of_three[0].p == pytest.approx(3 * alone.p)
+
+
+def test_a_claim_selects_rows_by_task_and_size() -> None:
+    half_size = [row.model_copy(update={"size": 0.5}) for row in muon_and_adamw("wugs", -0.2)]
+    rows = [*muon_and_adamw("wugs", 0.2), *half_size, *muon_and_adamw("modular", -0.2)]
+    small = {"rows": {"optimizer": "muon", "size": 0.5}, "than": {"optimizer": "adamw", "size": 0.5}}
+    two_answers = answers(card_with_claims({"tasks": ["wugs"]}, {"tasks": ["wugs"], **small}), rows)
+    assert [answer.kind for answer in two_answers] == ["supported", "opposite"]
+
+
+def test_at_most_three_claims_are_primary_and_claims_are_not_in_the_fingerprint() -> None:
+    assert card_with_claims({}).fingerprint() == CARD.model_copy(update={"seeds": 8}).fingerprint()
+    content = CARD.model_dump(mode="json", by_alias=True) | {"claims": [CLAIM | {"primary": True}] * 4}
+    with pytest.raises(BadInput, match=r"3.*primary|primary.*3"):
+        parse(RunnerCard, content, "card.toml")

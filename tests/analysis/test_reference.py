@@ -1,0 +1,64 @@
+"""Reference rows are shown only if task, card and code agree, and never in place of measured rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthbench import cards
+from synthbench.analysis import reference
+from synthbench.analysis.reference import Reference
+from synthbench.reporting import notes
+from tests.analysis.example_rows import CARD, row
+
+TASKS = {"rote-vs-rule": "a fingerprint"}
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reference:
+    """Shipped reference rows of AdamW and SGD that agree with CARD, TASKS and the code."""
+    rows_file = reference.make(CARD, TASKS, [row("adamw"), row("adamw", "lora-16"), row("sgd")], "a command", [])
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "quick.json").write_text(rows_file.model_dump_json())
+    monkeypatch.setattr(cards, "shipped", lambda: tmp_path)
+    return rows_file
+
+
+def labels(rows: list[reference.Row]) -> list[tuple[str, str, bool]]:
+    return [(row.optimizer, row.update, row.reference) for row in rows]
+
+
+def test_reference_rows_are_added_beside_measured_rows_and_never_replace_them(shipped: Reference) -> None:
+    together, source = reference.beside([row("muon")], CARD, TASKS)
+    assert labels(together) == [("muon", "full", False), ("adamw", "full", True), ("sgd", "full", True)]
+    assert source == shipped
+    together, _ = reference.beside([row("adamw")], CARD, TASKS)
+    assert labels(together) == [("adamw", "full", False), ("sgd", "full", True)]
+
+
+def test_no_reference_row_is_shown_if_card_task_or_code_differs_or_the_file_is_invalid(
+    shipped: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = CARD.model_copy(update={"model": "compact"})
+    assert reference.beside([row("muon")], other, TASKS) == ([row("muon")], None)
+    # these keys do not change the fingerprint
+    same_fingerprint = CARD.model_copy(update={"seeds": 7, "optimizers": ["sgd"], "question": "?"})
+    assert reference.beside([row("muon")], same_fingerprint, TASKS)[1] == shipped
+    assert reference.beside([row("muon")], CARD, {"rote-vs-rule": "another"})[1] is None
+    monkeypatch.setattr("synthbench.experiment.identity.package_fingerprint", lambda: "edited")
+    assert reference.beside([row("muon")], CARD, TASKS)[1] is None
+    (cards.shipped() / "reports" / "quick.json").write_text("{")
+    assert reference.shipped(CARD) is None
+
+
+def test_a_note_names_reference_rows_left_out_because_the_card_differs(shipped: Reference) -> None:
+    other = CARD.model_copy(update={"model": "compact"})
+    left_out = reference.left_out([row("muon")], other, TASKS)
+    assert labels(left_out) == [("adamw", "full", True), ("sgd", "full", True)]
+    (note,) = notes.left_out(left_out)
+    assert "(adamw, sgd)" in note
+    assert reference.left_out([row("muon")], CARD, TASKS) == []
+    assert reference.left_out([row("adamw"), row("sgd")], other, TASKS) == []  # both are measured
+    assert reference.left_out([row("muon")], other, {"rote-vs-rule": "another"}) == []
+    assert notes.left_out([]) == []

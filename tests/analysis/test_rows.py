@@ -1,0 +1,94 @@
+"""Rows of experiments with sizes, variants and extended grids, from synthetic results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from docs.calibration import pooled
+from synthbench.analysis import verdict
+from synthbench.analysis.pairing import Pair
+from synthbench.analysis.rows import Row
+from synthbench.experiment.runs import Run
+from synthbench.reporting import table
+from tests.analysis import example_rows
+from tests.reporting import synthetic_results
+from tests.reporting.synthetic_results import FULL_UPDATE, Scores
+
+
+def scores_by_items(run: Run) -> dict[str, float]:
+    """Rule accuracy is a hundredth of the number of trained rule items; learning is the learning rate."""
+    items = run.examples["rule"]
+    return {"learning": run.lr, "validation_learning": run.lr * 100, "rule_accuracy": items / 100, "forgetting": 0.2}
+
+
+def rows_of(
+    folder: Path, *settings: str, scores_of: Scores = scores_by_items, optimizers: Sequence[str] = ("adamw",)
+) -> list[Row]:
+    out = synthetic_results.write(folder / "out", scores_of, *settings, optimizers=list(optimizers))
+    return synthetic_results.latest_report(out).rows
+
+
+def test_each_size_has_a_row_with_the_number_of_examples_to_the_rule(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 0.5, 2]")
+    assert [(row.size, row.items["rule"]) for row in rows] == [(0.5, 18), (1.0, 36), (2.0, 72)]
+    # The accuracies are 0.18, 0.36 and 0.72; 0.5 is interpolated at 36 * 2 ** ((0.5 - 0.36) / 0.36).
+    for row in rows:
+        assert row.values["examples_to_rule@t"][0] == pytest.approx(36 * 2 ** (0.14 / 0.36))
+        assert row.censored["examples_to_rule@t"] == {}
+        assert set(row.rates) == {1e-3, 2e-3}
+        assert row.rates[2e-3]["learning"] == dict.fromkeys(range(3), 2e-3)
+    assert [cells[2] for cells in table.Table(rows, ["learning"]).cells()] == ["0.5x", "1x", "2x"]
+
+
+def test_a_rule_that_no_size_or_step_reaches_is_censored_and_its_bound_is_shown(tmp_path: Path) -> None:
+    (_, row) = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 0.5]")
+    assert row.values["examples_to_rule@t"] == dict.fromkeys(range(3), 36.0)
+    assert row.censored["examples_to_rule@t"] == dict.fromkeys(range(3), ">")
+    assert row.censored["steps_to_rule@t"] == dict.fromkeys(range(3), ">")
+    (cells,) = table.Table([row], ["examples_to_rule@t", "steps_to_rule@t"]).cells()
+    assert cells[-2:] == [">36 (0/3)", ">10 (0/3)"]
+
+
+def test_the_target_step_scales_with_the_size(tmp_path: Path) -> None:
+    """Paths of both sizes have the same steps here, so their rates bracket the target step of size 1 only."""
+    size_1, size_2 = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 2]")
+    assert size_1.values["rule_accuracy@fit"]
+    assert not size_2.values["rule_accuracy@fit"]
+    assert size_1.values["forgetting_over_fit"] == dict.fromkeys(range(3), pytest.approx(0.2))
+
+
+def test_a_variant_that_shares_its_optimizer_s_base_has_its_own_row(tmp_path: Path) -> None:
+    variant = "variants.slow={of='adamw', lr=[1e-3]}"  # adamw has this rate, too: both rows share the run
+    adamw, slow = rows_of(tmp_path, FULL_UPDATE, variant, optimizers=["adamw", "slow"])
+    assert (adamw.label, slow.label) == ("adamw", "slow")
+    assert (slow.variant_of, slow.base, set(slow.rates)) == ("adamw", ["adamw"], {1e-3})
+    assert set(adamw.rates) == {1e-3, 2e-3}
+    assert (adamw.lr, slow.lr) == (2e-3, 1e-3)
+
+
+def test_an_extended_grid_is_one_row_that_may_have_an_inner_rate(tmp_path: Path) -> None:
+    def best_at_an_inner_rate(run: Run) -> dict[str, float]:
+        return {"validation_learning": {1e-3: 0.1, 2e-3: 0.5, 4e-3: 0.9, 8e-3: 0.2}[run.lr], "rule_accuracy": 0.1}
+
+    (row,) = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.extend=3", scores_of=best_at_an_inner_rate)
+    assert (sorted(row.rates), row.lr, row.edge) == ([1e-3, 2e-3, 4e-3, 8e-3], 4e-3, False)
+
+
+def test_ranks_are_shown_with_the_width(tmp_path: Path) -> None:
+    rows = rows_of(tmp_path)
+    assert [cells[1] for cells in table.Table(rows, ["learning"]).cells()] == ["full", "lora-4/16"]
+
+
+def test_censored_values_are_left_out_of_differences() -> None:
+    steps = "steps_to_rule@t"
+    adamw = example_rows.row("adamw").model_copy(
+        update={"values": {steps: {0: 10.0, 1: 180.0, 2: 30.0}}, "censored": {steps: {1: ">"}}}
+    )
+    muon = example_rows.row("muon").model_copy(update={"values": {steps: {0: 15.0, 1: 20.0, 2: 25.0}}})
+    assert adamw.exact(steps) == {0: 10.0, 2: 30.0}
+    difference = verdict.of(Pair(adamw, muon), steps, example_rows.CARD).difference
+    assert (difference.n, difference.mean) == (2, 0.0)  # -5 and +5; seed 1 is censored
+    assert pooled([adamw], steps)[0] == pytest.approx(200**0.5)  # the standard deviation of 10 and 30

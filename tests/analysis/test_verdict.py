@@ -1,0 +1,75 @@
+"""Verdicts on paired differences: their kind, the margin, the seeds for 80 % power."""
+
+from __future__ import annotations
+
+from math import inf, isnan
+
+import pytest
+
+from synthbench.analysis.pairing import Pair
+from synthbench.analysis.statistics import detectable, seeds_for_equivalence, seeds_needed
+from synthbench.analysis.verdict import of, verdict
+from synthbench.cards import RunnerCard, parse
+from synthbench.common.errors import BadInput
+from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, row
+from tests.each import each
+
+
+@each(
+    ("paired", "margin", "kind"),
+    [
+        (CLEAR_DIFFERENCES, 0.05, "higher"),
+        (CLEAR_DIFFERENCES[:3], 0.05, "higher"),
+        ([-value for value in CLEAR_DIFFERENCES], 0.05, "lower"),
+        (NOISY_DIFFERENCES, 0.05, "inconclusive"),
+        (SMALL_DIFFERENCES, 0.05, "equal"),
+        (SMALL_DIFFERENCES, None, "inconclusive"),
+        ([0.0, 0.0, 0.0], None, "identical"),
+        (CLEAR_DIFFERENCES[:2], 0.05, "too few seeds"),
+        ([], 0.05, "too few seeds"),
+        ([0.02, 0.02, 0.02], 0.05, "higher"),
+    ],
+)
+def test_each_kind_of_verdict(paired: list[float], margin: float | None, kind: str) -> None:
+    assert verdict(paired, margin).kind == kind
+
+
+def test_a_direction_that_changes_with_the_target_step_depends_on_it() -> None:
+    assert verdict(CLEAR_DIFFERENCES, 0.05, {True, False}).kind == "depends on target step"
+    assert verdict(CLEAR_DIFFERENCES, 0.05, {True}).kind == "higher"
+    assert verdict(NOISY_DIFFERENCES, 0.05, {True, False}).kind == "inconclusive"
+
+
+def test_inconclusive_verdicts_have_the_seeds_for_80_percent_power_and_others_have_none() -> None:
+    noisy = verdict(NOISY_DIFFERENCES, 0.05)
+    assert 4 < noisy.seeds <= seeds_needed(NOISY_DIFFERENCES)
+    assert verdict(NOISY_DIFFERENCES, None).seeds == seeds_needed(NOISY_DIFFERENCES)
+    assert noisy.detectable == pytest.approx(detectable(0.2496, 4), rel=1e-3)
+    assert isnan(verdict(CLEAR_DIFFERENCES, 0.05).seeds)
+    assert verdict([0.1, -0.1, 0.1, -0.1], None).seeds == inf
+    assert verdict([0.1, -0.1, 0.1, -0.1], 0.05).seeds == seeds_for_equivalence([0.1, -0.1, 0.1, -0.1], 0.05) < 100
+
+
+def test_the_margin_is_that_of_the_score_s_unit() -> None:
+    pair = Pair(row("muon"), row("adamw"))
+    card = CARD.model_copy(update={"margins": {"share": 0.02}})
+    assert of(pair, "learning", card).margin == 0.02
+    assert of(pair, "loss_forgetting", card).margin is None
+
+
+def test_margins_of_a_card_keep_the_defaults_of_other_units_and_the_fingerprint() -> None:
+    content = CARD.model_dump(mode="json", by_alias=True) | {"margins": {"share": 0.02}, "tier": "learning"}
+    card = parse(RunnerCard, content, "a card")
+    assert card.margins == {"share": 0.02, "nats/token": 0.1, "nats/answer": 0.1}
+    assert card.fingerprint() == CARD.fingerprint()
+    with pytest.raises(BadInput, match=r"margins\.share"):
+        parse(RunnerCard, content | {"margins": {"share": 0}}, "a card")
+
+
+def test_signs_are_compared_at_the_card_s_target_steps() -> None:
+    muon = row("muon", readings={"rote_gap@fit": [0.4, 0.5, 0.61]})
+    adamw = row("adamw", readings={"rote_gap@fit": [0.2, 0.3, 0.4]})
+    assert of(Pair(muon, adamw), "rote_gap@fit", CARD).kind == "higher"
+    reversed_steps = {**muon.target_steps["rote_gap@fit"], CARD.reading.target_steps[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
+    muon = muon.model_copy(update={"target_steps": {**muon.target_steps, "rote_gap@fit": reversed_steps}})
+    assert of(Pair(muon, adamw), "rote_gap@fit", CARD).kind == "depends on target step"

@@ -1,0 +1,43 @@
+"""Cards and `--set` paths with the names of an earlier version are read with a notice of one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from synthbench.experiment.resolve import RunRequest, resolve
+from tests import tiny
+
+OLD_NAMES = {"[variants.": "[arms.", "target_steps = ": "speeds = ", "target_step = ": "speed = "}
+
+
+def with_old_names(path: Path) -> Path:
+    """Rewrites the card with the names of an earlier version, and adds a variant and a scale."""
+    text = path.read_text() + "\n[variants.slow]\nof = 'adamw'\nlr = [1e-4]\n"
+    text += "\n[scales.quick]\n'reading.speed' = 9\n'reading.speeds' = [9]\n"
+    for new, old in OLD_NAMES.items():
+        text = text.replace(new, old)
+    path.write_text(text)
+    return path
+
+
+def test_a_card_with_old_names_keeps_its_meaning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "new").mkdir()
+    new = resolve(RunRequest(str(tiny.write(tmp_path / "new")), device="cpu"))
+    assert capsys.readouterr().err == ""
+    old = resolve(RunRequest(str(with_old_names(tiny.write(tmp_path))), device="cpu"))
+    err = capsys.readouterr().err
+    assert len(err.splitlines()) == 1
+    for name in ("arms is now variants", "reading.speed is now reading.target_step", "version 0.2"):
+        assert name in err
+    assert old.card.reading == new.card.reading
+    assert old.card.variants["slow"].lr == [1e-4]
+
+
+def test_old_names_are_read_in_settings_and_scales(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card, settings = str(with_old_names(tiny.write(tmp_path))), ("scale=quick", "arms.slow.lr=[2e-4]")
+    resolved = resolve(RunRequest(card, settings=settings, device="cpu")).card
+    assert (resolved.reading.target_step, resolved.reading.target_steps) == (9, [9])
+    assert resolved.variants["slow"].lr == [2e-4]
+    assert capsys.readouterr().err.count("\n") == 2  # one for the card, one for --set

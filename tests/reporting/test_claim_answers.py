@@ -1,0 +1,169 @@
+"""Answers to claims in words, on a page, on the terminal and in exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from synthbench.analysis.claims import answers
+from synthbench.cards import ClaimCard
+from synthbench.common.errors import BadInput
+from synthbench.experiment.runs import Run
+from synthbench.reporting import claim_answers
+from tests.analysis.example_rows import CLAIM, card_with_claims, muon_and_adamw
+from tests.calling import Caller
+from tests.each import each
+from tests.reporting import synthetic_results
+
+
+def test_a_difference_within_the_margin_is_named_as_such() -> None:
+    (small,) = answers(card_with_claims({}), muon_and_adamw("wugs", 0.02))
+    assert "0.05" in claim_answers.in_words(small)
+    (large,) = answers(card_with_claims({}), muon_and_adamw("wugs", 0.2))
+    assert claim_answers.in_words(large) == "supported"
+    (not_equal,) = answers(card_with_claims({"expected": "equal"}), muon_and_adamw("wugs", 0.2))
+    assert claim_answers.in_words(not_equal).startswith("refuted")
+
+
+def test_an_answer_that_is_inconclusive_after_correction_names_holm() -> None:
+    first, *_ = answers(card_with_claims(*[{"primary": True}] * 3), muon_and_adamw("wugs", 0.012))
+    assert "Holm" in claim_answers.in_words(first)
+
+
+def test_missing_seeds_are_named_by_task() -> None:
+    score = "rule_accuracy@fit"
+    muon, adamw = muon_and_adamw("modular", 0.2, score=score)
+    without_seed_5 = {seed: value for seed, value in muon.values[score].items() if seed != 5}
+    muon = muon.model_copy(update={"values": muon.values | {score: without_seed_5}})
+    rows = [*muon_and_adamw("wugs", 0.2, score=score), muon, adamw]
+    (line,) = claim_answers.lines(answers(card_with_claims({"score": score}), rows), None)
+    assert re.search("modular .*5", line)
+
+
+def test_a_line_has_the_claim_its_answer_and_the_command_that_repeats_it() -> None:
+    (answer,) = answers(card_with_claims({"primary": True, "says": "Muon *learns* more."}), muon_and_adamw("wugs", 0.2))
+    (line,) = claim_answers.lines([answer], Path("a folder"))
+    assert line.startswith("1. **supported (primary):** Muon \\*learns\\* more. (a paper) `learning`")
+    assert all(phrase in line for phrase in ("+0.20", "[+0.19, +0.21]", "n = 8", "p < .001", "1 of 1", "wugs (+0.20)"))
+    assert line.endswith("`synthbench compare muon adamw --update full --columns learning --out 'a folder'`")
+
+
+def test_tasks_are_grouped_by_verdict() -> None:
+    differences = {"wugs": 0.2, "modular": 0.3, "noisy-rule": 0.0}
+    rows = [row for task, difference in differences.items() for row in muon_and_adamw(task, difference)]
+    (answer,) = answers(card_with_claims({}), rows)
+    higher, equal = claim_answers.by_task(answer).split("; ")
+    assert all(phrase in higher for phrase in ("higher", "wugs (+0.20)", "modular (+0.30)"))
+    assert all(phrase in equal for phrase in ("0.05", "noisy-rule (+0.00)"))
+
+
+def test_the_summary_counts_answers_by_kind() -> None:
+    claims = card_with_claims({}, {"expected": "lower"}, {}, {"rows": {"optimizer": "sgd"}})
+    summary = claim_answers.summary(answers(claims, muon_and_adamw("wugs", 0.2)))
+    assert re.findall(r"\d+|supported|refuted|not measured", summary) == [
+        "4", "2", "supported", "1", "3", "1", "refuted", "2", "1", "not measured", "4"
+    ]  # fmt: skip
+
+
+def scores_of(run: Run) -> dict[str, float]:
+    return {"learning": 0.7 + 0.01 * run.seed if run.optimizer.name == "muon" else 0.5}
+
+
+CLAIM_SETTING = (
+    'claims=[{{says="More.",source="us",score="learning",rows={{optimizer="muon"}},than={{optimizer="adamw"}},'
+    'expected="{}"}}]'
+)
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return synthetic_results.write(tmp_path_factory.mktemp("results"), scores_of, CLAIM_SETTING.format("higher"))
+
+
+def test_the_command_that_repeats_a_comparison_runs(call: Caller, out: Path) -> None:
+    updates = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "muon", "update": "lora-4"}}
+    two_differences = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "adamw", "update": "lora-4"}}
+    for claim in ({}, updates):
+        command = claim_answers.repeat(ClaimCard.model_validate(CLAIM | claim), out)
+        assert command is not None
+        assert call(command.removeprefix("synthbench "))[0] == 0
+    assert claim_answers.repeat(ClaimCard.model_validate(CLAIM | two_differences), out) is None
+
+
+def test_a_report_answers_the_claims_of_its_card_in_every_format(call: Caller, out: Path) -> None:
+    note, _, line = call(f"report --out {out} --format claims").out.splitlines()
+    assert note == claim_answers.NOTE
+    assert line.startswith("1. **supported:** More.")
+    assert line in call(f"report --out {out} --format markdown").out
+    text = " ".join(call(f"report --out {out}").out.split())
+    assert "1. More. supported +0.21" in text
+    (record,) = json.loads(call(f"report --out {out} --format json").out)["claims"]
+    assert (record["answer"], record["difference"], record["n"]) == ("supported", 0.21, 3)
+    assert record["tasks"]["tiny-task"]["verdict"] == "higher"
+
+
+def test_claims_are_written_between_their_own_markers(call: Caller, out: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    markers = [f"<!-- {edge} synthbench tiny-runner-claims -->" for edge in ("BEGIN", "END")]
+    page.write_text("\n".join(["above", *markers, "below", ""]))
+    assert call(f"report --out {out} --format claims --into {page}")[0] == 0
+    lines = page.read_text().splitlines()
+    assert (lines[0], lines[-1], len(lines)) == ("above", "below", 7)
+    assert lines[4].startswith("1. **supported:** More.")
+
+
+def test_a_refuted_claim_is_exit_code_1_with_assert_claims(call: Caller, out: Path, tmp_path: Path) -> None:
+    assert call(f"report --out {out} --assert-claims")[0] == 0
+    refuted = synthetic_results.write(tmp_path / "refuted", scores_of, CLAIM_SETTING.format("lower"))
+    assert call(f"report --out {refuted}")[0] == 0
+    code, text, err = call(f"report --out {refuted} --assert-claims")
+    assert code == 1
+    assert all(phrase in err for phrase in ("claim 1", "tiny-runner"))
+    assert "refuted" in text
+
+
+def test_a_claim_that_was_not_measured_is_exit_code_3(call: Caller, tmp_path: Path) -> None:
+    without_muon = synthetic_results.write(tmp_path, scores_of, CLAIM_SETTING.format("higher"), optimizers=["adamw"])
+    assert call(f"report --out {without_muon}")[0] == 0
+    code, _, err = call(f"report --out {without_muon} --assert-claims")
+    assert code == 3
+    assert all(phrase in err for phrase in ("claim 1", "tiny-runner"))
+
+
+def test_a_card_without_claims_has_none_to_show_or_assert(call: Caller, tmp_path: Path) -> None:
+    without_claims = synthetic_results.write(tmp_path, scores_of)
+    for option in ("--format claims", "--assert-claims"):
+        code, _, err = call(f"report --out {without_claims} {option}")
+        assert code == 2
+        assert "claims" in err
+        assert "tiny" in err
+    assert "claims" not in json.loads(call(f"report --out {without_claims} --format json").out)
+
+
+@each(
+    ("mistake", "phrases"),
+    [
+        ('score="lerning"', ["'lerning'", "'learning'"]),
+        ('rows={optimizer="moun"}', ["rows", "'moun'", "'muon'"]),
+        ('rows={optimizer="adamw"}', ["rows", "than"]),
+        ('tasks=["tini"]', ["tasks", "'tini'"]),
+        ('expected="more"', ["claims.0.expected"]),
+        ('rows={optimizer="muon",updat="full"}', ["'claims.0.rows.updat'", "'update'"]),
+    ],
+)
+def test_a_mistake_in_a_claim_is_one_sentence_that_says_what_is_allowed(
+    tmp_path: Path, mistake: str, phrases: list[str]
+) -> None:
+    key, claim = mistake.split("=", 1)[0], CLAIM_SETTING.format("higher")
+    valid_entries = {
+        "score": 'score="learning"', "rows": 'rows={optimizer="muon"}', "expected": 'expected="higher"',
+        "tasks": 'says="More."',
+    }  # fmt: skip
+    entry = mistake if key != "tasks" else f'says="More.",{mistake}'
+    with pytest.raises(BadInput) as raised:
+        synthetic_results.write(tmp_path, scores_of, claim.replace(valid_entries[key], entry))
+    assert all(phrase in str(raised.value) for phrase in phrases)
+    assert "\n" not in str(raised.value)
