@@ -184,7 +184,7 @@ def _loaded(name: str, card: Path | None) -> str:
         if name.rpartition(":")[0].endswith(".py"):
             name = where = str(card.parent / name)
         generators.announce(card, where)
-    return plugins.take(name, _origin(card)).label
+    return plugins.take(name, _origin(card))
 
 
 def _origin(card: Path | None) -> str:

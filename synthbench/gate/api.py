@@ -89,7 +89,7 @@ def baseline(
     """
     if budget and seeds:
         raise BadInput("budget and seeds both set the number of seeds; give one of them.")
-    name = optimizer if isinstance(optimizer, str) else plugins.take(optimizer).label
+    name = optimizer if isinstance(optimizer, str) else plugins.take(optimizer)
     rates = [lr] if isinstance(lr, int | float) else lr
     request = RunRequest(
         runner=str(runner), optimizers=[name], tasks=[task] if task else None, lr=rates,

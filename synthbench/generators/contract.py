@@ -28,10 +28,7 @@ class Sample:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.slices = [(stage, name) for stage, parts in task.card.stages.items() for name in parts]
-        self._draw = cache(task.draw)
-
-    def draw(self, stage: str, seed: int = 0) -> dict[str, Splits]:
-        return self._draw(stage, seed)
+        self.draw = cache(task.draw)
 
     def part(self, stage: str, name: str) -> SliceCard:
         return self.task.card.stages[stage][name]  # type: ignore[index]
@@ -102,7 +99,7 @@ def sizes(sample: Sample) -> Iterator[str]:
     """Splits have the sizes on the card."""
     held_out = sample.task.card.held_out
     for stage, name in sample.slices:
-        splits = sample.draw(stage)[name]
+        splits = sample.draw(stage, 0)[name]
         wanted = (sample.task.card.size(stage)[name], held_out.validation, held_out.test)
         if tuple(map(len, splits))[:3] != wanted or len(splits.unseen) > held_out.test:
             yield f"{stage}/{name} has {tuple(map(len, splits))} items in its splits, not {wanted} and at most {wanted[2]}"
@@ -189,7 +186,7 @@ def parts(sample: Sample) -> Iterator[str]:
 def unseen(sample: Sample) -> Iterator[str]:
     """There are unseen items where the card holds out parts, and only there."""
     for stage, name in sample.slices:
-        count, option = len(sample.draw(stage)[name].unseen), sample.part(stage, name).options.get("unseen", 0)
+        count, option = len(sample.draw(stage, 0)[name].unseen), sample.part(stage, name).options.get("unseen", 0)
         if bool(count) != bool(option):
             yield f"{stage}/{name} has {count} unseen items, and unseen = {option}"
 
@@ -200,14 +197,14 @@ def repeatable(sample: Sample) -> Iterator[str]:
     for stage in sample.task.card.stages:
         again.draw(stage, 3)
         for name, splits in again.draw(stage, 0).items():
-            if digests(splits) != digests(sample.draw(stage)[name]):
+            if digests(splits) != digests(sample.draw(stage, 0)[name]):
                 yield f"{stage}/{name} differs when it is drawn again; draw from synthbench.generators.stream alone"
 
 
 def prefix(sample: Sample) -> Iterator[str]:
     """A smaller set has the first items of a larger one, and the same held-out items."""
     for stage, name, size in sample.other_sizes():
-        full, other = sample.draw(stage)[name], sample.task.draw(stage, 0, {name: size})[name]
+        full, other = sample.draw(stage, 0)[name], sample.task.draw(stage, 0, {name: size})[name]
         fewer, more = sorted((full.train, other.train), key=len)
         first = more.take(slice(len(fewer)))
         is_plain = len({*fewer.slice_N, *first.slice_N}) == 1  # what is exception or noise is spread over the whole set
@@ -224,7 +221,7 @@ def independent(sample: Sample) -> Iterator[str]:
         content["stages"][stage][name]["items"] = size
         changed = Sample(Task(TaskCard.model_validate(content)))
         for other, part in [where for where in sample.slices if where != (stage, name)]:
-            if digests(changed.draw(other)[part]) != digests(sample.draw(other)[part]):
+            if digests(changed.draw(other, 0)[part]) != digests(sample.draw(other, 0)[part]):
                 yield f"{other}/{part} differs when {stage}/{name} has {size} items"
 
 

@@ -66,9 +66,9 @@ def explain_step(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> 
     is_unusable = "NoneType" in str(error) or isinstance(error, AssertionError)
     if "argument: 'closure'" in str(error) or (is_unusable and variables.get("closure", error) is None):
         return f"it {NEEDS_CLOSURE}{location(error)}"
-    held = [p for p in parameters if any(p is value for value in variables.values())] or parameters
+    held = [p for p in parameters if any(p is value for value in variables.values())]
     shapes = dict.fromkeys(str(tuple(p.shape)) for p in held)
-    return f"{describe(error)} at a parameter of shape {' or '.join(shapes)}"
+    return describe(error) + (f" at a parameter of shape {' or '.join(shapes)}" if shapes else "")
 
 
 def explain_update(error: Exception, shape: tuple[int, ...], state: Sequence[str]) -> str:

@@ -56,9 +56,9 @@ def plugin_of(name: str) -> Plugin | None:
     return plugin
 
 
-def take(optimizer: Any, where: str = "optimizer") -> Plugin:
+def take(optimizer: Any, where: str = "optimizer") -> str:
     """Loads and registers an optimizer: `pkg.mod:Class`, `path/file.py:Class`, the name of an entry point, a class or a
-    CustomOptimizer.
+    CustomOptimizer. Returns its label.
 
     Raises BadInput that begins with `where`.
     """
@@ -79,7 +79,7 @@ def name_of(optimizer: Any, where: str = "optimizer") -> str:
     Raises BadInput that begins with `where`.
     """
     is_known = isinstance(optimizer, str) and optimizer in OPTIMIZERS
-    return optimizer if is_known else take(optimizer, where).label
+    return optimizer if is_known else take(optimizer, where)
 
 
 def _by_value(optimizer: Any, where: str) -> Plugin:
@@ -161,8 +161,8 @@ def origins(names: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
     return [*(plugin.origin for plugin in plugins if plugin), *drawn]
 
 
-def _register(plugin: Plugin, where: str) -> Plugin:
-    """Puts an optimizer into the registries; raises BadInput for what is none."""
+def _register(plugin: Plugin, where: str) -> str:
+    """Puts an optimizer into the registries under its label; raises BadInput for what is none."""
     import torch
 
     from synthbench.plugins import torch_optim
@@ -184,7 +184,7 @@ def _register(plugin: Plugin, where: str) -> Plugin:
         routed(optimizer.routing, label), tuple(float(f"{optimizer.lr * factor:.6g}") for factor in FACTORS), plugin,
     )  # fmt: skip
     IMPLEMENTATIONS[label], IMPLEMENTATIONS[BESIDE] = optimizer.implementation, _BESIDE
-    return plugin
+    return label
 
 
 def arguments_card(label: str, optimizer: CustomOptimizer, card: type[Arguments]) -> type[Arguments]:

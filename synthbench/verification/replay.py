@@ -108,8 +108,8 @@ def load_optimizer(run: Run, optimizer: Any) -> None:
         optimizer = label
     if optimizer is not None:
         is_path = isinstance(optimizer, str) and plugins.is_plugin(optimizer)  # code that may have been edited since
-        loaded = plugins.take(optimizer).label if is_path else plugins.name_of(optimizer)
-        if loaded != label:
+        load_by_name = plugins.take if is_path else plugins.name_of
+        if load_by_name(optimizer, "--optimizer") != label:
             raise BadInput(f"{where}, and --optimizer {shown(optimizer)} is another optimizer.")
         if not plugins.plugin_of(label):
             raise BadInput(f"{where}, which is built in; leave --optimizer out.")

@@ -118,7 +118,7 @@ def test_the_scheduler_gives_every_fleet_the_card_of_its_variant(
     leases, jobs = Leases(store), list[tuple[str, str, int]]()
     try:
         scheduler = Scheduler(
-            plan=Plan(experiment, done), done=done, name="e", leases=leases, watcher=silent, interrupt=Interrupt(),
+            plan=Plan(experiment, done), done=done, experiment_id="e", leases=leases, watcher=silent, interrupt=Interrupt(),
             make_executor=ProcessPool, slots=1,
         )  # fmt: skip
         while job := scheduler._next_job(executor):  # type: ignore[arg-type]

@@ -59,7 +59,7 @@ def trained(name: str, seeds: list[int], steps: int = 10) -> Any:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_example_learns_and_is_bitwise_independent_of_the_fleet(name: str) -> None:
-    label = plugins.take(f"{EXAMPLES}/{name}").label
+    label = plugins.take(f"{EXAMPLES}/{name}")
     fleet, curve = trained(label, [1, 2, 3], 16)
     assert (curve[-1] < curve[0]).all()
     for k, seed in enumerate((1, 2, 3)):
@@ -79,7 +79,7 @@ def test_an_example_is_short_and_its_command_runs(name: str, call: Caller, tmp_p
 
 
 def test_a_fleet_optimizer_equals_the_same_class(tmp_path: Path) -> None:
-    flat = plugins.take(f"{EXAMPLES}/lion.py:lion").label
+    flat = plugins.take(f"{EXAMPLES}/lion.py:lion")
 
     class Lion(torch.optim.Optimizer):
         def __init__(self, params: Any, lr: float = 1e-4, weight_decay: float = 0.0) -> None:
@@ -95,7 +95,7 @@ def test_a_fleet_optimizer_equals_the_same_class(tmp_path: Path) -> None:
                     momentum.lerp_(p.grad, 1 - 0.99)
 
     Lion.__qualname__ = "Lion"
-    ours, theirs = trained(flat, [1, 2], 5)[1], trained(plugins.take(Lion).label, [1, 2], 5)[1]
+    ours, theirs = trained(flat, [1, 2], 5)[1], trained(plugins.take(Lion), [1, 2], 5)[1]
     torch.testing.assert_close(torch.tensor(ours), torch.tensor(theirs), rtol=1e-5, atol=0)
 
 

@@ -126,7 +126,7 @@ def test_text_for_a_list_and_an_unknown_argument_are_rejected_for_decorated_func
         blocks[0].value_Kn.sub_(hyper.lr_K[:, None] * arguments.betas[0])
 
     for optimizer in (matrix_optimizer(lr=1e-2, betas=(0.9, 0.95))(matrix), fleet_optimizer(flat, betas=(0.9, 0.95))):
-        label = plugins.take(optimizer).label
+        label = plugins.take(optimizer)
         arguments = OPTIMIZERS[label].arguments.model_validate({"betas": "0.9,0.95"})
         with pytest.raises(BadInput, match=r"betas = '0.9,0.95' .*\[0.9, 0.95\]"):
             optimizer.implementation.start([], arguments)
@@ -146,7 +146,7 @@ def test_running_out_of_memory_is_not_reported_as_a_mistake() -> None:
 
 
 def moved(optimizer: Any, steps: int = 6) -> torch.Tensor:
-    label = plugins.take(optimizer).label
+    label = plugins.take(optimizer)
     runs = [Run(1, 1e-2, 0.1), Run(2, 3e-3)]
     return Quadratic(label, conformance.SMALL, "full", runs).go(steps).weights_KP
 

@@ -150,12 +150,12 @@ def trained(
 
 
 def test_weight_decay_reaches_a_class_that_applies_it_by_itself(file: Path) -> None:
-    _, before, after = trained(plugins.take(f"{file}:Decays").label, [0.1, 0.1], decay=0.25, steps=1)
+    _, before, after = trained(plugins.take(f"{file}:Decays"), [0.1, 0.1], decay=0.25, steps=1)
     torch.testing.assert_close(after, before * (1 - 0.1 * 0.25), rtol=1e-6, atol=0)
 
 
 def test_keys_of_the_group_are_arguments(file: Path) -> None:
-    label = plugins.take(f"{file}:Flagged").label
+    label = plugins.take(f"{file}:Flagged")
     with pytest.raises(BadInput, match=r"step 1.*KeyError: 'flag'"):
         trained(label, [0.1])
     _, before, after = trained(label, [0.1], group={"flag": False})
@@ -170,7 +170,7 @@ def run(call: Caller, file: Path, name: str, options: str = "") -> Completed:
 
 
 def test_beside_a_hidden_plug_in_adamw_moves_the_rest_at_aux_lr_ratio(file: Path) -> None:
-    label = plugins.take(f"{file}:Plain").label
+    label = plugins.take(f"{file}:Plain")
     largest_move = {}
     for ratio in (1.0, 0.01):
         _, before, after = trained(label, [0.1], steps=1, routing="hidden", aux_lr_ratio=ratio)
@@ -183,7 +183,7 @@ def test_beside_a_hidden_plug_in_adamw_moves_the_rest_at_aux_lr_ratio(file: Path
 
 
 def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
-    label = plugins.take(f"{file}:Breaks").label
+    label = plugins.take(f"{file}:Breaks")
     losses_TK, _, after = trained(label, [0.1, 1.0])
     assert torch.isfinite(after[0]).all()
     assert torch.isnan(after[1]).any()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from synthbench import plugins
+from synthbench.experiment.optimizers import source_hash
 from synthbench.plugins import registry
 from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.loop import train
@@ -43,14 +44,14 @@ RUNS = [Run(1, 1e-3, 0.1), Run(2, 3e-3, 0.0), Run(3, 1e-2, 0.5)]
     [("AdamW", "adamw", {}), ("AdamW", "adamw", {"betas": [0.8, 0.9]}), ("SGD", "sgd", {"momentum": 0.9})],
 )
 def test_optimizers_of_torch_equal_the_built_in_ones(theirs: str, ours: str, arguments: Any, update: str) -> None:
-    theirs_TK, _ = curve(plugins.take(f"torch.optim:{theirs}").label, RUNS, update, **arguments)
+    theirs_TK, _ = curve(plugins.take(f"torch.optim:{theirs}"), RUNS, update, **arguments)
     ours_TK, _ = curve(ours, RUNS, update, **arguments)
     np.testing.assert_allclose(theirs_TK, ours_TK, rtol=1e-5, atol=0)
 
 
 def muons(**built_in: Any) -> tuple[Any, Any]:
     """The losses of torch.optim.Muon as a plug-in, and of the built-in Muon with these arguments: (T, K) each."""
-    name = plugins.take("torch.optim:Muon").label
+    name = plugins.take("torch.optim:Muon")
     assert OPTIMIZERS[name].routing == registry.routed("hidden", name)
     assert OPTIMIZERS[name].grid == (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # around the constructor's rate
     return curve(name, RUNS, adjust_lr_fn="match_rms_adamw")[0], curve("muon", RUNS, **built_in)[0]
@@ -91,7 +92,7 @@ class Noisy(torch.optim.SGD):
 
 @each("made_by", [Clipped, Noisy])
 def test_a_class_with_a_global_norm_or_random_numbers_is_bitwise_independent_of_the_fleet(made_by: type) -> None:
-    name, before = plugins.take(made_by).label, torch.get_rng_state()
+    name, before = plugins.take(made_by), torch.get_rng_state()
     together_TK, fleet = curve(name, RUNS, steps=10)
     for k, run in enumerate(RUNS):
         alone_TK, alone = curve(name, [run], steps=10)
@@ -135,7 +136,7 @@ def evaluated_weights(name: str, fleet: Fleet, arguments: Any) -> list[torch.Ten
 
 
 def test_train_and_eval_are_called_around_every_evaluation() -> None:
-    name = plugins.take(Averaged).label
+    name = plugins.take(Averaged)
     fleet = small.fleet([1])
     start = fleet.flat_KP.detach().clone()
     ours, plain = evaluated_weights(name, fleet, {}), evaluated_weights("sgd", small.fleet([1]), {"momentum": 0.0})
@@ -151,9 +152,9 @@ def test_an_edit_of_the_file_or_of_its_neighbour_changes_the_hash(tmp_path: Path
         "import torch\nfrom neighbour import RATE\nimport neighbour\nclass Mine(torch.optim.SGD):\n    factor = RATE\n"
     )
     (tmp_path / "mine.py").write_text(text)
-    first = plugins.take(f"{tmp_path}/mine.py:Mine").source
-    assert plugins.take(f"{tmp_path}/mine.py:Mine").source == first
+    first = source_hash(plugins.take(f"{tmp_path}/mine.py:Mine"))
+    assert source_hash(plugins.take(f"{tmp_path}/mine.py:Mine")) == first
     (tmp_path / "neighbour.py").write_text("RATE = 2.0\n")
-    second = plugins.take(f"{tmp_path}/mine.py:Mine").source
+    second = source_hash(plugins.take(f"{tmp_path}/mine.py:Mine"))
     (tmp_path / "mine.py").write_text(text + "EDITED = True\n")
-    assert len({first, second, plugins.take(f"{tmp_path}/mine.py:Mine").source}) == 3
+    assert len({first, second, source_hash(plugins.take(f"{tmp_path}/mine.py:Mine"))}) == 3
