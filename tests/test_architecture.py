@@ -21,6 +21,7 @@ def test_a_room_imports_only_rooms_below_it() -> None:
 def test_every_folder_is_a_room_and_there_are_few() -> None:
     folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
     assert folders == {*ROOMS}
+    assert len(ROOMS) <= 14
     assert {path.name for path in PACKAGE.iterdir() if path.suffix} == {"__init__.py", "__main__.py", "py.typed"}
 
 

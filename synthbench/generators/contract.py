@@ -6,6 +6,7 @@ Shapes: N examples, L tokens, S syllables, M trained items.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -201,6 +202,32 @@ def repeatable(sample: Sample) -> Iterator[str]:
                 yield f"{stage}/{name} differs when it is drawn again; draw from synthbench.generators.stream alone"
 
 
+def global_numbers() -> tuple[Any, ...]:
+    """The states of the global random numbers, which can be compared."""
+    _, key, position, *_ = np.random.get_state()
+    return bytes(key), position, random.getstate()  # type: ignore[arg-type]
+
+
+def global_state(sample: Sample) -> Iterator[str]:
+    """Drawing neither reads nor changes the global random numbers of numpy and Python."""
+    before = np.random.get_state(), random.getstate()
+    try:
+        for stage in sample.task.card.stages:
+            drawn = []
+            for seed in (0, 1):
+                np.random.seed(seed)
+                random.seed(seed)
+                state = global_numbers()
+                drawn.append([digests(splits) for splits in sample.task.draw(stage, 0).values()])
+                if state != global_numbers():
+                    yield f"{stage} changes the global random numbers; draw from synthbench.generators.stream alone"
+            if drawn[0] != drawn[1]:
+                yield f"{stage} depends on the global random numbers; draw from synthbench.generators.stream alone"
+    finally:
+        np.random.set_state(before[0])
+        random.setstate(before[1])
+
+
 def prefix(sample: Sample) -> Iterator[str]:
     """A smaller set has the first items of a larger one, and the same held-out items."""
     for stage, name, size in sample.other_sizes():
@@ -242,6 +269,6 @@ def digests(splits: Splits) -> list[str]:
 
 Check = Callable[[Sample], Iterator[str]]
 QUICK: list[Check] = [  # also made before every run of a task with plug-in generators
-    sizes, distinct, apart, slices, held_out, unseen, repeatable, by_item
+    sizes, distinct, apart, slices, held_out, unseen, repeatable, global_state, by_item
 ]  # fmt: skip
 CHECKS: list[Check] = [*QUICK, parts, prefix, independent, different]

@@ -36,8 +36,11 @@ def test_a_card_with_old_names_keeps_its_meaning(tmp_path: Path, capsys: pytest.
 
 
 def test_old_names_are_read_in_settings_and_scales(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    card, settings = str(with_old_names(tiny.write(tmp_path))), ("scale=quick", "arms.slow.lr=[2e-4]")
+    card, settings = (
+        str(with_old_names(tiny.write(tmp_path))),
+        ("scale=quick", "arms.slow.lr=[2e-4]", "reading.speeds=[7, 9]", "reading.speed=7"),
+    )
     resolved = resolve(RunRequest(card, settings=settings, device="cpu")).card
-    assert (resolved.reading.target_step, resolved.reading.target_steps) == (9, [9])
+    assert (resolved.reading.target_step, resolved.reading.target_steps) == (7, [7, 9])
     assert resolved.variants["slow"].lr == [2e-4]
     assert capsys.readouterr().err.count("\n") == 2  # one for the card, one for --set

@@ -12,7 +12,7 @@ import torch
 
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.gate import baseline as baselines
-from synthbench.gate import commands, comparison
+from synthbench.gate import commands, comparison, explain
 from synthbench.gate.baseline import Baseline
 from synthbench.gate.behaviour import described
 from synthbench.gate.check import CheckResult
@@ -74,6 +74,33 @@ def test_an_argument_and_a_routing_are_named_as_the_cause(checked: Check) -> Non
     assert "eps: 1e-08 before, 0.0001 now" in str(result.cause)
     result = checked(optimizer="torch.optim:AdamW", settings=["routing=hidden", "optimizer.eps=1e-4"])
     assert "routing (*norm* to adamw, layers.* to itself, * to adamw" in str(result.cause)
+
+
+def test_causes_are_listed_routing_first_then_arguments_code_and_versions(recorded: Baseline) -> None:
+    changed = {"routing": [("layers.*", "adamw"), ("*", "adamw")], "arguments": {"eps": 1.0}, "source": "other"}
+    after = recorded.model_copy(
+        update={
+            "spec": recorded.spec.model_copy(update=changed),
+            "versions": {"torch": "0"},
+            "package": "other",
+            "machine": "other",
+        }
+    )
+    causes = explain.differences(recorded, after)
+    beginnings = (
+        "its routing",
+        "its arguments",
+        "the optimizer's code",
+        "versions",
+        "synthbench's training",
+        "the processor",
+    )
+    assert len(causes) == len(beginnings)
+    for cause, beginning in zip(causes, beginnings, strict=True):
+        assert cause.startswith(beginning)
+    stages = [stage.model_copy(update={"lr": {"adamw": {"full": [9.0]}}, "steps": 3}) for stage in recorded.card.stages]
+    cards = explain.cards(recorded.card, recorded.card.model_copy(update={"stages": stages}))
+    assert [cause.partition(" (")[0] for cause in cards] == ["learning rates", "the card"]
 
 
 def test_half_the_learning_rate_changes_the_scores_too(checked: Check, recorded: Baseline) -> None:

@@ -47,13 +47,16 @@ def test_the_fixture_checks_a_class_and_a_baseline_file_is_a_test(
     monkeypatch.setitem(sys.modules, "test_mine", None)  # undoes the import after the test
     del sys.modules["test_mine"]
     plugins = [f"-p{name}" for name in ("synthbench.gate.pytest_plugin", "no:cacheprovider", "no:faulthandler")]
-    code = pytest.main([*plugins, "--color=no", "-v", "--synthbench-baseline", "baselines/adamw.json"])
+    command = [*plugins, "--color=no", "-v", "--synthbench-baseline", "baselines/adamw.json"]
+    code = pytest.main(command)
     out = capfd.readouterr().out
     assert code == 1
     for text in ("test_mine_behaves PASSED", "test_broken_does_not FAILED", "Broken", "from step", "adamv.json",
                  "synthbench check baselines/adamw PASSED", "2 failed, 2 passed"):  # fmt: skip
         assert text in out, text
     assert "During handling of the above exception" not in out
+    assert pytest.main([*command, "--synthbench-level", "traces", "-k", "mine_behaves"]) == 1
+    assert "--level 'traces' is not allowed; did you mean 'trace'?" in capfd.readouterr().out
 
 
 def test_the_installed_plug_in_is_found_and_has_no_heavy_imports(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ BREAKS: dict[str, Change] = {
     "slices": lambda drawn, language, place: replace(drawn, slice_N=drawn.slice_N + np.int8(1)),
     "held_out": lambda drawn, language, place: replace(drawn, rule_answer_NL=np.full_like(drawn.rule_answer_NL, -1)),
     "repeatable": lambda drawn, language, place: with_answers(drawn, language, next(CALLS)),
+    "global_state": lambda drawn, language, place: with_answers(drawn, language, random.randrange(10**6)),
     "by_item": lambda drawn, language, place: with_answers(drawn, language, np.arange(len(drawn))[:, None]),
     "prefix": lambda drawn, language, place: with_answers(drawn, language, len(drawn)),
     "independent": with_answers_of_last_size,
@@ -99,10 +100,15 @@ def test_a_broken_generator_fails_its_check(check: str) -> None:
     assert check in broken_checks(sample_of(BREAKS[check]))
 
 
-@each("number", [lambda: random.randrange(10**6), lambda: np.random.randint(10**6)])
-def test_answers_from_global_random_numbers_are_not_repeatable(number: Callable[[], int]) -> None:
-    assert "repeatable" in broken_checks(
-        sample_of(lambda drawn, language, place: with_answers(drawn, language, number()))
+def seeded_numpy() -> int:
+    np.random.seed(0)
+    return np.random.randint(10**6)
+
+
+@each("number", [np.random.random, lambda: random.seed(3), seeded_numpy, lambda: np.random.randint(10**6)])
+def test_global_random_numbers_are_neither_read_nor_changed(number: Callable[[], Any]) -> None:
+    assert "global_state" in broken_checks(
+        sample_of(lambda drawn, language, place: with_answers(drawn, language, int(number() or 0)))
     )
 
 
