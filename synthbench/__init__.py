@@ -28,7 +28,9 @@ _MODULES = {
     "plugins": ("fleet_optimizer", "matrix_optimizer"),
     "verification.api": ("verify",),
 }
-_RENAMED = {"flat_rule": "fleet_optimizer", "matrix_rule": "matrix_optimizer"}  # read until version 0.2
+_RENAMED = {  # read until version 0.2
+    "Compared": "Comparison", "flat_rule": "fleet_optimizer", "matrix_rule": "matrix_optimizer",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> "Any":

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from synthbench.common.errors import BadInput
+
 RENAMED = {
     ("arms",): ("variants",),
     ("reading", "speed"): ("reading", "target_step"),
@@ -18,9 +20,9 @@ def renewed(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """A runner card's content as it was read, with today's names of its keys and of the paths in its scales; origin: where
     it was read from, for the notice on standard error."""
     used: list[str] = []
-    card = {_renewed([key], used)[-1]: value for key, value in content.items()}
+    card = _renewed_table([], content, used, origin)
     if isinstance(reading := card.get("reading"), dict):
-        card["reading"] = {_renewed(["reading", key], used)[-1]: value for key, value in reading.items()}
+        card["reading"] = _renewed_table(["reading"], reading, used, origin)
     if isinstance(scales := card.get("scales"), dict):
         for name, scale in scales.items():
             if isinstance(scale, dict):
@@ -30,11 +32,23 @@ def renewed(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
 
 
 def renewed_settings(settings: Iterable[tuple[list[str], Any]]) -> list[tuple[list[str], Any]]:
-    """Paths and values of `--set`, with today's names in the paths."""
+    """Paths and values of `--set`, with today's names in the paths and in a value that is the table `reading`."""
     used: list[str] = []
-    new = [(_renewed(path, used), value) for path, value in settings]
+    new = [
+        (_renewed(path, used), _renewed_table(path, value, used, "--set") if isinstance(value, dict) else value)
+        for path, value in settings
+    ]
     _notice(used, "--set")
     return new
+
+
+def _renewed_table(path: Sequence[str], table: Mapping[str, Any], used: list[str], origin: str) -> dict[str, Any]:
+    """A table at a path with today's names of its keys; raises BadInput where it has an old name beside the new one."""
+    names = {key: _renewed([*path, key], used)[-1] for key in table}
+    for key, name in names.items():
+        if key != name and name in table:
+            raise BadInput(f"{origin}: {key} and {name} are the same key; keep {name} alone.")
+    return {names[key]: value for key, value in table.items()}
 
 
 def _renewed(path: Sequence[str], used: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import tomllib
 from contextlib import suppress
-from errno import EEXIST
+from errno import EEXIST, EINVAL
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -75,6 +75,9 @@ def write_whole(path: Path, content: bytes, *, exclusive: bool = False) -> None:
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)
+    except OSError as error:
+        if error.errno != EINVAL:  # a file system that cannot sync folders
+            raise
     finally:
         os.close(folder)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,18 +76,23 @@ def experiment_id(experiment: Experiment) -> str:
 
 
 def runner(request: RunRequest) -> tuple[RunnerCard, str]:
-    """The runner's card with all that is requested, and where it came from in words. It is parsed once, at the end."""
+    """The runner's card with all that is requested, and where it came from in words. It is parsed once, at the end; again
+    only where something is wrong, to tell a mistake in the file from one in the request."""
     _check_options(request)
     path = cards.locate(RunnerCard, request.runner)
     origin = f"{named(path)} with --set" if request.settings else named(path)
     settings = renewed_settings(map(overrides.parse, request.settings))
-    content = cards.read(RunnerCard, path)
+    written = cards.read(RunnerCard, path)
+    content = deepcopy(written)
     try:
-        _change(content, path, request, settings)
-    except (AttributeError, IndexError, KeyError, TypeError):  # the card is of another form: parsing says of which
-        cards.parse(RunnerCard, content, origin)
+        _change(content, written, path, request, settings)
+        card = cards.parse(RunnerCard, content, origin)
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:  # BadInput is a ValueError
+        cards.parse(RunnerCard, written, named(path))
+        if not isinstance(error, BadInput):
+            cards.parse(RunnerCard, content, origin)
         raise
-    return _with_arguments(cards.parse(RunnerCard, content, origin), settings), origin
+    return _with_arguments(card, settings), origin
 
 
 OPTIONS: dict[str, TypeAdapter[Any]] = {
@@ -106,9 +112,13 @@ def _check_options(request: RunRequest) -> None:
             raise BadInput(f"{option} {shown(first['input'])}: {message(first['msg'])}.") from None
 
 
-def _change(content: dict[str, Any], path: Path, request: RunRequest, settings: Sequence[Setting]) -> None:
-    """Applies scale, options and settings to a card's content that was read but not checked, and loads plug-ins."""
-    origin, variants = named(path), dict(content.get("variants", {}))
+def _change(
+    content: dict[str, Any], written: Mapping[str, Any], path: Path, request: RunRequest, settings: Sequence[Setting]
+) -> None:
+    """Applies scale, options and settings to a card's content that was read (written) but not checked, loads plug-ins."""
+    origin, variants = named(path), written.get("variants", {})
+    if not all(isinstance(written[key], list) for key in ("tasks", "optimizers", "stages")):
+        raise TypeError("of another form; parsing it says how")
     content["tasks"] = [str(path.parent / task) if cards.is_path(task) else task for task in content["tasks"]]
     for scale in [value for where, value in settings if where == ["scale"]]:
         scales = content.get("scales", {})

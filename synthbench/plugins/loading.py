@@ -81,7 +81,9 @@ def load(name: str, where: str) -> Plugin:
         except BaseException as error:  # a person's module may raise anything, SystemExit among it
             raise BadInput(f"{where} {named(name)} cannot be imported: {describe(error)}.") from error
     if not hasattr(module, attribute):
-        public = [key for key in vars(module) if not key.startswith("_")]
+        imported = [key for key, value in vars(module).items() if isinstance(value, ModuleType)
+                    or (isinstance(value, type) and value.__module__ != module.__name__)]  # fmt: skip
+        public = [key for key in vars(module) if not key.startswith("_") and key not in imported]
         raise BadInput(f"{where} {named(path)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
     once: tuple[str, ...] = vars(module).setdefault(CHANGED, tuple(changed))
     origin = f"{Path(path).resolve()}:{attribute}" if path.endswith(SUFFIX) else name

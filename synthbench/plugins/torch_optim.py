@@ -50,7 +50,7 @@ def custom_optimizer(cls: type[torch.optim.Optimizer]) -> CustomOptimizer:
 
 def defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
     """The constructor's arguments with their defaults (NEEDED: none), without the first, the parameters to move."""
-    _, *others = inspect.signature(cls).parameters.values()
+    others = [*inspect.signature(cls).parameters.values()][1:]
     return {p.name: p.default for p in others if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 

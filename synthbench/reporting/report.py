@@ -153,8 +153,8 @@ class Report:
 def of_folder(
     folder: Path, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None
 ) -> Report:
-    """`latest`, of the store in a folder."""
-    with closing(Store.read(folder)) as store:
+    """`latest`, of the store in a folder. Of an experiment that was just trained: damaged runs of others do not matter."""
+    with closing(Store.create(folder) if experiment else Store.read(folder)) as store:
         return latest(store, runner, with_reference=with_reference, experiment=experiment)
 
 

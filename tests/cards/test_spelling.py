@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from synthbench.common.errors import BadInput
 from synthbench.experiment.resolve import RunRequest, resolve
 from tests import tiny
 
@@ -33,6 +34,19 @@ def test_a_card_with_old_names_keeps_its_meaning(tmp_path: Path, capsys: pytest.
         assert name in err
     assert old.card.reading == new.card.reading
     assert old.card.variants["slow"].lr == [1e-4]
+
+
+def test_an_old_name_beside_the_new_one_is_refused(tmp_path: Path) -> None:
+    path = tiny.write(tmp_path)
+    path.write_text(f"{path.read_text()}\n[arms.slow]\nof = 'adamw'\n[variants.fast]\nof = 'adamw'\n")
+    with pytest.raises(BadInput, match="arms and variants are the same key; keep variants alone"):
+        resolve(RunRequest(str(path), device="cpu"))
+
+
+def test_old_names_are_read_in_a_table_that_set_gives(tmp_path: Path) -> None:
+    setting = "reading={fit=0.8, speeds=[3, 4], speed=4, sample=8}"
+    reading = resolve(RunRequest(str(tiny.write(tmp_path)), settings=[setting], device="cpu")).card.reading
+    assert (reading.fit, reading.target_step, reading.target_steps) == (0.8, 4, [3, 4])
 
 
 def test_old_names_are_read_in_settings_and_scales(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,13 @@ def test_a_write_keeps_permissions_and_links_and_a_failed_write_keeps_the_conten
     files.write_whole(link, b"new")
     assert link.is_symlink()
     assert (target.read_bytes(), target.stat().st_mode & 0o777) == (b"new", 0o640)
+
+    def unable(handle: int) -> None:  # some file systems cannot sync a folder
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", unable)
+    files.write_whole(target, b"new")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")

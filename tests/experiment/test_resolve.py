@@ -55,6 +55,30 @@ def test_an_invalid_option_is_refused_and_named(tmp_path: Path, options: dict[st
 
 
 @each(
+    ("old", "new", "expected"),
+    [
+        ("tasks = [", "tasks = {a = 1} # [", "tasks = {'a': 1}: must be a valid list"),
+        ('optimizers = ["adamw"]', 'optimizers = "adamw"', "optimizers = 'adamw': must be a valid list"),
+        ("seeds = 2", 'seeds = 2\nvariants = "x"', "variants = 'x': must be a valid dictionary"),
+        ("points = 2", "pointz = 2", "unknown key 'stages.finetune.pointz'"),
+    ],
+)
+def test_a_mistake_in_a_card_is_named_with_the_file_alone(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    path = tiny.write(tmp_path)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    for settings in ([], ["seeds=1"]):
+        assert refusal(RunRequest(str(path), settings=settings, device="cpu")).startswith(f"{path}: {expected}")
+
+
+@each("setting", ["variants=3", "optimizers=3", "stages=3"])
+def test_a_setting_of_another_form_is_refused_with_set(tmp_path: Path, setting: str) -> None:
+    message = refusal(RunRequest(str(tiny.write(tmp_path)), settings=[setting], device="cpu"))
+    assert "with --set: " in message
+    assert setting.replace("=", " = ") in message
+
+
+@each(
     ("setting", "expected"),
     [
         # misspelled names

@@ -24,7 +24,7 @@ from synthbench.experiment.runs import Result
 from synthbench.generators import GENERATORS, Task
 from synthbench.interface.cli import app
 from synthbench.reporting.gallery import COLOURS, coloured, slices
-from synthbench.store.results import Store
+from synthbench.store.results import DATABASE, Store
 from tests import tiny
 from tests.calling import Caller, Completed
 
@@ -140,6 +140,16 @@ def test_the_same_command_again_trains_nothing(folder: Folder) -> None:
     second = folder.run("--lr 1e-3,2e-3")
     assert (second.code, second.out) == (0, first.out)
     assert folder.export() == exported  # including the start time of every run
+
+
+def test_a_run_prints_its_table_beside_damaged_runs_of_another_experiment(folder: Folder) -> None:
+    assert folder.run("--optimizer sgd").code == 0
+    with closing(sqlite3.connect(folder.path / DATABASE)) as db, db:
+        db.execute("UPDATE runs SET seconds = seconds + 1")
+    code, out, err = folder.run("--optimizer adamw")
+    assert code == 0
+    assert "adamw" in out
+    assert "2 stored runs are damaged" in err
 
 
 @pytest.mark.timed

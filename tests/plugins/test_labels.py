@@ -94,6 +94,23 @@ def test_an_incomplete_name_is_answered_with_the_complete_form(
         assert re.search(sentence, err)
 
 
+def test_a_name_that_the_file_lacks_is_answered_with_those_that_it_defines(typed: str, call: Caller) -> None:
+    code, _, err = call(f"run --optimizer {typed.replace('Mine', 'Nine')} --dry-run")
+    assert code == 2
+    assert "has no 'Nine'; did you mean 'Mine'? Allowed are Mine, helper." in err
+
+
+def test_a_variant_of_a_class_is_read_from_the_working_directory_if_set_names_it(
+    typed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cards").mkdir()
+    card = tiny.write(tmp_path / "cards")
+    card.write_text(f"{card.read_text()}\n[variants.slow]\nof = 'adamw'\nlr = [1e-4]\n")
+    monkeypatch.chdir(tmp_path)
+    settings = [f"variants.slow.of=mine/{LABEL}"]
+    assert resolve(RunRequest(str(card), settings=settings, device="cpu")).card.variants["slow"].of == LABEL
+
+
 def test_two_files_of_one_name_are_rejected(typed: str, tmp_path: Path, call: Caller) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "own.py").write_text(FILE)

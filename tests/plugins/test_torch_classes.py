@@ -38,6 +38,10 @@ class Base(torch.optim.Optimizer):
             for p in group["params"]:
                 p.sub_(group["lr"] * p.grad)
 
+class TakesNothing(Base):
+    def __init__(self):
+        pass
+
 class Plain(Base):
     def __init__(self, params, lr=1e-3):
         super().__init__(params, lr)
@@ -203,7 +207,7 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
         ("TwoGroups", "ValueError: give matrices and vectors as two groups"), ("NoRate", "`lr`"),
         ("Needs", "--set optimizer.horizon="), ("Nonsense", "lr 0.001"), ("Flagged", "KeyError: 'flag'"),
         ("Leaves", "SystemExit: 0 (mine.py, line"), ("Closure", "closure"), ("Lazy", "12 steps"), ("Moves", "in place"),
-        ("Thing", "torch.optim.Optimizer"),
+        ("Thing", "torch.optim.Optimizer"), ("TakesNothing", "TypeError"),
     ],
 )  # fmt: skip
 def test_a_failed_smoke_test_is_one_sentence_and_leaves_no_settings_or_files_behind(
