@@ -81,13 +81,20 @@ def load(name: str, where: str) -> Plugin:
         except BaseException as error:  # a person's module may raise anything, SystemExit among it
             raise BadInput(f"{where} {named(name)} cannot be imported: {describe(error)}.") from error
     if not hasattr(module, attribute):
-        imported = [key for key, value in vars(module).items() if isinstance(value, ModuleType)
-                    or (isinstance(value, type) and value.__module__ != module.__name__)]  # fmt: skip
-        public = [key for key in vars(module) if not key.startswith("_") and key not in imported]
-        raise BadInput(f"{where} {named(path)} has no {shown(attribute)}{did_you_mean(attribute, public)}.")
+        raise BadInput(f"{where} {named(path)} has no {shown(attribute)}{did_you_mean(attribute, _defined(module))}.")
     once: tuple[str, ...] = vars(module).setdefault(CHANGED, tuple(changed))
     origin = f"{Path(path).resolve()}:{attribute}" if path.endswith(SUFFIX) else name
     return Plugin(getattr(module, attribute), label(name), source_of(module), origin, versions_of(module), once)
+
+
+def _defined(module: ModuleType) -> list[str]:
+    """The public names of a module that it, or a module of its package, defines: no class or module that it imported."""
+
+    def imported(value: object) -> bool:
+        within = isinstance(value, type) and f"{value.__module__}.".startswith(f"{module.__name__}.")
+        return isinstance(value, ModuleType | type) and not within
+
+    return [name for name, value in vars(module).items() if not (name.startswith("_") or imported(value))]
 
 
 def _from_file(path: Path, where: str) -> ModuleType:
