@@ -11,7 +11,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
-from synthbench.execution.executor import Message, Progress, Ready, Slot
+from synthbench.execution.executor import Message, Ready, Slot
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.worker import _outcome
 from synthbench.plugins import Origin
@@ -39,7 +39,7 @@ class InProcess:
     def restart(self, slot: Slot) -> None:
         raise AssertionError("no slot dies in the process of the test")
 
-    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
+    def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
         for slot in list(self.slots):
             if not slot.is_ready:
                 slot.is_ready = True
@@ -57,7 +57,7 @@ def _reporter(messages: list[Message], runs: int) -> Callable[[int], None]:
 
     def report(step: int) -> None:
         nonlocal sent
-        messages.append(Progress((step - sent) * runs))
+        messages.append((step - sent) * runs)
         sent = step
 
     return report

@@ -9,44 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
+from synthbench.common.errors import SynthbenchError
 from synthbench.execution.fleet_job import Job, Trained
 from synthbench.plugins import Origin
+from synthbench.store.weights import MissingWeights
 
 
 class Ready(NamedTuple):
     """The slot has started and accepts jobs."""
 
 
-class Progress(NamedTuple):
-    run_steps: int  # trained since the last message
-
-
-class NoMemory(NamedTuple):
-    """The fleet does not fit."""
-
-
-class LostWeights(NamedTuple):
-    """Weights to start from are lost or do not match their checksum."""
-
-
-class Unwritable(NamedTuple):
-    text: str  # why weights could not be written
-
-
-class Refused(NamedTuple):
-    text: str  # what is wrong with a user's code
-
-
-class Broken(NamedTuple):
-    text: str  # the traceback
-
-
 class Died(NamedTuple):
     exitcode: int | None  # negative: the signal that killed it
 
 
-Outcome = list[Trained] | NoMemory | LostWeights | Unwritable | Refused | Broken
-Message = Ready | Progress | Outcome | Died
+# A fleet that is trained. Or why it is not: it does not fit; its parents' weights are lost; an error that ends the command.
+Outcome = list[Trained] | MemoryError | MissingWeights | SynthbenchError
+Message = Ready | int | Outcome | Died  # int: run-steps trained since the last message
 
 
 @dataclass(eq=False)
@@ -71,8 +50,8 @@ class Executor(Protocol):
     def submit(self, slot: Slot, job: Job) -> None:
         """Starts a job in a slot that has none."""
 
-    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
-        """Messages of slots within this time, or until the file descriptor `wake` can be read."""
+    def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
+        """Messages of slots within this time."""
 
     def restart(self, slot: Slot) -> None:
         """Restarts a slot that has died; its next message is `Ready`."""

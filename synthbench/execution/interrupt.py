@@ -14,11 +14,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
-    """wake: a file descriptor that can be read once there was an interrupt."""
+    """Whether there was one."""
 
-    def __init__(self) -> None:
-        self.wake, self._write_end = os.pipe()
-        self._is_set = False
+    _is_set = False
 
     def __bool__(self) -> bool:
         return self._is_set
@@ -27,11 +25,6 @@ class Interrupt:
         if self._is_set:
             os._exit(CODE)  # workers die with this process, the database and files are valid at any moment
         self._is_set = True
-        os.write(self._write_end, b"!")
-
-    def close(self) -> None:
-        os.close(self.wake)
-        os.close(self._write_end)
 
 
 @contextmanager
@@ -48,7 +41,6 @@ def noticed() -> Iterator[Interrupt]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        interrupt.close()
 
 
 def raise_interrupt(number: int, frame: FrameType | None) -> None:

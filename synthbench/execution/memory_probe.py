@@ -6,8 +6,8 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from synthbench.common.errors import Failed
-from synthbench.execution.executor import Broken, Progress, Ready, Refused, Unwritable
+from synthbench.common.errors import Failed, SynthbenchError
+from synthbench.execution.executor import Ready
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.interrupt import Interrupt
 from synthbench.execution.process_pool import ProcessPool
@@ -36,11 +36,11 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
         ProcessPool(1, run.environment.device, origins([run.optimizer.name], [task])) as pool,
     ):
         while not interrupt:
-            for slot, message in pool.messages(1.0, interrupt.wake):
+            for slot, message in pool.messages(1.0):
                 if isinstance(message, Ready):
                     pool.submit(slot, Job([run], task.card, [None], Path(folder), [1]))
-                elif isinstance(message, Broken | Refused | Unwritable):
-                    raise Failed(message.text)
-                elif not isinstance(message, Progress):
+                elif isinstance(message, SynthbenchError):
+                    raise Failed(str(message))
+                elif not isinstance(message, int):
                     return isinstance(message, list)
     raise KeyboardInterrupt

@@ -6,13 +6,13 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from synthbench.execution.executor import Died, Message, Slot
 from synthbench.execution.fleet_job import Job
@@ -41,9 +41,8 @@ class ProcessPool:
     def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
         self._device, self._plugins = device, tuple(plugins)
         self._workers: dict[Slot, Worker] = {}
-        with environment(), uninterrupted():
-            for _ in range(size):
-                self._workers[Slot()] = self._start()
+        for _ in range(size):
+            self._workers[Slot()] = self._start()
 
     @property
     def slots(self) -> list[Slot]:
@@ -72,14 +71,13 @@ class ProcessPool:
 
     def restart(self, slot: Slot) -> None:
         self.retire(slot)
-        with environment(), uninterrupted():
-            self._workers[slot] = self._start()
+        self._workers[slot] = self._start()
         slot.is_ready = False
 
-    def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
+    def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
         handles: dict[object, Slot] = {worker.pipe: slot for slot, worker in self._workers.items()}
         handles |= {worker.process.sentinel: slot for slot, worker in self._workers.items()}
-        signalled = {handles[h]: self._workers[handles[h]] for h in wait([*handles, wake], seconds) if h in handles}  # type: ignore[list-item]
+        signalled = {handles[h]: self._workers[handles[h]] for h in wait([*handles], seconds)}  # type: ignore[list-item]
         for slot, worker in signalled.items():
             try:
                 while not worker.pipe.closed and worker.pipe.poll():  # a message may have made the slot retire
@@ -92,37 +90,27 @@ class ProcessPool:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=serve, args=(theirs, self._device, self._plugins), daemon=True)
-        with without_main():
+        # no main module: a script may call us without guarding its lines, and what workers need of it comes by value
+        no_main = {"__main__": ModuleType("__main__")}
+        with swapped(os.environ, ENVIRONMENT), swapped(sys.modules, no_main), uninterrupted():
             process.start()
         theirs.close()
         return Worker(process, ours)
 
 
 @contextmanager
-def environment() -> Iterator[None]:
-    """The environment in which workers start."""
-    before = {name: os.environ.get(name) for name in ENVIRONMENT}
-    os.environ.update(ENVIRONMENT)
+def swapped(mapping: MutableMapping[str, Any], values: Mapping[str, Any]) -> Iterator[None]:
+    """Within, a mapping has these values."""
+    before = {name: mapping.get(name) for name in values}
+    mapping.update(values)
     try:
         yield
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                del mapping[name]
             else:
-                os.environ[name] = value
-
-
-@contextmanager
-def without_main() -> Iterator[None]:
-    """Processes started here do not run the main script again: a script may call us without guarding its lines, and what
-    workers need of it comes by value."""
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
+                mapping[name] = value
 
 
 @contextmanager

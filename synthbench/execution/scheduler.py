@@ -5,22 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 
-from synthbench.common.errors import BadInput, Failed
+from synthbench.common.errors import Failed, SynthbenchError
 from synthbench.common.wording import named
-from synthbench.execution.executor import (
-    Broken,
-    Died,
-    Executor,
-    LostWeights,
-    MakeExecutor,
-    Message,
-    NoMemory,
-    Progress,
-    Ready,
-    Refused,
-    Slot,
-    Unwritable,
-)
+from synthbench.execution.executor import Died, Executor, MakeExecutor, Message, Ready, Slot
 from synthbench.execution.fleet_job import Job, Trained
 from synthbench.execution.interrupt import Interrupt
 from synthbench.execution.memory_probe import what_fits
@@ -32,6 +19,7 @@ from synthbench.generators import Task
 from synthbench.plugins import made_with, origins
 from synthbench.store.leases import Leases
 from synthbench.store.results import Store
+from synthbench.store.weights import MissingWeights
 
 POLL = 0.5  # seconds between reads of what other processes have finished
 MAX_DEATHS = 3  # of a slot on one run alone, or while it starts, after which it is given up
@@ -78,11 +66,11 @@ class Scheduler:
             return
         experiment = self.plan.experiment
         self._attempts = self.store.attempts()
-        self.store.database.stop = lambda: bool(self.interrupt)
+        self.store.stop = lambda: bool(self.interrupt)
         plugins = origins((spec.name for spec in experiment.optimizers.values()), experiment.tasks.values())
         with self.make_executor(self.slots, experiment.environment.device, plugins) as executor:
             while self._assign(executor):
-                for slot, message in executor.messages(POLL, self.interrupt.wake):
+                for slot, message in executor.messages(POLL):
                     self._receive(slot, message, executor)
                 self.leases.beat()
                 if self.interrupt:
@@ -176,18 +164,11 @@ class Scheduler:
     def _receive(self, slot: Slot, message: Message, executor: Executor) -> None:
         if isinstance(message, Ready):
             slot.is_ready = True
-        elif isinstance(message, Progress):
-            slot.run_steps += message.run_steps
-            self.watcher.advance(message.run_steps)
-        elif isinstance(message, Refused):
-            raise BadInput(message.text)
-        elif isinstance(message, Broken):
-            raise Failed(message.text)
-        elif isinstance(message, Unwritable):
-            raise Failed(
-                f"{named(self.store.weights)} could not be written ({message.text}); finished runs are kept, make room and "
-                "rerun the command."
-            )
+        elif isinstance(message, int):
+            slot.run_steps += message
+            self.watcher.advance(message)
+        elif isinstance(message, SynthbenchError):
+            raise message
         elif isinstance(message, list):
             self._keep(slot, message)
         else:
@@ -206,13 +187,13 @@ class Scheduler:
         slot.job, slot.run_steps = None, 0
         self.watcher.advance(steps - reported)
 
-    def _recover(self, slot: Slot, message: NoMemory | LostWeights | Died, executor: Executor) -> None:
+    def _recover(self, slot: Slot, message: MemoryError | MissingWeights | Died, executor: Executor) -> None:
         """After a fleet that was not trained: its leases are released, a dead slot is restarted."""
         runs = slot.job.runs if slot.job else []
         self.watcher.advance(-slot.run_steps)
         slot.job, slot.run_steps = None, 0
         self.leases.release(run.id for run in runs)
-        if runs and not isinstance(message, LostWeights):  # lost parents are found when the fleet is packed again
+        if runs and not isinstance(message, MissingWeights):  # lost parents are found when the fleet is packed again
             self._retry_smaller(slot, runs, message, executor)
         elif isinstance(message, Died):
             self._failed_starts += not slot.is_ready
@@ -223,7 +204,7 @@ class Scheduler:
             executor.restart(slot)
             self.watcher.note(f"A worker died (exit code {message.exitcode}) and was replaced.")
 
-    def _retry_smaller(self, slot: Slot, runs: list[Run], message: NoMemory | Died, executor: Executor) -> None:
+    def _retry_smaller(self, slot: Slot, runs: list[Run], message: MemoryError | Died, executor: Executor) -> None:
         """After a fleet that did not fit in memory, or a death perhaps due to that: smaller fleets, then fewer slots."""
         why, first = "A fleet did not fit in memory", runs[0]
         if isinstance(message, Died):

@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 
-from synthbench.common.errors import BadInput
-from synthbench.execution.executor import Broken, LostWeights, NoMemory, Outcome, Progress, Ready, Refused, Unwritable
+from synthbench.common.errors import BadInput, Failed
+from synthbench.common.wording import named
+from synthbench.execution.executor import Outcome, Ready
 from synthbench.execution.fleet_job import Job, run_fleet
 from synthbench.plugins import Origin, restore
 from synthbench.store.weights import MissingWeights
@@ -23,7 +24,7 @@ NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 
 
 def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None:
-    """Loads plug-ins, sends Ready, then reads jobs; answers each with Progress messages and an Outcome."""
+    """Loads plug-ins, sends Ready, then reads jobs; answers each with run-steps and an Outcome."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -35,10 +36,10 @@ def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None
         for origin in plugins:
             restore(origin)
     except BadInput as error:
-        pipe.send(Refused(str(error)))
+        pipe.send(error)
         return
     except Exception:
-        pipe.send(Broken(traceback.format_exc()))
+        pipe.send(Failed(traceback.format_exc()))
         return
     pipe.send(Ready())
     while True:
@@ -51,21 +52,18 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
 
     try:
         return run_fleet(job, device, report)
-    except MissingWeights:
-        return LostWeights()
-    except BadInput as error:  # of an optimizer, or of a generator that fails at some seed
-        return Refused(str(error))
-    except (MemoryError, torch.OutOfMemoryError):
-        outcome: Outcome = NoMemory()
-    except RuntimeError as error:
-        outcome = NoMemory() if any(sign in str(error) for sign in NO_MEMORY) else Broken(traceback.format_exc())
+    except (MissingWeights, BadInput) as error:  # BadInput: of an optimizer, or of a generator that fails at some seed
+        return error
     except OSError as error:  # a worker writes weights alone; those that it cannot read raise MissingWeights
-        return Unwritable(str(error.strerror))
-    except Exception:
-        return Broken(traceback.format_exc())
+        what = f"{named(job.folder)} could not be written ({error.strerror})"
+        return Failed(f"{what}; finished runs are kept, make room and rerun the command.")
+    except Exception as error:
+        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+        if not is_memory and not (isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)):
+            return Failed(traceback.format_exc())
     if device == "cuda":
         torch.cuda.empty_cache()
-    return outcome
+    return MemoryError()
 
 
 def _die_with_parent() -> None:
@@ -81,7 +79,7 @@ def _reporter(pipe: Connection, runs: int, every: float = 0.2) -> Callable[[int]
     def report(step: int) -> None:
         nonlocal last, sent
         if time.monotonic() - last > every:
-            pipe.send(Progress((step - sent) * runs))
+            pipe.send((step - sent) * runs)
             last, sent = time.monotonic(), step
 
     return report

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
 from synthbench.cards.runner import VariantCard
-from synthbench.experiment.runs import Cell
+from synthbench.experiment.runs import Cell, Run
 from synthbench.generators import Task
 from synthbench.trainer.optimizers import OPTIMIZERS
 
@@ -104,53 +103,22 @@ def sized(task: Task, stage: StageCard, size: float) -> dict[str, int]:
     return {name: scaled(items, size) for name, items in (task.card.size(stage.name) | stage.examples).items()}
 
 
-def count(card: RunnerCard, tasks: Sequence[str]) -> int:
-    """How many runs a card asks for, without planning them or extending grids; variants of a task count apart."""
-    return sum(_count(card, task) for task in tasks) * len(card.seed_list)
-
-
-def _count(card: RunnerCard, task: str) -> int:
-    """The runs of one task and seed."""
-    runs, starts = 0, Counter[tuple[str, ...]]([()])  # ways to arrive at a stage, by the optimizer of the stage before
-    for stage in card.stages:
-        cells = Counter[tuple[str, ...]]()
-        for before, ways in starts.items():
-            for name in optimizers_after(card, stage, before):
-                crossed = ways * len(settings(stage, task, card.optimizer_of(name)).weight_decay)
-                of_stage = updates(card, stage, task, name)
-                cells[name,] += crossed * len(of_stage)
-                runs += crossed * sum(len(grid(card, stage, name, update)) for update, _ in of_stage)
-        starts = cells
-    return runs
-
-
-def described(card: RunnerCard, tasks: Mapping[str, Task]) -> dict[str, list[str]]:
-    """By stage a line for each optimizer and update: the learning rates to be tried, by task where tasks differ."""
-    lines: dict[str, list[str]] = {}
-    before: list[tuple[str, ...]] = [()]
-    for stage in card.stages:
-        names = dict.fromkeys(name for base in before for name in optimizers_after(card, stage, base))
-        lines[stage.name] = [line for name in names for line in _of_optimizer(card, tasks, stage, name)]
-        if stage.extend:
-            lines[stage.name].append(f"and up to {stage.extend} more beyond the edge of a grid, where that is chosen")
-        before = [(name,) for name in names]
-    return lines
-
-
-def _of_optimizer(card: RunnerCard, tasks: Mapping[str, Task], stage: StageCard, optimizer: str) -> Iterator[str]:
-    names = {label: task.card.name for label, task in tasks.items()}
-    every_update = (update for name in names.values() for update, _ in updates(card, stage, name, optimizer))
-    for update in dict.fromkeys(every_update):
-        by_rates: dict[str, list[str]] = {}
-        for label, name in names.items():
-            cell = Cell(label, stage.name, (), optimizer, update, 0.0)
-            by_rates.setdefault(_rates(card, stage, name, cell), []).append(label)
+def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str, list[str]]:
+    """By stage a line for each optimizer and update: the learning rates to be tried, by task where tasks differ. cells:
+    of the whole plan."""
+    tasks: dict[tuple[str, str], dict[str, dict[str, None]]] = {}  # by stage and row, by rates
+    for cell, runs in cells.items():
+        variant = variant_in(card, card.stage(cell.stage), cell.optimizer)
+        rates = ", ".join(f"{rate:.6g}" for rate in sorted({run.lr for run in runs}))
+        if variant and variant.of_tuned:
+            rates = f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
+        row = tasks.setdefault((cell.stage, f"{cell.optimizer}, {cell.update}"), {})
+        row.setdefault(rates, {})[cell.task] = None
+    lines: dict[str, list[str]] = {stage.name: [] for stage in card.stages}
+    for (stage, name), by_rates in tasks.items():
         parts = (f"{rates} ({', '.join(of)})" if len(by_rates) > 1 else rates for rates, of in by_rates.items())
-        yield f"{optimizer}, {update}: lr {'; '.join(parts)}"
-
-
-def _rates(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> str:
-    variant = variant_in(card, stage, cell.optimizer)
-    if variant and variant.of_tuned:
-        return f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
-    return ", ".join(f"{rate:.6g}" for rate in sorted(rates_of(card, stage, task, cell)))
+        lines[stage].append(f"{name}: lr {'; '.join(parts)}")
+    for extended in (stage for stage in card.stages if stage.extend):
+        line = f"and up to {extended.extend} more beyond the edge of a grid, where that is chosen"
+        lines[extended.name].append(line)
+    return lines

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product, takewhile
+from math import inf
 from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
+from synthbench.common.errors import BadInput
 from synthbench.experiment import grids
 from synthbench.experiment.choice import Done, beyond, choose
 from synthbench.experiment.runs import Cell, Environment, OptimizerSpec, Result, Run, RunId
@@ -44,37 +46,40 @@ class Cost(NamedTuple):
 
 @dataclass
 class Plan:
-    """What an experiment asks for. done: finished runs by id; it may grow and shrink while the plan is in use."""
+    """What an experiment asks for. done: finished runs by id; it may grow and shrink while the plan is in use. most: runs,
+    above which BadInput is raised."""
 
     experiment: Experiment
     done: Mapping[RunId, Result]
+    most: float = inf
 
     def cells(self) -> Cells:
         """Every cell whose runs are known so far, each with its runs in order of rate and seed.
 
         Two tasks may share runs: variants of one, before the stage in which they differ.
         """
-        return _cells(self.experiment, self.done, self.done)
+        return self._cells(self.done)
 
     def ready(self) -> list[Run]:
         """The runs that can start now: not done, their parents done and valid."""
         return _missing(self.cells(), self.done)
 
-    def remaining(self) -> list[Run]:
-        """Every run still to come if none diverges and no grid is extended further.
+    def whole(self) -> Cells:
+        """Every cell with all of its runs, done or still to come, if none diverges and no grid is extended further.
 
         Any rate stands in for one that is yet to be chosen. Where a parent must be trained again whose children are done,
         too many may be counted.
         """
-        known, remaining = dict(self.done), self.ready()
-        latest = remaining
-        while latest:
-            known |= {
-                run.id: Result(run.id, "ok", {"validation_learning": 0.0, "validation_loss": 0.0}) for run in latest
-            }
-            latest = _missing(_cells(self.experiment, known, self.done), known)
-            remaining = [*remaining, *latest]
-        return remaining
+        known, cells = dict(self.done), self.cells()
+        while missing := _missing(cells, known):
+            scores = {"validation_learning": 0.0, "validation_loss": 0.0}
+            known |= {run.id: Result(run.id, "ok", scores) for run in missing}
+            cells = self._cells(known)
+        return cells
+
+    def remaining(self) -> list[Run]:
+        """Every run still to come."""
+        return _missing(self.whole(), self.done)
 
     def costs(self) -> dict[str, Cost]:
         """What remains, by stage."""
@@ -83,24 +88,26 @@ class Plan:
             steps[run.stage].append(run.steps)
         return {stage: Cost(len(of_stage), sum(of_stage)) for stage, of_stage in steps.items()}
 
+    def _cells(self, done: Done) -> Cells:
+        """Those that follow from what is done, be it imagined; grids are extended by what really is."""
+        cells: Cells = {}
+        for task in self.experiment.tasks.values():
+            starts: Iterable[tuple[tuple[str, ...], Parents]] = [((), dict.fromkeys(self.experiment.card.seed_list))]
+            for stage in self.experiment.card.stages:
+                of_task, of_stage = TaskStage(self.experiment, task, stage), dict[Cell, list[Run]]()
+                for base, parents in starts:
+                    for cell in of_task.cells(base):
+                        rates = of_task.rates(cell, of_stage, done)
+                        if max(len(self.experiment.planned), len(of_stage), len(rates) * len(parents)) > self.most:
+                            raise BadInput(f"More than {self.most} runs are planned; give fewer seeds or rates.")
+                        of_stage[cell] = of_task.extended(cell, rates, parents, self.done)
+                cells |= of_stage
+                starts = (((*cell.base, cell.optimizer), _parents(runs, done)) for cell, runs in of_stage.items())
+        return cells
+
 
 def _missing(cells: Cells, done: Done) -> list[Run]:
     return list({run.id: run for runs in cells.values() for run in runs if run.id not in done}.values())
-
-
-def _cells(experiment: Experiment, done: Done, real: Done) -> Cells:
-    """real: of what is done, what grids are extended by."""
-    cells: Cells = {}
-    for task in experiment.tasks.values():
-        starts: Iterable[tuple[tuple[str, ...], Parents]] = [((), dict.fromkeys(experiment.card.seed_list))]
-        for stage in experiment.card.stages:
-            of_task, of_stage = TaskStage(experiment, task, stage), dict[Cell, list[Run]]()
-            for base, parents in starts:
-                for cell in of_task.cells(base):
-                    of_stage[cell] = of_task.extended(cell, of_task.rates(cell, of_stage, done), parents, real)
-            cells |= of_stage
-            starts = (((*cell.base, cell.optimizer), _parents(runs, done)) for cell, runs in of_stage.items())
-    return cells
 
 
 def _parents(runs: Sequence[Run], done: Done) -> Parents:

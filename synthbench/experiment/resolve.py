@@ -18,8 +18,8 @@ from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
 from synthbench.common.wording import did_you_mean, listed, named, shown
 from synthbench.experiment import checks, identity, optimizers
-from synthbench.experiment.grids import count, every_optimizer
-from synthbench.experiment.plan import Experiment
+from synthbench.experiment.grids import every_optimizer
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
 from synthbench.trainer.optimizers import OPTIMIZERS
@@ -59,13 +59,11 @@ def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
     checks.names(card, tasks, origin)
     specs = {name: optimizers.spec(name, card, origin) for name in every_optimizer(card)}
     checks.stages(card, tasks, origin)
-    if (runs := count(card, [task.card.name for task in loaded])) > MOST_RUNS:
-        raise BadInput(
-            f"{origin}: {runs} runs are planned; at most {MOST_RUNS} are allowed, so give fewer seeds or rates."
-        )
-    optimizers.try_plugins([*specs.values()], card, loaded[0])
     environment = Environment(identity.training_source(), identity.torch_minor(), kind)
-    return Experiment(card, tasks, specs, environment)
+    experiment = Experiment(card, tasks, specs, environment)
+    Plan(experiment, {}, MOST_RUNS).whole()
+    optimizers.try_plugins([*specs.values()], card, loaded[0])
+    return experiment
 
 
 def experiment_id(experiment: Experiment) -> str:

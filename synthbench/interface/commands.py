@@ -58,7 +58,7 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
         with closing(Store.read(options.out)) as store:
             existing = usable_results(experiment, store)
     costs = Plan(experiment, {} if options.fresh else existing).costs()
-    rates = grids.described(experiment.card, experiment.tasks)
+    rates = grids.described(experiment.card, Plan(experiment, {}).whole())
     for stage, cost in costs.items():
         print(f"{stage}: {cost.runs} runs, {cost.run_steps} run-steps")
         for line in rates[stage]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
 from synthbench.common.errors import BadInput, Failed, SynthbenchError, is_disk_failure
@@ -38,13 +36,14 @@ def seal(*values: Any) -> str:
 class Database:
     """A connection. Raises BadInput where the file is not ours, damaged or not allowed; Failed where the disk fails."""
 
-    def __init__(self, folder: Path, connection: sqlite3.Connection) -> None:
-        self.folder, self._connection = folder, connection
+    schema: str
+
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, read_only: bool) -> None:
+        self.folder, self._connection, self._read_only = folder, connection, read_only
         self.stop: Callable[[], bool] = lambda: False  # whether waiting for another process is to end
-        self._copy: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
-    def write(cls, folder: Path, schema: str) -> Database:
+    def create(cls, folder: Path) -> Self:
         """Opens the database of a folder for writing; makes both where they are absent."""
         try:
             if (kind := network(folder)) is not None:
@@ -54,17 +53,16 @@ class Database:
                 )
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / DATABASE).exists():
-                _make(folder, schema)
+                _make(folder, cls.schema)
         except OSError as error:
             raise _of_disk(folder, error) from None
         cls._open_read_only(folder).close()  # a check before writing: closing a writer merges the log, valid or not
         with _sentences(folder):
-            return cls(folder, _connect(folder, "rw"))
+            return cls(folder, _connect(folder, "rw"), read_only=False)
 
     @classmethod
-    def read(cls, folder: Path) -> Database:
-        """Opens the database of a folder read-only, from a copy where the folder cannot be written: to read a database in
-        WAL mode SQLite must be able to make files beside it."""
+    def read(cls, folder: Path) -> Self:
+        """Opens the database of a folder read-only."""
         if not is_file(folder / DATABASE):
             raise BadInput(
                 f"--out {named(folder)}: there are no results; make some with: synthbench run --out {named(folder)}"
@@ -72,31 +70,23 @@ class Database:
         return cls._open_read_only(folder)
 
     @classmethod
-    def _open_read_only(cls, folder: Path) -> Database:
+    def _open_read_only(cls, folder: Path) -> Self:
         with _sentences(folder):
-            database = cls(folder, _connect(folder, "ro"))
+            database = cls(folder, _connect(folder, "ro"), read_only=True)
             try:
                 try:
                     database._connection.execute("SELECT count(*) FROM sqlite_master")
-                except sqlite3.OperationalError:
-                    database._read_copy()
+                except sqlite3.OperationalError:  # SQLite cannot make the files of a log beside it: it is read without
+                    log = (folder / f"{DATABASE}-wal").resolve()
+                    if log.exists() and log.stat().st_size:
+                        raise
+                    database.close()
+                    database._connection = _connect(folder, "ro&immutable=1")
                 database._check()
             except BaseException:
                 database.close()
                 raise
             return database
-
-    def _read_copy(self) -> None:
-        self._connection.close()
-        try:
-            self._copy = tempfile.TemporaryDirectory(prefix="synthbench-")
-            _copy(self.folder, Path(self._copy.name))
-        except OSError as error:
-            raise Failed(
-                f"--out {named(self.folder)}: {DATABASE} could not be copied to a temporary folder to be read there "
-                f"({error.strerror}); TMPDIR names another."
-            ) from None
-        self._connection = _connect(Path(self._copy.name), "rw")
 
     def _check(self) -> None:
         """Raises BadInput unless the file is a valid database of ours."""
@@ -114,8 +104,6 @@ class Database:
 
     def close(self) -> None:
         self._connection.close()
-        if self._copy:
-            self._copy.cleanup()
 
     def rows(self, query: str, values: Row = ()) -> list[Row]:
         with _sentences(self.folder):
@@ -197,14 +185,6 @@ def _make(folder: Path, schema: str) -> None:
     finally:
         for left in folder.glob(f"{temporary.name}*"):
             left.unlink(missing_ok=True)
-
-
-def _copy(folder: Path, to: Path) -> None:
-    """Copies the database and what was written to it but not yet moved into it, which lies where a link leads to."""
-    source = (folder / DATABASE).resolve()
-    for name in ("", "-wal"):
-        with suppress(FileNotFoundError):
-            shutil.copyfile(f"{source}{name}", f"{to / DATABASE}{name}")
 
 
 def _of_disk(folder: Path, error: OSError) -> SynthbenchError:

@@ -33,9 +33,9 @@ def unused(store: Store) -> Unused:
     owners = [file for file in (store.folder / "owners").glob("*") if file.is_file()]
     if any(map(is_locked, owners)):
         raise Failed(f"--out {named(store.folder)}: another process is at work there; wait until it ends.")
-    runs = store.database.rows(QUERY)
+    runs = store.rows(QUERY)
     gone = {row[:2] for row in runs}
-    rows = store.database.rows("SELECT run, attempt, name FROM weights")
+    rows = store.rows("SELECT run, attempt, name FROM weights")
     kept = {name for run, attempt, name in rows if (run, attempt) not in gone}
     files = [file for file in store.weights.glob("*.safetensors*") if file.name not in kept]
     files += [*store.weights.glob(f".*{TEMPORARY}"), *owners, *store.folder.glob(".new-*.db*")]
@@ -44,7 +44,7 @@ def unused(store: Store) -> Unused:
 
 def delete(store: Store) -> Unused:
     """Finds garbage again, with the database locked so that no run can finish meanwhile, and deletes it."""
-    with store.database.writing() as db:
+    with store.writing() as db:
         garbage = unused(store)
         for table, column in TABLES.items():
             db.executemany(f"DELETE FROM {table} WHERE {column} = ? AND attempt = ?", [row[:2] for row in garbage.runs])
@@ -54,5 +54,5 @@ def delete(store: Store) -> Unused:
             except OSError as error:
                 raise BadInput(f"{named(file)} cannot be deleted ({error.strerror}).") from None
     with suppress(Failed):  # a copy of the database may not fit on a full disk
-        store.database.compact()
+        store.compact()
     return garbage

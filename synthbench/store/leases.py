@@ -58,7 +58,7 @@ class Leases:
 
     def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
         """Leases the runs that `pick` chooses of those ready runs that no other process trains, and returns them."""
-        with self.store.database.writing() as db:
+        with self.store.writing() as db:
             held = {
                 run
                 for run, owner, beat in db.execute("SELECT run, owner, beat FROM leases")
@@ -73,20 +73,20 @@ class Leases:
         """Increases this owner's beat, every few seconds."""
         if time.monotonic() - self._last > BEAT:
             self._last = time.monotonic()
-            with self.store.database.writing() as db:
+            with self.store.writing() as db:
                 db.execute("UPDATE leases SET beat = beat + 1 WHERE owner = ?", (self.owner,))
 
     def release(self, runs: Iterable[RunId]) -> None:
         """Gives up leases."""
-        with self.store.database.writing() as db:
+        with self.store.writing() as db:
             db.executemany("DELETE FROM leases WHERE run = ? AND owner = ?", [(run, self.owner) for run in runs])
 
     def close(self) -> None:
         """Gives up every lease, without waiting for the database: a lease that stays has a dead owner."""
-        self.store.database.stop = lambda: True
-        with suppress(Exception, KeyboardInterrupt), self.store.database.writing() as db:
+        self.store.stop = lambda: True
+        with suppress(Exception, KeyboardInterrupt), self.store.writing() as db:
             db.execute("DELETE FROM leases WHERE owner = ?", (self.owner,))
-        self.store.database.stop = lambda: False
+        self.store.stop = lambda: False
         with suppress(OSError):
             (self._folder / self.owner).unlink(missing_ok=True)
         os.close(self._file)

@@ -70,36 +70,18 @@ class Recorded(NamedTuple):
     finished: bool
 
 
-class Store:
-    """Results in a folder. Open with `Store.create` to write and `Store.read` to read only.
+class Store(Database):
+    """Results in a folder. damaged: runs that did not match their checksums, while writing."""
 
-    damaged: runs that did not match their checksums, while writing.
-    """
+    schema = SCHEMA
 
-    def __init__(self, database: Database, *, read_only: bool) -> None:
-        self.database, self._read_only = database, read_only
+    def __init__(self, folder: Path, connection: sqlite3.Connection, *, read_only: bool) -> None:
+        super().__init__(folder, connection, read_only=read_only)
         self.damaged: set[RunId] = set()
-
-    @property
-    def folder(self) -> Path:
-        return self.database.folder
 
     @property
     def weights(self) -> Path:
         return self.folder / "weights"
-
-    @classmethod
-    def create(cls, folder: Path) -> Store:
-        """Opens a folder for writing, making it where it is absent; raises BadInput or Failed where that cannot be."""
-        return cls(Database.write(folder, SCHEMA), read_only=False)
-
-    @classmethod
-    def read(cls, folder: Path) -> Store:
-        """Opens a folder for reading only; raises BadInput where it holds no valid results of ours."""
-        return cls(Database.read(folder), read_only=True)
-
-    def close(self) -> None:
-        self.database.close()
 
     def keep(
         self, run: Run, result: Result, curve: Sequence[float | None], weights: WeightFile | None,
@@ -111,7 +93,7 @@ class Store:
         weights, or by two processes) only the weights are. observations: see `observations.py`.
         """
         key = (run.id, result.attempt)
-        with self.database.writing() as db:
+        with self.writing() as db:
             finished = db.execute(
                 "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", key
             ).fetchone()
@@ -119,15 +101,13 @@ class Store:
                 _put_run(db, result, json.dumps(run.identity, sort_keys=True), json.dumps(curve))
                 db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", key)
                 if observations is not None:
-                    row = (*key, observations, seal(*key, observations))
-                    db.execute("INSERT INTO observations VALUES (?,?,?,?)", row)
+                    _put(db, "observations", *key, observations)
             if weights:
-                db.execute(
-                    "INSERT OR REPLACE INTO weights VALUES (?,?,?,?,?,?)", (*key, *weights, seal(*key, *weights))
-                )
+                _put(db, "weights", *key, *weights)
             experiment, cells = member or ("", [])
+            other = "IGNORE" if result.status == "interrupted" else "REPLACE"  # it must not replace a finished attempt
             for cell in cells:
-                _put_member(db, experiment, *key, cell, replacing=result.status != "interrupted")
+                _put(db, "members", experiment, *key, json.dumps(cell), other=other)
         self.damaged.discard(run.id)
 
     def results(self, runs: Iterable[RunId] | None = None, *, paths: bool = True) -> dict[RunId, Result]:
@@ -137,9 +117,9 @@ class Store:
         """
         wanted = None if runs is None else set(runs)
         results, rescored = {}, list[Rescored]()
-        with self.database.snapshot():  # another process may score again, too
-            weights = {row[:2]: row for row in self.database.rows(WEIGHTS)}
-            for row in self.database.rows(RUNS):
+        with self.snapshot():  # another process may score again, too
+            weights = {row[:2]: row for row in self.rows(WEIGHTS)}
+            for row in self.rows(RUNS):
                 if wanted is None or row[0] in wanted:
                     result = self._result(row, weights.get(row[:2]), rescored, paths=paths)
                     if result is None:
@@ -147,7 +127,7 @@ class Store:
                     else:
                         results[result.run] = result
         if rescored and not self._read_only:
-            with self.database.writing() as db:
+            with self.writing() as db:
                 for entry in rescored:
                     _put_run(db, *entry)
         return results
@@ -156,13 +136,13 @@ class Store:
         """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
         run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, run_seal = row
         key = (run, attempt)
-        ends = self.database.rows(ENDS, key)
+        ends = self.rows(ENDS, key)
         is_valid = run_seal == seal(*row[:-1], ends) and (weights is None or _is_valid(weights))
         if not is_valid or _identity(run, text) is None:
             return None
         is_old = source != identity.source("scores")
-        values = self.database.rows(PATH, key) if paths or is_old else []
-        if (paths or is_old) and path_seal != seal(values, *self.database.rows(CURVE, key)):
+        values = self.rows(PATH, key) if paths or is_old else []
+        if (paths or is_old) and path_seal != seal(values, *self.rows(CURVE, key)):
             return None
         known = (attempt, weights[2] if weights else None, fleet_size, seconds, started, device, json.loads(versions))
         if is_old:
@@ -175,8 +155,8 @@ class Store:
     def _scored_again(self, result: Result, identity_text: str, rescored: list[Rescored]) -> Result | None:
         """A run with its scores computed again by today's code; None where its observations are lost."""
         key = (result.run, result.attempt)
-        rows = self.database.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", key)
-        curve = self.database.rows(CURVE, key)
+        rows = self.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", key)
+        curve = self.rows(CURVE, key)
         if not rows or not curve or rows[0][1] != seal(*key, rows[0][0]):
             return None
         try:
@@ -196,13 +176,13 @@ class Store:
 
     def curve(self, result: Result) -> list[float]:
         """The training losses of a run that did not diverge: means over equal parts of its stage."""
-        ((losses,),) = self.database.rows(CURVE, (result.run, result.attempt))
+        ((losses,),) = self.rows(CURVE, (result.run, result.attempt))
         curve: list[float] = json.loads(losses)
         return curve
 
     def valid_weights(self, result: Result) -> WeightFile | None:
         """The weights of a run, if their file is here and matches its checksum."""
-        for row in self.database.rows(f"{WEIGHTS} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
+        for row in self.rows(f"{WEIGHTS} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
             weights = WeightFile(*row[2:-1])
             if not _is_valid(row) or not _is_weights_name(weights.name):
                 return None
@@ -214,11 +194,11 @@ class Store:
 
     def attempts(self) -> dict[RunId, int]:
         """The number of the last attempt of each run, finished or not."""
-        return dict(self.database.rows("SELECT id, max(attempt) FROM runs GROUP BY id"))
+        return dict(self.rows("SELECT id, max(attempt) FROM runs GROUP BY id"))
 
     def interrupted(self, experiment: str) -> list[tuple[RunId, int, dict[str, Any]]]:
         """Runs of an experiment that never finished: id, attempt, identity."""
-        rows = self.database.rows(
+        rows = self.rows(
             "SELECT id, attempt, identity FROM runs r WHERE status = 'interrupted' "
             "AND id IN (SELECT run FROM members WHERE experiment = ?) AND NOT EXISTS "
             "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')",
@@ -229,7 +209,7 @@ class Store:
 
     def identities(self) -> dict[RunId, dict[str, Any]]:
         """Every run's identity by its id."""
-        rows = self.database.rows("SELECT id, identity FROM runs")
+        rows = self.rows("SELECT id, identity FROM runs")
         valid = {run: known for run, text in rows if (known := _identity(run, text))}
         for run in {run for run, _ in rows} - valid.keys():
             self._mark_damaged(run)
@@ -238,15 +218,14 @@ class Store:
     def record(self, experiment: str, card: str, tasks: str, command: str, *, finished: bool = False) -> None:
         """Stores an experiment as the one last used: its resolved card and tasks as JSON, the command, whether all of
         its runs are done."""
-        with self.database.writing() as db:
+        with self.writing() as db:
             valid = filter(_is_valid, db.execute(EXPERIMENTS).fetchall())
             last = max((used for *_, used, _, _ in valid), default=0)  # no clock, it may jump
-            row = (experiment, card, tasks, command, last + 1, int(finished))
-            db.execute("INSERT OR REPLACE INTO experiments VALUES (?,?,?,?,?,?,?)", (*row, seal(*row)))
+            _put(db, "experiments", experiment, card, tasks, command, last + 1, int(finished))
 
     def experiments(self) -> list[Recorded]:
         """Every experiment, the last used one first."""
-        rows = self._valid(self.database.rows(EXPERIMENTS), "an experiment")
+        rows = self._valid(self.rows(EXPERIMENTS), "an experiment")
         return [
             Recorded(name, card, tasks, command, bool(finished)) for name, card, tasks, command, _, finished, _ in rows
         ]
@@ -254,27 +233,27 @@ class Store:
     def enlist(self, experiment: str, members: Sequence[tuple[RunId, int, Cell]]) -> None:
         """Stores members of an experiment: run, attempt, cell. Damaged rows of these runs are deleted."""
         runs = {run for run, *_ in members}
-        with self.database.writing() as db:
+        with self.writing() as db:
             for rowid, *row in db.execute(MEMBERS, (experiment,)).fetchall():
                 if row[1] in runs and not _is_valid(tuple(row)):
                     db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
-            for member in members:
-                _put_member(db, experiment, *member)
+            for run, attempt, cell in members:
+                _put(db, "members", experiment, run, attempt, json.dumps(cell))
 
     def dismiss(self, experiment: str, members: Iterable[tuple[RunId, Cell]]) -> None:
         """Takes runs out of the cells of an experiment; the runs themselves stay."""
         gone = {(run, json.dumps(cell)) for run, cell in members}
         if not gone:
             return
-        with self.database.writing() as db:
+        with self.writing() as db:
             for rowid, _, run, _, cell, _ in db.execute(MEMBERS, (experiment,)).fetchall():
                 if (run, cell) in gone:
                     db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
 
     def members(self, experiment: str) -> dict[RunId, list[Cell]]:
         """The finished runs of an experiment with their cells: a run can be a member of several."""
-        rows = self._valid([tuple(row) for _, *row in self.database.rows(MEMBERS, (experiment,))], "a member")
-        finished = dict[RunId, int](self.database.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
+        rows = self._valid([tuple(row) for _, *row in self.rows(MEMBERS, (experiment,))], "a member")
+        finished = dict[RunId, int](self.rows("SELECT id, max(status != 'interrupted') FROM runs GROUP BY id"))
         if self._read_only and (lost := [run for _, run, *_ in rows if run not in finished]):
             raise damaged(self.folder, f"run {lost[0][:12]} is lost", MENDED)
         members: dict[RunId, list[Cell]] = {}
@@ -286,7 +265,7 @@ class Store:
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
         """Deletes the weight files of these runs; the rows go first, so that no row names a lost file."""
         rows: list[Row] = []
-        with self.database.writing() as db:
+        with self.writing() as db:
             for key in runs:
                 rows += db.execute(f"{WEIGHTS} WHERE run = ? AND attempt = ?", key)
                 db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", key)
@@ -313,7 +292,7 @@ def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses:
         *key, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
         json.dumps(dict(result.versions)), identity.source("scores"), seal(values, (losses,)),
     )  # fmt: skip
-    db.execute("INSERT OR REPLACE INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", (*row, seal(*row, ends)))
+    _put(db, "runs", *row, sealed=(ends,))
     db.execute("DELETE FROM scores WHERE run = ? AND attempt = ?", key)
     db.executemany("INSERT INTO scores VALUES (?,?,?,1,?,?)", [(*key, *value) for value in values])
     last = max(result.path, default=0)
@@ -321,13 +300,9 @@ def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses:
     db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*key, losses))
 
 
-def _put_member(
-    db: sqlite3.Connection, experiment: str, run: RunId, attempt: int, cell: Cell, *, replacing: bool = True
-) -> None:
-    """replacing: false for an unfinished attempt, which must not replace a finished one."""
-    row = (experiment, run, attempt, json.dumps(cell))
-    other = "REPLACE" if replacing else "IGNORE"
-    db.execute(f"INSERT OR {other} INTO members VALUES (?,?,?,?,?)", (*row, seal(*row)))
+def _put(db: sqlite3.Connection, table: str, *row: Any, sealed: Row = (), other: str = "REPLACE") -> None:
+    """Writes a row and its checksum, which is of what is sealed with it, too. other: what becomes of one with its key."""
+    db.execute(f"INSERT OR {other} INTO {table} VALUES ({'?,' * len(row)}?)", (*row, seal(*row, *sealed)))
 
 
 def _stored(scores: Scores) -> dict[str, float]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator
 
 from synthbench.common.errors import BadInput
-from synthbench.execution.executor import Ready, Refused
-from synthbench.execution.process_pool import environment, without_main
-from synthbench.execution.worker import serve
+from synthbench.execution.executor import Ready
+from synthbench.execution.process_pool import ProcessPool
 from synthbench.generators import Task
 from synthbench.generators.contract import CHECKS, Sample
 from synthbench.plugins import generators
@@ -31,18 +29,8 @@ def outcomes(name: str) -> Iterator[tuple[str, str | None]]:
 
 def elsewhere(task: Task) -> str | None:
     """What is wrong with the task's data in a worker, where hash() and the order of sets differ."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, "cpu", [generators.origin_of(task)]), daemon=True)
-    with environment(), without_main():
-        process.start()
-    theirs.close()
-    try:
-        message = ours.recv()
-    except EOFError:
-        message = None
-    process.kill()
-    process.join()
+    with ProcessPool(1, "cpu", [generators.origin_of(task)]) as pool:
+        message = next(message for messages in iter(lambda: pool.messages(1.0), None) for _, message in messages)
     if isinstance(message, Ready):
         return None
-    return message.text.rstrip(".") if isinstance(message, Refused) else "the other process died while it drew"
+    return str(message).rstrip(".") if isinstance(message, BadInput) else "the other process died while it drew"

@@ -8,6 +8,7 @@ Fleets: worker processes with one thread each. Plain: one process with torch's d
 from __future__ import annotations
 
 import multiprocessing
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
@@ -18,7 +19,7 @@ from typing import Any
 from synthbench.cards import TaskCard
 from synthbench.execution import fleet_job
 from synthbench.execution.fleet_job import Job, Recorder, run_fleet
-from synthbench.execution.process_pool import environment
+from synthbench.execution.process_pool import ENVIRONMENT, swapped
 from synthbench.experiment.runs import Run
 
 WARM_UP = 10  # steps before the timed ones
@@ -89,7 +90,7 @@ def time_job(job: Job) -> tuple[float, float]:
     """Trains a fleet in a process of its own, as a worker does; returns the seconds of scoring and the total."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with environment():
+    with swapped(os.environ, ENVIRONMENT):
         process = context.Process(target=train_and_time, args=(theirs, job), daemon=True)
         process.start()
     theirs.close()

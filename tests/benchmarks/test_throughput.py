@@ -15,7 +15,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from synthbench.cards import TaskCard, load
 from synthbench.execution.fleet_job import Job
-from synthbench.execution.process_pool import environment
+from synthbench.execution.process_pool import ENVIRONMENT, swapped
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
@@ -76,7 +76,7 @@ def test_fleets_train_one_and_a_half_times_as_fast_as_the_plain_loop(
     fleet_tasks = [(card, runs[start : start + FLEET], tmp_path) for start in range(0, len(runs), FLEET)]
     alone = pretraining(optimizer, steps=80, seeds=1)[0][0]
     teams = {
-        "fleets": contest.Team(contest.train_fleets, fleet_tasks, environment()),
+        "fleets": contest.Team(contest.train_fleets, fleet_tasks, swapped(os.environ, ENVIRONMENT)),
         "plain": contest.Team(contest.train_alone, [(card, alone, plain)], nullcontext()),
     }
     rates = {name: list[float]() for name in teams}

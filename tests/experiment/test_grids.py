@@ -11,7 +11,7 @@ from tests.each import each
 @each("runner", ["quick", "planted", "sizes", "leaderboard"])
 def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
     experiment = resolve(RunRequest(runner, seeds=1, device="cpu"))
-    lines = described(experiment.card, experiment.tasks)
+    lines = described(experiment.card, Plan(experiment, {}).whole())
     for stage in experiment.card.stages:
         planned = {(run.update, f"{run.lr:.6g}") for run in Plan(experiment, {}).remaining() if run.stage == stage.name}
         printed = set()
@@ -32,7 +32,7 @@ def test_rates_that_differ_by_task_are_printed_by_task() -> None:
     ]  # fmt: skip
     request = RunRequest("quick", ["adamw"], ["rote-vs-rule", "wugs"], ["full"], settings=settings, device="cpu")
     experiment = resolve(request)
-    assert described(experiment.card, experiment.tasks)["finetune"] == [
+    assert described(experiment.card, Plan(experiment, {}).whole())["finetune"] == [
         "adamw, full: lr 0.001, 0.002 (rote-vs-rule); 0.0005, 0.001 (wugs)",
         "slow, full: lr 0.25 times the rate chosen for adamw",
         "and up to 2 more beyond the edge of a grid, where that is chosen",

@@ -10,7 +10,7 @@ import pytest
 from synthbench.common.errors import BadInput
 from synthbench.execution import fleet_setup
 from synthbench.experiment.plan import Plan
-from synthbench.experiment.resolve import RunRequest, count, resolve
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from tests import tiny
 from tests.each import each
@@ -135,7 +135,7 @@ def test_children_start_from_a_rate_of_the_extension(tmp_path: Path) -> None:
 
 def test_the_forecast_counts_an_extension_only_once_it_is_planned(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, "stages.finetune.extend=2")
-    assert len(Plan(experiment, {}).remaining()) == 2 + 4 == count(experiment.card, list(experiment.tasks))
+    assert len(Plan(experiment, {}).remaining()) == 2 + 4
     done = {run.id: rising(run) for run in Plan(experiment, {}).remaining()}
     assert sorted((run.lr, run.seed) for run in Plan(experiment, done).remaining()) == [(4e-3, 0), (4e-3, 1)]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,6 @@ import time
 from pathlib import Path
 from statistics import median
 
-from synthbench.execution.executor import Progress, Ready
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.process_pool import ProcessPool
 from synthbench.experiment.plan import Plan
@@ -32,7 +30,6 @@ def campaign(folder: Path, trials: int) -> Campaign:
     result = Campaign("company", PROMISE)
     competitor = subprocess.Popen([sys.executable, "-c", "while True: pass"])
     competitor.send_signal(signal.SIGSTOP)
-    wake, write_end = os.pipe()
     ratios, shares = [], []
     try:
         with ProcessPool(WORKERS, "cpu") as pool:
@@ -43,14 +40,14 @@ def campaign(folder: Path, trials: int) -> Campaign:
                 fleet = runs[index * FLEET :][:FLEET]
                 card = next(iter(experiment.tasks.values())).card
                 pool.submit(slot, Job(fleet, card, [None] * FLEET, folder, [1] * FLEET))
-            _throughput(pool, wake, WARM_UP)
-            while _throughput(pool, wake, 1.0) == 0:  # importing torch may take longer
+            _throughput(pool, WARM_UP)
+            while _throughput(pool, 1.0) == 0:  # importing torch may take longer
                 pass
             for _ in range(trials):
-                alone = _throughput(pool, wake, WINDOW)
+                alone = _throughput(pool, WINDOW)
                 before = program.cpu_seconds(competitor.pid)
                 competitor.send_signal(signal.SIGCONT)
-                disturbed = _throughput(pool, wake, WINDOW)
+                disturbed = _throughput(pool, WINDOW)
                 competitor.send_signal(signal.SIGSTOP)
                 shares.append((program.cpu_seconds(competitor.pid) - before) / WINDOW / WORKERS)
                 ratios.append(disturbed / alone)
@@ -58,8 +55,6 @@ def campaign(folder: Path, trials: int) -> Campaign:
     finally:
         competitor.kill()
         competitor.wait()
-        os.close(wake)
-        os.close(write_end)
     ratio, share_left = median(ratios), 1 - median(shares)
     result.outcomes[f"relative throughput: median {ratio:.2f}, processor share left: {share_left:.2f}"] = len(ratios)
     if ratio < share_left * (1 - TOLERANCE):
@@ -67,11 +62,11 @@ def campaign(folder: Path, trials: int) -> Campaign:
     return result
 
 
-def _throughput(pool: ProcessPool, wake: int, seconds: float) -> float:
+def _throughput(pool: ProcessPool, seconds: float) -> float:
     """Run-steps per second of a pool, measured for some seconds."""
     start, steps = time.monotonic(), 0
     while (elapsed := time.monotonic() - start) < seconds:
-        for _, message in pool.messages(seconds - elapsed, wake):
-            assert isinstance(message, Progress | Ready), message
-            steps += message.run_steps if isinstance(message, Progress) else 0
+        for _, message in pool.messages(seconds - elapsed):
+            assert isinstance(message, int), message
+            steps += message
     return steps / (time.monotonic() - start)

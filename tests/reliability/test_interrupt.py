@@ -188,7 +188,7 @@ def test_an_interrupt_is_handled_while_another_process_locks_the_database(bench:
     """SQLite waits in C, where Python handles no signal."""
     with (
         closing(Store.create(bench.out)) as store,
-        store.database.writing(),
+        store.writing(),
         program.started(bench.card, bench.out, *OPTIONS) as process,
     ):
         wait_until(lambda: any((bench.out / "owners").glob("[!.]*")))

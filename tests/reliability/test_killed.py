@@ -35,7 +35,7 @@ def test_kills_of_the_main_process_and_a_worker_lose_nothing_and_results_are_the
         wait_until(lambda: not any(map(is_running, workers)))
     finished = results(out)
     with closing(Store.read(out)) as store:
-        assert (len(finished), len(store.database.rows("SELECT run FROM leases"))) == (1, 2)
+        assert (len(finished), len(store.rows("SELECT run FROM leases"))) == (1, 2)
     assert "(ok)" not in invoke("gc --out", str(out)).out  # an unfinished experiment uses its finished runs
     gate.close()
     with program.started(card, out, "--jobs", "1", "--fleet-size", "2", env=gate.env) as process:

@@ -80,9 +80,9 @@ def test_a_run_on_which_every_worker_dies_is_given_up(
         def restart(self, slot: Slot) -> None:
             slot.is_ready = False
 
-        def messages(self, seconds: float, wake: int) -> Iterator[tuple[Slot, Message]]:
+        def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
             busy = [slot for slot in self.slots if slot.job]
-            yield from [(slot, Died(-9)) for slot in busy] or super().messages(seconds, wake)
+            yield from [(slot, Died(-9)) for slot in busy] or super().messages(seconds)
 
     monkeypatch.setattr("synthbench.execution.session.executor", lambda: Deadly)
     monkeypatch.setattr("synthbench.execution.scheduler.what_fits", lambda run, *_: f"batch {run.batch // 2} fits")

@@ -78,7 +78,7 @@ def test_the_file_of_an_owner_is_locked_while_it_lives_and_is_then_deleted(tmp_p
             assert is_locked(file)
             owner.take(RUNS, list)
         assert not list((tmp_path / "owners").iterdir())
-        assert store.database.rows("SELECT * FROM leases") == []
+        assert store.rows("SELECT * FROM leases") == []
 
 
 def test_leases_of_a_dead_owner_are_taken_over_at_once(pair: tuple[Leases, Leases]) -> None:
