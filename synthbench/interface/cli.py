@@ -14,7 +14,7 @@ import typer
 from typer import Argument, Option
 
 from synthbench import __version__
-from synthbench.common.errors import BadInput
+from synthbench.common.errors import BadInput, Refuted
 from synthbench.common.wording import inert, shown
 
 app = typer.Typer(
@@ -192,12 +192,19 @@ class Verify:
     ] = None
 
     def __call__(self) -> None:
-        from synthbench.verification import commands
+        from rich.console import Console
 
-        settings = self.set_ or ()
-        commands.verify(
-            self.out, self.run, optimizer=self.optimizer, task=self.task, steps=self.steps, settings=settings
-        )
+        from synthbench.common import overrides
+        from synthbench.verification.api import verify
+
+        settings = {".".join(path): value for path, value in map(overrides.parse, self.set_ or ())}
+        with Console(stderr=True).status("", spinner="line"):
+            verification = verify(
+                self.optimizer, task=self.task, run=self.run, out=self.out, steps=self.steps, settings=settings
+            )
+        print(verification)
+        if verification.failure:
+            raise Refuted(verification.failure)
 
 
 @command

@@ -10,7 +10,7 @@ Shapes: N items, B examples, L tokens, H heads, h head width, d width, V vocabul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from math import sqrt
 from types import SimpleNamespace
 from typing import Any
@@ -23,31 +23,25 @@ from synthbench import plugins
 from synthbench.cards import ModelCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import named
-from synthbench.plugins.decorators import CustomOptimizer
+from synthbench.plugins.decorators import CustomOptimizer, Update
 from synthbench.plugins.torch_optim import instance, set_evaluating, set_rate
 from synthbench.trainer.loop import Data
+from synthbench.trainer.optimizers import OPTIMIZERS
 
 EPSILON = 1e-6  # under the root of the norms
 IGNORED = -100  # the target that cross_entropy leaves out
 
 
-class Rotation(nn.Module):
+@cache
+def turns(length: int, head_width: int) -> tuple[Tensor, Tensor]:
+    angle_Lh = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width))
+    return angle_Lh.cos(), angle_Lh.sin()
+
+
+def rotated(x_BHLh: Tensor) -> Tensor:
     """RoPE (arXiv 2104.09864): the pair (x_2i, x_2i+1) at position t turns by the angle t 10,000^(-2i / h)."""
-
-    cos_Lh: Tensor
-    sin_Lh: Tensor
-
-    def __init__(self, length: int, head_width: int) -> None:
-        super().__init__()
-        angle_Lh = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width))
-        self.register_buffer("cos_Lh", angle_Lh.cos(), persistent=False)
-        self.register_buffer("sin_Lh", angle_Lh.sin(), persistent=False)
-
-    def forward(self, x_BHLh: Tensor) -> Tensor:
-        length = x_BHLh.shape[-2]
-        cos, sin = self.cos_Lh[:length], self.sin_Lh[:length]
-        even, odd = x_BHLh[..., 0::2], x_BHLh[..., 1::2]
-        return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    (cos, sin), even, odd = turns(*x_BHLh.shape[-2:]), x_BHLh[..., 0::2], x_BHLh[..., 1::2]
+    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
 def norm(card: ModelCard) -> nn.Module:
@@ -59,7 +53,7 @@ def norm(card: ModelCard) -> nn.Module:
 class Layer(nn.Module):
     """x + attention(norm(x)), then x + mlp(norm(x)). (Attention by its formula is as fast as torch's fused one here.)"""
 
-    def __init__(self, card: ModelCard, length: int) -> None:
+    def __init__(self, card: ModelCard) -> None:
         super().__init__()
         self.kind, self.head_width = card.mlp, card.head_width
         width, inner = card.width, card.width * card.expansion
@@ -69,7 +63,7 @@ class Layer(nn.Module):
         if card.mlp == "swiglu":
             self.gate = nn.Linear(width, inner, bias=False)
         self.down = nn.Linear(inner, width, bias=False)
-        self.turn = Rotation(length, card.head_width) if card.positions == "rope" else nn.Identity()
+        self.turn = rotated if card.positions == "rope" else nn.Identity()
 
     def forward(self, x_BLd: Tensor) -> Tensor:
         x_BLd = x_BLd + self.out(self.attention(self.norm_attention(x_BLd)))
@@ -102,7 +96,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, card.width)
         self.positions = nn.Embedding(length, card.width) if card.positions == "learned" else None
-        self.layers = nn.ModuleList(Layer(card, length) for _ in range(card.layers))
+        self.layers = nn.ModuleList(Layer(card) for _ in range(card.layers))
         self.norm_head = norm(card)
         self.head = nn.Linear(card.width, vocabulary, bias=False)
         if card.tied:
@@ -121,18 +115,6 @@ class Transformer(nn.Module):
     def hidden(self) -> list[nn.Parameter]:
         """The trainable matrices of the layers: what Muon moves."""
         return [p for p in self.layers.parameters() if p.requires_grad and p.ndim == 2]
-
-
-class LowRank(nn.Module):
-    """x W^T + 2 x A^T B^T with W frozen: LoRA (arXiv 2106.09685) at alpha = 2 r, never merged."""
-
-    def __init__(self, base: nn.Linear, a: Tensor, b: Tensor) -> None:
-        super().__init__()
-        self.base, self.a, self.b = base, nn.Parameter(a.clone()), nn.Parameter(b.clone())
-
-    def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.base(x) + 2 * x @ self.a.T @ self.b.T
-        return y
 
 
 def unstacked(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -159,14 +141,14 @@ def load(card: ModelCard, weights: Mapping[str, Tensor], length: int) -> Transfo
 
 
 def adapt(model: Transformer, adapters: Mapping[str, Tensor]) -> Transformer:
-    """The model with low-rank adapters (`fleet.saved(k)` under lora) on its layers, everything else frozen."""
+    """The model with low-rank adapters (`fleet.saved(k)` under lora) on its layers, everything else frozen: x W^T becomes
+    x W^T + 2 x A^T B^T, LoRA (arXiv 2106.09685) at alpha = 2 r, never merged."""
     model.requires_grad_(False)
-    split = unstacked(adapters)
-    for name in sorted({name[:-2] for name in split}):
-        parent, _, attribute = name.rpartition(".")
-        base = model.get_submodule(name)
-        assert isinstance(base, nn.Linear)
-        setattr(model.get_submodule(parent), attribute, LowRank(base, split[f"{name}.A"], split[f"{name}.B"]))
+    for name, value in unstacked(adapters).items():
+        where, _, factor = name.rpartition(".")
+        model.get_submodule(where).register_parameter(factor, nn.Parameter(value.clone()))
+        if factor == "A":
+            model.get_submodule(where).register_forward_hook(lambda layer, x, y: y + 2 * x[0] @ layer.A.T @ layer.B.T)
     return model
 
 
@@ -189,52 +171,35 @@ def newton_schulz(
     return orthogonal
 
 
-class Muon(torch.optim.Optimizer):
-    """torch.optim.Muon, its Newton-Schulz in float32 (or another type) in place of bfloat16.
-
-    scale: `match_rms_adamw`, 0.2 sqrt(max(rows, columns)), or `original`, sqrt(max(1, rows / columns)).
-    """
-
-    def __init__(
-        self, params: Iterable[nn.Parameter], *, momentum: float = 0.95, nesterov: bool = True, steps: int = 5,
-        coefficients: Sequence[float] = QUINTIC, dtype: str = "float32", scale: str = "match_rms_adamw",
-    ) -> None:  # fmt: skip
-        super().__init__(params, {"lr": 0.0, "weight_decay": 0.0})
-        self.momentum, self.nesterov, self.scale = momentum, nesterov, scale
-        self.steps, self.coefficients, self.dtype = steps, coefficients, getattr(torch, dtype)
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            lr, momentum = group["lr"], self.momentum
-            for weight in group["params"]:
-                state = self.state[weight]
-                average = state.setdefault("average", torch.zeros_like(weight))
-                average.copy_(momentum * average + (1 - momentum) * weight.grad)
-                moved = (1 - momentum) * weight.grad + momentum * average if self.nesterov else average
-                rows, columns = weight.shape
-                is_original = self.scale == "original"
-                scale = sqrt(max(1.0, rows / columns)) if is_original else 0.2 * sqrt(max(rows, columns))
-                weight.mul_(1 - lr * group["weight_decay"])
-                weight.sub_(lr * scale * newton_schulz(moved, self.steps, self.coefficients, self.dtype))
+def muon(grad: Tensor, state: Mapping[str, Tensor], weight: Tensor, hyper: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """torch.optim.Muon, its Newton-Schulz in float32 (or another type) in place of bfloat16, of one matrix."""
+    average = hyper.momentum * state["average"] + (1 - hyper.momentum) * grad
+    moved = (1 - hyper.momentum) * grad + hyper.momentum * average if hyper.nesterov else average
+    rows, columns = weight.shape
+    scale = sqrt(max(1.0, rows / columns)) if hyper.scale == "original" else 0.2 * sqrt(max(rows, columns))
+    orthogonal = newton_schulz(moved, hyper.steps, hyper.coefficients, getattr(torch, hyper.dtype))
+    return weight * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * scale * orthogonal, {"average": average}
 
 
 class MatrixByMatrix(torch.optim.Optimizer):
-    """A matrix optimizer without `torch.vmap`. options: its arguments where they are not its defaults."""
+    """update(grad, state, param, hyper) -> (param, state) of every parameter, as of a matrix optimizer, without
+    `torch.vmap`. kept: names of its state. arguments: what hyper has beside rates and the step."""
 
-    def __init__(self, params: Iterable[nn.Parameter], optimizer: CustomOptimizer, options: Mapping[str, Any]) -> None:
+    def __init__(
+        self, params: Iterable[nn.Parameter], update: Update, kept: Sequence[str], arguments: Mapping[str, Any]
+    ) -> None:
         super().__init__(params, {"lr": 0.0, "weight_decay": 0.0})
-        self.optimizer, self.arguments, self.steps = optimizer, dict(optimizer.arguments) | dict(options), 0
+        self.update, self.kept, self.arguments, self.count = update, kept, arguments, 0
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
-        self.steps += 1
+        self.count += 1
         for group in self.param_groups:
             rates = {name: torch.tensor(group[name]) for name in ("lr", "weight_decay")}
             for p in group["params"]:
-                kept = self.state[p] or {name: torch.zeros_like(p) for name in self.optimizer.kept or ()}
-                hyper = SimpleNamespace(step=self.steps, **rates, **self.arguments)
-                moved, self.state[p] = self.optimizer.written(p.grad, kept, p.detach().clone(), hyper)
+                kept = self.state[p] or {name: torch.zeros_like(p) for name in self.kept}
+                hyper = SimpleNamespace(**self.arguments, **rates, step=self.count)
+                moved, self.state[p] = self.update(p.grad, kept, p.detach().clone(), hyper)
                 p.copy_(moved)
 
 
@@ -249,16 +214,17 @@ def optimizers(
     `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates and decays are set at every step.
     Raises BadInput for an optimizer on flat buffers, which has no counterpart.
     """
-    options, plugin = dict(arguments or {}), plugins.plugin_of(name)
+    registered, plugin = OPTIMIZERS["muon" if name == "torch-muon" else name], plugins.plugin_of(name)
+    options = registered.arguments.model_validate(dict(arguments or {})).model_dump()
     moved, hidden = [p for p in model.parameters() if p.requires_grad], model.hidden()
+    of_adamw: dict[str, Any] = {key: options[key] for key in ("betas", "eps") if key in options and not plugin}
+    adamw: Callable[..., torch.optim.Optimizer] = partial(torch.optim.AdamW, lr=0.0, **of_adamw)
     if name == "sgd":
-        return [(torch.optim.SGD(moved, lr=0.0, **{"momentum": 0.9} | options), 1.0)]
-    if plugin and options["routing"] == "all":
-        return [(_plugin(plugin, moved, options, weight_decay), 1.0)]
-    ratio, of_adamw = options.pop("aux_lr_ratio", 1.0), {} if plugin else options
-    adamw = partial(torch.optim.AdamW, lr=0.0, betas=of_adamw.pop("betas", (0.9, 0.999)), eps=of_adamw.pop("eps", 1e-8))
+        return [(torch.optim.SGD(moved, lr=0.0, **options), 1.0)]
     if name == "adamw":
         return [(adamw(moved), 1.0)]
+    if plugin and options["routing"] == "all":
+        return [(_plugin(plugin, moved, options, weight_decay), 1.0)]
     if plugin:
         main = _plugin(plugin, hidden, options, weight_decay)
     elif name == "adamw-split":
@@ -266,9 +232,9 @@ def optimizers(
     elif name == "torch-muon":
         main = torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
     else:
-        main = Muon(hidden, **options)
+        main = MatrixByMatrix(hidden, muon, ["average"], options)
     rest = [p for p in moved if not any(p is matrix for matrix in hidden)]
-    return [(main, 1.0), *([(adamw(rest), ratio)] if rest else [])]
+    return [(main, 1.0), *([(adamw(rest), options["aux_lr_ratio"])] if rest else [])]
 
 
 def _plugin(
@@ -279,7 +245,7 @@ def _plugin(
         return instance(optimizer.written, parameters, options, weight_decay)
     if optimizer.kept is None:
         raise BadInput(f"verify: {named(plugin.label)} moves the buffers of a fleet; no plain loop can do that.")
-    return MatrixByMatrix(parameters, optimizer, options)
+    return MatrixByMatrix(parameters, optimizer.written, optimizer.kept, {**optimizer.arguments, **options})
 
 
 def train(
