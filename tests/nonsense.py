@@ -1,6 +1,6 @@
 """Meaningless cards, options and settings, and how the program must respond to them.
 
-A case is a command and some files, in a folder of its own. `run_case` runs it in this process: it exits with code 2 and at
+A case is a command and some files, in an empty folder. `run_case` runs it in this process: it exits with code 2 and at
 most three plain lines, or with 0 if the input happens to be valid. It writes nothing and prints no warning or traceback.
 """
 

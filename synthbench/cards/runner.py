@@ -86,7 +86,7 @@ MODELS = {
 
 class OverrideCard(Card):
     """What is different in a stage for one task, optimizer or both: the table `for.TASK`, `for.OPTIMIZER` or
-    `for."TASK/OPTIMIZER"`, of which a later one goes before an earlier one."""
+    `for."TASK/OPTIMIZER"`, of which the later one wins."""
 
     steps: Positive | None = None
     weight_decay: Decay | Decays | None = None

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_serializer, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from synthbench.cards.base import Card, Name, Positive, Prose, Version
 
@@ -34,13 +33,6 @@ class SliceCard(BaseModel):
     """Share of every batch, relative to the stage's other slices."""
     note: Prose = ""
     """Why lengths or exposures differ from the other slices', where they do."""
-    code: str = ""
-    """sha256 of the generator's code where it is not built in; noted by the program, on no card in a file."""
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, serialize: Callable[[SliceCard], dict[str, Any]]) -> dict[str, Any]:
-        """Without `code` where there is none: what built-in generators draw has the fingerprint that it always had."""
-        return {key: value for key, value in serialize(self).items() if key != "code" or value}
 
     @property
     def options(self) -> dict[str, Any]:

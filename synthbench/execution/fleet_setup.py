@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def seed_of(run: Run, purpose: str) -> int:
-    """A seed for torch, of its own for each purpose; the same for every optimizer, rate and update of a seed."""
+    """A seed for torch, different for each purpose; the same for every optimizer, rate and update of a seed."""
     return int(stream(Place(run.seed, run.task, run.stage, ""), "", purpose + run.salt).integers(2**63))
 
 

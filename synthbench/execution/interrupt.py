@@ -14,7 +14,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupt:
-    """Whether there was one."""
+    """True once there was an interrupt."""
 
     _is_set = False
 

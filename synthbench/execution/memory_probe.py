@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from synthbench.common.errors import Failed, SynthbenchError
+from synthbench.common.errors import SynthbenchError
 from synthbench.execution.executor import Ready
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.interrupt import Interrupt
@@ -29,7 +29,7 @@ def what_fits(run: Run, task: Task, interrupt: Interrupt) -> str:
 
 
 def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
-    """Whether one step of a run, from fresh weights, can be made and scored by a worker of its own."""
+    """Whether one step of a run, from fresh weights, can be made and scored by a separate worker."""
     run = replace(run, steps=1, points=1, parent=None)
     with (
         tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
@@ -40,7 +40,7 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
                 if isinstance(message, Ready):
                     pool.submit(slot, Job([run], task.card, [None], Path(folder), [1]))
                 elif isinstance(message, SynthbenchError):
-                    raise Failed(str(message))
+                    raise message
                 elif not isinstance(message, int):
                     return isinstance(message, list)
     raise KeyboardInterrupt

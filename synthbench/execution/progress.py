@@ -52,13 +52,14 @@ class Tally:
 def lines(every: float = 10.0) -> Callable[[Tally], None]:
     """A line to standard error every `every` seconds, and at the end: 100 % when every run is kept."""
     start = last = time.monotonic()
-    percent = 0
+    ended_at = 0.0  # the total at which 100 % was printed; it grows where a grid is extended
 
     def show(tally: Tally) -> None:
-        nonlocal last, percent
+        nonlocal last, ended_at
         is_end = tally.finished_steps >= tally.total
-        if (is_end and percent < 100) or time.monotonic() - last >= every:
-            last, percent = time.monotonic(), 100 if is_end else min(99, int(100 * tally.done / tally.total))
+        if (is_end and tally.total > ended_at) or time.monotonic() - last >= every:
+            last, ended_at = time.monotonic(), tally.total if is_end else ended_at
+            percent = 100 if is_end else min(99, int(100 * tally.done / tally.total))
             print(f"{percent:3d}% after {last - start:.0f} s: {tally}", file=sys.stderr, flush=True)
 
     return show

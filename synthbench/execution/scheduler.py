@@ -31,8 +31,8 @@ class Scheduler:
     """Trains what a plan asks for to its end, and notes the runs and their cells in the store.
 
     experiment_id: in the store. done: the finished runs of the plan, to which this adds. slots: how many fleets are trained
-    at a time. attempt: that of `--fresh`, None to resume. trained, trained_steps: runs, and
-    run-steps of them, that this process has trained.
+    at a time. attempt: that of `--fresh`, None to resume. trained, trained_steps: the runs that this process has trained,
+    and their run-steps.
     """
 
     plan: Plan

@@ -19,7 +19,7 @@ from synthbench.execution.fleet_job import Job, run_fleet
 from synthbench.plugins import Origin, restore
 from synthbench.store.weights import MissingWeights
 
-# parts of torch's messages when memory runs out, where it has no exception of its own for that
+# parts of torch's messages where it raises a plain RuntimeError for lack of memory
 NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 
 

@@ -1,4 +1,4 @@
-"""What a card asks of each stage: its optimizers, updates, sizes and learning rates, and how many runs that makes."""
+"""What a card asks of each stage: its optimizers, updates, sizes and learning rates; and these rates in words."""
 
 from __future__ import annotations
 

@@ -18,26 +18,6 @@ from synthbench.generators.registry import GENERATORS, Framed, Generator, regist
 from synthbench.generators.task import Task
 
 __all__ = [
-    "BUCKETS",
-    "GENERATORS",
-    "SLICES",
-    "SPLITS",
-    "Examples",
-    "Framed",
-    "Generator",
-    "Language",
-    "Place",
-    "Splits",
-    "Task",
-    "by_slice",
-    "facts",
-    "floor",
-    "floors",
-    "inflection",
-    "join",
-    "modular",
-    "noisy",
-    "register",
-    "stream",
-    "wugs",
-]
+    "BUCKETS", "GENERATORS", "SLICES", "SPLITS", "Examples", "Framed", "Generator", "Language", "Place", "Splits", "Task",
+    "by_slice", "facts", "floor", "floors", "inflection", "join", "modular", "noisy", "register", "stream", "wugs",
+]  # fmt: skip

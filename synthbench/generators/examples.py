@@ -57,11 +57,6 @@ class Language(NamedTuple):
         """Number of distinct names."""
         return int(self.syllables**self.name_length)
 
-    @property
-    def name_bits(self) -> float:
-        """Entropy of a name drawn uniformly, in bits."""
-        return float(self.name_length * np.log2(self.syllables))
-
     def spell(self, name_N: NDArray[np.int64]) -> Ints:
         """Syllables (0-based), shape (N, name_length), of names given by number."""
         powers = self.syllables ** np.arange(self.name_length)[::-1]

@@ -75,13 +75,6 @@ def balanced(language: Language, item_N: NDArray[np.int64]) -> NDArray[np.int64]
 
 
 register(
-    Generator(
-        "inflection",
-        "forms that follow from their stems by a rule with classes",
-        Options,
-        draw,
-        check,
-        balanced,
-        ends_in,
-    )
-)
+    Generator("inflection", "forms that follow from their stems by a rule with classes", Options, draw, check,
+              balanced, ends_in)
+)  # fmt: skip

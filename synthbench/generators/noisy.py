@@ -51,13 +51,6 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
 
 
 register(
-    Generator(
-        "noisy",
-        "forms by rule, a share of the trained ones corrupted",
-        Options,
-        draw,
-        check,
-        inflection.balanced,
-        inflection.ends_in,
-    )
-)
+    Generator("noisy", "forms by rule, a share of the trained ones corrupted", Options, draw, check,
+              inflection.balanced, inflection.ends_in)
+)  # fmt: skip

@@ -31,6 +31,7 @@ class Generator(NamedTuple):
     check(language, options, items) returns what is wrong with them in words, or nothing. arrange(language, item_N) puts
     items that are to be trained in order: a set of N items is the first N. is_unseen(language, item_N, part_U) says which
     items have one of these syllables as a part that the rule turns on; None where nothing can be held out in this way.
+    plugin: of one that is not built in, what is known of its code.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Generator(NamedTuple):
     check: Callable[[Language, Any, int], str | None] = lambda language, options, items: None
     arrange: Callable[[Language, Numbers], Numbers] = lambda language, item_N: item_N
     is_unseen: Callable[[Language, Numbers, Numbers], NDArray[np.bool_]] | None = None
+    plugin: Any = None
 
 
 GENERATORS: dict[str, Generator] = {}

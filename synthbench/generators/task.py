@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 from synthbench.cards import SliceCard, TaskCard, fingerprint
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
-from synthbench.generators.examples import SPLITS, Language, Place, Splits, join, stream
+from synthbench.generators.examples import SPLITS, Language, Place, Splits, stream
 from synthbench.generators.registry import GENERATORS, Framed, Generator
 
 
@@ -21,14 +22,15 @@ class Task:
 
     def __init__(self, card: TaskCard) -> None:
         self.card = card
-        self._parts: dict[tuple[str, str], tuple[Generator, Framed]] = {}
-        for stage, name, part in self._slices():
-            self._parts[stage, name] = self._checked(stage, name, part)
-        words = dict.fromkeys(self._word(stage, name) for stage, name, _ in self._slices())
+        slices = {(stage, name): part for stage, parts in card.stages.items() for name, part in parts.items()}
+        self._parts: dict[tuple[str, str], tuple[Generator, Framed]] = {
+            where: self._checked(*where, part) for where, part in slices.items()
+        }
+        words = dict.fromkeys(options.word for _, options in self._parts.values())
         self.language = Language(tuple(words), card.language.syllables, card.language.name_length)
-        for stage, name, part in self._slices():
-            self._check_parts(stage, name)
-            self._check(stage, name, part.items)
+        for where, part in slices.items():
+            self._check_parts(*where)
+            self._check(*where, part.items)
 
     def draw(self, stage: str, seed: int, examples: Mapping[str, int] | None = None) -> dict[str, Splits]:
         """The splits of each slice of a stage.
@@ -57,11 +59,6 @@ class Task:
         for name, items in examples.items():
             self._check(stage, name, items)
 
-    def joined(self, stage: str, seed: int, examples: Mapping[str, int] | None = None) -> Splits:
-        """All slices of a stage together, slice after slice."""
-        parts = self.draw(stage, seed, examples)
-        return Splits(*(join({name: split[i] for name, split in parts.items()}) for i in range(len(SPLITS))))
-
     def digests(self, stage: str) -> dict[str, str]:
         """sha256 of each split of each slice of a stage at seed 0, by `stage/slice/split`."""
         return {
@@ -69,6 +66,11 @@ class Task:
             for name, splits in self.draw(stage, 0).items()
             for split, examples in zip(SPLITS, splits, strict=True)
         }
+
+    @property
+    def plugins(self) -> list[Any]:
+        """What is known of the code of its generators that are not built in, slice by slice."""
+        return [generator.plugin for generator, _ in self._parts.values() if generator.plugin]
 
     @cached_property
     def fingerprint(self) -> str:
@@ -92,14 +94,13 @@ class Task:
         keys = {"name", "version"} if self.is_own(stage) else {"family"}
         content = self.card.model_dump(mode="json", include=keys | {"language", "held_out", "stages"})
         content["stages"] = {name: content["stages"][name] for name in known}
-        for parts in content["stages"].values():
-            for part in parts.values():
+        for past_stage, parts in content["stages"].items():
+            for name, part in parts.items():
                 del part["note"]
+                plugin = self._parts[past_stage, name][0].plugin
+                part |= {"code": plugin.source} if plugin else {}
         data = {name: digest for past_stage in known for name, digest in self.digests(past_stage).items()}
         return fingerprint({"card": content, "data": data})
-
-    def _slices(self) -> list[tuple[str, str, SliceCard]]:
-        return [(stage, name, part) for stage, parts in self.card.stages.items() for name, part in parts.items()]
 
     def _checked(self, stage: str, name: str, part: SliceCard) -> tuple[Generator, Framed]:
         where = f"Task {self.card.name}: stages.{stage}.{name}"
@@ -116,14 +117,11 @@ class Task:
                 f"{where}.{'.'.join(map(str, first['loc']))} = {shown(first['input'])}: {first['msg']}."
             ) from None
 
-    def _word(self, stage: str, name: str) -> str:
-        """The frame that a slice's items live in: items are distinct within a word, whatever the stage."""
-        return str(self._parts[stage, name][1].word)
-
     def _sharing(self, stage: str, name: str) -> list[tuple[str, str]]:
         """The slices whose items live under the same word. In a family every stage has a place there, though it may have
         no such slice, so that another last stage does not move what is before it."""
-        full = [(s, n) for s, n, _ in self._slices() if self._word(s, n) == self._word(stage, name)]
+        word = self._parts[stage, name][1].word
+        full = [where for where, (_, options) in self._parts.items() if options.word == word]
         empty = [(s, "") for s in self.card.stages if self.card.family and s not in dict(full)]
         return sorted([*full, *empty], key=lambda pair: list(self.card.stages).index(pair[0]))
 
@@ -182,7 +180,8 @@ class Task:
         generator, options = self._parts[stage, name]
         sharing = self._sharing(stage, name)
         index, count = sharing.index((stage, name)), len(sharing)
-        names = self._shuffled(seed, options.word)
+        order = f"order of names under {options.word}"  # differs by word; stages and splits take disjoint parts
+        names = stream(Place(seed, self.card.origin, "", ""), "", order).permutation(self.language.names)
         is_unseen = np.zeros(len(names), dtype=bool)
         if generator.is_unseen and options.unseen:
             purpose = f"unseen parts under {options.word}"
@@ -190,12 +189,6 @@ class Task:
             is_unseen = generator.is_unseen(self.language, names, parts[: options.unseen])
         seen, unseen = names[~is_unseen], names[is_unseen]
         return _part(seen, index, count), _part(unseen, index, count)
-
-    def _shuffled(self, seed: int, word: str) -> NDArray[np.int64]:
-        """All names in an order of their own for each word, from which stages and splits take disjoint parts."""
-        return stream(Place(seed, self.card.origin, "", ""), "", f"order of names under {word}").permutation(
-            self.language.names
-        )
 
 
 def _part(names: NDArray[np.int64], index: int, count: int) -> NDArray[np.int64]:

@@ -88,13 +88,6 @@ def replaced(language: Language, form_ES: NDArray[np.int32], place: Place) -> ND
 
 
 register(
-    Generator(
-        "wugs",
-        "forms by rule, with exceptions inside one class of stems",
-        Options,
-        draw,
-        check,
-        inflection.balanced,
-        inflection.ends_in,
-    )
-)
+    Generator("wugs", "forms by rule, with exceptions inside one class of stems", Options, draw, check,
+              inflection.balanced, inflection.ends_in)
+)  # fmt: skip

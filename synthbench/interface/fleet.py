@@ -28,7 +28,7 @@ from synthbench.trainer import fleet as fleets
 from synthbench.trainer import layout
 from synthbench.trainer.loop import first_position
 from synthbench.trainer.optimizer import FleetOptimizer
-from synthbench.trainer.step import losses
+from synthbench.trainer.step import training_step
 
 
 class Fleet:
@@ -126,13 +126,10 @@ class Fleet:
         if answer_KBL.shape != tokens_KBL.shape:
             shapes = f"{tuple(answer_KBL.shape)}, tokens {tuple(tokens_KBL.shape)}"
             raise BadInput(f"Fleet.step: answers have shape {shapes}; the two must be equal.")
-        loss_K = losses(self._fleet, tokens_KBL, answer_KBL, first_position(answer_KBL.cpu().numpy()))
-        self._fleet.flat_KP.grad = None
-        loss_K.sum().backward()  # type: ignore[no-untyped-call]
         self._step += 1
-        lr_K, weight_decay_K = self._rates
-        self._optimizer.step(self._step, lr_K * factor, weight_decay_K)
-        return loss_K.detach()
+        first, (lr_K, weight_decay_K) = first_position(answer_KBL.cpu().numpy()), self._rates
+        rates_K = lr_K * factor, weight_decay_K
+        return training_step(self._optimizer, tokens_KBL, answer_KBL, first, self._step, rates_K)
 
     def logits(self, tokens: Tensor) -> Tensor:
         """The logits of what follows each token, without gradients.

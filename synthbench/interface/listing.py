@@ -129,7 +129,7 @@ def _optimizer(name: str) -> None:
         print(f"\nLearning rates where a card has none for it: {rates} (--lr gives others to the last stage).")
     key, value = next((key, value) for key, value in arguments.items() if value not in (None, needed))
     example = {f"optimizer.{key}": value}
-    if key == "routing":  # nothing of its own can be set
+    if key == "routing":  # there is no other argument
         example = {"routing": "hidden" if value == "all" else "all"}
     words = ["synthbench", "run", "--optimizer", name, "--set", *overrides.typed(example)]
     print(f"\nSet one with: {inert(shlex.join(words))}")

@@ -32,7 +32,6 @@ NEXT = {  # what to type next, by kind
 }
 SCHEMAS = Path(cards.__file__).with_name("schemas")
 DIALECT = "http://json-schema.org/draft-07/schema#"  # the newest that the TOML tools of editors read
-NOTED = {"SliceCard": ["code"], "TaskCard": ["variant"]}  # fields that the program fills in
 
 Schema = dict[str, Any]
 
@@ -96,10 +95,8 @@ def schema(kind: str) -> Schema:
     check_choice("Kind of cards", kind, CARDS)
     card = CARDS[kind]
     root = card.model_json_schema()
-    for name, table in {**root["$defs"], card.__name__: root}.items():
-        for field in NOTED.get(name, []):
-            del table["properties"][field]
     if kind == "task":
+        del root["properties"]["variant"]  # the program fills it in
         root["$defs"]["SliceCard"] = _slices(root["$defs"]["SliceCard"])
     else:
         arguments = {name: optimizer.arguments.model_json_schema() for name, optimizer in OPTIMIZERS.items()}
@@ -132,6 +129,8 @@ def _close(node: Any) -> None:
             node.setdefault("additionalProperties", False)
         if isinstance(node.get("description"), str):
             node["description"] = " ".join(node["description"].split())
+        if isinstance(node.get("title"), str):
+            del node["title"]  # pydantic's own: the key again
         for inner in node.values():
             _close(inner)
     elif isinstance(node, list):

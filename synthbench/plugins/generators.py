@@ -1,7 +1,7 @@
 """Generators that are not built in, named on a task's card: `file.py:name` beside it, `pkg.mod:name`, or an entry point.
 
-Each is registered under its label as a `PluginGenerator`, and the card that a Task holds has the hash of its code, which is
-part of every fingerprint of the task. Workers `restore` the same.
+Each is registered under its label with what is known of its code, whose hash is part of every fingerprint of the task.
+Workers `restore` the same.
 """
 
 from __future__ import annotations
@@ -35,28 +35,19 @@ class Origin(NamedTuple):
     fingerprint: str
 
 
-class PluginGenerator(Generator):
-    """A registered generator that is not built in."""
-
-    plugin: loading.Plugin
-
-
-BUILT_IN = frozenset(GENERATORS)
-
-
 def tasks(names: Sequence[str]) -> list[Task]:
     """Tasks of one experiment, by names or paths of their cards; raises BadInput where their data breaks the contract."""
     loaded_tasks, known = [task(name) for name in names], dict[str, tuple[str, str]]()
     for loaded in loaded_tasks:
-        for part in plugin_slices(loaded.card):
-            code, other = known.setdefault(part.generator, (part.code, loaded.card.label))
-            if code != part.code:
+        for plugin in loaded.plugins:
+            code, other = known.setdefault(plugin.label, (plugin.source, loaded.card.label))
+            if code != plugin.source:
                 raise BadInput(
-                    f"Tasks {other} and {loaded.card.label} each have a generator {named(part.generator)}, with different "
+                    f"Tasks {other} and {loaded.card.label} each have a generator {named(plugin.label)}, with different "
                     "code; rename one of the files."
                 )
         sample = Sample(loaded)
-        for check in QUICK if plugin_slices(loaded.card) else []:
+        for check in QUICK if loaded.plugins else []:
             if fault := next(check(sample), None):
                 raise BadInput(f"Task {loaded.card.label}: {fault}.")
     return loaded_tasks
@@ -69,30 +60,28 @@ def task(name: str) -> Task:
         stage: {name: _resolved(part, path, f"{named(path)}: stages.{stage}.{name}") for name, part in parts.items()}
         for stage, parts in card.stages.items()
     }
-    card = card.model_copy(update={"stages": stages})  # slices name registered generators, with the hash of their code
+    card = card.model_copy(update={"stages": stages})  # slices name registered generators
     try:
         return Task(card)
     except BadInput:
         raise
     except Exception as error:  # a generator's own code checks its options
-        if not plugin_slices(card):
+        if not names_code(card):
             raise
         raise BadInput(f"Task {card.label}: its generators cannot be used: {describe(error)}.") from error
 
 
-def plugin_slices(card: TaskCard) -> list[SliceCard]:
-    """The slices of a task whose generators are not built in."""
-    return [part for parts in card.stages.values() for part in parts.values() if part.code]
-
-
 def names_code(card: TaskCard) -> bool:
-    """Whether a card, as it is written, names generators that are not built in."""
-    return any(part.generator not in BUILT_IN for parts in card.stages.values() for part in parts.values())
+    """Whether a card names generators that are not built in."""
+    return not all(is_built_in(part.generator) for parts in card.stages.values() for part in parts.values())
+
+
+def is_built_in(label: str) -> bool:
+    return label in GENERATORS and GENERATORS[label].plugin is None
 
 
 def origin_of(task: Task) -> Origin:
-    plugins = [cast(PluginGenerator, GENERATORS[part.generator]).plugin for part in plugin_slices(task.card)]
-    sources = dict.fromkeys((plugin.label, str(plugin.origin), plugin.source) for plugin in plugins)
+    sources = dict.fromkeys((plugin.label, str(plugin.origin), plugin.source) for plugin in task.plugins)
     return Origin(tuple(sources), task.card, task.fingerprint)
 
 
@@ -110,21 +99,20 @@ def restore(origin: Origin) -> None:
 
 def _resolved(part: SliceCard, card: Path, where: str) -> SliceCard:
     """A slice whose generator is loaded and registered. One with an unknown name stays as it is: Task lists the known."""
-    if part.code:
-        raise BadInput(f"{where}.code: the program records the code of generators itself; remove the key.")
     label, path = loading.label(part.generator), part.generator if loading.is_plugin(part.generator) else None
     file, _, attribute = part.generator.rpartition(":")
     if file.endswith(loading.SUFFIX):
         path = f"{(card.parent / file).resolve()}:{attribute}"
-    elif path is None and label not in BUILT_IN:
+    elif path is None and not is_built_in(label):
         path = entry_points.find(entry_points.GENERATORS, label, f"{where}.generator")
     if path is not None:
         announce(card, path)
-        part = part.model_copy(update={"generator": label, "code": _take(path, label, f"{where}.generator").source})
+        _take(path, label, f"{where}.generator")
+        part = part.model_copy(update={"generator": label})
     known = GENERATORS[label].options.model_fields if label in GENERATORS else part.options
     for key in part.options:
         if key not in known:
-            hint = did_you_mean(key, [*known, *(name for name in SliceCard.model_fields if name != "code")])
+            hint = did_you_mean(key, [*known, *SliceCard.model_fields])
             raise BadInput(f"{where}: generator {named(label)} has no option {shown(key)}{hint}.")
     return part
 
@@ -143,7 +131,7 @@ def _take(path: str, label: str, where: str) -> loading.Plugin:
     where = f"{where} {named(label)}"
     if not isinstance(plugin.value, Generator):
         raise BadInput(f"{where} is a {named(type(plugin.value).__name__)}, not a synthbench.generators.Generator.")
-    fields = plugin.value._asdict() | {"name": label}
+    fields = plugin.value._asdict() | {"name": label, "plugin": plugin}
     if not (isinstance(fields["options"], type) and issubclass(fields["options"], Framed)):
         raise BadInput(f"{where}: its options must be a class of synthbench.generators.Framed.")
     for role in ("draw", "check", "arrange", "is_unseen"):
@@ -153,9 +141,7 @@ def _take(path: str, label: str, where: str) -> loading.Plugin:
         if not (callable(function) and isinstance(function, Hashable)):
             raise BadInput(f"{where}: its {role} must be a function.")
         fields[role] = _guarded(function, role)
-    generator = PluginGenerator(**fields)
-    generator.plugin = plugin
-    GENERATORS[label] = generator
+    GENERATORS[label] = Generator(**fields)
     return plugin
 
 

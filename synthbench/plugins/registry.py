@@ -157,7 +157,7 @@ def made_with(name: str) -> dict[str, str]:
 def origins(names: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
     """Where workers find the optimizers of these names, and the generators of these tasks, that are not built in."""
     plugins = [plugin_of(name) for name in dict.fromkeys(names)]
-    drawn = [generators.origin_of(task) for task in tasks if generators.plugin_slices(task.card)]
+    drawn = [generators.origin_of(task) for task in tasks if task.plugins]
     return [*(plugin.origin for plugin in plugins if plugin), *drawn]
 
 

@@ -13,7 +13,7 @@ from synthbench.trainer.layout import Layout
 from synthbench.trainer.optimizers.registry import IMPLEMENTATIONS, OPTIMIZERS, Block, Hyper, route, spans
 
 LEAST, MOST = 2, 12  # steps: some optimizers only gather gradients in their first ones
-RATE, DECAY = 1e-4, 0.1  # of an optimizer without a grid of its own
+RATE, DECAY = 1e-4, 0.1  # of an optimizer without a default grid
 
 
 def check(name: str, *, routing: tuple[tuple[str, str], ...], layout: Layout, arguments: Any, where: str) -> list[str]:

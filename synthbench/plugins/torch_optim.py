@@ -1,6 +1,6 @@
 """Any `torch.optim.Optimizer`: one instance per run, over views of that run's row of the flat buffers.
 
-Every matrix is a parameter of its own (q, k and v apart), every vector a parameter of one dimension. What an optimizer
+Every matrix is a separate parameter (q, k and v, too), every vector a parameter of one dimension. What an optimizer
 computes over all its parameters (a norm, a step count) it computes within its run: members of a fleet are independent.
 """
 
@@ -96,7 +96,7 @@ def of_run(stacked: Sequence[Tensor], k: int) -> list[Tensor]:
 
 
 def step(cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
-    """Moves every run by a step of its own instance. The first step makes the instances: only then are decays known."""
+    """Makes one step of every run's instance. The first one makes the instances: weight decays are not known before."""
     import torch
 
     values, grads = matrices(blocks, "value_Kn"), matrices(blocks, "grad_Kn")

@@ -55,7 +55,7 @@ def _settings(run: str, identity: dict[str, Any]) -> dict[str, Any]:
 
 
 def write(form: str, runs: list[dict[str, Any]]) -> str:
-    """As JSON lines, one JSON array, or CSV (nested values as JSON, scores in columns of their own)."""
+    """As JSON lines, one JSON array, or CSV (nested values as JSON, a column for each score)."""
     if form == "jsonl":
         return "\n".join(json.dumps(run, allow_nan=False) for run in runs)
     if form == "json":

@@ -28,9 +28,9 @@ class Leases:
 
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
         self.store, self._silence = store, silence
-        self._beats: dict[
+        self._beats = dict[
             tuple[RunId, str], tuple[int, float]
-        ] = {}  # by lease: its last beat, and when it was first read
+        ]()  # by lease: its last beat, and when it was first read
         self._last = time.monotonic()
         self.owner = uuid4().hex
         self._file = self._appear()

@@ -18,7 +18,7 @@ Group = Literal["hidden", "embedding", "vector"]
 
 
 class Parameter(NamedTuple):
-    """name: as saved. shape: of one run; leading dimensions beyond two stack matrices of their own. offset: in floats."""
+    """name: as saved. shape: of one run; dimensions before the last two count matrices. offset: in floats."""
 
     name: str
     shape: tuple[int, ...]
@@ -69,7 +69,7 @@ def hidden(layout: Layout) -> Layout:
 def transformer(model: ModelCard, vocabulary: int, length: int) -> Layout:
     """The parameters of a transformer that reads `length` tokens out of `vocabulary`.
 
-    `qkv` stacks the query, key and value matrices, each (width, width) and a matrix of its own.
+    `qkv` stacks the query, key and value matrices, each (width, width).
     """
     width, inner, layers = model.width, model.width * model.expansion, range(model.layers)
     shapes: dict[str, tuple[Group, tuple[int, ...]]] = {}

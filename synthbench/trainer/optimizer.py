@@ -17,7 +17,7 @@ Routing = Sequence[tuple[str, str]]  # (pattern of parameter names, optimizer), 
 
 
 class FleetOptimizer:
-    """optimizer: a registered name. arguments: what differs from its defaults. routing: in place of its own."""
+    """optimizer: a registered name. arguments: what differs from its defaults. routing: in place of its default."""
 
     def __init__(
         self, optimizer: str, fleet: Fleet, arguments: Mapping[str, Any] | None = None, routing: Routing | None = None

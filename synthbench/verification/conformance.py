@@ -31,7 +31,7 @@ from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.verification.testbed import LENGTH, VOCABULARY, Quadratic, Run, language
 
 UPDATES = ("full", "full-hidden", "lora-4")
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # where an optimizer has no grid of its own: runners have it
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of a built-in optimizer, whose grids stand on runner cards
 SMALL = ModelCard(width=16, layers=1, head_width=8, norm="layernorm", positions="learned", mlp="swiglu")
 # With tiny's matrices, for which the kernels are those of training, and with vectors
 TINY = MODELS["tiny"].model_copy(update={"norm": "layernorm", "layers": 1})
@@ -105,10 +105,8 @@ def is_finite(name: str, update: str) -> str | None:
 
 def lowers_a_quadratic(name: str, update: str) -> str | None:
     quadratic = Quadratic(name, SMALL, update, [Run(1, rate) for rate in rates(name)])
-    before, moved = (
-        quadratic.losses(),
-        [parameter for parameter, by in quadratic.optimizer.routing.items() if by == name],
-    )
+    before = quadratic.losses()
+    moved = [parameter for parameter, by in quadratic.optimizer.routing.items() if by == name]
     for _ in range(0, DESCENT, INTERVAL):
         after = quadratic.go(INTERVAL).losses()
         left = {key: float((after[key] / before[key]).nan_to_num(inf).min()) for key in moved}

@@ -30,7 +30,9 @@ def outcomes(name: str) -> Iterator[tuple[str, str | None]]:
 def elsewhere(task: Task) -> str | None:
     """What is wrong with the task's data in a worker, where hash() and the order of sets differ."""
     with ProcessPool(1, "cpu", [generators.origin_of(task)]) as pool:
-        message = next(message for messages in iter(lambda: pool.messages(1.0), None) for _, message in messages)
+        while not (messages := [message for _, message in pool.messages(1.0)]):
+            pass
+    message = messages[0]
     if isinstance(message, Ready):
         return None
     return str(message).rstrip(".") if isinstance(message, BadInput) else "the other process died while it drew"

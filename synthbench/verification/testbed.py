@@ -93,6 +93,6 @@ def language(optimizer: str, model: ModelCard, update: str, lr: float, steps: in
     answer_KNL = np.broadcast_to(np.arange(LENGTH) >= LENGTH - 3, tokens_KNL.shape).copy()
     curve_TK = train(
         FleetOptimizer(optimizer, moved), Data(tokens_KNL, answer_KNL, order_KTB), Schedule(steps, "constant", 0.0),
-        ([lr], [0.1]), (), lambda step: None,
+        ([lr], [0.1]),
     )  # fmt: skip
     return moved, curve_TK

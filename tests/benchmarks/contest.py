@@ -87,7 +87,7 @@ def train_fleets(pipe: Connection, card: TaskCard, runs: list[Run], folder: Path
 
 
 def time_job(job: Job) -> tuple[float, float]:
-    """Trains a fleet in a process of its own, as a worker does; returns the seconds of scoring and the total."""
+    """Trains a fleet in a separate process, as a worker does; returns the seconds of scoring and the total."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     with swapped(os.environ, ENVIRONMENT):

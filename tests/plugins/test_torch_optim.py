@@ -72,7 +72,7 @@ def test_muon_of_torch_is_near_the_built_in_one_in_bfloat16() -> None:
 
 
 class Clipped(torch.optim.SGD):
-    """SGD that clips by the norm over all of its own parameters."""
+    """SGD that clips by the norm over all parameters of its instance."""
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         torch.nn.utils.clip_grad_norm_([p for group in self.param_groups for p in group["params"]], 0.1)

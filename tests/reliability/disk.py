@@ -59,7 +59,7 @@ def environment(library: Path, out: Path, failure: Failure, log: Path) -> dict[s
 
 
 def run_process(card: Path, out: Path, env: Mapping[str, str] | None = None) -> Completed:
-    """Runs `synthbench run` as a process of its own."""
+    """Runs `synthbench run` as a separate process."""
     with program.started(card, out, *OPTIONS, env=env) as process:
         outputs = process.communicate(timeout=program.TIMEOUT)
     return Completed(process.returncode, *outputs)

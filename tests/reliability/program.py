@@ -1,4 +1,4 @@
-"""Runs the program as a process of its own, which tests watch from outside, or within the process of the test."""
+"""Runs the program as a separate process, which tests watch from outside, or within the process of the test."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def out(card: Path, reference: Reference, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unshare() -> list[str]:
-    """The command that starts a shell in a mount namespace of its own."""
+    """The command that starts a shell in a separate mount namespace."""
     for flags in ("-m", "-rm"):
         command = ["unshare", flags, "bash", "-euc"]
         if (

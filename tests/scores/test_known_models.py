@@ -6,7 +6,7 @@ A model is a function from prompt to answer; its logits are one-hot. The runs of
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from math import log, sqrt
+from math import log, log2, sqrt
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,7 @@ from tests.each import each
 
 SEEDS = [0, 1, 2]
 TASK = Task(tiny.task_card())
+NAME_BITS = TASK.language.name_length * log2(TASK.language.syllables)
 MODEL = transformer.ModelCard(width=8, layers=1, head_width=8)
 LAYOUT = layouts.transformer(MODEL, TASK.language.vocabulary, TASK.language.length - 1)
 SURE = 40.0  # logit of the answered token: its probability is 1 in float32
@@ -150,7 +151,7 @@ def test_an_overwritten_rule_is_forgotten_and_facts_are_not(
         assert scores["skill_forgetting"] == 1
         assert scores["forgetting"] == scores["retention"] == 0.5
         # in one of two slices every loss rises from 0 to the cap, the entropy
-        capped = TASK.language.name_bits * log(2) / (TASK.language.name_length + 1)
+        capped = NAME_BITS * log(2) / (TASK.language.name_length + 1)
         assert scores["loss_forgetting"] == pytest.approx(capped / 2, rel=1e-5)
 
 
@@ -287,7 +288,7 @@ def test_a_model_that_knows_every_fact_stores_the_bits_of_the_dataset(
     sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for scores in scores_of_runs(sets, monkeypatch, guess_answer, lookup_table(sets, "new/fact/train")):
-        assert scores["dataset_bits_per_param"] == pytest.approx(12 * TASK.language.name_bits / LAYOUT.size)
+        assert scores["dataset_bits_per_param"] == pytest.approx(12 * NAME_BITS / LAYOUT.size)
         assert scores["bits_per_param"] == pytest.approx(scores["dataset_bits_per_param"], rel=1e-6)
     for scores in scores_of_runs(sets, monkeypatch, guess_answer, lambda k, prompt: []):
         assert scores["bits_per_param"] == pytest.approx(0, abs=1e-9)

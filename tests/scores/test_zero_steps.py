@@ -15,7 +15,7 @@ from torch import Tensor
 from synthbench.cards import ModelCard
 from synthbench.execution import observe
 from synthbench.execution.observe import ItemSets, Observer, item_sets
-from synthbench.generators import Place, Task, stream
+from synthbench.generators import Place, Task, join, stream
 from synthbench.scores import Point, at_point
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import Fleet, initialize
@@ -51,7 +51,9 @@ def pretrained(model: ModelCard) -> Base:
     """The base after 30 steps on the pretraining data; it knows some items."""
     layout, base_KP = fresh(model)
     fleet, steps = Fleet(model, layout, base_KP), 30
-    examples_of_seeds = [TASK.joined("pretrain", seed).train for seed in SEEDS]
+    examples_of_seeds = [
+        join({name: splits.train for name, splits in TASK.draw("pretrain", seed).items()}) for seed in SEEDS
+    ]
     shares = {
         name: (np.ones(TASK.card.size("pretrain")[name], dtype=np.int16), count)
         for name, count in TASK.shares("pretrain", 16).items()

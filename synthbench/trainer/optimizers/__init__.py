@@ -14,17 +14,6 @@ from synthbench.trainer.optimizers.registry import (  # fmt: skip
 )
 
 __all__ = [
-    "IMPLEMENTATIONS",
-    "OPTIMIZERS",
-    "Block",
-    "Hyper",
-    "Implementation",
-    "Optimizer",
-    "adamw",
-    "adamw_split",
-    "muon",
-    "register",
-    "route",
-    "sgd",
-    "spans",
+    "IMPLEMENTATIONS", "OPTIMIZERS", "Block", "Hyper", "Implementation", "Optimizer", "adamw", "adamw_split", "muon",
+    "register", "route", "sgd", "spans",
 ]  # fmt: skip

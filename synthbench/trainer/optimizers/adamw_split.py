@@ -20,12 +20,8 @@ class AdamWSplit(adamw.AdamW):
 
 
 register(
-    Optimizer(
-        "adamw-split",
-        "AdamW, with a rate of its own for all but hidden matrices",
-        "arXiv 1711.05101; routing: https://kellerjordan.github.io/posts/muon/",
-        AdamWSplit,
-        (("*norm*", "adamw"), ("layers.*", "adamw-split"), ("*", "adamw")),
-    ),
+    Optimizer("adamw-split", "AdamW with a separate rate for all but hidden matrices",
+              "arXiv 1711.05101; routing: https://kellerjordan.github.io/posts/muon/", AdamWSplit,
+              (("*norm*", "adamw"), ("layers.*", "adamw-split"), ("*", "adamw"))),
     Implementation(adamw.start, adamw.step),
-)
+)  # fmt: skip

@@ -113,12 +113,8 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Muon) -
 
 
 register(
-    Optimizer(
-        "muon",
-        "momentum orthogonalized by Newton-Schulz on hidden matrices, AdamW on the rest",
-        "https://kellerjordan.github.io/posts/muon/; scale: arXiv 2502.16982",
-        Muon,
-        (("*norm*", "adamw"), ("layers.*", "muon"), ("*", "adamw")),
-    ),
+    Optimizer("muon", "momentum orthogonalized by Newton-Schulz on hidden matrices, AdamW on the rest",
+              "https://kellerjordan.github.io/posts/muon/; scale: arXiv 2502.16982", Muon,
+              (("*norm*", "adamw"), ("layers.*", "muon"), ("*", "adamw"))),
     Implementation(start, step),
-)
+)  # fmt: skip

@@ -75,12 +75,12 @@ def register(optimizer: Optimizer, implementation: Implementation) -> None:
 
 
 def route(routing: Sequence[tuple[str, str]], layout: Layout) -> dict[str, str]:
-    """The optimizer of every parameter, first match wins; raises ValueError for a parameter that no pattern claims."""
+    """The optimizer of every parameter, first match wins; raises ValueError for a parameter that matches none."""
     table = {}
     for name in layout.parameters:
         optimizer = next((optimizer for pattern, optimizer in routing if fnmatchcase(name, pattern)), None)
         if optimizer is None:
-            raise ValueError(f"Parameter {name!r} is claimed by no pattern of the routing {list(routing)}.")
+            raise ValueError(f"Parameter {name!r} matches no pattern of the routing {list(routing)}.")
         table[name] = optimizer
     return table
 
