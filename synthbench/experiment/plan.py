@@ -99,9 +99,7 @@ class Plan:
                     for cell in of_task.cells(base):
                         rates = of_task.rates(cell, of_stage, done)
                         if max(len(self.experiment.planned), len(of_stage), len(rates) * len(parents)) > self.most:
-                            raise BadInput(
-                                f"More than {self.most} runs are planned, the most that are allowed; give fewer seeds or rates."
-                            )
+                            raise BadInput(f"At most {self.most} runs are allowed; give fewer seeds or rates.")
                         of_stage[cell] = of_task.extended(cell, rates, parents, self.done)
                 cells |= of_stage
                 starts = (((*cell.base, cell.optimizer), _parents(runs, done)) for cell, runs in of_stage.items())
