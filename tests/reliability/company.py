@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from statistics import median
 
+from synthbench.execution.executor import Ready
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.process_pool import ProcessPool
 from synthbench.experiment.plan import Plan
@@ -67,6 +68,6 @@ def _throughput(pool: ProcessPool, seconds: float) -> float:
     start, steps = time.monotonic(), 0
     while (elapsed := time.monotonic() - start) < seconds:
         for _, message in pool.messages(seconds - elapsed):
-            assert isinstance(message, int), message
-            steps += message
+            assert isinstance(message, int | Ready), message
+            steps += message if isinstance(message, int) else 0
     return steps / (time.monotonic() - start)
