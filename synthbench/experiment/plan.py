@@ -47,7 +47,7 @@ class Cost(NamedTuple):
 @dataclass
 class Plan:
     """What an experiment asks for. done: finished runs by id; it may grow and shrink while the plan is in use. most: runs,
-    above which BadInput is raised."""
+    beyond which BadInput is raised, to be completed by the card's origin."""
 
     experiment: Experiment
     done: Mapping[RunId, Result]
@@ -99,7 +99,7 @@ class Plan:
                     for cell in of_task.cells(base):
                         rates = of_task.rates(cell, of_stage, done)
                         if max(len(self.experiment.planned), len(of_stage), len(rates) * len(parents)) > self.most:
-                            raise BadInput(f"At most {self.most} runs are allowed; give fewer seeds or rates.")
+                            raise BadInput(f"at most {self.most} runs are allowed; give fewer seeds or rates.")
                         of_stage[cell] = of_task.extended(cell, rates, parents, self.done)
                 cells |= of_stage
                 starts = (((*cell.base, cell.optimizer), _parents(runs, done)) for cell, runs in of_stage.items())

@@ -61,7 +61,10 @@ def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
     checks.stages(card, tasks, origin)
     environment = Environment(identity.training_source(), identity.torch_minor(), kind)
     experiment = Experiment(card, tasks, specs, environment)
-    Plan(experiment, {}, MOST_RUNS).whole()
+    try:
+        Plan(experiment, {}, MOST_RUNS).whole()
+    except BadInput as error:
+        raise BadInput(f"{origin}: {error}") from None
     optimizers.try_plugins([*specs.values()], card, loaded[0])
     return experiment
 
