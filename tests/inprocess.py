@@ -1,6 +1,6 @@
 """Trains fleets in the process of the test, for tests of what surrounds training.
 
-The executor is like `synthbench.execution.process_pool.ProcessPool`: it runs the same jobs with the same `worker._outcome`,
+The executor is like `synthbench.execution.process_pool.ProcessPool`: it runs the same jobs with the same `worker.answer`,
 in sequence and without processes. Tests that need real processes (restored plug-ins, deaths, interrupts, memory) are marked
 `processes`.
 """
@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
-from synthbench.execution.executor import Message, Ready, Slot
+from synthbench.execution.executor import Message, Ready, Slot, TrialJob
 from synthbench.execution.fleet_job import Job
-from synthbench.execution.worker import _outcome
-from synthbench.plugins import Origin
+from synthbench.execution.worker import answer
 
 
 class InProcess:
     """An executor whose slots train when their messages are read."""
 
-    def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
+    def __init__(self, size: int, device: str) -> None:
         self._device = device
         self.slots = [Slot() for _ in range(size)]
 
@@ -30,7 +29,7 @@ class InProcess:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def submit(self, slot: Slot, job: Job) -> None:
+    def submit(self, slot: Slot, job: Job | TrialJob) -> None:
         slot.job, slot.run_steps = job, 0
 
     def retire(self, slot: Slot) -> None:
@@ -47,17 +46,6 @@ class InProcess:
             elif slot.job:
                 messages: list[Message] = []
                 with contextlib.redirect_stdout(sys.stderr):
-                    outcome = _outcome(slot.job, self._device, _reporter(messages, len(slot.job.runs)))
+                    outcome = answer(slot.job, self._device, messages.append)
                 for message in (*messages, outcome):
                     yield slot, message
-
-
-def _reporter(messages: list[Message], runs: int) -> Callable[[int], None]:
-    sent = 0
-
-    def report(step: int) -> None:
-        nonlocal sent
-        messages.append((step - sent) * runs)
-        sent = step
-
-    return report

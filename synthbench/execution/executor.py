@@ -11,7 +11,9 @@ from typing import NamedTuple, Protocol, Self
 
 from synthbench.common.errors import SynthbenchError
 from synthbench.execution.fleet_job import Job, Trained
+from synthbench.experiment.runs import Run
 from synthbench.plugins import Origin
+from synthbench.plugins.trial import Trial, Tried
 from synthbench.store.weights import MissingWeights
 
 
@@ -25,16 +27,32 @@ class Died(NamedTuple):
 
 # A fleet that is trained. Or why it is not: it does not fit; its parents' weights are lost; an error that ends the command.
 Outcome = list[Trained] | MemoryError | MissingWeights | SynthbenchError
-Message = Ready | int | Outcome | Died  # int: run-steps trained since the last message
+Message = Ready | int | Outcome | Tried | Died  # int: run-steps trained since the last message
+
+
+@dataclass(frozen=True)
+class TrialJob:
+    """A plug-in to try before anything is trained; answered by `Tried` or a SynthbenchError. Without a trial the code is
+    loaded alone, which is answered by `Ready`."""
+
+    plugins: Sequence[Origin]
+    trial: Trial | None = None
 
 
 @dataclass(eq=False)
 class Slot:
-    """A place where one fleet is trained at a time. run_steps: of its job, reported so far."""
+    """A place where one fleet is trained at a time. run_steps: of its job, reported so far. plugins: what was loaded in it;
+    once there is something, it trains nothing that does not need exactly that."""
 
     is_ready: bool = False
-    job: Job | None = None
+    job: Job | TrialJob | None = None
     run_steps: int = 0
+    plugins: Sequence[Origin] = ()
+
+    @property
+    def runs(self) -> list[Run]:
+        """Those in training."""
+        return self.job.runs if isinstance(self.job, Job) else []
 
 
 class Executor(Protocol):
@@ -47,8 +65,8 @@ class Executor(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
-    def submit(self, slot: Slot, job: Job) -> None:
-        """Starts a job in a slot that has none."""
+    def submit(self, slot: Slot, job: Job | TrialJob) -> None:
+        """Starts a job in a slot that has none; one with other plug-ins loaded is restarted before."""
 
     def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
         """Messages of slots within this time."""
@@ -60,5 +78,4 @@ class Executor(Protocol):
         """Ends a slot for good."""
 
 
-# (number of slots, kind of device, plug-ins to load) -> executor
-MakeExecutor = Callable[[int, str, Sequence[Origin]], Executor]
+MakeExecutor = Callable[[int, str], Executor]  # (number of slots, kind of device) -> executor

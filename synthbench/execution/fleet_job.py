@@ -19,6 +19,7 @@ from synthbench.execution.fleet_setup import build, data
 from synthbench.experiment import identity
 from synthbench.experiment.runs import Result, Run
 from synthbench.generators import Task
+from synthbench.plugins import Origin
 from synthbench.scores import Point, RunObservations, run_scores
 from synthbench.store.observations import to_bytes
 from synthbench.store.weights import WeightFile, write_weights
@@ -35,13 +36,15 @@ CURVE = 100  # training losses kept of a run: means over so many equal parts of 
 
 @dataclass(frozen=True)
 class Job:
-    """A fleet to train. parents: the weights of each run's parent, None from scratch. folder: of weight files."""
+    """A fleet to train. parents: the weights of each run's parent, None from scratch. folder: of weight files. plugins: the
+    code that it needs."""
 
     runs: list[Run]
     task: TaskCard
     parents: list[WeightFile | None]
     folder: Path
     attempts: list[int]
+    plugins: Sequence[Origin] = ()
 
 
 class Trained(NamedTuple):

@@ -33,12 +33,13 @@ def _fits(run: Run, task: Task, interrupt: Interrupt) -> bool:
     run = replace(run, steps=1, points=1, parent=None)
     with (
         tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
-        ProcessPool(1, run.environment.device, origins([run.optimizer.name], [task])) as pool,
+        ProcessPool(1, run.environment.device) as pool,
     ):
         while not interrupt:
             for slot, message in pool.messages(1.0):
                 if isinstance(message, Ready):
-                    pool.submit(slot, Job([run], task.card, [None], Path(folder), [1]))
+                    plugins = origins([run.optimizer.name], [task])
+                    pool.submit(slot, Job([run], task.card, [None], Path(folder), [1], plugins))
                 elif isinstance(message, SynthbenchError):
                     raise message
                 elif not isinstance(message, int):

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -14,10 +14,9 @@ from multiprocessing.context import SpawnProcess
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from synthbench.execution.executor import Died, Message, Slot
+from synthbench.execution.executor import Died, Message, Slot, TrialJob
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.worker import serve
-from synthbench.plugins import Origin
 
 # glibc gives blocks over 128 KiB back to the system and asks for them anew at every step, zeroed page by page; these
 # make it keep them (measured: 1.2 to 1.4 times the run-steps per second). Read by a process when it starts.
@@ -36,10 +35,10 @@ class Worker(NamedTuple):
 
 
 class ProcessPool:
-    """Worker processes for a kind of device, one a slot, which know these plug-ins. Implements `Executor`."""
+    """Worker processes for a kind of device, one a slot. Implements `Executor`."""
 
-    def __init__(self, size: int, device: str, plugins: Sequence[Origin] = ()) -> None:
-        self._device, self._plugins = device, tuple(plugins)
+    def __init__(self, size: int, device: str) -> None:
+        self._device = device
         self._workers: dict[Slot, Worker] = {}
         for _ in range(size):
             self._workers[Slot()] = self._start()
@@ -58,8 +57,10 @@ class ProcessPool:
         for slot in self.slots:
             self.retire(slot)
 
-    def submit(self, slot: Slot, job: Job) -> None:
-        slot.job, slot.run_steps = job, 0
+    def submit(self, slot: Slot, job: Job | TrialJob) -> None:
+        if slot.plugins and slot.plugins != job.plugins:
+            self.restart(slot)
+        slot.job, slot.run_steps, slot.plugins = job, 0, job.plugins
         with suppress(OSError):  # its death is the next message
             self._workers[slot].pipe.send(job)
 
@@ -72,7 +73,7 @@ class ProcessPool:
     def restart(self, slot: Slot) -> None:
         self.retire(slot)
         self._workers[slot] = self._start()
-        slot.is_ready = False
+        slot.is_ready, slot.plugins = False, ()
 
     def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
         handles: dict[object, Slot] = {worker.pipe: slot for slot, worker in self._workers.items()}
@@ -89,7 +90,7 @@ class ProcessPool:
     def _start(self) -> Worker:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._device, self._plugins), daemon=True)
+        process = context.Process(target=serve, args=(theirs, self._device), daemon=True)
         # no main module: a script may call us without guarding its lines, and what workers need of it comes by value
         no_main = {"__main__": ModuleType("__main__")}
         with swapped(os.environ, ENVIRONMENT), swapped(sys.modules, no_main), uninterrupted():

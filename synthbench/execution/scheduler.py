@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from synthbench import plugins
 from synthbench.common.errors import Failed, SynthbenchError
 from synthbench.common.wording import named
 from synthbench.execution.executor import Died, Executor, MakeExecutor, Message, Ready, Slot
@@ -16,7 +17,8 @@ from synthbench.execution.progress import Tally
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Cell, Result, Run, RunId
 from synthbench.generators import Task
-from synthbench.plugins import made_with, origins
+from synthbench.plugins import Origin, origins
+from synthbench.plugins.trial import Tried
 from synthbench.store.leases import Leases
 from synthbench.store.results import Store
 from synthbench.store.weights import MissingWeights
@@ -67,8 +69,7 @@ class Scheduler:
         experiment = self.plan.experiment
         self._attempts = self.store.attempts()
         self.store.stop = lambda: bool(self.interrupt)
-        plugins = origins((spec.name for spec in experiment.optimizers.values()), experiment.tasks.values())
-        with self.make_executor(self.slots, experiment.environment.device, plugins) as executor:
+        with self.make_executor(self.slots, experiment.environment.device) as executor:
             while self._assign(executor):
                 for slot, message in executor.messages(POLL):
                     self._receive(slot, message, executor)
@@ -80,7 +81,7 @@ class Scheduler:
     def _assign(self, executor: Executor) -> bool:
         """Gives every idle slot a fleet if there is one; false when nothing is left to train or to wait for."""
         for slot in executor.slots:
-            if slot.is_ready and slot.job is None and (job := self._next_job(executor)):
+            if slot.is_ready and slot.job is None and (job := self._next_job(slot, executor)):
                 executor.submit(slot, job)
         if any(slot.job or not slot.is_ready for slot in executor.slots):
             return True
@@ -90,24 +91,34 @@ class Scheduler:
             self.watcher.note("Waiting for another process that trains what is left.")
         return bool(left)
 
-    def _next_job(self, executor: Executor) -> Job | None:
+    def _next_job(self, slot: Slot, executor: Executor) -> Job | None:
         """The next fleet that no other process trains and whose parents' weights are here."""
         while ready := self._ready(executor):
-            runs = self.leases.take(ready, lambda free: pack(free, len(executor.slots), self.fleet_size, self._limits))
+            runs = self.leases.take(ready, lambda free: self._fleet(free, slot, executor))
             parents = [self.store.valid_weights(self.done[run.parent]) if run.parent else None for run in runs]
             lost = {run.parent for run, file in zip(runs, parents, strict=True) if run.parent and not file}
             if not self._adopt_finished(ready) and not lost:
                 if not runs:
                     return None
                 attempts = [self._attempt(run) for run in runs]
-                return Job(runs, self._task(runs[0]).card, parents, self.store.weights, attempts)
+                task, needed = self._task(runs[0]).card, self._plugins(runs[0])
+                return Job(runs, task, parents, self.store.weights, attempts, needed)
             self.leases.release(run.id for run in runs)
             self._forget(lost)
         return None
 
+    def _fleet(self, free: list[Run], slot: Slot, executor: Executor) -> list[Run]:
+        """The fleet to train next in a slot, of these runs: if there is one, one that its process has the plug-ins for; for
+        others it must be started anew."""
+        suited = [run for run in free if self._plugins(run) == slot.plugins]
+        return pack(suited or free, len(executor.slots), self.fleet_size, self._limits)
+
+    def _plugins(self, run: Run) -> list[Origin]:
+        return origins([run.optimizer.name], [self._task(run)])
+
     def _ready(self, executor: Executor) -> list[Run]:
         """The runs that could start and are not in training."""
-        busy = {run.id for slot in executor.slots if slot.job for run in slot.job.runs}
+        busy = {run.id for slot in executor.slots for run in slot.runs}
         self._cells = {}
         for cell, runs in self.plan.cells().items():
             for run in runs:
@@ -162,6 +173,7 @@ class Scheduler:
             self._expect()
 
     def _receive(self, slot: Slot, message: Message, executor: Executor) -> None:
+        assert not isinstance(message, Tried), "plug-ins are tried before"
         if isinstance(message, Ready):
             slot.is_ready = True
         elif isinstance(message, int):
@@ -175,12 +187,12 @@ class Scheduler:
             self._recover(slot, message, executor)
 
     def _keep(self, slot: Slot, trained: list[Trained]) -> None:
-        assert slot.job is not None
-        runs, reported = slot.job.runs, slot.run_steps
+        runs, reported = slot.runs, slot.run_steps
         for run, of_run in zip(runs, trained, strict=True):
-            result = replace(of_run.result, versions=dict(of_run.result.versions) | made_with(run.optimizer.name))
-            self.store.keep(run, *of_run._replace(result=result), member=(self.experiment_id, self._cells[run.id]))
-            self._finished(run, result)
+            self.store.keep(run, *of_run, member=(self.experiment_id, self._cells[run.id]))
+            self._finished(run, of_run.result)
+            if news := plugins.news(run.optimizer.name, of_run.result.versions):
+                self.watcher.note(news)
         self.leases.release(run.id for run in runs)
         steps = sum(run.steps for run in runs)
         self.trained, self.trained_steps = self.trained + len(runs), self.trained_steps + steps
@@ -189,7 +201,7 @@ class Scheduler:
 
     def _recover(self, slot: Slot, message: MemoryError | MissingWeights | Died, executor: Executor) -> None:
         """After a fleet that was not trained: its leases are released, a dead slot is restarted."""
-        runs = slot.job.runs if slot.job else []
+        runs = slot.runs
         self.watcher.advance(-slot.run_steps)
         slot.job, slot.run_steps = None, 0
         self.leases.release(run.id for run in runs)
@@ -227,7 +239,6 @@ class Scheduler:
             raise Failed(f"{why}, most likely for lack of memory. {fits}" if isinstance(message, Died) else fits)
 
     def _note_interrupted(self, executor: Executor) -> None:
-        for job in [slot.job for slot in executor.slots if slot.job]:
-            for run, attempt in zip(job.runs, job.attempts, strict=True):
-                result = Result(run.id, "interrupted", attempt=attempt)
-                self.store.keep(run, result, [], None, member=(self.experiment_id, self._cells[run.id]))
+        for run in [run for slot in executor.slots for run in slot.runs]:
+            result = Result(run.id, "interrupted", attempt=self._attempt(run))
+            self.store.keep(run, result, [], None, member=(self.experiment_id, self._cells[run.id]))

@@ -1,4 +1,8 @@
-"""A worker process: it trains fleets one after the other, with one thread, and dies with its parent."""
+"""A worker process: it trains fleets one after the other, with one thread, and dies with its parent.
+
+It loads the plug-ins of its first job that has some, and from then on is given jobs with the same ones alone: whatever
+their code does to the process, no other optimizer's numbers can see it.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +13,23 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
 
-from synthbench.common.errors import BadInput, Failed
+from synthbench.common.errors import BadInput, Failed, SynthbenchError
 from synthbench.common.wording import named
-from synthbench.execution.executor import Outcome, Ready
+from synthbench.execution.executor import Outcome, Ready, TrialJob
 from synthbench.execution.fleet_job import Job, run_fleet
-from synthbench.plugins import Origin, restore
+from synthbench.plugins import Origin, made_with, restore
+from synthbench.plugins.errors import is_out_of_memory
+from synthbench.plugins.settings import preserved_settings
+from synthbench.plugins.trial import Tried
 from synthbench.store.weights import MissingWeights
 
-# parts of torch's messages where it raises a plain RuntimeError for lack of memory
-NO_MEMORY = ("allocate memory", "bad_alloc", "out of memory", "ALLOC_FAILED")
 
-
-def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None:
-    """Loads plug-ins, sends Ready, then reads jobs; answers each with run-steps and an Outcome."""
+def serve(pipe: Connection, device: str) -> None:
+    """Sends Ready, then reads jobs; answers each with run-steps and an Outcome, or with what a trial showed."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -33,18 +38,46 @@ def serve(pipe: Connection, device: str, plugins: Sequence[Origin] = ()) -> None
         import torch
 
         torch.set_num_threads(1)
-        for origin in plugins:
-            restore(origin)
-    except BadInput as error:
-        pipe.send(error)
-        return
     except Exception:
         pipe.send(Failed(traceback.format_exc()))
         return
     pipe.send(Ready())
+    loaded = False
     while True:
         job = pipe.recv()
-        pipe.send(_outcome(job, device, _reporter(pipe, len(job.runs))))
+        error, loaded = None if loaded else _load(job.plugins), loaded or bool(job.plugins)
+        pipe.send(error or answer(job, device, pipe.send))
+
+
+def _load(plugins: Sequence[Origin]) -> SynthbenchError | None:
+    try:
+        for origin in plugins:
+            restore(origin)
+    except BadInput as error:
+        return error
+    except Exception:
+        return Failed(traceback.format_exc())
+    return None
+
+
+def answer(job: Job | TrialJob, device: str, send: Callable[[int], None]) -> Outcome | Tried | Ready:
+    """What a job comes to. send: takes run-steps that were trained since it was called last."""
+    if isinstance(job, TrialJob):
+        from synthbench.plugins.checks import tried
+
+        try:
+            return tried(job.trial) if job.trial else Ready()
+        except BadInput as error:
+            return error
+        except Exception:
+            return Failed(traceback.format_exc())
+    with preserved_settings() as changed:
+        outcome = _outcome(job, device, _reporter(send, len(job.runs)))
+    if not isinstance(outcome, list):
+        return outcome
+    noted = made_with(job.runs[0].optimizer.name, changed)
+    results = [replace(one.result, versions={**one.result.versions, **noted}) for one in outcome]
+    return [one._replace(result=result) for one, result in zip(outcome, results, strict=True)]
 
 
 def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
@@ -58,8 +91,7 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
         what = f"{named(job.folder)} could not be written ({error.strerror})"
         return Failed(f"{what}; finished runs are kept, make room and rerun the command.")
     except Exception as error:
-        is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not is_memory and not (isinstance(error, RuntimeError) and any(sign in str(error) for sign in NO_MEMORY)):
+        if not is_out_of_memory(error):
             return Failed(traceback.format_exc())
     if device == "cuda":
         torch.cuda.empty_cache()
@@ -73,13 +105,13 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _reporter(pipe: Connection, runs: int, every: float = 0.2) -> Callable[[int], None]:
+def _reporter(send: Callable[[int], None], runs: int, every: float = 0.2) -> Callable[[int], None]:
     last, sent = time.monotonic(), 0
 
     def report(step: int) -> None:
         nonlocal last, sent
         if time.monotonic() - last > every:
-            pipe.send((step - sent) * runs)
+            send((step - sent) * runs)
             last, sent = time.monotonic(), step
 
     return report

@@ -11,6 +11,8 @@ from synthbench.experiment.runs import Cell, Run
 from synthbench.generators import Task
 from synthbench.trainer.optimizers import OPTIMIZERS
 
+NO_RATE = 1.0  # in the runs of an optimizer that sets its rate itself
+
 
 class StageSettings(NamedTuple):
     """A stage's settings for one task and optimizer. lr_factor: what the rates of its grid are multiplied by."""
@@ -110,6 +112,8 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
     for cell, runs in cells.items():
         variant = variant_in(card, card.stage(cell.stage), cell.optimizer)
         rates = ", ".join(f"{rate:.6g}" for rate in sorted({run.lr for run in runs}))
+        if not all(run.optimizer.has_rate for run in runs):
+            rates = "its own"
         if variant and variant.of_tuned:
             rates = f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
         row = tasks.setdefault((cell.stage, f"{cell.optimizer}, {cell.update}"), {})

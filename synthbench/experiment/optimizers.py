@@ -21,7 +21,6 @@ from synthbench.common.validation import message
 from synthbench.common.wording import did_you_mean, listed, named, shown
 from synthbench.experiment.identity import PACKAGE
 from synthbench.experiment.runs import OptimizerSpec
-from synthbench.generators import Task
 from synthbench.plugins.loading import SUFFIX, label
 from synthbench.trainer import layout as layouts
 from synthbench.trainer import low_rank as lora
@@ -132,6 +131,7 @@ def checked(
         where = f"variants.{name}.arguments" if key in of_variant else where
         raise BadInput(f"{origin}: {where}.{key} = {shown(first['input'])}: {message(first['msg'])}.") from None
     is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
+    is_idle = is_idle and getattr(arguments, "groups", "all") == "all"
     if is_idle and "aux_lr_ratio" in arguments.model_fields_set:
         raise BadInput(
             f"{origin}: {name}: aux_lr_ratio is the rate of AdamW beside it, which moves nothing under routing = all; "
@@ -152,24 +152,6 @@ def source_hash(registered: str) -> str:
         return plugin.source
     path = Path(IMPLEMENTATIONS[registered].step.__code__.co_filename)
     return sources.digest([path], PACKAGE if PACKAGE in path.parents else path.parent)
-
-
-def try_plugins(specs: Sequence[OptimizerSpec], card: RunnerCard, task: Task) -> None:
-    """Raises BadInput where a plug-in cannot move the parameters that it will be given; prints settings that it changed."""
-    from synthbench.plugins.smoke_test import check
-
-    layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
-    theirs = {spec.fingerprint: spec for spec in specs if plugins.plugin_of(spec.name)}.values()
-    changed: dict[str, list[str]] = {spec.name: [] for spec in theirs}
-    for spec in theirs:
-        arguments = OPTIMIZERS[spec.name].arguments.model_validate(spec.arguments)
-        for update in dict.fromkeys(update for stage in card.stages for update in stage.update):
-            changed[spec.name] += check(
-                spec.name, routing=spec.routing, layout=trainable(layout, update), arguments=arguments,
-                where=f"--optimizer {spec.name}",
-            )  # fmt: skip
-    for name, settings in changed.items():
-        plugins.put_back(name, settings)
 
 
 def trainable(layout: layouts.Layout, update: str) -> layouts.Layout:

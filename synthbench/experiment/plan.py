@@ -139,12 +139,15 @@ class TaskStage:
         """Optimizers x updates x decays x sizes after the optimizers of the stages before (base)."""
         for optimizer in grids.optimizers_after(self.card, self.stage, base):
             of_stage = grids.updates(self.card, self.stage, self.task.card.name, optimizer)
-            for (update, size), decay in product(of_stage, self.settings(optimizer).weight_decay):
+            spec, decays = self.experiment.optimizers[optimizer], self.settings(optimizer).weight_decay
+            for (update, size), decay in product(of_stage, decays if spec.heeds_decay else decays[:1]):
                 yield Cell(self.task.card.label, self.stage.name, base, optimizer, update, decay, size)
 
     def rates(self, cell: Cell, known: Cells, done: Done) -> list[float]:
         """The learning rates of a cell. That of a variant with a share of the rate chosen for its optimizer is unknown
         until that is chosen. known: cells of this stage."""
+        if not self.experiment.optimizers[cell.optimizer].has_rate:
+            return [grids.NO_RATE]
         variant = grids.variant_in(self.card, self.stage, cell.optimizer)
         if not (variant and variant.of_tuned):
             return grids.rates_of(self.card, self.stage, self.task.card.name, cell)

@@ -65,7 +65,6 @@ def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
         Plan(experiment, {}, MOST_RUNS).whole()
     except BadInput as error:
         raise BadInput(f"{origin}: {error}") from None
-    optimizers.try_plugins([*specs.values()], card, loaded[0])
     return experiment
 
 

@@ -28,6 +28,16 @@ class OptimizerSpec:
     def fingerprint(self) -> str:
         return fingerprint(asdict(self))
 
+    @property
+    def has_rate(self) -> bool:
+        """Whether a learning rate can be set: some plug-ins set their own."""
+        return not self.arguments.get("own_rate", False)
+
+    @property
+    def heeds_decay(self) -> bool:
+        """Whether the card's weight decay is in force."""
+        return str(self.arguments.get("decay_in_force", "card")).startswith("card")
+
 
 @dataclass(frozen=True)
 class Environment:

@@ -18,6 +18,7 @@ from synthbench.common import files, overrides
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.wording import check_choice, listed, named
 from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.execution.trials import tried
 from synthbench.experiment import identity
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import experiment_of
@@ -128,7 +129,7 @@ def to_check(
     if device is None:
         device = "cpu" if baseline.device == "cuda" and not identity.cuda_devices() else baseline.device
     source = f"{origin} with --set" if changes else origin
-    return experiment_of(parse(RunnerCard, content, source), source, device), notes
+    return tried(experiment_of(parse(RunnerCard, content, source), source, device)), notes
 
 
 def _label(baseline: Baseline, origin: str, optimizer: Any) -> str:

@@ -15,6 +15,7 @@ from synthbench.analysis.change_test import FEWEST
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.wording import listed, named
 from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.execution.trials import tried
 from synthbench.experiment import identity
 from synthbench.experiment.choice import choose
 from synthbench.experiment.grids import settings
@@ -57,7 +58,7 @@ def to_record(request: RunRequest) -> Experiment:
             grid = OPTIMIZERS[label].grid
             stage = stage.model_copy(update={"lr": [grid[len(grid) // 2]]})
         stages.append(stage)
-    experiment = experiment_of(card.model_copy(update={"stages": stages}), origin, request.device)
+    experiment = tried(experiment_of(card.model_copy(update={"stages": stages}), origin, request.device))
     (task,) = experiment.tasks.values()
     for stage in stages:
         of_stage = settings(stage, task.card.name, label)

@@ -20,6 +20,7 @@ from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import call, listed
 from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.execution.trials import tried
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.reporting import comparison as comparing
 from synthbench.reporting import comparison_table, export, table
@@ -87,6 +88,7 @@ def run(
     )  # fmt: skip
     execution.check()
     experiment = resolve(request)
+    experiment = tried(experiment, execution.workers(experiment.environment.device))
     report = of_folder(execution.out, experiment=perform(experiment, execution))
     return Results(_of_card(report), experiment.card.optimizers)
 

@@ -19,6 +19,7 @@ from synthbench.common.files import is_file
 from synthbench.common.terminal import console
 from synthbench.common.wording import check_choice, inert, named
 from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.execution.trials import tried
 from synthbench.experiment import grids
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, resolve
@@ -40,6 +41,7 @@ def run(request: RunRequest, options: ExecutionOptions, *, dry_run: bool = False
     """`synthbench run`: trains what is missing, prints the report. Raises NotMeasured if all runs of a row diverged."""
     options.check()
     experiment = resolve(request)
+    experiment = tried(experiment, options.workers(experiment.environment.device))
     if dry_run:
         _describe(experiment, options)
         return

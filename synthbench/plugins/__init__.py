@@ -10,6 +10,7 @@ from synthbench.plugins.registry import (  # fmt: skip
     defaults,
     made_with,
     name_of,
+    news,
     origins,
     plugin_of,
     put_back,
@@ -25,5 +26,5 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_plugin", "made_with",
-    "matrix_optimizer", "name_of", "origins", "plugin_of", "put_back", "restore", "routing_of", "take", "unknown",
+    "matrix_optimizer", "name_of", "news", "origins", "plugin_of", "put_back", "restore", "routing_of", "take", "unknown",
 ]  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Routing = Literal["all", "hidden"]
-OURS = {"routing", "aux_lr_ratio"}  # options of every plug-in
+OURS = {"routing", "aux_lr_ratio", "own_rate", "decay_in_force"}  # options of every plug-in
 RESERVED = OURS | {"step", "weight_decay"}  # names that no argument can have
 Update = Callable[["Tensor", dict[str, "Tensor"], "Tensor", Any], "tuple[Tensor, dict[str, Tensor]]"]
 Start = Callable[[Sequence[Block], Any], State]
@@ -30,7 +31,8 @@ class CustomOptimizer:
 
     lr: the rate that its grid lies around. arguments: names and defaults. routing: whether it moves all parameters, or the
     hidden matrices, and AdamW the rest. written: the function. kept: the names of what a matrix optimizer keeps for each
-    matrix, else None. takes_any: whether it accepts arguments of any name.
+    matrix, else None. takes_any: whether it accepts arguments of any name. given: how a class wants its parameters, where
+    that is not one list.
     """
 
     implementation: Implementation
@@ -40,6 +42,7 @@ class CustomOptimizer:
     written: Callable[..., Any]
     kept: tuple[str, ...] | None = None
     takes_any: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Values(SimpleNamespace):
@@ -123,14 +126,28 @@ def fleet_optimizer(
     check(name, (), routing, arguments)
 
     def begin(blocks: Sequence[Block], options: Any) -> State:
-        return start(blocks, Values(**arguments_of(name, arguments, options)))
+        values = Values(**arguments_of(name, arguments, options))
+        with explained(f"{name} failed before its first step"):
+            return start(blocks, values)
 
     def move(blocks: Sequence[Block], state: State, hyper: Hyper, options: Any) -> None:
-        device = blocks[0].value_Kn.device
+        device, values = blocks[0].value_Kn.device, Values(**arguments_of(name, arguments, options))
         local = Hyper(hyper.step, hyper.lr_K.to(device), hyper.weight_decay_K.to(device))
-        step(blocks, state, local, Values(**arguments_of(name, arguments, options)))
+        with explained(f"{name} failed at step {hyper.step}"):
+            step(blocks, state, local, values)
 
     return CustomOptimizer(Implementation(begin, move), lr, arguments, routing, step)
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Makes what a person's function raises a BadInput that begins with `what` and names the line of their file."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, BadInput) or errors.is_out_of_memory(error):
+            raise
+        raise BadInput(f"{what}: {errors.describe(error)}.") from error
 
 
 def check(name: str, state: Any, routing: Any, arguments: Mapping[str, Any]) -> None:
@@ -183,7 +200,7 @@ def batched(
     rates = hyper.lr_K.to(value.device, copy=True), hyper.weight_decay_K.to(value.device, copy=True)
     try:
         result: tuple[Tensor, dict[str, Tensor]] = of_runs(grad, state, value, *rates)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if isinstance(error, BadInput) or errors.is_out_of_memory(error):
             raise
         why = errors.explain_update(error, shape, declared)

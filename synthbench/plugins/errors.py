@@ -6,6 +6,7 @@ Nothing here changes a number, and the identity of runs does not depend on this 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from traceback import walk_tb
@@ -28,6 +29,13 @@ VMAP_ERRORS = {  # part of torch.vmap's message: what it means for an optimizer 
     "dynamic shape": "an optimizer may not choose entries by a mask; use torch.where",
     "Cannot access data pointer": "an optimizer must compute with torch alone, without numpy",
 }
+# What torch's allocators and libraries say where it raises a plain RuntimeError for lack of memory
+NO_MEMORY = re.compile(
+    r"DefaultCPUAllocator: (can't allocate|not enough) memory"  # c10/core/impl/alloc_cpu.cpp
+    r"|^std::bad_alloc$"
+    r"|^CUDA error: out of memory"
+    r"|CU(BLAS|DNN|FFT|SOLVER|SPARSE)_STATUS_ALLOC_FAILED"
+)
 VECTORS = '; vectors come too, unless routing="hidden"'
 
 
@@ -56,10 +64,14 @@ def _user_frame(error: BaseException) -> tuple[FrameType | None, int]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory ran out, which is not the optimizer's fault: a smaller fleet may fit."""
-    return isinstance(error, MemoryError) or "alloc" in str(error).lower()
+    import torch
+
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and NO_MEMORY.search(str(error)) is not None
 
 
-def explain_step(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> str:
+def explain_step(error: BaseException, parameters: Sequence[torch.nn.Parameter]) -> str:
     """Why the step of a torch.optim.Optimizer failed, with the shapes of the parameters that its failing function holds."""
     frame, _ = _user_frame(error)
     variables = frame.f_locals if frame else {}
@@ -71,7 +83,7 @@ def explain_step(error: Exception, parameters: Sequence[torch.nn.Parameter]) -> 
     return describe(error) + (f" at a parameter of shape {' or '.join(shapes)}" if shapes else "")
 
 
-def explain_update(error: Exception, shape: tuple[int, ...], state: Sequence[str]) -> str:
+def explain_update(error: BaseException, shape: tuple[int, ...], state: Sequence[str]) -> str:
     """Why the update of a matrix optimizer failed at a parameter of this shape. state: the names that it declared."""
     for sign, meaning in VMAP_ERRORS.items():
         if sign in str(error):

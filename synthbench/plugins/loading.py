@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import random
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Collection, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -24,6 +23,7 @@ from synthbench.common import files, sources
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, named, shown
 from synthbench.plugins.errors import describe
+from synthbench.plugins.settings import preserved_settings
 
 SUFFIX = ".py"
 FROM_FILE = "synthbench_plugin_"  # begins the names of modules that are loaded from a path
@@ -155,45 +155,3 @@ def _file(module: ModuleType) -> Path | None:
     """A module's Python file; None for one that has none."""
     file = getattr(module, "__file__", None)
     return Path(file).resolve() if file and file.endswith(SUFFIX) else None
-
-
-@contextmanager
-def preserved_settings() -> Iterator[list[str]]:
-    """Puts settings that numbers depend on back at the end; yields a list that then names those that had changed."""
-    settings, changed, draws = _settings(), list[str](), random.getstate()
-    before = [get() for _, get, _ in settings]
-    try:
-        yield changed
-    finally:
-        for (name, get, put), value in zip(settings, before, strict=True):
-            if _differs(value, get()):
-                put(value)
-                changed.append(name)
-        random.setstate(draws)
-
-
-def _settings() -> list[tuple[str, Callable[[], Any], Callable[[Any], Any]]]:
-    """The settings of torch and numpy that change what is computed, or how its threads do it: name, getter, setter."""
-    import numpy as np
-    import torch
-
-    cudnn = torch.backends.cudnn
-    return [
-        ("threads", torch.get_num_threads, torch.set_num_threads),
-        ("default dtype", torch.get_default_dtype, torch.set_default_dtype),
-        ("matmul precision", torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-        ("deterministic algorithms", torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
-        ("gradients", torch.is_grad_enabled, torch.set_grad_enabled),
-        ("default device", torch.get_default_device, torch.set_default_device),
-        ("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
-        ("cudnn.benchmark", lambda: cudnn.benchmark, lambda value: setattr(cudnn, "benchmark", value)),
-        ("cudnn.deterministic", lambda: cudnn.deterministic, lambda value: setattr(cudnn, "deterministic", value)),
-        ("random numbers of torch", torch.get_rng_state, torch.set_rng_state),
-        ("random numbers of numpy", np.random.get_state, np.random.set_state),
-    ]
-
-
-def _differs(before: Any, after: Any) -> bool:
-    import numpy as np
-
-    return any(map(_differs, before, after)) if isinstance(before, tuple) else not np.array_equal(before, after)

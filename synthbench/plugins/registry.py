@@ -15,19 +15,22 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, create_model, model_validator
 
 from synthbench.cards import Card
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
 from synthbench.generators import Task
-from synthbench.plugins import code_hash, entry_points, generators, loading
+from synthbench.plugins import code_hash, entry_points, generators, groups, loading, settings
 from synthbench.plugins.decorators import CustomOptimizer, Routing
+from synthbench.plugins.groups import Groups
 from synthbench.plugins.loading import Plugin, is_plugin
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS, Implementation, Optimizer, adamw
 
 FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a default rate: the grid of an optimizer that a card has no rates for
+CLASS_FILES = [Path(groups.__file__), Path(settings.__file__)]  # that the numbers of classes depend on, too
+PUT_BACK = "put back after"  # begins the name of an entry of what a result was made with
 BESIDE = "adamw-beside"  # moves what a plug-in routed `hidden` leaves
 Table = tuple[tuple[str, str], ...]  # (pattern of parameter names, optimizer), first match wins
 Origin = str | bytes | generators.Origin  # where a worker finds an optimizer, or the generators of a task
@@ -36,18 +39,44 @@ Origin = str | bytes | generators.Origin  # where a worker finds an optimizer, o
 class Arguments(Card):
     """Options of a plug-in; its own arguments are checked by name alone.
 
-    routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors, at aux_lr_ratio of its rate).
+    routing: `all`, or `hidden` (AdamW moves embeddings, head and vectors, at aux_lr_ratio of its rate). Trying it shows the
+    others: own_rate, whether it sets its learning rate itself; decay_in_force, `card` or whose weight decay it applies.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
     routing: Routing = "all"
     aux_lr_ratio: Annotated[float, Field(gt=0)] = 1.0
+    own_rate: bool = False
+    decay_in_force: str = "card"
 
 
 class ClassArguments(Arguments):
-    """Options of a torch.optim.Optimizer. group: keys of its group of parameters, such as a flag that it reads there."""
+    """Options of a torch.optim.Optimizer: how it is given its parameters.
 
+    groups: `all` in one list; `hidden`: hidden matrices alone, as under routing = hidden; `muon`: those in a group with
+    use_muon=True, the rest in one with use_muon=False, at aux_lr_ratio of the rate (None: the class's own ratio). group:
+    keys of every group. aux_group: of the second one. named: as pairs with names.
+    """
+
+    aux_lr_ratio: Annotated[float, Field(gt=0)] | None = None  # type: ignore[assignment]
+    groups: Groups = "all"
     group: dict[str, Any] = Field(default_factory=dict)
+    aux_group: dict[str, Any] = Field(default_factory=dict)
+    named: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _routed(cls, content: Any) -> Any:
+        """groups = hidden and routing = hidden are the same."""
+        default = {name: cls.model_fields[name].default for name in ("groups", "routing")}
+        if "groups" in content and "routing" not in content:
+            content = content | {"routing": "hidden" if content["groups"] == "hidden" else "all"}
+        elif "routing" in content and "groups" not in content:
+            as_wanted = default["groups"] if default["groups"] != "hidden" else "all"
+            content = content | {"groups": "hidden" if content["routing"] == "hidden" else as_wanted}
+        if (default | content)["routing"] == "hidden" and content.get("aux_lr_ratio") is None:
+            content = content | {"aux_lr_ratio": 1.0}
+        return content
 
 
 def plugin_of(name: str) -> Plugin | None:
@@ -135,23 +164,30 @@ def defaults(name: str) -> dict[str, Any]:
     return dict(plugin.value.arguments) | options if plugin else options
 
 
-def put_back(name: str, settings: Sequence[str]) -> None:
-    """Records settings that a plug-in changed while it was tried, and prints all that it changed."""
+def put_back(name: str, settings: Sequence[str]) -> list[str]:
+    """Records settings that a plug-in changed; returns those that are new."""
     plugin = plugin_of(name)
     assert plugin is not None
-    plugin = replace(plugin, changed=tuple(dict.fromkeys([*plugin.changed, *settings])))
-    OPTIMIZERS[name] = OPTIMIZERS[name]._replace(plugin=plugin)
-    if plugin.changed:
-        print(f"synthbench: {name} changed settings that were put back: {', '.join(plugin.changed)}.", file=sys.stderr)
+    new = [setting for setting in dict.fromkeys(settings) if setting not in plugin.changed]
+    OPTIMIZERS[name] = OPTIMIZERS[name]._replace(plugin=replace(plugin, changed=(*plugin.changed, *new)))
+    return new
 
 
-def made_with(name: str) -> dict[str, str]:
-    """What is recorded with the results of an optimizer beside the version of torch; nothing for a built-in one."""
+def made_with(name: str, changed: Sequence[str] = ()) -> dict[str, str]:
+    """What is recorded with the results of an optimizer beside the version of torch; nothing for a built-in one. changed:
+    settings that it changed in training."""
     plugin = plugin_of(name)
     if plugin is None:
         return {}
-    changed = {f"put back after {plugin.label}": ", ".join(plugin.changed)} if plugin.changed else {}
-    return dict(plugin.versions) | changed
+    settings = dict.fromkeys([*plugin.changed, *changed])
+    return dict(plugin.versions) | ({f"{PUT_BACK} {plugin.label}": ", ".join(settings)} if settings else {})
+
+
+def news(name: str, made: Mapping[str, str]) -> str:
+    """A sentence on settings that results name (made: of `made_with`) and that were not known before; else nothing."""
+    changed = made.get(f"{PUT_BACK} {name}")
+    new = put_back(name, changed.split(", ")) if changed else []
+    return f"{name} changed settings in training that were put back: {', '.join(new)}." if new else ""
 
 
 def origins(names: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
@@ -176,7 +212,8 @@ def _register(plugin: Plugin, where: str) -> str:
             f"{where} is neither a torch.optim.Optimizer class nor made by synthbench.matrix_optimizer or "
             "synthbench.fleet_optimizer."
         )
-    ours = sources.digest([Path(optimizer.implementation.step.__code__.co_filename)], Path(sources.__file__).parents[1])
+    made_by = [Path(optimizer.implementation.step.__code__.co_filename)]
+    ours = sources.digest([*made_by, *CLASS_FILES[: 2 * is_class]], Path(sources.__file__).parents[1])
     plugin = replace(plugin, value=optimizer, source=sha256((ours + plugin.source).encode()).hexdigest())
     summary = (inspect.getdoc(optimizer.written) or label).strip().splitlines()[0]
     OPTIMIZERS[label] = Optimizer(
@@ -190,15 +227,16 @@ def _register(plugin: Plugin, where: str) -> str:
 def arguments_card(label: str, optimizer: CustomOptimizer, card: type[Arguments]) -> type[Arguments]:
     """A plug-in's arguments, checked by name. card: the options beside its own arguments."""
     allowed = [*optimizer.arguments]
+    wanted = {"routing": optimizer.routing, **optimizer.given}
+    fields = {name: (card.model_fields[name].annotation, default) for name, default in wanted.items()}
 
-    class PluginArguments(card):  # type: ignore[valid-type, misc]
-        routing: Routing = optimizer.routing
-
+    class PluginArguments(create_model("Wanted", __base__=card, **fields)):  # type: ignore[misc]
         @model_validator(mode="after")
         def _known(self) -> PluginArguments:
             for name in self.model_extra or {}:
-                if name in ("lr", "weight_decay"):
-                    raise ValueError(f"{label} is given {name} by --{name.replace('_', '-')}, not as an argument")
+                if name == "lr" or (name in groups.DECAYS and name not in allowed):
+                    option = "lr" if name == "lr" else "weight-decay"
+                    raise ValueError(f"{label} is given {name} by --{option}, not as an argument")
                 is_slip = not optimizer.takes_any or difflib.get_close_matches(name, allowed, n=1, cutoff=0.85)
                 if name not in allowed and is_slip:
                     others = [*allowed, *card.model_fields]

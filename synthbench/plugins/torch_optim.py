@@ -6,18 +6,18 @@ computes over all its parameters (a norm, a step count) it computes within its r
 
 from __future__ import annotations
 
-import inspect
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from synthbench.common.errors import BadInput
+from synthbench.plugins import groups
 from synthbench.plugins.decorators import CustomOptimizer
-from synthbench.plugins.errors import check_not_text, describe, explain_step, is_out_of_memory
-from synthbench.plugins.loading import preserved_settings
+from synthbench.plugins.errors import explain_step, is_out_of_memory
+from synthbench.plugins.settings import preserved_settings
 from synthbench.trainer.optimizers.muon import matrices
 from synthbench.trainer.optimizers.registry import Block, Hyper, Implementation, State
 
@@ -25,69 +25,21 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-OURS = ("routing", "aux_lr_ratio", "group")  # options that are not arguments of the constructor
-NEEDED = inspect.Parameter.empty  # in place of the default of an argument that has none
-RATE = 1e-3  # where a constructor has no default
-
 
 def custom_optimizer(cls: type[torch.optim.Optimizer]) -> CustomOptimizer:
     """A class as an optimizer: its arguments without rate and decay, and the rate that its grid lies around."""
-    import torch
 
     def move(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any) -> None:
         step(cls, blocks, state, hyper, arguments)
 
-    known = defaults(cls)
-    lr = known.get("lr")
+    known, as_wanted = groups.defaults(cls), groups.wanted(cls)
     return CustomOptimizer(
-        Implementation(lambda blocks, arguments: {"optimizers": [], "parameters": [], "draws": []}, move, set_evaluating),
-        float(lr) if isinstance(lr, int | float) else RATE,
-        {name: default for name, default in known.items() if name not in ("lr", "weight_decay")},
-        routing="hidden" if cls is getattr(torch.optim, "Muon", None) else "all", written=cls,
-        takes_any=any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values()),
+        Implementation(lambda blocks, arguments: {"instances": [], "parameters": [], "draws": []}, move, set_evaluating),
+        groups.usual_rate(known.get("lr")) or groups.RATE,
+        {name: default for name, default in known.items() if name not in ("lr", *groups.DECAYS)},
+        routing="hidden" if as_wanted.get("groups") == "hidden" else "all", written=cls,
+        takes_any=groups.takes_any(cls), given=as_wanted,
     )  # fmt: skip
-
-
-def defaults(cls: type[torch.optim.Optimizer]) -> dict[str, Any]:
-    """The constructor's arguments with their defaults (NEEDED: none), without the first, the parameters to move."""
-    others = [*inspect.signature(cls).parameters.values()][1:]
-    return {p.name: p.default for p in others if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
-
-
-def instance(
-    cls: type[torch.optim.Optimizer], parameters: Sequence[torch.nn.Parameter], options: Mapping[str, Any],
-    weight_decay: float,
-) -> torch.optim.Optimizer:  # fmt: skip
-    """An instance over one group of parameters, at some rate where the constructor has no default: every step sets it.
-
-    options: arguments of the constructor; `group` has keys of the group itself. Raises BadInput where it cannot be made.
-    """
-    known, name, group_keys = defaults(cls), cls.__name__, options.get("group")
-    check_not_text(name, options, known)
-    keywords = {key: value for key, value in options.items() if key not in OURS}
-    if known.get("lr") is NEEDED:
-        keywords["lr"] = 1.0
-    if "weight_decay" in known:
-        keywords["weight_decay"] = weight_decay
-    for key, default in known.items():
-        if isinstance(default, tuple) and isinstance(keywords.get(key), list):
-            keywords[key] = tuple(keywords[key])  # cards have no tuples
-        if default is NEEDED and key not in keywords:
-            raise BadInput(f"{name} needs the argument {key!r}; give it as --set optimizer.{key}=VALUE.")
-    try:
-        optimizer = cls([{"params": list(parameters), **group_keys}] if group_keys else parameters, **keywords)
-    except Exception as error:
-        hint = "" if group_keys else "; if its groups of parameters need keys, give --set optimizer.group={KEY=VALUE}"
-        raise BadInput(
-            f"{name} cannot be made of a list of the model's parameters: {describe(error)}{hint}."
-        ) from error
-    if not all("lr" in group for group in optimizer.param_groups):
-        raise BadInput(f"{name} has no learning rate `lr` in its groups of parameters, so none can be set.")
-    if "weight_decay" not in known:
-        for group in optimizer.param_groups:
-            if "weight_decay" in group:
-                group["weight_decay"] = weight_decay
-    return optimizer
 
 
 def of_run(stacked: Sequence[Tensor], k: int) -> list[Tensor]:
@@ -100,20 +52,20 @@ def step(cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State
     import torch
 
     values, grads = matrices(blocks, "value_Kn"), matrices(blocks, "grad_Kn")
-    if not state["optimizers"]:
-        _begin(cls, values, state, hyper, arguments)
-    for k, optimizer in enumerate(state["optimizers"]):
-        if optimizer is None:  # the run has diverged
+    if not state["instances"]:
+        _begin(cls, blocks, state, hyper, arguments)
+    for k, made in enumerate(state["instances"]):
+        if made is None:  # the run has diverged
             continue
         parameters, failure = state["parameters"][k], None
         for parameter, grad in zip(parameters, of_run(grads, k), strict=True):
             parameter.grad = grad
-        for group in optimizer.param_groups:
-            set_rate(group, float(hyper.lr_K[k]))
+        groups.set_rate(made, float(hyper.lr_K[k]))
         try:
-            with drawing(state["draws"], k), torch.enable_grad():  # as in any training loop
-                optimizer.step()
-        except Exception as error:
+            # settings too: a run would see what the one before it in the fleet has changed
+            with preserved_settings(every=False), drawing(state["draws"], k), torch.enable_grad():
+                made.optimizer.step()
+        except (Exception, SystemExit) as error:
             if is_out_of_memory(error):
                 raise
             failure = error
@@ -124,7 +76,7 @@ def step(cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State
             raise BadInput(
                 f"{cls.__name__} failed at step {hyper.step}: {explain_step(failure, parameters)}."
             ) from failure
-        state["optimizers"][k] = None
+        state["instances"][k] = None
         for view in of_run(values, k):
             view.fill_(torch.nan)
 
@@ -140,22 +92,27 @@ def check_shapes(cls: type, parameters: Sequence[Tensor], views: Sequence[Tensor
 
 
 def _begin(
-    cls: type[torch.optim.Optimizer], values: Sequence[Tensor], state: State, hyper: Hyper, arguments: Any
+    cls: type[torch.optim.Optimizer], blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Any
 ) -> None:
     """An instance for each run, and the state of its random numbers."""
     import torch
 
-    options = arguments.model_dump()
+    options, values = arguments.model_dump(), matrices(blocks, "value_Kn")
+    names = groups.names([parameter for block in blocks for parameter in block.parameters])
     for k, weight_decay in enumerate(hyper.weight_decay_K.tolist()):
         parameters = [torch.nn.Parameter(view) for view in of_run(values, k)]
+        members = [
+            groups.Member(name, parameter, is_hidden)
+            for (name, is_hidden), parameter in zip(names, parameters, strict=True)
+        ]
         state["parameters"].append(parameters)
         state["draws"].append(None)
         with preserved_settings(), drawing(state["draws"], k):
-            state["optimizers"].append(instance(cls, parameters, options, weight_decay))
+            state["instances"].append(groups.instance(cls, members, options, weight_decay))
     set_evaluating(state, False)
 
 
-def has_diverged(error: Exception, parameters: Sequence[Tensor]) -> bool:
+def has_diverged(error: BaseException, parameters: Sequence[Tensor]) -> bool:
     """Whether a step raised because its run diverged: weights or gradients are not finite, or its algebra fails."""
     import torch
 
@@ -195,17 +152,9 @@ def drawing(draws: list[Any], k: int) -> Iterator[None]:
             put(state)
 
 
-def set_rate(group: dict[str, Any], lr: float) -> None:
-    """Sets a group's learning rate in place where it is a tensor."""
-    if hasattr(group["lr"], "fill_"):
-        group["lr"].fill_(lr)
-    else:
-        group["lr"] = lr
-
-
 def set_evaluating(state: State, evaluating: bool) -> None:
     """Calls `eval()` or `train()` of optimizers that average weights (Schedule-Free, arXiv 2405.15682)."""
-    for optimizer in state["optimizers"]:
-        turn = getattr(optimizer, "eval" if evaluating else "train", None)
+    for made in state["instances"]:
+        turn = getattr(made and made.optimizer, "eval" if evaluating else "train", None)
         if callable(turn):
             turn()

@@ -16,7 +16,7 @@ from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.terminal import console
 from synthbench.common.wording import inert, named
-from synthbench.plugins.loading import preserved_settings
+from synthbench.plugins.settings import preserved_settings
 from synthbench.store.results import Store
 from synthbench.verification import replay
 

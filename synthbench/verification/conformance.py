@@ -14,24 +14,23 @@ from typing import Any
 import numpy as np
 import torch
 from pydantic import model_validator
-from torch import Tensor
 
 from synthbench import plugins
 from synthbench.cards import MODELS, ModelCard
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import shown
-from synthbench.experiment.optimizers import checked, trainable
-from synthbench.plugins import smoke_test
+from synthbench.experiment.optimizers import checked
+from synthbench.plugins import checks
+from synthbench.plugins.checks import difference, rate, rates
 from synthbench.plugins.errors import describe
-from synthbench.plugins.loading import preserved_settings
-from synthbench.trainer import layout as layouts
+from synthbench.plugins.settings import preserved_settings
+from synthbench.plugins.testbed import LENGTH, VOCABULARY, Quadratic, Run, language
+from synthbench.plugins.trial import Trial
 from synthbench.trainer.fleet import views
 from synthbench.trainer.optimizers import OPTIMIZERS
-from synthbench.verification.testbed import LENGTH, VOCABULARY, Quadratic, Run, language
 
 UPDATES = ("full", "full-hidden", "lora-4")
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of a built-in optimizer, whose grids stand on runner cards
 SMALL = ModelCard(width=16, layers=1, head_width=8, norm="layernorm", positions="learned", mlp="swiglu")
 # With tiny's matrices, for which the kernels are those of training, and with vectors
 TINY = MODELS["tiny"].model_copy(update={"norm": "layernorm", "layers": 1})
@@ -45,15 +44,6 @@ STYLES = {  # with one layer, since all have the same shapes
 STEPS = 4  # of checks that compare bits
 DESCENT, INTERVAL = 200, 20  # steps down a quadratic at most, and between evaluations
 LOWERED = 0.5  # what is left of the loss then, at most
-
-
-def rates(name: str) -> tuple[float, ...]:
-    return OPTIMIZERS[name].grid or RATES
-
-
-def rate(name: str) -> float:
-    """From the middle of an optimizer's grid."""
-    return sorted(rates(name))[len(rates(name)) // 2]
 
 
 def candidate(optimizer: Any, settings: Mapping[str, Any] | None = None) -> str:
@@ -85,11 +75,13 @@ def candidate(optimizer: Any, settings: Mapping[str, Any] | None = None) -> str:
     return name
 
 
+def of(name: str, update: str) -> Trial:
+    """An optimizer at its defaults."""
+    return Trial(name, {}, SMALL, VOCABULARY, LENGTH, (update,))
+
+
 def is_accepted(name: str, update: str) -> None:
-    layout, optimizer = layouts.transformer(SMALL, VOCABULARY, LENGTH - 1), OPTIMIZERS[name]
-    smoke_test.check(
-        name, routing=optimizer.routing, layout=trainable(layout, update), arguments=optimizer.arguments(), where="it"
-    )
+    checks.moves(of(name, update), update)
 
 
 def is_finite(name: str, update: str) -> str | None:
@@ -126,28 +118,15 @@ def rate_zero_changes_nothing(name: str, update: str) -> str | None:
 
 
 def is_repeatable(name: str, update: str) -> str | None:
-    runs = [Run(1, rate(name), 0.1), Run(2, rate(name) / 2)]
-    first, second = (Quadratic(name, SMALL, update, runs).go(STEPS) for _ in range(2))
-    differing = difference(first, dict(enumerate(second.weights_KP)))
-    return f"{differing} differs after {STEPS} steps that were taken twice." if differing else None
+    return checks.differs_twice(of(name, update), SMALL, update, STEPS)
 
 
 def is_independent_of_the_fleet(name: str, update: str) -> str | None:
-    lr = rate(name)
-    runs = [Run(1, lr, 0.1), Run(2, lr / 2), Run(3, lr / 4, 0.5), Run(4, lr, 0.1)]
-    alone = {run: Quadratic(name, TINY, update, [run]).go(STEPS).weights_KP[0] for run in runs}
-    for order in (runs, runs[::-1], runs[1:3]):
-        together = Quadratic(name, TINY, update, order).go(STEPS)
-        if differing := difference(together, {k: alone[run] for k, run in enumerate(order)}):
-            return f"{differing} differs after {STEPS} steps in a fleet of {len(order)} from what it is alone."
-    return None
+    return checks.differs_in_a_fleet(of(name, update), TINY, update, STEPS)
 
 
 def keeps_a_divergence_to_itself(name: str, update: str) -> str | None:
-    runs = [Run(1, rate(name), 0.1), Run(2, inf), Run(3, rate(name))]
-    alone = {k: Quadratic(name, SMALL, update, [runs[k]]).go(STEPS).weights_KP[0] for k in (0, 2)}
-    differing = difference(Quadratic(name, SMALL, update, runs).go(STEPS), alone)
-    return f"{differing} differs beside a run at an infinite rate, after {STEPS} steps." if differing else None
+    return checks.differs_beside_a_divergence(of(name, update), SMALL, update, STEPS)
 
 
 def survives_being_rebuilt(name: str, update: str) -> str | None:
@@ -199,17 +178,6 @@ def outcome(check: Check, name: str) -> str | None:
     return None
 
 
-def difference(quadratic: Quadratic, expected: Mapping[int, Tensor]) -> str | None:
-    """A parameter of a run that is not as expected: rows of P floats, by index of the run; NaN equals NaN."""
-    for k, row_P in expected.items():
-        for parameter in quadratic.fleet.trainable.parameters.values():
-            reach = slice(parameter.offset, parameter.offset + parameter.size)
-            if not torch.allclose(quadratic.weights_KP[k, reach], row_P[reach], rtol=0, atol=0, equal_nan=True):
-                run = quadratic.runs[k]
-                return f"{parameter.name} of a run at rate {run.lr:g} and weight decay {run.weight_decay:g}"
-    return None
-
-
 def rebuilt(quadratic: Quadratic, name: str) -> Quadratic:
     """The same fleet made anew, of its weights and of a copy of its optimizer's state.
 
@@ -222,9 +190,9 @@ def rebuilt(quadratic: Quadratic, name: str) -> Quadratic:
     states = fresh.optimizer._states  # the trainer itself never saves them: a fleet is trained whole
     for optimizer, state in quadratic.optimizer._states.items():
         instances, kept = states[optimizer], dict(state)
-        if "optimizers" in kept:
-            for new, old in zip(instances["optimizers"], kept.pop("optimizers"), strict=True):
-                new.load_state_dict(deepcopy(old.state_dict()))
+        if "instances" in kept:
+            for new, old in zip(instances["instances"], kept.pop("instances"), strict=True):
+                new.optimizer.load_state_dict(deepcopy(old.optimizer.state_dict()))
             kept.pop("parameters", None)
         states[optimizer] = instances | deepcopy(kept)
     return fresh

@@ -10,7 +10,7 @@ Shapes: N items, B examples, L tokens, H heads, h head width, d width, V vocabul
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from math import sqrt
 from types import SimpleNamespace
 from typing import Any
@@ -23,8 +23,10 @@ from synthbench import plugins
 from synthbench.cards import ModelCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import named
+from synthbench.plugins import groups
 from synthbench.plugins.decorators import CustomOptimizer, Update
-from synthbench.plugins.torch_optim import instance, set_evaluating, set_rate
+from synthbench.plugins.groups import Instance, Member
+from synthbench.plugins.torch_optim import set_evaluating
 from synthbench.trainer.loop import Data
 from synthbench.trainer.optimizers import OPTIMIZERS
 
@@ -203,7 +205,7 @@ class MatrixByMatrix(torch.optim.Optimizer):
                 p.copy_(moved)
 
 
-Moving = tuple[torch.optim.Optimizer, float]  # an optimizer, and the part of a run's rate that it moves at
+Moving = tuple[Instance, float]  # an optimizer, and the part of a run's rate that it moves at
 
 
 def optimizers(
@@ -211,61 +213,70 @@ def optimizers(
 ) -> list[Moving]:
     """The optimizers of a plain loop that a registered optimizer with these arguments must equal.
 
-    `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates and decays are set at every step.
+    `torch-muon` is `muon` with torch's own optimizer, bfloat16 products and all. Rates are set at every step.
+
     Raises BadInput for an optimizer on flat buffers, which has no counterpart.
     """
     registered, plugin = OPTIMIZERS["muon" if name == "torch-muon" else name], plugins.plugin_of(name)
     options = registered.arguments.model_validate(dict(arguments or {})).model_dump()
     moved, hidden = [p for p in model.parameters() if p.requires_grad], model.hidden()
     of_adamw: dict[str, Any] = {key: options[key] for key in ("betas", "eps") if key in options and not plugin}
-    adamw: Callable[..., torch.optim.Optimizer] = partial(torch.optim.AdamW, lr=0.0, **of_adamw)
+
+    def plain(optimizer: torch.optim.Optimizer) -> Instance:
+        for group in optimizer.param_groups:
+            group["weight_decay"] = weight_decay
+        return Instance(optimizer, [1.0] * len(optimizer.param_groups))
+
+    def adamw(parameters: list[nn.Parameter]) -> Instance:
+        return plain(torch.optim.AdamW(parameters, lr=0.0, **of_adamw))
+
+    def of_plugin(found: plugins.Plugin, parameters: list[nn.Parameter]) -> Instance:
+        optimizer: CustomOptimizer = found.value
+        if isinstance(optimizer.written, type):
+            return groups.instance(optimizer.written, members(model, parameters), options, weight_decay)
+        if optimizer.kept is None:
+            raise BadInput(f"verify: {named(found.label)} moves the buffers of a fleet; no plain loop can do that.")
+        return plain(MatrixByMatrix(parameters, optimizer.written, optimizer.kept, {**optimizer.arguments, **options}))
+
     if name == "sgd":
-        return [(torch.optim.SGD(moved, lr=0.0, **options), 1.0)]
+        return [(plain(torch.optim.SGD(moved, lr=0.0, **options)), 1.0)]
     if name == "adamw":
         return [(adamw(moved), 1.0)]
     if plugin and options["routing"] == "all":
-        return [(_plugin(plugin, moved, options, weight_decay), 1.0)]
+        return [(of_plugin(plugin, moved), 1.0)]
     if plugin:
-        main = _plugin(plugin, hidden, options, weight_decay)
+        main = of_plugin(plugin, hidden)
     elif name == "adamw-split":
         main = adamw(hidden)
     elif name == "torch-muon":
-        main = torch.optim.Muon(hidden, lr=0.0, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+        main = plain(torch.optim.Muon(hidden, lr=0.0, adjust_lr_fn="match_rms_adamw"))
     else:
-        main = MatrixByMatrix(hidden, muon, ["average"], options)
+        main = plain(MatrixByMatrix(hidden, muon, ["average"], options))
     rest = [p for p in moved if not any(p is matrix for matrix in hidden)]
     return [(main, 1.0), *([(adamw(rest), options["aux_lr_ratio"])] if rest else [])]
 
 
-def _plugin(
-    plugin: plugins.Plugin, parameters: list[nn.Parameter], options: dict[str, Any], weight_decay: float
-) -> torch.optim.Optimizer:
-    optimizer: CustomOptimizer = plugin.value
-    if isinstance(optimizer.written, type):
-        return instance(optimizer.written, parameters, options, weight_decay)
-    if optimizer.kept is None:
-        raise BadInput(f"verify: {named(plugin.label)} moves the buffers of a fleet; no plain loop can do that.")
-    return MatrixByMatrix(parameters, optimizer.written, optimizer.kept, {**optimizer.arguments, **options})
+def members(model: Transformer, parameters: Sequence[nn.Parameter]) -> list[Member]:
+    """Parameters of the model under the names that a fleet gives them."""
+    names, hidden = {id(p): name for name, p in model.named_parameters()}, set(map(id, model.hidden()))
+    return [Member(groups.usual_name(names[id(p)]), p, id(p) in hidden) for p in parameters]
 
 
 def train(
-    model: Transformer, moving: Sequence[Moving], data: Data, k: int, rates: Callable[[int], float], weight_decay: float
+    model: Transformer, moving: Sequence[Moving], data: Data, k: int, rates: Callable[[int], float]
 ) -> list[float]:
     """Trains a model on the data of run k; returns the loss of every step. rates: learning rate by step, from 0."""
     tokens_NL = torch.from_numpy(data.tokens_KNL[k]).long()
     target_NL = tokens_NL.masked_fill(~torch.from_numpy(data.answer_KNL[k]), IGNORED)
     losses = []
-    set_evaluating({"optimizers": [optimizer for optimizer, _ in moving]}, False)
+    set_evaluating({"instances": [made for made, _ in moving]}, False)
     for step, indices_B in enumerate(torch.from_numpy(data.order_KTB[k]).long()):
         logits_BLV = model(tokens_NL[indices_B, :-1])
         loss = F.cross_entropy(logits_BLV.flatten(0, 1), target_NL[indices_B, 1:].flatten(), ignore_index=IGNORED)
         model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer, ratio in moving:
-            for group in optimizer.param_groups:
-                set_rate(group, rates(step) * ratio)
-                if "weight_decay" in group:
-                    group["weight_decay"] = weight_decay
-            optimizer.step()
+        for made, ratio in moving:
+            groups.set_rate(made, rates(step) * ratio)
+            made.optimizer.step()
         losses.append(loss.item())
     return losses

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from synthbench.common.errors import BadInput
-from synthbench.execution.executor import Ready
+from synthbench.execution.executor import Died, Message, Ready, TrialJob
 from synthbench.execution.process_pool import ProcessPool
 from synthbench.generators import Task
 from synthbench.generators.contract import CHECKS, Sample
@@ -29,10 +29,14 @@ def outcomes(name: str) -> Iterator[tuple[str, str | None]]:
 
 def elsewhere(task: Task) -> str | None:
     """What is wrong with the task's data in a worker, where hash() and the order of sets differ."""
-    with ProcessPool(1, "cpu", [generators.origin_of(task)]) as pool:
-        while not (messages := [message for _, message in pool.messages(1.0)]):
-            pass
-    message = messages[0]
+    with ProcessPool(1, "cpu") as pool:
+        pool.submit(pool.slots[0], TrialJob([generators.origin_of(task)]))
+        messages: list[Message] = []
+        while len(messages) < 2 and not any(
+            isinstance(message, Died) for message in messages
+        ):  # the first says: started
+            messages += [message for _, message in pool.messages(1.0)]
+    message = messages[-1]
     if isinstance(message, Ready):
         return None
     return str(message).rstrip(".") if isinstance(message, BadInput) else "the other process died while it drew"

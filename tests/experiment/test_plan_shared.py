@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from synthbench.execution import fleet_setup
+from synthbench.execution.executor import Slot
 from synthbench.execution.interrupt import Interrupt
 from synthbench.execution.process_pool import ProcessPool
 from synthbench.execution.scheduler import Scheduler
@@ -114,14 +115,14 @@ def test_the_scheduler_gives_every_fleet_the_card_of_its_variant(
     experiment = with_variants(tmp_path, "", "few", "other")
     silent = SimpleNamespace(**dict.fromkeys(("advance", "finished", "expect", "note"), lambda *arguments: None))
     monkeypatch.setattr(Store, "valid_weights", lambda self, result: WeightFile("w", 1, "s"))
-    executor, done = SimpleNamespace(slots=[SimpleNamespace(job=None)]), dict[str, Result]()
+    executor, done = SimpleNamespace(slots=[Slot()]), dict[str, Result]()
     leases, jobs = Leases(store), list[tuple[str, str, int]]()
     try:
         scheduler = Scheduler(
             plan=Plan(experiment, done), done=done, experiment_id="e", leases=leases, watcher=silent, interrupt=Interrupt(),
             make_executor=ProcessPool, slots=1,
         )  # fmt: skip
-        while job := scheduler._next_job(executor):  # type: ignore[arg-type]
+        while job := scheduler._next_job(executor.slots[0], executor):  # type: ignore[arg-type]
             first = job.runs[0]
             data = fleet_setup.data(scheduler._task(first), job.runs)
             jobs.append((first.stage, job.task.label, data.tokens_KNL.shape[1]))

@@ -33,7 +33,7 @@ def test_a_class_is_shown_with_its_arguments_grid_and_routing(call: Caller, tmp_
     out = show(call, tmp_path, "Mine")
     assert out.startswith("mine.py:Mine: Takes its step.\n")
     rows = dict(line.split(maxsplit=1) for line in out.splitlines() if len(line.split()) >= 2)
-    defaults = {"floor": "0.25", "betas": "(0.9, 0.95)", "must": "needed", "routing": "all", "aux_lr_ratio": "1.0"}
+    defaults = {"floor": "0.25", "betas": "(0.9, 0.95)", "must": "needed", "routing": "all", "aux_lr_ratio": "None"}
     assert {name: rows[name].strip() for name in defaults} == defaults
     assert not {"lr", "weight_decay", "more"} & rows.keys()  # options of the card, and arguments without a name
     assert rows["*"].strip() == "mine.py:Mine"

@@ -11,11 +11,12 @@ import torch
 
 from synthbench import fleet_optimizer, matrix_optimizer, plugins
 from synthbench.common.errors import BadInput
+from synthbench.execution.trials import tried
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.plugins import errors
+from synthbench.plugins.testbed import Quadratic, Run
 from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.verification import conformance
-from synthbench.verification.testbed import Quadratic, Run
 from tests.each import each
 
 HEAD = "import torch\nimport numpy\nimport synthbench\n"
@@ -41,7 +42,7 @@ def error_message(file: Path, text: str, name: str, *settings: str) -> str:
     """The message with which a run rejects this file."""
     file.write_text(text)
     with pytest.raises(BadInput) as caught:
-        resolve(RunRequest(optimizers=[f"{file}:{name}"], settings=settings, device="cpu"))
+        tried(resolve(RunRequest(optimizers=[f"{file}:{name}"], settings=settings, device="cpu")))
     sentence = str(caught.value)
     assert sentence.startswith("--optimizer ")
     assert f"{file.name}:{name}" in sentence

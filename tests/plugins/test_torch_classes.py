@@ -132,7 +132,7 @@ torch.set_float32_matmul_precision("medium")
 torch.set_num_threads(3)
 torch.use_deterministic_algorithms(True)
 """
-SETTINGS = "threads, default dtype, matmul precision, deterministic algorithms"
+SETTINGS = "threads, default dtype, deterministic algorithms, float32 precision"
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
 @each(
     ("name", "sentence"),
     [
-        ("TwoGroups", "ValueError: give matrices and vectors as two groups"), ("NoRate", "`lr`"),
+        ("TwoGroups", "ValueError: give matrices and vectors as two groups"), ("NoRate", "KeyError: 'lr'"),
         ("Needs", "--set optimizer.horizon="), ("Nonsense", "lr 0.001"), ("Flagged", "KeyError: 'flag'"),
         ("Leaves", "SystemExit: 0 (mine.py, line"), ("Closure", "closure"), ("Lazy", "12 steps"), ("Moves", "in place"),
         ("Thing", "torch.optim.Optimizer"), ("TakesNothing", "TypeError"),

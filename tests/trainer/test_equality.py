@@ -39,13 +39,14 @@ def test_every_member_has_the_losses_of_its_plain_loop_at_every_step(optimizer: 
     runs = runs_of(optimizer, update, 3)
     losses_TK = small.trained(optimizer, update, runs, STEPS).curve_TK
     untrained, data = small.fleet([run.seed for run in runs], update), small.data([run.seed for run in runs], STEPS)
+    schedule = Schedule(STEPS, "cosine", 0.1)
     for k, run in enumerate(runs):
         model = reference.load(small.MODEL, untrained.member(k), LENGTH - 1)
         if update != "full":
             model = reference.adapt(model, untrained.saved(k))
-        optimizers, factor = reference.optimizers(optimizer, model), Schedule(STEPS, "cosine", 0.1).factor
-        rate = lambda step, lr=run.lr, factor=factor: lr * factor(step)
-        reference_losses_T = reference.train(model, optimizers, data, k, rate, run.weight_decay)
+        optimizers = reference.optimizers(optimizer, model, weight_decay=run.weight_decay)
+        rate = lambda step, lr=run.lr: lr * schedule.factor(step)
+        reference_losses_T = reference.train(model, optimizers, data, k, rate)
         assert reference_losses_T[-1] < 0.9 * reference_losses_T[0]
         np.testing.assert_allclose(losses_TK[:, k], reference_losses_T, rtol=TOLERANCE, atol=0)
 

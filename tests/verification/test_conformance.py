@@ -12,9 +12,10 @@ import torch
 from synthbench import fleet_optimizer, matrix_optimizer, plugins
 from synthbench.cards import MODELS, ModelCard
 from synthbench.experiment.optimizers import spec_of
+from synthbench.plugins import testbed
 from synthbench.plugins.errors import NEEDS_CLOSURE
 from synthbench.trainer.optimizers import OPTIMIZERS
-from synthbench.verification import conformance, testbed
+from synthbench.verification import conformance
 from synthbench.verification.conformance import CHECKS
 from tests.each import each
 
@@ -221,7 +222,8 @@ def test_one_fault_fails_exactly_one_check(broken: Any, check_name: str) -> None
 OTHER = {
     "momentum": 0.5, "nesterov": (True, False), "betas": [0.8, 0.9], "eps": 1e-6, "steps": 3,
     "coefficients": [1.5, -0.5, 0.0], "dtype": "bfloat16", "scale": "original", "aux_lr_ratio": 0.5,
-    "routing": ("all", "hidden"), "group": {"key": 1},
+    "routing": ("all", "hidden"), "group": {"key": 1}, "groups": "muon", "aux_group": {"key": 1}, "named": True,
+    "own_rate": True, "decay_in_force": "none",
 }  # fmt: skip
 
 

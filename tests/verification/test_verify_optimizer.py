@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from synthbench.plugins import registry
-from synthbench.verification import conformance, testbed
+from synthbench.plugins import registry, testbed
+from synthbench.verification import conformance
 from synthbench.verification.conformance import CHECKS
 from tests.calling import Caller
 from tests.each import each

@@ -8,8 +8,8 @@ Shapes: K runs, P floats in a run's row, N items, L tokens, T steps, B examples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from synthbench.cards import ModelCard
+from synthbench.plugins.registry import routing_of
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import Fleet, initialize, views
+from synthbench.trainer.layout import Parameter
 from synthbench.trainer.loop import Data, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
@@ -37,18 +39,23 @@ class Run(NamedTuple):
     weight_decay: float = 0.0
 
 
-def fleet(model: ModelCard, update: str, seeds_K: Sequence[int]) -> Fleet:
+def fleet(
+    model: ModelCard, update: str, seeds_K: Sequence[int], language: tuple[int, int] = (VOCABULARY, LENGTH)
+) -> Fleet:
     """Fresh weights, one seed a run."""
-    layout = layouts.transformer(model, VOCABULARY, LENGTH - 1)
+    layout = layouts.transformer(model, language[0], language[1] - 1)
     return Fleet(model, layout, initialize(layout, model, seeds_K, torch.device("cpu")), update, seeds_K)
 
 
 class Quadratic:
     """A fleet that an optimizer moves down a quadratic. steps: taken so far."""
 
-    def __init__(self, optimizer: str, model: ModelCard, update: str, runs: Sequence[Run]) -> None:
-        """optimizer: a registered optimizer, at its defaults."""
-        self.fleet, self.runs, self.steps = fleet(model, update, [run.seed for run in runs]), runs, 0
+    def __init__(
+        self, optimizer: str, model: ModelCard, update: str, runs: Sequence[Run],
+        arguments: Mapping[str, Any] | None = None, language: tuple[int, int] = (VOCABULARY, LENGTH),
+    ) -> None:  # fmt: skip
+        """optimizer: a registered one. arguments: what differs from its defaults. language: vocabulary and length."""
+        self.fleet, self.runs, self.steps = fleet(model, update, [run.seed for run in runs], language), runs, 0
         flat_KP, trainable = self.fleet.flat_KP.detach(), self.fleet.trainable
         self.goal_KP, self.curvature_KP = torch.zeros_like(flat_KP), torch.zeros_like(flat_KP)  # padding feels nothing
         for k, run in enumerate(runs):
@@ -58,7 +65,7 @@ class Quadratic:
                 start, way = SIZE * torch.randn(2, parameter.size, generator=generator)
                 flat_KP[k, reach], self.goal_KP[k, reach] = start, start + way  # away from 0: decay alone fails
                 self.curvature_KP[k, reach] = STEEPEST ** torch.rand(parameter.size, generator=generator)
-        self.optimizer = FleetOptimizer(optimizer, self.fleet)
+        self.optimizer = FleetOptimizer(optimizer, self.fleet, arguments, routing_of(optimizer, arguments or {}))
 
     def go(self, steps: int) -> Quadratic:
         """Moves the fleet, and leaves it with the weights to be evaluated."""
@@ -71,6 +78,14 @@ class Quadratic:
             self.optimizer.step(self.steps, lr_K, weight_decay_K)
         self.optimizer.set_evaluating(True)
         return self
+
+    def moved(self) -> list[Parameter]:
+        """The parameters that the optimizer itself moves, not one beside it."""
+        return [
+            p
+            for name, p in self.fleet.trainable.parameters.items()
+            if self.optimizer.routing[name] == self.optimizer.main
+        ]
 
     @property
     def weights_KP(self) -> Tensor:
