@@ -31,9 +31,12 @@ class Unread(NamedTuple):
 
 def unread(results: ExperimentResults, card: RunnerCard) -> list[Unread]:
     """The cells of the last stage that have no reading although not all of their runs diverged; without variants, whose
-    rates are the card's."""
+    rates are the card's, and optimizers that set their rates themselves."""
     cells = [
-        cell for cell in results.cells if cell.stage == card.stages[-1].name and cell.optimizer not in card.variants
+        cell
+        for cell, trials in results.cells.items()
+        if cell.stage == card.stages[-1].name and cell.optimizer not in card.variants
+        if not results.identities[trials[0].id]["optimizer"]["arguments"].get("own_rate")
     ]
     cells.sort(key=lambda cell: (cell.task, cell.base, cell.optimizer, cell.update, cell.size))
     judged = (of_cell(cell, _steps(results.cells[cell], results, card), card) for cell in cells)

@@ -30,7 +30,8 @@ class Row(Card):
     card's target step. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. target_steps:
     readings `x@fit` by score, target step and seed. rates: scores at the end by rate, score and seed. size: trained items
     over those of the card. items: trained items by slice. variant_of: the optimizer, where `optimizer` is a variant's
-    name. start, start_lr: scores by seed, and the rate, of the pretrained models. reference: a shipped row.
+    name. own_rate: whether the optimizer sets its learning rate itself, decay_in_force: whose weight decay it applies; see
+    `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. reference: a shipped row.
     """
 
     task: str
@@ -50,6 +51,8 @@ class Row(Card):
     size: float = 1.0
     items: dict[str, int] = Field(default_factory=dict)
     variant_of: str | None = None
+    own_rate: bool = False
+    decay_in_force: str = "card"
     width: int = 0
     start: dict[str, Values]
     start_lr: float | None
@@ -61,6 +64,14 @@ class Row(Card):
         """The optimizer, with that of pretraining where it is another one."""
         other = [name for name in self.base if name not in (self.optimizer, self.variant_of)]
         return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
+
+    @property
+    def decay(self) -> str:
+        """The weight decay in force: `0.1`, or `0.1, own 0` where some of it is the optimizer's own."""
+        card, comma, own = self.decay_in_force.partition(", ")
+        if card == "card":
+            return f"{self.weight_decay:g}{comma}{own}"
+        return self.decay_in_force if card != "none" or self.weight_decay else "0"
 
     @property
     def movable(self) -> str:
@@ -146,6 +157,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
     accuracies = {stored.seed(run): {step: scores.get("rule_accuracy", nan) for step, scores in results[run].path.items()}
                   for run in chosen}  # fmt: skip
     steps, censored = _to_rule(accuracies, card)
+    spec = identities[runs[0]]["optimizer"]["arguments"]
     parents = [parent for run in runs if (parent := identities[run]["parent"])]
     start = {name: _scores([parent for parent in parents if parent in results], name, stored) for name in AT_END}
     rates: dict[float, dict[str, Values]] = {}
@@ -159,6 +171,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         values=values | {"steps_to_rule@t": steps}, censored={"steps_to_rule@t": censored},
         target_steps=target_steps, start={name: by_seed for name, by_seed in start.items() if by_seed}, rates=rates,
         start_lr=identities[parents[0]]["lr"] if parents else None,
+        own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
         size=cell.size, items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
         device=results[runs[0]].device,

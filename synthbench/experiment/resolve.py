@@ -169,7 +169,9 @@ def _with_arguments(card: RunnerCard, settings: Sequence[Setting]) -> RunnerCard
     names = list(dict.fromkeys(map(card.optimizer_of, every_optimizer(card))))
     for where, value in settings:
         takers = names if _is_argument(where) else []
-        if takers:
+        if takers and where[1] in plugins.OF_CLASSES and (classes := [*filter(plugins.is_class, names)]):
+            takers = classes
+        elif takers:
             optimizers.check_shared(where[1], value, names)
         elif where == ["routing"]:
             takers = [name for name in names if plugins.plugin_of(name)]

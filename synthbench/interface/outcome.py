@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import tempfile
+import threading
 import traceback
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from synthbench.common.errors import Failed, SynthbenchError, is_disk_failure
@@ -23,7 +26,13 @@ def main() -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a table has ± and arrows, whatever a terminal can show
     sys.stderr = Quiet(sys.stderr)
-    sys.exit(outcome())
+    code = outcome()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)  # a plug-in's import has started a thread, which would keep the program from ending
+    sys.exit(code)
 
 
 def outcome() -> int:

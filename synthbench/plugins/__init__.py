@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING
 from synthbench.plugins.decorators import CustomOptimizer, fleet_optimizer, matrix_optimizer
 from synthbench.plugins.loading import Plugin, is_plugin, unknown
 from synthbench.plugins.registry import (  # fmt: skip
+    OF_CLASSES,
     Arguments,
     Origin,
     defaults,
+    is_class,
     made_with,
     name_of,
     news,
@@ -25,6 +27,6 @@ if TYPE_CHECKING:
     OptimizerLike = type[torch.optim.Optimizer] | CustomOptimizer | str
 
 __all__ = [
-    "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_plugin", "made_with",
+    "OF_CLASSES", "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_class", "is_plugin", "made_with",
     "matrix_optimizer", "name_of", "news", "origins", "plugin_of", "put_back", "restore", "routing_of", "take", "unknown",
 ]  # fmt: skip

@@ -32,6 +32,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a default rate: the grid of an optimi
 CLASS_FILES = [Path(groups.__file__), Path(settings.__file__)]  # that the numbers of classes depend on, too
 PUT_BACK = "put back after"  # begins the name of an entry of what a result was made with
 BESIDE = "adamw-beside"  # moves what a plug-in routed `hidden` leaves
+OF_CLASSES = ("groups", "group", "aux_group", "named")  # options that other optimizers do not have
 Table = tuple[tuple[str, str], ...]  # (pattern of parameter names, optimizer), first match wins
 Origin = str | bytes | generators.Origin  # where a worker finds an optimizer, or the generators of a task
 
@@ -83,6 +84,11 @@ def plugin_of(name: str) -> Plugin | None:
     """What is known of a registered optimizer's code; None for a built-in one and for a name that is not registered."""
     plugin: Plugin | None = OPTIMIZERS[name].plugin if name in OPTIMIZERS else None
     return plugin
+
+
+def is_class(name: str) -> bool:
+    """Whether a registered optimizer is a torch.optim.Optimizer, which options on groups of parameters are for."""
+    return name in OPTIMIZERS and issubclass(OPTIMIZERS[name].arguments, ClassArguments)
 
 
 def take(optimizer: Any, where: str = "optimizer") -> str:

@@ -91,9 +91,9 @@ class Table:
             "optimizer": [row.label + "*" * row.reference for row in rows],
             "update": [row.movable for row in rows],
             "size": [f"{row.size:g}x" for row in rows],
-            "decay": [f"{row.weight_decay:g}" for row in rows],
+            "decay": [row.decay for row in rows],
             "tier": [str(tier or "-") for tier in self.tiers or ()],
-            "lr": ["-" if row.lr is None else f"{row.lr:.3g}" + "!" * row.edge for row in rows],
+            "lr": [_rate(row) for row in rows],
             "n": [str(len(row.seeds)) for row in rows],
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
@@ -129,6 +129,12 @@ class Table:
         diverged = row.lr is None or (rival is not None and rival.lr is None)
         text = self.entry(index, name).text(0 if diverged else len(row.seeds))
         return f"{text} ceiling" if name == "bits_per_param" and not self.versus and _at_ceiling(row) else text
+
+
+def _rate(row: Row) -> str:
+    if row.lr is None:
+        return "-"
+    return "own" if row.own_rate else f"{row.lr:.3g}" + "!" * row.edge
 
 
 def _at_ceiling(row: Row) -> bool:
