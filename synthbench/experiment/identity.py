@@ -1,10 +1,9 @@
-"""What a run's numbers depend on beside its own settings: sources, versions, device kind. Imports no torch."""
+"""What a run's numbers depend on beside its own settings: sources, versions, device. Importing it imports no torch."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
-from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -13,6 +12,7 @@ from synthbench import __version__
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice
+from synthbench.experiment import processor
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
@@ -81,14 +81,7 @@ def device_kind(asked: str) -> str:
     return "cuda" if asked != "cpu" and cuda_devices() else "cpu"
 
 
+@cache
 def device_name(kind: str) -> str:
-    """The name of the processor or GPU."""
-    if kind == "cuda":
-        import torch
-
-        return str(torch.cuda.get_device_name())
-    lines = []
-    with suppress(OSError):  # it exists on Linux alone, and may be unreadable there
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.processor() or platform.machine()}, {platform.system()}"
+    """The processor or GPU in one line, with what decides how it rounds. Imports torch."""
+    return processor.gpu() if kind == "cuda" else processor.cpu()
