@@ -92,7 +92,7 @@ def _deviations(rows: Sequence[Row]) -> list[str]:
     for name in SCORES:
         alone, paired = pooled(rows, name)
         if alone > NOTHING:
-            detected = [f"{detectable(paired, n):.2g}" if paired > NOTHING else "-" for n in SEEDS]
+            detected = [f"{detectable(paired / sqrt(n), n - 1):.2g}" if paired > NOTHING else "-" for n in SEEDS]
             lines.append([name, f"{alone:.2g}", f"{paired:.2g}" if paired > NOTHING else "-", *detected])
         elif values := sorted({value for row in rows for value in row.exact(name).values()}):
             span = f"{values[0]:.3g}" if values[-1] - values[0] < NOTHING else f"{values[0]:.3g} to {values[-1]:.3g}"

@@ -60,7 +60,7 @@ def test_each_measured_score_has_a_detectable_difference() -> None:
     rows = [row("adamw", forgetting=[0.1, 0.2, 0.3]), row("muon", forgetting=[0.3, 0.3, 0.6])]
     text = "\n".join(calibration._deviations(rows))
     (line,) = [line for line in text.splitlines() if line.startswith("| forgetting ")]
-    assert f"{detectable(0.1, 5):.2g}" in line
+    assert f"{detectable(0.1 / sqrt(5), 4):.2g}" in line
     assert "| kl_new " not in text
 
 

@@ -1,7 +1,7 @@
 """Claims: hypotheses on a runner's card, answered by the rows of an experiment.
 
-A claim is about fixed tasks: its answer rests on the mean over tasks of the differences, paired over seeds, and holds for
-these tasks only. The verdict of each task stands beside it.
+A claim is about fixed tasks: its answer rests on the mean over tasks of the differences, paired over seeds (unpaired where
+the rows of any task are), and holds for these tasks only. The verdict of each task stands beside it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import Pair, at_step, by_seed
+from synthbench.analysis.pairing import Pair, contrast
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import equivalence_p, holm
 from synthbench.analysis.tiers import incomplete
@@ -48,17 +48,18 @@ def answers(card: RunnerCard, rows: Sequence[Row]) -> list[Answer]:
 
 def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
     pairs, missing = _pairs(claim, card, rows)
-    paired = [by_seed(pair.row.exact(claim.score), pair.other.exact(claim.score)) for pair in pairs.values()]
-    common = set.intersection(*map(set, paired)) if paired else set()
-    means = [fmean(by_task[seed] for by_task in paired) for seed in sorted(common)]
+    compared = contrast([*pairs.values()], claim.score)
     margin = card.margins.get(SCORES[claim.score].unit)
-    pooled = verdict.verdict(means, margin, _signs(list(pairs.values()), claim.score, card))
-    if claim.expected == "equal" and margin is not None and len(means) >= verdict.LEAST_SEEDS:
+    pooled = verdict.verdict(compared, margin, _signs(list(pairs.values()), claim.score, card))
+    if claim.expected == "equal" and margin is not None and compared.n >= verdict.LEAST_SEEDS:
         # who expects no difference asks first whether there is none beyond the margin, even where it is not 0
-        pooled = pooled._replace(kind="equal") if equivalence_p(means, margin) <= LEVEL else pooled
-    p = equivalence_p(means, margin) if pooled.kind == "equal" and margin else pooled.p
+        pooled = pooled._replace(kind="equal") if equivalence_p(compared, margin) <= LEVEL else pooled
+    p = equivalence_p(compared, margin) if pooled.kind == "equal" and margin else pooled.p
     tasks = {task: verdict.of(pair, claim.score, card) for task, pair in pairs.items()}
-    lost = {task: sorted(set(card.seed_list) - set(seeds)) for task, seeds in zip(pairs, paired, strict=True)}
+    both = {
+        task: pair.row.exact(claim.score).keys() & pair.other.exact(claim.score).keys() for task, pair in pairs.items()
+    }
+    lost = {task: sorted(set(card.seed_list) - seeds) for task, seeds in both.items()}
     kind = _kind(claim, pooled, p) if pairs else "not measured"
     return Answer(claim, kind, pooled, p, tasks, missing, {task: seeds for task, seeds in lost.items() if seeds})
 
@@ -104,8 +105,8 @@ def _signs(pairs: Sequence[Pair], name: str, card: RunnerCard) -> set[bool]:
 
 def _means(pairs: Sequence[Pair], name: str, target_step: int) -> dict[int, float]:
     """Mean differences at a target step, by index, of the pairs that have readings there."""
-    paired = [at_step(pair, name, target_step) for pair in pairs]
-    return {index: fmean(differences) for index, differences in enumerate(paired) if differences}
+    contrasts = [contrast([pair], name, target_step) for pair in pairs]
+    return {index: compared.mean for index, compared in enumerate(contrasts) if compared.n}
 
 
 def _kind(claim: ClaimCard, pooled: Verdict, p: float) -> Kind:

@@ -1,11 +1,13 @@
-"""Rows that are compared with each other, seed by seed: of one task and setting, differing in one thing."""
+"""Rows that are compared with each other: of one task and setting, differing in one thing; and whether seed by seed."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import fmean
 from typing import NamedTuple
 
-from synthbench.analysis.rows import Row, Values
+from synthbench.analysis.rows import SEVERAL, Row, Values
+from synthbench.analysis.statistics import Contrast
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
@@ -65,16 +67,42 @@ def of_optimizer(rows: Sequence[Row], name: str, option: str) -> list[Row]:
     return [row for row in rows if row.label == meant[0]]
 
 
-def by_seed(row: Values, other: Values) -> Values:
-    """row - other, of the seeds that both have."""
-    return {seed: row[seed] - other[seed] for seed in sorted(row.keys() & other.keys())}
-
-
 def differences(row: Values, other: Values) -> list[float]:
     """Paired by seed: row - other."""
-    return [*by_seed(row, other).values()]
+    return [row[seed] - other[seed] for seed in sorted(row.keys() & other.keys())]
 
 
-def at_step(pair: Pair, name: str, target_step: int) -> list[float]:
-    """Paired differences of a score `x@fit` at a target step; empty where nothing is reached."""
-    return differences(*(row.target_steps.get(name, {}).get(target_step, {}) for row in pair))
+def is_paired(pairs: Sequence[Pair]) -> bool:
+    """Whether a seed is one experiment in both rows of each pair: only where one kind of device measured all of their runs.
+
+    On another kind the data are the same, but sums are rounded differently, and training amplifies that.
+    """
+    return all(row.device == other.device and SEVERAL not in row.device for row, other in pairs)
+
+
+def sides(pairs: Sequence[Pair], name: str, target_step: int | None = None) -> tuple[Values, Values]:
+    """What is compared in a score (`x@fit`: at this target step, by default the card's): by seed the means over pairs of
+    each side. Seeds that all rows have; where they are not paired, those that all rows of a side have."""
+    first, second = (_means([_values(pair[side], name, target_step) for pair in pairs]) for side in (0, 1))
+    if is_paired(pairs):
+        common = sorted(first.keys() & second.keys())
+        return {seed: first[seed] for seed in common}, {seed: second[seed] for seed in common}
+    return first, second
+
+
+def contrast(pairs: Sequence[Pair], name: str, target_step: int | None = None) -> Contrast:
+    """What the mean over pairs of row - other is estimated from: see `sides`."""
+    first, second = sides(pairs, name, target_step)
+    if is_paired(pairs):
+        return Contrast(differences(first, second))
+    return Contrast([*first.values()], [*second.values()])
+
+
+def _values(row: Row, name: str, target_step: int | None) -> Values:
+    return row.exact(name) if target_step is None else row.target_steps.get(name, {}).get(target_step, {})
+
+
+def _means(rows: Sequence[Values]) -> Values:
+    """By seed, of the seeds that all of them have."""
+    common = set.intersection(*map(set, rows)) if rows else set()
+    return {seed: fmean(values[seed] for values in rows) for seed in sorted(common)}

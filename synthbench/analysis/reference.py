@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from synthbench import cards
 from synthbench.analysis.cost import Spent, spent
-from synthbench.analysis.rows import Row
+from synthbench.analysis.rows import Row, joined
 from synthbench.cards import Card, RunnerCard
 from synthbench.experiment import identity
 from synthbench.experiment.runs import Result
@@ -36,7 +36,7 @@ def make(
     measured = [row for row in rows if not row.reference]
     return Reference(
         runner=card.name, card=card.fingerprint(), tasks=dict(tasks), package=identity.package_fingerprint(),
-        device=measured[0].device if measured else "", versions=dict(results[0].versions) if results else {},
+        device=joined(row.device for row in measured), versions=dict(results[0].versions) if results else {},
         command=command, spent=spent(results), rows=measured,
     )  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
 AT_FIT = [name for name in SCORES if name.endswith("@fit")]
 RUN_DIGITS = 6  # of a score of one run, in tables and in what is shipped
+SEVERAL = " + "  # between the names of the devices that measured one row
 SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
 
 
@@ -31,7 +32,8 @@ class Row(Card):
     readings `x@fit` by score, target step and seed. rates: scores at the end by rate, score and seed. size: trained items
     over those of the card. items: trained items by slice. variant_of: the optimizer, where `optimizer` is a variant's
     name. own_rate: whether the optimizer sets its learning rate itself, decay_in_force: whose weight decay it applies; see
-    `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. reference: a shipped row.
+    `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. device: what its runs were
+    trained on, several names `joined`. reference: a shipped row.
     """
 
     task: str
@@ -119,6 +121,11 @@ def applies(name: str, row: Row) -> bool:
     return row.lr is None or bool(row.values.get(at_end))
 
 
+def joined(devices: Iterable[str]) -> str:
+    """The names of devices as one; each name once."""
+    return SEVERAL.join(sorted({name for device in devices for name in device.split(SEVERAL)}))
+
+
 class Stopped(NamedTuple):
     """A cell of an earlier stage that diverged, from which nothing starts. seeds: those that diverged. entirely: all."""
 
@@ -174,7 +181,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
         size=cell.size, items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
-        device=results[runs[0]].device,
+        device=joined(results[run].device for run in runs),
     )  # fmt: skip
 
 

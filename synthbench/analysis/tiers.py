@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
-from synthbench.analysis.pairing import differences, setting
+from synthbench.analysis.pairing import Pair, contrast, setting
 from synthbench.analysis.rows import Row
-from synthbench.analysis.statistics import holm, paired_p
+from synthbench.analysis.statistics import difference_p, holm
 from synthbench.analysis.verdict import LEAST_SEEDS, LEVEL
 from synthbench.scores import SCORES
 from synthbench.scores.reading import ENOUGH
@@ -34,16 +34,16 @@ def incomplete(row: Row, score: str, seeds: Sequence[int]) -> str | None:
 
 def tiers(rows: Sequence[Row], score: str, seeds: Sequence[int]) -> list[int | None]:
     """The tier of each row in a score that has a direction; None for a row that lacks something. Paired t tests over
-    common seeds, Holm over all pairs of a task, 5 %."""
+    common seeds (Welch's where rows are not paired), Holm over all pairs of a task, 5 %."""
     tier: dict[int, int] = {}
     ranked = [index for index, row in enumerate(rows) if lacking(row, score, seeds) is None]
     for group in {setting(rows[index]) for index in ranked}:
         members = [index for index in ranked if setting(rows[index]) == group]
         tier |= dict.fromkeys(members, 1)
         pairs = list(combinations(members, 2))
-        paired = [differences(rows[a].exact(score), rows[b].exact(score)) for a, b in pairs]
-        for (a, b), differs, p in zip(pairs, paired, holm([*map(paired_p, paired)]), strict=True):
+        contrasts = [contrast([Pair(rows[a], rows[b])], score) for a, b in pairs]
+        for (a, b), compared, p in zip(pairs, contrasts, holm([*map(difference_p, contrasts)]), strict=True):
             if p < LEVEL:
-                first_is_better = (sum(differs) > 0) is (SCORES[score].better == "up")
+                first_is_better = (compared.mean > 0) is (SCORES[score].better == "up")
                 tier[b if first_is_better else a] += 1
     return [tier.get(index) for index in range(len(rows))]

@@ -13,9 +13,9 @@ from math import isfinite
 from statistics import fmean
 from typing import Any
 
-from synthbench.analysis.pairing import AXES, differences
+from synthbench.analysis.pairing import AXES, Pair, contrast
 from synthbench.analysis.rows import Row, applies
-from synthbench.analysis.statistics import Interval, interval
+from synthbench.analysis.statistics import Interval, difference, interval
 from synthbench.common.wording import delimited, inert, literal, short
 from synthbench.scores import SCORES
 from synthbench.scores.reading import Reached, median
@@ -115,7 +115,7 @@ class Table:
         row = self.rows[index]
         if self.versus is not None:
             rival = self.rivals[index]
-            return Entry.of(interval(differences(row.exact(name), rival.exact(name)) if rival else []), signed=True)
+            return Entry.of(difference(contrast([Pair(row, rival)], name)), signed=True) if rival else Entry()
         values, marks = row.values.get(name, {}), row.censored.get(name, {})
         if not name.endswith("@t"):
             return Entry.of(interval([*values.values()]))

@@ -38,6 +38,10 @@ def row(
     )  # fmt: skip
 
 
+def on_device(device: str, row: Row) -> Row:
+    return row.model_copy(update={"device": device})
+
+
 def task_row(optimizer: str, task: str, values: list[float], score: str = "learning") -> Row:
     return row(optimizer, readings={score: values}, seeds=len(values)).model_copy(update={"task": task})
 

@@ -8,7 +8,16 @@ from scipy import stats
 from synthbench.analysis.claims import Kind, answers
 from synthbench.cards import RunnerCard, parse
 from synthbench.common.errors import BadInput
-from tests.analysis.example_rows import CARD, CLAIM, NOISE, TARGET_STEP, card_with_claims, muon_and_adamw, task_row
+from tests.analysis.example_rows import (
+    CARD,
+    CLAIM,
+    NOISE,
+    TARGET_STEP,
+    card_with_claims,
+    muon_and_adamw,
+    on_device,
+    task_row,
+)
 from tests.each import each
 
 
@@ -132,3 +141,28 @@ def test_at_most_three_claims_are_primary_and_claims_are_not_in_the_fingerprint(
     content = CARD.model_dump(mode="json", by_alias=True) | {"claims": [CLAIM | {"primary": True}] * 4}
     with pytest.raises(BadInput, match=r"3.*primary|primary.*3"):
         parse(RunnerCard, content, "card.toml")
+
+
+def test_where_one_task_s_rows_are_of_two_devices_the_mean_over_tasks_is_not_paired() -> None:
+    wugs, (muon, adamw) = muon_and_adamw("wugs", 0.2), muon_and_adamw("modular", 0.1, spread=-2.0)
+    adamw = task_row("adamw", "modular", [0.5 + 3 * noise for noise in NOISE[::-1]])
+    (answer,) = answers(card_with_claims({}), [*wugs, muon, on_device("another", adamw)])
+    first = [(0.7 + noise + 0.6 - 2 * noise) / 2 for noise in NOISE]
+    second = [(0.5 + 0.5 + 3 * noise) / 2 for noise in NOISE[::-1]]
+    expected = stats.ttest_ind(first, second, equal_var=False)
+    low, high = expected.confidence_interval()
+    mean = sum(first) / 8 - sum(second) / 8
+    assert answer.pooled.difference == pytest.approx((mean, low, high, 8), abs=1e-9)
+    assert answer.p == pytest.approx(expected.pvalue)
+    assert (answer.kind, answer.pooled.paired) == ("supported", False)
+    assert {task: judged.paired for task, judged in answer.tasks.items()} == {"wugs": True, "modular": False}
+
+
+def test_a_claim_of_no_difference_between_two_devices_rests_on_welch_s_equivalence_test() -> None:
+    muon, adamw = muon_and_adamw("wugs", 0.01)
+    adamw = on_device("another", task_row("adamw", "wugs", [0.5 + noise for noise in NOISE]))
+    (answer,) = answers(card_with_claims({"expected": "equal"}), [muon, adamw])
+    values = [0.51 + noise for noise in NOISE], [0.5 + noise for noise in NOISE]
+    shifted = [value - 0.05 for value in values[0]]
+    expected = stats.ttest_ind(shifted, values[1], equal_var=False, alternative="less").pvalue
+    assert (answer.kind, answer.p) == ("supported", pytest.approx(expected))

@@ -92,3 +92,12 @@ def test_censored_values_are_left_out_of_differences() -> None:
     difference = verdict.of(Pair(adamw, muon), steps, example_rows.CARD).difference
     assert (difference.n, difference.mean) == (2, 0.0)  # -5 and +5; seed 1 is censored
     assert pooled([adamw], steps)[0] == pytest.approx(200**0.5)  # the standard deviation of 10 and 30
+
+
+def test_a_row_names_every_device_that_measured_its_runs(tmp_path: Path) -> None:
+    out = synthetic_results.write(
+        tmp_path, scores_by_items, FULL_UPDATE, device_of=lambda run: "b" if run.seed == 0 or run.lr > 1e-3 else "a",
+    )  # fmt: skip
+    assert {row.device for row in synthetic_results.latest_report(out).rows} == {"a + b"}
+    on_one = synthetic_results.write(tmp_path / "one", scores_by_items, device_of=lambda run: run.optimizer.name)
+    assert {row.device for row in synthetic_results.latest_report(on_one).rows} == {"adamw", "muon"}

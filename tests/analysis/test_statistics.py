@@ -12,11 +12,13 @@ from scipy import stats
 
 from synthbench.analysis.statistics import (
     MOST_SEEDS,
+    Contrast,
     detectable,
+    difference,
+    difference_p,
     equivalence_p,
     holm,
     interval,
-    paired_p,
     seeds_for_equivalence,
     seeds_needed,
 )
@@ -69,21 +71,21 @@ def by_definition(effect: float, power: float) -> float:
 def test_seeds_needed_are_the_fewest_with_this_power(effect: float, power: float) -> None:
     deviation = float(np.std([0.0, 1.0, 2.0], ddof=1))
     differences = [value + effect * deviation - 1.0 for value in (0.0, 1.0, 2.0)]
-    assert seeds_needed(differences, power) == by_definition(effect, power)
-    assert seeds_needed([-value for value in differences], power) == by_definition(effect, power)
+    assert seeds_needed(Contrast(differences), power) == by_definition(effect, power)
+    assert seeds_needed(Contrast([-value for value in differences]), power) == by_definition(effect, power)
 
 
 def test_seeds_needed_match_the_definition_for_few_seeds() -> None:
     """Wrong degrees of freedom show at few seeds."""
     effects = np.linspace(1.2, 4.2, 61).tolist()
-    seeds = [seeds_needed([effect - 1.0, effect, effect + 1.0]) for effect in effects]
+    seeds = [seeds_needed(Contrast([effect - 1.0, effect, effect + 1.0])) for effect in effects]
     assert seeds == [by_definition(effect, 0.8) for effect in effects]
     assert {3, 4, 5, 6, 7, 8} <= set(seeds)
 
 
 def test_no_difference_needs_infinitely_many_seeds_and_a_constant_difference_two() -> None:
-    assert seeds_needed([1.0, -1.0]) == seeds_needed([0.0, 0.0]) == seeds_needed([1.0, -1.0, 0.001]) == inf
-    assert seeds_needed([0.25, 0.25, 0.25]) == 2
+    assert {seeds_needed(Contrast(values)) for values in ([1.0, -1.0], [0.0, 0.0], [1.0, -1.0, 0.001])} == {inf}
+    assert seeds_needed(Contrast([0.25, 0.25, 0.25])) == 2
 
 
 def samples(seed: int, n: int, mean: float = 0.3) -> tuple[list[float], list[float]]:
@@ -92,21 +94,21 @@ def samples(seed: int, n: int, mean: float = 0.3) -> tuple[list[float], list[flo
     return (other + generator.normal(mean, 1.0, n)).tolist(), other.tolist()
 
 
-def differences_of(first: list[float], second: list[float]) -> list[float]:
-    return [a - b for a, b in zip(first, second, strict=True)]
+def differences_of(first: list[float], second: list[float]) -> Contrast:
+    return Contrast([a - b for a, b in zip(first, second, strict=True)])
 
 
 @each("n", [2, 3, 8, 50])
 @each("seed", range(3))
 def test_the_paired_test_is_scipy_s(seed: int, n: int) -> None:
     first, second = samples(seed, n)
-    assert paired_p(differences_of(first, second)) == pytest.approx(stats.ttest_rel(first, second).pvalue, rel=1e-9)
-    assert paired_p(differences_of(second, first)) == paired_p(differences_of(first, second))
+    assert difference_p(differences_of(first, second)) == pytest.approx(stats.ttest_rel(first, second).pvalue, rel=1e-9)
+    assert difference_p(differences_of(second, first)) == difference_p(differences_of(first, second))
 
 
 @given(VALUES)
 def test_p_is_below_5_percent_where_the_95_percent_interval_excludes_0(values: list[float]) -> None:
-    p, result = paired_p(values), interval(values)
+    p, result = difference_p(Contrast(values)), interval(values)
     if abs(p - 0.05) > 1e-9 and any(values):
         assert (p < 0.05) is result.excludes_zero
 
@@ -116,24 +118,24 @@ def test_p_is_below_5_percent_where_the_95_percent_interval_excludes_0(values: l
 def test_the_equivalence_test_is_the_larger_of_two_one_sided_p_values(n: int, mean: float) -> None:
     first, second = samples(n, n, mean)
     differences = differences_of(first, second)
-    above = stats.ttest_1samp(differences, -0.7, alternative="greater").pvalue
-    below = stats.ttest_1samp(differences, 0.7, alternative="less").pvalue
+    above = stats.ttest_1samp(differences.values, -0.7, alternative="greater").pvalue
+    below = stats.ttest_1samp(differences.values, 0.7, alternative="less").pvalue
     assert equivalence_p(differences, 0.7) == pytest.approx(max(above, below), rel=1e-9)
-    _, low, high, _ = interval(differences, 0.9)
+    _, low, high, _ = difference(differences, 0.9)
     assert (equivalence_p(differences, 0.7) < 0.05) is (low > -0.7 and high < 0.7)
 
 
 @each(("differences", "p"), [([0.0, 0.0, 0.0], 1.0), ([0.25, 0.25], 0.0), ([-0.1] * 8, 0.0)])
 def test_constant_differences_are_zero_or_certain(differences: list[float], p: float) -> None:
-    assert paired_p(differences) == p
-    assert equivalence_p(differences, 0.25) == 0.0
-    assert equivalence_p(differences, 0.05) == (1.0 if any(differences) else 0.0)
+    assert difference_p(Contrast(differences)) == p
+    assert equivalence_p(Contrast(differences), 0.25) == 0.0
+    assert equivalence_p(Contrast(differences), 0.05) == (1.0 if any(differences) else 0.0)
 
 
 @each("differences", [[], [0.5]])
 def test_fewer_than_two_differences_have_p_1(differences: list[float]) -> None:
-    assert paired_p(differences) == 1.0
-    assert equivalence_p(differences, 1.0) == 1.0
+    assert difference_p(Contrast(differences)) == 1.0
+    assert equivalence_p(Contrast(differences), 1.0) == 1.0
 
 
 def test_holm_by_hand() -> None:
@@ -155,29 +157,30 @@ def test_holm_lies_between_the_p_values_and_bonferroni_and_keeps_their_order(p_v
 
 @each(("n", "effect"), [(3, 3.3), (5, 1.7), (8, 1.2), (16, 0.75)])
 def test_detectable_differences_are_those_of_the_design(n: int, effect: float) -> None:
-    assert detectable(1.0, n) == pytest.approx(effect, rel=0.05)
-    assert detectable(0.2, n) == pytest.approx(0.2 * detectable(1.0, n))
+    error, freedom = 1 / sqrt(n), n - 1
+    assert detectable(error, freedom) == pytest.approx(effect, rel=0.05)
+    assert detectable(0.2 * error, freedom) == pytest.approx(0.2 * detectable(error, freedom))
 
 
 @each("power", [0.5, 0.8, 0.95])
 @each("n", [2, 3, 8, 100])
 def test_a_detectable_difference_has_the_power(n: int, power: float) -> None:
-    shift = detectable(0.3, n, power) * sqrt(n) / 0.3
+    shift = detectable(0.3 / sqrt(n), n - 1, power) * sqrt(n) / 0.3
     assert stats.nct.sf(stats.t.ppf(0.975, n - 1), n - 1, shift) == pytest.approx(power, abs=1e-5)
 
 
 def test_one_seed_detects_nothing_and_no_deviation_detects_everything() -> None:
-    assert detectable(0.1, 1) == inf
-    assert detectable(0.0, 3) == 0.0
+    assert detectable(0.1, 0) == inf
+    assert detectable(0.0, 2) == 0.0
 
 
 @each("mean", [0.0, 0.02])
 def test_seeds_for_equivalence_have_the_power_in_a_simulation(mean: float) -> None:
     """Simulates differences of this mean and deviation and applies `equivalence_p`."""
     unit = np.array([-1.0, 1.0]) / sqrt(2)  # deviation 1
-    needed = seeds_for_equivalence((mean + 0.06 * unit).tolist(), 0.05)
+    needed = seeds_for_equivalence(Contrast((mean + 0.06 * unit).tolist()), 0.05)
     samples_of_seeds = np.random.default_rng(0).normal(mean, 0.06, size=(2000, int(needed)))
-    significant = [equivalence_p(sample.tolist(), 0.05) <= 0.05 for sample in samples_of_seeds]
+    significant = [equivalence_p(Contrast(sample.tolist()), 0.05) <= 0.05 for sample in samples_of_seeds]
     assert 0.77 <= float(np.mean(significant)) <= 0.87
 
 
@@ -188,14 +191,14 @@ def test_seeds_for_equivalence_are_the_fewest_with_80_percent_power(mean: float)
     def passed(distance: float, n: int, level: float) -> float:
         return float(stats.nct.sf(stats.t.ppf(level, n - 1), n - 1, distance * sqrt(n) / 0.06))
 
-    needed = int(seeds_for_equivalence(differences, 0.05))
+    needed = int(seeds_for_equivalence(Contrast(differences), 0.05))
     powers = [passed(0.05 - mean, n, 0.95) + passed(0.05 + mean, n, 0.95) - 1 for n in (needed - 1, needed)]
     assert powers[0] < 0.8 <= powers[1]
 
 
 def test_a_large_difference_needs_infinitely_many_seeds_for_equivalence() -> None:
-    assert seeds_for_equivalence([0.1, 0.12, 0.09], 0.05) == inf
-    assert seeds_for_equivalence([0.0, 0.0, 0.0], 0.05) == 2
+    assert seeds_for_equivalence(Contrast([0.1, 0.12, 0.09]), 0.05) == inf
+    assert seeds_for_equivalence(Contrast([0.0, 0.0, 0.0]), 0.05) == 2
 
 
 # statsmodels 0.15.0: TTestPower().solve_power(effect_size=d, nobs=None, alpha=0.05, power=0.8), and for nobs=n the effect.
@@ -205,6 +208,6 @@ EFFECTS = {3: 3.264043553, 5: 1.681997083, 10: 0.9960019108, 20: 0.6604416544}
 
 def test_power_matches_statsmodels() -> None:
     for effect, seeds in SEEDS.items():
-        assert seeds_needed([effect - 1.0, effect, effect + 1.0]) == ceil(seeds)
+        assert seeds_needed(Contrast([effect - 1.0, effect, effect + 1.0])) == ceil(seeds)
     for n, effect in EFFECTS.items():
-        assert detectable(1.0, n) == pytest.approx(effect, rel=1e-4)
+        assert detectable(1 / sqrt(n), n - 1) == pytest.approx(effect, rel=1e-4)

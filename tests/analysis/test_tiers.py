@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from synthbench.analysis import tiers
 from synthbench.analysis.rows import Row
-from tests.analysis.example_rows import row, row_around
+from tests.analysis.example_rows import on_device, row, row_around
 from tests.each import each
 
 SEEDS = list(range(8))
@@ -56,3 +56,11 @@ def test_a_reading_that_too_few_seeds_reach_has_no_tier() -> None:
     incomplete = row("sgd", seeds=8, readings={"forgetting@fit": [0.5] * 6})
     assert tiers.lacking(incomplete, "forgetting@fit", SEEDS) == "not reached"
     assert tiers.lacking(row("sgd", seeds=8, readings={"forgetting@fit": [0.5] * 7}), "forgetting@fit", SEEDS) is None
+
+
+def test_rows_of_two_devices_are_not_paired() -> None:
+    """A constant difference of 0.01 is certain if paired, and lost in the deviation between seeds if not."""
+    adamw, muon = row_around(0.5, "adamw"), row_around(0.51, "muon")
+    assert tiers.tiers([adamw, muon], "learning", SEEDS) == [2, 1]
+    assert tiers.tiers([adamw, on_device("another", muon)], "learning", SEEDS) == [1, 1]
+    assert tiers.tiers([adamw, on_device("another", row_around(0.6, "muon"))], "learning", SEEDS) == [2, 1]

@@ -1,17 +1,17 @@
-"""Verdicts on paired differences: their kind, the margin, the seeds for 80 % power."""
+"""Verdicts on differences, paired and not: their kind, the margin, the seeds for 80 % power."""
 
 from __future__ import annotations
 
-from math import inf, isnan
+from math import inf, isnan, sqrt
 
 import pytest
 
 from synthbench.analysis.pairing import Pair
-from synthbench.analysis.statistics import detectable, seeds_for_equivalence, seeds_needed
-from synthbench.analysis.verdict import of, verdict
+from synthbench.analysis.statistics import Contrast, detectable, seeds_for_equivalence, seeds_needed
+from synthbench.analysis.verdict import findings, of, verdict
 from synthbench.cards import RunnerCard, parse
 from synthbench.common.errors import BadInput
-from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, row
+from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, on_device, row
 from tests.each import each
 
 
@@ -31,23 +31,27 @@ from tests.each import each
     ],
 )
 def test_each_kind_of_verdict(paired: list[float], margin: float | None, kind: str) -> None:
-    assert verdict(paired, margin).kind == kind
+    assert verdict(Contrast(paired), margin).kind == kind
 
 
 def test_a_direction_that_changes_with_the_target_step_depends_on_it() -> None:
-    assert verdict(CLEAR_DIFFERENCES, 0.05, {True, False}).kind == "depends on target step"
-    assert verdict(CLEAR_DIFFERENCES, 0.05, {True}).kind == "higher"
-    assert verdict(NOISY_DIFFERENCES, 0.05, {True, False}).kind == "inconclusive"
+    assert verdict(Contrast(CLEAR_DIFFERENCES), 0.05, {True, False}).kind == "depends on target step"
+    assert verdict(Contrast(CLEAR_DIFFERENCES), 0.05, {True}).kind == "higher"
+    assert verdict(Contrast(NOISY_DIFFERENCES), 0.05, {True, False}).kind == "inconclusive"
 
 
 def test_inconclusive_verdicts_have_the_seeds_for_80_percent_power_and_others_have_none() -> None:
-    noisy = verdict(NOISY_DIFFERENCES, 0.05)
-    assert 4 < noisy.seeds <= seeds_needed(NOISY_DIFFERENCES)
-    assert verdict(NOISY_DIFFERENCES, None).seeds == seeds_needed(NOISY_DIFFERENCES)
-    assert noisy.detectable == pytest.approx(detectable(0.2496, 4), rel=1e-3)
-    assert isnan(verdict(CLEAR_DIFFERENCES, 0.05).seeds)
-    assert verdict([0.1, -0.1, 0.1, -0.1], None).seeds == inf
-    assert verdict([0.1, -0.1, 0.1, -0.1], 0.05).seeds == seeds_for_equivalence([0.1, -0.1, 0.1, -0.1], 0.05) < 100
+    noisy = verdict(Contrast(NOISY_DIFFERENCES), 0.05)
+    assert 4 < noisy.seeds <= seeds_needed(Contrast(NOISY_DIFFERENCES))
+    assert verdict(Contrast(NOISY_DIFFERENCES), None).seeds == seeds_needed(Contrast(NOISY_DIFFERENCES))
+    assert noisy.detectable == pytest.approx(detectable(0.2496 / 2, 3), rel=1e-3)
+    assert isnan(verdict(Contrast(CLEAR_DIFFERENCES), 0.05).seeds)
+    assert verdict(Contrast([0.1, -0.1, 0.1, -0.1]), None).seeds == inf
+    assert (
+        verdict(Contrast([0.1, -0.1, 0.1, -0.1]), 0.05).seeds
+        == seeds_for_equivalence(Contrast([0.1, -0.1, 0.1, -0.1]), 0.05)
+        < 100
+    )
 
 
 def test_the_margin_is_that_of_the_score_s_unit() -> None:
@@ -73,3 +77,47 @@ def test_signs_are_compared_at_the_card_s_target_steps() -> None:
     reversed_steps = {**muon.target_steps["rote_gap@fit"], CARD.reading.target_steps[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
     muon = muon.model_copy(update={"target_steps": {**muon.target_steps, "rote_gap@fit": reversed_steps}})
     assert of(Pair(muon, adamw), "rote_gap@fit", CARD).kind == "depends on target step"
+
+
+LOW, HIGH, FLAT = [0.1, 0.2, 0.3], [0.61, 0.70, 0.82], [0.5, 0.5, 0.5]
+
+
+@each(
+    ("values", "others", "margin", "kind"),
+    [
+        (HIGH, LOW, 0.05, "higher"),
+        (LOW, HIGH, 0.05, "lower"),
+        ([0.11, 0.21, 0.3101], LOW, 0.05, "inconclusive"),  # paired, it is higher by 0.01
+        ([0.501, 0.502, 0.5], [0.5, 0.501, 0.499, 0.5], 0.05, "equal"),
+        (FLAT, FLAT, 0.05, "identical"),
+        (FLAT, [0.6, 0.6, 0.6], 0.05, "lower"),
+        (HIGH, LOW[:2], 0.05, "too few seeds"),
+        (HIGH, [], 0.05, "too few seeds"),
+    ],
+)
+def test_each_kind_of_verdict_on_two_samples(
+    values: list[float], others: list[float], margin: float, kind: str
+) -> None:
+    judged = verdict(Contrast(values, others), margin)
+    assert (judged.kind, judged.paired) == (kind, False)
+
+
+def test_an_inconclusive_verdict_on_two_samples_has_the_seeds_of_each_row() -> None:
+    contrast = Contrast([0.11, 0.21, 0.3101], LOW)
+    judged = verdict(contrast, 0.05)
+    assert judged.seeds == min(seeds_needed(contrast), seeds_for_equivalence(contrast, 0.05)) > 50
+    assert judged.detectable == pytest.approx(0.1 * sqrt(2 / 3) * 3.7611, rel=0.01)  # 3.0709 deviations (statsmodels)
+    assert judged.difference.n == 3
+
+
+def test_rows_of_two_devices_are_judged_as_two_samples_with_their_own_means() -> None:
+    muon = row("muon", readings={"learning": [0.5, 0.6, 0.7, 0.8]}, seeds=4)
+    adamw = row("adamw", readings={"learning": [0.4, 0.5, 0.7]})
+    for pair, means, paired in (
+        (Pair(muon, adamw), (0.6, 1.6 / 3), True),
+        (Pair(muon, on_device("another", adamw)), (0.65, 1.6 / 3), False),
+    ):
+        (finding,) = findings([pair], ["learning"], CARD)
+        assert finding.means == pytest.approx(means)
+        assert finding.verdict.paired is paired
+        assert finding.verdict.difference.mean == pytest.approx(means[0] - means[1])

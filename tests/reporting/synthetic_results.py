@@ -28,8 +28,12 @@ FULL_UPDATE = "stages.finetune.update=['full']"
 Scores = Callable[[Run], dict[str, float]]
 
 
-def write(out: Path, scores_of: Scores, *settings: str, task: str = tiny.TASK, **options: Any) -> Path:
-    """Writes a folder of results; returns it. scores_of: the scores of a run of the last stage. options: of the request."""
+def write(
+    out: Path, scores_of: Scores, *settings: str, task: str = tiny.TASK,
+    device_of: Callable[[Run], str] = lambda run: "a device", **options: Any,
+) -> Path:  # fmt: skip
+    """Writes a folder of results; returns it. scores_of: the scores of a run of the last stage. device_of: what trained a
+    run. options: of the request."""
     out.mkdir(parents=True, exist_ok=True)
     card_path = tiny.write(out, CARD)
     (out / "task.toml").write_text(task)
@@ -42,7 +46,7 @@ def write(out: Path, scores_of: Scores, *settings: str, task: str = tiny.TASK, *
                 is_last = run.stage == experiment.card.stages[-1].name
                 scores = {"validation_learning": 0.5, "validation_loss": 1.0} | (scores_of(run) if is_last else {})
                 path = path_of(run, scores) if is_last else {}
-                result = Result(run.id, "ok", scores, path, device="a device", versions={"torch": "2"})
+                result = Result(run.id, "ok", scores, path, device=device_of(run), versions={"torch": "2"})
                 store.keep(run, result, [], None)
             results = store.results()
         members.enlist(experiment, experiment_id(experiment), store, results)

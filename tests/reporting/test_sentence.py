@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from synthbench.analysis.statistics import Contrast
 from synthbench.analysis.verdict import verdict
 from synthbench.reporting.sentence import direction, sentence, words
 from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, row
@@ -94,14 +95,19 @@ def test_the_task_is_named_if_there_are_several() -> None:
     [("learning", "better", "worse"), ("forgetting", "worse", "better"), ("fact_recall", "higher", "lower")],
 )
 def test_words_follow_the_direction_of_the_score(name: str, if_higher: str, if_lower: str) -> None:
-    higher, lower = verdict(CLEAR_DIFFERENCES, 0.05), verdict([-value for value in CLEAR_DIFFERENCES], 0.05)
+    higher, lower = (
+        verdict(Contrast(CLEAR_DIFFERENCES), 0.05),
+        verdict(Contrast([-value for value in CLEAR_DIFFERENCES]), 0.05),
+    )
     assert (direction(higher, name), direction(lower, name)) == (if_higher, if_lower)
     assert words(higher, name, "muon") == f"muon {if_higher}"
 
 
 def test_words_without_a_direction() -> None:
-    assert re.fullmatch("no difference .*0.05", words(verdict(SMALL_DIFFERENCES, 0.05), "learning", "muon"))
-    assert "3 seeds" in words(verdict(CLEAR_DIFFERENCES[:2], 0.05), "learning", "muon")
-    assert words(verdict([0.0] * 3, 0.05), "learning", "muon").startswith("no difference")
-    assert words(verdict(NOISY_DIFFERENCES, 0.05), "learning", "muon").startswith("inconclusive")
-    assert re.fullmatch("inconclusive.*1000 seeds.*", words(verdict([0.1, -0.1, 0.1, -0.1], None), "learning", "muon"))
+    assert re.fullmatch("no difference .*0.05", words(verdict(Contrast(SMALL_DIFFERENCES), 0.05), "learning", "muon"))
+    assert "3 seeds" in words(verdict(Contrast(CLEAR_DIFFERENCES[:2]), 0.05), "learning", "muon")
+    assert words(verdict(Contrast([0.0] * 3), 0.05), "learning", "muon").startswith("no difference")
+    assert words(verdict(Contrast(NOISY_DIFFERENCES), 0.05), "learning", "muon").startswith("inconclusive")
+    assert re.fullmatch(
+        "inconclusive.*1000 seeds.*", words(verdict(Contrast([0.1, -0.1, 0.1, -0.1]), None), "learning", "muon")
+    )
