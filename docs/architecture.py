@@ -33,6 +33,7 @@ QUESTIONS = {
     "Where does a new engine go?": ("execution/executor.py", "Executor"),
     "How do processes divide the work in a shared folder?": ("store/leases.py", "Leases"),
     "How is the table's interval made?": ("analysis/statistics.py", "interval"),
+    "When are rows paired by seed?": ("analysis/pairing.py", "is_paired"),
     "When is a difference inconclusive?": ("analysis/verdict.py", "verdict"),
     "What does `check` count as changed?": ("analysis/change_test.py", "decide"),
 }

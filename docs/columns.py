@@ -23,10 +23,14 @@ ROW = {
     "diverged": "runs of these that diverged: a loss or a weight is NaN or infinite, the weights are 1000 times as large "
     "as at the start, or the last losses are twice those of uniform guessing",
     "reference": "whether the row was shipped with synthbench, not measured in this folder",
-    "device": "where it was measured",
+    "device": "what measured it: processor with its model and instruction set, BLAS library and system, or GPU with its "
+    "compute capability and CUDA; several joined by ` + `",
     "tier": "1 + the number of rows of the same task that are significantly better in the card's score (paired t tests "
-    "over common seeds, Holm over all pairs of rows, 5 %); empty where a row lacks seeds; only from 8 seeds on",
-    "versus": "with `--versus`: the row that the scores are differences to, paired over seeds",
+    "over common seeds, Welch's where devices differ, Holm over all pairs of rows, 5 %); empty where a row lacks seeds; "
+    "only from 8 seeds on",
+    "versus": "with `--versus`: the row that the scores are differences to",
+    "paired": "with `--versus`: whether the differences are paired over seeds: where one same device measured both rows; "
+    "else they are of the means of both rows (Welch)",
 }
 SCORE = {
     "NAME": "mean over seeds of the score; of a score `x@t` the median, which may be a bound",
@@ -54,19 +58,21 @@ COMPARISON = {
     "a": "the first side of the comparison",
     "b": "the second side",
     "reference": "whether one of the rows was shipped with synthbench",
+    "paired": "whether A and B are compared seed by seed: where one same device measured both rows; else as two samples "
+    "(Welch)",
     "score": "the score that is compared",
     "unit": "its unit",
-    "n": "seeds that both rows have",
-    "mean_a": "mean of A over these seeds",
-    "mean_b": "mean of B over these seeds",
-    "difference": "mean of A - B, paired over seeds",
-    "low": "lower end of its 95 % interval (Student's t)",
+    "n": "seeds that both rows have; unpaired: of the row with fewer",
+    "mean_a": "mean of A over these seeds; unpaired: over all of A",
+    "mean_b": "mean of B over these seeds; unpaired: over all of B",
+    "difference": "mean_a - mean_b",
+    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's)",
     "high": "upper end of its 95 % interval",
-    "p": "p-value of the paired t test",
+    "p": "p-value of the t test, paired or Welch's",
     "p_holm": "the same, adjusted for all tests of the comparison (Holm)",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
     "detectable": "the difference that as many seeds detect with 80 % power",
-    "seeds_needed": "where inconclusive: estimated number of seeds for 80 % power",
+    "seeds_needed": "where inconclusive: estimated number of seeds (of each row) for 80 % power",
     "verdict": "better, worse, higher or lower where the interval excludes 0; no difference larger than the margin where "
     "an equivalence test at 5 % shows it; depends on the target step where the sign does; else inconclusive",
 }
@@ -99,7 +105,7 @@ RUN = {
     "path": "scores along training, by step (not in CSV)",
     "weights": "file of the weights, in the folder of results; empty where they were not kept",
     "versions": "packages that it was trained with",
-    "device": "where it was trained",
+    "device": "what trained it, as in rows",
     "started": "when its fleet started, UTC",
     "seconds": "its share of the fleet's time",
 }
@@ -112,12 +118,13 @@ CLAIM = {
     "expected": "`higher`, `lower` or `equal`",
     "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",
     "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step` or `not measured`",
-    "difference": "mean over tasks of the differences, paired over seeds",
-    "low": "lower end of its 95 % interval (Student's t)",
+    "difference": "mean over tasks of the differences",
+    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's)",
     "high": "upper end of its 95 % interval",
-    "n": "seeds that all of the tasks have",
+    "n": "seeds that all of the tasks have; unpaired: on the side with fewer",
+    "paired": "whether differences are paired over seeds: where one same device measured both rows of each task",
     "p": "of the test that decided the answer; of a primary claim adjusted (Holm)",
-    "tasks": "verdict, difference, interval and n of each task",
+    "tasks": "verdict, difference, interval, n and `paired` of each task",
     "missing": "tasks that are left out, and why",
 }
 

@@ -180,7 +180,7 @@ class RowsCard(Card):
 
 class ClaimCard(Card):
     """A hypothesis: a score of some rows is higher or lower than that of others, or the same within the card's margin.
-    Answered from the mean over tasks of the differences, paired over seeds."""
+    Answered from the mean over tasks of the differences, paired over seeds where devices agree."""
 
     says: Prose
     """The claim in words."""

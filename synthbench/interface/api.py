@@ -130,7 +130,7 @@ class Results:
         return _text(table.as_rich(self.report.table), [*self.report.table.notes, self.report.sentence])
 
     def compare(self, other: OptimizerLike, optimizer: OptimizerLike | None = None) -> Comparison:
-        """Compares every score of two optimizers (or updates), paired over seeds.
+        """Compares every score of two optimizers (or updates), paired over seeds where one kind of device measured both.
 
         Args:
             other: The optimizer to compare with: a name as in the table, or the class.

@@ -12,7 +12,7 @@ from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
-from synthbench.reporting.sentence import undirected
+from synthbench.reporting.sentence import UNPAIRED, undirected
 from synthbench.reporting.table import Entry, rounded, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 
@@ -91,9 +91,11 @@ def _numbers_in_words(answer: Answer) -> str:
     """`-0.11 [-0.13, -0.10], n = 8, p < .001`, the p-value where one decides."""
     mean, low, high, n = answer.pooled.difference
     text = f"{signed(mean) if n else 'none'}{f' [{signed(low)}, {signed(high)}]' if n > 1 else ''}, n = {n}"
+    how = "" if answer.pooled.paired else f" ({UNPAIRED})"
     if answer.pooled.kind not in DECIDED:
-        return text
-    return f"{text}, p < .001" if answer.p < 0.001 else f"{text}, p = {f'{answer.p:.3f}'.replace('0.', '.')}"
+        return text + how
+    p = "p < .001" if answer.p < 0.001 else f"p = {f'{answer.p:.3f}'.replace('0.', '.')}"
+    return f"{text}, {p}{how}"
 
 
 def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
@@ -116,11 +118,15 @@ def as_rich(answers: Sequence[Answer]) -> Drawing:
     differences = [answer.pooled.difference if answer.tasks else None for answer in answers]
     return Drawing(
         [Column("claim", claims, least=30)],
-        [Column("answer", [inert(in_words(answer)) + _rank(answer.claim) for answer in answers], least=14),
+        [Column("answer", [_answered(answer) for answer in answers], least=14),
          Column("difference", [Entry.of(d, signed=True).text(d.n) if d else "-" for d in differences], is_right=True),
          Column("by task", [by_task(answer) for answer in answers], least=24)],
         breaks=range(len(answers) - 1),
     )  # fmt: skip
+
+
+def _answered(answer: Answer) -> str:
+    return inert(in_words(answer)) + _rank(answer.claim) + " (unpaired)" * (not answer.pooled.paired)
 
 
 def records(answers: Sequence[Answer]) -> list[dict[str, Any]]:
@@ -136,6 +142,6 @@ def records(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _numbers(judged: Verdict) -> dict[str, float | int | None]:
+def _numbers(judged: Verdict) -> dict[str, Any]:
     mean, low, high, n = judged.difference
-    return {"difference": rounded(mean), "low": rounded(low), "high": rounded(high), "n": n}
+    return {"difference": rounded(mean), "low": rounded(low), "high": rounded(high), "n": n, "paired": judged.paired}

@@ -1,4 +1,4 @@
-"""Two optimizers, two updates or two folders of results, compared row by row and score by score over paired seeds."""
+"""Two optimizers, two updates or two folders of results, compared row by row and score by score."""
 
 from __future__ import annotations
 
@@ -148,6 +148,7 @@ def compared(
     findings = verdict.findings(pairs, scores, card)
     means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, ±half the 95 % interval"
     lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(findings), *remarks]
+    lines += notes.devices([row for pair in pairs if not pairing.is_paired([pair]) for row in pair])
     if alone := [row for row, other in paired if not other]:
         lines.append(f"Without a counterpart: {listed(f'{row.task} {row.label} {row.update}' for row in alone)}.")
     return Comparison(names, axis, card, findings, lines)

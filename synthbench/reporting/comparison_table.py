@@ -12,7 +12,7 @@ from synthbench.analysis.pairing import AXES
 from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.comparison import Comparison
-from synthbench.reporting.sentence import direction, seeds, words
+from synthbench.reporting.sentence import UNPAIRED, direction, seeds, words
 from synthbench.reporting.table import ARROWS, SHOWN, WIDEST, Entry, github, rounded, row_name, separated, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 from synthbench.scores import SCORES
@@ -43,7 +43,8 @@ def cells(comparison: Comparison) -> list[list[str]]:
             f"{finding.score} {ARROWS[SCORES[finding.score].better]}".strip(),
             *("-" if mean is None else f"{mean:z.{SHOWN}f}" for mean in finding.means),
             Entry.of(difference, signed=True).text(difference.n) if difference.n else "-",
-            str(difference.n), words(finding.verdict, finding.score, subject),
+            str(difference.n),
+            words(finding.verdict, finding.score, subject) + " (unpaired)" * (not finding.verdict.paired),
         ])  # fmt: skip
     return rows
 
@@ -86,7 +87,7 @@ def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     mean, low, high, n = judged.difference
     return {"optimizer" if axis == "label" else axis: getattr(row, axis) for axis in axes} | {
         "a": first, "b": second, "reference": row.reference or finding.pair.other.reference,
-        "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
+        "paired": judged.paired, "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
         "mean_a": rounded(finding.means[0]), "mean_b": rounded(finding.means[1]),
         "difference": rounded(mean), "low": rounded(low), "high": rounded(high),
         "p": None if finding.p_holm is None else judged.p, "p_holm": finding.p_holm, "margin": judged.margin,
@@ -118,7 +119,9 @@ def sentence(comparison: Comparison) -> str:
             more = f" and {len(alike) - MOST_NAMED} more" if len(alike) > MOST_NAMED else ""
             parts.append(f"{len(alike)} {'is' if len(alike) == 1 else 'are'} {title}: {', '.join(clauses)}{more}")
     count, names = len(comparison.findings), " and ".join(comparison.names)
-    return inert(f"Of {count} differences between {names}, {'; '.join(parts)}.")
+    unpaired = sum(not finding.verdict.paired for finding in comparison.findings)
+    how = f" ({f'{unpaired} ' * (unpaired < count)}{UNPAIRED})" if unpaired else ""
+    return inert(f"Of {count} differences between {names}{how}, {'; '.join(parts)}.")
 
 
 def _detail(finding: Finding, subject: str) -> str:

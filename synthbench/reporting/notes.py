@@ -9,19 +9,21 @@ from pathlib import Path
 
 from synthbench.analysis import tiers
 from synthbench.analysis.cost import Spent
+from synthbench.analysis.pairing import Pair, is_paired
 from synthbench.analysis.rate_advice import Unread
-from synthbench.analysis.rows import ExperimentResults, Row, Stopped
+from synthbench.analysis.rows import SEVERAL, ExperimentResults, Row, Stopped
 from synthbench.cards import RunnerCard
 from synthbench.common import overrides
 from synthbench.common.wording import inert, listed
 from synthbench.experiment.choice import choose
 from synthbench.plugins.loading import label
+from synthbench.reporting.sentence import UNPAIRED
 from synthbench.reporting.table import row_name
 
 COLUMNS = "Columns: docs/columns.md"
 COMPLETE = "To complete them: "  # what follows is a command
 CALL = "synthbench.run("  # how a command begins that was a call in Python
-MOST_ROWS = 4  # without a tier that a note names
+MOST_ROWS = 4  # that a note names
 MOST_ADVICE = 6  # sentences
 
 
@@ -42,6 +44,31 @@ def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) 
     reading, step = card.reading, f"{card.reading.target_step}{' x size' * has_sizes}"
     where = f"interpolated to training accuracy {reading.fit:g} at step {step} (up to {reading.sample} items)"
     return [f"@fit: {where}; others: last step"]
+
+
+def versus(name: str, pairs: Sequence[Pair], rows: Sequence[Row]) -> str:
+    """What the scores of a table are that are differences to an optimizer. pairs: of these rows."""
+    unpaired = [row_name(pair.row, rows) for pair in pairs if not is_paired([pair])]
+    how = "paired over seeds"
+    if unpaired:
+        how = f"{how} but for {_first(unpaired)} ({UNPAIRED})" if len(unpaired) < len(pairs) else UNPAIRED
+    return f"Scores are differences to {name} with the same task and update, {how} (-: no such row)."
+
+
+def devices(rows: Sequence[Row]) -> list[str]:
+    """The devices of rows, where not all were measured on the same one."""
+    names = list(dict.fromkeys(row.device for row in rows))
+    if len(names) < 2 and not any(SEVERAL in name for name in names):
+        return []
+    return [
+        f"Devices: {'; '.join(names)}. Only rows of one and the same device are paired by seed; others are compared by "
+        "Welch's t, each over its own seeds (n: the fewer)."
+    ]
+
+
+def _first(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_ROWS} more" if len(names) > MOST_ROWS else ""
+    return f"{', '.join(names[:MOST_ROWS])}{more}"
 
 
 def stopped(cells: Sequence[Stopped]) -> list[str]:
@@ -79,8 +106,7 @@ def tier_notes(rows: Sequence[Row], card: RunnerCard, command: str, folder: Path
     reasons = [(row, why) for row in rows if (why := tiers.lacking(row, score, seeds))]
     if reasons:
         names = [f"{row_name(row, rows)} ({why})" for row, why in reasons]
-        more = f" and {len(names) - MOST_ROWS} more" if len(names) > MOST_ROWS else ""
-        notes.append(f"No tier: {', '.join(names[:MOST_ROWS])}{more}.")
+        notes.append(f"No tier: {_first(names)}.")
     wanted = [row for row, _ in reasons if row.reference or set(seeds) - set(row.seeds)]
     return notes + ([f"{COMPLETE}{completing(command, wanted, card, folder)}"] if wanted else [])
 

@@ -14,6 +14,7 @@ from statistics import fmean
 from synthbench.analysis import pairing, rate_advice, reference, rows, tiers
 from synthbench.analysis.claims import REFUTED, Answer, answers
 from synthbench.analysis.cost import Spent, spent
+from synthbench.analysis.pairing import Pair
 from synthbench.analysis.reference import Reference
 from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard
@@ -114,14 +115,14 @@ class Report:
         """The legend, then what is particular to these rows."""
         lines = notes.legend(self.rows, self.view.scores(self.card), self.card)
         if name := self.view.versus:
-            lines.append(
-                f"Scores are differences to {name} with the same task and update, paired over seeds (-: no such row)."
-            )
+            rivals = zip(self.rows, self.view.rivals(self.rows), strict=True)
+            lines.append(notes.versus(name, [Pair(row, rival) for row, rival in rivals if rival], self.rows))
         if self.card.tier:
             lines += notes.tier_notes(self.rows, self.card, self.command, self.folder)
         if source := self.reference:
             made = f"{source.device}, torch {source.versions['torch']}"
             lines.append(f"* reference rows shipped with synthbench (same task, card and code): {made}.")
+        lines += notes.devices(self.rows)
         lines += notes.stopped(self.stopped)
         if not self.finished:
             lines.append("Unfinished: rerun the command to train the missing runs.")
@@ -210,9 +211,10 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
     card = report.card
     fingerprints = [f"{card.name} {card.version}: {card.fingerprint()[:16]}"]
     fingerprints += [f"task {name}: {fingerprint[:16]}" for name, fingerprint in report.tasks.items()]
+    device = rows.joined(row.device for row in report.rows if not row.reference)
     made = [
         f"Command: {code(report.command)}",
-        f"Device: {literal(report.rows[0].device) if report.rows else 'none'}",
+        f"Device: {literal(device) or 'none'}",
         f"Versions: {', '.join(literal(f'{name} {number}') for name, number in report.versions.items())}",
         *([f"Time: {notes.spent(report.spent)}"] if report.spent.runs else []),
         f"Card {'; '.join(fingerprints)}",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isinf
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import headline
+from synthbench.analysis.pairing import headline, is_paired
 from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
@@ -15,6 +15,7 @@ from synthbench.reporting.table import SHOWN, signed
 from synthbench.scores import SCORES
 
 HEADLINES = {"rule_accuracy@fit": "rule accuracy", "forgetting@fit": "forgetting"}
+UNPAIRED = "unpaired: measured on another kind of device"
 NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 
@@ -42,8 +43,9 @@ def undirected(judged: Verdict, detail: str = "") -> str:
 
 def seeds(judged: Verdict) -> str:
     """The seeds that an inconclusive verdict would take."""
+    of_each = "" if judged.paired else " of each row"
     count = f"more than {MOST_SEEDS}" if isinf(judged.seeds) else f"about {judged.seeds:.0f}"
-    return f"{count} seeds for 80 % power"
+    return f"{count} seeds{of_each} for 80 % power"
 
 
 def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
@@ -55,9 +57,10 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
         return f"No comparison: every run of {_named(diverged[0])} diverged."
     where = f"On {pair.row.task}, at" if len({row.task for row in rows}) > 1 else "At"
     clauses = [f"{title} {_clause(verdict.of(pair, name, card))}" for name, title in HEADLINES.items()]
+    how = "paired over seeds" if is_paired([pair]) else UNPAIRED
     return (
         f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {_named(pair.row)} against "
-        f"{_named(pair.other)}: {'; '.join(clauses)} (paired over seeds)."
+        f"{_named(pair.other)}: {'; '.join(clauses)} ({how})."
     )
 
 
@@ -69,7 +72,7 @@ def _clause(judged: Verdict) -> str:
     mean, low, high, n = judged.difference
     if judged.kind == "too few seeds":
         needed = f"; {verdict.LEAST_SEEDS} are needed" if n else ""  # where none does, rates are missing, not seeds
-        return f"not compared ({n} paired seed{'s' * (n != 1)} with a value at the target step{needed})"
+        return f"not compared ({n}{' paired' * judged.paired} seed{'s' * (n != 1)} with a value at the target step{needed})"
     size = f"difference {signed(mean)}, 95 % interval {signed(low)} to {signed(high)}"
     if judged.kind in DECIDED:
         least, most = sorted((abs(low), abs(high)))

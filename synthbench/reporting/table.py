@@ -13,7 +13,7 @@ from math import isfinite
 from statistics import fmean
 from typing import Any
 
-from synthbench.analysis.pairing import AXES, Pair, contrast
+from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import Interval, difference, interval
 from synthbench.common.wording import delimited, inert, literal, short
@@ -210,6 +210,7 @@ def records(table: Table) -> list[dict[str, Any]]:
         if table.versus:
             rival = table.rivals[index]
             record["versus"] = rival.label if rival else None
+            record["paired"] = is_paired([Pair(row, rival)]) if rival else None
         for name in table.scores:
             entry = table.entry(index, name)
             record |= {name: entry.mean, f"{name}_low": entry.low, f"{name}_high": entry.high, f"{name}_n": entry.n}
