@@ -25,8 +25,11 @@ ALLOCATOR = {
     "MALLOC_TRIM_THRESHOLD_": str(10**9),
     "MALLOC_TOP_PAD_": str(64 * 2**20),
 }
-# One thread. A fresh interpreter would look for its own modules in the working directory first, were it not told so.
-ENVIRONMENT = {**ALLOCATOR, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONSAFEPATH": "1"}
+# One thread. A fresh interpreter would look for its own modules in the working directory first, were it not told so. A
+# plug-in's torch.compile does nothing: it chooses kernels by the clock, so that a run would differ from its repetition.
+ENVIRONMENT = {
+    **ALLOCATOR, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONSAFEPATH": "1", "TORCHDYNAMO_DISABLE": "1",
+}  # fmt: skip
 
 
 class Worker(NamedTuple):

@@ -106,9 +106,8 @@ def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
         sentence = plugins.unknown(name, [*OPTIMIZERS, *card.variants])
         raise BadInput(f"{sentence[:1].upper()}{sentence[1:]}.")
     of_variant = card.variants[name].arguments if name in card.variants else {}
-    arguments = checked(
-        registered, card.arguments.get(registered, {}) | of_variant, origin, name, f"arguments.{registered}", of_variant
-    )
+    given = plugins.of_shape(registered, card.shape) | card.arguments.get(registered, {}) | of_variant
+    arguments = checked(registered, given, origin, name, f"arguments.{registered}", of_variant)
     return spec_of(registered, arguments)
 
 

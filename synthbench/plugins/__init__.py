@@ -13,6 +13,7 @@ from synthbench.plugins.registry import (  # fmt: skip
     made_with,
     name_of,
     news,
+    of_shape,
     origins,
     plugin_of,
     put_back,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     OptimizerLike = type[torch.optim.Optimizer] | CustomOptimizer | str
 
 __all__ = [
-    "OF_CLASSES", "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_class", "is_plugin", "made_with",
-    "matrix_optimizer", "name_of", "news", "origins", "plugin_of", "put_back", "restore", "routing_of", "take", "unknown",
+    "OF_CLASSES", "Arguments", "CustomOptimizer", "Origin", "Plugin", "defaults", "fleet_optimizer", "is_class",
+    "is_plugin", "made_with", "matrix_optimizer", "name_of", "news", "of_shape", "origins", "plugin_of", "put_back",
+    "restore", "routing_of", "take", "unknown",
 ]  # fmt: skip

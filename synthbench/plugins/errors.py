@@ -78,6 +78,10 @@ def explain_step(error: BaseException, parameters: Sequence[torch.nn.Parameter])
     is_unusable = "NoneType" in str(error) or isinstance(error, AssertionError)
     if "argument: 'closure'" in str(error) or (is_unusable and variables.get("closure", error) is None):
         return f"it {NEEDS_CLOSURE}{location(error)}"
+    if "does not have a grad_fn" in str(error):
+        return f"it needs second derivatives of the loss, and training computes none{location(error)}"
+    if isinstance(error, NotImplementedError):
+        return f"it has no step that moves parameters by their gradients{location(error)}"
     held = [p for p in parameters if any(p is value for value in variables.values())]
     shapes = dict.fromkeys(str(tuple(p.shape)) for p in held)
     return describe(error) + (f" at a parameter of shape {' or '.join(shapes)}" if shapes else "")

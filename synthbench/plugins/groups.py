@@ -13,6 +13,7 @@ from math import isfinite
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from synthbench.cards import ModelCard
 from synthbench.common.errors import BadInput
 from synthbench.plugins.errors import check_not_text, describe
 from synthbench.trainer.layout import Parameter
@@ -46,6 +47,18 @@ class Instance(NamedTuple):
 
     optimizer: torch.optim.Optimizer
     scales: list[float | None]
+
+
+def of_shape(cls: type, model: ModelCard) -> dict[str, int]:
+    """Arguments of a constructor that name the model's shape, such as those of Adam-mini (arXiv 2406.16793)."""
+    heads = model.width // model.head_width
+    shape = {"num_heads": heads, "n_heads": heads, "num_embeds": model.width, "dim": model.width}
+    known = defaults(cls)
+    return (
+        {name: value for name, value in shape.items() if name in known}
+        if known.keys() & {"num_heads", "n_heads"}
+        else {}
+    )
 
 
 def names(parameters: Sequence[Parameter]) -> list[tuple[str, bool]]:
@@ -108,18 +121,35 @@ def flag(cls: type) -> str | None:
     return next((key for key, values in FLAGS.items() if {key, *filter(_is_text, values)} <= constants), None)
 
 
+def calls(cls: type) -> set[str]:
+    """Names that the code of a class, and of its bases apart from torch's, refers to."""
+    return {name for function in _functions(cls) for name in _names(function.__code__)}
+
+
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _constants(cls: type) -> Iterator[str]:
-    """Texts in the code of a class, and of its bases apart from torch's."""
+def _functions(cls: type) -> Iterator[FunctionType]:
     for base in cls.__mro__:
         if base.__module__ not in ("builtins", "torch.optim.optimizer"):
             for value in vars(base).values():
                 function = inspect.unwrap(value) if callable(value) else value
                 if isinstance(function, FunctionType):
-                    yield from _texts(function.__code__)
+                    yield function
+
+
+def _constants(cls: type) -> Iterator[str]:
+    """Texts in the code of a class, and of its bases apart from torch's."""
+    for function in _functions(cls):
+        yield from _texts(function.__code__)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
 
 
 def _texts(code: CodeType) -> Iterator[str]:
@@ -140,6 +170,8 @@ def instance(
     options: arguments of the constructor, and OURS. Its groups keep the ratio of their rates to the constructor's default,
     and decays that they set themselves. Raises BadInput where it cannot be made.
     """
+    if calls(cls) & {"get_world_size", "get_rank"}:
+        _join_group_of_one()
     known = defaults(cls)
     keywords = _keywords(cls, known, options)
     usual = usual_rate(known.get("lr"))
@@ -172,6 +204,15 @@ def instance(
     return Instance(optimizer, scales)
 
 
+def _join_group_of_one() -> None:
+    """A process group of this process alone, which classes for several devices ask for their number."""
+    from torch import distributed
+
+    if distributed.is_available() and not distributed.is_initialized():
+        store = distributed.HashStore()  # type: ignore[attr-defined]
+        distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+
+
 def _keywords(cls: type, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments beside rate and decay."""
     check_not_text(cls.__name__, options, known)
@@ -180,6 +221,8 @@ def _keywords(cls: type, known: Mapping[str, Any], options: Mapping[str, Any]) -
         if isinstance(default, tuple) and isinstance(keywords.get(key), list):
             keywords[key] = tuple(keywords[key])  # cards have no tuples
         if default is NEEDED and key not in keywords and key not in ("lr", *DECAYS):
+            if "optimizer" in key:
+                raise BadInput(f"{cls.__name__} wraps another optimizer, {key!r}, which cannot be given here.")
             raise BadInput(f"{cls.__name__} needs the argument {key!r}; give it as --set optimizer.{key}=VALUE.")
     return keywords
 

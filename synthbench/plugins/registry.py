@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, create_model, model_validator
 
-from synthbench.cards import Card
+from synthbench.cards import Card, ModelCard
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
@@ -89,6 +89,12 @@ def plugin_of(name: str) -> Plugin | None:
 def is_class(name: str) -> bool:
     """Whether a registered optimizer is a torch.optim.Optimizer, which options on groups of parameters are for."""
     return name in OPTIMIZERS and issubclass(OPTIMIZERS[name].arguments, ClassArguments)
+
+
+def of_shape(name: str, model: ModelCard) -> dict[str, int]:
+    """Arguments of a registered optimizer that name the model's shape."""
+    plugin = plugin_of(name)
+    return groups.of_shape(plugin.value.written, model) if plugin and is_class(name) else {}
 
 
 def take(optimizer: Any, where: str = "optimizer") -> str:
