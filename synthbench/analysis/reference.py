@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from pydantic import ValidationError
-
 from synthbench import cards
 from synthbench.analysis.cost import Spent, spent
 from synthbench.analysis.rows import Row, joined
@@ -52,8 +50,8 @@ def shipped(card: RunnerCard) -> Reference | None:
     """The reference of a runner by its name, or None where none is shipped or it cannot be read."""
     path = cards.shipped() / "reports" / f"{card.name}.json"
     try:
-        return Reference.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
+        return Reference.model_validate_json(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
         return None
 
 

@@ -19,13 +19,19 @@ MOST_BYTES = 2**16  # of a card
 MOST_DOTS = 100  # in a line: the time to read a dotted key is the square of its length
 MOST_LEVELS = 16  # of tables and lists in each other
 TEMPORARY = ".new"  # how the name of a temporary file ends
+MARK = "\ufeff"  # a byte order mark, which some editors of Windows put before UTF-8 text
 
 # False, where methods of Path raise: for a name that is too long, a folder that may not be read.
 is_file, is_folder = os.path.isfile, os.path.isdir
 
 
 def text(path: Path, origin: str, most: int) -> str:
-    """A file's text as it stands, line ends included; raises BadInput that begins with `origin`."""
+    """A file's text, line ends included, without a byte order mark; raises BadInput that begins with `origin`."""
+    return marked_text(path, origin, most).removeprefix(MARK)
+
+
+def marked_text(path: Path, origin: str, most: int) -> str:
+    """A file's text as it stands, for a file that is written again; raises BadInput that begins with `origin`."""
     if not is_file(path):
         raise BadInput(f"{origin} is not a file.")
     try:

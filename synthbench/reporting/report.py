@@ -251,9 +251,10 @@ def put_into(file: Path, name: str, content: str) -> None:
     Raises BadInput where the file or the lines are missing; the file is replaced whole or not at all.
     """
     option = f"--into {named(file)}"
-    text = files.text(file, option, MOST_BYTES)
+    text = files.marked_text(file, option, MOST_BYTES)
     markers = [f"<!-- {edge} synthbench {name} -->" for edge in ("BEGIN", "END")]
-    begin, end = ([*re.finditer(rf"^[ \t]*{re.escape(marker)}[ \t\r]*$", text, re.MULTILINE)] for marker in markers)
+    edges = map(re.escape, markers)
+    begin, end = ([*re.finditer(rf"^{files.MARK}?[ \t]*{edge}[ \t\r]*$", text, re.MULTILINE)] for edge in edges)
     if len(begin) != 1 or len(end) != 1 or end[0].start() < begin[0].end():
         raise BadInput(f"{option} needs the lines {' and '.join(markers)}, once each and in this order.")
     files.write(file, f"{text[: begin[0].end()]}\n{content}\n{text[end[0].start() :]}", option)

@@ -52,6 +52,12 @@ def test_no_reference_row_is_shown_if_card_task_or_code_differs_or_the_file_is_i
     assert reference.shipped(CARD) is None
 
 
+def test_reference_rows_are_read_behind_a_byte_order_mark(shipped: Reference) -> None:
+    path = cards.shipped() / "reports" / "quick.json"
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert reference.shipped(CARD) == shipped
+
+
 def test_a_note_names_reference_rows_left_out_because_the_card_differs(shipped: Reference) -> None:
     other = CARD.model_copy(update={"model": "compact"})
     left_out = reference.left_out([row("muon")], other, TASKS)

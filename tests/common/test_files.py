@@ -25,6 +25,14 @@ def test_text_is_returned_unchanged_and_invalid_or_too_long_text_is_refused(tmp_
             files.text(Path(path), "it", 4)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    path = tmp_path / "a.toml"
+    path.write_text("a = 'é'", encoding="utf-8-sig")
+    assert files.text(path, "a", 20) == "a = 'é'"
+    assert files.toml(path) == {"a": "é"}
+    assert files.marked_text(path, "a", 20) == "\ufeffa = 'é'"
+
+
 def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a").write_text("")
 

@@ -56,6 +56,8 @@ def test_reformatting_is_not_an_edit(recorded: Baseline, tmp_path: Path) -> None
     file = tmp_path / "b.json"
     file.write_text(json.dumps(json.loads(baselines.text(recorded)), indent=4, sort_keys=True))
     assert baselines.read(file) == recorded
+    file.write_text(baselines.text(recorded), encoding="utf-8-sig")  # an editor of Windows
+    assert baselines.read(file) == recorded
 
 
 def test_nan_is_rejected_as_invalid_json(recorded: Baseline, tmp_path: Path) -> None:

@@ -124,6 +124,14 @@ def test_a_mistake_on_a_card_is_reported_with_file_and_key(call: Caller, tmp_pat
         assert expected in err
 
 
+def test_a_byte_order_mark_before_a_card_is_no_mistake(call: Caller, tmp_path: Path) -> None:
+    runner = tiny.write(tmp_path)
+    for path in (runner, tmp_path / "task.toml"):
+        path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert call(f"run {runner} --dry-run").code == 0
+    assert "\ufeff" not in inert(call(f"show runner {runner}").out)
+
+
 def test_cuda_is_refused_without_a_cuda_device(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthbench.experiment.identity.cuda_devices", lambda: 0)
     code, _, err = call("run --device cuda --dry-run")

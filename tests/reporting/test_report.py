@@ -25,6 +25,13 @@ def test_only_the_text_between_the_markers_changes(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["page.md"]
 
 
+def test_a_page_keeps_its_byte_order_mark_and_may_begin_with_a_marker(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8-sig")
+    put_into(page, "quick", "new")
+    assert page.read_text(encoding="utf-8") == f"\ufeff{BEGIN}\nnew\n{END}\n"
+
+
 @each("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}", BEGIN.replace("quick", "other")])
 def test_a_page_without_its_markers_is_refused_and_stays_unchanged(text: str, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
