@@ -1,8 +1,10 @@
-"""Standard streams that may vanish: a closed pipe, a hung-up terminal, a full disk behind them."""
+"""Standard streams that may vanish (a closed pipe, a hung-up terminal, a full disk behind them) or lack characters."""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
@@ -11,6 +13,31 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 CLOSED_PIPE = 141  # what a shell reports of a program that a closed pipe ends: 128 + SIGPIPE
+IN_ASCII = "synthbench.ascii"  # the name under which streams know `_in_ascii`
+WORDS = {"±": "+-", "×": "x", "↑": "(up)", "↓": "(down)", "→": "->", "…": "...", "–": "-", "—": "-", "─": "-"}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    """What stands for characters that an encoding lacks: words for our own, escapes for those of a user's text."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    return "".join(WORDS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lacking), error.end
+
+
+codecs.register_error(IN_ASCII, _in_ascii)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """Text as a stream of this encoding will show it; for what is laid out, because words are longer than characters."""
+    return text.encode(encoding, IN_ASCII).decode(encoding)
+
+
+def show_what_streams_lack() -> None:
+    """Standard streams show words or escapes for characters that they lack, whatever the locale says of such errors."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=IN_ASCII)
 
 
 class Quiet:

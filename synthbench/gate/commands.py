@@ -14,7 +14,7 @@ from statistics import fmean
 from synthbench.analysis.change_test import FEWEST
 from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
-from synthbench.common.terminal import console
+from synthbench.common.terminal import console, encodable
 from synthbench.common.wording import check_choice, inert, listed, named
 from synthbench.execution.session import ExecutionOptions
 from synthbench.experiment.plan import Experiment
@@ -210,5 +210,7 @@ def show(result: CheckResult) -> None:
 
 
 def say(lines: Sequence[str]) -> None:
+    screen = console()
     for line in lines:
-        print(textwrap.fill(inert(line), min(console().width, 100), break_long_words=False, break_on_hyphens=False))
+        text, width = encodable(inert(line), screen.encoding), min(screen.width, 100)
+        print(textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False))

@@ -16,7 +16,7 @@ from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, is_path, load
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.files import is_file
-from synthbench.common.terminal import console
+from synthbench.common.terminal import console, encodable
 from synthbench.common.wording import check_choice, inert, named
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.execution.trials import tried
@@ -126,10 +126,12 @@ def _notes(report: reports.Report) -> None:
 
 def _say(lines: Sequence[str]) -> None:
     """Prints lines below a table, as wide as it may be."""
-    width = min(console().width, 100)
+    screen = console()
     print()
     for line in lines:
-        print(line if line.startswith(COMPLETE) else textwrap.fill(inert(line), width))  # to be copied as it is
+        if not line.startswith(COMPLETE):  # that is to be copied as it is
+            line = textwrap.fill(encodable(inert(line), screen.encoding), min(screen.width, 100))
+        print(line)
     print()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from synthbench import cards
 from synthbench.cards import MODELS, ModelCard, RunnerCard, TaskCard
 from synthbench.common import files, overrides
-from synthbench.common.terminal import console
+from synthbench.common.terminal import console, encodable
 from synthbench.common.wording import check_choice, inert, literal, named, prose
 from synthbench.experiment.optimizers import source_hash
 from synthbench.generators import GENERATORS
@@ -163,7 +163,7 @@ DETAILS: dict[str, Callable[[str], None]] = {
 
 
 def _prose(text: str) -> None:
-    print(textwrap.fill(prose(text), WIDTH))
+    print(textwrap.fill(encodable(prose(text), console().encoding), WIDTH))
 
 
 def _print(heads: Sequence[str], rows: Sequence[Sequence[str]], named: int = 1) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 import tempfile
@@ -12,7 +11,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from synthbench.common.errors import Failed, SynthbenchError, is_disk_failure
-from synthbench.common.terminal import CLOSED_PIPE, Quiet, abandon_stdout, open_closed_streams
+from synthbench.common.terminal import CLOSED_PIPE, Quiet, abandon_stdout, open_closed_streams, show_what_streams_lack
 from synthbench.common.wording import inert, short
 from synthbench.execution import interrupt
 from synthbench.interface.cli import app
@@ -23,8 +22,7 @@ DEBUG = "--debug"  # goes with every command
 def main() -> NoReturn:
     open_closed_streams()
     interrupt.as_ctrl_c()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a table has ± and arrows, whatever a terminal can show
+    show_what_streams_lack()
     sys.stderr = Quiet(sys.stderr)
     code = outcome()
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):

@@ -11,7 +11,10 @@ from rich.cells import cell_len, chop_cells
 from rich.table import Table
 from rich.text import Text
 
+from synthbench.common.terminal import encodable
+
 GAP = 2  # between columns; 1 where all of them then stand beside each other
+ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)  # box.SIMPLE_HEAD in ASCII
 
 
 def fold(text: str, width: int) -> list[str]:
@@ -55,6 +58,11 @@ class Column(NamedTuple):
         """The least width at which no part of a word is broken."""
         return max(self.folded, _widest(part for text in (self.head, *self.cells) for part in _parts(text)))
 
+    def encodable(self, encoding: str) -> Column:
+        """The column with what an encoding can show."""
+        cells = [encodable(cell, encoding) for cell in self.cells]
+        return self._replace(head=encodable(self.head, encoding), cells=cells)
+
 
 def _widest(texts: Iterable[str]) -> int:
     return max(map(cell_len, texts), default=0)
@@ -73,15 +81,18 @@ class Drawing:
         self.named, self.others, self.breaks, self.dim = named, others, breaks, dim
 
     def __rich_console__(self, console: Any, options: Any) -> Iterator[Any]:
-        most, everything = options.max_width, [*self.named, *self.others]
+        most, everything = options.max_width, [c.encodable(options.encoding) for c in (*self.named, *self.others)]
+        named, others = everything[: len(self.named)], everything[len(self.named) :]
         gap = 1 if least(everything, 1) <= most < least(everything, GAP) else GAP
-        for index, columns in enumerate(parts(self.named, self.others, most, gap)):
+        for index, columns in enumerate(parts(named, others, most, gap)):
             if index:
                 yield Text()
-            yield self._table(columns, widths(columns, most, gap), gap)
+            table = self._table(columns, widths(columns, most, gap), gap)
+            table.box = ASCII_HEAD if options.ascii_only else box.SIMPLE_HEAD
+            yield table
 
     def _table(self, columns: Sequence[Column], wide: Sequence[int], gap: int) -> Table:
-        drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
+        drawn = Table(show_edge=False, pad_edge=False, padding=(0, gap - 1, 0, 0))
         for column, width in zip(columns, wide, strict=True):
             head = "\n".join(part for line in column.head.split("\n") for part in fold(line, width))
             drawn.add_column(Text(head), justify="right" if column.is_right else "left", width=width)

@@ -184,19 +184,14 @@ def test_a_folder_of_any_name_is_written_and_its_name_is_escaped(call: Caller, t
             assert inert(output.replace("\n", "")) == output.replace("\n", "")
 
 
-def test_output_that_a_stream_cannot_encode_is_escaped(tmp_path: Path) -> None:
-    """A process with ASCII streams."""
-    code = (
-        "import sys\n"
-        "from synthbench.interface.outcome import outcome\n"
-        "for command in ('ls score', 'show task rote-vs-rule'):\n"
-        "    sys.argv = ['synthbench', *command.split()]\n"
-        "    assert outcome() == 0"
-    )
+@each("locale", [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}])
+def test_what_a_stream_cannot_encode_is_shown_in_words_or_escaped(locale: dict[str, str], tmp_path: Path) -> None:
+    """A process with ASCII streams, and a task of a person who writes Greek."""
+    (tmp_path / "task.toml").write_text(tiny.TASK.replace('question = "', 'question = "α → β ± γ '), encoding="utf-8")
     checkout = str(Path(synthbench.__file__).parents[1])
     process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=False, cwd=tmp_path,
-        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": checkout},
+        [sys.executable, "-m", "synthbench", "show", "task", "./task.toml"], capture_output=True, check=False, cwd=tmp_path,
+        env={**os.environ, **locale, "PYTHONPATH": checkout},
     )  # fmt: skip
     assert (process.returncode, process.stderr) == (0, b"")
-    assert process.stdout.isascii()
+    assert r"\u03b1 -> \u03b2 +- \u03b3" in process.stdout.decode("ascii")

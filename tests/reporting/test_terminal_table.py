@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import io
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from synthbench.cards import RunnerCard, TaskCard, load, names
+from synthbench.common.terminal import IN_ASCII
+from synthbench.interface import commands
 from synthbench.reporting import table
+from synthbench.reporting.report import AS_IT_IS
 from synthbench.reporting.terminal_table import Column, Drawing, fold
 from synthbench.scores import SCORES
 from synthbench.trainer.optimizers import OPTIMIZERS
 from tests.analysis.example_rows import row
 from tests.calling import Caller
 from tests.each import each
+from tests.reporting import synthetic_results
 
 NARROW = 60
 BUILT_IN = [name for name in OPTIMIZERS if ":" not in name]
@@ -25,6 +31,14 @@ def terminal_text(drawing: object, width: int = NARROW) -> str:
     console = Console(width=width, file=io.StringIO())
     console.print(drawing)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+def ascii_text(drawing: object, width: int = NARROW) -> str:
+    """Without an error handler: what was not replaced before layout raises UnicodeEncodeError."""
+    console = Console(width=width, file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    console.print(drawing)
+    console.file.seek(0)
+    return console.file.read()
 
 
 def unbreakable_parts(text: str) -> set[str]:
@@ -79,3 +93,29 @@ def test_a_word_longer_than_the_terminal_is_broken_and_not_cut_off() -> None:
     text = terminal_text(Drawing([Column("name", ["x" * 90], least=9)], [Column("n", ["3"], is_right=True)]))
     assert text.count("x") == 90
     assert "3" in text
+
+
+def test_an_ascii_terminal_gets_words_and_its_columns_stay_aligned() -> None:
+    cells = ["0.52 ±0.09", "0.9 ±0.1 n=2", "é → è"]
+    drawing = Drawing(
+        [Column("name", ["a…z", "b", "c"])], [Column("fit ↓", cells, True), Column("x ↑", ["1", "2", "3"])]
+    )
+    assert ascii_text(drawing).splitlines() == [
+        "name      fit (down)  x (up)",
+        "----------------------------",
+        "a...z    0.52 +-0.09  1     ",
+        "b      0.9 +-0.1 n=2  2     ",
+        r"c       \xe9 -> \xe8  3     ",
+    ]
+
+
+def test_a_report_on_an_ascii_terminal_fits_its_width(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out = synthetic_results.write(tmp_path, lambda run: {"learning": 0.3 + 0.1 * run.seed, "fit": 0.9})
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors=IN_ASCII)
+    monkeypatch.setattr(sys, "stdout", stream)
+    commands.report(out, None, AS_IT_IS, form="table", into=None, figures=None, assert_claims=False)
+    stream.seek(0)
+    text = stream.read()
+    assert "0.40 +-0.25" in text
+    assert "mean +-half the 95 % interval" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 100
