@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, is_text, listed, shown
 
 MOST_PARTS = 8  # of a path
+MOST_GUESSED = 160  # characters of a value that a sentence writes in another form
 PART = r'(?:"[^"]*"|[^".=]+)'  # a name with dots or an equals sign in it stands in quotes
 PATH = re.compile(rf"\s*({PART}(?:\.{PART})*)\s*=(.*)", re.DOTALL)
 
@@ -33,6 +35,28 @@ def value(text: str) -> Any:
         return files.parse(f"value = {text}")["value"] if "\n" not in text else text
     except ValueError:
         return text
+
+
+def as_list(value: Any) -> str | None:
+    """The TOML list that text or a number may have been meant as: `0.9,0.95` as `[0.9, 0.95]`, `a` as `["a"]`; None for
+    what cannot be guessed."""
+    is_number = isinstance(value, int | float) and abs(value) < 2**63
+    text = json.dumps(value) if is_number else value
+    if not isinstance(text, str) or len(text) > MOST_GUESSED:
+        return None
+    words = text.strip("[] ")
+    parts = [part.strip(" '\"") for part in (words.split(",") if "," in words else words.split())]
+    return f"[{', '.join(json.dumps(part) if _is_word(part) else part for part in parts if part)}]"
+
+
+def _is_word(part: str) -> bool:
+    return not isinstance(value(part), int | float)
+
+
+def setting(path: Sequence[str], new: str) -> str:
+    """`--set` with a value in TOML at a path, quoted for a shell."""
+    where = ".".join(f'"{part}"' if re.search("[.=]", part) else part for part in path)
+    return f"--set {shlex.quote(f'{where}={new}')}"
 
 
 def typed(settings: Mapping[str, Any] | None) -> list[str]:

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from synthbench.common.wording import did_you_mean, named, shown
+from synthbench.common import overrides
+from synthbench.common.wording import did_you_mean, inert, named, shown
 
 NAME = r"^[a-z0-9][a-z0-9-]{0,39}$"
 VERSION = r"^[0-9]{1,4}\.[0-9]{1,4}$"
+LISTS = ("list_type", "tuple_type")  # errors: no list where one is needed
 PATTERNS = {
     NAME: "must be 1 to 40 small letters, digits and hyphens, with no hyphen in front",
     VERSION: 'must be two numbers with a dot between them, in quotes, such as "1.0"',
@@ -24,10 +26,11 @@ def sentence(error: ValidationError, content: Any, origin: str, keys: Callable[[
 
     content: as it was read. origin: where from. keys: those allowed at a place in it.
     """
+    # And of an unknown key and a missing one the unknown, for it may be the missing one misspelled.
     first = max(
         error.errors(),
-        key=lambda e: (len(e["loc"]), not e["type"].endswith("_type"), e["type"] == "extra_forbidden"),
-    )  # and of an unknown key and a missing one the unknown, for it may be the missing one misspelled
+        key=lambda e: (len(e["loc"]), _is_flat(e), not e["type"].endswith("_type"), e["type"] == "extra_forbidden"),
+    )
     where = _place(content, first["loc"], first["type"] == "missing")
     path = named(".".join(map(str, where)))
     if first["type"] == "extra_forbidden":
@@ -36,7 +39,26 @@ def sentence(error: ValidationError, content: Any, origin: str, keys: Callable[[
     if first["type"] == "missing":
         return f"{origin}: {path} is missing{_misspelled(content, where)}."
     reason = PATTERNS.get(first.get("ctx", {}).get("pattern", "")) or message(first["msg"])
+    if first["type"] in LISTS:
+        is_of_tables = keys(where) != keys(where[:-1])
+        reason = "must be a list of tables" if is_of_tables else as_list(first["input"], where, origin) or reason
     return f"{origin}: {path} = {shown(first['input'])}: {reason}." if path else f"{origin}: {reason}."
+
+
+def _is_flat(error: Any) -> bool:
+    """Whether a list is missing where text is that a comma divides."""
+    return error["type"] in LISTS and isinstance(error["input"], str) and "," in error["input"]
+
+
+def as_list(value: Any, where: list[int | str], origin: str) -> str | None:
+    """That a value must be a list, and how to write it, as a setting where it comes from one; None where it cannot be
+    guessed."""
+    written = overrides.as_list(value)
+    if written is None:
+        return None
+    if origin.endswith("--set"):
+        written = overrides.setting([*map(str, where)], written)
+    return f"must be a list: {inert(written)}"
 
 
 def _misspelled(content: Any, where: list[int | str]) -> str:
@@ -55,6 +77,7 @@ def message(text: str) -> str:
     """What the validation library says, as the end of a sentence of ours."""
     text = text.removeprefix("Value error, ").replace("Input should be", "must be")
     text = text.replace("must be a valid string", "must be text, in quotes")
+    text = re.sub("must be a valid (list|tuple)", "must be a list, such as [0.9, 0.95] (in a shell in quotes)", text)
     text = re.sub("^(List|Dictionary|String) should have", "must have", text).replace(" after validation, not 0", "")
     return text[:1].lower() + text[1:]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from functools import reduce
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synthbench.common import overrides
 from synthbench.common.errors import BadInput
-from synthbench.common.overrides import parse, put, typed, value
+from synthbench.common.overrides import MOST_GUESSED, as_list, parse, put, typed, value
 
 SETTINGS = [
     ("a=1", ["a"], 1),
@@ -87,3 +89,17 @@ def test_an_unknown_path_is_refused_and_named() -> None:
 def test_a_written_python_value_is_read_back() -> None:
     for new in (3, 0.5, True, "full", [1, 2.5], (1, 2), {"width": 16, "a b": {"c": ["x", "y"]}}):
         assert parse(typed({"a.b": new})[0])[1] == (list(new) if isinstance(new, tuple) else new), new
+
+
+def test_what_was_meant_as_a_list_is_guessed() -> None:
+    for text, written in (("1,2", "[1, 2]"), ("a, 2", '["a", 2]'), ("['a' b]", '["a", "b"]'), ("nan,x", '[nan, "x"]')):
+        assert as_list(text) == written
+    assert (as_list(7), as_list(True)) == ("[7]", "[true]")
+    for hopeless in ({"a": 1}, [1], None, 10**5000, "a," * MOST_GUESSED):
+        assert as_list(hopeless) is None
+
+
+def test_a_setting_is_quoted_for_a_shell_and_its_path_is_read_back() -> None:
+    path = ["lr", "my.py:A", "full"]
+    option, quoted = shlex.split(overrides.setting(path, "[1, 2]"))
+    assert (option, parse(quoted)) == ("--set", (path, [1, 2]))

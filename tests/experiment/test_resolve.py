@@ -57,8 +57,8 @@ def test_an_invalid_option_is_refused_and_named(tmp_path: Path, options: dict[st
 @each(
     ("old", "new", "expected"),
     [
-        ("tasks = [", "tasks = {a = 1} # [", "tasks = {'a': 1}: must be a valid list"),
-        ('optimizers = ["adamw"]', 'optimizers = "adamw"', "optimizers = 'adamw': must be a valid list"),
+        ("tasks = [", "tasks = {a = 1} # [", "tasks = {'a': 1}: must be a list"),
+        ('optimizers = ["adamw"]', 'optimizers = "adamw"', "optimizers = 'adamw': must be a list: [\"adamw\"]."),
         ("seeds = 2", 'seeds = 2\nvariants = "x"', "variants = 'x': must be a valid dictionary"),
         ("points = 2", "pointz = 2", "unknown key 'stages.finetune.pointz'"),
     ],

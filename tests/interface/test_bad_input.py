@@ -132,6 +132,31 @@ def test_a_byte_order_mark_before_a_card_is_no_mistake(call: Caller, tmp_path: P
     assert "\ufeff" not in inert(call(f"show runner {runner}").out)
 
 
+LISTS = [  # that are not written as lists, and how they are
+    ("optimizers=adamw,sgd", 'optimizers=["adamw", "sgd"]'),
+    ("tasks=modular", 'tasks=["modular"]'),
+    ("seeds=3,5", "seeds=[3, 5]"),
+    ("columns=[fit, rote_gap]", 'columns=["fit", "rote_gap"]'),
+    ("stages.finetune.lr=4e-3,8e-3", "stages.finetune.lr=[4e-3, 8e-3]"),
+    ("stages.finetune.lr.muon=0.01", "stages.finetune.lr.muon=[0.01]"),
+    ("stages.finetune.update=full-hidden,lora-8", 'stages.finetune.update=["full-hidden", "lora-8"]'),
+    ("stages.finetune.weight_decay=0,0.3", "stages.finetune.weight_decay=[0, 0.3]"),
+    ("stages.finetune.sizes=[1 2]", "stages.finetune.sizes=[1, 2]"),
+    ("stages.finetune.optimizer=sgd,muon", 'stages.finetune.optimizer=["sgd", "muon"]'),
+]
+
+
+def test_what_should_be_a_list_is_shown_as_a_setting_that_works(call: Caller) -> None:
+    for mistake, setting in LISTS:
+        code, _, err = call(f"run --dry-run --set {shlex.quote(mistake)}")
+        assert code == 2
+        (hint,) = re.findall(r"must be a list: (--set '.*')\.$", err.strip())
+        assert shlex.split(hint) == ["--set", setting]
+        assert call(f"run --dry-run {hint}").code == 0, hint
+    assert "must be a list, such as [0.9, 0.95]" in call("run --dry-run --set optimizer.coefficients=1,2,3").err
+    assert "must be a list of tables" in call("run --dry-run --set claims=a,b").err
+
+
 def test_cuda_is_refused_without_a_cuda_device(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthbench.experiment.identity.cuda_devices", lambda: 0)
     code, _, err = call("run --device cuda --dry-run")
