@@ -13,8 +13,8 @@ ROW = {
     "task": "the task's name, with its variant",
     "base": "the optimizers of the stages before, joined by `/`",
     "optimizer": "the optimizer of the last stage, or the name of a variant",
-    "update": "which weights may move: `full`, `full-hidden` (the matrices that LoRA touches), or `lora-R`",
-    "size": "trained items over those of the card",
+    "trainable": "which weights may move (`--update`): `full`, `full-hidden` (the matrices that LoRA touches), or `lora-R`",
+    "data_size": "trained items over those of the card",
     "weight_decay": "of the last stage",
     "lr": "the learning rate that is best on validation data; empty where every run diverged",
     "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
@@ -40,7 +40,8 @@ SCORE = {
 }
 TABLE = {
     "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
-    "update": "as below; a rank stands over the width that it is part of: `lora-16/64`",
+    "update": "as `trainable` below; a rank stands over the width that it is part of: `lora-16/64`",
+    "size": "`data_size`, where rows differ in it",
     "decay": "`weight_decay`, where rows differ in it",
     "lr": "as below; `!`: at the edge of its grid",
     "diverged": "diverged / all runs, over all learning rates and seeds",
@@ -51,9 +52,9 @@ TABLE = {
 }
 COMPARISON = {
     "task": "of both rows",
-    "size": "of both rows",
+    "data_size": "of both rows",
     "optimizer": "of both rows, where they do not differ in it",
-    "update": "of both rows, where they do not differ in it",
+    "trainable": "of both rows, where they do not differ in it",
     "weight_decay": "of A's row",
     "a": "the first side of the comparison",
     "b": "the second side",
@@ -84,7 +85,7 @@ RUN = {
     "task_fingerprint": "hash of the task's resolved card and its data",
     "model": "shape of the model",
     "stage": "`pretrain`, `finetune`, ...",
-    "update": "which weights may move",
+    "trainable": "which weights may move",
     "lr": "learning rate",
     "weight_decay": "weight decay",
     "examples": "trained items by slice",

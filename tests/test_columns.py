@@ -63,7 +63,7 @@ def test_every_head_of_a_table_is_documented_or_named_as_in_rows() -> None:
 @pytest.mark.parametrize("command", ["compare muon adamw", "compare full lora-4"])
 def test_every_column_of_comparisons_is_documented(command: str, call: Caller, out: Path) -> None:
     header = next(csv.reader(io.StringIO(call(f"{command} --out {out} --format csv").out)))
-    assert set(header) == documented("Comparisons") - {"optimizer" if "muon" in command else "update"}
+    assert set(header) == documented("Comparisons") - {"optimizer" if "muon" in command else "trainable"}
 
 
 def test_every_column_of_runs_is_documented(call: Caller, out: Path) -> None:
@@ -72,6 +72,15 @@ def test_every_column_of_runs_is_documented(call: Caller, out: Path) -> None:
     assert all(f"`{name}`" in PAGE for run in runs for name in run["scores"])
     header = next(csv.reader(io.StringIO(call(f"export --out {out} --format csv").out)))
     assert set(header) - set(SCORES) == documented("Runs") - {"scores", "path"}
+
+
+def test_no_column_is_called_like_an_attribute_of_a_frame_or_its_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    taken = {*dir(pandas.DataFrame), *dir(pandas.Series)}
+    assert {"size", "update"} <= taken
+    for section in ("Rows", "Comparisons", "Runs"):
+        assert not taken & documented(section), section
+    assert not taken & set(SCORES)
 
 
 def test_every_column_of_claims_is_documented(call: Caller, out: Path) -> None:

@@ -35,7 +35,7 @@ SETTINGS = (
     "stage",
     "pretrain_optimizer",
     "optimizer",
-    "update",
+    "trainable",
     "lr",
     "weight_decay",
     "examples",
@@ -63,6 +63,7 @@ def train(out: Path, runner: str, code: Path = ROOT) -> dict[str, dict[str, Any]
 
 def comparable(folder: Path, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The settings of a run as text, and what must be bitwise equal; the weights as a hash."""
+    run = {"trainable": run.get("update")} | run  # the name of it in older revisions
     file = run["weights"]
     outcome = {name: run[name] for name in COMPARED} | {
         "weights": file and sha256((folder / file).read_bytes()).hexdigest()

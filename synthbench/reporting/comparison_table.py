@@ -13,7 +13,18 @@ from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.comparison import Comparison
 from synthbench.reporting.sentence import UNPAIRED, direction, seeds, words
-from synthbench.reporting.table import ARROWS, SHOWN, WIDEST, Entry, github, rounded, row_name, separated, signed
+from synthbench.reporting.table import (
+    ARROWS,
+    COLUMNS,
+    SHOWN,
+    WIDEST,
+    Entry,
+    github,
+    rounded,
+    row_name,
+    separated,
+    signed,
+)
 from synthbench.reporting.terminal_table import Column, Drawing
 from synthbench.scores import SCORES
 
@@ -85,7 +96,7 @@ def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     row, judged, (first, second) = finding.pair.row, finding.verdict, comparison.names
     axes = [axis for axis in (*AXES, "weight_decay") if axis != comparison.axis]
     mean, low, high, n = judged.difference
-    return {"optimizer" if axis == "label" else axis: getattr(row, axis) for axis in axes} | {
+    return {COLUMNS.get(axis, axis): getattr(row, axis) for axis in axes} | {
         "a": first, "b": second, "reference": row.reference or finding.pair.other.reference,
         "paired": judged.paired, "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
         "mean_a": rounded(finding.means[0]), "mean_b": rounded(finding.means[1]),

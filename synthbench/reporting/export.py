@@ -9,7 +9,7 @@ from typing import Any
 from synthbench.experiment.choice import Choice
 from synthbench.experiment.runs import OptimizerSpec, RunId
 from synthbench.reporting.report import Report
-from synthbench.reporting.table import separated
+from synthbench.reporting.table import COLUMNS, separated
 from synthbench.scores import SCORES
 from synthbench.store import members
 from synthbench.store.results import Store
@@ -49,7 +49,7 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
 
 def _settings(run: str, identity: dict[str, Any]) -> dict[str, Any]:
     spec = OptimizerSpec(**identity["optimizer"])
-    return {"run": run} | {key: identity[key] for key in SETTINGS} | {
+    return {"run": run} | {COLUMNS.get(key, key): identity[key] for key in SETTINGS} | {
         "optimizer": spec.name, "fingerprint": spec.fingerprint, "routing": [list(pair) for pair in spec.routing],
     }  # fmt: skip
 

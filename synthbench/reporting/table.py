@@ -25,6 +25,8 @@ SHOWN = 2  # of these in text
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 WIDEST = 32  # characters of a name in a table
 NAMES = ("task", "optimizer", "update", "size", "decay")  # columns that name a row: the first ones
+# Columns of exports that are not called as what they hold, for `frame.update` and `frame.size` are pandas' own.
+COLUMNS = {"label": "optimizer", "update": "trainable", "size": "data_size"}
 NARROWEST = {"task": 12, "optimizer": 9}  # least widths of columns whose long names are folded
 CEILING = 0.95  # share of the bits in the data
 
@@ -201,8 +203,8 @@ def records(table: Table) -> list[dict[str, Any]]:
     lines = []
     for index, row in enumerate(table.rows):
         record: dict[str, Any] = {
-            "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "update": row.update,
-            "size": row.size, "weight_decay": row.weight_decay, "lr": row.lr, "edge": row.edge, "n": len(row.seeds),
+            "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
+            "data_size": row.size, "weight_decay": row.weight_decay, "lr": row.lr, "edge": row.edge, "n": len(row.seeds),
             "runs": row.runs, "diverged": row.diverged, "reference": row.reference, "device": row.device,
         }  # fmt: skip
         if table.tiers is not None:

@@ -53,7 +53,7 @@ def csv_rows(call: Caller, command: str) -> list[dict[str, str]]:
 
 def test_two_optimizers_are_compared_under_each_update_and_score(call: Caller, out: Path) -> None:
     findings = csv_rows(call, f"muon adamw --out {out}")
-    assert [(finding["update"], finding["score"]) for finding in findings] == [
+    assert [(finding["trainable"], finding["score"]) for finding in findings] == [
         (update, score)
         for update in ("full", "lora-4")
         for score in ("learning", "loss_forgetting", "rule_accuracy@fit")
@@ -81,7 +81,7 @@ def test_two_updates_are_compared_for_each_optimizer(call: Caller, out: Path) ->
         "muon": "full better",
     }
     assert len(findings) == 2
-    assert "update" not in findings[0]
+    assert "trainable" not in findings[0]
     of_muon = csv_rows(call, f"full lora-4 --out {out} --optimizer muon")
     assert [finding["optimizer"] for finding in of_muon] == ["muon"] * 3
 

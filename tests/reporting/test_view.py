@@ -95,7 +95,7 @@ def test_the_command_has_these_options_in_every_format_and_on_a_page(call: Calle
     code, text, _ = call(f"report {options} --format csv")
     assert code == 0
     records = list(csv.DictReader(io.StringIO(text)))
-    assert [(record["optimizer"], record["update"], record["learning"]) for record in records] == [
+    assert [(record["optimizer"], record["trainable"], record["learning"]) for record in records] == [
         ("muon", "full", "0.25"), ("muon", "lora-4", "0.25"), ("adamw", "full", ""), ("adamw", "lora-4", ""),
     ]  # fmt: skip
     for form in ("table", "markdown", "json", "latex"):
@@ -137,7 +137,7 @@ def test_tiers_and_the_command_that_completes_them_are_reported(call: Caller, tm
     synthetic_results.write(out, scores_of, "tier=learning", seeds=8, optimizers=["muon"])
     code, text, _ = call(f"report --out {out} --format csv --columns learning")
     assert code == 0
-    tiers = {(record["optimizer"], record["update"]): record["tier"] for record in csv.DictReader(io.StringIO(text))}
+    tiers = {(record["optimizer"], record["trainable"]): record["tier"] for record in csv.DictReader(io.StringIO(text))}
     assert tiers == {
         ("adamw", "full"): "3", ("adamw", "lora-4"): "3", ("muon", "full"): "1", ("muon", "lora-4"): "1",
         ("sgd", "full"): "", ("sgd", "lora-4"): "",
