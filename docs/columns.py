@@ -103,12 +103,25 @@ RUN = {
     "fleet_size": "runs that were trained together with it",
     "split": "the split of held-out items that scores are computed on",
     "scores": "scores at the end (in CSV a column each)",
-    "path": "scores along training, by step (not in CSV)",
+    "path": "scores along training, by step (not in CSV; `--format paths` has them)",
     "weights": "file of the weights, in the folder of results; empty where they were not kept",
     "versions": "packages that it was trained with",
     "device": "what trained it, as in rows",
     "started": "when its fleet started, UTC",
     "seconds": "its share of the fleet's time",
+}
+POINT = {
+    "run": "the run's id, by which `export --format csv` has more about it",
+    "task": "the task's name, with its variant",
+    "stage": "`pretrain`, `finetune`, ...",
+    "optimizer": "the optimizer",
+    "trainable": "which weights may move",
+    "lr": "learning rate",
+    "weight_decay": "weight decay",
+    "seed": "root seed of data and initialization",
+    "step": "training steps until then; 0: before the first",
+    "score": "the name of a score",
+    "value": "its value at this step",
 }
 CLAIM = {
     "says": "the claim, as the card has it",
@@ -147,6 +160,7 @@ def columns_page() -> str:
             *_section("Runs", "`synthbench export`, and `runs()` in Python.", RUN),
             "In CSV, and in `scores` and `path`, these scores:", "",
             ", ".join(code(name) for name, score in SCORES.items() if score.level != "cell"), "",
+            *_section("Paths", "`synthbench export --format paths`: CSV, a line for each run, step and score.", POINT),
             *_section("Claims", "`claims` in `report --format json`.", CLAIM),
         ]
     ).rstrip()  # fmt: skip

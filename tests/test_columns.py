@@ -74,11 +74,16 @@ def test_every_column_of_runs_is_documented(call: Caller, out: Path) -> None:
     assert set(header) - set(SCORES) == documented("Runs") - {"scores", "path"}
 
 
+def test_every_column_of_paths_is_documented(call: Caller, out: Path) -> None:
+    header = next(csv.reader(io.StringIO(call(f"export --out {out} --format paths").out)))
+    assert set(header) == documented("Paths")
+
+
 def test_no_column_is_called_like_an_attribute_of_a_frame_or_its_rows() -> None:
     pandas = pytest.importorskip("pandas")
     taken = {*dir(pandas.DataFrame), *dir(pandas.Series)}
     assert {"size", "update"} <= taken
-    for section in ("Rows", "Comparisons", "Runs"):
+    for section in ("Rows", "Comparisons", "Runs", "Paths"):
         assert not taken & documented(section), section
     assert not taken & set(SCORES)
 

@@ -278,7 +278,9 @@ class Check:
 def export(
     runner: Runner = None,
     out: Out = OUT,
-    form: Annotated[str, Option("--format", help="jsonl, csv or json.")] = "jsonl",
+    form: Annotated[
+        str, Option("--format", help="jsonl, csv or json; or paths: CSV with a line for each step and score.")
+    ] = "jsonl",
 ) -> None:
     """Print every run of the last experiment in a folder of results, one object each."""
     from synthbench.interface import commands

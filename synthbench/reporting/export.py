@@ -1,4 +1,4 @@
-"""`synthbench export`: one object a run, with its settings, scores, path and provenance."""
+"""`synthbench export`: one object a run, with its settings, scores, path and provenance; or one line a point of a path."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from synthbench.scores import SCORES
 from synthbench.store import members
 from synthbench.store.results import Store
 
-FORMATS = ("jsonl", "csv", "json")
+FORMATS = ("jsonl", "csv", "json", "paths")
 POINTS = [name for name, score in SCORES.items() if score.level != "cell"]
 SETTINGS = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
             "examples", "steps", "seed")  # fmt: skip
+OF_POINT = ("run", "task", "stage", "optimizer", "trainable", "lr", "weight_decay", "seed")  # beside a score
 UNKNOWN = ("pretrain_optimizer", "chosen", "edge", "fleet_size", "weights", "versions", "device", "started",
            "seconds")  # of an interrupted run  # fmt: skip
 
@@ -54,10 +55,21 @@ def _settings(run: str, identity: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def points(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Every score at every step of every run, each with the settings that a plot needs."""
+    for run in runs:
+        settings = {key: run[key] for key in OF_POINT}
+        for point in run["path"]:
+            for name, value in point["scores"].items():
+                yield settings | {"step": point["step"], "score": name, "value": value}
+
+
 def write(form: str, runs: list[dict[str, Any]]) -> str:
-    """As JSON lines, one JSON array, or CSV (nested values as JSON, a column for each score)."""
+    """As JSON lines, one JSON array, CSV (nested values as JSON, a column for each score), or CSV of the paths' points."""
     if form == "jsonl":
         return "\n".join(json.dumps(run, allow_nan=False) for run in runs)
     if form == "json":
         return json.dumps(runs, indent=1, allow_nan=False)
+    if form == "paths":
+        return separated([*points(runs)])
     return separated([{key: run[key] for key in run if key not in ("scores", "path")} | run["scores"] for run in runs])

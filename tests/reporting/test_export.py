@@ -1,0 +1,53 @@
+"""`export --format paths`: a line for each run, step and score, as a plot needs them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synthbench.experiment.runs import Run
+from tests.calling import Caller
+from tests.reporting import synthetic_results
+
+PAGE = Path(__file__).parents[2] / "docs" / "results.md"
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    def scored(run: Run) -> dict[str, float]:
+        return {"learning": 0.3 + 0.1 * run.seed, "forgetting": 0.25}
+
+    return synthetic_results.write(tmp_path_factory.mktemp("results"), scored)
+
+
+def test_paths_have_every_score_at_every_step_of_every_run(call: Caller, out: Path) -> None:
+    code, text, _ = call(f"export --out {out} --format paths")
+    assert code == 0
+    points = {(p["run"], int(p["step"]), p["score"]): float(p["value"]) for p in csv.DictReader(io.StringIO(text))}
+    runs = json.loads(call(f"export --out {out} --format json").out)
+    assert points == {
+        (run["run"], point["step"], name): value
+        for run in runs
+        for point in run["path"]
+        for name, value in point["scores"].items()
+    }
+    assert len(points) == len(text.splitlines()) - 1 > 0
+
+
+def test_the_documented_plot_is_drawn(call: Caller, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pandas")
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "paths.csv").write_text(call(f"export --out {out} --format paths").out)
+    (block,) = re.findall(r"^```python\n(import pandas.*?)^```", PAGE.read_text(), re.M | re.S)
+    lines = block.rstrip().split("\n")
+    names: dict[str, Any] = {}
+    exec("\n".join([*lines[:-1], f"axes = {lines[-1]}"]), names)
+    drawn = [line.get_label() for line in names["axes"].lines]
+    assert drawn == [f"({name}, {lr})" for name in ("adamw", "muon") for lr in (0.001, 0.002)]
