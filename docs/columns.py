@@ -34,8 +34,8 @@ ROW = {
 }
 SCORE = {
     "NAME": "mean over seeds of the score; of a score `x@t` the median, which may be a bound",
-    "NAME_low": "lower end of the 95 % interval (Student's t over seeds)",
-    "NAME_high": "upper end of the 95 % interval",
+    "NAME_low": "lower end of the 95 % interval (Student's t over seeds), or of the score's range where that is higher",
+    "NAME_high": "upper end of the 95 % interval, or of the score's range where that is lower",
     "NAME_n": "seeds that have the score",
 }
 TABLE = {
@@ -45,10 +45,10 @@ TABLE = {
     "decay": "`weight_decay`, where rows differ in it",
     "lr": "as below; `!`: at the edge of its grid",
     "diverged": "diverged / all runs, over all learning rates and seeds",
-    "score": "mean ±half the 95 % interval; `n=`: seeds, where some lack a value; `↑`, `↓`: better up or down; `>x (k/n)`: "
-    "a median that is a bound, known at k of n seeds; `not reached`: too few seeds have learning rates on both sides of "
-    "the target step; `diverged`: every run did; `-`: no such score in this task; `ceiling`: at least 95 % of what the "
-    "data holds",
+    "score": "mean ±half the 95 % interval; `[low, high]` where the score's range cuts it; `n=`: seeds, where some lack a "
+    "value; `↑`, `↓`: better up or down; `>x (k/n)`: a median that is a bound, known at k of n seeds; `not reached`: too "
+    "few seeds have learning rates on both sides of the target step; `diverged`: every run did; `-`: no such score in this "
+    "task; `ceiling`: at least 95 % of what the data holds",
 }
 COMPARISON = {
     "task": "of both rows",
@@ -67,8 +67,9 @@ COMPARISON = {
     "mean_a": "mean of A over these seeds; unpaired: over all of A",
     "mean_b": "mean of B over these seeds; unpaired: over all of B",
     "difference": "mean_a - mean_b",
-    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's)",
-    "high": "upper end of its 95 % interval",
+    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
+    " within the range of such differences; verdicts use the whole one",
+    "high": "upper end of its 95 % interval, within the same range",
     "p": "p-value of the t test, paired or Welch's",
     "p_holm": "the same, adjusted for all tests of the comparison (Holm)",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
@@ -133,8 +134,9 @@ CLAIM = {
     "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",
     "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step` or `not measured`",
     "difference": "mean over tasks of the differences",
-    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's)",
-    "high": "upper end of its 95 % interval",
+    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
+    " within the range of such differences; verdicts use the whole one",
+    "high": "upper end of its 95 % interval, within the same range",
     "n": "seeds that all of the tasks have; unpaired: on the side with fewer",
     "paired": "whether differences are paired over seeds: where one same device measured both rows of each task",
     "p": "of the test that decided the answer; of a primary claim adjusted (Holm)",

@@ -12,6 +12,7 @@ from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
+from synthbench.reporting.bounds import within
 from synthbench.reporting.sentence import UNPAIRED, undirected
 from synthbench.reporting.table import Entry, rounded, signed
 from synthbench.reporting.terminal_table import Column, Drawing
@@ -89,7 +90,7 @@ def _rows(wanted: RowsCard) -> str:
 
 def _numbers_in_words(answer: Answer) -> str:
     """`-0.11 [-0.13, -0.10], n = 8, p < .001`, the p-value where one decides."""
-    mean, low, high, n = answer.pooled.difference
+    mean, low, high, n = within(answer.pooled.difference, answer.claim.score, of_difference=True)
     text = f"{signed(mean) if n else 'none'}{f' [{signed(low)}, {signed(high)}]' if n > 1 else ''}, n = {n}"
     how = "" if answer.pooled.paired else f" ({UNPAIRED})"
     if answer.pooled.kind not in DECIDED:
@@ -115,11 +116,10 @@ def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
 def as_rich(answers: Sequence[Answer]) -> Drawing:
     """For a terminal."""
     claims = [f"{number}. {prose(answer.claim.says)}" for number, answer in enumerate(answers, start=1)]
-    differences = [answer.pooled.difference if answer.tasks else None for answer in answers]
     return Drawing(
         [Column("claim", claims, least=30)],
         [Column("answer", [_answered(answer) for answer in answers], least=14),
-         Column("difference", [Entry.of(d, signed=True).text(d.n) if d else "-" for d in differences], is_right=True),
+         Column("difference", [_difference(answer) for answer in answers], is_right=True),
          Column("by task", [by_task(answer) for answer in answers], least=24)],
         breaks=range(len(answers) - 1),
     )  # fmt: skip
@@ -129,19 +129,27 @@ def _answered(answer: Answer) -> str:
     return inert(in_words(answer)) + _rank(answer.claim) + " (unpaired)" * (not answer.pooled.paired)
 
 
+def _difference(answer: Answer) -> str:
+    difference = answer.pooled.difference
+    return Entry.of(difference, answer.claim.score, signed=True).text(difference.n) if answer.tasks else "-"
+
+
 def records(answers: Sequence[Answer]) -> list[dict[str, Any]]:
     """For other programs: one dictionary a claim."""
     return [
         {
             **answer.claim.model_dump(mode="json", exclude={"tasks"}), "answer": answer.kind,
-            **_numbers(answer.pooled), "p": answer.p,
-            "tasks": {task: {"verdict": judged.kind, **_numbers(judged)} for task, judged in answer.tasks.items()},
+            **_numbers(answer.pooled, answer.claim.score), "p": answer.p,
+            "tasks": {
+                task: {"verdict": judged.kind, **_numbers(judged, answer.claim.score)}
+                for task, judged in answer.tasks.items()
+            },
             "missing": answer.missing,
         }
         for answer in answers
     ]  # fmt: skip
 
 
-def _numbers(judged: Verdict) -> dict[str, Any]:
-    mean, low, high, n = judged.difference
+def _numbers(judged: Verdict, name: str) -> dict[str, Any]:
+    mean, low, high, n = within(judged.difference, name, of_difference=True)
     return {"difference": rounded(mean), "low": rounded(low), "high": rounded(high), "n": n, "paired": judged.paired}

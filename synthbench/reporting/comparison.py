@@ -19,6 +19,7 @@ from synthbench.plugins.loading import label
 from synthbench.reporting import notes
 from synthbench.reporting import report as reports
 from synthbench.reporting.report import Report
+from synthbench.reporting.table import Entry
 from synthbench.store.results import DATABASE
 
 OPTIONS = {"task": "--task", "label": "--optimizer", "update": "--update"}
@@ -146,7 +147,8 @@ def compared(
     if not pairs:
         raise BadInput(f"compare: no row of {named(names[0])} has one of {named(names[1])} that is like it otherwise.")
     findings = verdict.findings(pairs, scores, card)
-    means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, ±half the 95 % interval"
+    has_cuts = any(Entry.of(found.verdict.difference, found.score, signed=True).is_cut for found in findings)
+    means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, {notes.spread(has_cuts)}"
     lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(findings), *remarks]
     lines += notes.devices([row for pair in pairs if not pairing.is_paired([pair]) for row in pair])
     if alone := [row for row, other in paired if not other]:

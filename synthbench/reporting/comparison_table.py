@@ -11,6 +11,7 @@ from synthbench.analysis import verdict
 from synthbench.analysis.pairing import AXES
 from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
+from synthbench.reporting.bounds import within
 from synthbench.reporting.comparison import Comparison
 from synthbench.reporting.sentence import UNPAIRED, direction, seeds, words
 from synthbench.reporting.table import (
@@ -25,7 +26,7 @@ from synthbench.reporting.table import (
     separated,
     signed,
 )
-from synthbench.reporting.terminal_table import Column, Drawing
+from synthbench.reporting.terminal_table import Column, Drawing, interval_width
 from synthbench.scores import SCORES
 
 MOST_NAMED = 6  # findings of one kind that the sentence names
@@ -53,7 +54,7 @@ def cells(comparison: Comparison) -> list[list[str]]:
             short(inert(where(finding, comparison)), 2 * WIDEST),
             f"{finding.score} {ARROWS[SCORES[finding.score].better]}".strip(),
             *("-" if mean is None else f"{mean:z.{SHOWN}f}" for mean in finding.means),
-            Entry.of(difference, signed=True).text(difference.n) if difference.n else "-",
+            Entry.of(difference, finding.score, signed=True).text(difference.n) if difference.n else "-",
             str(difference.n),
             words(finding.verdict, finding.score, subject) + " (unpaired)" * (not finding.verdict.paired),
         ])  # fmt: skip
@@ -76,7 +77,7 @@ def as_rich(comparison: Comparison) -> Any:
         else:
             breaks.append(index - 1)
     columns = [
-        Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index))
+        Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index) or interval_width(texts))
         for index, (head, texts) in enumerate(zip(heads(comparison), zip(*rows, strict=True), strict=True))
     ]
     return Drawing(columns[:2], columns[2:], breaks)
@@ -95,7 +96,7 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     row, judged, (first, second) = finding.pair.row, finding.verdict, comparison.names
     axes = [axis for axis in (*AXES, "weight_decay") if axis != comparison.axis]
-    mean, low, high, n = judged.difference
+    mean, low, high, n = within(judged.difference, finding.score, of_difference=True)
     return {COLUMNS.get(axis, axis): getattr(row, axis) for axis in axes} | {
         "a": first, "b": second, "reference": row.reference or finding.pair.other.reference,
         "paired": judged.paired, "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,

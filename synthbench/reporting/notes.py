@@ -18,7 +18,7 @@ from synthbench.common.wording import inert, listed
 from synthbench.experiment.choice import choose
 from synthbench.plugins.loading import label
 from synthbench.reporting.sentence import UNPAIRED
-from synthbench.reporting.table import row_name
+from synthbench.reporting.table import Table, row_name
 
 COLUMNS = "Columns: docs/columns.md"
 COMPLETE = "To complete them: "  # what follows is a command
@@ -27,14 +27,19 @@ MOST_ROWS = 4  # that a note names
 MOST_ADVICE = 6  # sentences
 
 
-def legend(rows: Sequence[Row], scores: Sequence[str], card: RunnerCard) -> list[str]:
+def legend(table: Table, card: RunnerCard) -> list[str]:
     """What the numbers of a table are."""
-    edge = " (! at grid edge)" * any(row.edge for row in rows)
+    edge = " (! at grid edge)" * any(row.edge for row in table.rows)
     return [
-        f"mean ±half the 95 % interval, n seeds; diverged / all runs; lr: best by validation{edge}",
-        *at_fit(scores, card, has_sizes=len({row.size for row in rows}) > 1),
+        f"mean {spread(table.has_cuts)}, n seeds; diverged / all runs; lr: best by validation{edge}",
+        *at_fit(table.scores, card, has_sizes=len({row.size for row in table.rows}) > 1),
         COLUMNS,
     ]
+
+
+def spread(has_cuts: bool) -> str:
+    """What stands behind a mean."""
+    return "±half the 95 % interval" + ", or [low, high] where the score's range cuts it" * has_cuts
 
 
 def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) -> list[str]:

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -105,15 +105,15 @@ class Report:
     def table(self) -> Table:
         card, rows = self.card, self.view.ordered(self.rows)
         has_tiers = card.tier is not None and len(card.seed_list) >= tiers.SEEDS_FOR_TIERS
-        return Table(
-            rows, self.view.scores(card), f"{card.name}: {', '.join(self.tasks)}", self._notes(),
+        shown = Table(
+            rows, self.view.scores(card), f"{card.name}: {', '.join(self.tasks)}",
             tiers=tiers.tiers(rows, str(card.tier), card.seed_list) if has_tiers else None,
             versus=self.view.versus, rivals=self.view.rivals(rows),
         )  # fmt: skip
+        return replace(shown, notes=self._notes(notes.legend(shown, card)))
 
-    def _notes(self) -> list[str]:
+    def _notes(self, lines: list[str]) -> list[str]:
         """The legend, then what is particular to these rows."""
-        lines = notes.legend(self.rows, self.view.scores(self.card), self.card)
         if name := self.view.versus:
             rivals = zip(self.rows, self.view.rivals(self.rows), strict=True)
             lines.append(notes.versus(name, [Pair(row, rival) for row, rival in rivals if rival], self.rows))

@@ -11,6 +11,7 @@ from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
+from synthbench.reporting.bounds import within
 from synthbench.reporting.table import SHOWN, signed
 from synthbench.scores import SCORES
 
@@ -56,7 +57,7 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
     if diverged := [row for row in pair if row.lr is None]:
         return f"No comparison: every run of {_named(diverged[0])} diverged."
     where = f"On {pair.row.task}, at" if len({row.task for row in rows}) > 1 else "At"
-    clauses = [f"{title} {_clause(verdict.of(pair, name, card))}" for name, title in HEADLINES.items()]
+    clauses = [f"{title} {_clause(verdict.of(pair, name, card), name)}" for name, title in HEADLINES.items()]
     how = "paired over seeds" if is_paired([pair]) else UNPAIRED
     return (
         f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {_named(pair.row)} against "
@@ -68,8 +69,8 @@ def _named(row: Row) -> str:
     return f"{NAMES.get(row.optimizer, row.optimizer)} ({row.update})"
 
 
-def _clause(judged: Verdict) -> str:
-    mean, low, high, n = judged.difference
+def _clause(judged: Verdict, name: str) -> str:
+    mean, low, high, n = within(judged.difference, name, of_difference=True)
     if judged.kind == "too few seeds":
         needed = f"; {verdict.LEAST_SEEDS} are needed" if n else ""  # where none does, rates are missing, not seeds
         return f"not compared ({n}{' paired' * judged.paired} seed{'s' * (n != 1)} with a value at the target step{needed})"

@@ -17,10 +17,12 @@ from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import Interval, difference, interval
 from synthbench.common.wording import delimited, inert, literal, short
+from synthbench.reporting.bounds import within
 from synthbench.scores import SCORES
 from synthbench.scores.reading import Reached, median
 
 DIGITS = 4  # kept of every number, in every format
+ROUNDING = 2.5e-4  # more than that moves the difference between the halves of an interval
 SHOWN = 2  # of these in text
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 WIDEST = 32  # characters of a name in a table
@@ -42,7 +44,8 @@ def signed(value: float) -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A number of a table: mean and 95 % interval over n seeds. signed: whether it shows its sign, as differences do.
+    """A number of a table: mean and 95 % interval over n seeds, within the score's range. signed: whether it shows its
+    sign, as differences do.
 
     censored: None for a mean; for a median (n: seeds that are no bounds) `>` or `<` where it is a bound, else empty.
     """
@@ -55,18 +58,31 @@ class Entry:
     censored: str | None = None
 
     @classmethod
-    def of(cls, mean: Interval, *, signed: bool = False) -> Entry:
+    def of(cls, mean: Interval, name: str, *, signed: bool = False) -> Entry:
+        """The mean of a score, or, signed, of its differences."""
+        mean = within(mean, name, of_difference=signed)
         return cls(rounded(mean.mean), rounded(mean.low), rounded(mean.high), mean.n, signed)
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the score's range cuts the interval so that text shows it: by more than rounding can, too."""
+        if self.mean is None or self.low is None or self.high is None:
+            return False
+        below, above = self.mean - self.low, self.high - self.mean
+        return abs(above - below) > ROUNDING and f"{above:.{SHOWN}f}" != f"{below:.{SHOWN}f}"
+
     def text(self, expected: int) -> str:
-        """`0.52 ±0.09`, with its n where that is not the expected one."""
+        """`0.52 ±0.09`, or `0.57 [0.10, 1.00]` where its range cuts it, with its n where that is not the expected one."""
         if self.mean is None:
             return "not reached" if expected else "diverged"
         if self.censored is not None:
             return f"{self.censored}{self.mean:.0f} ({self.n}/{expected})"
+        mean, low, high = ("" if number is None else self._shown(number) for number in (self.mean, self.low, self.high))
         spread = "" if self.low is None else f" ±{round(self.mean - self.low, DIGITS):.{SHOWN}f}"
-        mean = signed(self.mean) if self.signed else f"{self.mean:z.{SHOWN}f}"
-        return mean + spread + (f" n={self.n}" if self.n != expected else "")
+        return mean + (f" [{low}, {high}]" if self.is_cut else spread) + (f" n={self.n}" if self.n != expected else "")
+
+    def _shown(self, number: float) -> str:
+        return signed(number) if self.signed else f"{number:z.{SHOWN}f}"
 
 
 @dataclass(frozen=True)
@@ -117,12 +133,17 @@ class Table:
         row = self.rows[index]
         if self.versus is not None:
             rival = self.rivals[index]
-            return Entry.of(difference(contrast([Pair(row, rival)], name)), signed=True) if rival else Entry()
+            return Entry.of(difference(contrast([Pair(row, rival)], name)), name, signed=True) if rival else Entry()
         values, marks = row.values.get(name, {}), row.censored.get(name, {})
         if not name.endswith("@t"):
-            return Entry.of(interval([*values.values()]))
+            return Entry.of(interval([*values.values()]), name)
         middle = median([Reached(value, marks.get(seed, "")) for seed, value in values.items()])
         return Entry(rounded(middle.value), n=len(row.exact(name)), censored=middle.censored) if middle else Entry()
+
+    @property
+    def has_cuts(self) -> bool:
+        """Whether an interval is cut."""
+        return any(self.entry(index, name).is_cut for index in range(len(self.rows)) for name in self.scores)
 
     def _text(self, index: int, name: str) -> str:
         row, rival = self.rows[index], self.rivals[index] if self.versus else None
@@ -159,14 +180,21 @@ def row_name(
     return between.join(texts)
 
 
+def _broken(head: str) -> str:
+    """The head of a score in two or three lines."""
+    return head.replace("@fit", "\n@fit").replace("_", "\n", 1)
+
+
 def as_rich(table: Table) -> Any:
     """For a terminal: scores in two- or three-line heads, in as many tables one below the other as the width takes."""
-    from synthbench.reporting.terminal_table import Column, Drawing
+    from synthbench.reporting.terminal_table import Column, Drawing, interval_width
 
-    heads = table.heads()
+    heads, fixed = table.heads(), len(table.fixed())
     cells = list(zip(*table.cells(), strict=True)) or [()] * len(heads)
+    # So the five scores of the runner `quick` fit 100 columns.
+    cells[fixed:] = [tuple(text.replace(", ", ",") for text in texts) for texts in cells[fixed:]]
     columns = [
-        Column(head.replace("@fit", "\n@fit").replace("_", "\n", 1), texts, head not in NAMES, NARROWEST.get(head))
+        Column(_broken(head), texts, head not in NAMES, NARROWEST.get(head) or interval_width(texts))
         for head, texts in zip(heads, cells, strict=True)
     ]
     count = sum(head in NAMES for head in heads)

@@ -14,6 +14,7 @@ from rich.text import Text
 from synthbench.common.terminal import encodable
 
 GAP = 2  # between columns; 1 where all of them then stand beside each other
+INTERVAL = r"\[[-+.\d]+, ?[-+.\d]+\]"  # is not broken
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)  # box.SIMPLE_HEAD in ASCII
 
 
@@ -21,7 +22,7 @@ def fold(text: str, width: int) -> list[str]:
     """Text in lines of at most so many columns: broken at spaces, longer words behind `-`, `/` or `_`, and inside a part
     of a word only where that is longer than a line."""
     lines = [""]
-    for word in re.findall(r"\S+|\s", text):
+    for word in re.findall(rf"{INTERVAL}|\S+|\s", text):
         parts = [word] if cell_len(word) <= width else _parts(word)
         for piece in (piece for part in parts for piece in chop_cells(part, width)):
             if cell_len(lines[-1] + piece) > width:
@@ -32,7 +33,12 @@ def fold(text: str, width: int) -> list[str]:
 
 def _parts(text: str) -> list[str]:
     """Where text may be broken: behind spaces, `-`, `/` and `_`."""
-    return re.findall(r"[^-/_\s]*[-/_]+|[^-/_\s]+", text)
+    return re.findall(rf"{INTERVAL}|[^-/_\s]*[-/_]+|[^-/_\s]+", text)
+
+
+def interval_width(cells: Sequence[str]) -> int | None:
+    """The width down to which cells with intervals are folded, in front of them; None where there are none."""
+    return max((len(text) for cell in cells for text in re.findall(INTERVAL, cell)), default=None)
 
 
 class Column(NamedTuple):

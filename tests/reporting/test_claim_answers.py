@@ -33,6 +33,15 @@ def test_an_answer_that_is_inconclusive_after_correction_names_holm() -> None:
     assert "Holm" in claim_answers.in_words(first)
 
 
+def test_an_interval_ends_at_the_greatest_difference_and_the_answer_is_decided_by_the_whole() -> None:
+    found = answers(card_with_claims({}), muon_and_adamw("wugs", 0.3, spread=100))
+    assert found[0].pooled.difference.high > 1
+    (line,) = claim_answers.lines(found, None)
+    assert re.search(r"\+0\.\d\d \[[-+]\d\.\d\d, \+1\.00\]", line)
+    (record,) = claim_answers.records(found)
+    assert record["high"] == record["tasks"]["wugs"]["high"] == 1.0
+
+
 def test_missing_seeds_are_named_by_task() -> None:
     score = "rule_accuracy@fit"
     muon, adamw = muon_and_adamw("modular", 0.2, score=score)

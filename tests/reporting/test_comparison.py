@@ -16,7 +16,7 @@ from scipy import stats
 from synthbench.analysis.pairing import Pair
 from synthbench.common.wording import inert
 from synthbench.experiment.runs import Run
-from synthbench.reporting import comparison, comparison_table
+from synthbench.reporting import comparison, comparison_table, notes
 from synthbench.reporting.comparison import Comparison, RowFilter
 from tests import tiny
 from tests.analysis.example_rows import CARD, row
@@ -84,6 +84,23 @@ def test_two_updates_are_compared_for_each_optimizer(call: Caller, out: Path) ->
     assert "trainable" not in findings[0]
     of_muon = csv_rows(call, f"full lora-4 --out {out} --optimizer muon")
     assert [finding["optimizer"] for finding in of_muon] == ["muon"] * 3
+
+
+def test_a_difference_s_interval_is_cut_at_its_bounds_and_its_verdict_is_not(call: Caller, tmp_path: Path) -> None:
+    def far_apart(run: Run) -> dict[str, float]:
+        return {"learning": (run.seed + (run.optimizer.name == "muon")) % 2}
+
+    out = synthetic_results.write(tmp_path / "far", far_apart, "seeds=4", synthetic_results.FULL_UPDATE)
+    (finding,) = csv_rows(call, f"muon adamw --out {out} --columns learning")
+    assert (finding["difference"], finding["low"], finding["high"]) == ("0.0", "-1.0", "1.0")
+    expected = stats.ttest_rel([1, 0, 1, 0], [0, 1, 0, 1]).confidence_interval()
+    assert -expected.low == expected.high > 1.5
+    mostly = synthetic_results.write(tmp_path / "mostly", lambda run: far_apart(run) if run.seed else {"learning": 0.5},
+                                     "seeds=4", synthetic_results.FULL_UPDATE)  # fmt: skip
+    text = " ".join(call(f"compare muon adamw --out {mostly} --columns learning").out.split())
+    assert "-0.25 [-1.00, +1.00]" in text
+    assert notes.spread(has_cuts=True) in text
+    assert "inconclusive" in text
 
 
 def test_two_folders_are_compared_row_by_row(call: Caller, out: Path, tmp_path: Path) -> None:

@@ -142,13 +142,19 @@ def test_text_between_markers_cannot_break_them(name: str, tmp_path: Path) -> No
 @each(("name", "form"), product(NASTY, export.FORMATS))
 def test_exported_runs_are_inert(name: str, form: str) -> None:
     names = {"optimizer": name, "routing": [[name, name]], "versions": {name: name}, "device": name}
-    text = export.write(form, [{"run": "1e3", "lr": -1e-3, "scores": {"fit": 0.5}, "path": []} | names])
+    path = [{"step": 3, "scores": {"fit": 0.25}}]
+    run = dict.fromkeys(export.OF_POINT) | {"run": "1e3", "lr": -1e-3, "scores": {"fit": 0.5}, "path": path} | names
+    text = export.write(form, [run])
     assert is_plain(text)
     if form == "csv":
         (record,) = csv.DictReader(io.StringIO(text))
         assert (record["run"], record["lr"], record["fit"]) == ("1e3", "-0.001", "0.5")
         assert record["device"].removeprefix("'") == inert(name)
         assert json.loads(record["routing"]) == [[name, name]]
+    elif form == "paths":
+        (record,) = csv.DictReader(io.StringIO(text))
+        assert (record["run"], record["lr"], record["step"], record["value"]) == ("1e3", "-0.001", "3", "0.25")
+        assert record["optimizer"].removeprefix("'") == inert(name)
     else:
         assert text.isascii()
         record = json.loads(text)

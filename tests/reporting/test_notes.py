@@ -20,7 +20,7 @@ CARD_WITH_TIERS = CARD.model_copy(update={"tier": "learning", "seeds": 8})
 def test_a_legend_is_two_lines_of_100_columns_and_a_link(runner: str) -> None:
     card = load(RunnerCard, runner)
     rows = [row("muon").model_copy(update={"edge": True}), row("adamw").model_copy(update={"size": 0.5})]
-    *lines, link = notes.legend(rows, ["learning", "rule_accuracy@fit"], card)
+    *lines, link = notes.legend(table.Table(rows, ["learning", "rule_accuracy@fit"]), card)
     assert len(lines) == 2
     assert all(len(line) <= 100 for line in lines)
     assert all(phrase in lines[0] for phrase in ("95 % interval", "diverged / all runs", "!"))
@@ -29,9 +29,13 @@ def test_a_legend_is_two_lines_of_100_columns_and_a_link(runner: str) -> None:
 
 
 def test_a_legend_explains_only_what_the_table_has() -> None:
-    (first, _) = notes.legend([row("muon")], ["learning"], CARD)
+    (first, _) = notes.legend(table.Table([row("muon")], ["learning"]), CARD)
     assert "!" not in first
-    assert not any("size" in line for line in notes.legend([row("muon")], ["rule_accuracy@fit"], CARD))
+    of_fit = table.Table([row("muon")], ["rule_accuracy@fit"])
+    assert not any("size" in line for line in notes.legend(of_fit, CARD))
+    cut = table.Table([row("muon", readings={"learning": [0.9, 0.95, 1.0]})], ["learning"])
+    assert "[low, high]" in notes.legend(cut, CARD)[0]
+    assert "[low, high]" not in first
 
 
 def test_notes_on_these_rows_follow_the_legend() -> None:

@@ -15,7 +15,7 @@ from tests.analysis.example_rows import CARD, row
 from tests.each import each
 
 READINGS = {
-    "fact_recall": [1.0, 0.98, 0.995], "rule_accuracy@fit": [0.2049, 0.305, 0.4051], "rote_gap@fit": [-0.1, 0.2, 0.455],
+    "fact_recall": [0.95, 0.93, 0.945], "rule_accuracy@fit": [0.2049, 0.305, 0.4051], "rote_gap@fit": [-0.1, 0.2, 0.455],
     "forgetting@fit": [0.125, 0.375, 0.3333], "learning": [0.7, 0.71, 0.72],
 }  # fmt: skip
 
@@ -58,6 +58,37 @@ def test_mean_and_interval_are_student_s() -> None:
     assert record["learning"] == 0.3
     assert record["learning_high"] == pytest.approx(0.3 + 4.302653 * 0.264575 / 3**0.5, abs=1e-4)
     assert record["learning_n"] == 3
+
+
+CUT = {"learning": [0.2, 0.9, 0.95], "rote_gap@fit": [-1.4, 1.8, 1.7], "forgetting@fit": [0.9, -0.8, 0.5]}
+
+
+def test_an_interval_ends_where_the_score_s_range_does_in_every_format() -> None:
+    cut = table.Table([row("muon", readings=CUT)], [*CUT])
+    (record,) = table.records(cut)
+    assert [(record[f"{name}_low"], record[f"{name}_high"]) for name in CUT] == [(0.0, 1.0), (-2.0, 2.0), (-1.0, 1.0)]
+    assert cut.cells()[0][-3:] == ["0.68 [0.00, 1.00]", "0.70 [-2.00, 2.00]", "0.20 [-1.00, 1.00]"]
+    for text in (table.as_markdown(cut).replace("\\", ""), table.as_latex(cut)):
+        assert "0.68 [0.00, 1.00]" in text
+    assert "0.68 [0.00,1.00]" in terminal_text(cut)
+    assert ",0.6833,0.0,1.0,3," in table.as_csv(cut)
+
+
+def test_an_interval_of_differences_ends_where_differences_do() -> None:
+    cut = table.Table([row("muon", readings=CUT)], [*CUT], versus="adamw", rivals=[row("adamw")])
+    (record,) = table.records(cut)
+    assert [(record[f"{name}_low"], record[f"{name}_high"]) for name in CUT] == [
+        (-0.8583, 1.0),
+        (-4.0, 4.0),
+        (-2.0, 1.9079),
+    ]
+    assert cut.cells()[0][-3] == "+0.18 [-0.86, +1.00]"
+
+
+@each("values", [[0.999, 1.0, 1.0], [0.5, 0.5, 0.5], [0.3, 0.41, 0.47]])
+def test_an_interval_that_is_not_visibly_cut_is_shown_by_its_half(values: list[float]) -> None:
+    (cells,) = table.Table([row("muon", readings={"learning": values})], ["learning"]).cells()
+    assert "±" in cells[-1]
 
 
 @each("tiers", [None, [1, 2, None]])
