@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -106,12 +107,52 @@ def test_every_relative_link_has_a_file_and_a_heading(is_site: bool, tmp_path: P
     texts = {folder / page: (folder / page).read_text(encoding="utf-8") for page in PAGES}
     for path, text in texts.items():
         page = path.relative_to(folder).as_posix()
-        for link in re.findall(r"\]\(([^)\s]+)\)", build.FENCED.sub("", text)):
-            if not urlsplit(link).scheme:
-                file, _, heading = link.partition("#")
-                target = Path(os.path.normpath(path.parent / unquote(file))) if file else path
-                assert target.is_file() or (target.is_dir() and not is_site), f"{page}: {link}"
-                assert not heading or heading in headings(texts[target]), f"{page}: {link}"
+        for link in relative_links(text):
+            file, _, heading = link.partition("#")
+            target = Path(os.path.normpath(path.parent / unquote(file))) if file else path
+            assert target.is_file() or (target.is_dir() and not is_site), f"{page}: {link}"
+            assert not heading or heading in headings(texts[target]), f"{page}: {link}"
+
+
+def test_every_relative_link_leads_to_what_is_committed() -> None:
+    """And not to a file that only the site has, or a build."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no repository")
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.splitlines()
+    committed = {path for name in listed for path in (Path(name), *Path(name).parents)}
+    for page, text in PAGES.items():
+        for link in relative_links(text):
+            target = os.path.normpath(Path(page).parent / unquote(link.partition("#")[0])) if link[0] != "#" else page
+            assert Path(target) in committed, f"{page}: {link}"
+
+
+def relative_links(text: str) -> list[str]:
+    """The links of a page to others and to itself: in brackets, with or without a title, in HTML, in definitions."""
+    prose = build.FENCED.sub("", text)
+    forms = (r"\]\(\s*<?([^)\s>]+)", r"""\b(?:href|src)=["']([^"']+)""", r"^ {0,3}\[[^]\n]+\]:\s*<?([^\s>]+)")
+    links = [link for form in forms for link in re.findall(form, prose, re.M)]
+    return [link for link in links if not urlsplit(link).scheme]
+
+
+def test_links_and_headings_of_every_form_are_found() -> None:
+    page = """
+# A `b`, c
+[x](one.md#a "title") ![y](<two.svg>) <a href="three.md">z</a> [there][it] `[no](code.md)` [out](https://example.com)
+
+[it]: four.md
+
+```sh
+# no heading
+[no](fenced.md)
+```
+
+## Again
+## Again
+"""
+    assert relative_links(page) == ["one.md#a", "two.svg", "three.md", "four.md"]
+    assert headings(page) == {"a-b-c", "again", "again-1"}
 
 
 def test_files_named_for_contributors_exist() -> None:
@@ -123,14 +164,19 @@ def test_files_named_for_contributors_exist() -> None:
 def test_comments_in_pages_are_markers_only() -> None:
     """Readers do not see comments."""
     for page, text in PAGES.items():
-        comments = re.findall(r"<!--(.*?)-->", build.FENCED.sub("", text), re.DOTALL)
+        prose = build.FENCED.sub("", text)
+        comments = re.findall(r"<!--(.*?)-->", prose, re.DOTALL)
         assert all(re.fullmatch(r" (BEGIN|END) [^\n]+ ", comment) for comment in comments), page
+        assert prose.count("<!--") == len(comments), f"{page}: a comment without an end hides what follows"
 
 
 def headings(text: str) -> set[str]:
     """The anchors of a page's headings."""
-    titles = re.findall(r"^#+ (.+)$", text.replace("\\", ""), re.M)
-    return {re.sub(r"[^\w\s-]", "", title).strip().lower().replace(" ", "-") for title in titles}
+    prose = re.sub(r"^```.*?^```", "", text.replace("\\", ""), flags=re.M | re.S)
+    titles = [re.sub(r"[^\w\s-]", "", title).strip() for title in re.findall(r"^#+ (.+)$", prose, re.M)]
+    anchors = [title.lower().replace(" ", "-") for title in titles]
+    before = [anchors[:index].count(anchor) for index, anchor in enumerate(anchors)]
+    return {f"{anchor}-{count}" if count else anchor for anchor, count in zip(anchors, before, strict=True)}
 
 
 def test_the_answers_of_the_faq_are_those_of_the_published_rows() -> None:
