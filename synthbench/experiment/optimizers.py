@@ -17,7 +17,7 @@ from synthbench import cards, plugins
 from synthbench.cards import RunnerCard
 from synthbench.common import files, overrides, sources
 from synthbench.common.errors import BadInput
-from synthbench.common.validation import message
+from synthbench.common.validation import LISTS, as_list, message
 from synthbench.common.wording import did_you_mean, listed, named, shown
 from synthbench.experiment.identity import PACKAGE
 from synthbench.experiment.runs import OptimizerSpec
@@ -107,15 +107,20 @@ def spec(name: str, card: RunnerCard, origin: str) -> OptimizerSpec:
         raise BadInput(f"{sentence[:1].upper()}{sentence[1:]}.")
     of_variant = card.variants[name].arguments if name in card.variants else {}
     given = plugins.of_shape(registered, card.shape) | card.arguments.get(registered, {}) | of_variant
-    arguments = checked(registered, given, origin, name, f"arguments.{registered}", of_variant)
+    arguments = checked(registered, given, origin, name, ["arguments", registered], of_variant)
     return spec_of(registered, arguments)
 
 
 def checked(
-    registered: str, values: Mapping[str, Any], origin: str, name: str, where: str, of_variant: Collection[str] = ()
+    registered: str,
+    values: Mapping[str, Any],
+    origin: str,
+    name: str,
+    where: Sequence[str],
+    of_variant: Collection[str] = (),
 ) -> cards.Card:
     """The arguments of a registered optimizer, with its defaults for those not given; raises BadInput that begins with
-    `origin`. name: the optimizer's on the card. where: the table that arguments stand in, but those `of_variant`."""
+    `origin`. name: the optimizer's on the card. where: the path of the table that arguments stand in, but those `of_variant`."""
     optimizer = OPTIMIZERS[registered]
     try:
         arguments = optimizer.arguments.model_validate(dict(values))
@@ -127,8 +132,10 @@ def checked(
         if first["type"] == "extra_forbidden":
             allowed = optimizer.arguments.model_fields
             raise BadInput(f"{origin}: {name} has no argument {shown(key)}{did_you_mean(key, allowed)}.") from None
-        where = f"variants.{name}.arguments" if key in of_variant else where
-        raise BadInput(f"{origin}: {where}.{key} = {shown(first['input'])}: {message(first['msg'])}.") from None
+        parts = ["variants", name, "arguments"] if key in of_variant else where
+        reason = as_list(first["input"], [*parts, key], origin) if first["type"] in LISTS else None
+        why = reason or message(first["msg"])
+        raise BadInput(f"{origin}: {'.'.join(parts)}.{key} = {shown(first['input'])}: {why}.") from None
     is_idle = isinstance(arguments, plugins.Arguments) and arguments.routing == "all"
     is_idle = is_idle and getattr(arguments, "groups", "all") == "all"
     if is_idle and "aux_lr_ratio" in arguments.model_fields_set:

@@ -61,7 +61,7 @@ def candidate(optimizer: Any, settings: Mapping[str, Any] | None = None) -> str:
                 "plug-in routing=hidden or routing=all."
             )
         arguments[key] = value
-    checked(name, arguments, "--set", name, "optimizer")
+    checked(name, arguments, "--set", name, ["optimizer"])
     registered = OPTIMIZERS[name]
 
     class Defaults(registered.arguments):  # type: ignore[name-defined, misc]
