@@ -120,7 +120,7 @@ def checked(
     of_variant: Collection[str] = (),
 ) -> cards.Card:
     """The arguments of a registered optimizer, with its defaults for those not given; raises BadInput that begins with
-    `origin`. name: the optimizer's on the card. where: the path of the table that arguments stand in, but those `of_variant`."""
+    `origin`. name: the optimizer's on the card. where: the path of the table of arguments that are not `of_variant`."""
     optimizer = OPTIMIZERS[registered]
     try:
         arguments = optimizer.arguments.model_validate(dict(values))
