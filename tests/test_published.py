@@ -94,7 +94,7 @@ def test_published_figures_are_those_of_the_published_rows(runner: str) -> None:
 def test_the_leaderboard_s_page_and_findings_are_those_of_its_rows() -> None:
     card, published = published_rows("leaderboard")
     page, findings = ((ROOT / "reports" / name).read_text() for name in ("leaderboard.md", "README.md"))
-    ranks = tiers.tiers(published.rows, str(card.tier), card.seed_list)
+    ranks = tiers.tiers(published.rows, str(card.tier), card)
     expected = table.Table(published.rows, card.columns, tiers=ranks)
     assert table.as_markdown(replace(expected, notes=notes.legend(expected, card))).strip() in page
     lines = claim_answers.lines(claims.answers(card, published.rows), Path("leaderboard-results"))
@@ -143,7 +143,7 @@ def test_planted_optimizers_have_lower_tiers_and_a_twin_does_not() -> None:
 
     def is_lower(name: str, score: str) -> list[bool]:
         """Whether an optimizer is in a lower tier than AdamW, by task."""
-        ranks = tiers.tiers(published.rows, score, card.seed_list)
+        ranks = tiers.tiers(published.rows, score, card)
         tier_of = {(row.optimizer, row.task): rank for row, rank in zip(published.rows, ranks, strict=True)}
         return [(tier_of[name, task] or 0) > (tier_of["adamw", task] or 99) for task in card.tasks]
 

@@ -11,6 +11,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import verdict
+from synthbench.analysis.fairness import unfair
 from synthbench.analysis.pairing import Pair, contrast
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import equivalence_p, holm
@@ -78,6 +79,8 @@ def _pairs(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> tuple[dic
             missing[task] = "several rows of one name"
         elif not any(applies(claim.score, row) for row in meant):
             missing[task] = "has no such score"
+        elif unlike := unfair(Pair(*meant), claim.score, card):
+            missing[task] = unlike
         elif why := next((why for row in meant if (why := incomplete(row, claim.score, card.seed_list))), None):
             missing[task] = why
         elif len(values := {value for row in meant for value in row.values[claim.score].values()}) == 1:

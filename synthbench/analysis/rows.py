@@ -26,7 +26,8 @@ SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores
 class Row(Card):
     """One cell: an optimizer under an update, over its rates and seeds.
 
-    lr: the chosen rate, None where every run diverged. edge: whether it lies at an end of the grid. runs, diverged:
+    lr: the chosen rate, None where every run diverged. edge: whether it lies at an end of the grid; edge_before: whether
+    that of an earlier stage does. trials: learning rates by stage, empty where there is no record of them. runs, diverged:
     counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`) at the
     card's target step. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. target_steps:
     readings `x@fit` by score, target step and seed. rates: scores at the end by rate, score and seed. size: trained items
@@ -43,6 +44,8 @@ class Row(Card):
     weight_decay: float
     lr: float | None
     edge: bool
+    edge_before: bool = False
+    trials: list[int] = Field(default_factory=list)
     seeds: list[int]
     runs: int
     diverged: int
@@ -105,7 +108,13 @@ def read_results(store: Store, experiment: str) -> ExperimentResults:
 def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
     """A row for each cell of the last stage, by task, optimizers and update."""
     last = card.stages[-1].name
-    rows = [_row(cell, trials, card, results) for cell, trials in results.cells.items() if cell.stage == last]
+    tuned = {(cell.task, *cell.base, cell.optimizer): _tuning(trials, results) for cell, trials in results.cells.items()
+             if cell.stage != last}  # fmt: skip
+    rows = [
+        _row(cell, trials, card, results).model_copy(update=_trials(cell, trials, tuned, card, results))
+        for cell, trials in results.cells.items()
+        if cell.stage == last
+    ]
     rows = [_with_sizes(row, rows, card) for row in rows]
     return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, rank(row.update), row.size))
 
@@ -183,6 +192,27 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
         device=joined(results[run].device for run in runs),
     )  # fmt: skip
+
+
+Tuning = tuple[int, bool]  # how many rates were tried, and whether the best one lies at the edge of their grid
+
+
+def _tuning(trials: Sequence[Trial], stored: ExperimentResults) -> Tuning:
+    choices = members.chosen(trials, stored.results).values()
+    return len({trial.lr for trial in trials}), any(choice.edge for choice in choices)
+
+
+def _trials(
+    cell: Cell, trials: Sequence[Trial], tuned: Mapping[tuple[str, ...], Tuning], card: RunnerCard,
+    stored: ExperimentResults,
+) -> dict[str, Any]:  # fmt: skip
+    """A row's trials by stage, and whether the best rate of an earlier stage lies at an edge. tuned: by task and path."""
+    before = [tuned.get((cell.task, *cell.base[: index + 1]), (0, False)) for index in range(len(cell.base))]
+    variant = card.variants.get(cell.optimizer)
+    if variant and variant.of_tuned:  # its rate is a share of the best of these
+        trials = stored.cells.get(cell._replace(optimizer=variant.of), trials)
+    count, _ = _tuning(trials, stored)
+    return {"trials": [*(rates for rates, _ in before), count], "edge_before": any(edge for _, edge in before)}
 
 
 def _scores(runs: Sequence[RunId], name: str, results: ExperimentResults) -> Values:

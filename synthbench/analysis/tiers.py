@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+from synthbench.analysis.fairness import unlike_most
 from synthbench.analysis.pairing import Pair, contrast, setting
 from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import difference_p, holm
 from synthbench.analysis.verdict import LEAST_SEEDS, LEVEL
+from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
 from synthbench.scores.reading import ENOUGH
 
 SEEDS_FOR_TIERS = 8  # least of a card that shows tiers
 
 
-def lacking(row: Row, score: str, seeds: Sequence[int]) -> str | None:
-    """Why a row gets no tier; None where it gets one. seeds: those of the card."""
-    return "a reference row" if row.reference else incomplete(row, score, seeds)
+def lacking(rows: Sequence[Row], score: str, card: RunnerCard) -> dict[int, str]:
+    """By index the rows that get no tier, and why."""
+    whole = [(index, row) for index, row in enumerate(rows) if not row.reference]
+    reasons = {index: "a reference row" for index, row in enumerate(rows) if row.reference}
+    reasons |= {index: why for index, row in whole if (why := incomplete(row, score, card.seed_list))}
+    for group in {setting(row) for _, row in whole}:
+        members = [index for index, row in whole if setting(row) == group and index not in reasons]
+        unlike = unlike_most([rows[index] for index in members], card)
+        reasons |= {members[position]: why for position, why in unlike.items()}
+    return dict(sorted(reasons.items()))
 
 
 def incomplete(row: Row, score: str, seeds: Sequence[int]) -> str | None:
@@ -32,11 +41,11 @@ def incomplete(row: Row, score: str, seeds: Sequence[int]) -> str | None:
     return None if len(values) >= max(LEAST_SEEDS, ENOUGH * len(seeds)) else "not reached"
 
 
-def tiers(rows: Sequence[Row], score: str, seeds: Sequence[int]) -> list[int | None]:
+def tiers(rows: Sequence[Row], score: str, card: RunnerCard) -> list[int | None]:
     """The tier of each row in a score that has a direction; None for a row that lacks something. Paired t tests over
     common seeds (Welch's where rows are not paired), Holm over all pairs of a task, 5 %."""
-    tier: dict[int, int] = {}
-    ranked = [index for index, row in enumerate(rows) if lacking(row, score, seeds) is None]
+    tier, without = dict[int, int](), lacking(rows, score, card)
+    ranked = [index for index in range(len(rows)) if index not in without]
     for group in {setting(rows[index]) for index in ranked}:
         members = [index for index in ranked if setting(rows[index]) == group]
         tier |= dict.fromkeys(members, 1)

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import statistics as stats
+from synthbench.analysis.fairness import unfair
 from synthbench.analysis.pairing import Pair, contrast, sides
 from synthbench.analysis.statistics import Contrast, Interval
 from synthbench.cards import RunnerCard
@@ -15,7 +16,9 @@ from synthbench.scores import SCORES
 
 LEAST_SEEDS = 3  # of each row: of two, a difference may well be the same by chance
 LEVEL = 0.05
-Kind = Literal["higher", "lower", "equal", "identical", "inconclusive", "depends on target step", "too few seeds"]
+Kind = Literal[
+    "higher", "lower", "equal", "identical", "inconclusive", "depends on target step", "too few seeds", "not comparable"
+]
 DECIDED: tuple[Kind, ...] = ("higher", "lower")
 
 
@@ -25,7 +28,7 @@ class Verdict(NamedTuple):
     difference: the mean with its 95 % interval. p: of the t test. margin: the largest difference that counts as none, None
     where the card has none for the score's unit. detectable: the difference that as many seeds detect with 80 % power.
     seeds: where inconclusive, the estimated number for 80 % power, to find this difference or one below the margin.
-    paired: whether all this is of differences by seed; else it is Welch's of two samples.
+    paired: whether all this is of differences by seed; else it is Welch's of two samples. why: where not comparable.
     """
 
     kind: Kind
@@ -35,6 +38,12 @@ class Verdict(NamedTuple):
     detectable: float
     seeds: float = nan
     paired: bool = True
+    why: str = ""
+
+    @property
+    def is_test(self) -> bool:
+        """Whether something is decided by its p-value."""
+        return self.difference.n >= LEAST_SEEDS and self.kind != "not comparable"
 
 
 def verdict(compared: Contrast, margin: float | None, signs: Collection[bool] = ()) -> Verdict:
@@ -66,7 +75,9 @@ def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
     """The verdict on a score of two rows; readings `x@fit` at the card's target step, their signs at all of its steps."""
     at_steps = [contrast([pair], name, target_step) for target_step in pair.row.target_steps.get(name, {})]
     signs = {read.mean > 0 for read in at_steps if read.n and not read.is_nothing}
-    return verdict(contrast([pair], name), card.margins.get(SCORES[name].unit), signs)
+    judged = verdict(contrast([pair], name), card.margins.get(SCORES[name].unit), signs)
+    why = unfair(pair, name, card) if judged.kind != "too few seeds" else None
+    return judged._replace(kind="not comparable", why=why) if why else judged
 
 
 class Finding(NamedTuple):
@@ -86,9 +97,9 @@ class Finding(NamedTuple):
 def findings(pairs: Sequence[Pair], scores: Sequence[str], card: RunnerCard) -> list[Finding]:
     """Every score of every pair."""
     judged = [(pair, name, of(pair, name, card)) for pair in pairs for name in scores]
-    adjusted = iter(stats.holm([result.p for *_, result in judged if result.difference.n >= LEAST_SEEDS]))
+    adjusted = iter(stats.holm([result.p for *_, result in judged if result.is_test]))
     return [
-        Finding(pair, name, _means(pair, name), result, next(adjusted) if result.difference.n >= LEAST_SEEDS else None)
+        Finding(pair, name, _means(pair, name), result, next(adjusted) if result.is_test else None)
         for pair, name, result in judged
     ]
 

@@ -19,6 +19,7 @@ from synthbench.plugins.loading import label
 from synthbench.reporting import notes
 from synthbench.reporting import report as reports
 from synthbench.reporting.report import Report
+from synthbench.reporting.sentence import to_compare
 from synthbench.reporting.table import Entry
 from synthbench.store.results import DATABASE
 
@@ -151,6 +152,8 @@ def compared(
     means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, {notes.spread(has_cuts)}"
     lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(findings), *remarks]
     lines += notes.devices([row for pair in pairs if not pairing.is_paired([pair]) for row in pair])
+    if remedy := to_compare([found.pair for found in findings], [found.verdict for found in findings], card).strip():
+        lines.append(remedy)
     if alone := [row for row, other in paired if not other]:
         lines.append(f"Without a counterpart: {listed(f'{row.task} {row.label} {row.update}' for row in alone)}.")
     return Comparison(names, axis, card, findings, lines)

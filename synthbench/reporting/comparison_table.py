@@ -36,6 +36,7 @@ TITLES: dict[tuple[verdict.Kind, ...], str] = {
     ("equal",): "within the card's margin",
     ("identical",): "0 at every seed",
     ("inconclusive",): "inconclusive",
+    ("not comparable",): "not comparable",
     ("too few seeds",): f"on fewer than {verdict.LEAST_SEEDS} seeds",
 }
 NARROWEST = {0: 12, 2: 8, 3: 8, 6: 12}  # least widths of the columns that are folded
@@ -147,4 +148,6 @@ def _detail(finding: Finding, subject: str) -> str:
         return f": {signed(judged.difference.mean)} at the card's"
     if judged.kind == "equal":
         return f": {judged.margin:g}"
+    if judged.kind == "not comparable":
+        return f": {judged.why}"
     return f": {judged.difference.n}" if judged.kind == "too few seeds" else ""

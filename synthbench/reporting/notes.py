@@ -108,7 +108,7 @@ def tier_notes(rows: Sequence[Row], card: RunnerCard, command: str, folder: Path
     if len(seeds) < tiers.SEEDS_FOR_TIERS:
         return [f"Tiers ({score}) need at least {tiers.SEEDS_FOR_TIERS} seeds."]
     notes = [f"tier: 1 + rows of the task that are significantly better in {score} (paired t, Holm, 5 %)."]
-    reasons = [(row, why) for row in rows if (why := tiers.lacking(row, score, seeds))]
+    reasons = [(rows[index], why) for index, why in tiers.lacking(rows, score, card).items()]
     if reasons:
         names = [f"{row_name(row, rows)} ({why})" for row, why in reasons]
         notes.append(f"No tier: {_first(names)}.")

@@ -107,7 +107,7 @@ class Report:
         has_tiers = card.tier is not None and len(card.seed_list) >= tiers.SEEDS_FOR_TIERS
         shown = Table(
             rows, self.view.scores(card), f"{card.name}: {', '.join(self.tasks)}",
-            tiers=tiers.tiers(rows, str(card.tier), card.seed_list) if has_tiers else None,
+            tiers=tiers.tiers(rows, str(card.tier), card) if has_tiers else None,
             versus=self.view.versus, rivals=self.view.rivals(rows),
         )  # fmt: skip
         return replace(shown, notes=self._notes(notes.legend(shown, card)))

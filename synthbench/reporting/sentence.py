@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from math import isinf
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import headline, is_paired
+from synthbench.analysis.fairness import remedy
+from synthbench.analysis.pairing import Pair, headline, is_paired
 from synthbench.analysis.rows import Row
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
@@ -39,6 +40,8 @@ def undirected(judged: Verdict, detail: str = "") -> str:
         return f"inconclusive ({detail}n = {judged.difference.n}; {seeds(judged)})"
     if judged.kind == "equal":
         return f"no difference larger than {judged.margin:g}"
+    if judged.kind == "not comparable":
+        return f"not comparable: {judged.why}"
     return {"identical": "no difference at any seed"}.get(judged.kind, "depends on the target step")
 
 
@@ -55,18 +58,29 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
     if pair is None:
         return "No two rows can be compared yet."
     if diverged := [row for row in pair if row.lr is None]:
-        return f"No comparison: every run of {_named(diverged[0])} diverged."
+        return f"No comparison: every run of {named(diverged[0], rows)} diverged."
     where = f"On {pair.row.task}, at" if len({row.task for row in rows}) > 1 else "At"
-    clauses = [f"{title} {_clause(verdict.of(pair, name, card), name)}" for name, title in HEADLINES.items()]
+    judged = {name: verdict.of(pair, name, card) for name in HEADLINES}
+    clauses = [f"{title} {_clause(judged[name], name)}" for name, title in HEADLINES.items()]
     how = "paired over seeds" if is_paired([pair]) else UNPAIRED
     return (
-        f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {_named(pair.row)} against "
-        f"{_named(pair.other)}: {'; '.join(clauses)} ({how})."
+        f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {named(pair.row, rows)} against "
+        f"{named(pair.other, rows)}: {'; '.join(clauses)} ({how})." + to_compare([pair], [*judged.values()], card)
     )
 
 
-def _named(row: Row) -> str:
-    return f"{NAMES.get(row.optimizer, row.optimizer)} ({row.update})"
+def to_compare(pairs: Sequence[Pair], judged: Sequence[Verdict], card: RunnerCard) -> str:
+    """How to make the first of these pairs comparable, as a sentence; nothing where all are."""
+    first = next((pair for pair, of_pair in zip(pairs, judged, strict=False) if of_pair.kind == "not comparable"), None)
+    return f" To tune both alike: {remedy(first, card)}" if first else ""
+
+
+def named(row: Row, rows: Sequence[Row]) -> str:
+    """A row with what it differs in from others, beside its task: `Muon (full, decay 0.1)`."""
+    differing = {axis for axis in ("size", "decay") if len({getattr(other, axis) for other in rows}) > 1}
+    details = [row.update, *(f"{row.size:g}x the items" for _ in {"size"} & differing),
+               *(f"decay {row.decay}" for _ in {"decay"} & differing)]  # fmt: skip
+    return f"{NAMES.get(row.label, row.label)} ({', '.join(details)})"
 
 
 def _clause(judged: Verdict, name: str) -> str:

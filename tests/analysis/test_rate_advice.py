@@ -26,7 +26,12 @@ def test_a_row_without_a_fit_value_has_advice_on_learning_rates(
 ) -> None:
     reading = f"reading.target_steps=[{target_step}]", f"reading.target_step={target_step}"
     out = synthetic_results.write(
-        tmp_path / str(target_step), equal_scores, FULL_UPDATE, *reading, optimizers=["adamw"]
+        tmp_path / str(target_step),
+        equal_scores,
+        FULL_UPDATE,
+        synthetic_results.TWO_RATES,
+        *reading,
+        optimizers=["adamw"],
     )
     advice = synthetic_results.latest_report(out).advice
     assert len(advice) == (1 if expected else 0)

@@ -15,7 +15,7 @@ from synthbench.experiment.runs import Run
 from synthbench.reporting import table
 from tests.analysis import example_rows
 from tests.reporting import synthetic_results
-from tests.reporting.synthetic_results import FULL_UPDATE, Scores
+from tests.reporting.synthetic_results import FULL_UPDATE, TWO_RATES, Scores
 
 
 def scores_by_items(run: Run) -> dict[str, float]:
@@ -27,7 +27,7 @@ def scores_by_items(run: Run) -> dict[str, float]:
 def rows_of(
     folder: Path, *settings: str, scores_of: Scores = scores_by_items, optimizers: Sequence[str] = ("adamw",)
 ) -> list[Row]:
-    out = synthetic_results.write(folder / "out", scores_of, *settings, optimizers=list(optimizers))
+    out = synthetic_results.write(folder / "out", scores_of, TWO_RATES, *settings, optimizers=list(optimizers))
     return synthetic_results.latest_report(out).rows
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from synthbench.analysis import tiers
 from synthbench.analysis.rows import Row
+from synthbench.cards import RunnerCard, load
 from tests.analysis.example_rows import on_device, row, row_around
 from tests.each import each
 
-SEEDS = list(range(8))
+CARD = load(RunnerCard, "quick").model_copy(update={"seeds": 8})
 
 
 def test_rows_without_a_significant_difference_share_a_tier() -> None:
@@ -17,12 +18,12 @@ def test_rows_without_a_significant_difference_share_a_tier() -> None:
         row_around(0.505, "sgd", reversed_seeds=True),
         row_around(0.7, "muon", "lora-16"),
     ]
-    assert tiers.tiers(rows, "learning", SEEDS) == [3, 1, 3, 2]
+    assert tiers.tiers(rows, "learning", CARD) == [3, 1, 3, 2]
     # two identical rows, and one with a constant difference
     rows = [row_around(0.5, "adamw"), row_around(0.5, "sgd"), row_around(0.5001, "muon")]
-    assert tiers.tiers(rows, "learning", SEEDS) == [2, 2, 1]
+    assert tiers.tiers(rows, "learning", CARD) == [2, 2, 1]
     forgetting = [row_around(mean, name, score="forgetting@fit") for name, mean in (("adamw", 0.5), ("muon", 0.9))]
-    assert tiers.tiers(forgetting, "forgetting@fit", SEEDS) == [1, 2]  # lower is better
+    assert tiers.tiers(forgetting, "forgetting@fit", CARD) == [1, 2]  # lower is better
 
 
 def test_holm_adjusts_over_the_pairs_of_one_task() -> None:
@@ -31,10 +32,10 @@ def test_holm_adjusts_over_the_pairs_of_one_task() -> None:
     muon = row("muon", readings={"learning": scores}, seeds=8)
     adamw = row("adamw", readings={"learning": [0.0] * 8}, seeds=8)
     sgd = row("sgd", readings={"learning": [value - 0.05 for value in scores[::-1]]}, seeds=8)
-    assert tiers.tiers([muon, adamw], "learning", SEEDS) == [1, 2]
-    assert tiers.tiers([muon, adamw, sgd], "learning", SEEDS) == [1, 1, 1]
+    assert tiers.tiers([muon, adamw], "learning", CARD) == [1, 2]
+    assert tiers.tiers([muon, adamw, sgd], "learning", CARD) == [1, 1, 1]
     on_another_task = sgd.model_copy(update={"task": "another"})
-    assert tiers.tiers([muon, adamw, on_another_task], "learning", SEEDS) == [1, 2, 1]
+    assert tiers.tiers([muon, adamw, on_another_task], "learning", CARD) == [1, 2, 1]
 
 
 @each(
@@ -48,19 +49,30 @@ def test_holm_adjusts_over_the_pairs_of_one_task() -> None:
 )
 def test_an_incomplete_row_has_no_tier_and_does_not_count_for_others(row: Row, reason: str) -> None:
     rows = [row_around(0.5, "adamw"), row_around(0.9, "muon"), row]
-    assert tiers.lacking(row, "learning", SEEDS) == reason
-    assert tiers.tiers(rows, "learning", SEEDS) == [2, 1, None]
+    assert tiers.lacking(rows, "learning", CARD) == {2: reason}
+    assert tiers.tiers(rows, "learning", CARD) == [2, 1, None]
 
 
 def test_a_reading_that_too_few_seeds_reach_has_no_tier() -> None:
     incomplete = row("sgd", seeds=8, readings={"forgetting@fit": [0.5] * 6})
-    assert tiers.lacking(incomplete, "forgetting@fit", SEEDS) == "not reached"
-    assert tiers.lacking(row("sgd", seeds=8, readings={"forgetting@fit": [0.5] * 7}), "forgetting@fit", SEEDS) is None
+    assert tiers.lacking([incomplete], "forgetting@fit", CARD) == {0: "not reached"}
+    assert tiers.lacking([row("sgd", seeds=8, readings={"forgetting@fit": [0.5] * 7})], "forgetting@fit", CARD) == {}
 
 
 def test_rows_of_two_devices_are_not_paired() -> None:
     """A constant difference of 0.01 is certain if paired, and lost in the deviation between seeds if not."""
     adamw, muon = row_around(0.5, "adamw"), row_around(0.51, "muon")
-    assert tiers.tiers([adamw, muon], "learning", SEEDS) == [2, 1]
-    assert tiers.tiers([adamw, on_device("another", muon)], "learning", SEEDS) == [1, 1]
-    assert tiers.tiers([adamw, on_device("another", row_around(0.6, "muon"))], "learning", SEEDS) == [2, 1]
+    assert tiers.tiers([adamw, muon], "learning", CARD) == [2, 1]
+    assert tiers.tiers([adamw, on_device("another", muon)], "learning", CARD) == [1, 1]
+    assert tiers.tiers([adamw, on_device("another", row_around(0.6, "muon"))], "learning", CARD) == [2, 1]
+
+
+def test_a_row_with_other_trials_than_most_has_no_tier() -> None:
+    """Five rates against twenty-five. A grid that was extended by the card's rule counts as before."""
+    extended = CARD.model_copy(update={"stages": [stage.model_copy(update={"extend": 1}) for stage in CARD.stages]})
+    rows = [row_around(mean, f"optimizer-{mean:g}") for mean in (0.4, 0.5, 0.6)]
+    trials = ([5, 5], [5, 6], [5, 1])
+    rows = [row.model_copy(update={"trials": of_row}) for row, of_row in zip(rows, trials, strict=True)]
+    assert tiers.tiers(rows, "learning", extended) == [2, 1, None]
+    assert tiers.lacking(rows, "learning", extended) == {2: "5 trials, most rows have 25"}
+    assert tiers.tiers(rows[:2], "learning", CARD) == [1, None]

@@ -23,7 +23,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     def scored(run: Run) -> dict[str, float]:
         return {"learning": 0.3 + 0.1 * run.seed, "forgetting": 0.25}
 
-    return synthetic_results.write(tmp_path_factory.mktemp("results"), scored)
+    return synthetic_results.write(tmp_path_factory.mktemp("results"), scored, synthetic_results.TWO_RATES)
 
 
 def test_paths_have_every_score_at_every_step_of_every_run(call: Caller, out: Path) -> None:
