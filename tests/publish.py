@@ -28,6 +28,8 @@ PRODUCTS = {
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "quick": [
+        "run NAME --optimizer adamw,muon,sgd --set tuning=wide --out NAME-results",
+        f"{REPORT} --format reference > reports/NAME-wide.json",
         "run NAME --optimizer adamw,muon,sgd --out NAME-results", ROWS, f"{REPORT} --format markdown > reports/NAME.md",
         f"{REPORT} --into README.md",
     ],

@@ -13,6 +13,7 @@ from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell, Result, RunId
 from synthbench.scores import SCORES, reading
 from synthbench.store import members
+from synthbench.store.members import EVERYTHING, Narrowing
 from synthbench.store.results import Store
 
 Values = dict[int, float]  # by seed
@@ -100,9 +101,11 @@ class ExperimentResults(NamedTuple):
         return int(self.identities[run]["seed"])
 
 
-def read_results(store: Store, experiment: str) -> ExperimentResults:
+def read_results(store: Store, experiment: str, narrowing: Narrowing = EVERYTHING, last: str = "") -> ExperimentResults:
+    """last: the name of the last stage, for what is narrowed."""
     results = store.results(store.members(experiment))
-    return ExperimentResults(members.cells(experiment, store, results), results, store.identities())
+    cells = members.cells(experiment, store, results, narrowing, last)
+    return ExperimentResults(cells, results, store.identities())
 
 
 def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:

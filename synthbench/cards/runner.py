@@ -268,6 +268,20 @@ class RunnerCard(Card):
 
     def fingerprint(self) -> str:
         """sha256 of all that rows must share to stand in one table: the card but its axes and its prose."""
+        return fingerprint(self._content())
+
+    def setting(self) -> str:
+        """sha256 of what rows must share to stand beside reference rows: the fingerprint's content without learning rates
+        and arguments, which are an optimizer's own."""
+        content = self._content()
+        del content["arguments"]
+        for stage in content["stages"]:
+            del stage["lr"], stage["extend"]
+            for override in stage["for"].values():
+                del override["lr_factor"]
+        return fingerprint(content)
+
+    def _content(self) -> dict[str, Any]:
         content = self.model_dump(
             mode="json",
             by_alias=True,
@@ -275,4 +289,4 @@ class RunnerCard(Card):
         )
         for stage in content["stages"]:
             del stage["update"], stage["optimizer"], stage["sizes"]
-        return fingerprint(content)
+        return content

@@ -9,8 +9,10 @@ from synthbench.cards import RunnerCard, StageCard
 from synthbench.cards.runner import VariantCard
 from synthbench.experiment.runs import Cell, Run
 from synthbench.generators import Task
+from synthbench.plugins.registry import FACTORS
 from synthbench.trainer.optimizers import OPTIMIZERS
 
+RATE = 1e-3  # torch.optim's default for AdamW, Muon and SGD
 NO_RATE = 1.0  # in the runs of an optimizer that sets its rate itself
 
 
@@ -75,11 +77,16 @@ def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> lis
         return list(variant.lr)
     name = card.optimizer_of(optimizer)
     if isinstance(stage.lr, dict) and name not in stage.lr:
-        return list(OPTIMIZERS[name].grid)
+        return usual(name)
     rates: Any = stage.lr[name] if isinstance(stage.lr, dict) else stage.lr
     if isinstance(rates, dict):
         rates = rates[update if update in rates else kind_of(update)]
     return list(rates)
+
+
+def usual(optimizer: str) -> list[float]:
+    """The learning rates of a registered optimizer where a card has none for it: FACTORS times its default."""
+    return list(OPTIMIZERS[optimizer].grid) or [float(f"{RATE * factor:.6g}") for factor in FACTORS]
 
 
 def rates_of(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> list[float]:

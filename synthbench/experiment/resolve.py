@@ -16,15 +16,18 @@ from synthbench.cards.spelling import renewed_settings
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
-from synthbench.common.wording import did_you_mean, listed, named, shown
+from synthbench.common.wording import check_choice, did_you_mean, listed, named, shown
 from synthbench.experiment import checks, identity, optimizers
 from synthbench.experiment.grids import every_optimizer
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
+from synthbench.plugins.loading import label
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 MOST_RUNS = 10_000  # of an experiment: more take more than seconds to plan
+TUNINGS = ("card", "wide")  # `--set tuning=`: rates as the card has them, or the same number for every optimizer
+WIDE_EXTEND = 2  # of a wide grid whose edge is chosen
 Setting = tuple[list[str], Any]  # a path in the card, and a value
 
 
@@ -41,6 +44,13 @@ class RunRequest:
     seeds: int | Sequence[int] | None = None
     settings: Sequence[str] = ()
     device: str = "auto"
+
+    @property
+    def seed_list(self) -> list[int] | None:
+        """The seeds that are requested."""
+        if self.seeds is None:
+            return None
+        return list(range(self.seeds)) if isinstance(self.seeds, int) else list(self.seeds)
 
 
 def resolve(request: RunRequest) -> Experiment:
@@ -130,8 +140,11 @@ def _change(
     home = path if request.optimizers is None else None
     optimizers.check_distinct([name for name in content["optimizers"] if name not in variants], _origin(home))
     content["optimizers"] = [name if name in variants else _loaded(name, home) for name in content["optimizers"]]
+    if _is_wide(content, request, settings):
+        for stage in content["stages"] if request.lr is None else content["stages"][:-1]:
+            stage |= {"lr": {}, "extend": WIDE_EXTEND}
     for where, value in settings:
-        if where not in (["scale"], ["routing"]) and not _is_argument(where):
+        if where not in (["scale"], ["routing"], ["tuning"]) and not _is_argument(where):
             overrides.put(content, where, value, "--set")
     for name, variant in content.get("variants", {}).items():
         if plugins.is_plugin(variant["of"]) and variant["of"] not in OPTIMIZERS:
@@ -156,6 +169,22 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
             override.pop("lr_factor", None)
         if request.weight_decay is not None:
             override.pop("weight_decay", None)
+
+
+def _is_wide(content: Mapping[str, Any], request: RunRequest, settings: Sequence[Setting]) -> bool:
+    """Whether every optimizer gets the rates of a plug-in: FACTORS times its default. So it is where that is asked for, and
+    where a plug-in has no rates in some stage, so that none is tuned more than another."""
+    if asked := [value for where, value in settings if where == ["tuning"]]:
+        check_choice("--set tuning", asked[-1], TUNINGS)
+        return bool(asked[-1] == "wide")
+    names = [name for name in content["optimizers"] if plugins.plugin_of(name)]
+    for stage in content["stages"] if request.lr is None else content["stages"][:-1]:
+        path = ["stages", stage["name"], "lr"]
+        given = {where[3] for where, _ in settings if where[:3] == path and len(where) > 3}
+        has_all = not isinstance(stage["lr"], dict) or any(where == path for where, _ in settings)
+        if not has_all and any(name not in {*stage["lr"], *map(label, given)} for name in names):
+            return True
+    return False
 
 
 def _is_argument(where: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ from synthbench.reporting import comparison as comparing
 from synthbench.reporting import comparison_table, export, table
 from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.report import Report, of_folder
+from synthbench.store.members import Narrowing
 from synthbench.store.results import Store
 from synthbench.trainer.optimizers import OPTIMIZERS
 
@@ -89,7 +90,8 @@ def run(
     execution.check()
     experiment = resolve(request)
     experiment = tried(experiment, execution.workers(experiment.environment.device))
-    report = of_folder(execution.out, experiment=perform(experiment, execution))
+    narrowing = Narrowing(request.seed_list, request.updates)
+    report = of_folder(execution.out, experiment=perform(experiment, execution), narrowing=narrowing)
     return Results(_of_card(report), experiment.card.optimizers)
 
 

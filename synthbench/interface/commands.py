@@ -33,7 +33,7 @@ from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.notes import COMPLETE
 from synthbench.reporting.report import AS_IT_IS, View, check_columns
 from synthbench.reporting.table import as_rich
-from synthbench.store.members import usable_results
+from synthbench.store.members import Narrowing, usable_results
 from synthbench.store.results import DATABASE, Store
 
 
@@ -45,7 +45,8 @@ def run(request: RunRequest, options: ExecutionOptions, *, dry_run: bool = False
     if dry_run:
         _describe(experiment, options)
         return
-    report = reports.of_folder(options.out, experiment=perform(experiment, options))
+    narrowing = Narrowing(request.seed_list, request.updates)
+    report = reports.of_folder(options.out, experiment=perform(experiment, options), narrowing=narrowing)
     _print(report, options)
     if report.all_diverged:
         raise NotMeasured("All runs of a row diverged; try lower learning rates with --lr.")

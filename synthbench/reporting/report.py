@@ -24,6 +24,7 @@ from synthbench.common.wording import check_choice, code, inert, literal, named,
 from synthbench.reporting import claim_answers, notes, sentence, table
 from synthbench.reporting.table import Table
 from synthbench.scores import SCORES
+from synthbench.store.members import EVERYTHING, Narrowing
 from synthbench.store.results import Store
 
 MOST_BYTES = 2**24  # of a page that a table is put into
@@ -152,16 +153,18 @@ class Report:
 
 
 def of_folder(
-    folder: Path, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None
-) -> Report:
+    folder: Path, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None,
+    narrowing: Narrowing = EVERYTHING,
+) -> Report:  # fmt: skip
     """`latest`, of the store in a folder. Of an experiment that was just trained: damaged runs of others do not matter."""
     with closing(Store.create(folder) if experiment else Store.read(folder)) as store:
-        return latest(store, runner, with_reference=with_reference, experiment=experiment)
+        return latest(store, runner, with_reference=with_reference, experiment=experiment, narrowing=narrowing)
 
 
 def latest(
-    store: Store, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None
-) -> Report:
+    store: Store, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None,
+    narrowing: Narrowing = EVERYTHING,
+) -> Report:  # fmt: skip
     """The report of the experiment that was used last (of a runner, if one is named), or of the one whose id is given;
     raises BadInput if there is none."""
     experiments = store.experiments()
@@ -176,7 +179,7 @@ def latest(
         recorded = next(entry for entry in experiments if entry.id == experiment)
     card = RunnerCard.model_validate_json(recorded.card)
     tasks: dict[str, str] = json.loads(recorded.tasks)
-    stored = rows.read_results(store, recorded.id)
+    stored = rows.read_results(store, recorded.id, narrowing, card.stages[-1].name)
     measured = rows.rows_of(stored, card)
     every_row, source = reference.beside(measured, card, tasks) if with_reference else (measured, None)
     missing = reference.left_out(measured, card, tasks) if with_reference and source is None else []

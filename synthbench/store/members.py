@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from synthbench import plugins
 from synthbench.experiment.choice import Choice, Trial, choose
@@ -50,8 +50,26 @@ def _replaced(
     ]
 
 
-def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
-    """The cells of an experiment with those of their runs that are done, whichever command asked for them.
+class Narrowing(NamedTuple):
+    """Which runs of an experiment count: those of some seeds, and in the last stage of some updates; None for all."""
+
+    seeds: Sequence[int] | None = None
+    updates: Sequence[str] | None = None
+
+    def keeps(self, seed: int, cell: Cell, last: str) -> bool:
+        """last: the name of the last stage."""
+        has_update = self.updates is None or cell.stage != last or cell.update in self.updates
+        return has_update and (self.seeds is None or seed in self.seeds)
+
+
+EVERYTHING = Narrowing()
+
+
+def cells(
+    name: str, store: Store, done: Mapping[RunId, Result], narrowing: Narrowing = EVERYTHING, last: str = ""
+) -> dict[Cell, list[Trial]]:
+    """The cells of an experiment with those of their runs that are done, whichever command asked for them. last: the name
+    of the last stage, for what is narrowed.
 
     Of a cell only the seeds that have every rate, if there are any: rates are compared over the same seeds. And only
     runs that started from a chosen run: with more seeds the choice in an earlier stage can change.
@@ -60,6 +78,8 @@ def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, l
     trials_of: dict[Cell, list[Trial]] = {}
     for run, cells_of_run in store.members(name).items():
         for cell in cells_of_run if run in done and run in identities else ():
+            if not narrowing.keeps(identities[run]["seed"], cell, last):
+                continue
             trials_of.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
     started: set[RunId | None] = {None}
     for cell in sorted(trials_of, key=lambda cell: len(cell.base)):

@@ -153,7 +153,7 @@ def test_what_should_be_a_list_is_shown_as_a_setting_that_works(call: Caller) ->
         (hint,) = re.findall(r"must be a list: (--set '.*')\.$", err.strip())
         assert shlex.split(hint) == ["--set", setting]
         assert call(f"run --dry-run {hint}").code == 0, hint
-    assert "must be a list, such as [0.9, 0.95]" in call("run --dry-run --set optimizer.coefficients=1,2,3").err
+    assert "'arguments.muon.coefficients=[1, 2, 3]'" in call("run --dry-run --set optimizer.coefficients=1,2,3").err
     assert "must be a list of tables" in call("run --dry-run --set claims=a,b").err
 
 
