@@ -22,8 +22,8 @@ from synthbench.common.wording import call, listed
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.execution.trials import tried
 from synthbench.experiment.resolve import RunRequest, resolve
+from synthbench.reporting import claim_answers, comparison_table, export, table
 from synthbench.reporting import comparison as comparing
-from synthbench.reporting import comparison_table, export, table
 from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.report import Report, of_folder
 from synthbench.store.members import Narrowing
@@ -128,8 +128,11 @@ class Results:
         return table.records(self.report.table)
 
     def table(self) -> str:
-        """The table with its notes and its sentence, as text of 100 columns."""
-        return _text(table.as_rich(self.report.table), [*self.report.table.notes, self.report.sentence])
+        """The table with its notes and its sentence, and the answers to the card's claims, as text of 100 columns."""
+        drawn = _text(table.as_rich(self.report.table), self.report.lines)
+        if not self.report.claims:
+            return drawn
+        return "\n\n".join([drawn, _text(claim_answers.as_rich(self.report.claims), [claim_answers.NOTE])])
 
     def compare(self, other: OptimizerLike, optimizer: OptimizerLike | None = None) -> Comparison:
         """Compares every score of two optimizers (or updates), paired over seeds where one kind of device measured both.
@@ -173,7 +176,7 @@ class Results:
 
     def _repr_html_(self) -> str:
         drawn = self.report.table
-        return _html(drawn.heads(), drawn.cells(), [*drawn.notes, self.report.sentence])
+        return _html(drawn.heads(), drawn.cells(), self.report.lines)
 
 
 class Comparison:
@@ -223,9 +226,10 @@ def _text(drawing: Any, lines: Sequence[str]) -> str:
 
     from rich.console import Console
 
-    console = Console(width=WIDTH, file=io.StringIO(), color_system=None, force_jupyter=False)
-    console.print(drawing)
-    return "\n\n".join([console.file.getvalue().rstrip(), *(fill(line, WIDTH) for line in lines)])  # type: ignore[attr-defined]
+    drawn = io.StringIO()
+    Console(width=WIDTH, file=drawn, color_system=None, force_jupyter=False).print(drawing)
+    below = (fill(line, WIDTH, break_on_hyphens=False) for line in lines if line)
+    return "\n\n".join([drawn.getvalue().rstrip(), *below])
 
 
 def _html(heads: Sequence[str], cells: Sequence[Sequence[str]], lines: Sequence[str]) -> str:
@@ -234,7 +238,7 @@ def _html(heads: Sequence[str], cells: Sequence[Sequence[str]], lines: Sequence[
     from tabulate import tabulate
 
     drawn = tabulate(cells, heads, tablefmt="html", disable_numparse=True)
-    return "".join([drawn, *(f"<p>{escape(line)}</p>" for line in lines)])
+    return "".join([drawn, *(f"<p>{escape(line)}</p>" for line in lines if line)])
 
 
 def _frame(rows: list[dict[str, Any]]) -> pandas.DataFrame:

@@ -32,6 +32,7 @@ from synthbench.reporting import report as reports
 from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.notes import COMPLETE
 from synthbench.reporting.report import AS_IT_IS, View, check_columns
+from synthbench.reporting.sentence import ALIKE
 from synthbench.reporting.table import as_rich
 from synthbench.store.members import Narrowing, usable_results
 from synthbench.store.results import DATABASE, Store
@@ -116,7 +117,7 @@ def _out(folder: Path) -> str:
 
 
 def _notes(report: reports.Report) -> None:
-    _say([*report.table.notes, *report.remarks, *report.advice, "", report.sentence])
+    _say(report.lines)
     if report.card.claims and not report.claims:
         count, name = len(report.card.claims), report.card.name
         _say([f"None of the {count} claims of {name} is measured: rows are missing for each."])
@@ -130,8 +131,10 @@ def _say(lines: Sequence[str]) -> None:
     screen = console()
     print()
     for line in lines:
-        if not line.startswith(COMPLETE):  # that is to be copied as it is
-            line = textwrap.fill(encodable(inert(line), screen.encoding), min(screen.width, 100))
+        if not line.startswith((COMPLETE, ALIKE)):  # these are to be copied as they are
+            line = textwrap.fill(
+                encodable(inert(line), screen.encoding), min(screen.width, 100), break_on_hyphens=False,
+            )  # fmt: skip
         print(line)
     print()
 

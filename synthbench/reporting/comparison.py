@@ -152,7 +152,7 @@ def compared(
     means = f"means over the n seeds of both rows; difference: {names[0]} - {names[1]}, {notes.spread(has_cuts)}"
     lines = [means, *notes.at_fit(scores, card), notes.COLUMNS, *_holm(findings), *remarks]
     lines += notes.devices([row for pair in pairs if not pairing.is_paired([pair]) for row in pair])
-    if remedy := to_compare([found.pair for found in findings], [found.verdict for found in findings], card).strip():
+    if remedy := to_compare([found.pair for found in findings], [found.verdict for found in findings], card):
         lines.append(remedy)
     if alone := [row for row, other in paired if not other]:
         lines.append(f"Without a counterpart: {listed(f'{row.task} {row.label} {row.update}' for row in alone)}.")

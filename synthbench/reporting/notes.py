@@ -90,8 +90,8 @@ def left_out(rows: Sequence[Row]) -> list[str]:
         return []
     names = listed(dict.fromkeys(row.optimizer for row in rows))
     return [
-        f"Reference rows ({names}) are left out: they were measured with the card as shipped, and this card is changed "
-        "(--lr, --set or the like). Run these optimizers to compare with them."
+        f"Reference rows ({names}) are left out: they were measured with the card's settings as shipped, and these are "
+        "others (--weight-decay, --set or the like). Run these optimizers to compare with them."
     ]
 
 

@@ -14,6 +14,7 @@ from statistics import fmean
 from synthbench.analysis import pairing, rate_advice, reference, rows, tiers
 from synthbench.analysis.claims import REFUTED, Answer, answers
 from synthbench.analysis.cost import Spent, spent
+from synthbench.analysis.fairness import are_alike
 from synthbench.analysis.pairing import Pair
 from synthbench.analysis.reference import Reference
 from synthbench.analysis.rows import Row, Stopped
@@ -110,6 +111,7 @@ class Report:
             rows, self.view.scores(card), f"{card.name}: {', '.join(self.tasks)}",
             tiers=tiers.tiers(rows, str(card.tier), card) if has_tiers else None,
             versus=self.view.versus, rivals=self.view.rivals(rows),
+            has_trials=any(not are_alike(row.trials, rows[0].trials, card) for row in rows),
         )  # fmt: skip
         return replace(shown, notes=self._notes(notes.legend(shown, card)))
 
@@ -128,6 +130,17 @@ class Report:
         if not self.finished:
             lines.append("Unfinished: rerun the command to train the missing runs.")
         return list(map(inert, lines))
+
+    @property
+    def lines(self) -> list[str]:
+        """What stands below the table: its notes, remarks, advice on rates, and the sentence."""
+        return [*self.table.notes, *self.remarks, *self.advice, "", self.sentence, *self.next_steps]
+
+    @property
+    def next_steps(self) -> list[str]:
+        """A command that makes the two rows of the sentence comparable, where they are not."""
+        step = "" if self.claims else inert(sentence.next_step(self.rows, self.card))
+        return [step] if step else []
 
     @property
     def sentence(self) -> str:
@@ -223,7 +236,8 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
         f"Card {'; '.join(fingerprints)}",
     ]
     claims = ["**Claims**", "", claims_block(report), ""] if report.claims else []
-    lines = [table.as_markdown(report.table), "", literal(report.sentence), "", *claims, *figures]
+    steps = [line for step in report.next_steps for line in (literal(step), "")]
+    lines = [table.as_markdown(report.table), "", literal(report.sentence), "", *steps, *claims, *figures]
     return "\n".join([*lines, *(f"- {line}" for line in made)])
 
 

@@ -17,6 +17,7 @@ from synthbench.reporting.table import SHOWN, signed
 from synthbench.scores import SCORES
 
 HEADLINES = {"rule_accuracy@fit": "rule accuracy", "forgetting@fit": "forgetting"}
+ALIKE = "To tune both alike: "  # what follows is a command
 UNPAIRED = "unpaired: measured on another kind of device"
 NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
@@ -60,19 +61,26 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
     if diverged := [row for row in pair if row.lr is None]:
         return f"No comparison: every run of {named(diverged[0], rows)} diverged."
     where = f"On {pair.row.task}, at" if len({row.task for row in rows}) > 1 else "At"
-    judged = {name: verdict.of(pair, name, card) for name in HEADLINES}
-    clauses = [f"{title} {_clause(judged[name], name)}" for name, title in HEADLINES.items()]
+    clauses = [f"{title} {_clause(verdict.of(pair, name, card), name)}" for name, title in HEADLINES.items()]
     how = "paired over seeds" if is_paired([pair]) else UNPAIRED
     return (
         f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {named(pair.row, rows)} against "
-        f"{named(pair.other, rows)}: {'; '.join(clauses)} ({how})." + to_compare([pair], [*judged.values()], card)
+        f"{named(pair.other, rows)}: {'; '.join(clauses)} ({how})."
+    )
+
+
+def next_step(rows: Sequence[Row], card: RunnerCard) -> str:
+    """How to make the two rows of the sentence comparable; nothing where they are."""
+    pair = headline(rows)
+    return (
+        to_compare([pair] * len(HEADLINES), [verdict.of(pair, name, card) for name in HEADLINES], card) if pair else ""
     )
 
 
 def to_compare(pairs: Sequence[Pair], judged: Sequence[Verdict], card: RunnerCard) -> str:
     """How to make the first of these pairs comparable, as a sentence; nothing where all are."""
     first = next((pair for pair, of_pair in zip(pairs, judged, strict=False) if of_pair.kind == "not comparable"), None)
-    return f" To tune both alike: {remedy(first, card)}" if first else ""
+    return f"{ALIKE}{remedy(first, card)}" if first else ""
 
 
 def named(row: Row, rows: Sequence[Row]) -> str:

@@ -25,7 +25,7 @@ DIGITS = 4  # kept of every number, in every format
 ROUNDING = 2.5e-4  # more than that moves the difference between the halves of an interval
 SHOWN = 2  # of these in text
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
-WIDEST = 32  # characters of a name in a table
+WIDEST = 40  # characters of a name in a table
 NAMES = ("task", "optimizer", "update", "size", "decay")  # columns that name a row: the first ones
 # Columns of exports that are not called as what they hold, for `frame.update` and `frame.size` are pandas' own.
 COLUMNS = {"label": "optimizer", "update": "trainable", "size": "data_size"}
@@ -99,6 +99,7 @@ class Table:
     notes: Sequence[str] = ()
     tiers: Sequence[int | None] | None = None
     versus: str | None = None
+    has_trials: bool = False
     rivals: Sequence[Row | None] = ()
 
     def fixed(self) -> dict[str, list[str]]:
@@ -111,12 +112,14 @@ class Table:
             "size": [f"{row.size:g}x" for row in rows],
             "decay": [row.decay for row in rows],
             "tier": [str(tier or "-") for tier in self.tiers or ()],
+            "trials": ["x".join(map(str, row.trials)) or "?" for row in rows],
             "lr": [_rate(row) for row in rows],
             "n": [str(len(row.seeds)) for row in rows],
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
         unneeded = {name for name in ("task", "size", "decay") if len(set(columns[name])) <= 1}
         unneeded |= {"tier"} if self.tiers is None else set()
+        unneeded |= set() if self.has_trials else {"trials"}
         return {name: cells for name, cells in columns.items() if name not in unneeded}
 
     def heads(self) -> list[str]:

@@ -19,8 +19,8 @@ ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=T
 
 
 def fold(text: str, width: int) -> list[str]:
-    """Text in lines of at most so many columns: broken at spaces, longer words behind `-`, `/` or `_`, and inside a part
-    of a word only where that is longer than a line."""
+    """Text in lines of at most so many columns: broken at spaces, longer words behind `-`, `/`, `_`, `:` or `>`, and inside
+    a part of a word only where that is longer than a line."""
     lines = [""]
     for word in re.findall(rf"{INTERVAL}|\S+|\s", text):
         parts = [word] if cell_len(word) <= width else _parts(word)
@@ -32,8 +32,8 @@ def fold(text: str, width: int) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """Where text may be broken: behind spaces, `-`, `/` and `_`."""
-    return re.findall(rf"{INTERVAL}|[^-/_\s]*[-/_]+|[^-/_\s]+", text)
+    """Where text may be broken: behind spaces and `-`, `/`, `_`, `:` and `>`."""
+    return re.findall(rf"{INTERVAL}|[^-/_:>\s]*[-/_:>]+|[^-/_:>\s]+", text)
 
 
 def interval_width(cells: Sequence[str]) -> int | None:
@@ -125,7 +125,8 @@ def least(columns: Sequence[Column], gap: int = GAP) -> int:
 
 
 def widths(columns: Sequence[Column], most: int, gap: int = GAP) -> list[int]:
-    """The width of each column: its own where all fit, else long cells are folded, the widest first."""
+    """The width of each column: its own where all fit, else long cells are folded, the widest first. A part of a word is
+    broken only where the terminal is too narrow for a single column beside those that name the row."""
     wide, room = [column.width for column in columns], most - gap * (len(columns) - 1)
     for narrowest in ([column.unbroken for column in columns], [column.folded for column in columns]):
         while sum(wide) > room and wide != narrowest:
