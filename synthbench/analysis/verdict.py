@@ -41,6 +41,11 @@ class Verdict(NamedTuple):
     why: str = ""
 
     @property
+    def is_small(self) -> bool:
+        """Whether all of the interval counts as no difference."""
+        return self.margin is not None and max(abs(self.difference.low), abs(self.difference.high)) < self.margin
+
+    @property
     def is_test(self) -> bool:
         """Whether something is decided by its p-value."""
         return self.difference.n >= LEAST_SEEDS and self.kind != "not comparable"

@@ -98,7 +98,8 @@ def _print(report: reports.Report, options: ExecutionOptions) -> None:
     print(f"Results: {runs} runs in {named(options.out)}; every score along every path: {program} export{out}")
     if report.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in report.rows if row.reference))
-        print(f"Next: {program} run --optimizer {others}{out}   (measures the starred rows here)")
+        tuning = " --set tuning=wide" * ("tuning=wide" in report.reference.command)
+        print(f"Next: {program} run --optimizer {others}{tuning}{out}   (measures the starred rows here)")
     else:
         print(f"Next: {program} report --format markdown{out}   (the same table for a page)")
 

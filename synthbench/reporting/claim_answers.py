@@ -59,8 +59,7 @@ def in_words(answer: Answer) -> str:
         return f"refuted: {undirected(pooled)}"
     if answer.kind == "opposite":
         return "refuted: " + ("there is a difference" if expects_none else "opposite")
-    is_direction, (_, low, high, _) = answer.kind == "supported" and not expects_none, pooled.difference
-    if is_direction and pooled.margin is not None and max(abs(low), abs(high)) < pooled.margin:
+    if answer.kind == "supported" and not expects_none and pooled.is_small:
         return f"supported (smaller than {pooled.margin:g})"
     return answer.kind
 

@@ -13,7 +13,7 @@ from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.bounds import within
 from synthbench.reporting.comparison import Comparison
-from synthbench.reporting.sentence import UNPAIRED, direction, seeds, words
+from synthbench.reporting.sentence import UNPAIRED, direction, seeds, small, words
 from synthbench.reporting.table import (
     ARROWS,
     COLUMNS,
@@ -141,7 +141,8 @@ def _detail(finding: Finding, subject: str) -> str:
     """What the sentence adds to a finding."""
     judged = finding.verdict
     if judged.kind in DECIDED:
-        return f": {subject} {direction(judged, finding.score)} by {abs(judged.difference.mean):.{SHOWN}f}"
+        size = f"by {abs(judged.difference.mean):.{SHOWN}f}{small(judged).replace('by ', '')}"
+        return f": {subject} {direction(judged, finding.score)} {size}"
     if judged.kind == "inconclusive":
         return f": n = {judged.difference.n}; {seeds(judged)}"
     if judged.kind == "depends on target step":

@@ -25,8 +25,13 @@ NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 def words(judged: Verdict, name: str, subject: str) -> str:
     """A verdict on a score as an entry of a table."""
     if judged.kind in DECIDED:
-        return f"{subject} {direction(judged, name)}"
+        return f"{subject} {direction(judged, name)}{small(judged)}"
     return f"needs {verdict.LEAST_SEEDS} seeds" if judged.kind == "too few seeds" else undirected(judged)
+
+
+def small(judged: Verdict) -> str:
+    """What is said of a direction that is certain and yet less than what counts as a difference."""
+    return f" (by less than {judged.margin:g})" if judged.is_small else ""
 
 
 def direction(judged: Verdict, name: str) -> str:
