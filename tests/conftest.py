@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -15,7 +15,7 @@ import pytest
 import torch
 from hypothesis import settings
 
-from synthbench.execution import process_pool
+from synthbench.execution import pace, process_pool
 from synthbench.generators import GENERATORS
 from synthbench.store.results import Store
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
@@ -25,6 +25,7 @@ from tests.calling import Caller
 settings.register_profile("synthbench", deadline=None, derandomize=True, database=None)
 settings.load_profile("synthbench")
 
+PREDICT = pace.predict
 EXECUTOR = "synthbench.execution.session.executor"
 # Environment variables that change printed output. Tests start without them.
 PRINTING = (
@@ -96,9 +97,19 @@ def _in_process() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _untimed() -> Iterator[None]:
+    """A dry run times nothing, except in tests that are marked `processes`: it would take longer than the test."""
+    with patch("synthbench.execution.pace.predict", lambda remaining, *_: float(sum(run.steps for run in remaining))):
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
-    with patch(EXECUTOR, lambda: process_pool.ProcessPool) if "processes" in request.keywords else nullcontext():
+    if "processes" not in request.keywords:
+        yield
+        return
+    with patch(EXECUTOR, lambda: process_pool.ProcessPool), patch("synthbench.execution.pace.predict", PREDICT):
         yield
 
 

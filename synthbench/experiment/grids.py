@@ -123,7 +123,8 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
             rates = "its own"
         if variant and variant.of_tuned:
             rates = f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
-        row = tasks.setdefault((cell.stage, f"{cell.optimizer}, {cell.update}"), {})
+        base = [name for name in cell.base if name not in (cell.optimizer, card.optimizer_of(cell.optimizer))]
+        row = tasks.setdefault((cell.stage, f"{'>'.join([*base, cell.optimizer])}, {cell.update}"), {})
         row.setdefault(rates, {})[cell.task] = None
     lines: dict[str, list[str]] = {stage.name: [] for stage in card.stages}
     for (stage, name), by_rates in tasks.items():

@@ -18,6 +18,7 @@ from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.files import is_file
 from synthbench.common.terminal import console, encodable
 from synthbench.common.wording import check_choice, inert, named
+from synthbench.execution import pace
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.execution.trials import tried
 from synthbench.experiment import grids
@@ -61,33 +62,25 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     if is_file(options.out / DATABASE):
         with closing(Store.read(options.out)) as store:
             existing = usable_results(experiment, store)
-    costs = Plan(experiment, {} if options.fresh else existing).costs()
-    rates = grids.described(experiment.card, Plan(experiment, {}).whole())
+    plan, cells = Plan(experiment, {} if options.fresh else existing), Plan(experiment, {}).whole()
+    costs, rates = plan.costs(), grids.described(experiment.card, cells)
     for stage, cost in costs.items():
         print(f"{stage}: {cost.runs} runs, {cost.run_steps} run-steps")
         for line in rates[stage]:
             print(f"  {inert(line)}")
     runs, run_steps = (sum(column) for column in zip(*costs.values(), strict=True))
     workers = options.workers(experiment.environment.device)
-    time = _prediction(run_steps / workers, existing, experiment, options)
-    print(f"in all: {runs} runs, {run_steps} run-steps, {workers} workers; {time}")
+    total = f"in all: {runs} runs, {run_steps} run-steps, {workers} workers"
+    if not runs:
+        print(f"{total}; all were done before")
+        return
+    tasks = {run.id: experiment.tasks[cell.task] for cell, planned in plan.whole().items() for run in planned}
+    seconds = pace.predict(plan.remaining(), lambda run: tasks[run.id], min(workers, runs), options.fleet_size)
+    print(f"{total}; about {_duration(seconds)} here, by a few timed steps")
 
 
-def _prediction(
-    run_steps: float, existing: dict[RunId, Result], experiment: Experiment, options: ExecutionOptions
-) -> str:
-    """The time that a worker takes for so many run-steps, from the pace of runs in the folder, else of the reference."""
-    every_run = Plan(experiment, {}).remaining() if existing else []
-    known = [run for run in every_run if run.id in existing and existing[run.id].seconds]
-    shipped = reference.shipped(experiment.card)
-    if known:
-        pace = sum(existing[run.id].seconds for run in known) / sum(run.steps for run in known)
-        basis = f"the pace of {len(known)} runs in {named(options.out)}"
-    elif shipped and shipped.spent.pace:
-        pace, basis = shipped.spent.pace, f"the pace measured on {shipped.device}"
-    else:
-        return "no prediction: nothing like it has been run yet"
-    return f"about {pace * run_steps:.0f} s by {basis}"
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} minutes"
 
 
 def _print(report: reports.Report, options: ExecutionOptions) -> None:

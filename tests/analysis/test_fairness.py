@@ -34,7 +34,9 @@ def tuned(name: str, value: float, **changes: Any) -> Row:
         ({"edge_before": True}, "the best rate lies at the edge of the grid of mine"),
     ],
 )
-def test_a_difference_of_rows_that_were_tuned_otherwise_has_no_verdict(changes: dict[str, Any], why: str | None) -> None:
+def test_a_difference_of_rows_that_were_tuned_otherwise_has_no_verdict(
+    changes: dict[str, Any], why: str | None
+) -> None:
     judged = verdict.of(Pair(tuned("mine", 0.5, **changes), tuned("adamw", 0.5)), "learning", STRICT)
     assert judged.difference.mean == pytest.approx(sum(CLEAR_DIFFERENCES) / 4)  # shown nonetheless
     assert (judged.kind, judged.why) == (("not comparable", why) if why else ("higher", ""))
