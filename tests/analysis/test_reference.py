@@ -10,6 +10,7 @@ from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.analysis.reference import Reference
 from synthbench.reporting import notes
+from synthbench.reporting.report import Report
 from tests.analysis.example_rows import CARD, row
 
 TASKS = {"rote-vs-rule": "a fingerprint"}
@@ -50,6 +51,40 @@ def test_no_reference_row_is_shown_if_card_task_or_code_differs_or_the_file_is_i
     assert reference.beside([row("muon")], CARD, TASKS)[1] is None
     (cards.shipped() / "reports" / "quick.json").write_text("{")
     assert reference.shipped(CARD) is None
+
+
+def test_other_rates_and_other_optimizers_arguments_keep_reference_rows(shipped: Reference) -> None:
+    last = CARD.stages[-1].model_copy(update={"lr": [1e-5], "extend": 0})
+    other = CARD.model_copy(
+        update={"stages": [*CARD.stages[:-1], last], "arguments": CARD.arguments | {"mine.py:Mine": {"beta": 0.5}}}
+    )
+    together, _ = reference.beside([row("muon")], other, TASKS)
+    assert labels(together) == [("muon", "full", False), ("adamw", "full", True), ("sgd", "full", True)]
+    # an argument of the reference rows' own optimizer is another matter
+    changed = other.model_copy(update={"arguments": CARD.arguments | {"adamw": {"betas": [0.8, 0.9]}}})
+    assert labels(reference.beside([row("muon")], changed, TASKS)[0])[1:] == [("sgd", "full", True)]
+
+
+def test_of_two_references_the_one_with_the_trials_of_the_measured_rows_is_shown(shipped: Reference) -> None:
+    """The table marks the trials where they differ."""
+
+    def with_trials(name: str, trials: list[int]) -> reference.Row:
+        return row(name).model_copy(update={"trials": trials})
+
+    for file, trials in (("quick.json", [1, 3]), ("quick-wide.json", [5, 5])):
+        made = reference.make(CARD, TASKS, [with_trials("adamw", trials)], file, [])
+        made = made.model_copy(update={"versions": {"torch": "2"}})
+        (cards.shipped() / "reports" / file).write_text(made.model_dump_json())
+    for trials, file, marked in (
+        ([5, 5], "quick-wide.json", None),
+        ([1, 3], "quick.json", None),
+        ([9, 9], "quick.json", "9x9"),
+    ):
+        together, source = reference.beside([with_trials("muon", trials)], CARD, TASKS)
+        assert source is not None
+        assert source.command == file
+        shown = Report("e", CARD, TASKS, "a command", together, source, {}).table.fixed()
+        assert shown.get("trials", [None])[0] == marked
 
 
 def test_reference_rows_are_read_behind_a_byte_order_mark(shipped: Reference) -> None:
