@@ -110,7 +110,7 @@ class Scheduler:
     def _fleet(self, free: list[Run], slot: Slot, executor: Executor) -> list[Run]:
         """The fleet to train next in a slot, of these runs: if there is one, one that its process has the plug-ins for; for
         others it must be started anew."""
-        suited = [run for run in free if self._plugins(run) == slot.plugins]
+        suited = [run for run in free if self._plugins(run) == [*slot.plugins]]
         return pack(suited or free, len(executor.slots), self.fleet_size, self._limits)
 
     def _plugins(self, run: Run) -> list[Origin]:

@@ -43,12 +43,8 @@ def tried(trial: Trial) -> Tried:
                 moving, steps = moves(trial, update)
                 seconds[update] = _seconds(moving, steps)
                 narrow = _narrow(trial.model)
-                for failure in (
-                    differs_twice(trial, narrow, update, steps + MORE),
-                    differs_in_a_fleet(trial, narrow, update, steps + MORE),
-                    differs_beside_a_divergence(trial, narrow, update, steps + MORE),
-                ):
-                    if failure:
+                for differs in (differs_twice, differs_in_a_fleet, differs_beside_a_divergence):
+                    if failure := differs(trial, narrow, update, steps + MORE):
                         raise BadInput(f"{update}: {failure}")
                 lr, run = rate(trial.name), Run(1, rate(trial.name))
                 heeds_no_rate.add(agree(trial, narrow, update, (run, Run(1, lr / 10)), steps + MORE))
