@@ -86,8 +86,9 @@ def _settings() -> list[Setting]:
         Setting("anomaly detection", torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
         Setting("denormal numbers", _flushes_denormals, torch.set_flush_denormal),
         Setting("hooks of optimizer steps", _step_hooks, _set_step_hooks),
-        *(_attribute(PRECISION, f"{place}.fp32_precision".lstrip(".")) for place in PLACES),
         Setting(PRECISION, torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
+        # after it, which writes to some of them
+        *(_attribute(PRECISION, f"{place}.fp32_precision".lstrip(".")) for place in PLACES),
         *(_attribute(name, name) for name in ("cudnn.benchmark", "cudnn.deterministic")),
     ]
 
