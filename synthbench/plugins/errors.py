@@ -33,8 +33,8 @@ VMAP_ERRORS = {  # part of torch.vmap's message: what it means for an optimizer 
 NO_MEMORY = re.compile(
     r"DefaultCPUAllocator: (can't allocate|not enough) memory"  # c10/core/impl/alloc_cpu.cpp
     r"|^std::bad_alloc$"
-    r"|^CUDA error: out of memory"
-    r"|CU(BLAS|DNN|FFT|SOLVER|SPARSE)_STATUS_ALLOC_FAILED"
+    r"|^CUDA (driver )?error: out of memory"
+    r"|CU(BLAS_STATUS|DNN_STATUS|FFT|SOLVER_STATUS|SPARSE_STATUS)_ALLOC_FAILED"
 )
 VECTORS = '; vectors come too, unless routing="hidden"'
 

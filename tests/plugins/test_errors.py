@@ -17,6 +17,8 @@ from synthbench.plugins import errors
 from synthbench.plugins.testbed import Quadratic, Run
 from synthbench.trainer.optimizers import OPTIMIZERS
 from synthbench.verification import conformance
+from tests import tiny
+from tests.calling import Caller
 from tests.each import each
 
 HEAD = "import torch\nimport numpy\nimport synthbench\n"
@@ -135,15 +137,89 @@ def test_text_for_a_list_and_an_unknown_argument_are_rejected_for_decorated_func
             OPTIMIZERS[label].arguments.model_validate({"beta": 1})
 
 
-def test_running_out_of_memory_is_not_reported_as_a_mistake() -> None:
-    @matrix_optimizer(lr=1e-2)
-    def greedy(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
-        raise MemoryError
+@each(
+    ("said", "is_meant"),
+    [
+        (MemoryError(), True), (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB."), True),
+        *((RuntimeError(text), True) for text in (
+            "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to "
+            "allocate 4503599627370496 bytes. Error code 12 (Cannot allocate memory)",
+            "[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory: you tried to allocate "
+            "911360 bytes.",
+            "std::bad_alloc", "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+            "CUDA driver error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling "
+            "`cusolverDnCreate(handle)`", "cuFFT error: CUFFT_ALLOC_FAILED",
+        )),
+        *((RuntimeError(text), False) for text in (
+            "cannot allocate a slot", "out of memory budget of 3 entries", "memory", "the replay is out of memory",
+            "expected std::bad_alloc to be raised", "CUDA error: an illegal memory access was encountered",
+            "CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`",
+        )),
+        (ValueError("DefaultCPUAllocator: can't allocate memory"), False), (KeyError("CUDA error: out of memory"), False),
+    ],
+)  # fmt: skip
+def test_only_the_types_and_texts_of_allocators_are_a_lack_of_memory(said: BaseException, is_meant: bool) -> None:
+    assert errors.is_out_of_memory(said) == is_meant
 
-    with pytest.raises(MemoryError):
-        moved(greedy)
-    assert errors.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not errors.is_out_of_memory(RuntimeError("what"))
+
+def test_running_out_of_memory_is_not_reported_as_a_mistake() -> None:
+    def greedy(grad: Any, state: Any, param: Any, hyper: Any) -> Any:
+        torch.empty(2**50)
+
+    def greedy_of_all(blocks: Any, state: Any, hyper: Any, arguments: Any) -> None:
+        torch.empty(2**50)
+
+    class Greedy(torch.optim.SGD):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            torch.empty(2**50)
+
+    for optimizer in (matrix_optimizer()(greedy), fleet_optimizer(greedy_of_all), Greedy):
+        with pytest.raises(RuntimeError) as caught:
+            moved(optimizer)
+        assert errors.is_out_of_memory(caught.value)
+
+
+FAILS = """
+import torch, synthbench
+def fail(step):
+    if step == {step}:
+        raise {error}
+
+class Mine(torch.optim.SGD):
+    steps = 0
+    def step(self, closure=None):
+        super().step()
+        self.steps += 1
+        fail(self.steps)
+
+@synthbench.matrix_optimizer(lr=1e-2)
+def matrix(grad, state, param, hyper):
+    fail(hyper.step)
+    return param - hyper.lr * grad, {{}}
+
+def flat(blocks, state, hyper, arguments):
+    fail(hyper.step)
+    for block in blocks:
+        block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn)
+fleet = synthbench.fleet_optimizer(flat)
+"""
+
+
+@each(("name", "called"), [("Mine", "Mine"), ("matrix", "matrix"), ("fleet", "flat")])
+@each("error", ["LookupError('lost it')", "SystemExit(3)", "RuntimeError('cannot allocate a slot')"])
+@each("step", [1, 9])
+def test_what_a_step_raises_names_the_function_the_step_and_the_line_in_the_trial_and_in_training(
+    call: Caller, tmp_path: Path, step: int, error: str, name: str, called: str
+) -> None:
+    (tmp_path / "mine.py").write_text(FAILS.format(step=step, error=error))
+    optimizer = f"--optimizer {tmp_path}/mine.py:{name} --set seeds=1"
+    code, out, err = call(f"run {tiny.write(tmp_path)} {optimizer} --jobs 1 --quiet --out {tmp_path}/out")
+    assert (code, out) == (2, "")
+    kind, text = error.replace("'", "").rstrip(")").split("(")
+    before = f"--optimizer mine.py:{name} cannot be used: " if step == 1 else ""
+    failed = f"{before}{called} failed at step {step}: {kind}: {text} (mine.py, line 5)"
+    assert re.fullmatch(rf"synthbench: {re.escape(failed)}( at a parameter of shape \(\S+, \S+\))?\.\n", err), err
 
 
 def moved(optimizer: Any, steps: int = 6) -> torch.Tensor:
