@@ -15,8 +15,11 @@ ROW = {
     "optimizer": "the optimizer of the last stage, or the name of a variant",
     "trainable": "which weights may move (`--update`): `full`, `full-hidden` (the matrices that LoRA touches), or `lora-R`",
     "data_size": "trained items over those of the card",
-    "weight_decay": "of the last stage",
+    "weight_decay": "of the last stage, as the card has it",
+    "decay": "the weight decay in force: the card's; `none`; a plug-in's own, as `own 0.3`, or of some of its groups, as "
+    "`0.1, own 0`",
     "lr": "the learning rate that is best on validation data; empty where every run diverged",
+    "own_rate": "whether the optimizer sets its learning rate itself, so that it ran at one, and `lr` has no meaning",
     "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
     "n": "seeds",
     "runs": "runs over all learning rates and seeds",
@@ -42,8 +45,8 @@ TABLE = {
     "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
     "update": "as `trainable` below; a rank stands over the width that it is part of: `lora-16/64`",
     "size": "`data_size`, where rows differ in it",
-    "decay": "`weight_decay`, where rows differ in it",
-    "lr": "as below; `!`: at the edge of its grid",
+    "decay": "as below, where rows differ in it",
+    "lr": "as below; `!`: at the edge of its grid; `own`: the optimizer sets its rate itself",
     "diverged": "diverged / all runs, over all learning rates and seeds",
     "score": "mean ±half the 95 % interval; `[low, high]` where the score's range cuts it; `n=`: seeds, where some lack a "
     "value; `↑`, `↓`: better up or down; `>x (k/n)`: a median that is a bound, known at k of n seeds; `not reached`: too "

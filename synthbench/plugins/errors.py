@@ -76,7 +76,8 @@ def explain_step(error: BaseException, parameters: Sequence[torch.nn.Parameter])
     frame, _ = _user_frame(error)
     variables = frame.f_locals if frame else {}
     is_unusable = "NoneType" in str(error) or isinstance(error, AssertionError)
-    if "argument: 'closure'" in str(error) or (is_unusable and variables.get("closure", error) is None):
+    says_so = re.search("argument: 'closure'|(requires|needs) (a )?closure", str(error))
+    if says_so or (is_unusable and variables.get("closure", error) is None):
         return f"it {NEEDS_CLOSURE}{location(error)}"
     if "does not have a grad_fn" in str(error):
         return f"it needs second derivatives of the loss, and training computes none{location(error)}"

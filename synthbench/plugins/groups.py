@@ -31,6 +31,10 @@ MODULES = {
     "q": "q_proj", "k": "k_proj", "v": "v_proj", "out": "o_proj", "up": "up_proj", "gate": "gate_proj",
     "down": "down_proj", "embedding": "embed_tokens", "positions": "embed_positions", "head": "lm_head",
 }  # fmt: skip
+HINT = (
+    "; how it is given parameters: --set optimizer.groups=muon, optimizer.groups=hidden, optimizer.named=true, "
+    "optimizer.group={KEY=VALUE}"
+)
 ENDS = {"A": "lora_A.weight", "B": "lora_B.weight", "gain": "weight", "weight": "weight", "bias": "bias"}
 
 
@@ -140,9 +144,9 @@ def _functions(cls: type) -> Iterator[FunctionType]:
 
 
 def _constants(cls: type) -> Iterator[str]:
-    """Texts in the code of a class, and of its bases apart from torch's."""
+    """Texts in the code of a class, and of its bases apart from torch's, without docstrings."""
     for function in _functions(cls):
-        yield from _texts(function.__code__)
+        yield from (text for text in _texts(function.__code__) if text != function.__doc__)
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -186,6 +190,9 @@ def instance(
             cls, members, options, keywords | {"weight_decay": weight_decay}, can_do_without="weight_decay"
         )
     groups = optimizer.param_groups
+    for group in groups:
+        if hasattr(group.get("lr"), "fill_"):  # the constructor's default may be one tensor for all instances
+            group["lr"] = group["lr"].clone()
     if options["groups"] == "muon" and not taken:  # its groups are its arguments
         for group in groups:
             if "weight_decay" in group and "weight_decay" not in {**options["group"], **options["aux_group"]}:
@@ -215,14 +222,19 @@ def _join_group_of_one() -> None:
 
 def _keywords(cls: type, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments beside rate and decay."""
+    first = next(iter(inspect.signature(cls).parameters), "")
+    for key in (first, *(key for key, default in known.items() if default is NEEDED)):
+        if "optimizer" in key:
+            how = (
+                "write a class in a file whose constructor takes params and makes both, and whose step needs no closure"
+            )
+            raise BadInput(f"{cls.__name__} wraps another optimizer, {key!r}; {how}.")
     check_not_text(cls.__name__, options, known)
     keywords = {key: value for key, value in options.items() if key not in OURS}
     for key, default in known.items():
         if isinstance(default, tuple) and isinstance(keywords.get(key), list):
             keywords[key] = tuple(keywords[key])  # cards have no tuples
         if default is NEEDED and key not in keywords and key not in ("lr", *DECAYS):
-            if "optimizer" in key:
-                raise BadInput(f"{cls.__name__} wraps another optimizer, {key!r}, which cannot be given here.")
             raise BadInput(f"{cls.__name__} needs the argument {key!r}; give it as --set optimizer.{key}=VALUE.")
     return keywords
 
@@ -238,10 +250,7 @@ def _made(
         if can_do_without in keywords:
             less = {key: value for key, value in keywords.items() if key != can_do_without}
             return _made(cls, members, options, less, can_do_without=None)
-        hint = (
-            "; how it is given parameters: --set optimizer.groups=muon, optimizer.groups=hidden, optimizer.named=true"
-        )
-        hint += ", optimizer.group={KEY=VALUE}"
+        hint = "" if isinstance(error, ImportError) else HINT
         raise BadInput(f"{cls.__name__} cannot be made of the model's parameters: {describe(error)}{hint}.") from error
 
 

@@ -32,6 +32,7 @@ FACTORS = (0.1, 0.3, 1.0, 3.0, 10.0)  # of a default rate: the grid of an optimi
 CLASS_FILES = [Path(groups.__file__), Path(settings.__file__)]  # that the numbers of classes depend on, too
 PUT_BACK = "put back after"  # begins the name of an entry of what a result was made with
 BESIDE = "adamw-beside"  # moves what a plug-in routed `hidden` leaves
+BY_TRIAL = {"own_rate", "decay_in_force"}  # options that a trial sets
 OF_CLASSES = ("groups", "group", "aux_group", "named")  # options that other optimizers do not have
 Table = tuple[tuple[str, str], ...]  # (pattern of parameter names, optimizer), first match wins
 Origin = str | bytes | generators.Origin  # where a worker finds an optimizer, or the generators of a task
@@ -171,8 +172,9 @@ def routing_of(name: str, arguments: Mapping[str, Any]) -> Table:
 
 
 def defaults(name: str) -> dict[str, Any]:
-    """The arguments of a registered optimizer with their defaults, `inspect.Parameter.empty` where there is none."""
-    plugin, options = plugin_of(name), OPTIMIZERS[name].arguments().model_dump()
+    """The arguments of a registered optimizer that a person may set, with their defaults (`inspect.Parameter.empty` where
+    there is none)."""
+    plugin, options = plugin_of(name), OPTIMIZERS[name].arguments().model_dump(exclude=BY_TRIAL)
     return dict(plugin.value.arguments) | options if plugin else options
 
 
@@ -251,7 +253,7 @@ def arguments_card(label: str, optimizer: CustomOptimizer, card: type[Arguments]
                     raise ValueError(f"{label} is given {name} by --{option}, not as an argument")
                 is_slip = not optimizer.takes_any or difflib.get_close_matches(name, allowed, n=1, cutoff=0.85)
                 if name not in allowed and is_slip:
-                    others = [*allowed, *card.model_fields]
+                    others = [*allowed, *(field for field in card.model_fields if field not in BY_TRIAL)]
                     raise ValueError(f"{label} has no argument {shown(name)}{did_you_mean(name, others)}")
             return self
 

@@ -235,8 +235,9 @@ def records(table: Table) -> list[dict[str, Any]]:
     for index, row in enumerate(table.rows):
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
-            "data_size": row.size, "weight_decay": row.weight_decay, "lr": row.lr, "edge": row.edge, "n": len(row.seeds),
-            "runs": row.runs, "diverged": row.diverged, "reference": row.reference, "device": row.device,
+            "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
+            "own_rate": row.own_rate, "edge": row.edge, "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,
+            "reference": row.reference, "device": row.device,
         }  # fmt: skip
         if table.tiers is not None:
             record["tier"] = table.tiers[index]

@@ -147,9 +147,11 @@ def test_text_for_a_list_and_an_unknown_argument_are_rejected_for_decorated_func
             "[enforce fail at alloc_cpu.cpp:117] data. DefaultCPUAllocator: not enough memory: you tried to allocate "
             "911360 bytes.",
             "std::bad_alloc", "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
-            "CUDA driver error: out of memory", "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
-            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED", "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling "
-            "`cusolverDnCreate(handle)`", "cuFFT error: CUFFT_ALLOC_FAILED",
+            "CUDA driver error: out of memory",
+            "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+            "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+            "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
+            "cuFFT error: CUFFT_ALLOC_FAILED",
         )),
         *((RuntimeError(text), False) for text in (
             "cannot allocate a slot", "out of memory budget of 3 entries", "memory", "the replay is out of memory",

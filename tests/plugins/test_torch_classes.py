@@ -112,6 +112,23 @@ class Breaks(Base):
 class Closure(Base):
     def step(self, closure): pass
 
+class RequiresClosure(Base):
+    def step(self, closure=None):
+        if closure is None:
+            raise LookupError("RequiresClosure requires a closure, e.g. lambda: loss")
+
+class Wraps(Base):
+    def __init__(self, optimizer, k=5):
+        self.param_groups = optimizer.param_groups
+
+class WrapsClass(Base):
+    def __init__(self, params, rho, base_optimizer, lr=1e-3):
+        super().__init__(params, lr)
+
+class Imports(Base):
+    def __init__(self, params, lr=1e-3):
+        raise ImportError("install what_is_missing")
+
 class Lazy(Base):
     def step(self, closure=None): pass
 
@@ -208,6 +225,10 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
         ("Needs", "--set optimizer.horizon="), ("Nonsense", "lr 0.001"), ("Flagged", "KeyError: 'flag'"),
         ("Leaves", "SystemExit: 0 (mine.py, line"), ("Closure", "closure"), ("Lazy", "12 steps"), ("Moves", "in place"),
         ("Thing", "torch.optim.Optimizer"), ("TakesNothing", "TypeError"),
+        ("RequiresClosure", "it needs a closure; the losses of many runs are computed together"),
+        ("Wraps", "wraps another optimizer, 'optimizer'; write a class in a file whose constructor takes params"),
+        ("WrapsClass", "wraps another optimizer, 'base_optimizer'; write a class"),
+        ("Imports", "parameters: ImportError: install what_is_missing (mine.py, line 104)."),
     ],
 )  # fmt: skip
 def test_a_failed_smoke_test_is_one_sentence_and_leaves_no_settings_or_files_behind(
