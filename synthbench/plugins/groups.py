@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from synthbench.cards import ModelCard
 from synthbench.common.errors import BadInput
-from synthbench.plugins.errors import check_not_text, describe
+from synthbench.plugins.errors import check_not_text, describe, is_out_of_memory
 from synthbench.trainer.layout import Parameter
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ HINT = (
     "; how it is given parameters: --set optimizer.groups=muon, optimizer.groups=hidden, optimizer.named=true, "
     "optimizer.group={KEY=VALUE}"
 )
+IN_A_FILE = "write a class in a file whose constructor takes params and makes both, and whose step needs no closure"
 ENDS = {"A": "lora_A.weight", "B": "lora_B.weight", "gain": "weight", "weight": "weight", "bias": "bias"}
 
 
@@ -222,20 +223,19 @@ def _join_group_of_one() -> None:
 
 def _keywords(cls: type, known: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's arguments beside rate and decay."""
-    first = next(iter(inspect.signature(cls).parameters), "")
-    for key in (first, *(key for key, default in known.items() if default is NEEDED)):
-        if "optimizer" in key:
-            how = (
-                "write a class in a file whose constructor takes params and makes both, and whose step needs no closure"
-            )
-            raise BadInput(f"{cls.__name__} wraps another optimizer, {key!r}; {how}.")
     check_not_text(cls.__name__, options, known)
     keywords = {key: value for key, value in options.items() if key not in OURS}
     for key, default in known.items():
         if isinstance(default, tuple) and isinstance(keywords.get(key), list):
             keywords[key] = tuple(keywords[key])  # cards have no tuples
-        if default is NEEDED and key not in keywords and key not in ("lr", *DECAYS):
-            raise BadInput(f"{cls.__name__} needs the argument {key!r}; give it as --set optimizer.{key}=VALUE.")
+    needed = [key for key, value in known.items() if value is NEEDED and key not in (*keywords, "lr", *DECAYS)]
+    for key in needed:
+        if "optimizer" in key:
+            raise BadInput(f"{cls.__name__} wraps another optimizer, {key!r}; {IN_A_FILE}.")
+    if needed:
+        raise BadInput(
+            f"{cls.__name__} needs the argument {needed[0]!r}; give it as --set optimizer.{needed[0]}=VALUE."
+        )
     return keywords
 
 
@@ -247,9 +247,14 @@ def _made(
     try:
         return cls(given(cls, members, options), **keywords)
     except Exception as error:
+        if is_out_of_memory(error):
+            raise
         if can_do_without in keywords:
             less = {key: value for key, value in keywords.items() if key != can_do_without}
             return _made(cls, members, options, less, can_do_without=None)
+        first = next(iter(inspect.signature(cls).parameters), "")
+        if "optimizer" in first:
+            raise BadInput(f"{cls.__name__} wraps another optimizer, {first!r}; {IN_A_FILE}.") from error
         hint = "" if isinstance(error, ImportError) else HINT
         raise BadInput(f"{cls.__name__} cannot be made of the model's parameters: {describe(error)}{hint}.") from error
 

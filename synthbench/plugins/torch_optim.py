@@ -15,7 +15,7 @@ import numpy as np
 
 from synthbench.common.errors import BadInput
 from synthbench.plugins import groups
-from synthbench.plugins.decorators import CustomOptimizer
+from synthbench.plugins.decorators import CustomOptimizer, explained
 from synthbench.plugins.errors import explain_step, is_out_of_memory
 from synthbench.plugins.settings import preserved_settings
 from synthbench.trainer.optimizers.muon import matrices
@@ -154,7 +154,9 @@ def drawing(draws: list[Any], k: int) -> Iterator[None]:
 
 def set_evaluating(state: State, evaluating: bool) -> None:
     """Calls `eval()` or `train()` of optimizers that average weights (Schedule-Free, arXiv 2405.15682)."""
+    name = "eval" if evaluating else "train"
     for made in state["instances"]:
-        turn = getattr(made and made.optimizer, "eval" if evaluating else "train", None)
+        turn = getattr(made and made.optimizer, name, None)
         if callable(turn):
-            turn()
+            with explained(f"{type(made.optimizer).__name__}.{name}() failed"):
+                turn()

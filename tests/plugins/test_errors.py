@@ -176,7 +176,12 @@ def test_running_out_of_memory_is_not_reported_as_a_mistake() -> None:
         def step(self, closure: Any = None) -> None:  # type: ignore[override]
             torch.empty(2**50)
 
-    for optimizer in (matrix_optimizer()(greedy), fleet_optimizer(greedy_of_all), Greedy):
+    class GreedyAtFirst(torch.optim.SGD):
+        def __init__(self, params: Any, lr: float = 1e-3) -> None:
+            super().__init__(params, lr)
+            torch.empty(2**50)
+
+    for optimizer in (matrix_optimizer()(greedy), fleet_optimizer(greedy_of_all), Greedy, GreedyAtFirst):
         with pytest.raises(RuntimeError) as caught:
             moved(optimizer)
         assert errors.is_out_of_memory(caught.value)
@@ -206,6 +211,15 @@ def flat(blocks, state, hyper, arguments):
         block.value_Kn.sub_(hyper.lr_K[:, None] * block.grad_Kn)
 fleet = synthbench.fleet_optimizer(flat)
 """
+
+
+def test_what_the_switch_to_evaluation_raises_is_explained() -> None:
+    class Tired(torch.optim.SGD):
+        def eval(self) -> None:
+            raise ValueError("enough")
+
+    with pytest.raises(BadInput, match=r"^Tired\.eval\(\) failed: ValueError: enough \(test_errors\.py, line \d+\)\.$"):
+        moved(Tired)
 
 
 @each(("name", "called"), [("Mine", "Mine"), ("matrix", "matrix"), ("fleet", "flat")])
