@@ -231,7 +231,7 @@ def test_a_run_whose_algebra_fails_diverges_alone(file: Path) -> None:
         ("Imports", "parameters: ImportError: install what_is_missing (mine.py, line 104)."),
     ],
 )  # fmt: skip
-def test_a_failed_smoke_test_is_one_sentence_and_leaves_no_settings_or_files_behind(
+def test_a_failed_trial_is_one_sentence_and_leaves_no_settings_or_files_behind(
     file: Path, name: str, sentence: str
 ) -> None:
     threads = torch.get_num_threads()
@@ -257,7 +257,7 @@ def test_output_and_changed_settings_affect_no_result_and_are_recorded(call: Cal
     assert code == 0, err
     assert "hello" not in out
     assert "step taken" not in out
-    assert err.count("step taken") > 12  # more steps than the smoke test has: workers print, too
+    assert err.count("step taken") > 12  # more steps than the trial has: workers print, too
     assert err.count(SETTINGS) == 1
     assert torch.get_default_dtype() == torch.float32
     runs = [json.loads(line) for line in call(f"export --format jsonl --out {file.parent}/out").out.splitlines()]

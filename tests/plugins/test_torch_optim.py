@@ -90,12 +90,14 @@ class Noisy(torch.optim.SGD):
         super().step()
 
 
-@each("made_by", [Clipped, Noisy])
-def test_a_class_with_a_global_norm_or_random_numbers_is_bitwise_independent_of_the_fleet(made_by: type) -> None:
+@each(("made_by", "update"), [(Clipped, "full"), (Noisy, "full"), (Clipped, "lora-4"), (Noisy, "lora-4")])
+def test_a_class_with_a_global_norm_or_random_numbers_is_bitwise_independent_of_the_fleet(
+    made_by: type, update: str
+) -> None:
     name, before = plugins.take(made_by), torch.get_rng_state()
-    together_TK, fleet = curve(name, RUNS, steps=10)
+    together_TK, fleet = curve(name, RUNS, update, steps=10)
     for k, run in enumerate(RUNS):
-        alone_TK, alone = curve(name, [run], steps=10)
+        alone_TK, alone = curve(name, [run], update, steps=10)
         assert torch.equal(alone.flat_KP[0], fleet.flat_KP[k])
         assert np.array_equal(alone_TK[:, 0], together_TK[:, k])
     assert torch.equal(torch.get_rng_state(), before)  # the global generator is unchanged
