@@ -146,9 +146,9 @@ def differs_beside_a_divergence(trial: Trial, model: ModelCard, update: str, ste
 
 
 def agree(trial: Trial, model: ModelCard, update: str, runs: tuple[Run, Run | None], steps: int) -> bool:
-    """Whether two runs give the same bits; None: one that is not trained."""
+    """Whether two runs give the same bits, also of what an AdamW moves beside; None: one that is not trained."""
     first, second = (after(trial, model, update, [run or Run(1, 0.0)], steps * (run is not None)) for run in runs)
-    return not differing(first, second.weights_KP, first.moved())
+    return not differing(first, second.weights_KP, [*first.fleet.trainable.parameters.values()])
 
 
 def difference(quadratic: Quadratic, expected: Mapping[int, Tensor]) -> str | None:

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from synthbench import plugins
+from synthbench.execution.trials import tried
 from synthbench.experiment.grids import NO_RATE
+from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.plugins.testbed import Quadratic, Run
 from synthbench.trainer.optimizers import OPTIMIZERS
 from tests import tiny
@@ -165,6 +167,15 @@ def test_a_class_that_schedules_by_itself_runs_once_and_a_decay_of_its_own_makes
     assert [one["lr"] for one in runs if one["optimizer"] == "mine.py:Scheduled"] == [NO_RATE, NO_RATE]  # by stage
     printed = call(f"report --format markdown --out {file.parent}/out").out
     assert "| mine.py:Scheduled | full     | own 0.03 | own" in printed
+
+
+def test_rate_and_decay_are_in_force_where_an_adamw_beside_heeds_them(file: Path) -> None:
+    settings = ["routing=hidden", "stages.finetune.update=['full', 'lora-4']"]
+    request = RunRequest(str(tiny.write(file.parent)), [f"{file}:Scheduled"], settings=settings, device="cpu")
+    (spec,) = tried(resolve(request)).optimizers.values()
+    assert spec.has_rate
+    assert spec.heeds_decay
+    assert spec.arguments["decay_in_force"] == "card, own 0.03"
 
 
 def test_weights_that_move_at_rate_0_are_said(call: Caller, file: Path) -> None:
