@@ -46,9 +46,7 @@ def planted(tasks: Mapping[str, str]) -> list[str]:
 
 def _placed(rows: Sequence[Row], score: str, optimizer: str, card: RunnerCard) -> list[str]:
     """Tier and mean of an optimizer, task by task."""
-    ranks = {
-        (row.task, row.optimizer): rank for row, rank in zip(rows, tiers(rows, score, card), strict=True)
-    }
+    ranks = {(row.task, row.optimizer): rank for row, rank in zip(rows, tiers(rows, score, card), strict=True)}
     means = {(row.task, row.optimizer): _mean(row, score) for row in rows}
     return [
         f"{ranks.get((task, optimizer)) or '-'} ({means.get((task, optimizer), '-')})".replace("- (-)", "-")
