@@ -33,34 +33,26 @@ from tests import inprocess
 OUT = "optimizers-results"
 PACKAGE = "pytorch_optimizer"
 DECOUPLED = {"weight_decouple": "true"}  # else the card's weight decay of 0.1 is added to the gradient
+TORCH = ("Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "ASGD", "Muon", "NAdam", "RAdam", "RMSprop", "Rprop",
+         "SGD")  # without LBFGS, which needs a closure, and SparseAdam, which needs sparse gradients  # fmt: skip
+OTHERS = ("AdaGO", "AdaMuon", "AdamMini", "CAME", "Lamb", "Lion", "MARS", "NorMuon", "Prodigy", "ScheduleFreeAdamW",
+          "SignSGD", "SOAP", "StableAdamW")  # fmt: skip
 # Settings of each optimizer by name, as `--set optimizer.KEY=VALUE` takes them.
 NEEDS: dict[str, dict[str, str]] = {
-    "adamw": {},
-    "torch.optim:AdamW": {},
-    f"{PACKAGE}:Lion": {},
-    f"{PACKAGE}:SOAP": {},
-    f"{PACKAGE}:Shampoo": DECOUPLED,
-    f"{PACKAGE}:AdEMAMix": DECOUPLED,
-    f"{PACKAGE}:MARS": {},
-    f"{PACKAGE}:AdaFactor": {},
-    f"{PACKAGE}:ScheduleFreeAdamW": {},
-    f"{PACKAGE}:Prodigy": {},
-    f"{PACKAGE}:ADOPT": DECOUPLED,
-    f"{PACKAGE}:CAME": {},
-    f"{PACKAGE}:Adan": DECOUPLED,
-    f"{PACKAGE}:Muon": {},
-    "heavyball:AdamW": {},
-    "heavyball:Muon": {},
+    **{name: {} for name in ("adamw", "muon", "sgd")},
+    **{f"torch.optim:{name}": {} for name in TORCH},
+    **{f"{PACKAGE}:{name}": {} for name in OTHERS},
+    **{f"{PACKAGE}:{name}": DECOUPLED for name in ("ADOPT", "AdEMAMix", "Adan", "Shampoo")},
+    "examples/sophia.py:sophia": {},
 }
-# The settings of the published page, which was made when these still needed some; the next page is made with NEEDS.
-PUBLISHED = NEEDS | {
-    f"{PACKAGE}:Muon": {"routing": "hidden", "group": "{use_muon=true}", "aux_lr_ratio": "0.015"},
-    "heavyball:AdamW": {"compile_step": "false"},
-    "heavyball:Muon": {"compile_step": "false", "routing": "hidden"},
-}
-SETTINGS = [f'arguments."{name}".{key}={value}' for name, needs in PUBLISHED.items() for key, value in needs.items()]
+# Rates by stage where a constructor's default is none to try: 1.0 of Adam-mini. As many as the others have.
+RATES = {f"{PACKAGE}:AdamMini": "[1e-4, 3e-4, 1e-3, 3e-3, 1e-2]"}
+SETTINGS = [
+    *(f'arguments."{name}".{key}={value}' for name, needs in NEEDS.items() for key, value in needs.items()),
+    *(f'stages.{stage}.lr."{name}"={rates}' for name, rates in RATES.items() for stage in ("pretrain", "finetune")),
+]
 COMMAND = (
-    f"run quick --optimizer {','.join(NEEDS)} --seeds 1 --update full "
+    f"run quick --optimizer {','.join(NEEDS)} --seeds 8 --update full "
     f"{' '.join(f'--set {shlex.quote(setting)}' for setting in SETTINGS)} --out {OUT}"
 )
 ROUNDS, STEPS = 5, 20  # of measuring the cost of a step

@@ -44,7 +44,7 @@ Seeds = (
     ]
 )
 Several = Annotated[
-    list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=32), AfterValidator(_unique)
+    list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=128), AfterValidator(_unique)
 ]
 Kind = Literal["full", "lora"]
 

@@ -137,8 +137,7 @@ def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], where: st
         _known(f"{where}.lr", "optimizer", name, OPTIMIZERS)
     for name in grids.optimizers_after(card, stage, ()):
         optimizer, variant = card.optimizer_of(name), grids.variant_in(card, stage, name)
-        has_usual = not stage.lr or OPTIMIZERS[optimizer].grid
-        if (variant and variant.lr) or (optimizer not in stage.lr and has_usual):
+        if (variant and variant.lr) or (optimizer not in stage.lr and OPTIMIZERS[optimizer].grid):
             continue
         if optimizer not in stage.lr:
             raise BadInput(f"{where}.lr has no learning rates for {optimizer}; it has {', '.join(stage.lr)}.")

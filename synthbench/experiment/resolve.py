@@ -18,7 +18,7 @@ from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
 from synthbench.common.wording import check_choice, did_you_mean, listed, named, shown
 from synthbench.experiment import checks, identity, optimizers
-from synthbench.experiment.grids import every_optimizer
+from synthbench.experiment.grids import every_optimizer, usual
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
@@ -142,7 +142,8 @@ def _change(
     content["optimizers"] = [name if name in variants else _loaded(name, home) for name in content["optimizers"]]
     if _is_wide(content, request, settings):
         for stage in content["stages"] if request.lr is None else content["stages"][:-1]:
-            stage |= {"lr": {}, "extend": WIDE_EXTEND}
+            stage |= {"lr": {name: usual(name) for name in OPTIMIZERS if not plugins.plugin_of(name)}}
+            stage |= {"extend": WIDE_EXTEND}
     for where, value in settings:
         if where not in (["scale"], ["routing"], ["tuning"]) and not _is_argument(where):
             overrides.put(content, where, value, "--set")
