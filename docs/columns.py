@@ -21,6 +21,7 @@ ROW = {
     "lr": "the learning rate that is best on validation data; empty where every run diverged",
     "own_rate": "whether the optimizer sets its learning rate itself, so that it ran at one, and `lr` has no meaning",
     "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
+    "trials": "learning rates tried in each stage, `5x5`; empty where there is no record of them",
     "n": "seeds",
     "runs": "runs over all learning rates and seeds",
     "diverged": "runs of these that diverged: a loss or a weight is NaN or infinite, the weights are 1000 times as large "
@@ -46,6 +47,7 @@ TABLE = {
     "update": "as `trainable` below; a rank stands over the width that it is part of: `lora-16/64`",
     "size": "`data_size`, where rows differ in it",
     "decay": "as below, where rows differ in it",
+    "trials": "as below, where rows were not given equally many",
     "lr": "as below; `!`: at the edge of its grid; `own`: the optimizer sets its rate itself",
     "diverged": "diverged / all runs, over all learning rates and seeds",
     "score": "mean ±half the 95 % interval; `[low, high]` where the score's range cuts it; `n=`: seeds, where some lack a "
@@ -74,12 +76,13 @@ COMPARISON = {
     " within the range of such differences; verdicts use the whole one",
     "high": "upper end of its 95 % interval, within the same range",
     "p": "p-value of the t test, paired or Welch's",
-    "p_holm": "the same, adjusted for all tests of the comparison (Holm)",
+    "p_holm": "the same, adjusted for all tests of the comparison (Holm); empty where nothing is decided by it",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
     "detectable": "the difference that as many seeds detect with 80 % power",
     "seeds_needed": "where inconclusive: estimated number of seeds (of each row) for 80 % power",
     "verdict": "better, worse, higher or lower where the interval excludes 0; no difference larger than the margin where "
-    "an equivalence test at 5 % shows it; depends on the target step where the sign does; else inconclusive",
+    "an equivalence test at 5 % shows it; depends on the target step where the sign does; not comparable, and why, where "
+    "the rows were not tuned alike; else inconclusive",
 }
 RUN = {
     "run": "the run's id: a hash of every input that affects its results",

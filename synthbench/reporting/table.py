@@ -236,7 +236,8 @@ def records(table: Table) -> list[dict[str, Any]]:
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
             "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
-            "own_rate": row.own_rate, "edge": row.edge, "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,
+            "own_rate": row.own_rate, "edge": row.edge, "trials": "x".join(map(str, row.trials)),
+            "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,
             "reference": row.reference, "device": row.device,
         }  # fmt: skip
         if table.tiers is not None:
