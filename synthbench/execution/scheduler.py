@@ -55,6 +55,7 @@ class Scheduler:
     _deaths: Counter[RunId] = field(default_factory=Counter)
     _losses: Counter[RunId] = field(default_factory=Counter)
     _expected: set[RunId] = field(default_factory=set)
+    _origins: dict[tuple[str, str], list[Origin]] = field(default_factory=dict)  # by optimizer and task
     _failed_starts: int = 0
     _has_waited: bool = False
 
@@ -114,7 +115,10 @@ class Scheduler:
         return pack(suited or free, len(executor.slots), self.fleet_size, self._limits)
 
     def _plugins(self, run: Run) -> list[Origin]:
-        return origins([run.optimizer.name], [self._task(run)])
+        key = run.optimizer.name, self._cells[run.id][0].task
+        if key not in self._origins:
+            self._origins[key] = origins([run.optimizer.name], [self._task(run)])
+        return self._origins[key]
 
     def _ready(self, executor: Executor) -> list[Run]:
         """The runs that could start and are not in training."""
