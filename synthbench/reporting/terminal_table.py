@@ -19,7 +19,7 @@ ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=T
 
 
 def fold(text: str, width: int) -> list[str]:
-    """Text in lines of at most so many columns: broken at spaces, longer words behind `-`, `/`, `_`, `:` or `>`, and inside
+    """Text in lines of at most so many columns: broken at spaces, longer words behind `-`, `/`, `:` or `>`, and inside
     a part of a word only where that is longer than a line."""
     lines = [""]
     for word in re.findall(rf"{INTERVAL}|\S+|\s", text):
@@ -32,8 +32,8 @@ def fold(text: str, width: int) -> list[str]:
 
 
 def _parts(text: str) -> list[str]:
-    """Where text may be broken: behind spaces and `-`, `/`, `_`, `:` and `>`."""
-    return re.findall(rf"{INTERVAL}|[^-/_:>\s]*[-/_:>]+|[^-/_:>\s]+", text)
+    """Where text may be broken: behind spaces and `-`, `/`, `:` and `>`."""
+    return re.findall(rf"{INTERVAL}|[^-/:>\s]*[-/:>]+|[^-/:>\s]+", text)
 
 
 def interval_width(cells: Sequence[str]) -> int | None:

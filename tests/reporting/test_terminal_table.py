@@ -52,7 +52,7 @@ def unbreakable_parts(text: str) -> set[str]:
         ("about 33 seeds for 80 % power", 12, ["about 33", "seeds for 80", "% power"]),
         ("a-plug-in-of-some-length", 9, ["a-plug-", "in-of-", "some-", "length"]),
         ("rote-vs-rule", 12, ["rote-vs-rule"]),
-        ("folder/file_name.py:Class", 12, ["folder/file_", "name.py:", "Class"]),
+        ("folder/file_name.py:Class", 13, ["folder/", "file_name.py:", "Class"]),
         ("abcde fghij", 5, ["abcde", "fghij"]),
         ("  indented", 12, ["  indented"]),
         ("", 5, [""]),
