@@ -29,7 +29,7 @@ LEAST, MOST = 2, 12  # steps: some optimizers only gather gradients in their fir
 MORE = 3  # steps of checks that compare bits, beside those until it moves
 WIDEST = 128  # of a model on which bits are compared
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # of a built-in optimizer, whose grids stand on runner cards
-DECAY = 0.137  # of the trial: one that no class is likely to have of its own
+DECAY = 0.137  # of the trial: a value that no class is likely to hard-code
 TIMED = 3  # steps, of which the fastest counts
 
 

@@ -30,7 +30,7 @@ def words(judged: Verdict, name: str, subject: str) -> str:
 
 
 def small(judged: Verdict) -> str:
-    """What is said of a direction that is certain and yet less than what counts as a difference."""
+    """A note on a significant difference whose whole interval lies within the margin; else nothing."""
     return f" (by less than {judged.margin:g})" if judged.is_small else ""
 
 
