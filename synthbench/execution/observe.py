@@ -21,6 +21,7 @@ from synthbench.trainer.fleet import Fleet, Views
 from synthbench.trainer.loop import first_position
 
 BLOCK = 64  # items of a run that are evaluated together: activations stay in the cache
+GPU_BLOCK = 1024  # on a GPU: few launches
 KL_FLOOR = 1e-4  # least probability of a token in kl_new
 KL_SET = "new/rule/test"
 
@@ -43,7 +44,8 @@ def item_sets(
 
     Of the stage's facts only the trained ones: a fact that was never shown has no answer to be found.
     """
-    per_seed = [_sets(task, stage, history, seed, sizes) for seed in seeds_K]
+    of_seed = {seed: _sets(task, stage, history, seed, sizes) for seed in dict.fromkeys(seeds_K)}  # runs share seeds
+    per_seed = [of_seed[seed] for seed in seeds_K]
     return {
         name: ItemSets([sets[name][0] for sets in per_seed], [sets[name][1] for sets in per_seed])
         for name in per_seed[0]
@@ -119,7 +121,7 @@ class Observer:
         assert all(self._first(name) == first for name in names), "sets with answers at different places"
         blocks = [
             transformer.logits(self.fleet.model, weights, block[..., :-1], first).log_softmax(-1)
-            for block in torch.split(tokens_KNL, BLOCK, dim=1)
+            for block in torch.split(tokens_KNL, GPU_BLOCK if tokens_KNL.is_cuda else BLOCK, dim=1)
         ]
         pieces = torch.split(torch.cat(blocks, dim=1), [part.shape[1] for part in tokens], dim=1)
         return dict(zip(names, pieces, strict=True))

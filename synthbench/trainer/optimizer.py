@@ -35,8 +35,13 @@ class FleetOptimizer:
             for optimizer, parameters in self._spans.items()
         }
 
+    @property
+    def is_capturable(self) -> bool:
+        """Whether a CUDA graph can hold its steps."""
+        return self.fleet.flat_KP.is_cuda and all(IMPLEMENTATIONS[name].is_capturable for name in self._states)
+
     @torch.no_grad()
-    def step(self, step: int, lr_K: Tensor, weight_decay_K: Tensor) -> None:
+    def step(self, step: int | Tensor, lr_K: Tensor, weight_decay_K: Tensor) -> None:
         """Moves the fleet by its gradients. step counts from 1; rates and decays are of this step, shape (K,)."""
         ratio = getattr(self.arguments, "aux_lr_ratio", 1.0)
         for optimizer, parameters in self._spans.items():

@@ -25,13 +25,13 @@ def training_step(
     tokens_KBL: Tensor,
     answer_KBL: Tensor,
     first: int,
-    step: int,
+    step: int | Tensor,
     rates: tuple[Tensor, Tensor],
 ) -> Tensor:
     """Trains the optimizer's fleet by one step; returns each run's loss before it, shape (K,).
 
-    step: counted from 1. rates: learning rate and weight decay of each run at this step, shape (K,). Losses are summed
-    over runs, so that no gradient mixes two.
+    step: counted from 1; in a CUDA graph a tensor without dimensions. rates: learning rate and weight decay of each run at
+    this step, shape (K,). Losses are summed over runs, so that no gradient mixes two.
     """
     fleet = optimizer.fleet
     loss_K = losses(fleet, tokens_KBL, answer_KBL, first)

@@ -20,6 +20,8 @@ from synthbench.cards import ModelCard
 
 Params = Mapping[str, Tensor]
 EPSILON = 1e-6  # under the root of the norms
+TILE = 64  # rows and columns of attention that a GPU's kernel computes together
+ONE_HOT = 256  # the largest vocabulary whose embedding is a product on a GPU
 
 
 class RMSNorm(torch.autograd.Function):
@@ -88,9 +90,17 @@ def rotate(x: Tensor, rotation_L1h: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def visible(length: int, first: int, device: torch.device) -> Tensor:
-    """True where position first + row may look at column: shape (S, L)."""
-    return torch.ones(length - first, length, dtype=torch.bool, device=device).tril(first)
+def visible(length: int, first: int, group: int, device: torch.device) -> Tensor:
+    """True where position first + row may look at column, of `group` examples one after the other: (group S, group L)."""
+    one = torch.ones(length - first, length, dtype=torch.bool).tril(first)
+    blocks: Tensor = torch.block_diag(*[one] * group)  # type: ignore[no-untyped-call]
+    return blocks.to(device)
+
+
+def examples_together(batch: int, length: int) -> int:
+    """Of a batch, how many examples make up a tile of a GPU's attention: alone, each of a few tokens would fill one. They
+    divide the batch, so that no tile holds two runs."""
+    return max(count for count in range(1, max(1, TILE // length) + 1) if batch % count == 0)
 
 
 def attention(model: ModelCard, params: Params, layer: str, x_KNd: Tensor, length: int, first: int) -> Tensor:
@@ -102,11 +112,17 @@ def attention(model: ModelCard, params: Params, layer: str, x_KNd: Tensor, lengt
     if model.positions == "rope":
         turn = rotation(length, model.head_width, x_KNd.device)
         q, k = rotate(q, turn[first:]), rotate(k, turn)
-    mask = visible(length, first, x_KNd.device) if first else None
-    heads = F.scaled_dot_product_attention(
-        q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask, is_causal=not first
-    )
+    group = examples_together(x_KNd.shape[1] // length, length) if x_KNd.is_cuda else 1
+    q, k, v = (x.reshape(len(x) // group, -1, *x.shape[2:]).transpose(1, 2) for x in (q, k, v))
+    mask = visible(length, first, group, x_KNd.device) if first or group > 1 else None
+    heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     return heads.transpose(1, 2).reshape(runs, -1, width)
+
+
+def one_hot(tokens_KBL: Tensor, vocabulary: int) -> Tensor:
+    """1 at each token's id: shape (K, B L, V). Its product's gradient is one product, where an embedding's is a sort."""
+    ids_V = torch.arange(vocabulary, device=tokens_KBL.device)
+    return (tokens_KBL.flatten(1)[..., None] == ids_V).float()
 
 
 def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0) -> Tensor:
@@ -117,8 +133,11 @@ def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0)
     runs, batch, length = tokens_KBL.shape
     embedding = params["embedding"]
     vocabulary = embedding.shape[1]
-    rows = tokens_KBL + torch.arange(runs, device=tokens_KBL.device)[:, None, None] * vocabulary
-    x = F.embedding(rows.view(-1), embedding.reshape(-1, model.width)).view(runs, batch, length, model.width)
+    if tokens_KBL.is_cuda and vocabulary <= ONE_HOT:
+        x = (one_hot(tokens_KBL, vocabulary) @ embedding).view(runs, batch, length, model.width)
+    else:
+        rows = tokens_KBL + torch.arange(runs, device=tokens_KBL.device)[:, None, None] * vocabulary
+        x = F.embedding(rows.view(-1), embedding.reshape(-1, model.width)).view(runs, batch, length, model.width)
     if model.positions == "learned":
         x = x + params["positions"][:, None, :length]
     x = x.view(runs, -1, model.width)

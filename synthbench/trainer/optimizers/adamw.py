@@ -70,5 +70,5 @@ def by_row(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, argu
 
 register(
     Optimizer("adamw", "Adam with decoupled weight decay", "arXiv 1711.05101", AdamW, (("*", "adamw"),)),
-    Implementation(start, step),
+    Implementation(start, step, is_capturable=True),
 )

@@ -23,5 +23,5 @@ register(
     Optimizer("adamw-split", "AdamW with a separate rate for all but hidden matrices",
               "arXiv 1711.05101; routing: https://kellerjordan.github.io/posts/muon/", AdamWSplit,
               (("*norm*", "adamw"), ("layers.*", "adamw-split"), ("*", "adamw"))),
-    Implementation(adamw.start, adamw.step),
+    Implementation(adamw.start, adamw.step, is_capturable=True),
 )  # fmt: skip

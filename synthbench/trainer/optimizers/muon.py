@@ -116,5 +116,5 @@ register(
     Optimizer("muon", "momentum orthogonalized by Newton-Schulz on hidden matrices, AdamW on the rest",
               "https://kellerjordan.github.io/posts/muon/; scale: arXiv 2502.16982", Muon,
               (("*norm*", "adamw"), ("layers.*", "muon"), ("*", "adamw"))),
-    Implementation(start, step),
+    Implementation(start, step, is_capturable=True),
 )  # fmt: skip

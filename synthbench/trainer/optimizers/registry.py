@@ -20,9 +20,12 @@ State = dict[str, Any]
 
 
 class Hyper(NamedTuple):
-    """Of one step: step number from 1, learning rate and weight decay of each run, shape (K,), float32 on the CPU."""
+    """Of one step: step number from 1, learning rate and weight decay of each run, shape (K,), float32 on the CPU.
 
-    step: int
+    For a capturable implementation on CUDA all three are tensors there, the step one without dimensions.
+    """
+
+    step: int | Tensor
     lr_K: Tensor
     weight_decay_K: Tensor
 
@@ -39,12 +42,14 @@ class Implementation(NamedTuple):
     """start(blocks, arguments) -> state; step(blocks, state, hyper, arguments) moves the blocks' values in place.
 
     set_evaluating(state, True), where an optimizer has it, puts the weights to be evaluated in place of those that are
-    trained (an average of the path, say); set_evaluating(state, False) puts these back.
+    trained (an average of the path, say); set_evaluating(state, False) puts these back. is_capturable: a step launches the
+    same kernels whatever the values, and asks the device for none: a CUDA graph can hold it.
     """
 
     start: Callable[[Sequence[Block], Any], State]
     step: Callable[[Sequence[Block], State, Hyper, Any], None]
     set_evaluating: Callable[[State, bool], None] = lambda state, evaluating: None
+    is_capturable: bool = False
 
 
 class Optimizer(NamedTuple):

@@ -33,5 +33,5 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: SGD) ->
 
 register(
     Optimizer("sgd", "stochastic gradient descent with momentum", "torch.optim.SGD", SGD, (("*", "sgd"),)),
-    Implementation(start, step),
+    Implementation(start, step, is_capturable=True),
 )
