@@ -20,8 +20,8 @@ from synthbench.cards import ModelCard
 
 Params = Mapping[str, Tensor]
 EPSILON = 1e-6  # under the root of the norms
-TILE = 64  # rows and columns of attention that a GPU's kernel computes together
-ONE_HOT = 256  # the largest vocabulary whose embedding is a product on a GPU
+TILE = {"cpu": 1, "cuda": 64}  # rows and columns of attention that a kernel computes together
+ONE_HOT = {"cpu": 0, "cuda": 256}  # the largest vocabulary whose embedding is a product
 
 
 class RMSNorm(torch.autograd.Function):
@@ -97,10 +97,10 @@ def visible(length: int, first: int, group: int, device: torch.device) -> Tensor
     return blocks.to(device)
 
 
-def examples_together(batch: int, length: int) -> int:
-    """Of a batch, how many examples make up a tile of a GPU's attention: alone, each of a few tokens would fill one. They
-    divide the batch, so that no tile holds two runs."""
-    return max(count for count in range(1, max(1, TILE // length) + 1) if batch % count == 0)
+def examples_together(batch: int, length: int, tile: int) -> int:
+    """Of a batch, how many examples share a tile of attention, which one of few tokens would fill alone. They divide the
+    batch, so that no tile holds two runs."""
+    return max(count for count in range(1, max(1, tile // length) + 1) if batch % count == 0)
 
 
 def attention(model: ModelCard, params: Params, layer: str, x_KNd: Tensor, length: int, first: int) -> Tensor:
@@ -112,7 +112,7 @@ def attention(model: ModelCard, params: Params, layer: str, x_KNd: Tensor, lengt
     if model.positions == "rope":
         turn = rotation(length, model.head_width, x_KNd.device)
         q, k = rotate(q, turn[first:]), rotate(k, turn)
-    group = examples_together(x_KNd.shape[1] // length, length) if x_KNd.is_cuda else 1
+    group = examples_together(x_KNd.shape[1] // length, length, TILE.get(x_KNd.device.type, 1))
     q, k, v = (x.reshape(len(x) // group, -1, *x.shape[2:]).transpose(1, 2) for x in (q, k, v))
     mask = visible(length, first, group, x_KNd.device) if first or group > 1 else None
     heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
@@ -133,7 +133,7 @@ def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0)
     runs, batch, length = tokens_KBL.shape
     embedding = params["embedding"]
     vocabulary = embedding.shape[1]
-    if tokens_KBL.is_cuda and vocabulary <= ONE_HOT:
+    if vocabulary <= ONE_HOT.get(tokens_KBL.device.type, 0):
         x = (one_hot(tokens_KBL, vocabulary) @ embedding).view(runs, batch, length, model.width)
     else:
         rows = tokens_KBL + torch.arange(runs, device=tokens_KBL.device)[:, None, None] * vocabulary
