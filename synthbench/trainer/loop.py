@@ -141,7 +141,7 @@ def train(
     if 0 in at_steps:
         on_point(0)
     optimizer.set_evaluating(False)
-    for step in range(schedule.steps):
+    for step in range(data.order_KTB.shape[1]):  # which may be fewer than the schedule's
         take(step)
         on_step(step + 1)
         if step + 1 in at_steps:
