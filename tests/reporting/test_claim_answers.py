@@ -145,6 +145,21 @@ def test_a_report_answers_the_claims_of_its_card_in_every_format(call: Caller, o
     assert record["tasks"]["tiny-task"]["verdict"] == "higher"
 
 
+def test_a_report_shows_the_a_a_of_a_card_s_salted_variant(call: Caller, tmp_path: Path) -> None:
+    """Both start from one base, so that they are paired: AdamW is 0.02 better than itself at each of three seeds."""
+
+    def salted(run: Run) -> dict[str, float]:
+        return {"learning": scores_of(run)["learning"] - 0.02 * (run.salt == "again")}
+
+    settings = (CLAIM_SETTING.format("higher"), "variants.adamw-again={of='adamw', salt='again'}")
+    out = synthetic_results.write(tmp_path, salted, *settings, optimizers=["adamw", "muon", "adamw-again"])
+    expected = "A/A (adamw again): +0.02 [+0.02, +0.02]."
+    for form in ("claims", "markdown"):
+        assert expected in call(f"report --out {out} --format {form}").out.replace("\\", "")
+    (record,) = json.loads(call(f"report --out {out} --format json").out)["claims"]
+    assert record["again"]["adamw"]["paired"] is True
+
+
 def test_claims_are_written_between_their_own_markers(call: Caller, out: Path, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     markers = [f"<!-- {edge} synthbench tiny-runner-claims -->" for edge in ("BEGIN", "END")]
