@@ -114,7 +114,7 @@ def pooled(rows: Sequence[Row], name: str) -> tuple[float, float]:
     alone = [variance(values.values()) for row in rows if len(values := row.exact(name)) > 1]
     pairs = [differences(a.exact(name), b.exact(name))
              for a, b in combinations(rows, 2) if a.update == b.update and a.optimizer != b.optimizer]  # fmt: skip
-    paired = [variance(pair) for pair in pairs if len(pair) > 1]
+    paired = [variance(pair.values()) for pair in pairs if len(pair) > 1]
     return (sqrt(fmean(alone)) if alone else 0.0), (sqrt(fmean(paired)) if paired else 0.0)
 
 

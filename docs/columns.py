@@ -18,7 +18,9 @@ ROW = {
     "weight_decay": "of the last stage, as the card has it",
     "decay": "the weight decay in force: the card's; `none`; a plug-in's own, as `own 0.3`, or of some of its groups, as "
     "`0.1, own 0`",
-    "lr": "the learning rate that is best on validation data; empty where every run diverged",
+    "lr": "the learning rate with the highest `validation_learning`; rates within .01 of it are decided by least "
+    "forgetting (mean of `fact_forgetting` and `skill_forgetting` at the end), then by `validation_loss`; empty where "
+    "every run diverged",
     "own_rate": "whether the optimizer sets its learning rate itself, so that it ran at one, and `lr` has no meaning",
     "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
     "trials": "learning rates tried in each stage, `5x5`; empty where there is no record of them",
@@ -29,12 +31,15 @@ ROW = {
     "reference": "whether the row was shipped with synthbench, not measured in this folder",
     "device": "what measured it: processor with its model and instruction set, BLAS library and system, or GPU with its "
     "compute capability and CUDA; several joined by ` + `",
-    "tier": "1 + the number of rows of the same task that are significantly better in the card's score (paired t tests "
-    "over common seeds, Welch's where devices differ, Holm over all pairs of rows, 5 %); empty where a row lacks seeds; "
-    "only from 8 seeds on",
+    "rank_first": "1 + the number of rows of the same task that are significantly better in the card's score (t tests, "
+    "Holm over all pairs of rows, 5 %); empty where a row lacks seeds; only from 8 seeds on",
+    "rank_last": "the number of ranked rows of the task, less those that are significantly worse",
+    "behind": "how much better the task's best row is in that score; empty for the best one",
+    "behind_low": "lower end of its 95 % interval",
+    "behind_high": "upper end of its 95 % interval",
     "versus": "with `--versus`: the row that the scores are differences to",
-    "paired": "with `--versus`: whether the differences are paired over seeds: where one same device measured both rows; "
-    "else they are of the means of both rows (Welch)",
+    "paired": "with `--versus`: whether the differences are paired over seeds: where both rows start from the same models "
+    "(or no stage comes before) and one same device measured them; else they are of the means of both rows (Welch)",
 }
 SCORE = {
     "NAME": "mean over seeds of the score; of a score `x@t` the median, which may be a bound",
@@ -47,6 +52,8 @@ TABLE = {
     "update": "as `trainable` below; a rank stands over the width that it is part of: `lora-16/64`",
     "size": "`data_size`, where rows differ in it",
     "decay": "as below, where rows differ in it",
+    "rank": "`rank_first`-`rank_last`: the places that significant differences leave a row; one number where they agree",
+    "behind": "as below, ± half its 95 % interval; `-`: the best row",
     "trials": "as below, where rows were not given equally many",
     "lr": "as below; `!`: at the edge of its grid; `own`: the optimizer sets its rate itself",
     "diverged": "diverged / all runs, over all learning rates and seeds",
@@ -64,25 +71,26 @@ COMPARISON = {
     "a": "the first side of the comparison",
     "b": "the second side",
     "reference": "whether one of the rows was shipped with synthbench",
-    "paired": "whether A and B are compared seed by seed: where one same device measured both rows; else as two samples "
-    "(Welch)",
+    "paired": "whether A and B are compared seed by seed: where both rows start from the same models (or no stage comes "
+    "before) and one same device measured them; else as two samples (Welch)",
     "score": "the score that is compared",
     "unit": "its unit",
     "n": "seeds that both rows have; unpaired: of the row with fewer",
-    "mean_a": "mean of A over these seeds; unpaired: over all of A",
-    "mean_b": "mean of B over these seeds; unpaired: over all of B",
-    "difference": "mean_a - mean_b",
+    "mean_a": "mean of A over these seeds; unpaired: over all of A; of a score `x@t` the median, empty where it is a bound",
+    "mean_b": "the same of B",
+    "difference": "mean_a - mean_b; of a score `x@t` the median difference, empty where it is a bound",
     "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
     " within the range of such differences; verdicts use the whole one",
     "high": "upper end of its 95 % interval, within the same range",
-    "p": "p-value of the t test, paired or Welch's",
+    "p": "p-value of the t test, paired or Welch's; of a score `x@t`, whose values may be bounds, of Wilcoxon's "
+    "signed-rank test, unpaired of Mann and Whitney's",
     "p_holm": "the same, adjusted for all tests of the comparison (Holm); empty where nothing is decided by it",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
     "detectable": "the difference that as many seeds detect with 80 % power",
     "seeds_needed": "where inconclusive: estimated number of seeds (of each row) for 80 % power",
-    "verdict": "better, worse, higher or lower where the interval excludes 0; no difference larger than the margin where "
-    "an equivalence test at 5 % shows it; depends on the target step where the sign does; not comparable, and why, where "
-    "the rows were not tuned alike; else inconclusive",
+    "verdict": "better, worse, higher or lower where the interval excludes 0 (of a score `x@t`: where p < .05); no "
+    "difference larger than the margin where an equivalence test at 5 % shows it; depends on the target step where the "
+    "sign does; not comparable, and why, where the rows were not tuned alike; else inconclusive",
 }
 RUN = {
     "run": "the run's id: a hash of every input that affects its results",
@@ -143,11 +151,13 @@ CLAIM = {
     "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
     " within the range of such differences; verdicts use the whole one",
     "high": "upper end of its 95 % interval, within the same range",
-    "n": "seeds that all of the tasks have; unpaired: on the side with fewer",
-    "paired": "whether differences are paired over seeds: where one same device measured both rows of each task",
+    "n": "seeds that at least one of the tasks has; unpaired: on the side with fewer",
+    "paired": "whether differences are paired over seeds: where both rows of each task start from the same models (or no "
+    "stage comes before) and one same device measured them",
     "p": "of the test that decided the answer; of a primary claim adjusted (Holm)",
     "tasks": "verdict, difference, interval, n and `paired` of each task",
     "missing": "tasks that are left out, and why",
+    "again": "A/A: difference, interval, n and `paired` of each compared optimizer minus its variant with another salt",
 }
 
 

@@ -1,4 +1,4 @@
-"""Whether tasks tell optimizers apart: planted optimizers in their tiers, and rules found with more data.
+"""Whether tasks tell optimizers apart: planted optimizers in their ranks, and rules found with more data.
 
 The runners `planted` and `sizes` measure; `reports/planted.json` and `reports/sizes.json` hold their rows; these are the
 last two sections of tasks/README.md.
@@ -11,8 +11,8 @@ from statistics import fmean
 
 from synthbench import cards
 from synthbench.analysis import reference
+from synthbench.analysis.ranks import ranks
 from synthbench.analysis.rows import Row
-from synthbench.analysis.tiers import tiers
 from synthbench.cards import RunnerCard
 from synthbench.reporting.table import Table, github
 
@@ -27,29 +27,29 @@ def shipped(runner: str, tasks: Mapping[str, str]) -> tuple[RunnerCard, list[Row
 
 
 def planted(tasks: Mapping[str, str]) -> list[str]:
-    """Tiers of optimizers that are known to differ, or not to; nothing where they were not measured."""
+    """Ranks of optimizers that are known to differ, or not to; nothing where they were not measured."""
     if (published := shipped("planted", tasks)) is None:
         return []
     card, rows = published
     drawn = []
-    for score in (str(card.tier), *(name for name in card.columns if name.startswith("forgetting"))):
+    for score in (str(card.rank), *(name for name in card.columns if "forgetting" in name)):
         lines = [[name, *_placed(rows, score, name, card)] for name in card.optimizers]
-        drawn += [github([f"tier by {score}", *card.tasks], lines), ""]
+        drawn += [github([f"rank by {score}", *card.tasks], lines), ""]
     return [
         "## Planted optimizers", "",
-        f"Tier, and mean over {len(card.seed_list)} seeds, of AdamW; of the same with other random numbers (which should "
-        "share its tier, but for a false alarm in twenty); at a quarter of its tuned rate; with embeddings and head frozen "
-        "from the beginning; and with both frozen in finetuning alone. No tier: not reached.", "",
+        f"Rank, and mean over {len(card.seed_list)} seeds, of AdamW; of the same with other random numbers (whose ranks "
+        "should overlap, but for a false alarm in twenty); at a quarter of its tuned rate; with embeddings and head frozen "
+        "from the beginning; and with both frozen in finetuning alone. No rank: not reached.", "",
         *drawn, *command("planted"),
     ]  # fmt: skip
 
 
 def _placed(rows: Sequence[Row], score: str, optimizer: str, card: RunnerCard) -> list[str]:
-    """Tier and mean of an optimizer, task by task."""
-    ranks = {(row.task, row.optimizer): rank for row, rank in zip(rows, tiers(rows, score, card), strict=True)}
+    """Rank and mean of an optimizer, task by task."""
+    placed = {(row.task, row.optimizer): rank for row, rank in zip(rows, ranks(rows, score, card), strict=True)}
     means = {(row.task, row.optimizer): _mean(row, score) for row in rows}
     return [
-        f"{ranks.get((task, optimizer)) or '-'} ({means.get((task, optimizer), '-')})".replace("- (-)", "-")
+        f"{placed.get((task, optimizer)) or '-'} ({means.get((task, optimizer), '-')})".replace("- (-)", "-")
         for task in card.tasks
     ]
 

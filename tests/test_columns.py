@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from synthbench.analysis.ranks import Rank
 from synthbench.experiment.runs import Run
 from synthbench.reporting import table
 from synthbench.scores import SCORES
@@ -47,7 +48,7 @@ def without_scores(columns: Iterable[str]) -> set[str]:
 
 
 def test_every_column_of_rows_is_documented() -> None:
-    plain = table.Table([row("muon"), row("adamw")], CARD.columns, tiers=[1, 2])
+    plain = table.Table([row("muon"), row("adamw")], CARD.columns, ranks=[Rank(1, 1, None), None], ranked_by="learning")
     versus = table.Table([row("muon")], CARD.columns, versus="adamw", rivals=[row("adamw")])
     columns = {column for shown_table in (plain, versus) for record in table.records(shown_table) for column in record}
     assert without_scores(columns) == documented("Rows")
@@ -55,7 +56,7 @@ def test_every_column_of_rows_is_documented() -> None:
 
 def test_every_head_of_a_table_is_documented_or_named_as_in_rows() -> None:
     rows = [row("muon"), row("adamw").model_copy(update={"task": "wugs", "size": 2.0, "weight_decay": 0.1})]
-    heads = set(table.Table(rows, [], tiers=[1, 2], has_trials=True).fixed())
+    heads = set(table.Table(rows, [], ranks=[None, None], has_trials=True).fixed())
     assert heads <= documented("Tables") | documented("Rows")
     assert documented("Tables") - {"score"} <= heads
 

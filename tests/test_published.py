@@ -11,7 +11,7 @@ from statistics import fmean
 import pytest
 
 from docs import build, calibration, pages
-from synthbench.analysis import claims, reference, tiers
+from synthbench.analysis import claims, ranks, reference
 from synthbench.analysis.reference import Reference
 from synthbench.cards import RunnerCard, TaskCard, load, names
 from synthbench.experiment import identity
@@ -19,6 +19,7 @@ from synthbench.experiment.grids import grid, rates_of, settings
 from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
 from synthbench.reporting import claim_answers, figures, notes, table
+from synthbench.reporting.report import View
 from synthbench.reporting.sentence import sentence
 from tests import publish
 from tests.each import each
@@ -94,8 +95,9 @@ def test_published_figures_are_those_of_the_published_rows(runner: str) -> None:
 def test_the_leaderboard_s_page_and_findings_are_those_of_its_rows() -> None:
     card, published = published_rows("leaderboard")
     page, findings = ((ROOT / "reports" / name).read_text() for name in ("leaderboard.md", "README.md"))
-    ranks = tiers.tiers(published.rows, str(card.tier), card)
-    expected = table.Table(published.rows, card.columns, tiers=ranks)
+    rows = View(sort=card.rank).ordered(published.rows)
+    placed = ranks.ranks(rows, str(card.rank), card)
+    expected = table.Table(rows, card.columns, ranks=placed, ranked_by=str(card.rank))
     assert table.as_markdown(replace(expected, notes=notes.legend(expected, card))).strip() in page
     lines = claim_answers.lines(claims.answers(card, published.rows), Path("leaderboard-results"))
     assert len(lines) == 10
@@ -137,15 +139,16 @@ def test_finetuning_sizes_cover_low_and_high_rule_accuracy(task: str) -> None:
     assert max(accuracies) > 0.8
 
 
-def test_planted_optimizers_have_lower_tiers_and_a_twin_does_not() -> None:
+def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:
     """Frozen embeddings learn as much as AdamW, on three tasks more, but forget more."""
     card, published = published_rows("planted")
 
     def is_lower(name: str, score: str) -> list[bool]:
-        """Whether an optimizer is in a lower tier than AdamW, by task."""
-        ranks = tiers.tiers(published.rows, score, card)
-        tier_of = {(row.optimizer, row.task): rank for row, rank in zip(published.rows, ranks, strict=True)}
-        return [(tier_of[name, task] or 0) > (tier_of["adamw", task] or 99) for task in card.tasks]
+        """Whether an optimizer is below all of AdamW's places, by task."""
+        placed = zip(published.rows, ranks.ranks(published.rows, score, card), strict=True)
+        rank_of = {(row.optimizer, row.task): rank for row, rank in placed if rank}
+        both = [(rank_of.get((name, task)), rank_of.get(("adamw", task))) for task in card.tasks]
+        return [bool(its and adamw and its.first > adamw.last) for its, adamw in both]
 
     assert any(is_lower("adamw-quarter", "learning"))
     assert any(is_lower("adamw-frozen", "forgetting@fit"))

@@ -1,7 +1,8 @@
 """Claims: hypotheses on a runner's card, answered by the rows of an experiment.
 
-A claim is about fixed tasks: its answer rests on the mean over tasks of the differences, paired over seeds (unpaired where
-the rows of any task are), and holds for these tasks only. The verdict of each task stands beside it.
+A claim is about fixed tasks: its answer rests on the mean over tasks of the differences, each task's from the seeds that
+it has, paired over seeds (unpaired where the rows of any task are), and holds for these tasks only. The verdict of each
+task stands beside it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from statistics import fmean
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import verdict
+from synthbench.analysis.again import again
 from synthbench.analysis.fairness import unfair
 from synthbench.analysis.pairing import Pair, contrast
+from synthbench.analysis.ranks import incomplete
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import equivalence_p, holm
-from synthbench.analysis.tiers import incomplete
 from synthbench.analysis.verdict import LEVEL, Verdict
 from synthbench.cards import ClaimCard, RunnerCard
 from synthbench.scores import SCORES
@@ -26,8 +28,8 @@ REFUTED: tuple[Kind, ...] = ("opposite", "no difference")
 
 class Answer(NamedTuple):
     """The answer to a claim. pooled: the verdict on the mean over tasks. p: of the test that decided it, of a primary claim
-    adjusted for the other primary ones (Holm). tasks: the verdict of each task. missing: why tasks are left out. seeds: by
-    task those that it lacks, which the mean over tasks lacks, too."""
+    adjusted for the other primary ones (Holm). tasks: the verdict of each task. missing: why tasks are left out.
+    again: of the compared optimizers that are on the card with another salt, the verdict on the two (A/A)."""
 
     claim: ClaimCard
     kind: Kind
@@ -35,7 +37,7 @@ class Answer(NamedTuple):
     p: float
     tasks: dict[str, Verdict]
     missing: dict[str, str]
-    seeds: dict[str, list[int]]
+    again: dict[str, Verdict]
 
 
 def answers(card: RunnerCard, rows: Sequence[Row]) -> list[Answer]:
@@ -52,17 +54,14 @@ def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
     compared = contrast([*pairs.values()], claim.score)
     margin = card.margins.get(SCORES[claim.score].unit)
     pooled = verdict.verdict(compared, margin, _signs(list(pairs.values()), claim.score, card))
-    if claim.expected == "equal" and margin is not None and compared.n >= verdict.LEAST_SEEDS:
+    if claim.expected == "equal" and pooled.margin is not None and pooled.is_test:
         # who expects no difference asks first whether there is none beyond the margin, even where it is not 0
-        pooled = pooled._replace(kind="equal") if equivalence_p(compared, margin) <= LEVEL else pooled
-    p = equivalence_p(compared, margin) if pooled.kind == "equal" and margin else pooled.p
+        pooled = pooled._replace(kind="equal") if equivalence_p(compared, pooled.margin) <= LEVEL else pooled
+    p = equivalence_p(compared, pooled.margin) if pooled.kind == "equal" and pooled.margin else pooled.p
     tasks = {task: verdict.of(pair, claim.score, card) for task, pair in pairs.items()}
-    both = {
-        task: pair.row.exact(claim.score).keys() & pair.other.exact(claim.score).keys() for task, pair in pairs.items()
-    }
-    lost = {task: sorted(set(card.seed_list) - seeds) for task, seeds in both.items()}
     kind = _kind(claim, pooled, p) if pairs else "not measured"
-    return Answer(claim, kind, pooled, p, tasks, missing, {task: seeds for task, seeds in lost.items() if seeds})
+    both = [[pair[side] for pair in pairs.values()] for side in (0, 1)]
+    return Answer(claim, kind, pooled, p, tasks, missing, again(both, claim.score, rows, card))
 
 
 def _pairs(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> tuple[dict[str, Pair], dict[str, str]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import fmean
+from math import inf
 from typing import NamedTuple
 
-from synthbench.analysis.rows import SEVERAL, Row, Values
-from synthbench.analysis.statistics import Contrast
+from synthbench.analysis.contrast import RESOLUTION, Contrast, Values
+from synthbench.analysis.rank_test import less
+from synthbench.analysis.rows import SEVERAL, Row
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
+from synthbench.scores import SCORES
 
 SETTING = ("task", "size")  # what rows must share for it to matter which is better
 AXES = (*SETTING, "label", "update")  # what rows of one table differ in, beside their weight decay
@@ -67,42 +69,57 @@ def of_optimizer(rows: Sequence[Row], name: str, option: str) -> list[Row]:
     return [row for row in rows if row.label == meant[0]]
 
 
-def differences(row: Values, other: Values) -> list[float]:
+def differences(row: Values, other: Values) -> dict[int, float]:
     """Paired by seed: row - other."""
-    return [row[seed] - other[seed] for seed in sorted(row.keys() & other.keys())]
+    return {seed: less(row[seed], other[seed]) for seed in sorted(row.keys() & other.keys())}
 
 
 def is_paired(pairs: Sequence[Pair]) -> bool:
-    """Whether a seed is one experiment in both rows of each pair: only where one kind of device measured all of their runs.
+    """Whether a seed is one experiment in both rows of each pair: where they start from the same base, or no stage comes
+    before and they share their data, and one kind of device measured all of their runs.
 
-    On another kind the data are the same, but sums are rounded differently, and training amplifies that.
+    Between own bases pairing buys nothing: the correlation of values by seed was measured at -.5 to .2. On another kind of
+    device the data are the same, but sums are rounded differently, and training amplifies that.
     """
-    return all(row.device == other.device and SEVERAL not in row.device for row, other in pairs)
+    return all(
+        row.device == other.device and SEVERAL not in row.device and has_same_base(row, other) for row, other in pairs
+    )
 
 
-def sides(pairs: Sequence[Pair], name: str, target_step: int | None = None) -> tuple[Values, Values]:
-    """What is compared in a score (`x@fit`: at this target step, by default the card's): by seed the means over pairs of
-    each side. Seeds that all rows have; where they are not paired, those that all rows of a side have."""
-    first, second = (_means([_values(pair[side], name, target_step) for pair in pairs]) for side in (0, 1))
-    if is_paired(pairs):
-        common = sorted(first.keys() & second.keys())
-        return {seed: first[seed] for seed in common}, {seed: second[seed] for seed in common}
-    return first, second
+def has_same_base(row: Row, other: Row) -> bool:
+    """Whether the same optimizers trained the earlier stages, with equal scores at every seed that both rows have: another
+    weight decay or card shows there."""
+    pairs = (differences(by_seed, other.start.get(name, {})) for name, by_seed in row.start.items())
+    return row.base == other.base and not any(value for pair in pairs for value in pair.values())
+
+
+def sides(pair: Pair, name: str) -> tuple[Values, Values]:
+    """The values by seed of both rows in a score: where paired, of the seeds that both have."""
+    first, second = (_values(row, name, None) for row in pair)
+    if not is_paired([pair]):
+        return first, second
+    common = sorted(first.keys() & second.keys())
+    return {seed: first[seed] for seed in common}, {seed: second[seed] for seed in common}
 
 
 def contrast(pairs: Sequence[Pair], name: str, target_step: int | None = None) -> Contrast:
-    """What the mean over pairs of row - other is estimated from: see `sides`."""
-    first, second = sides(pairs, name, target_step)
+    """What the mean over pairs (one a task) of row - other is estimated from in a score (`x@fit`: at this target step, by
+    default the card's); paired where all pairs are."""
+    both = [[_values(row, name, target_step) for row in pair] for pair in pairs]
+    resolution = RESOLUTION if SCORES[name].unit == "share" else 0.0
     if is_paired(pairs):
-        return Contrast(differences(first, second))
-    return Contrast([*first.values()], [*second.values()])
+        return Contrast([differences(first, second) for first, second in both], None, resolution, is_ranked(name))
+    return Contrast([first for first, _ in both], [second for _, second in both], resolution, is_ranked(name))
+
+
+def is_ranked(name: str) -> bool:
+    """Whether a score's values may be bounds, so that they are compared by rank."""
+    return name.endswith("@t")
 
 
 def _values(row: Row, name: str, target_step: int | None) -> Values:
-    return row.exact(name) if target_step is None else row.target_steps.get(name, {}).get(target_step, {})
-
-
-def _means(rows: Sequence[Values]) -> Values:
-    """By seed, of the seeds that all of them have."""
-    common = set.intersection(*map(set, rows)) if rows else set()
-    return {seed: fmean(values[seed] for values in rows) for seed in sorted(common)}
+    """By seed; bounds are infinite."""
+    if target_step is not None:
+        return row.target_steps.get(name, {}).get(target_step, {})
+    bounds = {seed: inf if mark == ">" else -inf for seed, mark in row.censored.get(name, {}).items()}
+    return row.values.get(name, {}) | bounds

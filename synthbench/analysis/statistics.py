@@ -1,47 +1,22 @@
 """Intervals, tests and power for few seeds: Student's t on single values and on differences paired by seed, Welch's t on
-two independent samples.
+two independent samples; over several tasks with seeds as clusters. Bounds are compared by rank (`rank_test.py`).
 
-Where nothing varies, a t test has no deviation: identical rows give p = 1, a constant difference gives p = 0.
+Where nothing varies, identical rows give p = 1. Differences that are all equal do not give p = 0: a share is of at most
+1,024 items, so values that agree are only known to agree within an item, and the standard error of a mean difference is
+taken to be at least that of one item, (1/1024) / sqrt(n). Scores with another unit have no such floor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from math import hypot, inf, nan, sqrt
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import NamedTuple
 
+from synthbench.analysis.contrast import Contrast, Values, one_task
+from synthbench.analysis.rank_test import median_difference, rank_p
+
 MOST_SEEDS = 1000  # beyond this, asking for seeds is no advice
-
-
-class Contrast(NamedTuple):
-    """What a mean difference is estimated from: differences paired by seed, or two samples, values - others."""
-
-    values: Sequence[float]
-    others: Sequence[float] | None = None
-
-    @property
-    def is_paired(self) -> bool:
-        return self.others is None
-
-    @property
-    def samples(self) -> list[Sequence[float]]:
-        return [self.values] if self.others is None else [self.values, self.others]
-
-    @property
-    def n(self) -> int:
-        """Seeds: of two samples those of the smaller one."""
-        return min(map(len, self.samples))
-
-    @property
-    def mean(self) -> float:
-        """The mean difference; NaN without values on both sides."""
-        return fmean(self.values) - (fmean(self.others) if self.others else 0.0) if self.n else nan
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether no value differs from another row's."""
-        return len({*self.values, *([0.0] if self.others is None else self.others)}) <= 1
 
 
 class Interval(NamedTuple):
@@ -59,13 +34,14 @@ class Interval(NamedTuple):
 
 def interval(values: Sequence[float], level: float = 0.95) -> Interval:
     """Mean and Student's t interval of the values that were measured: NaN is left out, and not counted in n."""
-    return difference(Contrast([value for value in values if value == value]), level)
+    return difference(one_task([value for value in values if value == value]), level)
 
 
 def difference(contrast: Contrast, level: float = 0.95) -> Interval:
-    """The mean difference with its t interval: of two samples Welch's, with n of the smaller one."""
-    n, mean = contrast.n, contrast.mean
-    if n < 2:
+    """The mean difference with its t interval: of two samples Welch's, with n of the smaller one. Of ranks the median
+    difference, without one."""
+    n, mean = contrast.n, median_difference(contrast) if contrast.is_ranked else contrast.mean
+    if contrast.fewest < 2 or contrast.is_ranked:
         return Interval(mean, nan, nan, n)
     error, freedom = standard_error(contrast)
     half = quantile((1 + level) / 2, freedom) * error
@@ -74,7 +50,32 @@ def difference(contrast: Contrast, level: float = 0.95) -> Interval:
 
 def standard_error(contrast: Contrast) -> tuple[float, float]:
     """The standard error of a mean difference, and its degrees of freedom; of at least two seeds."""
-    return welch([stdev(sample) for sample in contrast.samples], [len(sample) for sample in contrast.samples])
+    counts = [len({seed for task in sample for seed in task}) for sample in contrast.samples]
+    return _error([deviation(sample) for sample in contrast.samples], counts, contrast.resolution)
+
+
+def deviation(sample: Sequence[Values]) -> float:
+    """The deviation between seeds of what they contribute to the mean over tasks of each task's mean; values by task and
+    seed.
+
+    Runs of one seed share data, so seeds are clusters. With T tasks, of which task t has n_t values x_ts with mean m_t,
+    the influence of a seed is u_s = sum over its tasks of (x_ts - m_t) / (T n_t), and the squared error of the mean is
+    n / (n - 1) sum of u_s^2 over all n seeds. This is the root of n times that: the standard deviation of values where
+    there is one task, and that of means over tasks where all have the same seeds.
+    """
+    influence: dict[int, float] = {}
+    for task in sample:
+        mean = fmean(task.values())
+        for seed, value in task.items():
+            influence[seed] = influence.get(seed, 0.0) + (value - mean) / (len(sample) * len(task))
+    n = len(influence)
+    return n * sqrt(sum(u * u for u in influence.values()) / (n - 1))
+
+
+def _error(deviations: Sequence[float], counts: Sequence[int], resolution: float) -> tuple[float, float]:
+    """Welch's standard error and degrees of freedom; the error at least that of the resolution."""
+    error, freedom = welch(deviations, counts)
+    return max(error, resolution / sqrt(min(counts))), freedom
 
 
 def welch(deviations: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
@@ -108,11 +109,11 @@ def _seeds(distances: Sequence[float], contrast: Contrast, level: float, power: 
 
     if min(distances) <= 0:
         return inf
-    deviations = [stdev(sample) for sample in contrast.samples]
-    if not any(deviations):
+    deviations = [deviation(sample) for sample in contrast.samples]
+    if not any((*deviations, contrast.resolution)):
         return 2
     for n in range(2, MOST_SEEDS + 1):
-        error, freedom = welch(deviations, [n] * len(deviations))
+        error, freedom = _error(deviations, [n] * len(deviations), contrast.resolution)
         missed = nctdtr(freedom, [distance / error for distance in distances], quantile(level, freedom))
         if 1 - missed.sum() >= power:
             return n
@@ -135,14 +136,17 @@ def detectable(error: float, freedom: float, power: float = 0.8) -> float:
 
 
 def difference_p(contrast: Contrast) -> float:
-    """p-value of the two-sided t test, paired or Welch's, that a mean difference is 0; 1 for fewer than two seeds."""
-    return 2 * _tail(abs(contrast.mean), contrast) if contrast.n > 1 and not contrast.is_nothing else 1.0
+    """p-value of the two-sided t test, paired or Welch's, that a mean difference is 0, or of the rank test; 1 for fewer
+    than two seeds."""
+    if contrast.fewest < 2 or contrast.is_nothing:
+        return 1.0
+    return rank_p(contrast) if contrast.is_ranked else 2 * _tail(abs(contrast.mean), contrast)
 
 
 def equivalence_p(contrast: Contrast, margin: float) -> float:
     """p-value of the two one-sided t tests (TOST) that a mean difference lies beyond +-margin: at most .05 where the 90 %
     interval lies inside. 1 for fewer than two seeds."""
-    return _tail(margin - abs(contrast.mean), contrast) if contrast.n > 1 else 1.0
+    return _tail(margin - abs(contrast.mean), contrast) if contrast.fewest > 1 else 1.0
 
 
 def _tail(distance: float, contrast: Contrast) -> float:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from math import inf, nan
-from statistics import fmean
+from math import inf, isfinite, nan
+from statistics import fmean, median
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import statistics as stats
+from synthbench.analysis.contrast import Contrast
 from synthbench.analysis.fairness import unfair
-from synthbench.analysis.pairing import Pair, contrast, sides
-from synthbench.analysis.statistics import Contrast, Interval
+from synthbench.analysis.pairing import Pair, contrast, is_ranked, sides
+from synthbench.analysis.rank_test import rank_shift
+from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
 
@@ -28,7 +30,9 @@ class Verdict(NamedTuple):
     difference: the mean with its 95 % interval. p: of the t test. margin: the largest difference that counts as none, None
     where the card has none for the score's unit. detectable: the difference that as many seeds detect with 80 % power.
     seeds: where inconclusive, the estimated number for 80 % power, to find this difference or one below the margin.
-    paired: whether all this is of differences by seed; else it is Welch's of two samples. why: where not comparable.
+    paired: whether all this is of differences by seed; else it is Welch's of two samples. ranked: whether a rank test
+    decides; then the difference is a median without interval, and nothing is estimated from a deviation. why: where not
+    comparable.
     """
 
     kind: Kind
@@ -38,6 +42,7 @@ class Verdict(NamedTuple):
     detectable: float
     seeds: float = nan
     paired: bool = True
+    ranked: bool = False
     why: str = ""
 
     @property
@@ -48,7 +53,7 @@ class Verdict(NamedTuple):
     @property
     def is_test(self) -> bool:
         """Whether something is decided by its p-value."""
-        return self.difference.n >= LEAST_SEEDS and self.kind != "not comparable"
+        return self.kind not in ("too few seeds", "not comparable")
 
 
 def verdict(compared: Contrast, margin: float | None, signs: Collection[bool] = ()) -> Verdict:
@@ -56,10 +61,12 @@ def verdict(compared: Contrast, margin: float | None, signs: Collection[bool] = 
 
     A direction where the 95 % interval excludes 0 (it depends on the target step where the signs differ), `equal` where an
     equivalence test at 5 % (the 90 % interval) keeps the mean within the margin, `identical` where no value differs, else
-    inconclusive.
+    inconclusive. Where a score is ranked, a direction where the rank test's p is below 5 %.
     """
     difference, p = stats.difference(compared), stats.difference_p(compared)
-    if difference.n < LEAST_SEEDS:
+    if compared.is_ranked:
+        return _by_rank(compared, difference, p)
+    if compared.fewest < LEAST_SEEDS:
         return Verdict("too few seeds", difference, p, margin, inf, paired=compared.is_paired)
     detectable = stats.detectable(*stats.standard_error(compared))
     judged = Verdict("inconclusive", difference, p, margin, detectable, paired=compared.is_paired)
@@ -76,6 +83,15 @@ def verdict(compared: Contrast, margin: float | None, signs: Collection[bool] = 
     return judged._replace(seeds=max(seeds, difference.n + 1))
 
 
+def _by_rank(compared: Contrast, median_difference: Interval, p: float) -> Verdict:
+    judged = Verdict("inconclusive", median_difference, p, None, inf, paired=compared.is_paired, ranked=True)
+    if compared.fewest < LEAST_SEEDS:
+        return judged._replace(kind="too few seeds")
+    if compared.is_nothing:
+        return judged._replace(kind="identical")
+    return judged._replace(kind="higher" if rank_shift(compared) > 0 else "lower") if p < LEVEL else judged
+
+
 def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
     """The verdict on a score of two rows; readings `x@fit` at the card's target step, their signs at all of its steps."""
     at_steps = [contrast([pair], name, target_step) for target_step in pair.row.target_steps.get(name, {})]
@@ -86,8 +102,8 @@ def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
 
 
 class Finding(NamedTuple):
-    """One score of one pair of rows. means: of both rows, over the seeds that both have where they are paired; None where
-    one has none.
+    """One score of one pair of rows. means: of both rows, over the seeds that both have where they are paired, or medians
+    of what is ranked; None where one has none, or where it is a bound.
 
     p_holm: the test's p-value adjusted for all tests of the comparison, None where there was none.
     """
@@ -110,5 +126,8 @@ def findings(pairs: Sequence[Pair], scores: Sequence[str], card: RunnerCard) -> 
 
 
 def _means(pair: Pair, name: str) -> tuple[float | None, float | None]:
-    first, second = sides([pair], name)
-    return (fmean(first.values()), fmean(second.values())) if first and second else (None, None)
+    first, second = sides(pair, name)
+    if not (first and second):
+        return None, None
+    low, high = (median(side.values()) if is_ranked(name) else fmean(side.values()) for side in (first, second))
+    return low if isfinite(low) else None, high if isfinite(high) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
 
@@ -146,7 +146,13 @@ class VariantCard(Card):
     base: Annotated[str, Field(max_length=4096)] | None = None
     """Finetunes what this one pretrained (none: `of`)."""
     salt: Annotated[str, Field(max_length=40)] = ""
-    """Changes initialization and order, not the data."""
+    """Changes initialization and order, not the data. A variant that differs from an optimizer in nothing else is its A/A:
+    answers to claims about the optimizer show how far the two differ."""
+
+    @property
+    def kind(self) -> tuple[str, dict[str, Any], list[float] | None, float | None]:
+        """What it trains with, whatever its randomness, updates and base."""
+        return self.of, self.arguments, self.lr, self.of_tuned
 
 
 class ReadingCard(Card):
@@ -180,7 +186,7 @@ class RowsCard(Card):
 
 class ClaimCard(Card):
     """A hypothesis: a score of some rows is higher or lower than that of others, or the same within the card's margin.
-    Answered from the mean over tasks of the differences, paired over seeds where devices agree."""
+    Answered from the mean over tasks of the differences, paired over seeds where rows share their base."""
 
     says: Prose
     """The claim in words."""
@@ -222,8 +228,8 @@ class RunnerCard(Card):
     """How many, or which."""
     columns: Several
     """Scores that its table shows."""
-    tier: str | None = None
-    """The score whose tiers its table shows, from 8 seeds on."""
+    rank: str | None = Field(None, validation_alias=AliasChoices("rank", "tier"))  # tier: in stored cards, until 0.2
+    """The score that ranks the rows of its table, from 8 seeds on."""
     margins: Margins = MARGINS
     """By unit: the difference below which two rows count as equal."""
     reading: ReadingCard
@@ -263,6 +269,16 @@ class RunnerCard(Card):
         variant = self.variants.get(optimizer)
         return (variant.base or variant.of) if variant else optimizer
 
+    def salted(self, optimizer: str) -> list[str]:
+        """The variants that are an optimizer (or a variant) with another salt, under whichever updates and from its base or
+        one of their own."""
+        own = self.variants.get(optimizer)
+        kind, salt = (own.kind, own.salt) if own else ((optimizer, {}, None, None), "")
+        return [
+            name for name, variant in self.variants.items()
+            if variant.kind == kind and variant.salt != salt and self.root(name) in (self.root(optimizer), name)
+        ]  # fmt: skip
+
     def stage(self, name: str) -> StageCard:
         return next(stage for stage in self.stages if stage.name == name)
 
@@ -285,7 +301,7 @@ class RunnerCard(Card):
         content = self.model_dump(
             mode="json",
             by_alias=True,
-            exclude={"optimizers", "seeds", "question", "cost", "scales", "tier", "margins", "claims"},
+            exclude={"optimizers", "seeds", "question", "cost", "scales", "rank", "margins", "claims"},
         )
         for stage in content["stages"]:
             del stage["update"], stage["optimizer"], stage["sizes"]

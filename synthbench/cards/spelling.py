@@ -10,6 +10,7 @@ from synthbench.common.errors import BadInput
 
 RENAMED = {
     ("arms",): ("variants",),
+    ("tier",): ("rank",),
     ("reading", "speed"): ("reading", "target_step"),
     ("reading", "speeds"): ("reading", "target_steps"),
 }

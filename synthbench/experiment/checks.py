@@ -27,9 +27,9 @@ def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
     for name in card.columns:
         _known(f"{origin}: columns", "score", name, SCORES)
     directed = [name for name, score in SCORES.items() if score.better != "-"]
-    if card.tier is not None and card.tier not in directed:
-        hint = did_you_mean(card.tier, directed)
-        raise BadInput(f"{origin}: tier = {shown(card.tier)} is not a score with a direction{hint}.")
+    if card.rank is not None and card.rank not in directed:
+        hint = did_you_mean(card.rank, directed)
+        raise BadInput(f"{origin}: rank = {shown(card.rank)} is not a score with a direction{hint}.")
     for unit in card.margins:
         _known(f"{origin}: margins", "unit", unit, sorted({score.unit for score in SCORES.values()}))
     _claims(card, {*cards.names(TaskCard), *tasks}, origin)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from synthbench.experiment.runs import Result, Run, RunId
 
-TIE = 0.01  # of validation learning: rates this close to the best are equal
+TIE = 0.01  # of validation learning: rates this close to the best are equal; more than half an item of any set
+FORGETTING = ("fact_forgetting", "skill_forgetting")
 Done = Mapping[RunId, Result]
 
 
@@ -28,9 +29,12 @@ class Trial(NamedTuple):
 
 
 def choose(runs: Sequence[Run] | Sequence[Trial], done: Done) -> Choice | None:
-    """The best rate by mean `validation_learning` over seeds; ties within .01 go to the lower loss, then the lower rate.
+    """The best rate by mean `validation_learning` over seeds; ties within .01 go to the least forgetting, then to the
+    lowest `validation_loss`, then to the lowest rate.
 
-    A diverged run counts as having learned nothing. None where every run diverged or none is done.
+    So a saturated score chooses no rate: of those that learn everything the one stands that forgets least. Forgetting is
+    the mean of `fact_forgetting` and `skill_forgetting` at the end, whichever there are. A diverged run counts as having
+    learned nothing and forgotten everything. None where every run diverged or none is done.
     """
     rates = sorted({run.lr for run in runs})
     results = {lr: [done[run.id] for run in runs if run.lr == lr and run.id in done] for lr in rates}
@@ -39,8 +43,14 @@ def choose(runs: Sequence[Run] | Sequence[Trial], done: Done) -> Choice | None:
         return None
     learned = {lr: _mean("validation_learning", of_rate, 0.0) for lr, of_rate in valid.items()}
     tied = [lr for lr in valid if learned[lr] >= max(learned.values()) - TIE]
-    lr = min(tied, key=lambda rate: (_mean("validation_loss", valid[rate], inf), rate))
+    lr = min(tied, key=lambda rate: (_forgetting(valid[rate]), _mean("validation_loss", valid[rate], inf), rate))
     return Choice(lr, len(rates) > 1 and lr in (rates[0], rates[-1]))
+
+
+def _forgetting(results: Sequence[Result]) -> float:
+    """The mean forgetting of a rate; 0 where a stage has nothing to forget."""
+    means = [_mean(name, results, 1.0) for name in FORGETTING]
+    return fmean([mean for mean in means if mean == mean] or [0.0])
 
 
 def _mean(score: str, results: Sequence[Result], of_diverged: float) -> float:

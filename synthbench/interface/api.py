@@ -135,7 +135,7 @@ class Results:
         return "\n\n".join([drawn, _text(claim_answers.as_rich(self.report.claims), [claim_answers.NOTE])])
 
     def compare(self, other: OptimizerLike, optimizer: OptimizerLike | None = None) -> Comparison:
-        """Compares every score of two optimizers (or updates), paired over seeds where one kind of device measured both.
+        """Compares every score of two optimizers (or updates), paired over seeds where that helps.
 
         Args:
             other: The optimizer to compare with: a name as in the table, or the class.

@@ -11,15 +11,16 @@ from synthbench.analysis.claims import REFUTED, Answer
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
-from synthbench.common.wording import code, inert, listed, literal, prose
+from synthbench.common.wording import code, inert, literal, prose
 from synthbench.reporting.bounds import within
-from synthbench.reporting.sentence import UNPAIRED, undirected
+from synthbench.reporting.sentence import UNPAIRED, against_itself, by_rank, numbers, p_value, undirected
 from synthbench.reporting.table import Entry, rounded, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 
 NOTE = (
-    "Answers hold for these tasks, sizes and readings. Differences: means over tasks, paired over seeds, with 95 % "
-    "intervals (Student's t). The primary claims share one error rate of 5 % (Holm); the others are exploratory."
+    "Answers hold for these tasks, sizes and readings. Differences: means over tasks, with 95 % intervals, paired over "
+    "seeds (Student's t) where rows start from the same models, else unpaired (Welch's t). A/A: an optimizer minus itself "
+    "with other random numbers. The primary claims share one error rate of 5 % (Holm); the others are exploratory."
 )
 
 
@@ -34,10 +35,11 @@ def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
     if tasks:
         contrast = literal(f"{_rows(claim.rows)} minus {_rows(claim.than)}")
         yield f"{code(claim.score)} of {contrast}: {_numbers_in_words(answer)}."
+        if answer.again:
+            yield f"{literal(against_itself(answer.again, claim.score))}."
         yield f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
-        if answer.seeds:
-            lost = (f"{literal(task)} {listed(map(str, seeds))}" for task, seeds in answer.seeds.items())
-            yield f"Seeds missing: {'; '.join(lost)}."
+        if len({judged.difference.n for judged in tasks.values()}) > 1:
+            yield f"Seeds: {literal(', '.join(f'{task} {judged.difference.n}' for task, judged in tasks.items()))}."
     if answer.missing:
         yield f"Left out: {literal(', '.join(f'{task} ({why})' for task, why in answer.missing.items()))}."
     if command := repeat(claim, folder):
@@ -79,7 +81,8 @@ def by_task(answer: Answer) -> str:
     groups: dict[str, list[str]] = {}
     for task, judged in answer.tasks.items():
         kind = undirected(judged) if judged.kind in ("equal", "depends on target step") else judged.kind
-        groups.setdefault(kind, []).append(f"{task} ({signed(judged.difference.mean)})")
+        size = by_rank(judged) if judged.ranked else signed(judged.difference.mean)
+        groups.setdefault(kind, []).append(f"{task} ({size})")
     return "; ".join(f"{kind} in {', '.join(tasks)}" for kind, tasks in groups.items())
 
 
@@ -89,13 +92,10 @@ def _rows(wanted: RowsCard) -> str:
 
 def _numbers_in_words(answer: Answer) -> str:
     """`-0.11 [-0.13, -0.10], n = 8, p < .001`, the p-value where one decides."""
-    mean, low, high, n = within(answer.pooled.difference, answer.claim.score, of_difference=True)
-    text = f"{signed(mean) if n else 'none'}{f' [{signed(low)}, {signed(high)}]' if n > 1 else ''}, n = {n}"
+    text = f"{numbers(answer.pooled._replace(p=answer.p), answer.claim.score)}, n = {answer.pooled.difference.n}"
     how = "" if answer.pooled.paired else f" ({UNPAIRED})"
-    if answer.pooled.kind not in DECIDED:
-        return text + how
-    p = "p < .001" if answer.p < 0.001 else f"p = {f'{answer.p:.3f}'.replace('0.', '.')}"
-    return f"{text}, {p}{how}"
+    is_decided = answer.pooled.kind in DECIDED and not answer.pooled.ranked
+    return f"{text}, {p_value(answer.p)}{how}" if is_decided else text + how
 
 
 def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
@@ -119,9 +119,13 @@ def as_rich(answers: Sequence[Answer]) -> Drawing:
         [Column("claim", claims, least=30)],
         [Column("answer", [_answered(answer) for answer in answers], least=14),
          Column("difference", [_difference(answer) for answer in answers], is_right=True),
-         Column("by task", [by_task(answer) for answer in answers], least=24)],
+         Column("by task", ["; ".join(_details(answer)) for answer in answers], least=24)],
         breaks=range(len(answers) - 1),
     )  # fmt: skip
+
+
+def _details(answer: Answer) -> list[str]:
+    return [text for text in (by_task(answer), against_itself(answer.again, answer.claim.score)) if text]
 
 
 def _answered(answer: Answer) -> str:
@@ -144,6 +148,7 @@ def records(answers: Sequence[Answer]) -> list[dict[str, Any]]:
                 for task, judged in answer.tasks.items()
             },
             "missing": answer.missing,
+            "again": {name: _numbers(judged, answer.claim.score) for name, judged in answer.again.items()},
         }
         for answer in answers
     ]  # fmt: skip

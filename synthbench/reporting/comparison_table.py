@@ -13,7 +13,7 @@ from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.bounds import within
 from synthbench.reporting.comparison import Comparison
-from synthbench.reporting.sentence import UNPAIRED, direction, seeds, small, words
+from synthbench.reporting.sentence import UNPAIRED, by_rank, direction, seeds, small, words
 from synthbench.reporting.table import (
     ARROWS,
     COLUMNS,
@@ -140,6 +140,10 @@ def sentence(comparison: Comparison) -> str:
 def _detail(finding: Finding, subject: str) -> str:
     """What the sentence adds to a finding."""
     judged = finding.verdict
+    if judged.ranked and judged.kind in DECIDED:
+        return f": {subject} {direction(judged, finding.score)}, {by_rank(judged)}"
+    if judged.ranked and judged.kind == "inconclusive":
+        return f": {by_rank(judged)}, n = {judged.difference.n}"
     if judged.kind in DECIDED:
         size = f"by {abs(judged.difference.mean):.{SHOWN}f}{small(judged).replace('by ', '')}"
         return f": {subject} {direction(judged, finding.score)} {size}"

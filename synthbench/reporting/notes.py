@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from synthbench.analysis import tiers
+from synthbench.analysis import ranks
 from synthbench.analysis.cost import Spent
 from synthbench.analysis.pairing import Pair, is_paired
 from synthbench.analysis.rate_advice import Unread
@@ -56,7 +56,7 @@ def versus(name: str, pairs: Sequence[Pair], rows: Sequence[Row]) -> str:
     unpaired = [row_name(pair.row, rows) for pair in pairs if not is_paired([pair])]
     how = "paired over seeds"
     if unpaired:
-        how = f"{how} but for {_first(unpaired)} ({UNPAIRED})" if len(unpaired) < len(pairs) else UNPAIRED
+        how = f"{how} ({UNPAIRED}: {_first(unpaired)})" if len(unpaired) < len(pairs) else UNPAIRED
     return f"Scores are differences to {name} with the same task and update, {how} (-: no such row)."
 
 
@@ -66,8 +66,8 @@ def devices(rows: Sequence[Row]) -> list[str]:
     if len(names) < 2 and not any(SEVERAL in name for name in names):
         return []
     return [
-        f"Devices: {'; '.join(names)}. Only rows of one and the same device are paired by seed; others are compared by "
-        "Welch's t, each over its own seeds (n: the fewer)."
+        f"Devices: {'; '.join(names)}. Rows of different devices are never paired by seed; they are compared by Welch's t, "
+        "each over its own seeds (n: the fewer)."
     ]
 
 
@@ -102,16 +102,19 @@ def spent(total: Spent) -> str:
     )
 
 
-def tier_notes(rows: Sequence[Row], card: RunnerCard, command: str, folder: Path | None) -> list[str]:
-    """What a tier is, which rows have none and why, and the command that completes them."""
-    score, seeds = str(card.tier), card.seed_list
-    if len(seeds) < tiers.SEEDS_FOR_TIERS:
-        return [f"Tiers ({score}) need at least {tiers.SEEDS_FOR_TIERS} seeds."]
-    notes = [f"tier: 1 + rows of the task that are significantly better in {score} (paired t, Holm, 5 %)."]
-    reasons = [(rows[index], why) for index, why in tiers.lacking(rows, score, card).items()]
+def rank_notes(rows: Sequence[Row], card: RunnerCard, command: str, folder: Path | None) -> list[str]:
+    """What a rank is, which rows have none and why, and the command that completes them."""
+    score, seeds = str(card.rank), card.seed_list
+    if len(seeds) < ranks.SEEDS_FOR_RANKS:
+        return [f"Ranks ({score}) need at least {ranks.SEEDS_FOR_RANKS} seeds."]
+    notes = [
+        f"Rows are sorted by {score}; behind: difference to the task's best row; rank: from 1 + the rows that are "
+        "significantly better to N - the rows that are significantly worse, of N (Holm over all pairs of a task, 5 %)."
+    ]
+    reasons = [(rows[index], why) for index, why in ranks.lacking(rows, score, card).items()]
     if reasons:
         names = [f"{row_name(row, rows)} ({why})" for row, why in reasons]
-        notes.append(f"No tier: {_first(names)}.")
+        notes.append(f"No rank: {_first(names)}.")
     wanted = [row for row, _ in reasons if row.reference or set(seeds) - set(row.seeds)]
     return notes + ([f"{COMPLETE}{completing(command, wanted, card, folder)}"] if wanted else [])
 

@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 from statistics import fmean
 
-from synthbench.analysis import pairing, rate_advice, reference, rows, tiers
+from synthbench.analysis import pairing, ranks, rate_advice, reference, rows
 from synthbench.analysis.claims import REFUTED, Answer, answers
 from synthbench.analysis.cost import Spent, spent
 from synthbench.analysis.fairness import are_alike
@@ -105,23 +105,28 @@ class Report:
 
     @property
     def table(self) -> Table:
-        card, rows = self.card, self.view.ordered(self.rows)
-        has_tiers = card.tier is not None and len(card.seed_list) >= tiers.SEEDS_FOR_TIERS
+        card, score = self.card, self.ranked_by
+        rows = replace(self.view, sort=self.view.sort or score).ordered(self.rows)
         shown = Table(
             rows, self.view.scores(card), f"{card.name}: {', '.join(self.tasks)}",
-            tiers=tiers.tiers(rows, str(card.tier), card) if has_tiers else None,
+            ranks=ranks.ranks(rows, score, card) if score else None, ranked_by=score or "",
             versus=self.view.versus, rivals=self.view.rivals(rows),
             has_trials=any(not are_alike(row.trials, rows[0].trials, card) for row in rows),
         )  # fmt: skip
         return replace(shown, notes=self._notes(notes.legend(shown, card)))
+
+    @property
+    def ranked_by(self) -> str | None:
+        """The score that ranks the rows, best first; None where the card names none or has too few seeds."""
+        return self.card.rank if len(self.card.seed_list) >= ranks.SEEDS_FOR_RANKS else None
 
     def _notes(self, lines: list[str]) -> list[str]:
         """The legend, then what is particular to these rows."""
         if name := self.view.versus:
             rivals = zip(self.rows, self.view.rivals(self.rows), strict=True)
             lines.append(notes.versus(name, [Pair(row, rival) for row, rival in rivals if rival], self.rows))
-        if self.card.tier:
-            lines += notes.tier_notes(self.rows, self.card, self.command, self.folder)
+        if self.card.rank:
+            lines += notes.rank_notes(self.rows, self.card, self.command, self.folder)
         if source := self.reference:
             made = f"{source.device}, torch {source.versions['torch']}"
             lines.append(f"* reference rows shipped with synthbench (same task, card and code): {made}.")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import isinf
 
 from synthbench.analysis import verdict
+from synthbench.analysis.again import again
 from synthbench.analysis.fairness import remedy
 from synthbench.analysis.pairing import Pair, headline, is_paired
-from synthbench.analysis.rows import Row
+from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
@@ -16,16 +17,19 @@ from synthbench.reporting.bounds import within
 from synthbench.reporting.table import SHOWN, signed
 from synthbench.scores import SCORES
 
-HEADLINES = {"rule_accuracy@fit": "rule accuracy", "forgetting@fit": "forgetting"}
+HEADLINES = {
+    "rule_accuracy@fit": "rule accuracy", "fact_forgetting@fit": "fact forgetting",
+    "skill_forgetting@fit": "skill forgetting",
+}  # fmt: skip
 ALIKE = "To tune both alike: "  # what follows is a command
-UNPAIRED = "unpaired: measured on another kind of device"
+UNPAIRED = "unpaired"
 NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 
 def words(judged: Verdict, name: str, subject: str) -> str:
     """A verdict on a score as an entry of a table."""
     if judged.kind in DECIDED:
-        return f"{subject} {direction(judged, name)}{small(judged)}"
+        return f"{subject} {direction(judged, name)}{small(judged)}{f' ({by_rank(judged)})' * judged.ranked}"
     return f"needs {verdict.LEAST_SEEDS} seeds" if judged.kind == "too few seeds" else undirected(judged)
 
 
@@ -42,6 +46,8 @@ def direction(judged: Verdict, name: str) -> str:
 
 def undirected(judged: Verdict, detail: str = "") -> str:
     """A verdict of another kind. detail: what stands before the number of seeds where it is inconclusive."""
+    if judged.kind == "inconclusive" and judged.ranked:
+        return f"inconclusive ({by_rank(judged)}, n = {judged.difference.n})"
     if judged.kind == "inconclusive":
         return f"inconclusive ({detail}n = {judged.difference.n}; {seeds(judged)})"
     if judged.kind == "equal":
@@ -49,6 +55,32 @@ def undirected(judged: Verdict, detail: str = "") -> str:
     if judged.kind == "not comparable":
         return f"not comparable: {judged.why}"
     return {"identical": "no difference at any seed"}.get(judged.kind, "depends on the target step")
+
+
+def by_rank(judged: Verdict) -> str:
+    """`median -40, p = .008`: the median difference, which may be a bound, and the p-value of the rank test."""
+    middle = judged.difference.mean
+    if isinf(middle):
+        return f"median {'above' if middle > 0 else 'below'} all that were measured, {p_value(judged.p)}"
+    return f"median {f'{middle:+z.0f}' if middle == middle else 'not known'}, {p_value(judged.p)}"
+
+
+def p_value(p: float) -> str:
+    return "p < .001" if p < 0.001 else f"p = {f'{p:.3f}'.replace('0.', '.')}"
+
+
+def numbers(judged: Verdict, name: str) -> str:
+    """`-0.11 [-0.13, -0.10]`, or what a rank test has."""
+    if judged.ranked:
+        return by_rank(judged)
+    mean, low, high, n = within(judged.difference, name, of_difference=True)
+    return f"{signed(mean) if n else 'none'}{f' [{signed(low)}, {signed(high)}]' if low == low else ''}"
+
+
+def against_itself(verdicts: Mapping[str, Verdict], name: str) -> str:
+    """`A/A (adamw again): +0.01 [-0.03, +0.05]` for each optimizer that is on the card with another salt."""
+    clauses = (f"A/A ({optimizer} again): {numbers(judged, name)}" for optimizer, judged in verdicts.items())
+    return "; ".join(clauses)
 
 
 def seeds(judged: Verdict) -> str:
@@ -66,20 +98,28 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
     if diverged := [row for row in pair if row.lr is None]:
         return f"No comparison: every run of {named(diverged[0], rows)} diverged."
     where = f"On {pair.row.task}, at" if len({row.task for row in rows}) > 1 else "At"
-    clauses = [f"{title} {_clause(verdict.of(pair, name, card), name)}" for name, title in HEADLINES.items()]
+    clauses = [f"{title} {_clause(verdict.of(pair, name, card), name)}" for name, title in _headlines(pair).items()]
+    chance = [
+        f"{title}, {text}" for name, title in _headlines(pair).items()
+        if (text := against_itself(again([[row] for row in pair], name, rows, card), name))
+    ]  # fmt: skip
     how = "paired over seeds" if is_paired([pair]) else UNPAIRED
     return (
         f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {named(pair.row, rows)} against "
-        f"{named(pair.other, rows)}: {'; '.join(clauses)} ({how})."
+        f"{named(pair.other, rows)}: {'; '.join(clauses)} ({how})." + f" By chance: {'; '.join(chance)}." * bool(chance)
     )
+
+
+def _headlines(pair: Pair) -> dict[str, str]:
+    """The headline scores that the task has."""
+    return {name: title for name, title in HEADLINES.items() if any(applies(name, row) for row in pair)}
 
 
 def next_step(rows: Sequence[Row], card: RunnerCard) -> str:
     """How to make the two rows of the sentence comparable; nothing where they are."""
     pair = headline(rows)
-    return (
-        to_compare([pair] * len(HEADLINES), [verdict.of(pair, name, card) for name in HEADLINES], card) if pair else ""
-    )
+    judged = [verdict.of(pair, name, card) for name in _headlines(pair)] if pair else []
+    return to_compare([pair] * len(judged), judged, card) if pair else ""
 
 
 def to_compare(pairs: Sequence[Pair], judged: Sequence[Verdict], card: RunnerCard) -> str:

@@ -14,6 +14,7 @@ from statistics import fmean
 from typing import Any
 
 from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired
+from synthbench.analysis.ranks import Rank
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import Interval, difference, interval
 from synthbench.common.wording import delimited, inert, literal, short
@@ -89,15 +90,16 @@ class Entry:
 class Table:
     """Rows under fixed columns and scores; notes explain marks.
 
-    tiers: by row, None for a table without them. versus: the optimizer to whose rows (`rivals`: by row, None where there
-    is none) the entries are differences.
+    ranks: by row in the score `ranked_by`, None for a table without them. versus: the optimizer to whose rows (`rivals`:
+    by row, None where there is none) the entries are differences.
     """
 
     rows: Sequence[Row]
     scores: Sequence[str]
     title: str = ""
     notes: Sequence[str] = ()
-    tiers: Sequence[int | None] | None = None
+    ranks: Sequence[Rank | None] | None = None
+    ranked_by: str = ""
     versus: str | None = None
     has_trials: bool = False
     rivals: Sequence[Row | None] = ()
@@ -111,14 +113,15 @@ class Table:
             "update": [row.movable for row in rows],
             "size": [f"{row.size:g}x" for row in rows],
             "decay": [row.decay for row in rows],
-            "tier": [str(tier or "-") for tier in self.tiers or ()],
+            "rank": [str(rank or "-") for rank in self.ranks or ()],
+            "behind": [self._behind(index) for index in range(len(self.ranks or ()))],
             "trials": ["x".join(map(str, row.trials)) or "?" for row in rows],
             "lr": [_rate(row) for row in rows],
             "n": [str(len(row.seeds)) for row in rows],
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
         unneeded = {name for name in ("task", "size", "decay") if len(set(columns[name])) <= 1}
-        unneeded |= {"tier"} if self.tiers is None else set()
+        unneeded |= {"rank", "behind"} if self.ranks is None else set()
         unneeded |= set() if self.has_trials else {"trials"}
         return {name: cells for name, cells in columns.items() if name not in unneeded}
 
@@ -142,6 +145,15 @@ class Table:
             return Entry.of(interval([*values.values()]), name)
         middle = median([Reached(value, marks.get(seed, "")) for seed, value in values.items()])
         return Entry(rounded(middle.value), n=len(row.exact(name)), censored=middle.censored) if middle else Entry()
+
+    def behind(self, index: int) -> Entry:
+        """How far a row is behind the best one."""
+        rank = self.ranks[index] if self.ranks else None
+        return Entry.of(rank.behind, self.ranked_by, signed=True) if rank and rank.behind else Entry()
+
+    def _behind(self, index: int) -> str:
+        entry = self.behind(index)
+        return "-" if entry.mean is None else entry.text(len(self.rows[index].seeds))
 
     @property
     def has_cuts(self) -> bool:
@@ -240,8 +252,10 @@ def records(table: Table) -> list[dict[str, Any]]:
             "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,
             "reference": row.reference, "device": row.device,
         }  # fmt: skip
-        if table.tiers is not None:
-            record["tier"] = table.tiers[index]
+        if table.ranks is not None:
+            rank, behind = table.ranks[index], table.behind(index)
+            record |= {"rank_first": rank.first if rank else None, "rank_last": rank.last if rank else None}
+            record |= {"behind": behind.mean, "behind_low": behind.low, "behind_high": behind.high}
         if table.versus:
             rival = table.rivals[index]
             record["versus"] = rival.label if rival else None

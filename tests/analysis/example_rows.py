@@ -31,7 +31,7 @@ def row(
     if lr is None:
         values = {name: {} for name in values}
     return Row(
-        task="rote-vs-rule", base=[optimizer], optimizer=optimizer, update=update, weight_decay=0.0, lr=lr, edge=False,
+        task="rote-vs-rule", base=[], optimizer=optimizer, update=update, weight_decay=0.0, lr=lr, edge=False,
         seeds=list(range(seeds)), runs=3 * seeds, diverged=0 if lr else 3 * seeds, values=values,
         target_steps={name: dict.fromkeys(CARD.reading.target_steps, values[name]) for name in values if "@" in name},
         start={}, start_lr=None, device="a device", reference=reference,

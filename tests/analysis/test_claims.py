@@ -7,6 +7,7 @@ from scipy import stats
 
 from synthbench.analysis.claims import Kind, answers
 from synthbench.cards import RunnerCard, parse
+from synthbench.cards.runner import VariantCard
 from synthbench.common.errors import BadInput
 from tests.analysis.example_rows import (
     CARD,
@@ -92,15 +93,15 @@ def test_tasks_without_an_answer_are_left_out_with_a_reason() -> None:
     rows = [*muon_and_adamw("wugs", 0.2), *without_score, *too_few_seeds, *at_ceiling, without_adamw]
     (answer,) = answers(card_with_claims({}), rows)
     assert list(answer.tasks) == ["wugs"]
-    assert answer.seeds == {}
     assert answer.missing == {
         "tail-facts": "has no such score", "modular": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
         "rote-vs-rule": "no rows",
     }  # fmt: skip
 
 
-def test_missing_seeds_of_a_task_are_missing_from_the_mean_and_named() -> None:
-    modular = muon_and_adamw("modular", 0.2, score="rule_accuracy@fit")
+def test_a_seed_that_one_task_lacks_counts_in_the_others() -> None:
+    """The estimate is the mean of the tasks' own: 0.2 + mean(NOISE), and 0.1 + the mean of the noise but for seed 5."""
+    modular = muon_and_adamw("modular", 0.1, score="rule_accuracy@fit")
     without_seed_5 = {
         name: {seed: value for seed, value in values.items() if seed != 5} for name, values in modular[0].values.items()
     }
@@ -110,7 +111,31 @@ def test_missing_seeds_of_a_task_are_missing_from_the_mean_and_named() -> None:
         modular[1],
     ]
     (answer,) = answers(card_with_claims({"score": "rule_accuracy@fit"}), rows)
-    assert (answer.pooled.difference.n, answer.seeds) == (7, {"modular": [5]})
+    assert {task: judged.difference.n for task, judged in answer.tasks.items()} == {"wugs": 8, "modular": 7}
+    means = 0.2 + sum(NOISE) / 8, 0.1 + (sum(NOISE) - NOISE[5]) / 7
+    assert (answer.pooled.difference.n, answer.pooled.difference.mean) == (8, pytest.approx(sum(means) / 2))
+
+
+def test_a_salted_variant_is_the_a_a_of_what_a_claim_compares() -> None:
+    """Over the same tasks AdamW less AdamW again; other variants are no A/A."""
+    variants = {
+        "adamw-again": VariantCard(of="adamw", salt="again"),
+        "adamw-own-base": VariantCard(of="adamw", salt="own", base="adamw-own-base", update=["full"]),
+        "adamw-slow": VariantCard(of="adamw", salt="slow", lr=[1e-4]),
+        "muon-again": VariantCard(of="muon", salt="again", base="adamw"),
+    }
+    card = card_with_claims({}).model_copy(update={"variants": variants})
+    assert (card.salted("adamw"), card.salted("muon"), card.salted("adamw-again")) == (
+        ["adamw-again", "adamw-own-base"], [], ["adamw-own-base"]
+    )  # fmt: skip
+    rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("modular", 0.2)]
+    twins = [task_row("adamw-again", task, [0.49 - noise for noise in NOISE]) for task in ("wugs", "modular")]
+    (answer,) = answers(card, [*rows, *twins, task_row("adamw-slow", "wugs", [0.1] * 8)])
+    expected = stats.ttest_1samp([0.01 + noise for noise in NOISE], 0)
+    low, high = expected.confidence_interval()
+    assert list(answer.again) == ["adamw"]
+    assert answer.again["adamw"].difference == pytest.approx((0.01 + sum(NOISE) / 8, low, high, 8), abs=1e-9)
+    assert answers(card, rows)[0].again == {}
 
 
 def test_several_rows_with_one_name_are_no_answer() -> None:

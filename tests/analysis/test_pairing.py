@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from synthbench.analysis.contrast import RESOLUTION, Contrast
 from synthbench.analysis.pairing import Pair, contrast, headline, is_paired, sides
 from synthbench.analysis.rows import SEVERAL, Row, joined
-from synthbench.analysis.statistics import Contrast
 from tests.analysis.example_rows import TARGET_STEP, on_device, row
 from tests.each import each
 
@@ -68,24 +68,43 @@ MUON, ADAMW = scored("muon", {0: 0.5, 1: 0.7, 2: 0.9}), scored("adamw", {1: 0.4,
 
 def test_paired_rows_have_differences_of_common_seeds_and_others_all_seeds_of_each() -> None:
     paired, unpaired = Pair(MUON, ADAMW), Pair(MUON, on_device("another", ADAMW))
-    assert sides([paired], "learning") == ({1: 0.7, 2: 0.9}, {1: 0.4, 2: 0.5})
-    assert contrast([paired], "learning").values == pytest.approx([0.3, 0.4])
+    assert sides(paired, "learning") == ({1: 0.7, 2: 0.9}, {1: 0.4, 2: 0.5})
+    assert contrast([paired], "learning").values == [pytest.approx({1: 0.3, 2: 0.4})]
     assert contrast([paired], "learning").is_paired
-    assert contrast([unpaired], "learning") == Contrast([0.5, 0.7, 0.9], [0.4, 0.5, 0.9])
-    at_step = contrast([unpaired], "rule_accuracy@fit", TARGET_STEP)
-    assert at_step == contrast([unpaired], "learning")
-    assert contrast([unpaired], "rule_accuracy@fit", TARGET_STEP + 1) == Contrast([], [])
+    both = Contrast([{0: 0.5, 1: 0.7, 2: 0.9}], [{1: 0.4, 2: 0.5, 3: 0.9}], RESOLUTION)
+    assert sides(unpaired, "learning") == (both.values[0], {1: 0.4, 2: 0.5, 3: 0.9})
+    assert contrast([unpaired], "learning") == both
+    assert contrast([unpaired], "rule_accuracy@fit", TARGET_STEP) == both
+    assert contrast([unpaired], "rule_accuracy@fit", TARGET_STEP + 1) == Contrast([{}], [{}], RESOLUTION)
+    assert contrast([unpaired], "loss_forgetting").resolution == 0  # no share
 
 
-def test_means_over_tasks_are_of_seeds_that_all_tasks_have_and_unpaired_if_one_task_is() -> None:
-    """Muon's means over both tasks are 0.5 and 0.6 at seeds 1 and 2, AdamW's 0.3 and 0.7 at seeds 1 and 3."""
+def test_each_task_has_the_seeds_that_it_has_and_all_are_unpaired_if_one_is() -> None:
     modular = Pair(scored("muon", {1: 0.3, 2: 0.3}, "modular"), scored("adamw", {1: 0.2, 3: 0.5}, "modular"))
     wugs = Pair(MUON, ADAMW)
-    assert contrast([wugs, modular], "learning").values == pytest.approx([0.2])
+    pooled = contrast([wugs, modular], "learning")
+    assert pooled.values == [pytest.approx({1: 0.3, 2: 0.4}), pytest.approx({1: 0.1})]
+    assert (pooled.mean, pooled.n, pooled.fewest) == (pytest.approx((0.35 + 0.1) / 2), 2, 1)
     for mixed in (
         [wugs._replace(row=on_device("another", MUON)), modular],
         [modular, wugs._replace(other=on_device("another", ADAMW))],
     ):
-        values, others = contrast(mixed, "learning")
-        assert (values, others) == (pytest.approx([0.5, 0.6]), pytest.approx([0.3, 0.7]))
-    assert contrast([], "learning") == Contrast([])
+        pooled = contrast(mixed, "learning")
+        assert (pooled.is_paired, pooled.n, pooled.fewest) == (False, 3, 2)
+        assert pooled.mean == pytest.approx((0.7 + 0.3) / 2 - (0.6 + 0.35) / 2)
+    assert contrast([], "learning").n == 0
+
+
+def test_rows_are_paired_where_they_start_from_the_same_models() -> None:
+    """The same optimizers of earlier stages, and equal scores of what they pretrained; or no earlier stage."""
+
+    def on_base(optimizer: str, base: list[str], loss: float = 1.0) -> Row:
+        changes = {"base": base, "start": {"validation_loss": {0: loss, 1: 2.0}}}
+        return row(optimizer).model_copy(update=changes)
+
+    muon = on_base("muon", ["adamw"])
+    assert is_paired([Pair(row("muon"), row("adamw"))])  # no earlier stage
+    assert is_paired([Pair(muon, on_base("adamw", ["adamw"]))])
+    assert not is_paired([Pair(muon, on_base("adamw", ["muon"]))])
+    assert not is_paired([Pair(muon, on_base("adamw", ["adamw"], loss=1.1))])  # pretrained with another decay, say
+    assert not is_paired([Pair(muon, row("adamw"))])

@@ -6,8 +6,9 @@ from math import inf, isnan, sqrt
 
 import pytest
 
+from synthbench.analysis.contrast import one_task
 from synthbench.analysis.pairing import Pair
-from synthbench.analysis.statistics import Contrast, detectable, seeds_for_equivalence, seeds_needed
+from synthbench.analysis.statistics import detectable, seeds_for_equivalence, seeds_needed
 from synthbench.analysis.verdict import findings, of, verdict
 from synthbench.cards import RunnerCard, parse
 from synthbench.common.errors import BadInput
@@ -31,25 +32,25 @@ from tests.each import each
     ],
 )
 def test_each_kind_of_verdict(paired: list[float], margin: float | None, kind: str) -> None:
-    assert verdict(Contrast(paired), margin).kind == kind
+    assert verdict(one_task(paired), margin).kind == kind
 
 
 def test_a_direction_that_changes_with_the_target_step_depends_on_it() -> None:
-    assert verdict(Contrast(CLEAR_DIFFERENCES), 0.05, {True, False}).kind == "depends on target step"
-    assert verdict(Contrast(CLEAR_DIFFERENCES), 0.05, {True}).kind == "higher"
-    assert verdict(Contrast(NOISY_DIFFERENCES), 0.05, {True, False}).kind == "inconclusive"
+    assert verdict(one_task(CLEAR_DIFFERENCES), 0.05, {True, False}).kind == "depends on target step"
+    assert verdict(one_task(CLEAR_DIFFERENCES), 0.05, {True}).kind == "higher"
+    assert verdict(one_task(NOISY_DIFFERENCES), 0.05, {True, False}).kind == "inconclusive"
 
 
 def test_inconclusive_verdicts_have_the_seeds_for_80_percent_power_and_others_have_none() -> None:
-    noisy = verdict(Contrast(NOISY_DIFFERENCES), 0.05)
-    assert 4 < noisy.seeds <= seeds_needed(Contrast(NOISY_DIFFERENCES))
-    assert verdict(Contrast(NOISY_DIFFERENCES), None).seeds == seeds_needed(Contrast(NOISY_DIFFERENCES))
+    noisy = verdict(one_task(NOISY_DIFFERENCES), 0.05)
+    assert 4 < noisy.seeds <= seeds_needed(one_task(NOISY_DIFFERENCES))
+    assert verdict(one_task(NOISY_DIFFERENCES), None).seeds == seeds_needed(one_task(NOISY_DIFFERENCES))
     assert noisy.detectable == pytest.approx(detectable(0.2496 / 2, 3), rel=1e-3)
-    assert isnan(verdict(Contrast(CLEAR_DIFFERENCES), 0.05).seeds)
-    assert verdict(Contrast([0.1, -0.1, 0.1, -0.1]), None).seeds == inf
+    assert isnan(verdict(one_task(CLEAR_DIFFERENCES), 0.05).seeds)
+    assert verdict(one_task([0.1, -0.1, 0.1, -0.1]), None).seeds == inf
     assert (
-        verdict(Contrast([0.1, -0.1, 0.1, -0.1]), 0.05).seeds
-        == seeds_for_equivalence(Contrast([0.1, -0.1, 0.1, -0.1]), 0.05)
+        verdict(one_task([0.1, -0.1, 0.1, -0.1]), 0.05).seeds
+        == seeds_for_equivalence(one_task([0.1, -0.1, 0.1, -0.1]), 0.05)
         < 100
     )
 
@@ -62,7 +63,7 @@ def test_the_margin_is_that_of_the_score_s_unit() -> None:
 
 
 def test_margins_of_a_card_keep_the_defaults_of_other_units_and_the_fingerprint() -> None:
-    content = CARD.model_dump(mode="json", by_alias=True) | {"margins": {"share": 0.02}, "tier": "learning"}
+    content = CARD.model_dump(mode="json", by_alias=True) | {"margins": {"share": 0.02}, "rank": "learning"}
     card = parse(RunnerCard, content, "a card")
     assert card.margins == {"share": 0.02, "nats/token": 0.1, "nats/answer": 0.1}
     assert card.fingerprint() == CARD.fingerprint()
@@ -98,12 +99,12 @@ LOW, HIGH, FLAT = [0.1, 0.2, 0.3], [0.61, 0.70, 0.82], [0.5, 0.5, 0.5]
 def test_each_kind_of_verdict_on_two_samples(
     values: list[float], others: list[float], margin: float, kind: str
 ) -> None:
-    judged = verdict(Contrast(values, others), margin)
+    judged = verdict(one_task(values, others), margin)
     assert (judged.kind, judged.paired) == (kind, False)
 
 
 def test_an_inconclusive_verdict_on_two_samples_has_the_seeds_of_each_row() -> None:
-    contrast = Contrast([0.11, 0.21, 0.3101], LOW)
+    contrast = one_task([0.11, 0.21, 0.3101], LOW)
     judged = verdict(contrast, 0.05)
     assert judged.seeds == min(seeds_needed(contrast), seeds_for_equivalence(contrast, 0.05)) > 50
     assert judged.detectable == pytest.approx(0.1 * sqrt(2 / 3) * 3.7611, rel=0.01)  # 3.0709 deviations (statsmodels)

@@ -6,16 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from synthbench.cards import RunnerCard, load
 from synthbench.common.errors import BadInput
 from synthbench.experiment.resolve import RunRequest, resolve
 from tests import tiny
 
-OLD_NAMES = {"[variants.": "[arms.", "target_steps = ": "speeds = ", "target_step = ": "speed = "}
+OLD_NAMES = {"[variants.": "[arms.", "target_steps = ": "speeds = ", "target_step = ": "speed = ", "rank = ": "tier = "}
 
 
 def with_old_names(path: Path) -> Path:
     """Rewrites the card with the names of an earlier version, and adds a variant and a scale."""
-    text = path.read_text() + "\n[variants.slow]\nof = 'adamw'\nlr = [1e-4]\n"
+    text = f"rank = 'learning'\n{path.read_text()}\n[variants.slow]\nof = 'adamw'\nlr = [1e-4]\n"
     text += "\n[scales.quick]\n'reading.speed' = 9\n'reading.speeds' = [9]\n"
     for new, old in OLD_NAMES.items():
         text = text.replace(new, old)
@@ -30,10 +31,16 @@ def test_a_card_with_old_names_keeps_its_meaning(tmp_path: Path, capsys: pytest.
     old = resolve(RunRequest(str(with_old_names(tiny.write(tmp_path))), device="cpu"))
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1
-    for name in ("arms is now variants", "reading.speed is now reading.target_step", "version 0.2"):
+    for name in ("tier is now rank", "arms is now variants", "reading.speed is now reading.target_step", "version 0.2"):
         assert name in err
     assert old.card.reading == new.card.reading
     assert old.card.variants["slow"].lr == [1e-4]
+    assert old.card.rank == "learning"
+
+
+def test_a_stored_card_is_read_with_its_old_name() -> None:
+    stored = load(RunnerCard, "quick").model_dump(mode="json", by_alias=True, exclude={"rank"})
+    assert RunnerCard.model_validate(stored | {"tier": "learning"}).rank == "learning"
 
 
 def test_an_old_name_beside_the_new_one_is_refused(tmp_path: Path) -> None:

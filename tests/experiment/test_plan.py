@@ -18,8 +18,8 @@ BOTH = "optimizers=['adamw', 'muon']"
 Outcome = Callable[[Run], Result]
 
 
-def ok(run: Run, learning: float = 0.5, loss: float = 1.0) -> Result:
-    return Result(run.id, "ok", {"validation_learning": learning, "validation_loss": loss})
+def ok(run: Run, learning: float = 0.5, loss: float = 1.0, **forgetting: float) -> Result:
+    return Result(run.id, "ok", {"validation_learning": learning, "validation_loss": loss, **forgetting})
 
 
 def diverged(run: Run) -> Result:
@@ -179,6 +179,10 @@ def learned(learning: float, loss: float = 1.0) -> Outcome:
     return lambda run: ok(run, learning, loss)
 
 
+def forgot(learning: float, loss: float = 1.0, **forgetting: float) -> Outcome:
+    return lambda run: ok(run, learning, loss, **forgetting)
+
+
 def half_diverged(learning: float) -> Outcome:
     """One of two seeds diverges."""
     return lambda run: diverged(run) if run.seed else ok(run, learning)
@@ -209,9 +213,28 @@ def half_diverged(learning: float) -> Outcome:
         # 0.4901 is tied with 0.5 and has the lower loss; 0.489 is not tied
         ([learned(0.0), learned(0.5, 2.0), learned(0.4901, 1.0), learned(0.0)], Choice(3.0, False)),
         ([learned(0.0), learned(0.5, 2.0), learned(0.489, 1.0), learned(0.0)], Choice(2.0, False)),
+        # three learn everything: the one that forgets least, 0.25 on average, whatever its loss
+        (
+            [
+                forgot(1.0, 1.0, fact_forgetting=0.4, skill_forgetting=0.2),
+                forgot(0.999, 3.0, fact_forgetting=0.1, skill_forgetting=0.4),
+                forgot(1.0, 1.0, fact_forgetting=0.5, skill_forgetting=0.1),
+                forgot(0.98, 0.0, fact_forgetting=0.0, skill_forgetting=0.0),
+            ],
+            Choice(2.0, False),
+        ),
+        # only facts are there to be forgotten; equal forgetting: the lower loss
+        (
+            [
+                forgot(1.0, fact_forgetting=0.3),
+                forgot(1.0, 0.6, fact_forgetting=0.2),
+                forgot(1.0, 0.5, fact_forgetting=0.2),
+            ],
+            Choice(3.0, True),
+        ),
     ],
 )
-def test_the_chosen_rate_learns_most_then_has_the_lowest_loss_then_is_the_lowest(
+def test_the_chosen_rate_learns_most_then_forgets_least_then_has_the_lowest_loss(
     tmp_path: Path, outcomes: list[Outcome], choice: Choice | None
 ) -> None:
     """Two seeds at rates 1, 2, 3, ... with one outcome for every rate."""

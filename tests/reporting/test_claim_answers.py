@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from synthbench.analysis.claims import answers
 from synthbench.cards import ClaimCard
+from synthbench.cards.runner import VariantCard
 from synthbench.common.errors import BadInput
 from synthbench.experiment.runs import Run
 from synthbench.reporting import claim_answers
-from tests.analysis.example_rows import CLAIM, card_with_claims, muon_and_adamw
+from tests.analysis.example_rows import CLAIM, NOISE, card_with_claims, muon_and_adamw, task_row
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import synthetic_results
@@ -42,14 +45,42 @@ def test_an_interval_ends_at_the_greatest_difference_and_the_answer_is_decided_b
     assert record["high"] == record["tasks"]["wugs"]["high"] == 1.0
 
 
-def test_missing_seeds_are_named_by_task() -> None:
+def test_the_seeds_of_each_task_are_named_where_they_differ() -> None:
     score = "rule_accuracy@fit"
     muon, adamw = muon_and_adamw("modular", 0.2, score=score)
     without_seed_5 = {seed: value for seed, value in muon.values[score].items() if seed != 5}
     muon = muon.model_copy(update={"values": muon.values | {score: without_seed_5}})
     rows = [*muon_and_adamw("wugs", 0.2, score=score), muon, adamw]
     (line,) = claim_answers.lines(answers(card_with_claims({"score": score}), rows), None)
-    assert re.search("modular .*5", line)
+    assert "Seeds: wugs 8, modular 7." in line
+    (line,) = claim_answers.lines(answers(card_with_claims({}), muon_and_adamw("wugs", 0.2)), None)
+    assert "Seeds" not in line
+
+
+def test_a_salted_variant_follows_the_answer_as_its_a_a() -> None:
+    card = card_with_claims({}).model_copy(update={"variants": {"adamw-again": VariantCard(of="adamw", salt="again")}})
+    rows = [*muon_and_adamw("wugs", 0.2), task_row("adamw-again", "wugs", [0.49 - noise for noise in NOISE])]
+    found = answers(card, rows)
+    (line,) = claim_answers.lines(found, None)
+    assert "p < .001. A/A (adamw again): +0.01 [+0.00, +0.02]. 1 of 1 tasks" in line.replace("\\", "")
+    (record,) = claim_answers.records(found)
+    assert record["again"]["adamw"]["difference"] == pytest.approx(0.0119)
+    in_table = Console(width=200, record=True, file=io.StringIO())
+    in_table.print(claim_answers.as_rich(found))
+    assert "A/A (adamw again): +0.01 [+0.00, +0.02]" in in_table.export_text()
+
+
+def test_an_answer_about_bounds_has_the_median_and_p() -> None:
+    steps = "steps_to_rule@t"
+    rows = [
+        row.model_copy(update={"values": row.values | {steps: {seed: start + seed for seed in range(8)}}})
+        for row, start in zip(muon_and_adamw("wugs", 0.0), (10.0, 60.0), strict=True)
+    ]
+    rows[1] = rows[1].model_copy(update={"censored": {steps: {7: ">"}}})
+    card = card_with_claims({"score": steps, "expected": "lower"})
+    (line,) = claim_answers.lines(answers(card, rows), None)
+    assert "`steps_to_rule@t` of muon full minus adamw full: median -50, p = .008, n = 8." in line
+    assert "lower in wugs (median -50, p = .008)" in line
 
 
 def test_a_line_has_the_claim_its_answer_and_the_command_that_repeats_it() -> None:
@@ -108,10 +139,25 @@ def test_a_report_answers_the_claims_of_its_card_in_every_format(call: Caller, o
     assert line.startswith("1. **supported:** More.")
     assert line in call(f"report --out {out} --format markdown").out
     text = " ".join(call(f"report --out {out}").out.split())
-    assert "1. More. supported +0.21" in text
+    assert "1. More. supported (unpaired) +0.21" in text
     (record,) = json.loads(call(f"report --out {out} --format json").out)["claims"]
     assert (record["answer"], record["difference"], record["n"]) == ("supported", 0.21, 3)
     assert record["tasks"]["tiny-task"]["verdict"] == "higher"
+
+
+def test_a_report_shows_the_a_a_of_a_card_s_salted_variant(call: Caller, tmp_path: Path) -> None:
+    """Both start from one base, so that they are paired: AdamW is 0.02 better than itself at each of three seeds."""
+
+    def salted(run: Run) -> dict[str, float]:
+        return {"learning": scores_of(run)["learning"] - 0.02 * (run.salt == "again")}
+
+    settings = (CLAIM_SETTING.format("higher"), "variants.adamw-again={of='adamw', salt='again'}")
+    out = synthetic_results.write(tmp_path, salted, *settings, optimizers=["adamw", "muon", "adamw-again"])
+    expected = "A/A (adamw again): +0.02 [+0.02, +0.02]."
+    for form in ("claims", "markdown"):
+        assert expected in call(f"report --out {out} --format {form}").out.replace("\\", "")
+    (record,) = json.loads(call(f"report --out {out} --format json").out)["claims"]
+    assert record["again"]["adamw"]["paired"] is True
 
 
 def test_claims_are_written_between_their_own_markers(call: Caller, out: Path, tmp_path: Path) -> None:

@@ -138,9 +138,7 @@ def test_sizes_shows_rule_accuracy_over_trained_items_and_the_threshold() -> Non
 
 def test_sensitivity_shows_learning_over_the_learning_rate_relative_to_the_chosen_one() -> None:
     learned = full_row("adamw").values["learning"]
-    variant = full_row(
-        "adamw-default", lr=1e-3, rates={1e-3: {"learning": learned}}, variant_of="adamw", base=["adamw"]
-    )
+    variant = full_row("adamw-default", lr=1e-3, rates={1e-3: {"learning": learned}}, variant_of="adamw")
     figure = draw("sensitivity", [*ROWS[:2], variant], LEADERBOARD)
     expected = {
         (log2(rate / 5e-4), round(mean(scores["learning"]), 4))

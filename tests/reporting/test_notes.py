@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from synthbench.analysis.pairing import Pair
 from synthbench.analysis.rate_advice import of_cell
 from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard, load, names
 from synthbench.experiment.runs import Cell
 from synthbench.reporting import notes, report, table
 from synthbench.reporting.report import Report
-from tests.analysis.example_rows import CARD, row, row_around
+from tests.analysis.example_rows import CARD, on_device, row, row_around
 from tests.each import each
 
-CARD_WITH_TIERS = CARD.model_copy(update={"tier": "learning", "seeds": 8})
+CARD_WITH_RANKS = CARD.model_copy(update={"rank": "learning", "seeds": 8})
 
 
 @each("runner", names(RunnerCard))
@@ -58,40 +59,55 @@ def test_advice_names_the_rate_its_step_and_what_to_add() -> None:
     assert (len(sentences), summary) == (notes.MOST_ADVICE, "2 more rows have no @fit value.")
 
 
-def report_with_tiers(rows: list[Row], tier: str | None = "learning", seeds: int = 8) -> Report:
-    card = CARD.model_copy(update={"tier": tier, "seeds": seeds})
+def report_with_ranks(rows: list[Row], rank: str | None = "learning", seeds: int = 8) -> Report:
+    card = CARD.model_copy(update={"rank": rank, "seeds": seeds})
     command = "synthbench run quick --optimizer=adamw --seeds 8 --out there --set 'a.b=\"c d\"' --fresh --quiet"
     return Report("e", card, {"rote-vs-rule": "f"}, command, rows, None, {}, folder=Path("a folder"))
 
 
-def test_a_table_has_tiers_only_where_its_card_names_a_score_and_has_eight_seeds() -> None:
-    rows = [row_around(0.5, "adamw"), row_around(0.9, "muon"), row("sgd", seeds=5)]
-    with_tiers = report_with_tiers(rows).table
-    assert [cells[2] for cells in with_tiers.cells()] == ["2", "1", "-"]
-    assert [record["tier"] for record in table.records(with_tiers)] == [2, 1, None]
-    assert "| tier" in table.as_markdown(with_tiers)
-    for without_tiers in (report_with_tiers(rows, tier=None), report_with_tiers(rows, seeds=7)):
-        assert "tier" not in without_tiers.table.heads()
-        assert "tier" not in table.as_csv(without_tiers.table).splitlines()[0].split(",")
-    assert any("learning" in note and "8 seeds" in note for note in report_with_tiers(rows, seeds=7).table.notes)
+def test_a_table_has_ranks_only_where_its_card_names_a_score_and_has_eight_seeds() -> None:
+    """Rows are sorted by the score; one without a rank stands where its mean is."""
+    rows = [row_around(0.4, "adamw"), row_around(0.9, "muon"), row("sgd", seeds=5)]
+    with_ranks = report_with_ranks(rows).table
+    assert [cells[:1] + cells[2:4] for cells in with_ranks.cells()] == [
+        ["muon", "1", "-"], ["sgd", "-", "-"], ["adamw", "2", "+0.50 ±0.00"],
+    ]  # fmt: skip
+    records = table.records(with_ranks)
+    assert [(record["rank_first"], record["rank_last"]) for record in records] == [(1, 1), (None, None), (2, 2)]
+    assert [record["behind"] for record in records] == [None, None, 0.5]
+    assert records[2]["behind_high"] > 0.5 > records[2]["behind_low"]
+    assert "| rank" in table.as_markdown(with_ranks)
+    for without_ranks in (report_with_ranks(rows, rank=None), report_with_ranks(rows, seeds=7)):
+        assert not {"rank", "behind"} & set(without_ranks.table.heads())
+        assert "behind" not in table.as_csv(without_ranks.table).splitlines()[0].split(",")
+        assert [row.optimizer for row in without_ranks.table.rows] == ["adamw", "muon", "sgd"]
+    assert any("learning" in note and "8 seeds" in note for note in report_with_ranks(rows, seeds=7).table.notes)
+
+
+def test_a_note_names_the_rows_that_are_unpaired_with_their_rivals() -> None:
+    rows = [row("muon"), row("sgd"), row("adamw")]
+    pairs = [Pair(rows[0], rows[2]), Pair(on_device("another", rows[1]), rows[2])]
+    assert ", paired over seeds (unpaired: sgd full) (" in notes.versus("adamw", pairs, rows)
+    assert ", unpaired (" in notes.versus("adamw", pairs[1:], rows)
+    assert ", paired over seeds (-" in notes.versus("adamw", pairs[:1], rows)
 
 
 def test_a_note_names_incomplete_rows_and_the_command_that_completes_them() -> None:
     rows = [row_around(0.9, "muon"), row("sgd", "lora-16", seeds=5), row("sgd", "lora-8", seeds=8, lr=None)]
-    notes_of_table = report_with_tiers(rows).table.notes
+    notes_of_table = report_with_ranks(rows).table.notes
     lacking = "sgd lora-16 (5 of 8 seeds), sgd lora-8 (diverged)"
     assert any(lacking in note for note in notes_of_table)
-    assert lacking in report.markdown(report_with_tiers(rows))
+    assert lacking in report.markdown(report_with_ranks(rows))
     command = "synthbench run quick --seeds 8 --set 'a.b=\"c d\"' --optimizer sgd --update lora-16 --out 'a folder'"
     assert notes_of_table[-1].endswith(command)
-    assert not any(note.startswith(notes.COMPLETE) for note in report_with_tiers(rows[:1]).table.notes)
+    assert not any(note.startswith(notes.COMPLETE) for note in report_with_ranks(rows[:1]).table.notes)
 
 
 @each("command", ["synthbench run 'quick", "synthbench run --out"])
 def test_an_unreadable_command_is_shown_unchanged(command: str) -> None:
-    assert notes.completing(command, [row("sgd")], CARD_WITH_TIERS, Path("x")) == command
+    assert notes.completing(command, [row("sgd")], CARD_WITH_RANKS, Path("x")) == command
 
 
 def test_a_row_is_completed_under_the_optimizer_of_its_base() -> None:
     crossed = row("muon", seeds=5).model_copy(update={"base": ["adamw"]})
-    assert "--optimizer adamw " in notes.completing("synthbench run quick", [crossed], CARD_WITH_TIERS, None)
+    assert "--optimizer adamw " in notes.completing("synthbench run quick", [crossed], CARD_WITH_RANKS, None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 
-from synthbench.analysis.statistics import Contrast
-from synthbench.analysis.verdict import verdict
+from synthbench.analysis.contrast import one_task
+from synthbench.analysis.pairing import Pair
+from synthbench.analysis.rows import Row
+from synthbench.analysis.verdict import of, verdict
+from synthbench.cards.runner import VariantCard
 from synthbench.reporting.sentence import direction, sentence, words
-from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, row
+from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, on_device, row
 from tests.each import each
 
 LOW_SCORES, HIGH_SCORES, NOISY_SCORES = [0.10, 0.20, 0.30], [0.31, 0.40, 0.52], [0.05, 0.45, 0.25]
@@ -15,9 +18,14 @@ LOW_SCORES, HIGH_SCORES, NOISY_SCORES = [0.10, 0.20, 0.30], [0.31, 0.40, 0.52], 
 
 def sentence_of(muon: list[float], adamw: list[float]) -> str:
     """The sentence on Muon and AdamW with these rule accuracies by seed."""
-    muon_row = row("muon", readings={"rule_accuracy@fit": muon, "forgetting@fit": [0.5, 0.4, 0.6]})
-    adamw_readings = {"rule_accuracy@fit": adamw, "forgetting@fit": [0.4, 0.6, 0.5]}
-    return sentence([muon_row, row("adamw", readings=adamw_readings, reference=True)], CARD)
+    rows = [row("muon", readings={"rule_accuracy@fit": muon}), row("adamw", readings={"rule_accuracy@fit": adamw})]
+    return sentence(rows, CARD)
+
+
+def with_scores(optimizer: str, **values: list[float]) -> Row:
+    """A row with these scores by seed at fit."""
+    by_seed = {name: dict(enumerate(of_name)) for name, of_name in values.items()}
+    return row(optimizer).model_copy(update={"values": by_seed | {f"{name}@fit": of for name, of in by_seed.items()}})
 
 
 def test_a_direction_is_given_where_the_interval_excludes_zero() -> None:
@@ -37,7 +45,7 @@ def test_without_a_direction_it_is_inconclusive_with_n_and_the_seeds_for_80_perc
         text,
     )
     equal_mean = [0.20, 0.10, 0.30]
-    assert "about 105 seeds" in sentence_of(LOW_SCORES, equal_mean)  # to show equivalence
+    assert "about 36 seeds" in sentence_of(LOW_SCORES, equal_mean)  # to show equivalence
     assert not re.search("higher|lower|no difference", text)
 
 
@@ -70,6 +78,52 @@ def test_a_sign_that_changes_with_the_target_step_depends_on_it() -> None:
     assert "depends on the target step" in sentence([muon, adamw], CARD)
 
 
+def test_forgetting_of_facts_and_of_skills_are_two_clauses_where_a_task_has_them() -> None:
+    facts = {"fact_forgetting": [0.2, 0.21, 0.22], "forgetting": [0.0] * 3}
+    skills = {"skill_forgetting": [0.31, 0.3, 0.29]}
+    none = {"fact_forgetting": [0.1] * 3, "skill_forgetting": [0.4] * 3}
+    text = sentence([with_scores("muon", **facts, **skills), with_scores("adamw", **none)], CARD)
+    assert "fact forgetting higher by 0.11 (95 % interval 0.09 to 0.13); skill forgetting lower by 0.10" in text
+    assert "rule accuracy" not in text
+    assert "skill" not in sentence([with_scores("muon", **facts), with_scores("adamw", **facts)], CARD)
+
+
+def test_rows_of_two_bases_are_unpaired() -> None:
+    rows = [row(name).model_copy(update={"base": [name]}) for name in ("muon", "adamw")]
+    assert sentence(rows, CARD).endswith("(unpaired).")
+    assert sentence([row("muon"), row("adamw")], CARD).endswith("(paired over seeds).")
+
+
+def test_an_optimizer_with_another_salt_stands_beside_the_comparison() -> None:
+    card = CARD.model_copy(update={"variants": {"adamw-again": VariantCard(of="adamw", salt="again")}})
+    muon, adamw, again = (
+        with_scores(name, fact_forgetting=[0.2, 0.3, 0.4]) for name in ("muon", "adamw", "adamw-again")
+    )
+    again = again.model_copy(update={"variant_of": "adamw"})
+    assert sentence([muon, adamw, again], card).endswith(
+        "(paired over seeds). By chance: fact forgetting, A/A (adamw again): +0.00 [+0.00, +0.00]."
+    )
+    assert "A/A" not in sentence([muon, adamw], card)
+
+
+def test_a_score_with_bounds_has_its_median_and_p() -> None:
+    """All of six differences are 40, 41, ...: signed ranks of one sign, p = 2 / 2 ** 6. Then AdamW's are bounds."""
+    steps = "steps_to_rule@t"
+    adamw, muon = ({steps: {seed: 10.0 + more * (40 + seed) for seed in range(6)}} for more in (1, 0))
+    rows = [row("muon", seeds=6).model_copy(update={"values": muon}), row("adamw").model_copy(update={"values": adamw})]
+    judged = of(Pair(*rows), steps, CARD)
+    assert words(judged, steps, "muon") == "muon better (median -42, p = .031)"
+    never = rows[1].model_copy(update={"censored": {steps: dict.fromkeys(range(4), ">")}})
+    judged = of(Pair(rows[0], never), steps, CARD)
+    assert words(judged, steps, "muon").startswith("muon better (median below all that were measured, p = .0")
+    assert words(of(Pair(rows[0], on_device("another", rows[0])), steps, CARD), steps, "muon") == (
+        "no difference at any seed"
+    )
+    few = rows[0].model_copy(update={"values": {steps: dict(enumerate([10.0, 9.0, 13.0, 7.0]))}})
+    other = rows[1].model_copy(update={"values": {steps: dict.fromkeys(range(4), 10.5)}})
+    assert words(of(Pair(few, other), steps, CARD), steps, "muon") == "inconclusive (median -1, p = .625, n = 4)"
+
+
 def test_a_diverged_row_has_no_comparison() -> None:
     assert "diverged" in sentence([row("muon", lr=None), row("adamw")], CARD)
 
@@ -96,18 +150,18 @@ def test_the_task_is_named_if_there_are_several() -> None:
 )
 def test_words_follow_the_direction_of_the_score(name: str, if_higher: str, if_lower: str) -> None:
     higher, lower = (
-        verdict(Contrast(CLEAR_DIFFERENCES), 0.05),
-        verdict(Contrast([-value for value in CLEAR_DIFFERENCES]), 0.05),
+        verdict(one_task(CLEAR_DIFFERENCES), 0.05),
+        verdict(one_task([-value for value in CLEAR_DIFFERENCES]), 0.05),
     )
     assert (direction(higher, name), direction(lower, name)) == (if_higher, if_lower)
     assert words(higher, name, "muon") == f"muon {if_higher}"
 
 
 def test_words_without_a_direction() -> None:
-    assert re.fullmatch("no difference .*0.05", words(verdict(Contrast(SMALL_DIFFERENCES), 0.05), "learning", "muon"))
-    assert "3 seeds" in words(verdict(Contrast(CLEAR_DIFFERENCES[:2]), 0.05), "learning", "muon")
-    assert words(verdict(Contrast([0.0] * 3), 0.05), "learning", "muon").startswith("no difference")
-    assert words(verdict(Contrast(NOISY_DIFFERENCES), 0.05), "learning", "muon").startswith("inconclusive")
+    assert re.fullmatch("no difference .*0.05", words(verdict(one_task(SMALL_DIFFERENCES), 0.05), "learning", "muon"))
+    assert "3 seeds" in words(verdict(one_task(CLEAR_DIFFERENCES[:2]), 0.05), "learning", "muon")
+    assert words(verdict(one_task([0.0] * 3), 0.05), "learning", "muon").startswith("no difference")
+    assert words(verdict(one_task(NOISY_DIFFERENCES), 0.05), "learning", "muon").startswith("inconclusive")
     assert re.fullmatch(
-        "inconclusive.*1000 seeds.*", words(verdict(Contrast([0.1, -0.1, 0.1, -0.1]), None), "learning", "muon")
+        "inconclusive.*1000 seeds.*", words(verdict(one_task([0.1, -0.1, 0.1, -0.1]), None), "learning", "muon")
     )

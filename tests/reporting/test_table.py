@@ -10,6 +10,8 @@ import re
 import pytest
 from rich.console import Console
 
+from synthbench.analysis.ranks import Rank
+from synthbench.analysis.statistics import Interval
 from synthbench.reporting import table
 from tests.analysis.example_rows import CARD, row
 from tests.each import each
@@ -91,17 +93,20 @@ def test_an_interval_that_is_not_visibly_cut_is_shown_by_its_half(values: list[f
     assert "±" in cells[-1]
 
 
-@each("tiers", [None, [1, 2, None]])
-def test_the_table_fits_100_columns_with_reference_rows_edges_long_rates_and_tiers(tiers: list[int | None]) -> None:
+RANKS = [Rank(1, 1, None), Rank(2, 3, Interval(0.1, 0.05, 0.15, 3)), None]
+
+
+@each("ranks", [None, RANKS])
+def test_the_table_fits_100_columns_with_reference_rows_edges_long_rates_and_ranks(ranks: list[Rank | None]) -> None:
     rows = [
         row("muon"),
         row("adamw", "lora-16", reference=True),
         row("sgd").model_copy(update={"lr": 0.00104, "edge": True}),
     ]
-    text = terminal_text(table.Table(rows, CARD.columns, tiers=tiers))
+    text = terminal_text(table.Table(rows, CARD.columns, ranks=ranks, ranked_by="learning"))
     assert max(map(len, text.splitlines())) <= 100
-    assert text.count("optimizer") == 1
-    assert len(numbers(text)) == 15
+    assert text.count("optimizer") == (2 if ranks else 1)
+    assert len(numbers(text)) == 15 + (ranks is not None)
     assert "…" not in text
 
 
@@ -120,11 +125,11 @@ def test_direction_edge_reference_and_divergence_are_marked() -> None:
 def test_nothing_is_cut_off_however_narrow_the_terminal(width: int) -> None:
     rows = [row("muon"), row("adamw", "lora-16", reference=True), row("a-plug-in-of-some-length", lr=None)]
     scores = [*CARD.columns, "skill_forgetting@fit", "loss_forgetting"]
-    shown_table = table.Table(rows, scores, tiers=[1, None, 2])
+    shown_table = table.Table(rows, scores, ranks=RANKS, ranked_by="learning")
     text = terminal_text(shown_table, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    assert len(numbers(text)) == 2 * len(CARD.columns)
+    assert len(numbers(text)) == 2 * len(CARD.columns) + 1
     words = set(text.split())
     for head in shown_table.heads():
         parts = head.replace("@fit", " @fit").replace("_", " ", 1).split()

@@ -1,0 +1,35 @@
+"""A/A: an optimizer against itself with other random numbers, to show how far two rows differ by chance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from synthbench.analysis import verdict
+from synthbench.analysis.pairing import Pair, contrast
+from synthbench.analysis.rows import Row
+from synthbench.analysis.verdict import Verdict
+from synthbench.cards import RunnerCard
+from synthbench.scores import SCORES
+
+SAME = ("task", "update", "size", "weight_decay")  # what a row shares with its salted variant
+
+
+def again(sides: Sequence[Sequence[Row]], score: str, rows: Sequence[Row], card: RunnerCard) -> dict[str, Verdict]:
+    """Of compared rows (by side one of each task) that have a salted variant on the card: the verdict on row - variant over
+    the same tasks, by the optimizer's name, with its update where the sides have different ones."""
+    updates = {row.update for side in sides for row in side}
+    verdicts = {}
+    for side in sides:
+        for name in card.salted(side[0].optimizer) if side else ():
+            pairs = [Pair(row, other) for row in side if (other := _same(row, name, rows))]
+            if pairs:
+                update = f" {side[0].update}" if len(updates) > 1 else ""
+                margin = card.margins.get(SCORES[score].unit)
+                verdicts[f"{side[0].optimizer}{update}"] = verdict.verdict(contrast(pairs, score), margin)
+    return verdicts
+
+
+def _same(row: Row, name: str, rows: Sequence[Row]) -> Row | None:
+    """The row like this one of another optimizer."""
+    alike = (other for other in rows if all(getattr(other, axis) == getattr(row, axis) for axis in SAME))
+    return next((other for other in alike if other.optimizer == name), None)
