@@ -30,8 +30,10 @@ def test_the_last_syllable_moves_by_the_shift_of_its_class(
     syllables: int, shifts: list[int], last: list[int], expected: list[int]
 ) -> None:
     stem_NS = np.array([[1, 2, s] for s in last], dtype=np.int32)
-    form_NS = inflection.inflect(stem_NS, shifts, syllables)
+    form_NS = inflection.inflect(stem_NS, options(shifts), syllables)
     assert form_NS.tolist() == [[1, 2, s] for s in expected]
+    mirrored = inflection.inflect(stem_NS[:, ::-1], options(shifts, "first"), syllables)
+    np.testing.assert_array_equal(mirrored, form_NS[:, ::-1])
     assert stem_NS[:, -1].tolist() == last
 
 
@@ -41,7 +43,7 @@ def test_the_last_syllable_moves_by_the_shift_of_its_class(
 def test_every_form_is_a_name_and_differs_from_its_stem(case: tuple[int, list[int], list[int]]) -> None:
     syllables, shifts, last = case
     stem_NS = np.array(last, dtype=np.int32)[:, None]
-    form_NS = inflection.inflect(stem_NS, shifts, syllables)
+    form_NS = inflection.inflect(stem_NS, options(shifts), syllables)
     assert (form_NS != stem_NS).all()
     assert ((form_NS >= 0) & (form_NS < syllables)).all()
 
@@ -50,8 +52,9 @@ def test_every_form_is_a_name_and_differs_from_its_stem(case: tuple[int, list[in
 def test_classes_are_contiguous_and_of_nearly_equal_size(case: tuple[int, int]) -> None:
     syllables, classes = case
     stem_NS = np.arange(syllables, dtype=np.int32)[:, None]
-    # each class has its index as shift: form - stem is the class
-    class_N = (inflection.inflect(stem_NS, list(range(classes)), syllables) - stem_NS)[:, 0] % syllables
+    # each class has its index as shift (0 is none that a card may have): form - stem is the class
+    unchecked = inflection.Options.model_construct(word="w", shifts=list(range(classes)), moves="last")
+    class_N = (inflection.inflect(stem_NS, unchecked, syllables) - stem_NS)[:, 0] % syllables
     sizes = np.bincount(class_N, minlength=classes)
     assert (np.diff(class_N) >= 0).all()
     assert sizes.max() - sizes.min() <= 1
