@@ -4,9 +4,10 @@
     will  ka mi to  =  no mi to  .        the same of the first syllable (`moves`)
 
 The syllables fall into as many classes of neighbours as there are shifts; the class of the syllable that moves decides how
-far (modulo the number of syllables). Trained stems have every syllable there equally often, so held-out stems are new
-combinations of which training has shown all that the rule changes: the rule alone answers them. Under `unseen` = U, no
-trained stem has U of the syllables there: stems that do show whether the rule reaches what it was never shown.
+far (modulo the number of syllables). Trained stems have every syllable there equally often, and show every syllable in
+every other place before long, so held-out stems are new combinations of which training has shown all parts: the rule alone
+answers them. Under `unseen` = U, no trained stem has U of the syllables where it moves them: stems that do show whether the
+rule reaches what it was never shown.
 """
 
 from __future__ import annotations
@@ -80,13 +81,37 @@ def has_part(
 
 
 def balanced(language: Language, options: Options, item_N: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Items in rounds: each round has one item for every syllable that moves, as long as there are any; else in order."""
+    """Items in rounds: each round has one item for every syllable that moves, as long as there are any.
+
+    The first rounds, mostly two, choose items that are the first to show a syllable in its place, so that few items show
+    every syllable in every place. Else items are in order.
+    """
+    chosen_M = _covering(language, options, item_N)
+    item_N = np.concatenate([item_N[chosen_M], np.delete(item_N, chosen_M)])
     moving_N = moving(language, options, item_N)
     sorted_N = np.argsort(moving_N, kind="stable")
     first_N = np.searchsorted(moving_N[sorted_N], moving_N[sorted_N])
     round_N = np.empty_like(item_N)
     round_N[sorted_N] = np.arange(len(item_N)) - first_N
     return item_N[np.argsort(round_N, kind="stable")]
+
+
+def _covering(language: Language, options: Options, item_N: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places in item_N of items for whole rounds that show every syllable that there is in every place."""
+    stem_NS, place_S = language.spell(item_N), np.arange(language.name_length)
+    moving_N = moving(language, options, item_N)
+    left = {syllable: np.flatnonzero(moving_N == syllable) for syllable in dict.fromkeys(moving_N.tolist())}
+    is_new_SV = np.zeros((language.name_length, language.syllables), dtype=bool)
+    is_new_SV[place_S, stem_NS] = True
+    chosen: list[int] = []
+    while is_new_SV.any():
+        for syllable, index_M in left.items():
+            if len(index_M):
+                best = int(is_new_SV[place_S, stem_NS[index_M]].sum(1).argmax())
+                is_new_SV[place_S, stem_NS[index_M[best]]] = False
+                chosen.append(int(index_M[best]))
+                left[syllable] = np.delete(index_M, best)
+    return np.array(chosen, dtype=np.int64)
 
 
 register(
