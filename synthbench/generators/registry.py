@@ -28,9 +28,10 @@ Numbers = NDArray[np.int64]
 class Generator(NamedTuple):
     """draw(language, options, item_N, place, split) makes one example for each item number.
 
-    check(language, options, items) returns what is wrong with them in words, or nothing. arrange(language, options, item_N)
-    puts items that are to be trained in order: a set of N items is the first N. is_unseen(language, options, item_N, part_U)
-    says which items have one of these syllables as a part that the rule turns on; None where nothing can be held out so.
+    check(language, options, items) returns what is wrong with them in words, or nothing.
+    arrange(language, options, item_N) puts items that are to be trained in order: a set of N items is the first N.
+    is_unseen(language, options, item_N, part_U) says which items have one of these syllables as a part that the rule turns
+    on; None where nothing can be held out so.
     plugin: of one that is not built in, what is known of its code.
     """
 

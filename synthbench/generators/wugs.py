@@ -59,7 +59,9 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     if split != "train":
         return regular
     stem_NS = language.spell(item_N)
-    first_M = np.flatnonzero(inflection.classes(stem_NS[:, options.index], len(options.shifts), language.syllables) == 0)
+    first_M = np.flatnonzero(
+        inflection.classes(stem_NS[:, options.index], len(options.shifts), language.syllables) == 0
+    )
     chosen_E = spread(first_M, share_of(len(item_N), options.exceptions))
     form_E = replaced(language, inflection.inflect(stem_NS, options, language.syllables)[chosen_E], place)
     irregular = examples(language, options.word, stem_NS[chosen_E], form_E, item_N[chosen_E], "exception")
