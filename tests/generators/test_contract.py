@@ -15,7 +15,7 @@ import pytest
 from synthbench.cards import TaskCard
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
-from synthbench.generators import GENERATORS, SLICES, SPLITS, Task
+from synthbench.generators import GENERATORS, SLICES, SPLITS, Task, by_slice, join
 from synthbench.generators.contract import CHECKS, Check
 from tests.each import each
 from tests.generators import shipped, small
@@ -56,6 +56,15 @@ def test_trained_items_belong_to_their_slice_or_to_those_that_its_generator_mixe
     generator = shipped.slice_card(label, stage, slice_name).generator
     mixed_in = {"wugs": {"exception"}, "noisy": {"noise"}}.get(generator, set())
     assert trained_slices == {slice_name} | mixed_in
+
+
+@pytest.mark.parametrize("label", shipped.TASKS)
+def test_every_slice_of_the_last_stage_has_enough_items_for_a_mean(label: str) -> None:
+    """`fit` is a mean over slices: a slice of a few items would weigh as much as one of a hundred, and jump with each."""
+    *_, last = shipped.task(label).card.stages
+    trained = join({name: splits.train for name, splits in shipped.draw(label, last).items()})
+    counts = {name: len(part) for name, part in by_slice(trained).items()}  # exceptions and noise apart
+    assert min(counts.values()) >= 20, counts
 
 
 # Held-out parts
