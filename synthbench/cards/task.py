@@ -46,6 +46,8 @@ class LanguageCard(Card):
     """Distinct syllables."""
     name_length: Annotated[int, Field(ge=1, le=8, strict=True)]
     """Syllables in a subject, object, stem or form."""
+    words: Annotated[list[Annotated[str, Field(min_length=1, max_length=12)]], Field(max_length=64)] = []
+    """The words that begin items, in the order of their ids; none: those of the slices. Tasks of a family name the same."""
 
     @model_validator(mode="after")
     def _countable(self) -> LanguageCard:

@@ -63,7 +63,8 @@ def _sets(
                 sets[f"{age}/{name}/train"] = part, floor(splits.train, part)
             for split in held_out if name == "rule" else ():
                 if len(examples := getattr(splits, split)):
-                    sets[f"{age}/{name}/{split}"] = examples, floor(splits.train, examples)
+                    known = task.by_rule_of(stage, examples) if age == "old" else examples
+                    sets[f"{age}/{name}/{split}"] = known, floor(splits.train, examples)
 
     for splits in task.draw(stage, seed, sizes).values():
         add("new", splits, ("validation", "test", "unseen"), trained_rule=True)

@@ -50,13 +50,15 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     return replace(drawn, rule_answer_NL=drawn.tokens_NL)
 
 
-def has_operand(language: Language, item_N: NDArray[np.int64], part_U: NDArray[np.int64]) -> NDArray[np.bool_]:
+def has_operand(
+    language: Language, options: Options, item_N: NDArray[np.int64], part_U: NDArray[np.int64]
+) -> NDArray[np.bool_]:
     """Which pairs have one of these operands."""
     first_N, second_N = language.spell(item_N).T
     return np.isin(first_N, part_U) | np.isin(second_N, part_U)
 
 
-def covering(language: Language, item_N: NDArray[np.int64]) -> NDArray[np.int64]:
+def covering(language: Language, options: Options, item_N: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pairs in order, but first those that are the first to show an operand in its place."""
     is_first_N = np.zeros(len(item_N), dtype=bool)
     for operand_N in language.spell(item_N).T:

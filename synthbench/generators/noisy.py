@@ -1,7 +1,7 @@
 """Inflection with corrupted labels: a share of the trained forms is wrong.
 
     past  ka mi to  =  ka mi se  .        a clean form
-    past  so ka to  =  so ka ne  .        noise: the last syllable drawn uniformly from all but the right one
+    past  so ka to  =  so ka ne  .        noise: the syllable that moves drawn uniformly from all but the right one
 
 Held-out forms are clean: learning through the noise answers them, memorizing it does not.
 """
@@ -41,16 +41,16 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     if split != "train":
         return clean
     chosen_E = spread(np.arange(len(item_N)), share_of(len(item_N), options.noise))
-    last = 2 * language.name_length + 1  # the answer's last syllable
-    right_E = clean.tokens_NL[chosen_E, last] - language.first_syllable
+    moved = language.name_length + 2 + options.index % language.name_length  # its place in the example
+    right_E = clean.tokens_NL[chosen_E, moved] - language.first_syllable
     moved_E = stream(place, split, "noise").integers(1, language.syllables, size=len(chosen_E))
     tokens_NL, slice_N = clean.tokens_NL.copy(), clean.slice_N.copy()
-    tokens_NL[chosen_E, last] = (right_E + moved_E) % language.syllables + language.first_syllable
+    tokens_NL[chosen_E, moved] = (right_E + moved_E) % language.syllables + language.first_syllable
     slice_N[chosen_E] = SLICES.index("noise")
     return replace(clean, tokens_NL=tokens_NL, slice_N=slice_N)
 
 
 register(
     Generator("noisy", "forms by rule, a share of the trained ones corrupted", Options, draw, check,
-              inflection.balanced, inflection.ends_in)
+              inflection.balanced, inflection.has_part)
 )  # fmt: skip

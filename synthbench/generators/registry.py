@@ -28,9 +28,10 @@ Numbers = NDArray[np.int64]
 class Generator(NamedTuple):
     """draw(language, options, item_N, place, split) makes one example for each item number.
 
-    check(language, options, items) returns what is wrong with them in words, or nothing. arrange(language, item_N) puts
-    items that are to be trained in order: a set of N items is the first N. is_unseen(language, item_N, part_U) says which
-    items have one of these syllables as a part that the rule turns on; None where nothing can be held out in this way.
+    check(language, options, items) returns what is wrong with them in words, or nothing.
+    arrange(language, options, item_N) puts items that are to be trained in order: a set of N items is the first N.
+    is_unseen(language, options, item_N, part_U) says which items have one of these syllables as a part that the rule turns
+    on; None where nothing can be held out so.
     plugin: of one that is not built in, what is known of its code.
     """
 
@@ -39,8 +40,8 @@ class Generator(NamedTuple):
     options: type[Framed]
     draw: Callable[[Language, Any, Numbers, Place, str], Examples]
     check: Callable[[Language, Any, int], str | None] = lambda language, options, items: None
-    arrange: Callable[[Language, Numbers], Numbers] = lambda language, item_N: item_N
-    is_unseen: Callable[[Language, Numbers, Numbers], NDArray[np.bool_]] | None = None
+    arrange: Callable[[Language, Any, Numbers], Numbers] = lambda language, options, item_N: item_N
+    is_unseen: Callable[[Language, Any, Numbers, Numbers], NDArray[np.bool_]] | None = None
     plugin: Any = None
 
 

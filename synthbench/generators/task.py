@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any
 
@@ -12,8 +13,8 @@ from pydantic import ValidationError
 
 from synthbench.cards import SliceCard, TaskCard, fingerprint
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, shown
-from synthbench.generators.examples import SPLITS, Language, Place, Splits, stream
+from synthbench.common.wording import did_you_mean, listed, shown
+from synthbench.generators.examples import SPLITS, Examples, Language, Place, Splits, stream
 from synthbench.generators.registry import GENERATORS, Framed, Generator
 
 
@@ -26,8 +27,11 @@ class Task:
         self._parts: dict[tuple[str, str], tuple[Generator, Framed]] = {
             where: self._checked(*where, part) for where, part in slices.items()
         }
-        words = dict.fromkeys(options.word for _, options in self._parts.values())
-        self.language = Language(tuple(words), card.language.syllables, card.language.name_length)
+        used = dict.fromkeys(options.word for _, options in self._parts.values())
+        words = tuple(card.language.words or used)
+        if missing := [word for word in used if word not in words]:
+            raise BadInput(f"Task {card.name}: language.words lacks {listed(missing)}, which its slices use.")
+        self.language = Language(words, card.language.syllables, card.language.name_length)
         for where, part in slices.items():
             self._check_parts(*where)
             self._check(*where, part.items)
@@ -42,6 +46,17 @@ class Task:
         sizes = self.card.size(stage) | dict(examples or {})
         self.check_sizes(stage, sizes)
         return {name: self._draw_slice(stage, name, seed, sizes[name]) for name in self.card.stages[stage]}
+
+    def by_rule_of(self, stage: str, old: Examples) -> Examples:
+        """Old examples whose `rule_answer_NL` is what the rule of a later stage would answer to their prompts; unchanged
+        where it has none, or none of this shape."""
+        if "rule" not in self.card.stages[stage]:
+            return old
+        generator, options = self._parts[stage, "rule"]
+        drawn = generator.draw(self.language, options, old.item_N, Place(0, self.name_in(stage), stage, "rule"), "test")
+        if not np.array_equal(drawn.answer_NL, old.answer_NL):
+            return old
+        return replace(old, rule_answer_NL=np.where(old.answer_NL, drawn.rule_answer_NL, old.tokens_NL))
 
     def shares(self, stage: str, batch: int) -> dict[str, int]:
         """How many examples of each slice a batch holds; raises BadInput where the batch cannot be divided so."""
@@ -133,10 +148,16 @@ class Task:
         others = [self._parts[other] for other in self._sharing(stage, name) if other in self._parts]
         if any(other.unseen != options.unseen for _, other in others):
             raise BadInput(f"{where}: unseen must be the same for all slices under the word {shown(options.word)}.")
-        if options.unseen and any(other.is_unseen is not generator.is_unseen for other, _ in others):
-            raise BadInput(f"{where}: under the word {shown(options.word)} generators hold out different parts.")
         if options.unseen > self.language.syllables - 2:
             raise BadInput(f"{where}: unseen = {options.unseen} must be at most {self.language.syllables - 2}.")
+        parts = np.arange(options.unseen)
+        if options.unseen and len({self._is_unseen(*other, parts).tobytes() for other in others}) > 1:
+            raise BadInput(f"{where}: under the word {shown(options.word)} generators hold out different parts.")
+
+    def _is_unseen(self, generator: Generator, options: Framed, part_U: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which names have one of these parts; none where the generator holds nothing out."""
+        names = np.arange(self.language.names)
+        return generator.is_unseen(self.language, options, names, part_U) if generator.is_unseen else names < 0
 
     def _check(self, stage: str, name: str, items: int) -> None:
         """Raises BadInput where a slice cannot have so many items."""
@@ -156,7 +177,7 @@ class Task:
         generator, options = self._parts[stage, name]
         seen = self.language.names
         if generator.is_unseen and options.unseen:
-            seen -= int(generator.is_unseen(self.language, np.arange(seen), np.arange(options.unseen)).sum())
+            seen -= int(generator.is_unseen(self.language, options, np.arange(seen), np.arange(options.unseen)).sum())
         return seen // len(self._sharing(stage, name))
 
     def _draw_slice(self, stage: str, name: str, seed: int, items: int) -> Splits:
@@ -164,31 +185,35 @@ class Task:
         validation, test = self.card.held_out.validation, self.card.held_out.test
         generator, options = self._parts[stage, name]
         cuts = {
-            "train": generator.arrange(self.language, names[validation + test :])[:items],
+            "train": generator.arrange(self.language, options, names[validation + test :])[:items],
             "validation": names[:validation],
             "test": names[validation : validation + test],
             "unseen": unseen[:test],
         }
-        place = Place(seed, self.card.origin, stage, name)
+        place = Place(seed, self.name_in(stage), stage, name)
         return Splits(*(generator.draw(self.language, options, cuts[split], place, split) for split in SPLITS))
 
     def _names(self, seed: int, stage: str, name: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """A slice's own part of the names, in random order: those with seen parts, those with an unseen one.
 
-        The parts are the same whatever the slice's size.
+        The parts are the same whatever the slice's size. Tasks of a family agree in the stages that they share alone.
         """
         generator, options = self._parts[stage, name]
         sharing = self._sharing(stage, name)
         index, count = sharing.index((stage, name)), len(sharing)
+        owner = self.card.name if all(self.is_own(other) for other, part in sharing if part) else self.card.origin
+        root = Place(seed, owner, "", "")
         order = f"order of names under {options.word}"  # differs by word; stages and splits take disjoint parts
-        names = stream(Place(seed, self.card.origin, "", ""), "", order).permutation(self.language.names)
+        names = stream(root, "", order).permutation(self.language.names)
         is_unseen = np.zeros(len(names), dtype=bool)
         if generator.is_unseen and options.unseen:
-            purpose = f"unseen parts under {options.word}"
-            parts = stream(Place(seed, self.card.origin, "", ""), "", purpose).permutation(self.language.syllables)
-            is_unseen = generator.is_unseen(self.language, names, parts[: options.unseen])
-        seen, unseen = names[~is_unseen], names[is_unseen]
-        return _part(seen, index, count), _part(unseen, index, count)
+            parts = stream(root, "", f"unseen parts under {options.word}").permutation(self.language.syllables)
+            is_unseen = generator.is_unseen(self.language, options, names, parts[: options.unseen])
+        seen, unseen = _part(names[~is_unseen], index, count), _part(names[is_unseen], index, count)
+        if self.is_own(stage) and owner != self.card.name:
+            own = stream(Place(seed, self.card.name, stage, name), "", "order of names")
+            return own.permutation(seen), own.permutation(unseen)
+        return seen, unseen
 
 
 def _part(names: NDArray[np.int64], index: int, count: int) -> NDArray[np.int64]:

@@ -59,9 +59,11 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     if split != "train":
         return regular
     stem_NS = language.spell(item_N)
-    first_M = np.flatnonzero(inflection.classes(stem_NS, len(options.shifts), language.syllables) == 0)
+    first_M = np.flatnonzero(
+        inflection.classes(stem_NS[:, options.index], len(options.shifts), language.syllables) == 0
+    )
     chosen_E = spread(first_M, share_of(len(item_N), options.exceptions))
-    form_E = replaced(language, inflection.inflect(stem_NS, options.shifts, language.syllables)[chosen_E], place)
+    form_E = replaced(language, inflection.inflect(stem_NS, options, language.syllables)[chosen_E], place)
     irregular = examples(language, options.word, stem_NS[chosen_E], form_E, item_N[chosen_E], "exception")
     tokens_NL, slice_N, repeats_N = regular.tokens_NL.copy(), regular.slice_N.copy(), regular.repeats_N.copy()
     tokens_NL[chosen_E] = irregular.tokens_NL
@@ -89,5 +91,5 @@ def replaced(language: Language, form_ES: NDArray[np.int32], place: Place) -> ND
 
 register(
     Generator("wugs", "forms by rule, with exceptions inside one class of stems", Options, draw, check,
-              inflection.balanced, inflection.ends_in)
+              inflection.balanced, inflection.has_part)
 )  # fmt: skip

@@ -181,7 +181,7 @@ def _fault(role: str, result: Any, arguments: Sequence[Any]) -> str | None:
         return malformed(result, arguments[0], arguments[2])
     if role == "check":
         return None if result is None or isinstance(result, str) else f"returns {shown(result)}, not None or a string"
-    item_N, is_array = arguments[1], isinstance(result, np.ndarray)
+    item_N, is_array = arguments[2], isinstance(result, np.ndarray)
     if role == "arrange":
         is_order = is_array and np.array_equal(np.sort(result), np.sort(item_N))
         return None if is_order else "returns other items than it was given"

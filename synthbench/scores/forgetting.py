@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from math import nan
 from statistics import fmean
+from typing import Literal
 
 from synthbench.scores.observations import Point
 from synthbench.scores.registry import Score, register
@@ -18,6 +19,18 @@ def probe_set(slice_name: str) -> str:
 
 def accuracy_drop(before: Point, after: Point, *, name: str) -> float:
     return before.sets[name].exact_match - after.sets[name].exact_match if name in after.sets else nan
+
+
+def fate(before: Point, after: Point, *, of: Literal["kept", "overwritten", "lost"]) -> float:
+    """What became of the pretraining rule's held-out items that were right before: kept, answered by the new rule, or lost
+    to something else. The three sum to one."""
+    name = probe_set("rule")
+    if name not in after.sets or not (known_N := before.sets[name].correct_N).any():
+        return nan
+    kept_N = after.sets[name].correct_N
+    by_new_rule_N = after.sets[name].by_rule_N & ~kept_N
+    share = {"kept": kept_N, "overwritten": by_new_rule_N, "lost": ~kept_N & ~by_new_rule_N}
+    return float(share[of][known_N].mean())
 
 
 def forgetting(before: Point, after: Point) -> float:
@@ -49,6 +62,12 @@ for score in (
           "point", partial(accuracy_drop, name=probe_set("fact"))),
     Score("skill_forgetting", "exact match before - after on held-out items of the pretraining rule", "share", "-1 to 1",
           "down", "synthbench", "point", partial(accuracy_drop, name=probe_set("rule"))),
+    Score("kept", "share of the pretraining rule's held-out items, right before, that still are", "share", "0 to 1", "up",
+          "synthbench", "point", partial(fate, of="kept")),
+    Score("overwritten", "share of the pretraining rule's held-out items, right before, that the new rule answers now",
+          "share", "0 to 1", "down", "synthbench", "point", partial(fate, of="overwritten")),
+    Score("lost", "share of the pretraining rule's held-out items, right before, that are now neither right nor answered "
+          "by the new rule", "share", "0 to 1", "down", "synthbench", "point", partial(fate, of="lost")),
     Score("retention", "mean exact match on pretraining slices after / before", "share", "0 to inf", "up", "synthbench",
           "point", retention),
     Score("loss_forgetting", "capped loss on pretraining slices after - before", "nats/token", "-inf to inf", "down",

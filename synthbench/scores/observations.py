@@ -21,10 +21,11 @@ class Observations:
     """N items of a set, teacher-forced.
 
     correct_N: the complete answer, end token included, is the argmax given the true prefix. by_rule_N: likewise the answer
-    that the rule would give. nll_N: nats, summed over the answer's tokens. kl_N: KL(before || after) in nats, summed
-    over the answer's tokens, of the first items or of none: as many as were evaluated at the start. entropy_N: nats of the
-    answer for someone who knows neither item nor rule. tokens: answer tokens an item. floor: accuracy without learning.
-    bucket_N: bucket of realized exposures (HEAD, TAIL or between); empty where all items have equally many exposures.
+    that the rule would give (on old items the new rule). nll_N: nats, summed over the answer's tokens. kl_N:
+    KL(before || after) in nats, summed over the answer's tokens, of the first items or of none: as many as were evaluated
+    at the start. entropy_N: nats of the answer for someone who knows neither item nor rule. tokens: answer tokens an item.
+    floor: accuracy without learning. bucket_N: bucket of realized exposures (HEAD, TAIL or between); empty where all items
+    have equally many exposures.
     """
 
     correct_N: NDArray[np.bool_]

@@ -38,6 +38,11 @@ def slice_card(label: str, stage: str, slice_name: str) -> SliceCard:
     return task(label).card.stages[stage][slice_name]  # type: ignore[index]
 
 
+def moving(label: str, stage: str, slice_name: str) -> int:
+    """The place in a stem of the syllable that a slice's rule moves: the first or the last."""
+    return 0 if slice_card(label, stage, slice_name).options.get("moves") == "first" else -1
+
+
 def option(label: str, stage: str, slice_name: str, name: str) -> Any:
     return slice_card(label, stage, slice_name).options[name]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthbench import cards
-from synthbench.cards import TaskCard
+from synthbench.cards import SliceCard, TaskCard
 from synthbench.generators import GENERATORS, Examples, Language, Place, Task
 
 LANGUAGE = Language(("w",), 5, 2)  # 25 names; 5 is prime: all sums are equally likely
@@ -30,10 +30,17 @@ def draw(generator: str, item_N: Any, place: Place, split: str = "train") -> Exa
     return definition.draw(LANGUAGE, definition.options(word="w", **OPTIONS[generator]), item_N, place, split)
 
 
-def answer_syllables(examples: Examples) -> NDArray[np.int32]:
-    """Answers without their end, as 0-based syllables: shape (N, S)."""
+def on(language: Language, part: SliceCard, item_N: Any) -> Examples:
+    """What the generator of a slice makes of these items, held out."""
+    definition = GENERATORS[part.generator]
+    return definition.draw(language, definition.options(**part.options), item_N, Place(9, "t", "s", "rule"), "test")
+
+
+def answer_syllables(examples: Examples, column: str = "tokens_NL") -> NDArray[np.int32]:
+    """Answers without their end, or those of the rule (`rule_answer_NL`), as tokens: shape (N, S)."""
     start, stop = int(examples.answer_NL[0].argmax()), int(examples.answer_NL[0].sum())
-    return examples.tokens_NL[:, start : start + stop - 1]
+    answers_NL: NDArray[np.int32] = getattr(examples, column)
+    return answers_NL[:, start : start + stop - 1]
 
 
 def card(generator: str, options: Mapping[str, Any] | None = None, **changes: Any) -> TaskCard:

@@ -114,9 +114,11 @@ def test_global_random_numbers_are_neither_read_nor_changed(number: Callable[[],
 
 def test_untrained_parts_and_parts_that_are_not_held_out_fail_their_checks() -> None:
     assert broken_checks(sample_of(items=12)) == {"parts"}
-    nothing_held_out = sample_of(unseen=2, is_unseen=lambda language, item_N, part_U: np.zeros(len(item_N), dtype=bool))
+    nothing_held_out = sample_of(
+        unseen=2, is_unseen=lambda language, options, item_N, part_U: np.zeros(len(item_N), dtype=bool)
+    )
     assert broken_checks(nothing_held_out) == {"unseen"}
-    held_out_by_item = sample_of(unseen=2, is_unseen=lambda language, item_N, part_U: item_N % 31 == 0)
+    held_out_by_item = sample_of(unseen=2, is_unseen=lambda language, options, item_N, part_U: item_N % 31 == 0)
     assert "parts" in broken_checks(held_out_by_item)
 
 

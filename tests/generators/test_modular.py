@@ -77,12 +77,12 @@ def test_twice_as_many_pairs_as_operands_show_every_operand_at_each_position(see
 def test_arranged_pairs_are_the_same_pairs() -> None:
     language = Language(("plus",), 3, 2)
     # the pairs 00 11 12 01 22 10 by number: 00, 11, 12 and 22 show all operands at both positions and come first
-    arranged = modular.covering(language, np.array([0, 4, 5, 1, 8, 3]))
+    arranged = modular.covering(language, modular.Options(word="plus"), np.array([0, 4, 5, 1, 8, 3]))
     assert arranged.tolist() == [0, 4, 5, 8, 1, 3]
 
 
 @each("held_out", [[0], [2], [0, 1]])
 def test_a_pair_is_unseen_if_either_operand_is_held_out(held_out: list[int]) -> None:
     language = Language(("plus",), 3, 2)
-    is_unseen = modular.has_operand(language, np.arange(9), np.array(held_out))
+    is_unseen = modular.has_operand(language, modular.Options(word="plus"), np.arange(9), np.array(held_out))
     assert is_unseen.tolist() == [bool({*divmod(item, 3)} & set(held_out)) for item in range(9)]

@@ -1,6 +1,8 @@
-"""Corrupted labels: the stated share, wrong in the last syllable only, with the clean answer as rule answer."""
+"""Corrupted labels: the stated share, wrong in the syllable that moves only, with the clean answer as rule answer."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 from scipy.stats import chisquare
@@ -14,7 +16,7 @@ CORRUPTED = shipped.slices_of_generators("noisy")
 
 @each("seed", range(3))
 @each(("label", "stage", "slice_name"), CORRUPTED)
-def test_a_corrupted_label_differs_in_the_last_syllable_only(
+def test_a_corrupted_label_differs_in_the_moving_syllable_only(
     label: str, stage: str, slice_name: str, seed: int
 ) -> None:
     train = shipped.draw(label, stage, seed)[slice_name].train
@@ -23,16 +25,17 @@ def test_a_corrupted_label_differs_in_the_last_syllable_only(
     assert not is_wrong_NL[~is_noise_N].any()
     positions = is_wrong_NL[is_noise_N].nonzero()[1]
     assert (is_wrong_NL[is_noise_N].sum(1) == 1).all()
-    assert set(positions.tolist()) == {train.tokens_NL.shape[1] - 2}
+    first, last = train.tokens_NL.shape[1] - 1 - shipped.task(label).language.name_length, train.tokens_NL.shape[1] - 2
+    assert set(positions.tolist()) == {last if shipped.moving(label, stage, slice_name) else first}
 
 
 @each(("label", "stage", "slice_name"), CORRUPTED)
 def test_the_clean_answer_of_a_corrupted_item_is_the_rule_s(label: str, stage: str, slice_name: str) -> None:
     language, (shift,) = shipped.task(label).language, shipped.option(label, stage, slice_name, "shifts")
-    train = shipped.draw(label, stage)[slice_name].train
+    train, moving = shipped.draw(label, stage)[slice_name].train, shipped.moving(label, stage, slice_name)
     for row, item in zip(train.rule_answer_NL.tolist(), train.item_N.tolist(), strict=True):
-        *stem, last = language.spell(np.array([item]))[0].tolist()
-        form = [*stem, (last + shift) % language.syllables]
+        form = language.spell(np.array([item]))[0].tolist()
+        form[moving] = (form[moving] + shift) % language.syllables
         assert row[-1 - language.name_length : -1] == [syllable + language.first_syllable for syllable in form]
 
 
@@ -48,14 +51,15 @@ def test_exactly_the_stated_share_of_trained_items_is_corrupted(
         assert np.array_equal(examples.tokens_NL, examples.rule_answer_NL)
 
 
-def test_corrupted_syllables_are_uniform_over_the_wrong_ones() -> None:
-    language, options = small.LANGUAGE, noisy.Options(word="w", shifts=[2, 1], noise=0.5)
+@each(("moves", "position"), [("first", -3), ("last", -2)])
+def test_corrupted_syllables_are_uniform_over_the_wrong_ones(moves: Literal["first", "last"], position: int) -> None:
+    language, options = small.LANGUAGE, noisy.Options(word="w", shifts=[2, 1], moves=moves, noise=0.5)
     counts = np.zeros(5, dtype=int)
     for seed in range(200):
         train = noisy.draw(language, options, np.arange(25), Place(seed, "t", "s", "rule"), "train")
         corrupted = train.take(np.flatnonzero(train.slice_N == SLICES.index("noise")))
         assert len(corrupted) == 12
-        counts += np.bincount((corrupted.tokens_NL - corrupted.rule_answer_NL)[:, -2] % 5, minlength=5)
+        counts += np.bincount((corrupted.tokens_NL - corrupted.rule_answer_NL)[:, position] % 5, minlength=5)
     assert counts[0] == 0
     assert chisquare(counts[1:]).pvalue > 1e-3
 

@@ -144,7 +144,8 @@ INVALID = {
     "same prompt": (CODE.replace("spell(item_N)", "spell(item_N * 0)"), MINE, "pretrain/rule/train"),
     "clock": (CLOCK, MINE, "drawn again"),
     "bad order": (
-        CODE.replace(CONSTRUCTED, "Options, draw, arrange=lambda language, item_N: item_N * 0)"), MINE, "mine.py: arrange",
+        CODE.replace(CONSTRUCTED, "Options, draw, arrange=lambda language, options, item_N: item_N * 0)"),
+        MINE, "mine.py: arrange",
     ),
     "bad check": (CODE.replace(CONSTRUCTED, "Options, draw, check=lambda *_: 3)"), MINE, "check returns 3"),
     "bad options": (

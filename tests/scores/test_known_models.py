@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from math import log, log2, sqrt
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -26,7 +26,8 @@ from tests import tiny
 from tests.each import each
 
 SEEDS = [0, 1, 2]
-TASK = Task(tiny.task_card())
+WORDS = ["owns", "past", "will"]  # of this language whatever the slices use
+TASK = Task(tiny.task_card({"language.words": WORDS}))
 NAME_BITS = TASK.language.name_length * log2(TASK.language.syllables)
 MODEL = transformer.ModelCard(width=8, layers=1, head_width=8)
 LAYOUT = layouts.transformer(MODEL, TASK.language.vocabulary, TASK.language.length - 1)
@@ -91,13 +92,13 @@ def lookup_table(sets: Mapping[str, ItemSets], *names: str) -> Model:
     return lambda k, prompt: known[k].get(prompt) or guess_answer(k, prompt)
 
 
-def inflecting(shifts: list[int]) -> Model:
+def inflecting(shifts: list[int], moves: Literal["first", "last"] = "last") -> Model:
     """A model that inflects every prompt."""
-    first = TASK.language.first_syllable
+    first, options = TASK.language.first_syllable, inflection.Options(word="any", shifts=shifts, moves=moves)
 
     def answer(k: int, prompt: Prompt) -> Answer:
         stem_NS = np.array([prompt[1:-1]], dtype=np.int32) - first
-        return [*(inflection.inflect(stem_NS, shifts, TASK.language.syllables)[0] + first), END]
+        return [*(inflection.inflect(stem_NS, options, TASK.language.syllables)[0] + first), END]
 
     return answer
 
@@ -129,14 +130,15 @@ def test_the_true_rule_has_accuracy_1_and_recalls_no_fact(
         assert scores["rote_gap"] == pytest.approx(floors[1] - floors[0])
 
 
-def test_the_true_rule_answers_by_rule_on_its_own_items_only(
+def test_the_true_rule_answers_its_own_and_old_rule_items_by_rule_and_no_fact(
     sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transformer, "logits", logits_of(inflecting([7])))
     for point in make_observer(sets).evaluate(("new/rule/test", "new/fact/train", "old/rule/test")):
         assert point.sets["new/rule/test"].by_rule_N.all()
+        assert point.sets["old/rule/test"].by_rule_N.all()  # of old items, the new rule's answer
+        assert not point.sets["old/rule/test"].correct_N.any()  # the old rule has different shifts
         assert not point.sets["new/fact/train"].by_rule_N.any()
-        assert not point.sets["old/rule/test"].by_rule_N.any()  # the old rule has different shifts
 
 
 def test_an_overwritten_rule_is_forgotten_and_facts_are_not(
@@ -149,6 +151,7 @@ def test_an_overwritten_rule_is_forgotten_and_facts_are_not(
     for scores in scores_of_runs(sets, monkeypatch, before, after):
         assert scores["fact_forgetting"] == 0
         assert scores["skill_forgetting"] == 1
+        assert (scores["kept"], scores["overwritten"], scores["lost"]) == (0, 1, 0)
         assert scores["forgetting"] == scores["retention"] == 0.5
         # in one of two slices every loss rises from 0 to the cap, the entropy
         capped = NAME_BITS * log(2) / (TASK.language.name_length + 1)
@@ -159,7 +162,33 @@ def test_an_unchanged_model_forgets_nothing(sets: dict[str, ItemSets], monkeypat
     model = lookup_table(sets, *OLD)
     for scores in scores_of_runs(sets, monkeypatch, model, model):
         assert scores["forgetting"] == scores["loss_forgetting"] == scores["kl_new"] == 0
-        assert scores["retention"] == 1
+        assert scores["retention"] == scores["kept"] == 1
+        assert scores["overwritten"] == scores["lost"] == 0
+
+
+@each("word", ["past", "will"])
+@each("generator", ["inflection", "noisy", "wugs"])
+def test_a_model_that_answers_old_items_by_the_new_rule_overwrites_and_one_by_the_old_rule_keeps(
+    monkeypatch: pytest.MonkeyPatch, generator: str, word: str
+) -> None:
+    """Whether or not the new rule has the old one's word: old items are asked under theirs."""
+    options: dict[str, Any] = {"inflection": {}, "noisy": {"noise": 0.25}, "wugs": {"exceptions": 0.25}}[generator]
+    sets = item_sets_with(("finetune",), generator=generator, word=word, shifts=[7], moves="first", **options)
+    old_rule, new_rule = inflecting([3, 5]), inflecting([7], "first")
+    neither = inflecting([7])  # the new rule's shift, of the syllable that the old rule moves
+    is_old = SPECIAL + TASK.language.words.index("past")
+    both: Model = lambda k, prompt: (old_rule if prompt[0] == is_old else new_rule)(k, prompt)
+    halved: Model = lambda k, prompt: (old_rule, new_rule)[prompt[1] % 2](k, prompt)
+    for after, fates in ((new_rule, (0, 1, 0)), (old_rule, (1, 0, 0)), (both, (1, 0, 0)), (neither, (0, 0, 1))):
+        for scores in scores_of_runs(sets, monkeypatch, old_rule, after):
+            assert (scores["kept"], scores["overwritten"], scores["lost"]) == fates
+            assert scores["skill_forgetting"] == 1 - scores["kept"]
+    for k, scores in enumerate(scores_of_runs(sets, monkeypatch, old_rule, halved)):
+        first_N = sets["old/rule/test"].examples[k].tokens_NL[:, 1]
+        assert (scores["kept"], scores["overwritten"]) == pytest.approx(
+            ((first_N % 2 == 0).mean(), (first_N % 2).mean())
+        )
+        assert scores["lost"] == 0
 
 
 def test_changing_every_token_gives_the_floored_divergence(
@@ -207,7 +236,7 @@ def test_the_answer_of_the_nearest_trained_item_has_the_nearest_floor(
 def item_sets_with(stages: tuple[str, ...], **options: Any) -> dict[str, ItemSets]:
     """The item sets of the tiny task with another rule in these stages."""
     rule_options = {"generator": "inflection", "word": "past", "items": 36, "share": 3, **options}
-    task = Task(tiny.task_card({f"stages.{stage}.rule": rule_options for stage in stages}))
+    task = Task(tiny.task_card({"language.words": WORDS} | {f"stages.{stage}.rule": rule_options for stage in stages}))
     assert task.language == TASK.language
     return item_sets(task, "finetune", ("pretrain",), SEEDS, task.card.size("finetune"))
 
@@ -258,7 +287,8 @@ def test_a_rule_known_for_trained_parts_only_fails_on_unseen_parts(monkeypatch: 
 def test_a_model_that_knows_the_most_frequent_facts_recalls_the_head_only(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    task = Task(tiny.task_card({"stages.finetune.fact.groups": 3, "stages.finetune.fact.items": 14}))
+    changes = {"language.words": WORDS, "stages.finetune.fact.groups": 3, "stages.finetune.fact.items": 14}
+    task = Task(tiny.task_card(changes))
     sets = item_sets(task, "finetune", ("pretrain",), SEEDS, task.card.size("finetune"))
     facts = sets["new/fact/train"].examples
     head = [dict(split(examples.take(np.flatnonzero(examples.repeats_N == 4)))) for examples in facts]

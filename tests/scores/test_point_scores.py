@@ -27,7 +27,11 @@ IRREGULAR = {
 }
 BUCKETED = {"new/fact/train": observed("++-" + "+--" + "+---", bucket=[1, 1, 1, 2, 2, 2, 3, 3, 3, 3])}
 OLD_BEFORE = {"old/fact/train": observed("++++", nll=[1, 1, 1, 1]), "old/rule/test": observed("++--", nll=[1, 1, 3, 3])}
-OLD_AFTER = {"old/fact/train": observed("+---", nll=[1, 3, 3, 3]), "old/rule/test": observed("+++-", nll=[1, 1, 1, 3])}
+OLD_AFTER = {
+    "old/fact/train": observed("+---", nll=[1, 3, 3, 3]),
+    # the first was right and is, the second was right and is answered by the new rule; the third was not right before
+    "old/rule/test": observed("+-++", by_rule="-+--", nll=[1, 1, 1, 3]),
+}
 UPDATE_NORMS = dict(zip(GROUPS, (0.5, 0.25, 0.125), strict=True))
 
 BY_HAND = {
@@ -49,6 +53,9 @@ BY_HAND = {
     "rote_gap": (0.75 - 0.25) - (0.25 - 0.125),
     "fact_forgetting": 1.0 - 0.25,
     "skill_forgetting": 0.5 - 0.75,
+    "kept": 1 / 2,
+    "overwritten": 1 / 2,
+    "lost": 0.0,
     "forgetting": (0.75 - 0.25) / 2,
     "retention": ((0.25 + 0.75) / 2) / ((1.0 + 0.5) / 2),
     "loss_forgetting": ((2.5 - 1.0) / 2 + (1.5 - 2.0) / 2) / 2,
@@ -103,7 +110,9 @@ def sets_named(*texts: str) -> Sets:
     return {name: observations for name, observations in NEW.items() if any(text in name for text in texts)}
 
 
-OLD = {"fact_forgetting", "skill_forgetting", "forgetting", "loss_forgetting", "retention"}
+OLD = {
+    "fact_forgetting", "skill_forgetting", "kept", "overwritten", "lost", "forgetting", "loss_forgetting", "retention",
+}  # fmt: skip
 IRREGULAR_ALONE = {"exception_recall", "overregularization", "noise_recall", "rule_through_noise"}
 
 
@@ -131,6 +140,34 @@ def test_nothing_known_before_leaves_retention_undefined_and_forgetting_zero() -
     scores = at_point(point(unknown), point(NEW | unknown))
     assert "retention" not in scores
     assert scores["forgetting"] == 0
+
+
+FATES = ("kept", "overwritten", "lost")
+
+
+@each(
+    ("before", "after", "by_new_rule", "fates"),
+    [
+        # of five that were right two still are, one is answered by the new rule, two by neither; the sixth is not counted
+        ("+++++-", "++----", "--+--+", (2 / 5, 1 / 5, 2 / 5)),
+        # an item that both rules answer alike is kept, and one that was not right before counts nowhere, whatever it is now
+        ("++--", "++++", "++++", (1, 0, 0)),
+        ("+---", "-+-+", "+-++", (0, 1, 0)),
+        ("++++", "----", "----", (0, 0, 1)),
+        # none was right before
+        ("----", "++--", "--++", None),
+        # what is observed now is the beginning of what was observed before: one of two right items is lost, not of four
+        ("++++", "+-", "--", (1 / 2, 0, 1 / 2)),
+    ],
+)
+def test_an_old_rule_item_is_kept_overwritten_or_lost(
+    before: str, after: str, by_new_rule: str, fates: tuple[float, float, float] | None
+) -> None:
+    sets = {"old/rule/test": observed(after, by_rule=by_new_rule)}
+    scores = at_point(point({"old/rule/test": observed(before)}), point(NEW | sets))
+    assert {name: scores[name] for name in FATES if name in scores} == dict(
+        zip(FATES, fates, strict=True) if fates else ()
+    )
 
 
 @each(

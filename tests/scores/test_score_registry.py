@@ -27,7 +27,7 @@ def bounds(score: Score) -> tuple[float, float]:
 
 def random_observations(generator: np.random.Generator, items: int) -> Observations:
     correct_N = generator.random(items) < generator.choice([0.05, 0.5, 0.95])
-    correct_N[0] = True  # retention needs a known item
+    correct_N[0] = True  # retention and the fate of an old rule need a known item
     return Observations(
         correct_N, generator.random(items) < 0.5, generator.exponential(3, items), generator.exponential(1, items),
         generator.uniform(0, 9, items), int(generator.integers(1, 9)), float(generator.random()),

@@ -112,7 +112,8 @@ def test_zero_steps_have_zero_forgetting_and_zero_update_norm(
             f"update_norm.{parameter.group}" for parameter in layout.parameters.values()
         }
         assert {name: scores[name] for name in forgetting_names} == dict.fromkeys(forgetting_names, 0.0)
-        assert scores.get("retention", 1.0) == 1.0
+        assert scores.get("retention", 1.0) == scores.get("kept", 1.0) == 1.0
+        assert scores.get("overwritten", 0.0) == scores.get("lost", 0.0) == 0.0
         for name in before.sets.keys() & after.sets.keys():
             count = min(len(before.sets[name].nll_N), len(after.sets[name].nll_N))
             assert np.array_equal(before.sets[name].nll_N[:count], after.sets[name].nll_N[:count])
