@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
 
 MOST_PARAMETERS = 2**31  # of a model
+SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -160,13 +161,18 @@ class ReadingCard(Card):
     """The target step that tables show."""
     rule: Share = 0.5
     """The accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for."""
-    sample: Positive = 256
-    """At most so many items a set at the points between the first and the last."""
+    sample: Positive = SAMPLE
+    """At most so many items a set at the points between the first and the last; of trained items `bracket_sample`."""
+    bracket_sample: Positive = BRACKET_SAMPLE
+    """At most so many where a reading is interpolated: at the two points between which fit first reaches .5, .6, .7, .8, .9
+    or `fit`, and at both ends of the path."""
 
     @model_validator(mode="after")
-    def _shown(self) -> ReadingCard:
+    def _consistent(self) -> ReadingCard:
         if self.target_step not in self.target_steps:
             raise ValueError(f"target step {self.target_step} must be one of target steps {self.target_steps}")
+        if self.sample > self.bracket_sample:
+            raise ValueError(f"sample {self.sample} must be at most bracket_sample {self.bracket_sample}")
         return self
 
 

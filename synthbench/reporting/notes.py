@@ -47,7 +47,7 @@ def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) 
     if not any(name.endswith("@fit") for name in scores):
         return []
     reading, step = card.reading, f"{card.reading.target_step}{' x size' * has_sizes}"
-    where = f"interpolated to training accuracy {reading.fit:g} at step {step} (up to {reading.sample} items)"
+    where = f"interpolated to training accuracy {reading.fit:g} at step {step} (up to {reading.bracket_sample} items)"
     return [f"@fit: {where}; others: last step"]
 
 
