@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
+from synthbench.cards.spelling import score_name
 
 MOST_PARAMETERS = 2**31  # of a model
 SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
@@ -47,6 +48,8 @@ Seeds = (
 Several = Annotated[
     list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=128), AfterValidator(_unique)
 ]
+ScoreName = Annotated[str, Field(max_length=4096), AfterValidator(score_name)]
+Scores = Annotated[list[ScoreName], Field(min_length=1, max_length=128), AfterValidator(_unique)]
 Kind = Literal["full", "lora"]
 
 
@@ -151,7 +154,7 @@ class VariantCard(Card):
 
 
 class ReadingCard(Card):
-    """How scores are read along a finetuning path (the score `x@fit`)."""
+    """How scores are read along a finetuning path (the scores `x@fit`, `x@fits` and `x@steps`)."""
 
     fit: Share
     """The reading is at the first step that reaches this fit."""
@@ -192,7 +195,7 @@ class ClaimCard(Card):
     """The claim in words."""
     source: Prose
     """Who states it."""
-    score: str
+    score: ScoreName
     rows: RowsCard
     than: RowsCard
     """The rows they are compared with."""
@@ -226,9 +229,9 @@ class RunnerCard(Card):
     """Names, path/file.py:Name (from this card's folder) or pkg.mod:Name, and names of variants."""
     seeds: Seeds
     """How many, or which."""
-    columns: Several
-    """Scores that its table shows."""
-    tier: str | None = None
+    columns: Scores
+    """Scores that its table shows: `x@fit`, `x@fits`, `x@steps` or `x` at the last step."""
+    tier: ScoreName | None = None
     """The score whose tiers its table shows, from 8 seeds on."""
     margins: Margins = MARGINS
     """By unit: the difference below which two rows count as equal."""
