@@ -56,6 +56,7 @@ def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
     if claim.expected == "equal" and margin is not None and compared.n >= verdict.LEAST_SEEDS:
         # who expects no difference asks first whether there is none beyond the margin, even where it is not 0
         pooled = pooled._replace(kind="equal") if equivalence_p(compared, margin) <= LEVEL else pooled
+    pooled = verdict.with_elsewhere(pooled, list(pairs.values()), claim.score, card)
     p = equivalence_p(compared, margin) if pooled.kind == "equal" and margin else pooled.p
     tasks = {task: verdict.of(pair, claim.score, card) for task, pair in pairs.items()}
     both = {

@@ -13,7 +13,7 @@ from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
 from synthbench.reporting.bounds import within
-from synthbench.reporting.sentence import UNPAIRED, undirected
+from synthbench.reporting.sentence import UNPAIRED, elsewhere, undirected
 from synthbench.reporting.table import Entry, rounded, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 
@@ -34,6 +34,8 @@ def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
     if tasks:
         contrast = literal(f"{_rows(claim.rows)} minus {_rows(claim.than)}")
         yield f"{code(claim.score)} of {contrast}: {_numbers_in_words(answer)}."
+        if there := elsewhere(answer.pooled):
+            yield f"The size depends on the target step: {there.removeprefix('; ')}."
         yield f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
         if answer.seeds:
             lost = (f"{literal(task)} {listed(map(str, seeds))}" for task, seeds in answer.seeds.items())
@@ -125,7 +127,8 @@ def as_rich(answers: Sequence[Answer]) -> Drawing:
 
 
 def _answered(answer: Answer) -> str:
-    return inert(in_words(answer)) + _rank(answer.claim) + " (unpaired)" * (not answer.pooled.paired)
+    how = elsewhere(answer.pooled) + " (unpaired)" * (not answer.pooled.paired)
+    return inert(in_words(answer)) + _rank(answer.claim) + how
 
 
 def _difference(answer: Answer) -> str:
