@@ -120,7 +120,7 @@ class StageCard(Card):
     lr: Grid | dict[str, Grid | dict[Kind | Update, Grid]]
     """Learning rates: one grid; by optimizer; by optimizer and update or its kind (full, lora)."""
     extend: Annotated[int, Field(ge=0, le=3, strict=True)] = 0
-    """How often a grid is extended where its edge is chosen."""
+    """How often a grid is extended: where its edge is chosen, in the last stage also where a target step lies beyond it."""
     examples: dict[str, Positive] = {}
     """Trained items by slice, where they differ from the task's card."""
     sizes: Sizes = [1.0]

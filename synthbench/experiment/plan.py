@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from synthbench.cards import RunnerCard, StageCard
 from synthbench.cards.runner import BRACKET_SAMPLE
 from synthbench.common.errors import BadInput
-from synthbench.experiment import grids
+from synthbench.experiment import brackets, grids
 from synthbench.experiment.choice import Done, beyond, choose
 from synthbench.experiment.runs import Cell, Environment, OptimizerSpec, Result, Run, RunId
 from synthbench.generators import Task
@@ -158,10 +158,15 @@ class TaskStage:
         return [float(f"{choice.lr * variant.of_tuned:.6g}")] if choice else []
 
     def extended(self, cell: Cell, rates: Sequence[float], parents: Parents, done: Done) -> list[Run]:
-        """The runs of a cell at these rates, and at those beyond them that the stage extends its grid to."""
+        """The runs of a cell at these rates, and at those beyond them that the stage extends its grid to: where its edge is
+        chosen, and where scores are read at target steps that lie beyond its rates."""
         runs = self.runs(cell, rates, parents)
-        for _ in range(self.stage.extend if len(rates) > 1 else 0):
-            if any(run.id not in done for run in runs) or not (rate := beyond(runs, done)):
+        is_read = self.stage is self.card.stages[-1] and brackets.reads_between_rates(self.card)
+        for _ in range(self.stage.extend if len(rates) > 1 and runs else 0):
+            if any(run.id not in done for run in runs):
+                break
+            rate = beyond(runs, done) or (brackets.towards(runs, done, self.card, cell.size) if is_read else None)
+            if rate is None:
                 break
             runs += self.runs(cell, [rate], parents)
         return runs
