@@ -21,7 +21,7 @@ QUESTIONS = {
     "Where is one step of training?": ("trainer/step.py", "training_step"),
     "Where is LoRA?": ("trainer/low_rank.py", "merged"),
     "Where is forgetting computed?": ("scores/forgetting.py", "forgetting"),
-    "How is a score read at equal fit?": ("scores/reading.py", "of_seed"),
+    "How is a score read at equal fit?": ("scores/reading.py", "Rates"),
     "What is an example of a task?": ("generators/examples.py", "Examples"),
     "What decides the next run?": ("experiment/plan.py", "ready"),
     "How is a learning rate chosen?": ("experiment/choice.py", "choose"),

@@ -169,8 +169,8 @@ def columns_page() -> str:
             "`@fit` scores are interpolated to the card's training accuracy (`reading.fit`, usually 0.9) and target step "
             "(`reading.target_step`): for each learning rate the path is read where training accuracy first reaches the "
             "fit, then between learning rates at the target step; a set x times as large has x times the steps. They are "
-            "measured on at most `reading.sample` items of a set. Other scores are those of the last step, at the chosen "
-            "learning rate, on all items. Every score: `synthbench show score NAME`.", "",
+            "measured on at most `reading.bracket_sample` items of a set. Other scores are those of the last step, at the "
+            "chosen learning rate, on all items. Every score: `synthbench show score NAME`.", "",
             *_section("Tables", "`synthbench run`, `report`, and pages made by `report --format markdown`.", TABLE),
             *_section("Rows", "`report --format csv` or `json`, and `rows()` and `to_pandas()` in Python.", ROW),
             "For each score NAME:", "", *_table(SCORE),

@@ -21,7 +21,7 @@ NO_DATA = "the runner's columns are without retention@fit, or no row was read at
 OLD, RULE = "retention@fit", "rule_accuracy@fit"
 NEW = {
     RULE: "held-out rule accuracy",
-    "tail_recall_over_fit": "recall of rare facts, on the way",
+    "tail_recall@fits": "recall of rare facts, on the way",
 }  # the first that a task's rows have
 SHADE, EDGE = "#EDEDED", "#BDBDBD"
 

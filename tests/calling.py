@@ -15,7 +15,7 @@ from synthbench.interface import cli, outcome
 # Few steps and one seed, so that `quick` takes about a second. Only for tests of what surrounds training.
 TINY = {
     "stages.pretrain.steps": 4, "stages.pretrain.for.sgd.steps": 4, "stages.finetune.steps": 4,
-    "stages.finetune.points": 2, "reading.sample": 8,
+    "stages.finetune.points": 2, "reading.sample": 8, "reading.bracket_sample": 8,
 }  # fmt: skip
 SHORT = " ".join(["--seeds 1 --jobs 1", *(f"--set {path}={value}" for path, value in TINY.items())])
 

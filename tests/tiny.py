@@ -41,7 +41,7 @@ model = { width = 16, layers = 1, head_width = 8 }
 optimizers = ["adamw"]
 seeds = 2
 columns = ["fact_recall", "rule_accuracy@fit", "learning"]
-reading = { fit = 0.9, target_steps = [4, 5], target_step = 5, sample = 8 }
+reading = { fit = 0.9, target_steps = [4, 5], target_step = 5, sample = 8, bracket_sample = 16 }
 
 [[stages]]
 name = "pretrain"

@@ -21,6 +21,7 @@ from synthbench.analysis.statistics import equivalence_p, holm
 from synthbench.analysis.verdict import LEVEL, Verdict
 from synthbench.cards import ClaimCard, RunnerCard
 from synthbench.scores import SCORES
+from synthbench.scores.reading import BETWEEN_RATES
 
 Kind = Literal["supported", "opposite", "no difference", "inconclusive", "depends on target step", "not measured"]
 REFUTED: tuple[Kind, ...] = ("opposite", "no difference")
@@ -57,6 +58,7 @@ def _answer(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> Answer:
     if claim.expected == "equal" and pooled.margin is not None and pooled.is_test:
         # who expects no difference asks first whether there is none beyond the margin, even where it is not 0
         pooled = pooled._replace(kind="equal") if equivalence_p(compared, pooled.margin) <= LEVEL else pooled
+    pooled = verdict.with_elsewhere(pooled, list(pairs.values()), claim.score, card)
     p = equivalence_p(compared, pooled.margin) if pooled.kind == "equal" and pooled.margin else pooled.p
     tasks = {task: verdict.of(pair, claim.score, card) for task, pair in pairs.items()}
     kind = _kind(claim, pooled, p) if pairs else "not measured"
@@ -97,7 +99,7 @@ def _signs(pairs: Sequence[Pair], name: str, card: RunnerCard) -> set[bool]:
     """The signs of the mean difference at the card's target steps. Where not all tasks have a reading at a target step,
     those that have are compared with themselves at the card's own: a sign differs where it turns there."""
     at_target, signs = _means(pairs, name, card.reading.target_step), set[bool]()
-    for target_step in card.reading.target_steps if name.endswith("@fit") else ():
+    for target_step in card.reading.target_steps if name.endswith(tuple(BETWEEN_RATES)) else ():
         at_step = _means(pairs, name, target_step)
         if common := at_target.keys() & at_step.keys():
             here, there = (fmean(means[index] for index in common) > 0 for means in (at_target, at_step))

@@ -10,8 +10,8 @@ from math import prod
 from synthbench.analysis.pairing import Pair
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
+from synthbench.scores.reading import BETWEEN_RATES
 
-READINGS = ("@fit", "_over_fit")  # ends of scores that are read between rates: they choose none in the last stage
 MOST_EXTENDED = 3  # of `stages.NAME.extend`
 
 
@@ -35,7 +35,8 @@ def are_alike(first: Sequence[int], second: Sequence[int], card: RunnerCard) -> 
 
 def at_edge(row: Row, name: str) -> str | None:
     """What lies at an edge of its grid: the best rate of some stage that the score depends on."""
-    is_at_edge = row.edge_before or (row.edge and not name.endswith(READINGS))
+    chooses = not name.endswith(tuple(BETWEEN_RATES))  # a rate in the last stage
+    is_at_edge = row.edge_before or (row.edge and chooses)
     return "the best rate lies at the edge of the grid" if is_at_edge else None
 
 

@@ -18,7 +18,6 @@ from synthbench.store.results import Store
 
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
-AT_FIT = [name for name in SCORES if name.endswith("@fit")]
 RUN_DIGITS = 6  # of a score of one run, in tables and in what is shipped
 SEVERAL = " + "  # between the names of the devices that measured one row
 SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
@@ -29,13 +28,14 @@ class Row(Card):
 
     lr: the chosen rate, None where every run diverged. edge: whether it lies at an end of the grid; edge_before: whether
     that of an earlier stage does. trials: learning rates by stage, empty where there is no record of them. runs, diverged:
-    counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`) at the
-    card's target step. censored: of scores `x@t` the seeds whose value is only a bound, `>` or `<`. target_steps:
-    readings `x@fit` by score, target step and seed. rates: scores at the end by rate, score and seed. size: trained items
-    over those of the card. items: trained items by slice. variant_of: the optimizer, where `optimizer` is a variant's
-    name. own_rate: whether the optimizer sets its learning rate itself, decay_in_force: whose weight decay it applies; see
-    `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. device: what its runs were
-    trained on, several names `joined`. reference: a shipped row.
+    counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`,
+    `x@fits` and `x@steps`, of what is measured at the end) at the card's target step. censored: of scores `x@t` the
+    seeds whose value is only a bound, `>` or `<`. target_steps: readings `x@fit` and `x@fits` by score, target step and
+    seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. items: trained
+    items by slice. variant_of: the optimizer, where `optimizer` is a variant's name. own_rate: whether the optimizer
+    sets its learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. start,
+    start_lr: scores by seed, and the rate, of the pretrained models. device: what its runs were trained on, several
+    names `joined`. reference: a shipped row.
     """
 
     task: str
@@ -129,7 +129,7 @@ def rank(update: str) -> tuple[int, int]:
 
 def applies(name: str, row: Row) -> bool:
     """Whether a score has a meaning for a row: its score at the end was measured, or every run diverged."""
-    at_end = "rule_accuracy" if name.endswith("@t") else name.removesuffix("@fit").removesuffix("_over_fit")
+    at_end = "rule_accuracy" if name.endswith("@t") else name.partition("@")[0]
     return row.lr is None or bool(row.values.get(at_end))
 
 
@@ -164,15 +164,13 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
     seeds = sorted({stored.seed(run) for run in runs})
     converged = [run for run in runs if results[run].status == "ok"]
     chosen = [run for run in converged if run in choices]
-    paths = {seed: [results[run].path for run in converged if stored.seed(run) == seed] for seed in seeds}
-    target_steps = {
-        name: {step: _at_fit(paths, name, card, step * cell.size) for step in card.reading.target_steps}
-        for name in AT_FIT
-    }
     values = {name: _scores(chosen, name, stored) for name in AT_END}
+    measured = [name for name, by_seed in values.items() if by_seed]
+    rates_of = {seed: reading.Rates([results[run].path for run in converged if stored.seed(run) == seed])
+                for seed in seeds}  # fmt: skip
+    target_steps = _between_rates(rates_of, measured, card, cell.size)
     values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
-    target_step = card.reading.target_step * cell.size
-    values |= {f"{name}_over_fit": _over_fit(paths, name, card, target_step) for name in reading.OVER_FIT}
+    values |= _at_steps({stored.seed(run): results[run].path for run in chosen}, measured, card, cell.size)
     accuracies = {stored.seed(run): {step: scores.get("rule_accuracy", nan) for step, scores in results[run].path.items()}
                   for run in chosen}  # fmt: skip
     steps, censored = _to_rule(accuracies, card)
@@ -245,15 +243,30 @@ def _with_sizes(row: Row, rows: Sequence[Row], card: RunnerCard) -> Row:
     return row.model_copy(update=changes)
 
 
-def _at_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, step: float) -> Values:
-    """A score `x@fit` by seed at a target step; empty where too few seeds reach it."""
-    score, fit = name.removesuffix("@fit"), card.reading.fit
-    return _enough({seed: reading.of_seed(rates, score, fit, step) for seed, rates in paths.items()})
+def _between_rates(
+    rates_of: Mapping[int, reading.Rates], measured: Sequence[str], card: RunnerCard, size: float
+) -> dict[str, dict[int, Values]]:
+    """The readings of measured scores between the rates of each seed, by name, target step and seed; without seeds where
+    too few reach a target step."""
+    return {
+        f"{name}{end}": {
+            step: _enough({seed: read(of_seed, name, card.reading.fit, step * size) for seed, of_seed in rates_of.items()})
+            for step in card.reading.target_steps
+        }
+        for name in measured for end, read in reading.BETWEEN_RATES.items() if f"{name}{end}" in SCORES
+    }  # fmt: skip
 
 
-def _over_fit(paths: Mapping[int, Sequence[reading.Path]], name: str, card: RunnerCard, step: float) -> Values:
-    """A score `x_over_fit` by seed at a target step; empty where too few seeds reach it."""
-    return _enough({seed: reading.over_fit(rates, name, card.reading.fit, step) for seed, rates in paths.items()})
+def _at_steps(
+    paths: Mapping[int, reading.Path], measured: Sequence[str], card: RunnerCard, size: float
+) -> dict[str, Values]:
+    """The readings of measured scores at the card's target step, by name and seed. paths: at the chosen rate."""
+    step = card.reading.target_step * size
+    return {
+        f"{name}@steps": _measured({seed: reading.at_step(path, name, step) for seed, path in paths.items()})
+        for name in measured
+        if f"{name}@steps" in SCORES
+    }
 
 
 def _enough(values: Mapping[int, float]) -> Values:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import inf, isfinite, nan
 from statistics import fmean, median
 from typing import Literal, NamedTuple
@@ -15,6 +15,7 @@ from synthbench.analysis.rank_test import rank_shift
 from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
+from synthbench.scores.reading import BETWEEN_RATES
 
 LEAST_SEEDS = 3  # of each row: of two, a difference may well be the same by chance
 LEVEL = 0.05
@@ -32,7 +33,8 @@ class Verdict(NamedTuple):
     seeds: where inconclusive, the estimated number for 80 % power, to find this difference or one below the margin.
     paired: whether all this is of differences by seed; else it is Welch's of two samples. ranked: whether a rank test
     decides; then the difference is a median without interval, and nothing is estimated from a deviation. why: where not
-    comparable.
+    comparable. elsewhere: kind and mean at each other target step of the card where the verdict is of another kind, or the
+    mean lies outside of this interval.
     """
 
     kind: Kind
@@ -44,6 +46,7 @@ class Verdict(NamedTuple):
     paired: bool = True
     ranked: bool = False
     why: str = ""
+    elsewhere: Mapping[int, tuple[Kind, float]] = {}
 
     @property
     def is_small(self) -> bool:
@@ -98,7 +101,21 @@ def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
     signs = {read.mean > 0 for read in at_steps if read.n and not read.is_nothing}
     judged = verdict(contrast([pair], name), card.margins.get(SCORES[name].unit), signs)
     why = unfair(pair, name, card) if judged.kind != "too few seeds" else None
-    return judged._replace(kind="not comparable", why=why) if why else judged
+    return judged._replace(kind="not comparable", why=why) if why else with_elsewhere(judged, [pair], name, card)
+
+
+def with_elsewhere(judged: Verdict, pairs: Sequence[Pair], name: str, card: RunnerCard) -> Verdict:
+    """A verdict on the mean over pairs with what it is at other target steps. Where not all pairs have a reading at a
+    target step, those that have are compared with themselves at the card's own."""
+    elsewhere, margin = dict[int, tuple[Kind, float]](), card.margins.get(SCORES[name].unit)
+    others = [step for step in card.reading.target_steps if step != card.reading.target_step]
+    for step in others if name.endswith(tuple(BETWEEN_RATES)) and judged.is_test else ():
+        read = [pair for pair in pairs if contrast([pair], name, step).n and contrast([pair], name).n]
+        here, there = (verdict(contrast(read, name, at), margin) for at in (None, step))
+        is_outside = not here.difference.low <= there.difference.mean <= here.difference.high
+        if here.is_test and there.is_test and (there.kind != here.kind or is_outside):
+            elsewhere[step] = there.kind, there.difference.mean
+    return judged._replace(elsewhere=elsewhere)
 
 
 class Finding(NamedTuple):

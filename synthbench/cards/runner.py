@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
+from synthbench.cards.spelling import score_name
 
 MOST_PARAMETERS = 2**31  # of a model
+SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -46,6 +48,8 @@ Seeds = (
 Several = Annotated[
     list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=128), AfterValidator(_unique)
 ]
+ScoreName = Annotated[str, Field(max_length=4096), AfterValidator(score_name)]
+Scores = Annotated[list[ScoreName], Field(min_length=1, max_length=128), AfterValidator(_unique)]
 Kind = Literal["full", "lora"]
 
 
@@ -116,7 +120,7 @@ class StageCard(Card):
     lr: Grid | dict[str, Grid | dict[Kind | Update, Grid]]
     """Learning rates: one grid; by optimizer; by optimizer and update or its kind (full, lora)."""
     extend: Annotated[int, Field(ge=0, le=3, strict=True)] = 0
-    """How often a grid is extended where its edge is chosen."""
+    """How often a grid is extended: where its edge is chosen, in the last stage also where a target step lies beyond it."""
     examples: dict[str, Positive] = {}
     """Trained items by slice, where they differ from the task's card."""
     sizes: Sizes = [1.0]
@@ -156,7 +160,7 @@ class VariantCard(Card):
 
 
 class ReadingCard(Card):
-    """How scores are read along a finetuning path (the score `x@fit`)."""
+    """How scores are read along a finetuning path (the scores `x@fit`, `x@fits` and `x@steps`)."""
 
     fit: Share
     """The reading is at the first step that reaches this fit."""
@@ -166,13 +170,18 @@ class ReadingCard(Card):
     """The target step that tables show."""
     rule: Share = 0.5
     """The accuracy that `steps_to_rule@t` and `examples_to_rule@t` wait for."""
-    sample: Positive = 256
-    """At most so many items a set at the points between the first and the last."""
+    sample: Positive = SAMPLE
+    """At most so many items a set at the points between the first and the last; of trained items `bracket_sample`."""
+    bracket_sample: Positive = BRACKET_SAMPLE
+    """At most so many where a reading is interpolated: at the two points between which fit first reaches .5, .6, .7, .8, .9
+    or `fit`, and at both ends of the path."""
 
     @model_validator(mode="after")
-    def _shown(self) -> ReadingCard:
+    def _consistent(self) -> ReadingCard:
         if self.target_step not in self.target_steps:
             raise ValueError(f"target step {self.target_step} must be one of target steps {self.target_steps}")
+        if self.sample > self.bracket_sample:
+            raise ValueError(f"sample {self.sample} must be at most bracket_sample {self.bracket_sample}")
         return self
 
 
@@ -192,7 +201,7 @@ class ClaimCard(Card):
     """The claim in words."""
     source: Prose
     """Who states it."""
-    score: str
+    score: ScoreName
     rows: RowsCard
     than: RowsCard
     """The rows they are compared with."""
@@ -226,9 +235,9 @@ class RunnerCard(Card):
     """Names, path/file.py:Name (from this card's folder) or pkg.mod:Name, and names of variants."""
     seeds: Seeds
     """How many, or which."""
-    columns: Several
-    """Scores that its table shows."""
-    rank: str | None = Field(None, validation_alias=AliasChoices("rank", "tier"))  # tier: in stored cards, until 0.2
+    columns: Scores
+    """Scores that its table shows: `x@fit`, `x@fits`, `x@steps` or `x` at the last step."""
+    rank: ScoreName | None = Field(None, validation_alias=AliasChoices("rank", "tier"))  # tier: in stored cards, until 0.2
     """The score that ranks the rows of its table, from 8 seeds on."""
     margins: Margins = MARGINS
     """By unit: the difference below which two rows count as equal."""

@@ -1,9 +1,9 @@
-"""Old spellings of a runner card's keys, read for one version: they are renamed, and one line says so."""
+"""Old spellings of a runner card's keys and of scores, read for one version: they are renamed, and one line says so."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from synthbench.common.errors import BadInput
@@ -14,12 +14,37 @@ RENAMED = {
     ("reading", "speed"): ("reading", "target_step"),
     ("reading", "speeds"): ("reading", "target_steps"),
 }
+OVER_FIT = "_over_fit"  # the old end of scores `x@fits`
 UNTIL = "0.2"  # the version that no longer reads them
+
+
+def score_name(name: str) -> str:
+    """A score by the name that it is registered under: `x` for `x@end`, `x@fits` for the old `x_over_fit`."""
+    score, _, reading = name.partition("@")
+    return score if reading == "end" else f"{score.removesuffix(OVER_FIT)}@fits" if name.endswith(OVER_FIT) else name
+
+
+def score_names(names: Sequence[str], origin: str) -> list[str]:
+    """Scores by the names that they are registered under; one line says which spellings are old."""
+    _notice(_old_scores(names), origin)
+    return [*map(score_name, names)]
+
+
+def _old_scores(names: Iterable[Any]) -> list[str]:
+    return [f"{name} is now {score_name(name)}" for name in names if isinstance(name, str) and name.endswith(OVER_FIT)]
+
+
+def _scores_in(content: Mapping[str, Any]) -> Iterator[Any]:
+    """The scores that a runner card's content names, whatever its form."""
+    yield from columns if isinstance(columns := content.get("columns"), list) else ()
+    yield content.get("tier")
+    claims = content.get("claims")
+    yield from (claim.get("score") for claim in (claims if isinstance(claims, list) else ()) if isinstance(claim, dict))
 
 
 def renewed(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
     """A runner card's content as it was read, with today's names of its keys and of the paths in its scales; origin: where
-    it was read from, for the notice on standard error."""
+    it was read from, for the notice on standard error. Scores have today's names once the card is parsed."""
     used: list[str] = []
     card = _renewed_table([], content, used, origin)
     if isinstance(reading := card.get("reading"), dict):
@@ -28,7 +53,7 @@ def renewed(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
         for name, scale in scales.items():
             if isinstance(scale, dict):
                 scales[name] = {".".join(_renewed(path.split("."), used)): value for path, value in scale.items()}
-    _notice(used, origin)
+    _notice([*used, *_old_scores(_scores_in(card))], origin)
     return card
 
 
@@ -39,6 +64,7 @@ def renewed_settings(settings: Iterable[tuple[list[str], Any]]) -> list[tuple[li
         (_renewed(path, used), _renewed_table(path, value, used, "--set") if isinstance(value, dict) else value)
         for path, value in settings
     ]
+    used += _old_scores(score for path, value in new if len(path) == 1 for score in _scores_in({path[0]: value}))
     _notice(used, "--set")
     return new
 

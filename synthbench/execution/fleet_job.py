@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
-from math import isfinite, log
+from math import inf, isfinite, log
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -96,24 +96,51 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
 
 
 class Recorder:
-    """Evaluates every run of a fleet along its path: called at each point with the step."""
+    """Evaluates every run of a fleet along its path: called at each point with the step.
+
+    The two points between which a run's fit first reaches one of its levels have the larger sample. That the earlier one
+    is of them shows only at the later one, so the fleet's buffer is kept from one point to the next.
+    """
 
     def __init__(self, observer: Observer, run: Run) -> None:
-        self._observer, self._sample, self._steps = observer, run.sample, run.steps
+        self._observer, self._run = observer, run
         self._points: dict[int, list[Point]] = {}
+        self._best_K = [inf] * len(observer.fleet)  # the highest fit so far
+        self._previous: tuple[int, Tensor] | None = None  # the point before, and the buffer then
+        self._enlarged: set[tuple[int, int]] = set()  # step and row of the points with the larger sample
 
     def __call__(self, step: int) -> None:
+        run, observer = self._run, self._observer
         if step == 0:
-            self._points[0] = self._observer.start(self._sample)
-        elif step == self._steps:
-            self._points[step] = self._observer.end()
+            self._points[0] = observer.start(run.bracket_sample)
+        elif step == run.steps:
+            self._points[step] = observer.end()
         else:
-            self._points[step] = self._observer.path(self._sample)
+            self._points[step] = observer.path(run.sample, run.bracket_sample)
+        now = step, observer.fleet.flat_KP.detach()
+        fit_K = [observer.fit(point, run.bracket_sample) for point in self._points[step]]
+        crossed = [k for k, (best, fit) in enumerate(zip(self._best_K, fit_K, strict=True))
+                   if any(best < level <= fit for level in run.levels)]  # fmt: skip
+        for at in (self._previous, now) if self._previous else ():
+            self._enlarge(*at, crossed)
+        self._best_K = fit_K if step == 0 else [*map(max, self._best_K, fit_K)]
+        self._previous = step, now[1].clone()
+
+    def _enlarge(self, step: int, flat_KP: Tensor, rows: Sequence[int]) -> None:
+        """Adds to a point of these rows what the larger sample has beyond the other; start and end have it already."""
+        run = self._run
+        if rows := [k for k in rows if 0 < step < run.steps and (step, k) not in self._enlarged]:
+            rest = self._observer.rest(run.sample, run.bracket_sample, rows, flat_KP)
+            for k, more in zip(rows, rest, strict=True):
+                point = self._points[step][k]
+                sets = {name: items.then(more[name]) if name in more else items for name, items in point.sets.items()}
+                self._points[step][k] = point._replace(sets=sets)
+                self._enlarged.add((step, k))
 
     def observations(self, k: int) -> RunObservations:
         """The observations of one run, after its last step."""
-        points = {step: points_K[k] for step, points_K in self._points.items()}
-        return RunObservations(points.pop(0), points, points.pop(self._steps), self._sample, self._steps)
+        points, steps = {step: points_K[k] for step, points_K in self._points.items()}, self._run.steps
+        return RunObservations(points.pop(0), points, points.pop(steps), self._run.bracket_sample, steps)
 
 
 def points(run: Run) -> list[int]:

@@ -43,12 +43,13 @@ def relearn(
     no_floors = [0.0] * len(runs)
     sets = {OTHER: ItemSets(others, no_floors), CONTROL: ItemSets([control for _, control in drawn_K], no_floors)}
     observer = Observer(copy, sets)
-    before_K = observer.evaluate(sets)
+    every = dict.fromkeys(sets, slice(None))
+    before_K = observer.evaluate(every)
     train(
         FleetOptimizer("adamw", copy), _data(drawn_K, again_K, runs), Schedule(runs[0].relearn, "constant", 0.05),
         ([LR] * len(runs), [0.0] * len(runs)),
     )  # fmt: skip
-    after_K = observer.evaluate(sets)
+    after_K = observer.evaluate(every)
     return [
         observed._replace(relearned=_point(before, after, len(other)) if len(again) and len(other) else Point({}, {}))
         for observed, before, after, again, other in zip(observed_K, before_K, after_K, again_K, other_K, strict=True)

@@ -62,5 +62,10 @@ def beyond(runs: Sequence[Run], done: Done) -> float | None:
     choice, rates = choose(runs, done), sorted({run.lr for run in runs})
     if choice is None or not choice.edge:
         return None
-    neighbour = rates[1] if choice.lr == rates[0] else rates[-2]
-    return float(f"{choice.lr**2 / neighbour:.6g}")
+    return next_rate(rates, is_low=choice.lr == rates[0])
+
+
+def next_rate(rates: Sequence[float], *, is_low: bool) -> float:
+    """The rate beyond the lowest or the highest of a grid in order, by the grid's factor there."""
+    edge, neighbour = (rates[0], rates[1]) if is_low else (rates[-1], rates[-2])
+    return float(f"{edge**2 / neighbour:.6g}")

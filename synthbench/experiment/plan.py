@@ -13,11 +13,13 @@ from math import inf
 from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
+from synthbench.cards.runner import BRACKET_SAMPLE
 from synthbench.common.errors import BadInput
-from synthbench.experiment import grids
+from synthbench.experiment import brackets, grids
 from synthbench.experiment.choice import Done, beyond, choose
 from synthbench.experiment.runs import Cell, Environment, OptimizerSpec, Result, Run, RunId
 from synthbench.generators import Task
+from synthbench.scores.reading import FITS
 
 Cells = dict[Cell, list[Run]]
 Parents = Mapping[int, RunId | None]  # by seed the run to start from, None from scratch
@@ -156,10 +158,15 @@ class TaskStage:
         return [float(f"{choice.lr * variant.of_tuned:.6g}")] if choice else []
 
     def extended(self, cell: Cell, rates: Sequence[float], parents: Parents, done: Done) -> list[Run]:
-        """The runs of a cell at these rates, and at those beyond them that the stage extends its grid to."""
+        """The runs of a cell at these rates, and at those beyond them that the stage extends its grid to: where its edge is
+        chosen, and where scores are read at target steps that lie beyond its rates."""
         runs = self.runs(cell, rates, parents)
-        for _ in range(self.stage.extend if len(rates) > 1 else 0):
-            if any(run.id not in done for run in runs) or not (rate := beyond(runs, done)):
+        is_read = self.stage is self.card.stages[-1] and brackets.reads_between_rates(self.card)
+        for _ in range(self.stage.extend if len(rates) > 1 and runs else 0):
+            if any(run.id not in done for run in runs):
+                break
+            rate = beyond(runs, done) or (brackets.towards(runs, done, self.card, cell.size) if is_read else None)
+            if rate is None:
                 break
             runs += self.runs(cell, [rate], parents)
         return runs
@@ -174,16 +181,27 @@ class TaskStage:
             runs.append(planned[key])
         return runs
 
+    @property
+    def _samples(self) -> dict[str, Any]:
+        """How many items of a set are evaluated, and which levels of fit decide it. Where no path is read, this is the same
+        for every card: what pretrains a model does not depend on how its finetuning is read."""
+        reading = self.card.reading
+        if self.stage.points == 1:
+            return {"sample": BRACKET_SAMPLE, "bracket_sample": BRACKET_SAMPLE, "levels": ()}
+        levels = tuple(sorted({*FITS, reading.fit}))
+        return {"sample": reading.sample, "bracket_sample": reading.bracket_sample, "levels": levels}
+
     def _run(self, cell: Cell, lr: float, seed: int, parent: RunId | None) -> Run:
         card, stage, task = self.card, self.stage, self.task
         variant = card.variants.get(cell.optimizer)
+        history = tuple(earlier.name for earlier in takewhile(lambda earlier: earlier is not stage, card.stages))
         return Run(
             task=task.name_in(stage.name), task_version=task.card.version if task.is_own(stage.name) else "",
             task_fingerprint=task.fingerprint_to(stage.name), model=card.shape.model_dump(mode="json"), stage=stage.name,
-            history=tuple(earlier.name for earlier in takewhile(lambda earlier: earlier is not stage, card.stages)),
+            history=history,
             optimizer=self.experiment.optimizers[cell.optimizer], lr=lr, weight_decay=cell.weight_decay,
             update=cell.update, steps=grids.scaled(self.settings(cell.optimizer).steps, cell.size), batch=stage.batch,
             schedule=stage.schedule, warmup=stage.warmup, examples=grids.sized(task, stage, cell.size), points=stage.points,
-            sample=card.reading.sample, relearn=stage.relearn, seed=seed, salt=variant.salt if variant else "",
+            **self._samples, relearn=stage.relearn if history else 0, seed=seed, salt=variant.salt if variant else "",
             parent=parent, environment=self.experiment.environment,
         )  # fmt: skip

@@ -54,8 +54,9 @@ class Run:
     """One model trained through one stage. Its id hashes every input that affects its results.
 
     task_fingerprint: of the task as far as this stage. history: the stages that its parents went through. examples:
-    trained items by slice. sample: items a set that are evaluated between the path's ends. relearn: steps of relearning
-    after the last evaluation. salt: changes what is drawn beside the data. parent: the run whose weights it starts from.
+    trained items by slice. sample: items a set that are evaluated between the path's ends, bracket_sample: at the ends and
+    around the steps at which fit first reaches one of the levels. relearn: steps of relearning after the last evaluation.
+    salt: changes what is drawn beside the data. parent: the run whose weights it starts from.
     """
 
     task: str
@@ -75,6 +76,8 @@ class Run:
     examples: dict[str, int]
     points: int
     sample: int
+    bracket_sample: int
+    levels: tuple[float, ...]
     relearn: int
     seed: int
     salt: str

@@ -141,7 +141,7 @@ class Report:
 
         if self.update:
             _notice("report --update is now --into")
-        view = View(self.sort, _words("--columns", self.columns), self.versus)
+        view = View.of(self.sort, _words("--columns", self.columns), self.versus)
         commands.report(
             self.out, self.runner, view, form=self.form, into=self.into or self.update, figures=self.figures,
             assert_claims=self.assert_claims,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, is_path, load
+from synthbench.cards.spelling import score_names
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.files import is_file
 from synthbench.common.terminal import console, encodable
@@ -188,6 +189,7 @@ def compare(
 ) -> None:
     """`synthbench compare`."""
     check_choice("--format", form, ("table", *comparison_table.WRITERS))
+    columns = score_names(columns, "--columns") if columns else columns
     check_columns(columns)
     comparison = comparing.compare(*sides, out, _named_by(runner), rows, columns)
     if form == "table":

@@ -13,7 +13,7 @@ from synthbench.cards import ClaimCard
 from synthbench.cards.runner import RowsCard
 from synthbench.common.wording import code, inert, literal, prose
 from synthbench.reporting.bounds import within
-from synthbench.reporting.sentence import UNPAIRED, against_itself, by_rank, numbers, p_value, undirected
+from synthbench.reporting.sentence import UNPAIRED, against_itself, by_rank, elsewhere, numbers, p_value, undirected
 from synthbench.reporting.table import Entry, rounded, signed
 from synthbench.reporting.terminal_table import Column, Drawing
 
@@ -37,6 +37,8 @@ def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
         yield f"{code(claim.score)} of {contrast}: {_numbers_in_words(answer)}."
         if answer.again:
             yield f"{literal(against_itself(answer.again, claim.score))}."
+        if there := elsewhere(answer.pooled):
+            yield f"The size depends on the target step: {there.removeprefix('; ')}."
         yield f"{len(tasks)} of {len(tasks) + len(answer.missing)} tasks: {literal(by_task(answer))}."
         if len({judged.difference.n for judged in tasks.values()}) > 1:
             yield f"Seeds: {literal(', '.join(f'{task} {judged.difference.n}' for task, judged in tasks.items()))}."
@@ -129,7 +131,8 @@ def _details(answer: Answer) -> list[str]:
 
 
 def _answered(answer: Answer) -> str:
-    return inert(in_words(answer)) + _rank(answer.claim) + " (unpaired)" * (not answer.pooled.paired)
+    how = elsewhere(answer.pooled) + " (unpaired)" * (not answer.pooled.paired)
+    return inert(in_words(answer)) + _rank(answer.claim) + how
 
 
 def _difference(answer: Answer) -> str:

@@ -19,6 +19,7 @@ from synthbench.experiment.choice import choose
 from synthbench.plugins.loading import label
 from synthbench.reporting.sentence import UNPAIRED
 from synthbench.reporting.table import Table, row_name
+from synthbench.scores.reading import FITS
 
 COLUMNS = "Columns: docs/columns.md"
 COMPLETE = "To complete them: "  # what follows is a command
@@ -43,12 +44,15 @@ def spread(has_cuts: bool) -> str:
 
 
 def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) -> list[str]:
-    """What scores `x@fit` are, where there are some."""
-    if not any(name.endswith("@fit") for name in scores):
-        return []
-    reading, step = card.reading, f"{card.reading.target_step}{' x size' * has_sizes}"
-    where = f"interpolated to training accuracy {reading.fit:g} at step {step} (up to {reading.sample} items)"
-    return [f"@fit: {where}; others: last step"]
+    """What scores `x@fit`, `x@fits` and `x@steps` are, where there are some."""
+    reading, step = card.reading, f"step {card.reading.target_step}{' x size' * has_sizes}"
+    meanings = {
+        "@fit": f"interpolated to training accuracy {reading.fit:g} at {step} (up to {reading.bracket_sample} items)",
+        "@fits": f"mean over training accuracy {FITS[0]:g} to {FITS[-1]:g} on the way to {reading.fit:g} at {step}",
+        "@steps": f"{step} at the chosen rate",
+    }
+    lines = [f"{end}: {where}" for end, where in meanings.items() if any(name.endswith(end) for name in scores)]
+    return [*lines[:-1], f"{lines[-1]}; others: last step"] if lines else []
 
 
 def versus(name: str, pairs: Sequence[Pair], rows: Sequence[Row]) -> str:

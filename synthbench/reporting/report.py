@@ -19,6 +19,7 @@ from synthbench.analysis.pairing import Pair
 from synthbench.analysis.reference import Reference
 from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard
+from synthbench.cards.spelling import score_names
 from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
 from synthbench.common.wording import check_choice, code, inert, literal, named, prose, shown
@@ -39,6 +40,12 @@ class View:
     sort: str | None = None
     columns: Sequence[str] | None = None
     versus: str | None = None
+
+    @classmethod
+    def of(cls, sort: str | None, columns: Sequence[str] | None, versus: str | None) -> View:
+        """A view as it is asked for, with the names of scores that are registered."""
+        sorted_by = score_names([sort], "--sort")[0] if sort else sort
+        return cls(sorted_by, score_names(columns, "--columns") if columns else columns, versus)
 
     def check(self, rows: Sequence[Row]) -> None:
         """Raises BadInput for a score or an optimizer that these rows do not have."""

@@ -28,9 +28,25 @@ NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 def words(judged: Verdict, name: str, subject: str) -> str:
     """A verdict on a score as an entry of a table."""
-    if judged.kind in DECIDED:
-        return f"{subject} {direction(judged, name)}{small(judged)}{f' ({by_rank(judged)})' * judged.ranked}"
-    return f"needs {verdict.LEAST_SEEDS} seeds" if judged.kind == "too few seeds" else undirected(judged)
+    if judged.kind == "too few seeds":
+        return f"needs {verdict.LEAST_SEEDS} seeds"
+    by = f" ({by_rank(judged)})" * judged.ranked
+    decided = f"{subject} {direction(judged, name)}{small(judged)}{by}" if judged.kind in DECIDED else undirected(judged)
+    return decided + elsewhere(judged)
+
+
+def elsewhere(judged: Verdict) -> str:
+    """A clause on the target steps at which a verdict is another in kind or in size: `; +0.02, inconclusive at step 180`;
+    else nothing, and nothing where the verdict says itself that it depends on them."""
+    if judged.kind == "depends on target step":
+        return ""
+    there = judged.elsewhere.items()
+    return "".join(f"; {signed(mean)}{f', {_other(kind)},' * (kind != judged.kind)} at step {step}"
+                   for step, (kind, mean) in there)  # fmt: skip
+
+
+def _other(kind: verdict.Kind) -> str:
+    return "no difference" if kind in ("equal", "identical") else kind
 
 
 def small(judged: Verdict) -> str:
@@ -141,10 +157,11 @@ def _clause(judged: Verdict, name: str) -> str:
     if judged.kind == "too few seeds":
         needed = f"; {verdict.LEAST_SEEDS} are needed" if n else ""  # where none does, rates are missing, not seeds
         return f"not compared ({n}{' paired' * judged.paired} seed{'s' * (n != 1)} with a value at the target step{needed})"
-    size = f"difference {signed(mean)}, 95 % interval {signed(low)} to {signed(high)}"
+    there = elsewhere(judged)
+    size = f"difference {signed(mean)}, 95 % interval {signed(low)} to {signed(high)}{there}"
     if judged.kind in DECIDED:
         least, most = sorted((abs(low), abs(high)))
-        return f"{judged.kind} by {abs(mean):.{SHOWN}f} (95 % interval {least:.{SHOWN}f} to {most:.{SHOWN}f})"
+        return f"{judged.kind} by {abs(mean):.{SHOWN}f} (95 % interval {least:.{SHOWN}f} to {most:.{SHOWN}f}{there})"
     if judged.kind == "depends on target step":
         return f"{'higher' if mean > 0 else 'lower'} there, but the direction depends on the target step"
     return undirected(judged, f"{size}, ") if judged.kind == "inconclusive" else f"{undirected(judged)} ({size})"

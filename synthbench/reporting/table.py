@@ -197,7 +197,7 @@ def row_name(
 
 def _broken(head: str) -> str:
     """The head of a score in two or three lines."""
-    return head.replace("@fit", "\n@fit").replace("_", "\n", 1)
+    return head.replace("@fit", "\n@fit").replace("@steps", "\n@steps").replace("_", "\n", 1)
 
 
 def as_rich(table: Table) -> Any:

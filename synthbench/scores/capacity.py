@@ -42,8 +42,8 @@ def dataset_bits_per_param(before: Point, after: Point) -> float:
 for score in (
     Score("bits_per_param", "max over e of sum over trained facts of log2(e + (1 - e) 2^(H - NLL)), over the parameters; "
           "compare dataset_bits_per_param", "bits", "0 to inf", "up", "arXiv 2505.24832, 2404.05405", "point",
-          bits_per_param),
+          bits_per_param, is_along=False),
     Score("dataset_bits_per_param", "entropy of the trained facts over the parameters: what bits_per_param cannot pass",
-          "bits", "0 to inf", "-", "arXiv 2505.24832", "point", dataset_bits_per_param),
+          "bits", "0 to inf", "-", "arXiv 2505.24832", "point", dataset_bits_per_param, is_along=False),
 ):  # fmt: skip
     register(score)

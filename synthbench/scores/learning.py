@@ -95,9 +95,9 @@ for score in (
     Score("learning", "mean over new slices, noise left out: held-out rule accuracy, recall of facts and exceptions",
           "share", "0 to 1", "up", "synthbench", "point", learning),
     Score("validation_learning", "learning, its rule read on validation items: chooses learning rates", "share",
-          "0 to 1", "up", "synthbench", "point", validation_learning),
+          "0 to 1", "up", "synthbench", "point", validation_learning, is_along=False),
     Score("validation_loss", "mean over slices of nats per answer token, facts trained, rules on validation items",
-          "nats/token", "0 to inf", "down", "synthbench", "point", validation_loss),
+          "nats/token", "0 to inf", "down", "synthbench", "point", validation_loss, is_along=False),
     Score("rote_gap", "(rule_fit - its floor) - (rule_accuracy - its floor)", "share", "-2 to 2", "down", "synthbench",
           "point", rote_gap),
 ):  # fmt: skip

@@ -44,6 +44,15 @@ class Observations:
             self.entropy_N[:count], self.tokens, self.floor, self.bucket_N[:count],
         )  # fmt: skip
 
+    def then(self, more: Observations) -> Observations:
+        """The same with more items of the set after these (the floor is that of the full set)."""
+        return Observations(
+            np.concatenate([self.correct_N, more.correct_N]), np.concatenate([self.by_rule_N, more.by_rule_N]),
+            np.concatenate([self.nll_N, more.nll_N]), np.concatenate([self.kl_N, more.kl_N]),
+            np.concatenate([self.entropy_N, more.entropy_N]), self.tokens, self.floor,
+            np.concatenate([self.bucket_N, more.bucket_N]),
+        )  # fmt: skip
+
     @property
     def exact_match(self) -> float:
         return float(self.correct_N.mean())

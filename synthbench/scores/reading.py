@@ -1,7 +1,8 @@
-"""Readings along a path: `x@fit` is a score read at equal fit and equal target_step.
+"""Readings along a path: `x@fit` is a score read at equal fit and equal target_step, `x@fits` its mean over several fits
+on the way there, `x@steps` the score at equal steps. `x` itself, also `x@end`, is read at the last step.
 
-For each rate take T, the first step whose fit reaches t, and read the score there; interpolate linearly in log T between
-the rates of one seed, at the target step (a number of steps) that is asked for. Nothing is extrapolated.
+At equal fit: for each rate take T, the first step whose fit reaches t, and read the score there; interpolate linearly in
+log T between the rates of one seed, at the target step (a number of steps) that is asked for. Nothing is extrapolated.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from math import log, nan
 from statistics import fmean
 from typing import NamedTuple
 
-from synthbench.scores.distance import GROUPS
 from synthbench.scores.registry import SCORES, Score, register
 
 Path = Mapping[int, Mapping[str, float]]  # scores by step
@@ -70,24 +70,39 @@ def bracket(steps: Sequence[float | None], target_step: float) -> Bracket | None
     return None
 
 
-def of_seed(paths: Sequence[Path], name: str, threshold: float, target_step: float) -> float:
-    """The reading of one seed from the paths of its rates; NaN where it is not reached."""
-    steps = [crossing(path, threshold) for path in paths]
-    around = bracket(steps, target_step)
-    return around.between([_read(path, name, step) for path, step in zip(paths, steps, strict=True)]) if around else nan
+class Rates:
+    """The paths of the rates of one seed. The steps at which they reach a fit are found once."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._paths = paths
+        self._steps: dict[float, list[float | None]] = {}
+
+    def steps(self, fit: float) -> list[float | None]:
+        """By rate the step at which a fit is first reached, None where it never is."""
+        if fit not in self._steps:
+            self._steps[fit] = [crossing(path, fit) for path in self._paths]
+        return self._steps[fit]
+
+    def at_fit(self, name: str, threshold: float, target_step: float) -> float:
+        """A score where fit first reaches the threshold, at the target step; NaN where it is not reached."""
+        around = bracket(self.steps(threshold), target_step)
+        return self._at(around, name, threshold) if around else nan
+
+    def over_fits(self, name: str, threshold: float, target_step: float) -> float:
+        """Mean of a score over the steps at which fit first reaches each of FITS, at the rate that takes `target step`
+        steps to the threshold: a path's whole front in one number. NaN where it is not reached."""
+        around = bracket(self.steps(threshold), target_step)
+        return fmean(self._at(around, name, fit) for fit in FITS) if around else nan
+
+    def _at(self, around: Bracket, name: str, fit: float) -> float:
+        steps = self.steps(fit)
+        return around.between([value_at(path, name, step) if step else nan
+                               for path, step in zip(self._paths, steps, strict=True)])  # fmt: skip
 
 
-def over_fit(paths: Sequence[Path], name: str, threshold: float, target_step: float) -> float:
-    """Mean of a score over the steps at which fit reaches each of FITS, at the rate that takes `target step` steps to the
-    threshold: a path's whole front in one number. NaN where it is not reached."""
-    around = bracket([crossing(path, threshold) for path in paths], target_step)
-    if around is None:
-        return nan
-    return fmean(around.between([_read(path, name, crossing(path, fit)) for path in paths]) for fit in FITS)
-
-
-def _read(path: Path, name: str, step: float | None) -> float:
-    return value_at(path, name, step) if step else nan
+def at_step(path: Path, name: str, step: float) -> float:
+    """A score at a step of a path, NaN beyond its end."""
+    return value_at(path, name, step) if step <= max(path, default=-1) else nan
 
 
 class Reached(NamedTuple):
@@ -128,25 +143,18 @@ def is_reached(seeds: Sequence[float]) -> bool:
     return bool(seeds) and sum(value == value for value in seeds) >= ENOUGH * len(seeds)
 
 
-AT_FIT = (
-    "rule_accuracy", "unseen_accuracy", "rote_gap", "forgetting", "fact_forgetting", "skill_forgetting", "retention",
-    "loss_forgetting", "kl_new", "fact_recall", "head_recall", "tail_recall", "exception_recall", "overregularization",
-    "noise_recall", "rule_through_noise", *(f"update_norm.{group}" for group in GROUPS),
-)  # fmt: skip
-for name in AT_FIT:
-    of = SCORES[name]
-    formula = f"{name} at the step where fit first reaches the card's t, between rates at the card's target step"
-    register(Score(f"{name}@fit", formula, of.unit, of.range, of.better, "synthbench; arXiv 2605.02105", "cell"))
-# At one fit a recall may be fixed by that fit (of facts alone, fit is the recall of head and tail together): on the way to
-# it, what comes first shows.
-OVER_FIT = ("forgetting", "tail_recall", "exception_recall", "overregularization", "noise_recall")
-for name in OVER_FIT:
-    of = SCORES[name]
-    formula = (
-        f"mean of {name} where fit first reaches each of {', '.join(map(str, FITS))}, at the rate that takes the card's "
-        "target step to the card's t"
-    )
-    register(Score(f"{name}_over_fit", formula, of.unit, of.range, of.better, "synthbench; arXiv 2605.02105", "cell"))
+READINGS = {
+    "fit": "{} at the step where fit first reaches the card's t, between rates at the card's target step",
+    "fits": f"mean of {{}} where fit first reaches each of {', '.join(map(str, FITS))}, at the rate that takes the card's "
+            "target step to the card's t",
+    "steps": "{} at the card's target step, at the chosen rate",
+}  # fmt: skip
+BETWEEN_RATES = {"@fit": Rates.at_fit, "@fits": Rates.over_fits}  # ends of names: these are read between a seed's rates
+for of in [score for score in SCORES.values() if score.level == "point" and score.is_along]:
+    for reading, formula in READINGS.items():
+        if of.name != "fit" or reading == "steps":  # at one fit, fit is that fit
+            words = formula.format(of.name), of.unit, of.range, of.better
+            register(Score(f"{of.name}@{reading}", *words, "synthbench; arXiv 2605.02105", "cell"))
 for score in (
     Score("steps_to_rule@t", "first step with rule_accuracy at the card's t, interpolated in log steps, at the chosen "
           "rate; the median over seeds, those that never reach it counted as later", "steps", "0 to inf", "down",

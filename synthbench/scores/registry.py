@@ -15,7 +15,8 @@ class Score(NamedTuple):
     stage's start and now; `path`: compute(scores by step); `probe`: compute(the evaluation after relearning). Scores of
     level `cell` are readings along the paths of a cell's rates (`scores/reading.py`) and have none.
 
-    better: `up`, `down` or `-` where neither is better in itself.
+    better: `up`, `down` or `-` where neither is better in itself. is_along: whether a score of level `point` has a meaning
+    along the path, which is evaluated on samples and never on validation items.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Score(NamedTuple):
     source: str
     level: Level = "point"
     compute: Callable[..., float] | None = None
+    is_along: bool = True
 
 
 SCORES: dict[str, Score] = {}

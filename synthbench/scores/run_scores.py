@@ -13,10 +13,11 @@ Values = dict[str, float]
 
 
 class RunObservations(NamedTuple):
-    """start: the first evaluation. path: the evaluations on the way, by step, on a sample. end: the last, on all items.
+    """start: the first evaluation. path: the evaluations on the way, by step, on samples. end: the last, on all items.
 
-    sample: items a set of an evaluation on the way. steps: at the last evaluation. relearned: the evaluation after
-    relearning, without sets where there was none.
+    sample: at most so many items a set stand for start and end in the path: as many as an evaluation on the way has around
+    a crossing. steps: at the last evaluation. relearned: the evaluation after relearning, without sets where there was
+    none.
     """
 
     start: Point
@@ -28,7 +29,7 @@ class RunObservations(NamedTuple):
 
 
 def run_scores(run: RunObservations) -> tuple[dict[int, Values], Values]:
-    """Scores along the path by step, both ends included and all on the sample; scores at the end on all items."""
+    """Scores along the path by step, both ends included and each point on its sample; scores at the end on all items."""
     points = {0: _sampled(run.start, run.sample), **run.path, run.steps: _sampled(run.end, run.sample)}
     path = {step: finite(at_point(run.start, point)) for step, point in sorted(points.items())}
     ends = at_point(run.start, run.end) | at_level("path", path) | at_level("probe", run.relearned)

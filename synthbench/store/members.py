@@ -109,7 +109,7 @@ def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> 
     """Deletes weights of an experiment's runs. keep: `none`, `chosen` (parents and runs at each chosen rate) or `all`."""
     if keep == "all":
         return
-    done, last = store.results(paths=False), experiment.card.stages[-1].name
+    done, last = store.results(), experiment.card.stages[-1].name
     representing = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
     dropped = [
         (run.id, done[run.id].attempt)

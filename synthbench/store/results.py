@@ -110,8 +110,8 @@ class Store(Database):
                 _put(db, "members", experiment, *key, json.dumps(cell), other=other)
         self.damaged.discard(run.id)
 
-    def results(self, runs: Iterable[RunId] | None = None, *, paths: bool = True) -> dict[RunId, Result]:
-        """The last finished attempt of each run (of these runs, or all); without paths where they are not needed.
+    def results(self, runs: Iterable[RunId] | None = None) -> dict[RunId, Result]:
+        """The last finished attempt of each run (of these runs, or all).
 
         Scores are those of today's code: where it was edited they are computed again from the run's observations.
         """
@@ -121,7 +121,7 @@ class Store(Database):
             weights = {row[:2]: row for row in self.rows(WEIGHTS)}
             for row in self.rows(RUNS):
                 if wanted is None or row[0] in wanted:
-                    result = self._result(row, weights.get(row[:2]), rescored, paths=paths)
+                    result = self._result(row, weights.get(row[:2]), rescored)
                     if result is None:
                         self._mark_damaged(row[0])
                     else:
@@ -132,7 +132,7 @@ class Store(Database):
                     _put_run(db, *entry)
         return results
 
-    def _result(self, row: Row, weights: Row | None, rescored: list[Rescored], *, paths: bool) -> Result | None:
+    def _result(self, row: Row, weights: Row | None, rescored: list[Rescored]) -> Result | None:
         """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
         run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, run_seal = row
         key = (run, attempt)
@@ -141,8 +141,8 @@ class Store(Database):
         if not is_valid or _identity(run, text) is None:
             return None
         is_old = source != identity.source("scores")
-        values = self.rows(PATH, key) if paths or is_old else []
-        if (paths or is_old) and path_seal != seal(values, *self.rows(CURVE, key)):
+        values = self.rows(PATH, key)
+        if path_seal != seal(values, *self.rows(CURVE, key)):
             return None
         known = (attempt, weights[2] if weights else None, fleet_size, seconds, started, device, json.loads(versions))
         if is_old:

@@ -87,9 +87,10 @@ class Fleet:
         assert self.flat_KP.grad is not None, "backward has not been called"
         return self.flat_KP.grad
 
-    def weights(self) -> Views:
-        """All weights as the model uses them now (adapters merged), each (K, *shape)."""
-        trained = views(self.trainable, self.flat_KP)
+    def weights(self, flat_KP: Tensor | None = None) -> Views:
+        """All weights as the model uses them now (adapters merged), each (K, *shape). flat_KP: an earlier copy of the
+        buffer, for the weights of then."""
+        trained = views(self.trainable, self.flat_KP if flat_KP is None else flat_KP)
         if self.update == "full":
             return trained
         base = views(self.layout, self.base_KP)

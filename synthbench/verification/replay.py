@@ -157,5 +157,5 @@ def replay(store: Store, run: Run, card: TaskCard, steps: int) -> Curves:
     moving = reference.optimizers(spec.name, model, spec.arguments, weight_decay=run.weight_decay)
     plain_T = reference.train(model, moving, first, 0, lambda step: run.lr * schedule.factor(step))
     optimizer = FleetOptimizer(spec.name, fleet, spec.arguments, spec.routing)
-    curve_TK = train(optimizer, first, schedule, ([run.lr], [run.weight_decay]))
+    curve_TK = train(optimizer, items, schedule, ([run.lr], [run.weight_decay]))
     return Curves(curve_TK[:steps, 0].tolist(), plain_T)

@@ -9,6 +9,7 @@ from synthbench.analysis.claims import Kind, answers
 from synthbench.cards import RunnerCard, parse
 from synthbench.cards.runner import VariantCard
 from synthbench.common.errors import BadInput
+from synthbench.reporting import claim_answers
 from tests.analysis.example_rows import (
     CARD,
     CLAIM,
@@ -83,6 +84,23 @@ def test_a_sign_that_changes_with_the_target_step_is_the_answer() -> None:
     rows_at_one_step = [row.model_copy(update={"task": "modular", "target_steps": {}}) for row in rows]
     (answer,) = answers(claim, [*reversed_rows, *rows_at_one_step])  # one task is read at the card's target step only
     assert (len(answer.tasks), answer.kind) == (2, "depends on target step")
+
+
+def test_an_answer_names_target_steps_at_which_its_size_is_another() -> None:
+    """A task without a reading at a target step is left out on both sides there."""
+    score, name = "rule_accuracy@fit", card_with_claims({"score": "rule_accuracy@fit"})
+    rows, others = muon_and_adamw("wugs", 0.2, score=score), muon_and_adamw("modular", 0.4, score=score)
+    (first, second) = (step for step in CARD.reading.target_steps if step != TARGET_STEP)
+    larger = {seed: value + 0.1 for seed, value in rows[0].values[score].items()}
+    muon = rows[0].model_copy(update={"target_steps": {score: rows[0].target_steps[score] | {first: larger}}})
+    at_two_steps = {score: dict.fromkeys((TARGET_STEP, second), others[0].values[score])}
+    (answer,) = answers(name, [muon, rows[1], others[0].model_copy(update={"target_steps": at_two_steps}), others[1]])
+    assert answer.kind == "supported"
+    assert answer.pooled.difference.mean == pytest.approx(0.3, abs=0.01)
+    assert {step: kind for step, (kind, _) in answer.pooled.elsewhere.items()} == {first: "higher"}
+    assert answer.pooled.elsewhere[first][1] == pytest.approx(0.3, abs=0.01)  # of wugs alone, where it is 0.2
+    (line,) = claim_answers.lines([answer], None)
+    assert f"The size depends on the target step: +0.30 at step {first}." in line
 
 
 def test_tasks_without_an_answer_are_left_out_with_a_reason() -> None:

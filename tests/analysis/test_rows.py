@@ -55,7 +55,18 @@ def test_the_target_step_scales_with_the_size(tmp_path: Path) -> None:
     size_1, size_2 = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 2]")
     assert size_1.values["rule_accuracy@fit"]
     assert not size_2.values["rule_accuracy@fit"]
-    assert size_1.values["forgetting_over_fit"] == dict.fromkeys(range(3), pytest.approx(0.2))
+    assert size_1.values["forgetting@fits"] == dict.fromkeys(range(3), pytest.approx(0.2))
+    assert size_1.values["forgetting@steps"] == dict.fromkeys(range(3), pytest.approx(0.2))
+
+
+def test_a_row_holds_readings_of_what_is_measured_alone(tmp_path: Path) -> None:
+    (row,) = rows_of(tmp_path, FULL_UPDATE)
+    names = [f"{name}@{reading}" for name in ("learning", "rule_accuracy", "forgetting") for reading in ("fit", "fits")]
+    assert sorted(row.target_steps) == sorted(names)
+    assert all(row.values[name] == by_step[5] and set(by_step) == {4, 5} for name, by_step in row.target_steps.items())
+    assert {name for name in row.values if name.endswith("@steps")} == {
+        f"{name}@steps" for name in ("learning", "rule_accuracy", "forgetting")
+    }
 
 
 def test_a_variant_that_shares_its_optimizer_s_base_has_its_own_row(tmp_path: Path) -> None:

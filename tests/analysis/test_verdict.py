@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf, isnan, sqrt
 
 import pytest
@@ -12,7 +13,16 @@ from synthbench.analysis.statistics import detectable, seeds_for_equivalence, se
 from synthbench.analysis.verdict import findings, of, verdict
 from synthbench.cards import RunnerCard, parse
 from synthbench.common.errors import BadInput
-from tests.analysis.example_rows import CARD, CLEAR_DIFFERENCES, NOISY_DIFFERENCES, SMALL_DIFFERENCES, on_device, row
+from synthbench.reporting import sentence
+from tests.analysis.example_rows import (
+    CARD,
+    CLEAR_DIFFERENCES,
+    NOISY_DIFFERENCES,
+    SMALL_DIFFERENCES,
+    TARGET_STEP,
+    on_device,
+    row,
+)
 from tests.each import each
 
 
@@ -78,6 +88,47 @@ def test_signs_are_compared_at_the_card_s_target_steps() -> None:
     reversed_steps = {**muon.target_steps["rote_gap@fit"], CARD.reading.target_steps[0]: {0: 0.0, 1: 0.0, 2: 0.0}}
     muon = muon.model_copy(update={"target_steps": {**muon.target_steps, "rote_gap@fit": reversed_steps}})
     assert of(Pair(muon, adamw), "rote_gap@fit", CARD).kind == "depends on target step"
+
+
+def at_other_steps(score: str, muon: Sequence[Sequence[float]]) -> Pair:
+    """Muon is .2 higher than AdamW (95 % interval .17 to .23) at the card's target step; muon: its values at the others."""
+    first, second = row("muon", readings={score: [0.3, 0.41, 0.49]}), row("adamw", readings={score: [0.1, 0.2, 0.3]})
+    others = [step for step in CARD.reading.target_steps if step != TARGET_STEP]
+    changed = {step: dict(enumerate(values)) for step, values in zip(others, muon, strict=True)}
+    by_step = {**first.target_steps.get(score, {}), **changed}
+    return Pair(first.model_copy(update={"target_steps": {**first.target_steps, score: by_step}}), second)
+
+
+@each(
+    ("muon", "elsewhere"),
+    [
+        ([[0.3, 0.41, 0.49], [0.31, 0.42, 0.5]], {}),  # the same, and within the interval
+        ([[0.31, 0.42, 0.5], [0.4, 0.51, 0.6]], {1: ("higher", 0.30333)}),  # more than at the card's
+        ([[0.1, 0.8, 0.3], [0.5, 0.5, 0.5]], {0: ("inconclusive", 0.2), 1: ("higher", 0.3)}),
+        ([[0.1, 0.21, 0.31], [0.1, 0.2, 0.3]], {0: ("equal", 0.00667), 1: ("identical", 0.0)}),
+        ([[0.9, 0.9], []], {}),  # of too few seeds nothing is said
+    ],
+)
+def test_a_verdict_names_target_steps_at_which_it_is_another_in_kind_or_size(
+    muon: list[list[float]], elsewhere: dict[int, tuple[str, float]]
+) -> None:
+    judged = of(at_other_steps("rote_gap@fit", muon), "rote_gap@fit", CARD)
+    others = [step for step in CARD.reading.target_steps if step != TARGET_STEP]
+    assert judged.difference.mean == pytest.approx(0.2)
+    assert {step: kind for step, (kind, _) in judged.elsewhere.items()} == {
+        others[index]: kind for index, (kind, _) in elsewhere.items()
+    }
+    means = [mean for _, mean in judged.elsewhere.values()]
+    assert means == pytest.approx([mean for _, mean in elsewhere.values()], abs=1e-4)
+    assert not of(at_other_steps("learning", muon), "learning", CARD).elsewhere  # read at the end
+
+
+def test_a_verdict_in_words_says_what_it_is_at_other_target_steps() -> None:
+    judged = of(at_other_steps("rote_gap@fit", [[0.1, 0.8, 0.3], [0.4, 0.51, 0.6]]), "rote_gap@fit", CARD)
+    first, second = (step for step in CARD.reading.target_steps if step != TARGET_STEP)
+    clause = f"; +0.20, inconclusive, at step {first}; +0.30 at step {second}"
+    assert sentence.elsewhere(judged) == clause
+    assert sentence.words(judged, "rote_gap@fit", "muon") == f"muon worse{clause}"
 
 
 LOW, HIGH, FLAT = [0.1, 0.2, 0.3], [0.61, 0.70, 0.82], [0.5, 0.5, 0.5]

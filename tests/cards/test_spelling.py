@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from synthbench.cards import RunnerCard, load
+from synthbench.cards.spelling import score_name
 from synthbench.common.errors import BadInput
 from synthbench.experiment.resolve import RunRequest, resolve
 from tests import tiny
+from tests.each import each
 
 OLD_NAMES = {"[variants.": "[arms.", "target_steps = ": "speeds = ", "target_step = ": "speed = ", "rank = ": "tier = "}
 
@@ -65,3 +67,44 @@ def test_old_names_are_read_in_settings_and_scales(tmp_path: Path, capsys: pytes
     assert (resolved.reading.target_step, resolved.reading.target_steps) == (7, [7, 9])
     assert resolved.variants["slow"].lr == [2e-4]
     assert capsys.readouterr().err.count("\n") == 2  # one for the card, one for --set
+
+
+def test_scores_have_other_spellings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`x@end` is x; the old `x_over_fit` is `x@fits`, and one line says so."""
+    path = tiny.write(tmp_path)
+    claim = (
+        "[[claims]]\nsays = 'a'\nsource = 'b'\nrows.optimizer = 'adamw'\nthan.optimizer = 'muon'\nexpected = 'lower'"
+    )
+    columns = "columns = ['forgetting@end', 'forgetting_over_fit', 'forgetting_from_peak@end']"
+    text = path.read_text().replace('columns = ["fact_recall", "rule_accuracy@fit", "learning"]', columns)
+    path.write_text(f"{text}\n{claim}\nscore = 'tail_recall_over_fit'\n")
+    card = resolve(RunRequest(str(path), device="cpu")).card
+    assert card.columns == ["forgetting", "forgetting@fits", "forgetting_from_peak"]
+    assert card.claims[0].score == "tail_recall@fits"
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "forgetting_over_fit is now forgetting@fits, tail_recall_over_fit is now tail_recall@fits" in err
+    settings = ["columns=['learning@end', 'noise_recall_over_fit']", "tier='forgetting_over_fit'"]
+    card = resolve(RunRequest(str(tiny.write(tmp_path)), settings=settings, device="cpu")).card
+    assert (card.columns, card.rank) == (["learning", "noise_recall@fits"], "forgetting@fits")
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@each(
+    ("name", "registered"),
+    [
+        ("forgetting@end", "forgetting"),
+        ("forgetting", "forgetting"),
+        ("forgetting@steps", "forgetting@steps"),
+        ("forgetting@fit@end", "forgetting@fit@end"),  # no such score
+        ("tail_recall_over_fit", "tail_recall@fits"),
+        ("a_over_fit@fit", "a_over_fit@fit"),
+    ],
+)
+def test_a_score_is_registered_under_one_name(name: str, registered: str) -> None:
+    assert score_name(name) == registered
+
+
+def test_the_same_score_in_two_spellings_is_named_twice(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="twice"):
+        resolve(RunRequest(str(tiny.write(tmp_path)), settings=["columns=['learning', 'learning@end']"], device="cpu"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from synthbench.common.errors import BadInput
 from synthbench.execution import fleet_setup
+from synthbench.experiment.brackets import LARGER, NEITHER, SMALLER, lacking
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
@@ -149,3 +151,78 @@ def test_the_forecast_counts_children_once_after_an_extension(tmp_path: Path) ->
     remaining = Plan(experiment, done).remaining()
     assert len(remaining) == 2 * 2
     assert {run.id for run in remaining} == {run.id for run in Plan(experiment, done).ready()}
+
+
+# Grids extended towards target steps
+
+
+def path_to(step: float | None) -> dict[int, dict[str, float]]:
+    """A path that reaches fit 0.9 at a step, or never."""
+    if step is None:
+        return {0: {"fit": 0.0}, 1000: {"fit": 0.5}}
+    return {0: {"fit": 0.0}, round(step * 100): {"fit": 90.0}}  # a hundredth of the way, for steps between two
+
+
+def at_steps(steps: dict[float, float | None], **more: Any) -> Any:
+    """An outcome: the step at which a rate reaches the fit, 10 / rate where none is given; no edge is best."""
+
+    def outcome(run: Run) -> Result:
+        if run.stage == "pretrain":
+            return ok(run)
+        reached = steps.get(run.lr, 0.1 / run.lr)
+        return replace(ok(run, 0.9 if run.lr == 4e-3 else 0.1), path=path_to(reached))
+
+    return outcome
+
+
+THREE = [2e-3, 4e-3, 8e-3]  # 50, 25 and 12.5 steps
+NEVER = dict.fromkeys((*THREE, 1.6e-2, 3.2e-2), None)
+
+
+@each(
+    ("steps", "targets", "extension"),
+    [
+        ({}, [20, 40], []),  # on both sides of every target step
+        ({}, [20, 60], [1e-3]),  # all faster than 60
+        ({}, [20, 120], [1e-3, 5e-4]),
+        ({}, [10, 20], [1.6e-2]),  # all slower than 10
+        ({}, [10, 20, 60], [1.6e-2, 1e-3]),  # by two, the nearest to the card's own (20) first
+        ({}, [1, 20], [1.6e-2, 3.2e-2]),  # as often as the stage says
+        (NEVER, [20], [1.6e-2, 3.2e-2]),  # a larger rate may reach the fit
+        ({8e-3: None}, [10, 20], []),  # the largest rate never fits, though smaller ones do
+        ({2e-3: None}, [20, 60], []),  # the smallest rate takes too many steps
+        ({8e-3: None}, [30, 20], []),
+    ],
+)
+def test_a_grid_is_extended_towards_the_target_steps(
+    tmp_path: Path, steps: dict[float, float | None], targets: list[int], extension: list[float]
+) -> None:
+    reading = f"reading={{fit=0.9, target_steps={targets}, target_step=20}}"
+    settings = f"stages.finetune.lr={THREE}", "stages.finetune.extend=2", reading
+    planned = rates(simulate(tiny.experiment(tmp_path, *settings), at_steps(steps)))
+    assert planned == [THREE, *([rate] for rate in extension)]
+
+
+def test_most_seeds_decide_where_a_grid_is_extended() -> None:
+    assert [lacking(steps, [1.0, 2.0], 20) for steps in ({1.0: 50.0, 2.0: 30.0}, {1.0: 15.0, 2.0: 10.0}, {})] == [
+        LARGER, SMALLER, NEITHER
+    ]  # fmt: skip
+    assert lacking({1.0: 50.0}, [1.0, 2.0], 20) == NEITHER  # the larger rate diverged
+    assert lacking({2.0: 10.0}, [1.0, 2.0], 20) == NEITHER
+
+
+@each(("settings", "is_extended"), [
+    (["columns=['learning']"], False),
+    (["columns=['learning', 'forgetting@fits']"], True),
+    (["columns=['learning']", "rank='rule_accuracy@fit'"], True),
+    (["columns=['forgetting@steps']"], False),
+    (["stages.finetune.extend=0"], False),
+    (["stages.finetune.sizes=[3]"], False),  # target steps grow with the size: 60 is reached between the rates
+])  # fmt: skip
+def test_only_a_card_that_reads_between_rates_extends_towards_target_steps(
+    tmp_path: Path, settings: list[str], is_extended: bool
+) -> None:
+    reading = "reading={fit=0.9, target_steps=[10], target_step=10}"
+    grid = f"stages.finetune.lr={THREE}", "stages.finetune.extend=1", "stages.finetune.examples={fact=4, rule=12}"
+    planned = rates(simulate(tiny.experiment(tmp_path, *grid, reading, *settings), at_steps({})))
+    assert planned == [THREE, *[[1.6e-2]] * is_extended]

@@ -15,8 +15,8 @@ OPTIMIZER = OptimizerSpec("adamw", (("*", "adamw"),), {"betas": [0.9, 0.95], "ep
 RUN = Run(
     task="t", task_version="1.0", task_fingerprint="f", model={"width": 8, "layers": 1}, stage="finetune",
     history=("pretrain",), optimizer=OPTIMIZER, lr=1e-3, weight_decay=0.0, update="full", steps=10, batch=4,
-    schedule="constant", warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, relearn=0, seed=0,
-    salt="", parent="parent", environment=Environment("source", "2.13", "cpu"),
+    schedule="constant", warmup=0.05, examples={"fact": 3, "rule": 9}, points=2, sample=8, bracket_sample=16,
+    levels=(0.5, 0.9), relearn=0, seed=0, salt="", parent="parent", environment=Environment("source", "2.13", "cpu"),
 )  # fmt: skip
 CHANGES: dict[str, list[Any]] = {
     "task": ["u"],
@@ -41,6 +41,8 @@ CHANGES: dict[str, list[Any]] = {
     "examples": [{"fact": 3, "rule": 8}],
     "points": [1],
     "sample": [9],
+    "bracket_sample": [17],
+    "levels": [(0.5, 0.8), (0.5,), ()],
     "relearn": [50],
     "seed": [1],
     "salt": ["other"],
@@ -52,6 +54,7 @@ CHANGES: dict[str, list[Any]] = {
         replace(RUN.environment, dtype="bfloat16"),
     ],
 }
+READING = ("reading.sample=3", "reading.bracket_sample=40", "reading.fit=0.75")
 
 
 @each("name", [field.name for field in fields(Run)])
@@ -74,6 +77,15 @@ def test_a_runs_id_depends_on_the_order_of_routing_and_history_but_not_of_tables
     assert replace(RUN, history=("a", "b")).id != replace(RUN, history=("b", "a")).id
 
 
+def test_how_a_path_is_read_matters_only_where_it_is_read(tmp_path: Path) -> None:
+    """A stage without points on the way is evaluated at its ends alone, on as many items whatever the card says."""
+    unread = "stages.finetune.points=1"
+    runs = [Plan(tiny.experiment(tmp_path, unread, *settings), {}).whole().values() for settings in ((), READING)]
+    assert [[run.id for run in runs_of_cell] for runs_of_cell in runs[0]] == [
+        [run.id for run in runs_of_cell] for runs_of_cell in runs[1]
+    ]
+
+
 def test_a_setting_changes_the_ids_of_the_stages_it_affects(tmp_path: Path) -> None:
     """A child's id hashes its parent's id, which the comparison replaces by the seed."""
 
@@ -91,10 +103,14 @@ def test_a_setting_changes_the_ids_of_the_stages_it_affects(tmp_path: Path) -> N
         ("stages.finetune.steps=11", {"finetune"}),
         ("stages.finetune.examples.rule=30", {"finetune"}),
         ("stages.pretrain.steps=11", {"pretrain"}),
-        ("reading.sample=9", {"pretrain", "finetune"}),
+        ("reading.sample=9", {"finetune"}),
+        ("reading.bracket_sample=17", {"finetune"}),
+        ("stages.finetune.relearn=5", {"finetune"}),
+        ("stages.pretrain.relearn=5", set()),  # there is nothing to relearn
         ("optimizer.eps=1e-6", {"pretrain", "finetune"}),
         ("model.width=32", {"pretrain", "finetune"}),
-        ("reading.fit=0.8", set()),
+        ("reading.fit=0.8", set()),  # a level of every run
+        ("reading.fit=0.75", {"finetune"}),
         ("columns=['fit']", set()),
         ("name=another", set()),
         ("question=another", set()),

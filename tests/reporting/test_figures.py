@@ -159,7 +159,7 @@ def test_the_regime_has_the_limits_of_the_calibration_and_names_rows_that_were_n
 
 
 def test_a_task_without_a_rule_is_placed_by_recall_of_rare_facts() -> None:
-    fact_scores = {"tail_recall_over_fit": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
+    fact_scores = {"tail_recall@fits": {0: 0.8}, "retention@fit": {0: 0.5}, "fact_recall@fit": {0: 0.9}}
     figure = draw("regime", [full_row("adamw", values=fact_scores)])
     assert points(figure) == {(0.8, 0.5)}
     assert "rare facts" in figure.axes[0].get_xlabel()

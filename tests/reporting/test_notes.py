@@ -34,6 +34,10 @@ def test_a_legend_explains_only_what_the_table_has() -> None:
     assert "!" not in first
     of_fit = table.Table([row("muon")], ["rule_accuracy@fit"])
     assert not any("size" in line for line in notes.legend(of_fit, CARD))
+    of_all = notes.legend(table.Table([row("muon")], ["fit@steps", "forgetting@fits", "forgetting@fit"]), CARD)
+    assert [line.partition(":")[0] for line in of_all[1:-1]] == ["@fit", "@fits", "@steps"]
+    assert [line.endswith("; others: last step") for line in of_all[1:-1]] == [False, False, True]
+    assert all(len(line) <= 100 for line in of_all)
     cut = table.Table([row("muon", readings={"learning": [0.9, 0.95, 1.0]})], ["learning"])
     assert "[low, high]" in notes.legend(cut, CARD)[0]
     assert "[low, high]" not in first

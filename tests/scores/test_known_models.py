@@ -133,8 +133,9 @@ def test_the_true_rule_has_accuracy_1_and_recalls_no_fact(
 def test_the_true_rule_answers_its_own_and_old_rule_items_by_rule_and_no_fact(
     sets: dict[str, ItemSets], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    names = ("new/rule/test", "new/fact/train", "old/rule/test")
     monkeypatch.setattr(transformer, "logits", logits_of(inflecting([7])))
-    for point in make_observer(sets).evaluate(("new/rule/test", "new/fact/train", "old/rule/test")):
+    for point in make_observer(sets).evaluate(dict.fromkeys(names, slice(None))):
         assert point.sets["new/rule/test"].by_rule_N.all()
         assert point.sets["old/rule/test"].by_rule_N.all()  # of old items, the new rule's answer
         assert not point.sets["old/rule/test"].correct_N.any()  # the old rule has different shifts

@@ -80,3 +80,15 @@ def test_a_run_without_relearning_has_no_savings() -> None:
     with_probe = RunObservations(start, {}, start, 2, 10, probe(("--", "+-"), ("--", "--")))
     assert run_scores(with_probe)[1]["relearning_savings"] == 0.5
     assert "relearning_savings" not in run_scores(with_probe)[0][10]  # the path has no probe
+
+
+def test_points_of_one_path_may_have_samples_of_different_size() -> None:
+    """Each is compared with the start on its own items: of five facts the start knows the first and the last two."""
+    new_sets = {"new/rule/train": observed("+"), "new/rule/test": observed("+")}
+    facts = {3: "--", 5: "----+", 7: "+-"}
+    start, end = (point({"old/fact/train": observed(text)} | new_sets) for text in ("+--++", "-----"))
+    path = {step: point({"old/fact/train": observed(text)} | new_sets) for step, text in facts.items()}
+    scored, _ = run_scores(RunObservations(start, path, end, sample=4, steps=10))
+    assert {step: scores["forgetting"] for step, scores in scored.items()} == pytest.approx(
+        {0: 0.0, 3: 1 / 2 - 0, 5: 3 / 5 - 1 / 5, 7: 0.0, 10: 2 / 4}
+    )

@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from synthbench.scores.reading import (
     FITS,
+    Rates,
     Reached,
+    at_step,
     bracket,
     crossing,
     first_reaching,
     is_reached,
     median,
-    of_seed,
-    over_fit,
     value_at,
 )
 from tests.each import each
@@ -114,9 +114,9 @@ def test_a_seed_is_read_where_each_rate_first_fits() -> None:
     # forgetting is a tenth of the step: 5 where T = 50 and 20 where T = 200; in between, linear in log T
     fast, slow = path((0, 0.0), (50, 0.9), (300, 1.0)), path((0, 0.0), (200, 0.9), (300, 1.0))
     never = path((0, 0.0), (300, 0.5))
-    assert of_seed([slow, never, fast], "forgetting", 0.9, 100) == pytest.approx(5 + 15 * 0.5)
-    assert isnan(of_seed([fast, never], "forgetting", 0.9, 100))
-    assert isnan(of_seed([], "forgetting", 0.9, 100))
+    assert Rates([slow, never, fast]).at_fit("forgetting", 0.9, 100) == pytest.approx(5 + 15 * 0.5)
+    assert isnan(Rates([fast, never]).at_fit("forgetting", 0.9, 100))
+    assert isnan(Rates([]).at_fit("forgetting", 0.9, 100))
 
 
 @each(
@@ -150,8 +150,17 @@ def test_a_reading_over_fit_is_the_mean_over_fit_thresholds() -> None:
     # the fast rate reaches fit f at step 100 f / 0.9, the slow one at 400 f / 0.9; step 200 is halfway in log
     fast, slow = path((0, 0.0), (100, 0.9)), path((0, 0.0), (400, 0.9))
     mean = sum(FITS) / len(FITS) / 0.9
-    assert over_fit([slow, fast], "forgetting", 0.9, 200) == pytest.approx((10 * mean + 40 * mean) / 2)
-    assert isnan(over_fit([fast], "forgetting", 0.9, 200))
+    assert Rates([slow, fast]).over_fits("forgetting", 0.9, 200) == pytest.approx((10 * mean + 40 * mean) / 2)
+    assert isnan(Rates([fast]).over_fits("forgetting", 0.9, 200))
+
+
+def test_a_reading_at_equal_steps_is_interpolated_along_the_path_and_ends_with_it() -> None:
+    points = path((0, 0.0), (10, 0.5), (20, 0.7))
+    assert at_step(points, "forgetting", 14) == pytest.approx(1.4)
+    assert at_step(points, "fit", 20) == 0.7
+    assert isnan(at_step(points, "forgetting", 21))
+    assert isnan(at_step(points, "retention", 14))
+    assert isnan(at_step({}, "forgetting", 14))
 
 
 @each(

@@ -11,13 +11,14 @@ from synthbench.generators import BUCKETS, SLICES, SPLITS
 from synthbench.scores import SCORES, Observations, Point, Score, at_point, register
 from synthbench.scores.distance import GROUPS
 from synthbench.scores.observations import HEAD, TAIL
+from synthbench.scores.reading import READINGS
 from synthbench.scores.registry import at_level
 from synthbench.scores.relearning import CONTROL, OTHER
 from tests.each import each
 
 POINT = [score for score in SCORES.values() if score.level == "point"]
 CELL = [score for score in SCORES.values() if score.level == "cell"]
-AT_FIT = [score for score in CELL if score.name.endswith("@fit")]
+READ = [score for score in CELL if not score.name.endswith("@t")]
 
 
 def bounds(score: Score) -> tuple[float, float]:
@@ -99,13 +100,21 @@ def test_every_score_has_formula_unit_range_direction_and_source(score: Score) -
     assert (score.compute is None) == (score.level == "cell")
 
 
-@each("score", AT_FIT)
+@each("score", READ)
 def test_a_reading_has_the_unit_range_and_direction_of_its_score(score: Score) -> None:
     name, _, reading = score.name.partition("@")
     score_read = SCORES[name]
-    assert reading == "fit"
+    assert reading in READINGS
     assert score_read.level == "point"
     assert (score.unit, score.range, score.better) == (score_read.unit, score_read.range, score_read.better)
+
+
+def test_every_point_score_that_a_path_has_is_read_in_every_way() -> None:
+    readings = {score.name: [name for name in READINGS if f"{score.name}@{name}" in SCORES] for score in POINT}
+    not_along = {"validation_learning", "validation_loss", "bits_per_param", "dataset_bits_per_param"}
+    assert {name for name, read in readings.items() if not read} == not_along
+    assert {name for name, read in readings.items() if 0 < len(read) < 3} == {"fit"}
+    assert readings["fit"] == ["steps"]  # at one fit it is that fit
 
 
 def test_a_score_s_name_is_registered_once() -> None:

@@ -91,7 +91,7 @@ def bases(request: pytest.FixtureRequest) -> Bases:
 
 def pairs(observer: Observer) -> list[tuple[Point, Point]]:
     start = observer.start(SAMPLE)
-    return [*zip(start, observer.path(SAMPLE), strict=True), *zip(start, observer.end(), strict=True)]
+    return [*zip(start, observer.path(SAMPLE, SAMPLE), strict=True), *zip(start, observer.end(), strict=True)]
 
 
 @each("update", UPDATES)

@@ -22,8 +22,8 @@ EXTREME = np.array([np.nan, np.inf, -0.0, 1e-45, 3.4e38], dtype=np.float32)  # a
 
 @st.composite
 def run_observations(draw: st.DrawFn) -> RunObservations:
-    """A run that is finite at its start. Sets are evaluated in full at its end and on a sample on the path; the start
-    evaluates the old sets in full and the new ones on a sample. Buckets and relearning are optional."""
+    """A run that is finite at its start. Sets are evaluated in full at its end and on samples of two sizes on the path; the
+    start evaluates the old sets in full and the new ones on the larger sample. Buckets and relearning are optional."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))  # hypothesis is slow at drawing many values
     sizes = {name: draw(st.integers(1, 20)) for name in (*NAMES, *PROBE)}
     sample, steps, extreme_share = draw(st.integers(1, 12)), draw(st.integers(4, 9)), draw(st.sampled_from([0.0, 0.1]))
@@ -37,7 +37,7 @@ def run_observations(draw: st.DrawFn) -> RunObservations:
         values = rng.exponential(5, size).astype(np.float32)
         return np.where(rng.random(size) < extreme_share, rng.choice(EXTREME, size), values).astype(np.float64)
 
-    def point_of(full: tuple[str, ...], sampled: tuple[str, ...], extreme_share: float) -> Point:
+    def point_of(full: tuple[str, ...], sampled: tuple[str, ...], extreme_share: float, sample: int = sample) -> Point:
         sets = {}
         for name in (*full, *sampled):
             size = sizes[name] if name in full else min(sample, sizes[name])
@@ -50,7 +50,11 @@ def run_observations(draw: st.DrawFn) -> RunObservations:
 
     path_sets = tuple(name for name in NAMES if not name.endswith("/validation"))
     old = tuple(name for name in NAMES if name.startswith("old/"))
-    path = {step: point_of((), path_sets, extreme_share) for step in sorted(draw(st.sets(st.integers(1, steps - 1))))}
+    larger = draw(st.sets(st.integers(1, steps - 1)))
+    path = {
+        step: point_of((), path_sets, extreme_share, sample if step in larger else max(1, sample // 3))
+        for step in sorted(draw(st.sets(st.integers(1, steps - 1))))
+    }
     start = point_of(old, tuple(name for name in path_sets if name not in old), 0.0)
     relearned = point_of(PROBE, (), extreme_share)._replace(moved={}) if is_relearned else Point({}, {})
     return RunObservations(start, path, point_of(NAMES, (), extreme_share), sample, steps, relearned)
