@@ -168,7 +168,8 @@ def test_runners_pretrain_as_the_calibration_at_its_chosen_rates(runner: str) ->
     for task, name in product(card.tasks, card.optimizers):
         if name in calibration_card.optimizers:
             settings_of_runner, settings_of_calibration = (
-                settings(runner_card.stage("pretrain"), task, name) for runner_card in (card, calibration_card)
+                settings(runner_card, runner_card.stage("pretrain"), task, name)
+                for runner_card in (card, calibration_card)
             )
             assert (settings_of_runner.steps, settings_of_runner.weight_decay) == (
                 settings_of_calibration.steps,

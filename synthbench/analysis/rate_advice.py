@@ -49,7 +49,8 @@ def _steps(trials: Sequence[Trial], results: ExperimentResults, card: RunnerCard
     for trial in trials:
         result = results.results[trial.id]
         if result.status == "ok":
-            of_seed.setdefault(results.seed(trial.id), {})[trial.lr] = crossing(result.path, card.reading.fit)
+            reached = crossing(result.path, card.reading.fit, card.reading.fit_of)
+            of_seed.setdefault(results.seed(trial.id), {})[trial.lr] = reached
     return [of_seed[seed] for seed in sorted(of_seed)]
 
 

@@ -166,8 +166,8 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
     chosen = [run for run in converged if run in choices]
     values = {name: _scores(chosen, name, stored) for name in AT_END}
     measured = [name for name, by_seed in values.items() if by_seed]
-    rates_of = {seed: reading.Rates([results[run].path for run in converged if stored.seed(run) == seed])
-                for seed in seeds}  # fmt: skip
+    paths = {seed: [results[run].path for run in converged if stored.seed(run) == seed] for seed in seeds}
+    rates_of = {seed: reading.Rates(of_seed, card.reading.fit_of) for seed, of_seed in paths.items()}
     target_steps = _between_rates(rates_of, measured, card, cell.size)
     values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
     values |= _at_steps({stored.seed(run): results[run].path for run in chosen}, measured, card, cell.size)

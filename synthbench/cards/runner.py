@@ -164,6 +164,8 @@ class ReadingCard(Card):
 
     fit: Share
     """The reading is at the first step that reaches this fit."""
+    fit_of: str = "fit"
+    """The score that is meant by fit: `head_recall`, say, to read rare facts at equal recall of the frequent ones."""
     target_steps: Annotated[list[Positive], Field(min_length=1, max_length=32)]
     """Steps to that fit at which cells are compared."""
     target_step: Positive
@@ -237,7 +239,9 @@ class RunnerCard(Card):
     """How many, or which."""
     columns: Scores
     """Scores that its table shows: `x@fit`, `x@fits`, `x@steps` or `x` at the last step."""
-    rank: ScoreName | None = Field(None, validation_alias=AliasChoices("rank", "tier"))  # tier: in stored cards, until 0.2
+    rank: ScoreName | None = Field(
+        None, validation_alias=AliasChoices("rank", "tier")
+    )  # tier: in stored cards, until 0.2
     """The score that ranks the rows of its table, from 8 seeds on."""
     margins: Margins = MARGINS
     """By unit: the difference below which two rows count as equal."""

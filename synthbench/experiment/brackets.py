@@ -30,7 +30,7 @@ def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> f
     for run in runs:
         of_seed = seeds.setdefault(run.seed, {})
         if done[run.id].status == "ok" and done[run.id].path:
-            of_seed[run.lr] = crossing(done[run.id].path, card.reading.fit)
+            of_seed[run.lr] = crossing(done[run.id].path, card.reading.fit, card.reading.fit_of)
     for target_step in sorted(card.reading.target_steps, key=lambda step: abs(log(step / card.reading.target_step))):
         if way := _way([*seeds.values()], rates, target_step * size):
             return next_rate(rates, is_low=way == SMALLER)

@@ -26,6 +26,9 @@ def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
         _known(origin, "model", card.model, MODELS)
     for name in card.columns:
         _known(f"{origin}: columns", "score", name, SCORES)
+    _known(
+        f"{origin}: reading.fit_of", "score", card.reading.fit_of, [n for n, s in SCORES.items() if s.level == "point"]
+    )
     directed = [name for name, score in SCORES.items() if score.better != "-"]
     if card.rank is not None and card.rank not in directed:
         hint = did_you_mean(card.rank, directed)
@@ -103,8 +106,7 @@ def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str, where: s
             f"Task {task.card.name}: stages.{stage.name}: {' and '.join(parts)} have items of the slice {several[0]}; a "
             "stage may have each slice once."
         )
-    optimizers = dict.fromkeys(map(card.optimizer_of, grids.every_optimizer(card)))
-    each = [grids.settings(stage, task.card.name, optimizer) for optimizer in optimizers]
+    each = [grids.settings(card, stage, task.card.name, name) for name in grids.every_optimizer(card)]
     for size in dict.fromkeys(size for of_stage in each for size in of_stage.sizes):
         task.check_sizes(stage.name, grids.sized(task, stage, size))
     if stage.points > (fewest := min(grids.scaled(of_stage.steps, min(of_stage.sizes)) for of_stage in each)):
@@ -128,8 +130,8 @@ def _updates(stage: StageCard, card: RunnerCard, task: Task, where: str) -> None
 def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], where: str) -> None:
     for name in stage.overrides:
         task, slash, optimizer = name.rpartition("/")
-        if optimizer not in {*OPTIMIZERS, *([] if slash else tasks)} or (slash and task not in tasks):
-            hint = did_you_mean(name, [*OPTIMIZERS, *tasks])
+        if optimizer not in {*OPTIMIZERS, *card.variants, *([] if slash else tasks)} or (slash and task not in tasks):
+            hint = did_you_mean(name, [*OPTIMIZERS, *card.variants, *tasks])
             raise BadInput(f"{where}.for: unknown task or optimizer {shown(name)}{hint}.")
     if not isinstance(stage.lr, dict):
         return

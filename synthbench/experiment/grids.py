@@ -26,10 +26,12 @@ class StageSettings(NamedTuple):
     lr_factor: float
 
 
-def settings(stage: StageCard, task: str, optimizer: str) -> StageSettings:
-    """A stage's settings, with what its table `for` says of a task, an optimizer (the registered one) or both."""
+def settings(card: RunnerCard, stage: StageCard, task: str, name: str) -> StageSettings:
+    """A stage's settings, with what its table `for` says of a task, an optimizer (the registered one, then its name on the
+    card) or both."""
     steps, decay, sizes, factor = stage.steps, stage.weight_decay, stage.sizes, 1.0
-    keys = (task, optimizer, f"{task}/{optimizer}")
+    names = dict.fromkeys((card.optimizer_of(name), name))
+    keys = (task, *names, *(f"{task}/{optimizer}" for optimizer in names))
     for override in (stage.overrides[key] for key in keys if key in stage.overrides):
         steps = override.steps or steps
         decay = override.weight_decay if override.weight_decay is not None else decay
@@ -66,7 +68,7 @@ def updates(card: RunnerCard, stage: StageCard, task: str, optimizer: str) -> li
     with the first update (of a variant only the first size)."""
     variant = variant_in(card, stage, optimizer)
     allowed = variant.update if variant and variant.update else stage.update
-    first, *others = settings(stage, task, card.optimizer_of(optimizer)).sizes
+    first, *others = settings(card, stage, task, optimizer).sizes
     crossed = [] if optimizer in card.variants else [(allowed[0], size) for size in others]
     return [*((update, first) for update in allowed), *crossed]
 
@@ -93,7 +95,7 @@ def usual(optimizer: str) -> list[float]:
 def rates_of(card: RunnerCard, stage: StageCard, task: str, cell: Cell) -> list[float]:
     """The learning rates of a cell: its grid, times the factors of its task and optimizer; a variant's as they are."""
     variant, rates = variant_in(card, stage, cell.optimizer), grid(card, stage, cell.optimizer, cell.update)
-    factor = settings(stage, task, card.optimizer_of(cell.optimizer)).lr_factor
+    factor = settings(card, stage, task, cell.optimizer).lr_factor
     is_as_written = factor == 1 or (variant and variant.lr)
     return rates if is_as_written else [float(f"{rate * factor:.6g}") for rate in rates]
 

@@ -135,7 +135,7 @@ class TaskStage:
         return self.experiment.card
 
     def settings(self, optimizer: str) -> grids.StageSettings:
-        return grids.settings(self.stage, self.task.card.name, self.card.optimizer_of(optimizer))
+        return grids.settings(self.card, self.stage, self.task.card.name, optimizer)
 
     def cells(self, base: tuple[str, ...]) -> Iterator[Cell]:
         """Optimizers x updates x decays x sizes after the optimizers of the stages before (base)."""

@@ -61,7 +61,7 @@ def to_record(request: RunRequest) -> Experiment:
     experiment = tried(experiment_of(card.model_copy(update={"stages": stages}), origin, request.device))
     (task,) = experiment.tasks.values()
     for stage in stages:
-        of_stage = settings(stage, task.card.name, label)
+        of_stage = settings(card, stage, task.card.name, label)
         if len(of_stage.weight_decay) > 1 or len(of_stage.sizes) > 1:
             raise BadInput(
                 f"A baseline needs one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
@@ -133,7 +133,7 @@ def with_rates(experiment: Experiment, folder: Path) -> Experiment:
         chosen.setdefault(cell.stage, {})[cell.update] = [choice.lr if choice else rates.pop()]
     stages = []
     for stage in card.stages:
-        of_stage = settings(stage, task.card.name, label)
+        of_stage = settings(card, stage, task.card.name, label)
         stages.append(stage.model_copy(update={
             "steps": of_stage.steps, "weight_decay": list(of_stage.weight_decay), "sizes": list(of_stage.sizes),
             "extend": 0, "lr": {label: chosen[stage.name]}, "overrides": {},

@@ -52,7 +52,8 @@ def draw(language: Language, options: Options, item_N: NDArray[np.int64], place:
     if options.groups == 1 or split != "train":
         return drawn
     group_N = np.resize(cycle(options.groups), len(item_N))
-    buckets = [BUCKETS.index("head"), *[BUCKETS.index("middle")] * (options.groups - 2), BUCKETS.index("tail")]
+    head = options.groups // 2
+    buckets = [BUCKETS.index(name) for name in ("head",) * head + ("middle",) * (options.groups - head - 1) + ("tail",)]
     return replace(
         drawn,
         bucket_N=np.array(buckets, dtype=np.int8)[group_N],

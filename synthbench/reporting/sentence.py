@@ -31,7 +31,9 @@ def words(judged: Verdict, name: str, subject: str) -> str:
     if judged.kind == "too few seeds":
         return f"needs {verdict.LEAST_SEEDS} seeds"
     by = f" ({by_rank(judged)})" * judged.ranked
-    decided = f"{subject} {direction(judged, name)}{small(judged)}{by}" if judged.kind in DECIDED else undirected(judged)
+    decided = (
+        f"{subject} {direction(judged, name)}{small(judged)}{by}" if judged.kind in DECIDED else undirected(judged)
+    )
     return decided + elsewhere(judged)
 
 

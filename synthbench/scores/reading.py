@@ -20,11 +20,12 @@ FITS = (0.5, 0.6, 0.7, 0.8, 0.9)  # of a reading over fit
 ENOUGH = 0.8  # share of a cell's seeds whose rates must bracket a target step
 
 
-def crossing(path: Path, threshold: float) -> float | None:
-    """The first step at which fit reaches the threshold, interpolated between points; None if it never does."""
+def crossing(path: Path, threshold: float, fit_of: str = "fit") -> float | None:
+    """The first step at which fit (or another score in its place) reaches the threshold, interpolated between points; None
+    if it never does."""
     earlier: tuple[int, float] | None = None
     for step in sorted(path):
-        fit = path[step].get("fit", nan)
+        fit = path[step].get(fit_of, nan)
         if fit != fit:
             return None
         if fit >= threshold:
@@ -71,16 +72,17 @@ def bracket(steps: Sequence[float | None], target_step: float) -> Bracket | None
 
 
 class Rates:
-    """The paths of the rates of one seed. The steps at which they reach a fit are found once."""
+    """The paths of the rates of one seed. The steps at which they reach a fit are found once. fit_of: the score that is
+    meant by fit."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._paths = paths
+    def __init__(self, paths: Sequence[Path], fit_of: str = "fit") -> None:
+        self._paths, self._fit_of = paths, fit_of
         self._steps: dict[float, list[float | None]] = {}
 
     def steps(self, fit: float) -> list[float | None]:
         """By rate the step at which a fit is first reached, None where it never is."""
         if fit not in self._steps:
-            self._steps[fit] = [crossing(path, fit) for path in self._paths]
+            self._steps[fit] = [crossing(path, fit, self._fit_of) for path in self._paths]
         return self._steps[fit]
 
     def at_fit(self, name: str, threshold: float, target_step: float) -> float:
