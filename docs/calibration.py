@@ -24,6 +24,8 @@ from synthbench.scores import SCORES
 BAND = (0.1, 0.9)  # held-out rule accuracy at fit 0.9
 KEPT = (0.2, 0.9)  # retention at fit 0.9
 LEARNED = 0.95  # least score of the pretraining language
+MOST_OVERWRITTEN = 0.02  # of the old rule's held-out items, answered by the new rule at fit 0.9
+MIRROR = ("rule_accuracy@fit", "skill_forgetting@fit")
 SEEDS = (3, 5, 10, 20)
 NOTHING = 1e-6  # a deviation that rounding makes
 
@@ -43,40 +45,32 @@ def section(task: Task) -> list[str]:
     return [
         "### Calibration", "",
         f"Is the pretraining language learned (at least {LEARNED}), and at fit {card.reading.fit:g}, reached in "
-        f"{card.reading.target_step} steps, is retention between {KEPT[0]} and {KEPT[1]}"
-        + (f" and held-out accuracy of the new rule between {BAND[0]} and {BAND[1]}" if _has_rule(rows) else "")
-        + f"? {seeds} seeds on {published.device}; mean (deviation between seeds).", "",
+        f"{card.reading.target_step} steps, is retention between {KEPT[0]} and {KEPT[1]}, held-out accuracy of the new "
+        f"rule between {BAND[0]} and {BAND[1]}, and at most {MOST_OVERWRITTEN} of the old rule's items answered by the new one? "
+        f"{seeds} seeds, which no report uses, on {published.device}; mean (deviation between seeds).", "",
         *_regime(rows), "", "Pretraining: chosen rate and mean scores on its own facts and held-out rule items.", "",
-        *_deviations(rows), "", *command("calibration"),
+        *_mirror(rows), "", *_deviations(rows), "", *command("calibration"),
     ]  # fmt: skip
-
-
-def _has_rule(rows: Sequence[Row]) -> bool:
-    """Whether finetuning has a rule at all."""
-    return any(row.values.get("rule_accuracy") for row in rows)
 
 
 def _regime(rows: Sequence[Row]) -> list[str]:
-    heads = ["optimizer", "update", "pretraining lr", "old facts", "old rule", "retention@fit"]
-    heads += ["rule_accuracy@fit"] * _has_rule(rows) + ["in the regime"]
-    return [github(heads, [_cells(row, _has_rule(rows)) for row in rows])]
+    heads = ["optimizer", "update", "pretraining lr", "old facts", "old rule", "retention@fit", "rule_accuracy@fit"]
+    return [github([*heads, "overwritten@fit", "in the regime"], [_cells(row) for row in rows])]
 
 
-def _cells(row: Row, has_rule: bool) -> list[str]:
+def _cells(row: Row) -> list[str]:
     facts, rule = _mean(row.start, "fact_recall"), _mean(row.start, "rule_accuracy")
-    accuracy = [_spread(row.values.get("rule_accuracy@fit", {}))] if has_rule else []
-    return [
-        row.optimizer, row.update, f"{row.start_lr:.3g}" if row.start_lr else "-", f"{facts:.3f}", f"{rule:.3f}",
-        _spread(row.values.get("retention@fit", {})), *accuracy, why_not(row, has_rule) or "yes",
-    ]  # fmt: skip
+    spreads = [_spread(row.values.get(name, {})) for name in ("retention@fit", "rule_accuracy@fit", "overwritten@fit")]
+    lr = f"{row.start_lr:.3g}" if row.start_lr else "-"
+    return [row.optimizer, row.update, lr, f"{facts:.3f}", f"{rule:.3f}", *spreads, why_not(row) or "yes"]
 
 
-def why_not(row: Row, has_rule: bool = True) -> str | None:
+def why_not(row: Row) -> str | None:
     """What keeps a row out of the regime in which optimizers can differ, in words; None where nothing does."""
     reasons = []
     if min(_mean(row.start, "fact_recall"), _mean(row.start, "rule_accuracy")) < LEARNED:
         reasons.append("pretraining not learned")
-    bounds = {"retention@fit": KEPT} | ({"rule_accuracy@fit": BAND} if has_rule else {})
+    bounds = {"retention@fit": KEPT, "rule_accuracy@fit": BAND, "overwritten@fit": (0.0, MOST_OVERWRITTEN)}
     for name, (low, high) in bounds.items():
         values = row.values.get(name)
         if not values:
@@ -84,6 +78,39 @@ def why_not(row: Row, has_rule: bool = True) -> str | None:
         elif not low <= fmean(values.values()) <= high:
             reasons.append(name.removesuffix("@fit") + (" too low" if fmean(values.values()) < low else " too high"))
     return f"no: {', '.join(reasons)}" if reasons else None
+
+
+def _mirror(rows: Sequence[Row]) -> list[str]:
+    """Whether the old rule is forgotten as the new one is learned: how the two go together."""
+    count, across, within = correlations(rows, *MIRROR)
+    if across is None or within is None:
+        return []
+    names = " and ".join(f"`{name}`" for name in MIRROR)
+    return [f"A mirror? {names} correlate at {across:+.2f} over {count} seeds of rows, within rows at {within:+.2f}."]
+
+
+def correlations(rows: Sequence[Row], first: str, second: str) -> tuple[int, float | None, float | None]:
+    """The correlation of two scores over the seeds of all rows, and of their deviations from each row's means; None where
+    one of them does not vary. With the number of seeds of rows."""
+    values, deviations = [], []
+    for row in rows:
+        ones, others = row.exact(first), row.exact(second)
+        pairs = [(ones[seed], others[seed]) for seed in sorted(ones.keys() & others.keys())]
+        values += pairs
+        deviations += _centred(pairs)
+    return len(values), _cosine(_centred(values)), _cosine(deviations)
+
+
+def _centred(pairs: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    if not pairs:
+        return []
+    x, y = (fmean(pair[side] for pair in pairs) for side in (0, 1))
+    return [(one - x, other - y) for one, other in pairs]
+
+
+def _cosine(pairs: Sequence[tuple[float, float]]) -> float | None:
+    squares = sum(x * x for x, _ in pairs) * sum(y * y for _, y in pairs)
+    return sum(x * y for x, y in pairs) / sqrt(squares) if squares else None
 
 
 def _deviations(rows: Sequence[Row]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
+import numpy as np
 import pytest
 
 from docs import calibration, discrimination
@@ -14,7 +15,9 @@ from synthbench.cards import RunnerCard, load
 from tests.analysis import example_rows
 from tests.each import each
 
-SCORES_IN_REGIME = {"retention@fit": [0.5, 0.6, 0.4], "rule_accuracy@fit": [0.2, 0.3, 0.4]}
+SCORES_IN_REGIME = {
+    "retention@fit": [0.5, 0.6, 0.4], "rule_accuracy@fit": [0.2, 0.3, 0.4], "overwritten@fit": [0.0, 0.01, 0.02],
+}  # fmt: skip
 
 
 def row(optimizer: str = "adamw", pretrain_score: float = 0.99, **readings: list[float]) -> Row:
@@ -38,12 +41,23 @@ def row(optimizer: str = "adamw", pretrain_score: float = 0.99, **readings: list
         (row(retention_at_fit=[0.9, 0.95, 0.99]), "no: retention too high"),
         (row(rule_accuracy_at_fit=[0.0, 0.1, 0.0]), "no: rule_accuracy too low"),
         (row(rule_accuracy_at_fit=[]), "no: rule_accuracy@fit not reached"),
+        (row(overwritten_at_fit=[0.02, 0.03, 0.04]), "no: overwritten too high"),
         (row(pretrain_score=0.5, retention_at_fit=[]), "no: pretraining not learned, retention@fit not reached"),
     ],
 )
 def test_a_row_is_in_the_regime_or_the_reason_is_given(row_of_task: Row, reason: str | None) -> None:
     assert calibration.why_not(row_of_task) == reason
-    assert calibration.why_not(row(rule_accuracy_at_fit=[]), has_rule=False) is None
+
+
+def test_correlations_are_those_of_numpy_over_rows_and_within_them() -> None:
+    first, second = [[0.1, 0.2, 0.4], [0.5, 0.9, 0.6]], [[0.3, 0.2, 0.1], [0.8, 0.7, 0.9]]
+    rows = [row(x=x, y=y) for x, y in zip(first, second, strict=True)]
+    count, across, within = calibration.correlations(rows, "x", "y")
+    assert count == 6
+    assert across == pytest.approx(np.corrcoef(np.ravel(first), np.ravel(second))[0, 1])
+    centred = [np.ravel([np.array(of_row) - np.mean(of_row) for of_row in side]) for side in (first, second)]
+    assert within == pytest.approx(np.corrcoef(*centred)[0, 1])
+    assert calibration.correlations([row(x=[1.0], y=[2.0])], "x", "y") == (1, None, None)
 
 
 def test_deviations_are_pooled_over_rows_and_over_pairs_of_optimizers() -> None:
