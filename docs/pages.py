@@ -16,6 +16,7 @@ from docs.discrimination import planted, sizes
 from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from docs.gpu import gpu_page
+from docs.power import power_page
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, StageCard, TaskCard
@@ -116,6 +117,7 @@ PAGES = {
     "docs/api.md": api_page,
     "docs/architecture.md": architecture_page,
     "reports/gpu.md": gpu_page,
+    "reports/power.md": power_page,
 }  # by path, without the last line end
 DRAWN = {REGIME: lambda: regime_picture().svg.decode(), "docs/pictures/architecture.svg": architecture.picture}
 DRAWN |= {f"docs/pictures/{name}.svg": picture for name, picture in PICTURES.items()}

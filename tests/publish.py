@@ -19,6 +19,7 @@ RUN, REPORT = "run NAME --out NAME-results", "report NAME --out NAME-results"
 ROWS = f"{REPORT} --format reference > reports/NAME.json"
 FIGURES = f"{REPORT} --figures reports/NAME"
 PAGES = ["docs.pages"]
+REFERENCE, POOL = "1000-1031", "1000-1063"  # seeds of the rows that users' seeds stand beside; for their power
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],
     "leaderboard": [
@@ -28,10 +29,16 @@ PRODUCTS = {
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "quick": [
-        "run NAME --optimizer adamw,muon,sgd --set tuning=wide --out NAME-results",
+        f"run NAME --optimizer adamw,muon,sgd --seeds {REFERENCE} --set tuning=wide --out NAME-results",
         f"{REPORT} --format reference > reports/NAME-wide.json",
-        "run NAME --optimizer adamw,muon,sgd --out NAME-results", ROWS, f"{REPORT} --format markdown > reports/NAME.md",
-        f"{REPORT} --into README.md",
+        f"run NAME --optimizer adamw,muon,sgd --seeds {REFERENCE} --out NAME-results", ROWS,
+        "run NAME --optimizer muon --out NAME-example-results",
+        "report NAME --out NAME-example-results --format markdown > reports/NAME.md",
+        "report NAME --out NAME-example-results --into README.md",
+    ],
+    "power": [
+        f"run quick --optimizer adamw,muon --update full --seeds {POOL} --out NAME-results",
+        "report quick --out NAME-results --format reference > reports/NAME.json",
     ],
     "optimizers": [optimizers.COMMAND, "tests.optimizers > reports/optimizers.md"],
     "gate": ["tests.gate.study > reports/gate.md"],

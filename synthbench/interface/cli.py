@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 OUT = Path("synthbench-results")
+WIDEST = 10_000  # seeds of a range
 
 Out = Annotated[Path, Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, Argument(help="A runner's name or the path of its card.", show_default=False)]
@@ -38,7 +40,7 @@ Jobs = Annotated[int | None, Option(help="Worker processes.", show_default="one 
 Silent = Annotated[bool, Option("--quiet", help="No progress.")]
 Budget = Annotated[str | None, Option(help="20s, 60s or 5m: time budget; sets the number of seeds.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
-Seeds = Annotated[str | None, Option(help="How many seeds, or which: 0,4,7.")]
+Seeds = Annotated[str | None, Option(help="How many seeds, or which: 0,4,7 or 100-131.")]
 Lr = Annotated[str | None, Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")]
 
 Kind = TypeVar("Kind")
@@ -374,13 +376,17 @@ def _numbers(option: str, text: str | None) -> list[float] | None:
 
 
 def _seeds(text: str | None) -> int | list[int] | None:
+    """A count, or seeds and ranges of them separated by commas."""
     if text is None:
         return None
-    try:
-        numbers = [int(_ascii(word)) for word in text.split(",")]
-    except ValueError:
-        raise BadInput(f"--seeds {shown(text)} must be a count, or seeds separated by commas, such as 0,4,7.") from None
-    return numbers if "," in text else numbers[0]
+    seeds: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([0-9]{1,19})(?:-([0-9]{1,19}))?\s*", part)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+        if not 0 <= last - first < WIDEST:
+            raise BadInput(f"--seeds {shown(text)} must be a count, or seeds such as 0,4,7 or 100-131.")
+        seeds += range(first, last + 1)
+    return seeds if set(text) & set(",-") else seeds[0]
 
 
 def _ascii(number: str) -> str:
