@@ -1,5 +1,5 @@
-"""Regenerates published results from real runs: `python -m tests.publish calibration leaderboard planted sizes quick
-optimizers gate baselines`.
+"""Regenerates published results from real runs: `python -m tests.publish calibration leaderboard planted sizes
+controls quick optimizers gate baselines`.
 
 Results are stored in `NAME-results/`; rerun the command to resume. Pages of finished results are written in seconds.
 """
@@ -28,6 +28,7 @@ PRODUCTS = {
     ],
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
+    "controls": [RUN, ROWS],
     "quick": [
         f"run NAME --optimizer adamw,muon,sgd --seeds {REFERENCE} --set tuning=wide --out NAME-results",
         f"{REPORT} --format reference > reports/NAME-wide.json",

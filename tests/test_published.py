@@ -45,7 +45,7 @@ def test_drawn_pictures_are_current(picture: str) -> None:
     assert (ROOT / picture).read_text() == pages.DRAWN[picture]()
 
 
-@pytest.mark.parametrize("runner", ["quick", "calibration", "leaderboard", "planted", "sizes"])
+@pytest.mark.parametrize("runner", ["quick", "calibration", "leaderboard", "planted", "sizes", "controls"])
 def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
     card, published = published_rows(runner)
     assert published.card == card.fingerprint()
@@ -65,20 +65,20 @@ def test_published_tables_and_sentences_are_those_of_the_published_rows(page: st
     assert published.command in text
 
 
-@pytest.mark.parametrize("task", names(TaskCard))
+@pytest.mark.parametrize("task", load(RunnerCard, "calibration").tasks)
 def test_the_calibration_has_a_regime_where_optimizers_differ(task: str) -> None:
     _, published = published_rows("calibration")
     rows_by_optimizer = {row.optimizer: row for row in published.rows if (row.task, row.update) == (task, "full")}
     assert rows_by_optimizer.keys() == {"adamw", "muon", "sgd"}
     assert all(len(row.seeds) >= 8 for row in rows_by_optimizer.values())
-    has_rule = any(row.values.get("rule_accuracy") for row in rows_by_optimizer.values())
-    assert has_rule == (task != "tail-facts")
-    reasons = {name: calibration.why_not(row, has_rule) for name, row in rows_by_optimizer.items()}
-    assert reasons["adamw"] is reasons["muon"] is None
-    if task == "modular":  # most seeds of SGD do not reach the target step
-        assert re.search("retention@fit.*rule_accuracy@fit", str(reasons["sgd"]))
-    else:
-        assert reasons["sgd"] is None
+    reasons = {name: calibration.why_not(row) for name, row in rows_by_optimizer.items()}
+    assert reasons == dict.fromkeys(rows_by_optimizer)
+
+
+def test_no_report_has_a_seed_of_the_calibration() -> None:
+    seeds = {runner: {*load(RunnerCard, runner).seed_list} for runner in names(RunnerCard)}
+    calibration_seeds = seeds.pop("calibration")
+    assert [runner for runner, others in seeds.items() if others & calibration_seeds] == []
 
 
 @pytest.mark.parametrize("runner", ["calibration", "leaderboard", "sizes"])
@@ -100,7 +100,7 @@ def test_the_leaderboard_s_page_and_findings_are_those_of_its_rows() -> None:
     expected = table.Table(rows, card.columns, ranks=placed, ranked_by=str(card.rank))
     assert table.as_markdown(replace(expected, notes=notes.legend(expected, card))).strip() in page
     lines = claim_answers.lines(claims.answers(card, published.rows), Path("leaderboard-results"))
-    assert len(lines) == 10
+    assert len(lines) == len(card.claims)
     for text in (page, findings):
         assert "\n".join(lines) in text
     for text in (published.device, published.command, *published.versions.values()):
@@ -124,11 +124,12 @@ def test_every_published_file_has_a_command_that_makes_it() -> None:
 def test_the_leaderboard_is_complete() -> None:
     card, published = published_rows("leaderboard")
     assert {row.task for row in published.rows} == {*card.tasks}
-    assert all(row.seeds == card.seed_list and len(row.seeds) >= 8 for row in published.rows)
+    assert all(row.seeds == card.seed_list and len(row.seeds) >= 16 for row in published.rows)
     for name in ("adamw", "muon", "sgd"):
         updates = {row.update for row in published.rows if row.optimizer == name}
-        assert updates == {"full", "full-hidden", "lora-4", "lora-16", "lora-64"}
-    assert published.spent.seconds / 2 <= 80 * 60  # two processes on a shared machine
+        assert updates == {"full", "full-hidden", "lora-16"}
+    assert {row.optimizer for row in published.rows} >= {"adamw-again", "muon-again"}  # A/A
+    assert published.spent.seconds / 2 <= 120 * 60  # two processes on a shared machine
 
 
 @pytest.mark.parametrize("task", load(RunnerCard, "sizes").tasks)
@@ -151,9 +152,9 @@ def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:
         return [bool(its and adamw and its.first > adamw.last) for its, adamw in both]
 
     assert any(is_lower("adamw-quarter", "learning"))
-    assert any(is_lower("adamw-frozen", "forgetting@fit"))
+    assert any(is_lower("adamw-frozen", "fact_forgetting@fit"))
     assert not any(is_lower("adamw-twin", "learning"))
-    assert sum(is_lower("adamw-twin", "forgetting@fit")) <= 1  # one false positive, documented in tasks/README.md
+    assert sum(is_lower("adamw-twin", "fact_forgetting@fit")) <= 1  # one false positive, documented in tasks/README.md
 
 
 @each("runner", ["quick", "leaderboard", "planted", "sizes"])
@@ -178,21 +179,22 @@ def test_runners_pretrain_as_the_calibration_at_its_chosen_rates(runner: str) ->
 
 
 def test_quick_and_calibration_train_with_the_same_settings() -> None:
+    """But for fewer steps, points and rates."""
     quick, calibration = load(RunnerCard, "quick"), load(RunnerCard, "calibration")
     assert quick.shape == calibration.shape
-    assert quick.reading == calibration.reading
+    assert quick.reading == calibration.reading.model_copy(update={"target_steps": quick.reading.target_steps})
     assert quick.arguments == calibration.arguments
     differing = {"lr", "extend", "relearn", "overrides"}
-    for stage in ("pretrain", "finetune"):
-        assert quick.stage(stage).model_dump(exclude=differing) == calibration.stage(stage).model_dump(
-            exclude=differing
+    for stage, shorter in (("pretrain", set()), ("finetune", {"steps", "points"})):
+        assert quick.stage(stage).model_dump(exclude=differing | shorter) == calibration.stage(stage).model_dump(
+            exclude=differing | shorter
         )
     assert quick.stage("pretrain").overrides["sgd"] == calibration.stage("pretrain").overrides["sgd"]
     for name, update in product(quick.stage("finetune").lr, quick.stage("finetune").update):
         quick_grid, calibration_grid = (
             grid(card, card.stage("finetune"), name, update) for card in (quick, calibration)
         )
-        assert quick_grid == calibration_grid[: len(quick_grid)]
+        assert {*quick_grid} < {*calibration_grid}
 
 
 def test_every_optimizer_has_the_same_number_of_rates_a_factor_of_two_apart() -> None:
