@@ -46,8 +46,8 @@ def section(task: Task) -> list[str]:
         "### Calibration", "",
         f"Is the pretraining language learned (at least {LEARNED}), and at fit {card.reading.fit:g}, reached in "
         f"{card.reading.target_step} steps, is retention between {KEPT[0]} and {KEPT[1]}, held-out accuracy of the new "
-        f"rule between {BAND[0]} and {BAND[1]}, and at most {MOST_OVERWRITTEN} of the old rule's items answered by the new one? "
-        f"{seeds} seeds, which no report uses, on {published.device}; mean (deviation between seeds).", "",
+        f"rule between {BAND[0]} and {BAND[1]}, and at most {MOST_OVERWRITTEN} of the old rule's items answered by the new "
+        f"one? {seeds} seeds, which no report uses, on {published.device}; mean (deviation between seeds).", "",
         *_regime(rows), "", "Pretraining: chosen rate and mean scores on its own facts and held-out rule items.", "",
         *_mirror(rows), "", *_deviations(rows), "", *command("calibration"),
     ]  # fmt: skip

@@ -7,7 +7,7 @@ from scipy import stats
 
 from synthbench.analysis.claims import Kind, answers
 from synthbench.cards import RunnerCard, parse
-from synthbench.cards.runner import VariantCard
+from synthbench.cards.runner import OverrideCard, VariantCard
 from synthbench.common.errors import BadInput
 from synthbench.reporting import claim_answers
 from tests.analysis.example_rows import (
@@ -146,6 +146,9 @@ def test_a_salted_variant_is_the_a_a_of_what_a_claim_compares() -> None:
     assert (card.salted("adamw"), card.salted("muon"), card.salted("adamw-again")) == (
         ["adamw-again", "adamw-own-base"], [], ["adamw-own-base"]
     )  # fmt: skip
+    longer = card.stages[-1].model_copy(update={"overrides": {"wugs/adamw-again": OverrideCard(steps=9)}})
+    trained_longer = card.model_copy(update={"stages": [*card.stages[:-1], longer]})
+    assert (trained_longer.salted("adamw"), trained_longer.salted("adamw-again")) == (["adamw-own-base"], [])
     rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("modular", 0.2)]
     twins = [task_row("adamw-again", task, [0.49 - noise for noise in NOISE]) for task in ("wugs", "modular")]
     (answer,) = answers(card, [*rows, *twins, task_row("adamw-slow", "wugs", [0.1] * 8)])
