@@ -65,20 +65,13 @@ def test_published_tables_and_sentences_are_those_of_the_published_rows(page: st
     assert published.command in text
 
 
-@pytest.mark.parametrize("task", names(TaskCard))
+@pytest.mark.parametrize("task", load(RunnerCard, "calibration").tasks)
 def test_the_calibration_has_a_regime_where_optimizers_differ(task: str) -> None:
     _, published = published_rows("calibration")
     rows_by_optimizer = {row.optimizer: row for row in published.rows if (row.task, row.update) == (task, "full")}
     assert rows_by_optimizer.keys() == {"adamw", "muon", "sgd"}
     assert all(len(row.seeds) >= 8 for row in rows_by_optimizer.values())
-    has_rule = any(row.values.get("rule_accuracy") for row in rows_by_optimizer.values())
-    assert has_rule == (task != "tail-facts")
-    reasons = {name: calibration.why_not(row, has_rule) for name, row in rows_by_optimizer.items()}
-    assert reasons["adamw"] is reasons["muon"] is None
-    if task == "modular":  # most seeds of SGD do not reach the target step
-        assert re.search("retention@fit.*rule_accuracy@fit", str(reasons["sgd"]))
-    else:
-        assert reasons["sgd"] is None
+    assert {calibration.why_not(row) for row in rows_by_optimizer.values()} == {None}
 
 
 @pytest.mark.parametrize("runner", ["calibration", "leaderboard", "sizes"])
@@ -100,7 +93,7 @@ def test_the_leaderboard_s_page_and_findings_are_those_of_its_rows() -> None:
     expected = table.Table(rows, card.columns, ranks=placed, ranked_by=str(card.rank))
     assert table.as_markdown(replace(expected, notes=notes.legend(expected, card))).strip() in page
     lines = claim_answers.lines(claims.answers(card, published.rows), Path("leaderboard-results"))
-    assert len(lines) == 10
+    assert len(lines) == len(card.claims) == 7
     for text in (page, findings):
         assert "\n".join(lines) in text
     for text in (published.device, published.command, *published.versions.values()):
@@ -124,11 +117,11 @@ def test_every_published_file_has_a_command_that_makes_it() -> None:
 def test_the_leaderboard_is_complete() -> None:
     card, published = published_rows("leaderboard")
     assert {row.task for row in published.rows} == {*card.tasks}
-    assert all(row.seeds == card.seed_list and len(row.seeds) >= 8 for row in published.rows)
+    assert all(row.seeds == card.seed_list and len(row.seeds) >= 16 for row in published.rows)
     for name in ("adamw", "muon", "sgd"):
         updates = {row.update for row in published.rows if row.optimizer == name}
-        assert updates == {"full", "full-hidden", "lora-4", "lora-16", "lora-64"}
-    assert published.spent.seconds / 2 <= 80 * 60  # two processes on a shared machine
+        assert updates == {"full", "full-hidden", "lora-16"}
+    assert published.spent.seconds / 2 <= 90 * 60  # two processes on a shared machine
 
 
 @pytest.mark.parametrize("task", load(RunnerCard, "sizes").tasks)
@@ -140,7 +133,7 @@ def test_finetuning_sizes_cover_low_and_high_rule_accuracy(task: str) -> None:
 
 
 def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:
-    """Frozen embeddings learn as much as AdamW, on three tasks more, but forget more."""
+    """Embeddings that never move cost what is forgotten, not what is learned."""
     card, published = published_rows("planted")
 
     def is_lower(name: str, score: str) -> list[bool]:
@@ -151,9 +144,10 @@ def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:
         return [bool(its and adamw and its.first > adamw.last) for its, adamw in both]
 
     assert any(is_lower("adamw-quarter", "learning"))
-    assert any(is_lower("adamw-frozen", "forgetting@fit"))
+    forgetting = [name for name in card.columns if "forgetting" in name]
+    assert any(any(is_lower("adamw-frozen", score)) for score in forgetting)
     assert not any(is_lower("adamw-twin", "learning"))
-    assert sum(is_lower("adamw-twin", "forgetting@fit")) <= 1  # one false positive, documented in tasks/README.md
+    assert sum(sum(is_lower("adamw-twin", score)) for score in forgetting) <= 1  # a false alarm
 
 
 @each("runner", ["quick", "leaderboard", "planted", "sizes"])
@@ -178,11 +172,16 @@ def test_runners_pretrain_as_the_calibration_at_its_chosen_rates(runner: str) ->
 
 
 def test_quick_and_calibration_train_with_the_same_settings() -> None:
+    """But quick has a shorter path with points as far apart, one target step and the two middle rates."""
     quick, calibration = load(RunnerCard, "quick"), load(RunnerCard, "calibration")
     assert quick.shape == calibration.shape
-    assert quick.reading == calibration.reading
+    one_target_step = calibration.reading.model_copy(update={"target_steps": [calibration.reading.target_step]})
+    assert quick.reading == one_target_step
     assert quick.arguments == calibration.arguments
-    differing = {"lr", "extend", "relearn", "overrides"}
+    assert quick.stage("pretrain").steps == calibration.stage("pretrain").steps
+    apart = {card.stage("finetune").steps / card.stage("finetune").points for card in (quick, calibration)}
+    assert len(apart) == 1
+    differing = {"lr", "extend", "relearn", "overrides", "steps", "points"}
     for stage in ("pretrain", "finetune"):
         assert quick.stage(stage).model_dump(exclude=differing) == calibration.stage(stage).model_dump(
             exclude=differing
@@ -192,7 +191,7 @@ def test_quick_and_calibration_train_with_the_same_settings() -> None:
         quick_grid, calibration_grid = (
             grid(card, card.stage("finetune"), name, update) for card in (quick, calibration)
         )
-        assert quick_grid == calibration_grid[: len(quick_grid)]
+        assert quick_grid == calibration_grid[1:3]
 
 
 def test_every_optimizer_has_the_same_number_of_rates_a_factor_of_two_apart() -> None:
