@@ -97,7 +97,7 @@ def test_planted_optimizers_have_their_ranks(monkeypatch: pytest.MonkeyPatch) ->
         for index, (name, mean) in enumerate(means.items())
     ]
     lines = discrimination.planted(use_reference_rows(monkeypatch, "planted", rows))
-    text, *by_forgetting = "\n".join(lines).split("| rank by ")[1:]
+    _, text, *by_forgetting = "\n".join(lines).split("| rank by ")
     assert [table.split()[0] for table in by_forgetting] == ["fact_forgetting@fit", "skill_forgetting@fit"]
     assert all("adamw-quarter" in table for table in by_forgetting)
     cells = [[cell.strip() for cell in line.split("|")[1:3]] for line in text.splitlines() if line[:3] == "| a"]

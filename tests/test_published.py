@@ -100,7 +100,7 @@ def test_the_leaderboard_s_page_and_findings_are_those_of_its_rows() -> None:
     expected = table.Table(rows, card.columns, ranks=placed, ranked_by=str(card.rank))
     assert table.as_markdown(replace(expected, notes=notes.legend(expected, card))).strip() in page
     lines = claim_answers.lines(claims.answers(card, published.rows), Path("leaderboard-results"))
-    assert len(lines) == len(card.claims)
+    assert len(lines) == len(card.claims) == 7
     for text in (page, findings):
         assert "\n".join(lines) in text
     for text in (published.device, published.command, *published.versions.values()):
@@ -129,7 +129,7 @@ def test_the_leaderboard_is_complete() -> None:
         updates = {row.update for row in published.rows if row.optimizer == name}
         assert updates == {"full", "full-hidden", "lora-16"}
     assert {row.optimizer for row in published.rows} >= {"adamw-again", "muon-again"}  # A/A
-    assert published.spent.seconds / 2 <= 120 * 60  # two processes on a shared machine
+    assert published.spent.seconds / 2 <= 90 * 60  # two processes on a shared machine
 
 
 @pytest.mark.parametrize("task", load(RunnerCard, "sizes").tasks)
@@ -141,7 +141,7 @@ def test_finetuning_sizes_cover_low_and_high_rule_accuracy(task: str) -> None:
 
 
 def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:
-    """Frozen embeddings learn as much as AdamW, on three tasks more, but forget more."""
+    """Embeddings that never move cost what is forgotten, not what is learned."""
     card, published = published_rows("planted")
 
     def is_lower(name: str, score: str) -> list[bool]:
@@ -152,9 +152,10 @@ def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:
         return [bool(its and adamw and its.first > adamw.last) for its, adamw in both]
 
     assert any(is_lower("adamw-quarter", "learning"))
-    assert any(is_lower("adamw-frozen", "fact_forgetting@fit"))
+    forgetting = [name for name in card.columns if "forgetting" in name]
+    assert any(any(is_lower("adamw-frozen", score)) for score in forgetting)
     assert not any(is_lower("adamw-twin", "learning"))
-    assert sum(is_lower("adamw-twin", "fact_forgetting@fit")) <= 1  # one false positive, documented in tasks/README.md
+    assert sum(sum(is_lower("adamw-twin", score)) for score in forgetting) <= 1  # a false alarm
 
 
 @each("runner", ["quick", "leaderboard", "planted", "sizes"])
@@ -179,22 +180,26 @@ def test_runners_pretrain_as_the_calibration_at_its_chosen_rates(runner: str) ->
 
 
 def test_quick_and_calibration_train_with_the_same_settings() -> None:
-    """But for fewer steps, points and rates."""
+    """But quick has a shorter path with points as far apart, one target step and the two middle rates."""
     quick, calibration = load(RunnerCard, "quick"), load(RunnerCard, "calibration")
     assert quick.shape == calibration.shape
-    assert quick.reading == calibration.reading.model_copy(update={"target_steps": quick.reading.target_steps})
+    one_target_step = calibration.reading.model_copy(update={"target_steps": [calibration.reading.target_step]})
+    assert quick.reading == one_target_step
     assert quick.arguments == calibration.arguments
-    differing = {"lr", "extend", "relearn", "overrides"}
-    for stage, shorter in (("pretrain", set()), ("finetune", {"steps", "points"})):
-        assert quick.stage(stage).model_dump(exclude=differing | shorter) == calibration.stage(stage).model_dump(
-            exclude=differing | shorter
+    assert quick.stage("pretrain").steps == calibration.stage("pretrain").steps
+    apart = {card.stage("finetune").steps / card.stage("finetune").points for card in (quick, calibration)}
+    assert len(apart) == 1
+    differing = {"lr", "extend", "relearn", "overrides", "steps", "points"}
+    for stage in ("pretrain", "finetune"):
+        assert quick.stage(stage).model_dump(exclude=differing) == calibration.stage(stage).model_dump(
+            exclude=differing
         )
     assert quick.stage("pretrain").overrides["sgd"] == calibration.stage("pretrain").overrides["sgd"]
     for name, update in product(quick.stage("finetune").lr, quick.stage("finetune").update):
         quick_grid, calibration_grid = (
             grid(card, card.stage("finetune"), name, update) for card in (quick, calibration)
         )
-        assert {*quick_grid} < {*calibration_grid}
+        assert quick_grid == calibration_grid[1:3]
 
 
 def test_every_optimizer_has_the_same_number_of_rates_a_factor_of_two_apart() -> None:

@@ -44,11 +44,11 @@ def unread(results: ExperimentResults, card: RunnerCard) -> list[Unread]:
 
 
 def _steps(trials: Sequence[Trial], results: ExperimentResults, card: RunnerCard) -> list[Steps]:
-    """By seed."""
+    """By seed, of those whose paths have the score that is meant by fit."""
     of_seed: dict[int, dict[float, float | None]] = {}
     for trial in trials:
         result = results.results[trial.id]
-        if result.status == "ok":
+        if result.status == "ok" and any(card.reading.fit_of in scores for scores in result.path.values()):
             reached = crossing(result.path, card.reading.fit, card.reading.fit_of)
             of_seed.setdefault(results.seed(trial.id), {})[trial.lr] = reached
     return [of_seed[seed] for seed in sorted(of_seed)]

@@ -90,7 +90,7 @@ MODELS = {
 
 class OverrideCard(Card):
     """What is different in a stage for one task, optimizer or both: the table `for.TASK`, `for.OPTIMIZER` or
-    `for."TASK/OPTIMIZER"`, of which the later one wins."""
+    `for."TASK/OPTIMIZER"`, of which the later one wins; that of a variant comes after that of its optimizer."""
 
     steps: Positive | None = None
     weight_decay: Decay | Decays | None = None
@@ -131,7 +131,7 @@ class StageCard(Card):
     relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
     """Steps for `relearning_savings`; 0: not measured."""
     overrides: dict[str, OverrideCard] = Field({}, alias="for")
-    """What is different for one task, optimizer or both (TASK/OPTIMIZER)."""
+    """What is different for one task, optimizer, variant or two of them (TASK/OPTIMIZER)."""
 
 
 class VariantCard(Card):
@@ -177,6 +177,11 @@ class ReadingCard(Card):
     bracket_sample: Positive = BRACKET_SAMPLE
     """At most so many where a reading is interpolated: at the two points between which fit first reaches .5, .6, .7, .8, .9
     or `fit`, and at both ends of the path."""
+
+    @property
+    def at(self) -> str:
+        """What the reading is at: `fit 0.9`."""
+        return f"{self.fit_of} {self.fit:g}"
 
     @model_validator(mode="after")
     def _consistent(self) -> ReadingCard:
@@ -290,7 +295,16 @@ class RunnerCard(Card):
         return [
             name for name, variant in self.variants.items()
             if variant.kind == kind and variant.salt != salt and self.root(name) in (self.root(optimizer), name)
+            and self._of_variant(name) == self._of_variant(optimizer)
         ]  # fmt: skip
+
+    def _of_variant(self, name: str) -> dict[tuple[str, str], OverrideCard]:
+        """What stages say of a variant alone, by stage and task."""
+        return {
+            (stage.name, key.rpartition("/")[0]): override
+            for stage in self.stages for key, override in stage.overrides.items()
+            if name in self.variants and key.rpartition("/")[2] == name
+        }  # fmt: skip
 
     def stage(self, name: str) -> StageCard:
         return next(stage for stage in self.stages if stage.name == name)

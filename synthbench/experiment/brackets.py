@@ -25,12 +25,14 @@ def reads_between_rates(card: RunnerCard) -> bool:
 def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> float | None:
     """The rate that would come next on a cell's grid where a target step lies beyond its rates; None where enough seeds
     have rates on both sides of every target step, or no rate beyond the grid would help. The card's own target step goes
-    first. size: of the cell, with which target steps grow."""
+    first; a path without the score that is meant by fit asks for nothing. size: of the cell, with which target steps
+    grow."""
     rates, seeds = sorted({run.lr for run in runs}), dict[int, dict[float, float | None]]()
     for run in runs:
         of_seed = seeds.setdefault(run.seed, {})
-        if done[run.id].status == "ok" and done[run.id].path:
-            of_seed[run.lr] = crossing(done[run.id].path, card.reading.fit, card.reading.fit_of)
+        path = done[run.id].path
+        if done[run.id].status == "ok" and any(card.reading.fit_of in scores for scores in path.values()):
+            of_seed[run.lr] = crossing(path, card.reading.fit, card.reading.fit_of)
     for target_step in sorted(card.reading.target_steps, key=lambda step: abs(log(step / card.reading.target_step))):
         if way := _way([*seeds.values()], rates, target_step * size):
             return next_rate(rates, is_low=way == SMALLER)

@@ -26,9 +26,8 @@ def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
         _known(origin, "model", card.model, MODELS)
     for name in card.columns:
         _known(f"{origin}: columns", "score", name, SCORES)
-    _known(
-        f"{origin}: reading.fit_of", "score", card.reading.fit_of, [n for n, s in SCORES.items() if s.level == "point"]
-    )
+    along = [name for name, score in SCORES.items() if score.level == "point" and score.is_along]
+    _known(f"{origin}: reading.fit_of", "score along a path", card.reading.fit_of, along)
     directed = [name for name, score in SCORES.items() if score.better != "-"]
     if card.rank is not None and card.rank not in directed:
         hint = did_you_mean(card.rank, directed)

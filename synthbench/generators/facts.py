@@ -7,7 +7,7 @@ but the fact itself helps to answer.
 
 Under `groups` = G facts are seen unequally often, by a binned Zipf law of exponent 1 (the frequencies of arXiv
 2509.26030): each group has twice as many facts as the one before, each of them seen half as often, so that all groups
-take equal shares of what is trained. The first group is the head, the last the tail.
+take equal shares of what is trained. The first half of the groups is the head, the last group the tail.
 """
 
 from __future__ import annotations

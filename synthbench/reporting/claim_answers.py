@@ -79,7 +79,7 @@ def summary(answers: Sequence[Answer]) -> str:
 
 
 def by_task(answer: Answer) -> str:
-    """The verdict of each task: `lower in wugs (-0.12); inconclusive in modular (+0.02)`."""
+    """The verdict of each task: `lower in wugs (-0.12); inconclusive in noisy-rule (+0.02)`."""
     groups: dict[str, list[str]] = {}
     for task, judged in answer.tasks.items():
         kind = undirected(judged) if judged.kind in ("equal", "depends on target step") else judged.kind

@@ -46,9 +46,10 @@ def spread(has_cuts: bool) -> str:
 def at_fit(scores: Sequence[str], card: RunnerCard, *, has_sizes: bool = False) -> list[str]:
     """What scores `x@fit`, `x@fits` and `x@steps` are, where there are some."""
     reading, step = card.reading, f"step {card.reading.target_step}{' x size' * has_sizes}"
+    score = "training accuracy" if reading.fit_of == "fit" else reading.fit_of
     meanings = {
-        "@fit": f"interpolated to training accuracy {reading.fit:g} at {step} (up to {reading.bracket_sample} items)",
-        "@fits": f"mean over training accuracy {FITS[0]:g} to {FITS[-1]:g} on the way to {reading.fit:g} at {step}",
+        "@fit": f"interpolated to {score} {reading.fit:g} at {step} (up to {reading.bracket_sample} items)",
+        "@fits": f"mean over {score} {FITS[0]:g} to {FITS[-1]:g} on the way to {reading.fit:g} at {step}",
         "@steps": f"{step} at the chosen rate",
     }
     lines = [f"{end}: {where}" for end, where in meanings.items() if any(name.endswith(end) for name in scores)]
@@ -181,23 +182,23 @@ def _rates(results: ExperimentResults, card: RunnerCard, names: Sequence[str]) -
 
 def rate_advice(cells: Sequence[Unread], card: RunnerCard) -> list[str]:
     """A sentence for each of the first cells without an `@fit` value, and how many more there are."""
-    sentences = [rates_to_add(result, card.reading.fit) for result in cells]
+    sentences = [rates_to_add(result, card.reading.at) for result in cells]
     more = len(sentences) - MOST_ADVICE
     return sentences[:MOST_ADVICE] + [f"{more} more row{'s have' if more > 1 else ' has'} no @fit value."] * (more > 0)
 
 
-def rates_to_add(result: Unread, fit: float) -> str:
-    """Why a cell has no `@fit` value, and which learning rates would give it one."""
+def rates_to_add(result: Unread, at: str) -> str:
+    """Why a cell has no `@fit` value, and which learning rates would give it one. at: `fit 0.9`."""
     cell, target_step, rates, reached, bracketed, seeds = result
     size = f", {cell.size:g}x the items" * (cell.size != 1)
     where = f"{cell.optimizer} ({cell.update}) on {cell.task}{size}: no @fit value,"
     if not reached:
-        return f"{where} no learning rate reaches fit {fit:g}; train more steps or add other rates (--lr)."
+        return f"{where} no learning rate reaches {at}; train more steps or add other rates (--lr)."
     slowest, fastest = max(reached, key=reached.__getitem__), min(reached, key=reached.__getitem__)
     if reached[fastest] <= target_step <= reached[slowest]:
         medians = ", ".join(f"{step:.0f} at {lr:.3g}" for lr, step in reached.items())
         return (
-            f"{where} learning rates reach fit {fit:g} on both sides of the target step {target_step:g} at {bracketed} "
+            f"{where} learning rates reach {at} on both sides of the target step {target_step:g} at {bracketed} "
             f"of {seeds} seeds (median steps: {medians}); add rates beyond or between them (--lr)."
         )
     if reached[slowest] < target_step:
@@ -208,7 +209,7 @@ def rates_to_add(result: Unread, fit: float) -> str:
         faster = "larger rates" if fastest == rates[-1] else "rates that reach it sooner"
         side, rate, add = "after", f"fastest rate {fastest:.3g}: step {reached[fastest]:.0f}", faster
     if len(reached) == len(rates):
-        reach = f"every learning rate reaches fit {fit:g}"
+        reach = f"every learning rate reaches {at}"
     else:
-        reach = f"the learning rates that reach fit {fit:g} do so"
+        reach = f"the learning rates that reach {at} do so"
     return f"{where} {reach} {side} the target step {target_step:g} ({rate}); add {add} (--lr)."

@@ -123,7 +123,7 @@ def sentence(rows: Sequence[Row], card: RunnerCard) -> str:
     ]  # fmt: skip
     how = "paired over seeds" if is_paired([pair]) else UNPAIRED
     return (
-        f"{where} fit {card.reading.fit:g} and target step {card.reading.target_step}, {named(pair.row, rows)} against "
+        f"{where} {card.reading.at} and target step {card.reading.target_step}, {named(pair.row, rows)} against "
         f"{named(pair.other, rows)}: {'; '.join(clauses)} ({how})." + f" By chance: {'; '.join(chance)}." * bool(chance)
     )
 

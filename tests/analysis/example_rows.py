@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from synthbench.analysis.rows import Row
 from synthbench.cards import ClaimCard, RunnerCard, load
+from synthbench.cards.runner import ReadingCard
 
-CARD = load(RunnerCard, "quick")
+# what is shown and where it is read does not follow the shipped card
+READING = ReadingCard(fit=0.9, target_steps=[60, 100, 180], target_step=100)
+COLUMNS = ["fact_recall", "rule_accuracy@fit", "rote_gap@fit", "forgetting@fit", "learning"]
+CARD = load(RunnerCard, "quick").model_copy(update={"columns": COLUMNS, "reading": READING, "seeds": 3})
 TARGET_STEP = CARD.reading.target_step
 NOISE = [0.01, -0.01, 0.02, -0.02, 0.0, 0.005, -0.005, 0.015]
 CLEAR_DIFFERENCES, NOISY_DIFFERENCES = [0.21, 0.20, 0.22, 0.19], [0.3, -0.2, 0.25, -0.1]

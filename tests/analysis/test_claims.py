@@ -7,7 +7,7 @@ from scipy import stats
 
 from synthbench.analysis.claims import Kind, answers
 from synthbench.cards import RunnerCard, parse
-from synthbench.cards.runner import VariantCard
+from synthbench.cards.runner import OverrideCard, VariantCard
 from synthbench.common.errors import BadInput
 from synthbench.reporting import claim_answers
 from tests.analysis.example_rows import (
@@ -24,7 +24,7 @@ from tests.each import each
 
 
 def test_an_answer_is_computed_from_the_mean_over_tasks() -> None:
-    rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("modular", 0.1, spread=-2.0)]
+    rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("grokking", 0.1, spread=-2.0)]
     (answer,) = answers(card_with_claims({}), rows)
     pooled = [(0.2 + noise + 0.1 - 2 * noise) / 2 for noise in NOISE]
     expected = stats.ttest_1samp(pooled, 0)
@@ -33,7 +33,7 @@ def test_an_answer_is_computed_from_the_mean_over_tasks() -> None:
     assert answer.pooled.difference == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
     assert answer.p == pytest.approx(expected.pvalue)
     assert {task: verdict.difference.mean for task, verdict in answer.tasks.items()} == pytest.approx(
-        {"wugs": 0.2 + 0.001875, "modular": 0.1 - 0.00375}
+        {"wugs": 0.2 + 0.001875, "grokking": 0.1 - 0.00375}
     )
 
 
@@ -81,7 +81,7 @@ def test_a_sign_that_changes_with_the_target_step_is_the_answer() -> None:
     assert answers(claim, rows)[0].kind == "supported"
     reversed_rows = [rows[0].model_copy(update={"target_steps": reversed_steps}), rows[1]]
     assert answers(claim, reversed_rows)[0].kind == "depends on target step"
-    rows_at_one_step = [row.model_copy(update={"task": "modular", "target_steps": {}}) for row in rows]
+    rows_at_one_step = [row.model_copy(update={"task": "grokking", "target_steps": {}}) for row in rows]
     (answer,) = answers(claim, [*reversed_rows, *rows_at_one_step])  # one task is read at the card's target step only
     assert (len(answer.tasks), answer.kind) == (2, "depends on target step")
 
@@ -89,7 +89,7 @@ def test_a_sign_that_changes_with_the_target_step_is_the_answer() -> None:
 def test_an_answer_names_target_steps_at_which_its_size_is_another() -> None:
     """A task without a reading at a target step is left out on both sides there."""
     score, name = "rule_accuracy@fit", card_with_claims({"score": "rule_accuracy@fit"})
-    rows, others = muon_and_adamw("wugs", 0.2, score=score), muon_and_adamw("modular", 0.4, score=score)
+    rows, others = muon_and_adamw("wugs", 0.2, score=score), muon_and_adamw("grokking", 0.4, score=score)
     (first, second) = (step for step in CARD.reading.target_steps if step != TARGET_STEP)
     larger = {seed: value + 0.1 for seed, value in rows[0].values[score].items()}
     muon = rows[0].model_copy(update={"target_steps": {score: rows[0].target_steps[score] | {first: larger}}})
@@ -105,31 +105,32 @@ def test_an_answer_names_target_steps_at_which_its_size_is_another() -> None:
 
 def test_tasks_without_an_answer_are_left_out_with_a_reason() -> None:
     without_score = [row.model_copy(update={"values": {}}) for row in muon_and_adamw("tail-facts", 0.0)]
-    too_few_seeds = [muon_and_adamw("modular", 0.2)[0], task_row("adamw", "modular", [0.5] * 5)]
+    too_few_seeds = [muon_and_adamw("grokking", 0.2)[0], task_row("adamw", "grokking", [0.5] * 5)]
     at_ceiling = [task_row(name, "noisy-rule", [1.0] * 8) for name in ("muon", "adamw")]
     without_adamw = task_row("muon", "rote-vs-rule", [0.5] * 8)
     rows = [*muon_and_adamw("wugs", 0.2), *without_score, *too_few_seeds, *at_ceiling, without_adamw]
     (answer,) = answers(card_with_claims({}), rows)
     assert list(answer.tasks) == ["wugs"]
     assert answer.missing == {
-        "tail-facts": "has no such score", "modular": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
+        "tail-facts": "has no such score", "grokking": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
         "rote-vs-rule": "no rows",
     }  # fmt: skip
 
 
 def test_a_seed_that_one_task_lacks_counts_in_the_others() -> None:
     """The estimate is the mean of the tasks' own: 0.2 + mean(NOISE), and 0.1 + the mean of the noise but for seed 5."""
-    modular = muon_and_adamw("modular", 0.1, score="rule_accuracy@fit")
+    grokking = muon_and_adamw("grokking", 0.1, score="rule_accuracy@fit")
     without_seed_5 = {
-        name: {seed: value for seed, value in values.items() if seed != 5} for name, values in modular[0].values.items()
+        name: {seed: value for seed, value in values.items() if seed != 5}
+        for name, values in grokking[0].values.items()
     }
     rows = [
         *muon_and_adamw("wugs", 0.2, score="rule_accuracy@fit"),
-        modular[0].model_copy(update={"values": without_seed_5}),
-        modular[1],
+        grokking[0].model_copy(update={"values": without_seed_5}),
+        grokking[1],
     ]
     (answer,) = answers(card_with_claims({"score": "rule_accuracy@fit"}), rows)
-    assert {task: judged.difference.n for task, judged in answer.tasks.items()} == {"wugs": 8, "modular": 7}
+    assert {task: judged.difference.n for task, judged in answer.tasks.items()} == {"wugs": 8, "grokking": 7}
     means = 0.2 + sum(NOISE) / 8, 0.1 + (sum(NOISE) - NOISE[5]) / 7
     assert (answer.pooled.difference.n, answer.pooled.difference.mean) == (8, pytest.approx(sum(means) / 2))
 
@@ -146,8 +147,11 @@ def test_a_salted_variant_is_the_a_a_of_what_a_claim_compares() -> None:
     assert (card.salted("adamw"), card.salted("muon"), card.salted("adamw-again")) == (
         ["adamw-again", "adamw-own-base"], [], ["adamw-own-base"]
     )  # fmt: skip
-    rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("modular", 0.2)]
-    twins = [task_row("adamw-again", task, [0.49 - noise for noise in NOISE]) for task in ("wugs", "modular")]
+    longer = card.stages[-1].model_copy(update={"overrides": {"wugs/adamw-again": OverrideCard(steps=9)}})
+    trained_longer = card.model_copy(update={"stages": [*card.stages[:-1], longer]})
+    assert (trained_longer.salted("adamw"), trained_longer.salted("adamw-again")) == (["adamw-own-base"], [])
+    rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("grokking", 0.2)]
+    twins = [task_row("adamw-again", task, [0.49 - noise for noise in NOISE]) for task in ("wugs", "grokking")]
     (answer,) = answers(card, [*rows, *twins, task_row("adamw-slow", "wugs", [0.1] * 8)])
     expected = stats.ttest_1samp([0.01 + noise for noise in NOISE], 0)
     low, high = expected.confidence_interval()
@@ -173,7 +177,7 @@ def test_primary_claims_of_no_difference_are_adjusted_too() -> None:
 
 def test_a_claim_selects_rows_by_task_and_size() -> None:
     half_size = [row.model_copy(update={"size": 0.5}) for row in muon_and_adamw("wugs", -0.2)]
-    rows = [*muon_and_adamw("wugs", 0.2), *half_size, *muon_and_adamw("modular", -0.2)]
+    rows = [*muon_and_adamw("wugs", 0.2), *half_size, *muon_and_adamw("grokking", -0.2)]
     small = {"rows": {"optimizer": "muon", "size": 0.5}, "than": {"optimizer": "adamw", "size": 0.5}}
     two_answers = answers(card_with_claims({"tasks": ["wugs"]}, {"tasks": ["wugs"], **small}), rows)
     assert [answer.kind for answer in two_answers] == ["supported", "opposite"]
@@ -187,8 +191,8 @@ def test_at_most_three_claims_are_primary_and_claims_are_not_in_the_fingerprint(
 
 
 def test_where_one_task_s_rows_are_of_two_devices_the_mean_over_tasks_is_not_paired() -> None:
-    wugs, (muon, adamw) = muon_and_adamw("wugs", 0.2), muon_and_adamw("modular", 0.1, spread=-2.0)
-    adamw = task_row("adamw", "modular", [0.5 + 3 * noise for noise in NOISE[::-1]])
+    wugs, (muon, adamw) = muon_and_adamw("wugs", 0.2), muon_and_adamw("grokking", 0.1, spread=-2.0)
+    adamw = task_row("adamw", "grokking", [0.5 + 3 * noise for noise in NOISE[::-1]])
     (answer,) = answers(card_with_claims({}), [*wugs, muon, on_device("another", adamw)])
     first = [(0.7 + noise + 0.6 - 2 * noise) / 2 for noise in NOISE]
     second = [(0.5 + 0.5 + 3 * noise) / 2 for noise in NOISE[::-1]]
@@ -198,7 +202,7 @@ def test_where_one_task_s_rows_are_of_two_devices_the_mean_over_tasks_is_not_pai
     assert answer.pooled.difference == pytest.approx((mean, low, high, 8), abs=1e-9)
     assert answer.p == pytest.approx(expected.pvalue)
     assert (answer.kind, answer.pooled.paired) == ("supported", False)
-    assert {task: judged.paired for task, judged in answer.tasks.items()} == {"wugs": True, "modular": False}
+    assert {task: judged.paired for task, judged in answer.tasks.items()} == {"wugs": True, "grokking": False}
 
 
 def test_a_claim_of_no_difference_between_two_devices_rests_on_welch_s_equivalence_test() -> None:

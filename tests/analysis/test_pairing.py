@@ -80,14 +80,14 @@ def test_paired_rows_have_differences_of_common_seeds_and_others_all_seeds_of_ea
 
 
 def test_each_task_has_the_seeds_that_it_has_and_all_are_unpaired_if_one_is() -> None:
-    modular = Pair(scored("muon", {1: 0.3, 2: 0.3}, "modular"), scored("adamw", {1: 0.2, 3: 0.5}, "modular"))
+    grokking = Pair(scored("muon", {1: 0.3, 2: 0.3}, "grokking"), scored("adamw", {1: 0.2, 3: 0.5}, "grokking"))
     wugs = Pair(MUON, ADAMW)
-    pooled = contrast([wugs, modular], "learning")
+    pooled = contrast([wugs, grokking], "learning")
     assert pooled.values == [pytest.approx({1: 0.3, 2: 0.4}), pytest.approx({1: 0.1})]
     assert (pooled.mean, pooled.n, pooled.fewest) == (pytest.approx((0.35 + 0.1) / 2), 2, 1)
     for mixed in (
-        [wugs._replace(row=on_device("another", MUON)), modular],
-        [modular, wugs._replace(other=on_device("another", ADAMW))],
+        [wugs._replace(row=on_device("another", MUON)), grokking],
+        [grokking, wugs._replace(other=on_device("another", ADAMW))],
     ):
         pooled = contrast(mixed, "learning")
         assert (pooled.is_paired, pooled.n, pooled.fewest) == (False, 3, 2)

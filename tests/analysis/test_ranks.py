@@ -6,11 +6,12 @@ import pytest
 
 from synthbench.analysis import ranks
 from synthbench.analysis.rows import Row
-from synthbench.cards import RunnerCard, load
+from synthbench.cards import RunnerCard
+from tests.analysis import example_rows
 from tests.analysis.example_rows import on_device, row, row_around
 from tests.each import each
 
-CARD = load(RunnerCard, "quick").model_copy(update={"seeds": 8})
+CARD = example_rows.CARD.model_copy(update={"seeds": 8})
 
 
 def texts(rows: list[Row], score: str = "learning", card: RunnerCard = CARD) -> list[str | None]:

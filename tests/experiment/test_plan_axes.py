@@ -203,6 +203,24 @@ def test_a_grid_is_extended_towards_the_target_steps(
     assert planned == [THREE, *([rate] for rate in extension)]
 
 
+@each(("fit_of", "extension"), [("fit", [1.6e-2]), ("rule_fit", [1e-3]), ("noise_recall", [])])
+def test_a_grid_is_extended_towards_where_the_score_that_is_meant_by_fit_is_reached(
+    tmp_path: Path, fit_of: str, extension: list[float]
+) -> None:
+    """Fit is reached after the target step at every rate, the other score before it; the third is not measured."""
+
+    def outcome(run: Run) -> Result:
+        if run.stage == "pretrain":
+            return ok(run)
+        path = {0: {"fit": 0.0, "rule_fit": 0.0}, 10: {"fit": 0.1, "rule_fit": 0.9}, 100: {"fit": 1.0, "rule_fit": 1.0}}
+        return replace(ok(run, 0.9 if run.lr == 4e-3 else 0.1), path=path)
+
+    reading = f"reading={{fit=0.9, fit_of='{fit_of}', target_steps=[30], target_step=30}}"
+    settings = f"stages.finetune.lr={THREE}", "stages.finetune.extend=1", reading
+    planned = rates(simulate(tiny.experiment(tmp_path, *settings), outcome))
+    assert planned == [THREE, *([rate] for rate in extension)]
+
+
 def test_most_seeds_decide_where_a_grid_is_extended() -> None:
     assert [lacking(steps, [1.0, 2.0], 20) for steps in ({1.0: 50.0, 2.0: 30.0}, {1.0: 15.0, 2.0: 10.0}, {})] == [
         LARGER, SMALLER, NEITHER

@@ -109,6 +109,44 @@ def test_a_variant_has_the_overrides_of_its_optimizer(tmp_path: Path) -> None:
     assert {(run.steps, run.weight_decay) for run in runs_of(experiment, "adamw")} == {(10, 0.0)}
 
 
+def test_a_stage_s_table_of_a_variant_comes_after_that_of_its_optimizer(tmp_path: Path) -> None:
+    overrides = "adamw={steps=20, weight_decay=0.5, lr_factor=2.0}, variant={steps=30, lr_factor=3.0}"
+    both = f"{overrides}, 'tiny-task/adamw'={{steps=40}}, 'tiny-task/variant'={{weight_decay=0.25}}"
+    for table, of_variant, of_optimizer in ((overrides, (30, 0.5), (20, 0.5)), (both, (40, 0.25), (40, 0.5))):
+        experiment = tiny.experiment(
+            tmp_path, BOTH, "variants.variant={of='adamw', salt='again'}", f"stages.finetune.for={{{table}}}"
+        )
+        variant, optimizer = runs_of(experiment, "variant"), runs_of(experiment, "adamw")
+        assert {(run.steps, run.weight_decay) for run in variant} == {of_variant}
+        assert {(run.steps, run.weight_decay) for run in optimizer} == {of_optimizer}
+        assert ({run.lr for run in variant}, {run.lr for run in optimizer}) == ({6e-3, 1.2e-2}, {2e-3, 4e-3})
+
+
+def test_a_table_of_a_variant_holds_in_pretraining_where_the_variant_is_its_own_base(tmp_path: Path) -> None:
+    for base, steps in (("variant", {8}), ("adamw", {12})):
+        experiment = tiny.experiment(
+            tmp_path, BOTH, f"variants.variant={{of='adamw', base='{base}'}}", "stages.pretrain.for.variant.steps=8"
+        )
+        pretrained = {run.id: run.steps for runs in cells(experiment, "pretrain").values() for run in runs}
+        assert {pretrained[run.parent or ""] for run in runs_of(experiment, "variant")} == steps
+        assert {pretrained[run.parent or ""] for run in runs_of(experiment, "adamw")} == {12}
+
+
+def test_a_variant_s_own_size_is_the_one_it_has(tmp_path: Path) -> None:
+    experiment = tiny.experiment(
+        tmp_path, BOTH, "variants.variant={of='adamw'}", "stages.finetune.for.variant.sizes=[0.5, 1]"
+    )
+    sizes = {(cell.optimizer, cell.size) for cell in cells(experiment, "finetune")}
+    assert sizes == {("adamw", 1.0), ("variant", 0.5)}
+
+
+@each("name", ["varian", "tiny-task/varian", "another/variant"])
+def test_a_table_of_an_unknown_variant_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=rf"finetune\.for: unknown task or optimizer '{name}'.*\.$") as caught:
+        tiny.experiment(tmp_path, "variants.variant={of='adamw'}", f"stages.finetune.for={{'{name}'={{steps=8}}}}")
+    assert name != "varian" or "did you mean 'variant'" in str(caught.value)
+
+
 QUARTER = "variants.variant={of='adamw', arguments={eps=1e-4}, of_tuned=0.25}"
 
 

@@ -71,6 +71,25 @@ def test_a_mistake_in_a_card_is_named_with_the_file_alone(tmp_path: Path, old: s
         assert refusal(RunRequest(str(path), settings=settings, device="cpu")).startswith(f"{path}: {expected}")
 
 
+@each(
+    ("name", "hint"),
+    [
+        ("head_recal", "did you mean 'head_recall'"),
+        ("rule_accuracy@fit", ""),
+        ("validation_learning", ""),  # not measured along a path
+        ("steps_to_rule@t", ""),
+    ],
+)
+def test_only_a_score_along_a_path_may_be_meant_by_fit(tmp_path: Path, name: str, hint: str) -> None:
+    message = refusal(RunRequest(str(tiny.write(tmp_path)), settings=[f"reading.fit_of='{name}'"], device="cpu"))
+    assert f": reading.fit_of: unknown score along a path '{name}'" in message
+    assert hint in message
+    assert len(message.splitlines()) == 1
+    experiment = tiny.experiment(tmp_path, "reading.fit_of='head_recall'")
+    assert experiment.card.reading.at == "head_recall 0.9"
+    assert experiment.card.fingerprint() != tiny.experiment(tmp_path).card.fingerprint()
+
+
 @each("setting", ["variants=3", "optimizers=3", "stages=3"])
 def test_a_setting_of_another_form_is_refused_with_set(tmp_path: Path, setting: str) -> None:
     message = refusal(RunRequest(str(tiny.write(tmp_path)), settings=[setting], device="cpu"))

@@ -104,8 +104,9 @@ def test_a_trace_below_an_uninformative_bound_is_inconclusive() -> None:
 
 
 def test_a_diverging_trace_is_inconclusive(tmp_path: Path) -> None:
-    """Its losses are NaN from some step on; other rounding may reach that step sooner or later."""
-    experiment = small.make_experiment(tmp_path, "sgd", settings=["stages.finetune.lr=[1e38]"])
+    """Its losses are NaN from some step on, since the rate is beyond float32; other rounding may reach that step sooner or
+    later."""
+    experiment = small.make_experiment(tmp_path, "sgd", settings=["stages.finetune.lr=[1e39]"])
     recorded = trace(experiment)
     assert None in recorded.values["finetune/full"]["loss"][0]
     assert comparison.uninformative(recorded) == ["finetune/full", "finetune/lora-4"]

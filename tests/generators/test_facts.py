@@ -96,19 +96,41 @@ def test_head_and_tail_are_the_facts_with_most_and_fewest_exposures(label: str, 
     assert exposures_N.sum() == 3 * epoch
     buckets = {name: exposures_N[train.bucket_N == index] for index, name in enumerate(BUCKETS)}
     assert len(buckets["all"]) == 0
-    assert set(buckets["head"]) == {3 * 2 ** (groups - 1)}
+    assert set(buckets["head"]) == {3 * 2**group for group in range(groups - groups // 2, groups)}
+    assert set(buckets["middle"]) == {3 * 2**group for group in range(1, groups - groups // 2)}
     assert set(buckets["tail"]) == {3}
-    assert buckets["tail"].max() < buckets["middle"].min() <= buckets["middle"].max() < buckets["head"].min()
-    assert len(buckets["head"]) * 2 ** (groups - 1) == len(buckets["tail"])
+    assert len(buckets["head"]) * 2 ** (groups - 1) == len(buckets["tail"]) * (2 ** (groups // 2) - 1)
     assert sum(map(len, buckets.values())) == len(train)
+
+
+@each(
+    ("groups", "exposures"),
+    [
+        (2, {"head": {2}, "middle": set(), "tail": {1}}),
+        (3, {"head": {4}, "middle": {2}, "tail": {1}}),
+        (4, {"head": {8, 4}, "middle": {2}, "tail": {1}}),
+        (8, {"head": {128, 64, 32, 16}, "middle": {8, 4, 2}, "tail": {1}}),
+    ],
+)
+def test_the_head_is_the_first_half_of_the_groups_and_the_tail_the_last_group(
+    groups: int, exposures: dict[str, set[int]]
+) -> None:
+    options, item_N = facts.Options(word="owns", groups=groups), np.arange(2 * (2**groups - 1))
+    examples = facts.draw(Language(("owns",), 8, 3), options, item_N, Place(0, "t", "s", "fact"), "train")
+    found = {name: set(examples.repeats_N[examples.bucket_N == index].tolist()) for index, name in enumerate(BUCKETS)}
+    assert found == {"all": set(), **exposures}
+    shares = [examples.repeats_N[examples.bucket_N == index].sum() for index in range(len(BUCKETS))]
+    groups_of = {name: len(repeats) for name, repeats in exposures.items()}
+    of_group = examples.repeats_N.sum() / groups  # every group takes the same share of training
+    assert shares == [of_group * groups_of.get(name, 0) for name in BUCKETS]
 
 
 @each(("label", "stage", "slice_name"), grouped_slices())
 def test_a_smaller_set_of_full_cycles_has_the_same_shares_of_groups(label: str, stage: str, slice_name: str) -> None:
-    cycle_length = 2 ** shipped.option(label, stage, slice_name, "groups") - 1
+    groups = shipped.option(label, stage, slice_name, "groups")
+    cycle_length, head, tail = 2**groups - 1, 2 ** (groups // 2) - 1, 2 ** (groups - 1)
     train = shipped.task(label).draw(stage, 0, {slice_name: cycle_length})[slice_name].train
-    tail = (cycle_length + 1) // 2
-    assert np.bincount(train.bucket_N).tolist() == [0, 1, cycle_length - 1 - tail, tail]
+    assert np.bincount(train.bucket_N).tolist() == [0, head, cycle_length - head - tail, tail]
 
 
 def test_frequency_is_independent_of_the_answer() -> None:

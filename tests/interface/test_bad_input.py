@@ -134,7 +134,7 @@ def test_a_byte_order_mark_before_a_card_is_no_mistake(call: Caller, tmp_path: P
 
 LISTS = [  # that are not written as lists, and how they are
     ("optimizers=adamw,sgd", 'optimizers=["adamw", "sgd"]'),
-    ("tasks=modular", 'tasks=["modular"]'),
+    ("tasks=wugs", 'tasks=["wugs"]'),
     ("seeds=3,5", "seeds=[3, 5]"),
     ("columns=[fit, rote_gap]", 'columns=["fit", "rote_gap"]'),
     ("stages.finetune.lr=4e-3,8e-3", "stages.finetune.lr=[4e-3, 8e-3]"),

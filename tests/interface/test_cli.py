@@ -96,7 +96,7 @@ def test_a_dry_run_counts_runs_and_run_steps_and_writes_nothing(
     steps = "--set stages.pretrain.steps=10 --set stages.finetune.steps=30"
     code, out, _ = call(f"run --optimizer muon --seeds 2 {steps} --dry-run")
     assert code == 0
-    assert re.search(r"pretrain: 2 runs, 20 .*finetune: 12 runs, 360 ", out, re.S)
+    assert re.search(r"pretrain: 2 runs, 20 .*finetune: 8 runs, 240 ", out, re.S)
     lines = out.splitlines()
     assert [line for line in lines if line.startswith("  muon, ")] == lines[1:2] + lines[3:5]
     assert not list(tmp_path.iterdir())

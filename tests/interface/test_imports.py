@@ -20,7 +20,7 @@ def content():
     return {path: path.read_bytes() for path in Path("results").iterdir() if path.suffix in (".db", ".toml")}
 before = content()
 for command, excluded in (
-    ("export-data modular", {"torch", "scipy", "pyarrow", "datasets", "matplotlib"}),
+    ("export-data grokking", {"torch", "scipy", "pyarrow", "datasets", "matplotlib"}),
     ("compare muon adamw --out results", {"torch", "matplotlib"}),
     ("run results/runner.toml --optimizer adamw,muon --device cpu --out results --quiet", {"torch", "matplotlib"}),
 ):

@@ -47,12 +47,12 @@ def test_an_interval_ends_at_the_greatest_difference_and_the_answer_is_decided_b
 
 def test_the_seeds_of_each_task_are_named_where_they_differ() -> None:
     score = "rule_accuracy@fit"
-    muon, adamw = muon_and_adamw("modular", 0.2, score=score)
+    muon, adamw = muon_and_adamw("grokking", 0.2, score=score)
     without_seed_5 = {seed: value for seed, value in muon.values[score].items() if seed != 5}
     muon = muon.model_copy(update={"values": muon.values | {score: without_seed_5}})
     rows = [*muon_and_adamw("wugs", 0.2, score=score), muon, adamw]
     (line,) = claim_answers.lines(answers(card_with_claims({"score": score}), rows), None)
-    assert "Seeds: wugs 8, modular 7." in line
+    assert "Seeds: wugs 8, grokking 7." in line
     (line,) = claim_answers.lines(answers(card_with_claims({}), muon_and_adamw("wugs", 0.2)), None)
     assert "Seeds" not in line
 
@@ -92,11 +92,11 @@ def test_a_line_has_the_claim_its_answer_and_the_command_that_repeats_it() -> No
 
 
 def test_tasks_are_grouped_by_verdict() -> None:
-    differences = {"wugs": 0.2, "modular": 0.3, "noisy-rule": 0.0}
+    differences = {"wugs": 0.2, "grokking": 0.3, "noisy-rule": 0.0}
     rows = [row for task, difference in differences.items() for row in muon_and_adamw(task, difference)]
     (answer,) = answers(card_with_claims({}), rows)
     higher, equal = claim_answers.by_task(answer).split("; ")
-    assert all(phrase in higher for phrase in ("higher", "wugs (+0.20)", "modular (+0.30)"))
+    assert all(phrase in higher for phrase in ("higher", "wugs (+0.20)", "grokking (+0.30)"))
     assert all(phrase in equal for phrase in ("0.05", "noisy-rule (+0.00)"))
 
 

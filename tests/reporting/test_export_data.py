@@ -26,7 +26,7 @@ from tests.each import each
 from tests.generators import shipped
 from tests.nonsense import NASTY, Case, run_case
 
-LABELS = ["modular", "wugs:20-4x"]
+LABELS = ["grokking", "wugs:20-4x"]
 needs_pyarrow = pytest.mark.skipif(not find_spec("pyarrow"), reason="Parquet needs pyarrow (extra: data)")
 needs_datasets = pytest.mark.skipif(not find_spec("datasets"), reason="loading back needs datasets (extra: test)")
 
@@ -97,15 +97,15 @@ def test_the_same_command_writes_the_same_bytes_and_rerunning_changes_no_file(
     form: str, call: Caller, working_folder: Path
 ) -> None:
     for folder in ("a", "b"):
-        assert call(f"export-data modular --format {form} --out {folder}").code == 0
+        assert call(f"export-data grokking --format {form} --out {folder}").code == 0
     assert files(working_folder / "a") == files(working_folder / "b")
     before = {path: path.stat().st_mtime_ns for path in (working_folder / "a").iterdir()}
-    assert call(f"export-data modular --format {form} --out a").code == 0
+    assert call(f"export-data grokking --format {form} --out a").code == 0
     assert {path: path.stat().st_mtime_ns for path in (working_folder / "a").iterdir()} == before
     if form == "parquet":
         from pyarrow import parquet
 
-        for (stage, split), records_of_split in expected("modular").items():
+        for (stage, split), records_of_split in expected("grokking").items():
             table = parquet.read_table(working_folder / "a" / f"{stage}-{split}.parquet")
             assert table.to_pylist() == records_of_split
             types = [str(kind).replace("double", "float64") for kind in table.schema.types]
@@ -118,7 +118,7 @@ def test_without_pyarrow_the_message_says_what_to_install(
     for name in [name for name in sys.modules if name.split(".")[0] == "pyarrow"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it fails
-    code, out, err = call("export-data modular --format parquet")
+    code, out, err = call("export-data grokking --format parquet")
     assert (code, out) == (2, "")
     assert all(word in err for word in ("--format parquet", "pyarrow", "synthbench[data]"))
     assert len(err.splitlines()) == 1
@@ -177,12 +177,12 @@ def test_text_of_a_card_is_escaped_on_the_page(call: Caller, working_folder: Pat
 
 
 @pytest.mark.parametrize(
-    "other", ["--seed 1", "--stage finetune --seed 1", pytest.param("--format parquet", marks=needs_pyarrow)]
+    "other", ["--seed 1", "--stage train --seed 1", pytest.param("--format parquet", marks=needs_pyarrow)]
 )
 def test_another_export_is_not_overwritten(other: str, call: Caller, working_folder: Path) -> None:
-    assert call("export-data modular --out a").code == 0
+    assert call("export-data grokking --out a").code == 0
     before = files(working_folder)
-    code, out, err = call(f"export-data modular --out a {other}")
+    code, out, err = call(f"export-data grokking --out a {other}")
     assert (code, out) == (2, "")
     assert "--out a" in err
     assert files(working_folder) == before
@@ -190,9 +190,9 @@ def test_another_export_is_not_overwritten(other: str, call: Caller, working_fol
 
 def test_other_files_in_a_folder_are_not_overwritten(call: Caller, working_folder: Path) -> None:
     (working_folder / "a").mkdir()
-    for name, kind in (("notes.txt", Path.touch), ("finetune-train.jsonl", Path.touch), ("README.md", Path.mkdir)):
+    for name, kind in (("notes.txt", Path.touch), ("train-train.jsonl", Path.touch), ("README.md", Path.mkdir)):
         kind(working_folder / "a" / name)
-        code, _, err = call("export-data modular --out a")
+        code, _, err = call("export-data grokking --out a")
         assert code == 2
         assert f"({name})" in err
         assert os.listdir(working_folder / "a") == [name]
@@ -205,12 +205,12 @@ def test_a_cloned_repository_is_filled_and_an_incomplete_folder_is_completed(
     (working_folder / "a" / ".git").mkdir(parents=True)
     (working_folder / "a" / ".gitattributes").write_text("*.parquet filter=lfs")
     before = (working_folder / "a").stat().st_ino
-    assert call("export-data modular --out a").code == 0
+    assert call("export-data grokking --out a").code == 0
     assert (working_folder / "a").stat().st_ino == before  # the folder may be a mount point
     complete = files(working_folder / "a")
     assert ".gitattributes" in complete
-    (working_folder / "a" / "finetune-test.jsonl").unlink()
-    assert call("export-data modular --out a").code == 0
+    (working_folder / "a" / "train-test.jsonl").unlink()
+    assert call("export-data grokking --out a").code == 0
     assert files(working_folder / "a") == complete
 
 
@@ -243,7 +243,7 @@ def test_a_full_disk_and_an_interrupt_leave_nothing_behind(
         (working_folder / folder).mkdir(exist_ok=True)
     before = list(working_folder.rglob("*"))
     with patch.object(Path, "write_bytes", failing(after, error)):
-        status, out, err = call(f"export-data modular --out {folder}")
+        status, out, err = call(f"export-data grokking --out {folder}")
     assert (status, out) == (code, "")
     assert code != 4 or (f"--out {folder}" in err and "No space left on device" in err)
     assert list(working_folder.rglob("*")) == before
@@ -251,18 +251,18 @@ def test_a_full_disk_and_an_interrupt_leave_nothing_behind(
 
 def test_out_may_be_a_link_but_not_a_file(call: Caller, working_folder: Path) -> None:
     (working_folder / "file").write_text("mine")
-    code, _, err = call("export-data modular --out file")
+    code, _, err = call("export-data grokking --out file")
     assert code == 2
     assert "--out file" in err
     assert (working_folder / "file").read_text() == "mine"
     (working_folder / "link").symlink_to("elsewhere")
-    assert call("export-data modular --out link").code == 0
+    assert call("export-data grokking --out link").code == 0
     assert "README.md" in os.listdir(working_folder / "elsewhere")
 
 
 @each("name", ["a\x1b[31m\n|b", "\u202egnp", "a\udcff", "'quoted'"])
 def test_names_of_folders_are_shown_inert(name: str, call: Caller, working_folder: Path) -> None:
-    code, out, err = call(f"export-data modular --out {shlex.quote(name)}")
+    code, out, err = call(f"export-data grokking --out {shlex.quote(name)}")
     assert (code, err) == (0, "")
     assert out.replace("\n", "").isprintable()
     assert len(out.splitlines()) == 2
@@ -270,8 +270,8 @@ def test_names_of_folders_are_shown_inert(name: str, call: Caller, working_folde
 
 
 FORMS = [
-    ["{}", "--format", "none"], ["modular", "--stage", "{}"], ["modular", "--format", "{}"],
-    ["modular", "--seed", "{}", "--format", "none"], ["modular", "--seed", "-{}", "--stage", "none"],
+    ["{}", "--format", "none"], ["grokking", "--stage", "{}"], ["grokking", "--format", "{}"],
+    ["grokking", "--seed", "{}", "--format", "none"], ["grokking", "--seed", "-{}", "--stage", "none"],
 ]  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import pytest
 from docs.calibration import BAND, KEPT
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard, load
+from synthbench.cards.runner import VariantCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import short
 from synthbench.experiment.runs import Run
@@ -139,7 +140,8 @@ def test_sizes_shows_rule_accuracy_over_trained_items_and_the_threshold() -> Non
 def test_sensitivity_shows_learning_over_the_learning_rate_relative_to_the_chosen_one() -> None:
     learned = full_row("adamw").values["learning"]
     variant = full_row("adamw-default", lr=1e-3, rates={1e-3: {"learning": learned}}, variant_of="adamw")
-    figure = draw("sensitivity", [*ROWS[:2], variant], LEADERBOARD)
+    card = CARD.model_copy(update={"variants": {"adamw-default": VariantCard(of="adamw", lr=[1e-3])}})
+    figure = draw("sensitivity", [*ROWS[:2], variant], card)
     expected = {
         (log2(rate / 5e-4), round(mean(scores["learning"]), 4))
         for row in ROWS[:2] for rate, scores in row.rates.items()

@@ -60,6 +60,25 @@ def test_a_path_that_never_fits_or_has_nan_before_has_no_crossing(
     assert crossing({step: {"forgetting": fit} for step, fit in points}, 0.9) is None  # a path without fit
 
 
+def test_another_score_may_be_meant_by_fit() -> None:
+    """Recall of the head reaches .9 at step 16 and (the slow rate) 64, the tail's is 0.16 and 0.64 there; fit is sooner."""
+    fast, slow = (
+        {step: {"fit": fit, "head_recall": head, "tail_recall": step / 100} for step, fit, head in points}
+        for points in (
+            [(0, 0.0, 0.0), (10, 1.0, 0.6), (20, 1.0, 1.1)],
+            [(0, 0.0, 0.0), (40, 0.95, 0.5), (70, 1.0, 1.0)],
+        )
+    )
+    assert crossing(fast, 0.9) == pytest.approx(9)
+    assert crossing(fast, 0.9, "head_recall") == pytest.approx(10 + 10 * 0.3 / 0.5)  # 16
+    assert crossing(slow, 0.9, "head_recall") == pytest.approx(40 + 30 * 0.4 / 0.5)  # 64
+    assert crossing(fast, 0.9, "tail_recall") is None
+    assert crossing(fast, 0.9, "rule_accuracy") is None
+    assert Rates([slow, fast], "head_recall").at_fit("tail_recall", 0.9, 32) == pytest.approx((0.16 + 0.64) / 2)
+    assert isnan(Rates([slow, fast]).at_fit("tail_recall", 0.9, 64))  # fit is reached at steps 9 and 37.9
+    assert isnan(Rates([slow, fast], "rule_accuracy").at_fit("tail_recall", 0.9, 32))
+
+
 @each(("step", "value"), [(0, 0.0), (10, 2.0), (5, 1.0), (12.5, 2.5), (20, 4.0)])
 def test_a_value_between_two_points_is_interpolated_linearly(step: float, value: float) -> None:
     path = {0: {"x": 0.0}, 10: {"x": 2.0}, 20: {"x": 4.0}}

@@ -59,9 +59,9 @@ def test_a_class_that_fails(broken: type, count: int, monkeypatch: pytest.Monkey
 
 def test_a_task(call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthbench.verification.tasks.elsewhere", lambda task: "it differs")
-    result = verify(task="modular")
+    result = verify(task="grokking")
     assert [check.message for check in result.checks if not check.passed] == ["it differs"]
-    printed = call("verify --task modular")
+    printed = call("verify --task grokking")
     assert (printed.code, printed.out) == (1, f"{result!r}\n")
     assert str(result.failure) in printed.err
 

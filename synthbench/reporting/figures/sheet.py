@@ -136,8 +136,8 @@ def _bars(values: Sequence[Interval | float]) -> list[tuple[float, ...]] | None:
 
 def at_fit(card: RunnerCard) -> str:
     """The first line of a figure of scores `x@fit`."""
-    fit, target_step = card.reading.fit, card.reading.target_step
-    return f"Interpolated to training accuracy {fit:g} at step {target_step}; means with {SPREAD}."
+    score = "training accuracy" if card.reading.fit_of == "fit" else card.reading.fit_of
+    return f"Interpolated to {score} {card.reading.fit:g} at step {card.reading.target_step}; means with {SPREAD}."
 
 
 def dot(colour: str, marker: str = "o", **more: Any) -> Line2D:
