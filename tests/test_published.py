@@ -81,12 +81,6 @@ def test_no_report_has_a_seed_of_the_calibration() -> None:
     assert [runner for runner, others in seeds.items() if others & calibration_seeds] == []
 
 
-def test_no_report_has_a_seed_of_the_calibration() -> None:
-    seeds = {runner: {*load(RunnerCard, runner).seed_list} for runner in names(RunnerCard)}
-    calibration_seeds = seeds.pop("calibration")
-    assert [runner for runner, others in seeds.items() if others & calibration_seeds] == []
-
-
 @pytest.mark.parametrize("runner", ["calibration", "leaderboard", "sizes"])
 def test_published_figures_are_those_of_the_published_rows(runner: str) -> None:
     card, published = published_rows(runner)
