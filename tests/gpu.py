@@ -353,7 +353,7 @@ def main() -> None:
                     f"throughput {shape}, {optimizer} {update}, K = {runs}",
                     lambda s=SHAPES[shape], o=optimizer, u=update, k=runs: throughput(s, o, u, k, device, tiny),  # type: ignore[misc]
                 )
-    for optimizer in OPTIMIZERS:
+    for optimizer in OPTIMIZERS[:1] if tiny else OPTIMIZERS:
         of = ("quick", "--optimizer", optimizer, "--seeds", seeds, "--quiet")
 
         def quick(of: Sequence[str] = of) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def test_the_gpu_command_measures_every_part(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "gpu.json").read_text())
     missing = {name: one for name, one in found.items() if isinstance(one, str)}
     assert not missing
-    assert len(found) == 1 + 1 + 3 + 1 + 1 + 2 * (4 + 4 * 2)
+    assert len(found) == 1 + 1 + 1 + 1 + 1 + 2 * (4 + 4 * 2)
     for one in found["equality"].values():
         assert one["bitwise the same without a graph"]
         assert one["bitwise the same beside a run at an infinite rate"]
