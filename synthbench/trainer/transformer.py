@@ -9,7 +9,7 @@ that keep one tensor each, and the last layer is evaluated only where logits are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -75,7 +75,7 @@ def mlp(model: ModelCard, params: Params, layer: str, x_KNd: Tensor) -> Tensor:
     return inner @ params[f"{layer}.down"].mT
 
 
-@lru_cache(maxsize=8)
+@cache  # for good: a CUDA graph reads the tensor that it was captured with
 def rotation(length: int, head_width: int, device: torch.device) -> Tensor:
     """RoPE's rotations as complex numbers, shape (L, 1, head_width / 2) (arXiv 2104.09864, base 10,000)."""
     frequency = 10_000.0 ** (-torch.arange(0, head_width, 2, device=device) / head_width)
@@ -89,7 +89,7 @@ def rotate(x: Tensor, rotation_L1h: Tensor) -> Tensor:
     return torch.view_as_real(pairs * rotation_L1h).flatten(-2)
 
 
-@lru_cache(maxsize=8)
+@cache
 def visible(length: int, first: int, group: int, device: torch.device) -> Tensor:
     """True where position first + row may look at column, of `group` examples one after the other: (group S, group L)."""
     one = torch.ones(length - first, length, dtype=torch.bool).tril(first)
