@@ -39,7 +39,7 @@ def section(task: Task) -> list[str]:
         or published.tasks.get(task.card.name) != task.fingerprint
         or published.card != card.fingerprint()
     ):
-        return ["Not calibrated.", ""]
+        return [] if task.card.name not in card.tasks else ["Not calibrated.", ""]
     rows = [row for row in published.rows if row.task == task.card.name]
     seeds = len(rows[0].seeds)
     return [

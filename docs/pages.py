@@ -12,6 +12,7 @@ from docs.api import api_page
 from docs.architecture import architecture_page
 from docs.calibration import section
 from docs.columns import columns_page
+from docs.controls import known_effect
 from docs.discrimination import planted, sizes
 from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
@@ -72,7 +73,7 @@ def tasks_page() -> str:
             github(PAGE_HEADS, [part.facts(every) for part in parts]), "",
             *dict.fromkeys(f"{part.stage}/{part.name}: {part.note}\n" for part in parts if part.note), *_variants(task),
             f"{task.language.vocabulary} tokens, {task.language.length} an example. Fingerprint `{task.fingerprint}`.", "",
-            *section(task),
+            *section(task), *known_effect(task),
         ]  # fmt: skip
         fingerprints[name] = task.fingerprint
     return "\n".join([*lines, *planted(fingerprints), *sizes(fingerprints)]).rstrip()
