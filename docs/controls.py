@@ -1,4 +1,4 @@
-"""Positive controls: which known effect a task reproduces. `reports/controls.json` has the rows of the runner `controls`."""
+"""Positive controls: which known effect a task reproduces. The rows are in `reports/controls.json`."""
 
 from __future__ import annotations
 
