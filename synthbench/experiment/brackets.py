@@ -18,8 +18,16 @@ SMALLER, NEITHER, LARGER = -1, 0, 1
 
 def reads_between_rates(card: RunnerCard) -> bool:
     """Whether a card shows, ranks or claims something of scores that are read between rates."""
-    names = [*card.columns, card.rank or "", *(claim.score for claim in card.claims)]
-    return any(name.endswith(tuple(BETWEEN_RATES)) for name in names)
+    return any(name.endswith(tuple(BETWEEN_RATES)) for name in _read(card))
+
+
+def reads_chosen_rate(card: RunnerCard) -> bool:
+    """The same of scores that are read at the chosen rate."""
+    return not all(name.endswith(tuple(BETWEEN_RATES)) for name in _read(card))
+
+
+def _read(card: RunnerCard) -> list[str]:
+    return [*card.columns, *([card.rank] if card.rank else []), *(claim.score for claim in card.claims)]
 
 
 def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> float | None:

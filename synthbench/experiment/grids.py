@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
 from synthbench.cards.runner import VariantCard
-from synthbench.experiment.brackets import reads_between_rates
+from synthbench.experiment.brackets import reads_between_rates, reads_chosen_rate
 from synthbench.experiment.runs import Cell, Run
 from synthbench.generators import Task
 from synthbench.plugins.registry import FACTORS
@@ -134,7 +134,9 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
         parts = (f"{rates} ({', '.join(of)})" if len(by_rates) > 1 else rates for rates, of in by_rates.items())
         lines[stage].append(f"{name}: lr {'; '.join(parts)}")
     for extended in (stage for stage in card.stages if stage.extend):
-        is_read = extended is card.stages[-1] and reads_between_rates(card)
-        line = f"and up to {extended.extend} more beyond the edge of a grid, where that is chosen"
-        lines[extended.name].append(line + " or a target step lies beyond" * is_read)
+        is_last = extended is card.stages[-1]
+        reasons = ["that is chosen"] * (not is_last or reads_chosen_rate(card))
+        reasons += ["a target step lies beyond"] * (is_last and reads_between_rates(card))
+        where = " or ".join(reasons)
+        lines[extended.name].append(f"and up to {extended.extend} more beyond the edge of a grid, where {where}")
     return lines

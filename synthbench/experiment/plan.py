@@ -159,13 +159,17 @@ class TaskStage:
 
     def extended(self, cell: Cell, rates: Sequence[float], parents: Parents, done: Done) -> list[Run]:
         """The runs of a cell at these rates, and at those beyond them that the stage extends its grid to: where its edge is
-        chosen, and where scores are read at target steps that lie beyond its rates."""
-        runs = self.runs(cell, rates, parents)
-        is_read = self.stage is self.card.stages[-1] and brackets.reads_between_rates(self.card)
+        chosen, and where scores are read at target steps that lie beyond its rates. (The last stage's for what the card
+        reads there alone: `quick` reads nothing at a chosen rate.)"""
+        runs, is_last = self.runs(cell, rates, parents), self.stage is self.card.stages[-1]
+        is_read = is_last and brackets.reads_between_rates(self.card)
+        is_chosen = not is_last or brackets.reads_chosen_rate(self.card)
         for _ in range(self.stage.extend if len(rates) > 1 and runs else 0):
             if any(run.id not in done for run in runs):
                 break
-            rate = beyond(runs, done) or (brackets.towards(runs, done, self.card, cell.size) if is_read else None)
+            rate = (beyond(runs, done) if is_chosen else None) or (
+                brackets.towards(runs, done, self.card, cell.size) if is_read else None
+            )
             if rate is None:
                 break
             runs += self.runs(cell, [rate], parents)

@@ -244,3 +244,19 @@ def test_only_a_card_that_reads_between_rates_extends_towards_target_steps(
     grid = f"stages.finetune.lr={THREE}", "stages.finetune.extend=1", "stages.finetune.examples={fact=4, rule=12}"
     planned = rates(simulate(tiny.experiment(tmp_path, *grid, reading, *settings), at_steps({})))
     assert planned == [THREE, *[[1.6e-2]] * is_extended]
+
+
+@each(("columns", "is_extended"), [(["forgetting@fit"], False), (["forgetting@fit", "learning"], True)])
+def test_an_edge_that_is_chosen_extends_a_grid_only_where_something_is_read_at_the_chosen_rate(
+    tmp_path: Path, columns: list[str], is_extended: bool
+) -> None:
+    """The largest rate is chosen; the target step lies between the rates."""
+    settings = (
+        f"stages.finetune.lr={THREE}", "stages.finetune.extend=1", f"columns={columns}",
+        "reading={fit=0.9, target_steps=[30], target_step=30}",
+    )  # fmt: skip
+    outcome = at_steps({})
+    chosen = lambda run: replace(outcome(run), scores={**outcome(run).scores, "validation_learning": run.lr})
+    planned = rates(simulate(tiny.experiment(tmp_path, *settings), chosen))
+    assert planned[0] == THREE
+    assert (len(planned) > 1) == is_extended
