@@ -31,12 +31,12 @@ from numpy.typing import NDArray
 from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer import layout as layouts
 from synthbench.trainer.fleet import Fleet, initialize
-from synthbench.trainer.loop import CapturedSteps, Data, Steps, train
+from synthbench.trainer.loop import EAGER, CapturedSteps, Data, Steps, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 from tests import gpu_peers
 
-PATIENCE = 450.0  # seconds of the whole command
+PATIENCE, TRIED = 450.0, 3600.0  # seconds of the whole command; of --tiny, which may run on a busy machine
 OPTIMIZERS = ("adamw", "muon", "sgd")
 RATES = {"adamw": 1e-3, "muon": 2e-3, "sgd": 3e-2}
 
@@ -189,7 +189,7 @@ def captured(of: Steps, length: int) -> Callable[[], None]:
     graph = CapturedSteps(of)
     for step in range(length):
         graph(step)
-    return cycled(lambda step: graph(step + 2), graph.restart, length - 2)
+    return cycled(lambda step: graph(step + EAGER), graph.restart, length - EAGER)  # replays alone
 
 
 def throughput(shape: Shape, optimizer: str, update: str, runs: int, device: str, tiny: bool) -> dict[str, Any]:
@@ -266,6 +266,7 @@ class Command:
         return done.returncode, done.stdout + done.stderr
 
 
+LEAST = 1e-9  # of an error: where no seed differs, any gap is many
 SCORES = ("fact_recall", "rule_accuracy", "fact_forgetting", "skill_forgetting", "learning")
 
 
@@ -286,20 +287,21 @@ def agreement(here: Mapping[str, list[float]], cpu: Mapping[str, list[float]]) -
         one, two = here[name], cpu[name]
         error = (stdev(one) ** 2 / len(one) + stdev(two) ** 2 / len(two)) ** 0.5 if min(len(one), len(two)) > 1 else 0.0
         gap = fmean(one) - fmean(two)
-        found[name] = {"GPU": fmean(one), "CPU": fmean(two), "n": len(one), "standard errors": error and gap / error}
+        found[name] = {"GPU": fmean(one), "CPU": fmean(two), "n": len(one), "standard errors": gap / max(error, LEAST)}
     return dict(sorted(found.items()))
 
 
 class Record:
     """The parts, written to FOLDER/gpu.json after each."""
 
-    def __init__(self, folder: Path, parts: Sequence[str]) -> None:
+    def __init__(self, folder: Path, parts: Sequence[str], patience: float) -> None:
         self._file, self._parts, self._began = folder / "gpu.json", parts, time.monotonic()
+        self._patience = patience
         self._found: dict[str, Any] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def left(self) -> float:
-        return PATIENCE - (time.monotonic() - self._began)
+        return self._patience - (time.monotonic() - self._began)
 
     def part(self, name: str, measure: Callable[[], Any], needs: float = 0) -> None:
         """Measures and writes a part, or says why not. needs: seconds that it takes at least."""
@@ -307,7 +309,7 @@ class Record:
             return
         start = time.monotonic()
         if self.left() < needs:
-            self._found[name] = f"not measured: {self.left():.0f} s of {PATIENCE:.0f} were left"
+            self._found[name] = f"not measured: {self.left():.0f} s of {self._patience:.0f} were left"
         else:
             try:
                 self._found[name] = measure()
@@ -342,7 +344,8 @@ def main() -> None:
     torch.set_num_threads(1)  # as workers have
     if device == "cpu" and not tiny:
         sys.exit("No CUDA device can be used here; --tiny tries the command on the CPU.")
-    record, command, seeds = Record(options.folder, options.part), Command(tiny), "2" if tiny else "8"
+    record = Record(options.folder, options.part, TRIED if tiny else PATIENCE)
+    command, seeds = Command(tiny), "2" if tiny else "8"
     record.part("machine", lambda: machine(device))
     record.part("equality", lambda: equality(device, 6 if tiny else 50, (1, 2, 3) if tiny else (1, 2, 3, 8, 64)))
     for shape in SHAPES:
