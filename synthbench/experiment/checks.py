@@ -53,6 +53,7 @@ def stages(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
         for task in tasks.values():
             _stage(stage, card, task, origin, where)
             _updates(stage, card, task, where)
+            _shares(stage, card, task, where)
         _grids(stage, card, known, where)
 
 
@@ -87,6 +88,19 @@ def _variant(name: str, card: RunnerCard, where: str) -> None:
         raise BadInput(f"{share}, so its base must be {variant.of} and its updates some of {', '.join(allowed)}.")
     if variant.base:
         _known(f"{where}.base", "optimizer", variant.base, [*OPTIMIZERS, *card.variants])
+
+
+def _shares(stage: StageCard, card: RunnerCard, task: Task, where: str) -> None:
+    """A variant with a share of its optimizer's chosen rate has decays and a size at which that one is chosen."""
+    for name in card.optimizers:
+        variant = grids.variant_in(card, stage, name)
+        if variant and variant.of_tuned:
+            own, tuned = (grids.settings(card, stage, task.card.name, one) for one in (name, variant.of))
+            if not ({*own.weight_decay} <= {*tuned.weight_decay} and own.sizes[0] in tuned.sizes):
+                raise BadInput(
+                    f"{where}: {name} has a share of the rate that is chosen for {variant.of}, so its weight_decay and "
+                    f"sizes must be some of that one's, {list(tuned.weight_decay)} and {list(tuned.sizes)}."
+                )
 
 
 def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str, where: str) -> None:

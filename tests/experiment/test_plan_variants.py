@@ -224,3 +224,11 @@ def test_an_invalid_variant_is_refused_and_named(tmp_path: Path, setting: str, e
     with pytest.raises(BadInput) as caught:
         tiny.experiment(tmp_path, *settings)
     assert all(text in str(caught.value) for text in expected), str(caught.value)
+
+
+@each("setting", ["weight_decay=0.3", "sizes=[0.5]"])
+def test_a_variant_with_of_tuned_has_only_decays_and_sizes_at_which_a_rate_is_chosen(
+    tmp_path: Path, setting: str
+) -> None:
+    with pytest.raises(BadInput, match="variant has a share of the rate that is chosen for adamw"):
+        tiny.experiment(tmp_path, BOTH, QUARTER, f"stages.finetune.for.variant={{{setting}}}")
