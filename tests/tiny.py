@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,11 @@ lr = [1e-3, 2e-3]
 seeds = 5
 "stages.finetune.steps" = 20
 """
+
+
+def axis(path: str, values: Sequence[Any]) -> str:
+    """A card's only axis, as `--set` takes it."""
+    return f"axes=[{{path='{path}', values={list(values)}}}]"
 
 
 def task_card(changes: Mapping[str, Any] | None = None) -> TaskCard:

@@ -11,7 +11,7 @@ from synthbench.analysis.verdict import Verdict
 from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
 
-SAME = ("task", "update", "size", "weight_decay")  # what a row shares with its salted variant
+SAME = ("task", "update", "size", "weight_decay", "axes")  # what a row shares with its salted variant
 
 
 def again(sides: Sequence[Sequence[Row]], score: str, rows: Sequence[Row], card: RunnerCard) -> dict[str, Verdict]:

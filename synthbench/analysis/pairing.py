@@ -14,8 +14,7 @@ from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
 from synthbench.scores import SCORES
 
-SETTING = ("task", "size")  # what rows must share for it to matter which is better
-AXES = (*SETTING, "label", "update")  # what rows of one table differ in, beside their weight decay
+AXES = ("task", "label", "update")  # what rows of one table differ in, beside the axes of their card
 
 
 class Pair(NamedTuple):
@@ -26,16 +25,27 @@ class Pair(NamedTuple):
 
 
 def setting(row: Row) -> tuple[object, ...]:
-    """What a row has to share with those that it is ranked with."""
-    return tuple(getattr(row, name) for name in SETTING)
+    """What a row has to share with those that it is ranked with: the task, and how much of it is trained."""
+    return row.task, row.size, tuple(sorted(row.items.items()))
+
+
+def on(row: Row, axis: str) -> object:
+    """Where a row is on an axis, None where it is not on it."""
+    return getattr(row, axis) if axis in AXES else row.axes.get(axis)
 
 
 def counterpart(row: Row, rows: Sequence[Row], apart_from: str | None = None) -> Row | None:
-    """The row like this one in all axes but one: that of the same weight decay, or the only one; None without one."""
-    same = [name for name in AXES if name != apart_from]
-    alike = [other for other in rows if all(getattr(other, name) == getattr(row, name) for name in same)]
-    exact = [other for other in alike if other.weight_decay == row.weight_decay]
+    """The row like this one on all axes but one: that of the same weight decay, or the only one; None without one. A row
+    that is not on an axis is like those at every value of it."""
+    alike = [other for other in rows if _is_alike(row, other, apart_from)]
+    exact = [other for other in alike if (other.axes, other.weight_decay) == (row.axes, row.weight_decay)]
     return exact[0] if exact else alike[0] if len(alike) == 1 else None
+
+
+def _is_alike(row: Row, other: Row, apart_from: str | None) -> bool:
+    shared = [*AXES, *(label for label in row.axes if label in other.axes)]
+    is_sized = apart_from in row.axes or row.size == other.size  # an axis may be of sizes
+    return is_sized and all(on(row, axis) == on(other, axis) for axis in shared if axis != apart_from)
 
 
 def headline(rows: Sequence[Row]) -> Pair | None:

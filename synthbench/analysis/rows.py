@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from pydantic import Field
 
-from synthbench.cards import Card, RunnerCard
+from synthbench.cards import AxisCard, Card, RunnerCard
+from synthbench.cards.axis import Value
 from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell, Result, RunId
 from synthbench.scores import SCORES, reading
@@ -31,11 +32,11 @@ class Row(Card):
     counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`,
     `x@fits` and `x@steps`, of what is measured at the end) at the card's target step. censored: of scores `x@t` the
     seeds whose value is only a bound, `>` or `<`. target_steps: readings `x@fit` and `x@fits` by score, target step and
-    seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. items: trained
-    items by slice. variant_of: the optimizer, where `optimizer` is a variant's name. own_rate: whether the optimizer
-    sets its learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. start,
-    start_lr: scores by seed, and the rate, of the pretrained models. device: what its runs were trained on, several
-    names `joined`. reference: a shipped row.
+    seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. axes: the values of
+    the axes that it differs in, by label. items: trained items by slice. variant_of: the optimizer, where `optimizer` is
+    a variant's name. own_rate: whether the optimizer sets its learning rate itself, decay_in_force: whose weight decay it
+    applies; see `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. device: what
+    its runs were trained on, several names `joined`. reference: a shipped row.
     """
 
     task: str
@@ -55,6 +56,7 @@ class Row(Card):
     target_steps: dict[str, dict[int, Values]]
     rates: dict[float, dict[str, Values]] = Field(default_factory=dict)
     size: float = 1.0
+    axes: dict[str, Value] = Field(default_factory=dict)
     items: dict[str, int] = Field(default_factory=dict)
     variant_of: str | None = None
     own_rate: bool = False
@@ -119,7 +121,16 @@ def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
         if cell.stage == last
     ]
     rows = [_with_sizes(row, rows, card) for row in rows]
-    return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, rank(row.update), row.size))
+    values = {axis.name: axis.values for axis in card.axes}
+    return sorted(rows, key=lambda row: (row.task, row.base, row.optimizer, rank(row.update), _places(row, values)))
+
+
+def _places(row: Row, values: Mapping[str, Sequence[Value]]) -> list[int]:
+    """Where a row is on each axis; first where it is not on it, last at a value that the card has no more."""
+    return [
+        0 if (value := row.axes.get(label)) is None else 1 + (of_axis.index(value) if value in of_axis else len(of_axis))
+        for label, of_axis in values.items()
+    ]  # fmt: skip
 
 
 def rank(update: str) -> tuple[int, int]:
@@ -189,7 +200,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         target_steps=target_steps, start={name: by_seed for name, by_seed in start.items() if by_seed}, rates=rates,
         start_lr=identities[parents[0]]["lr"] if parents else None,
         own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
-        size=cell.size, items=identities[runs[0]]["examples"],
+        size=cell.size, axes=dict(cell.point), items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
         device=joined(results[run].device for run in runs),
     )  # fmt: skip
@@ -231,9 +242,10 @@ def _to_rule(accuracies: Mapping[int, Mapping[int, float]], card: RunnerCard) ->
 
 def _with_sizes(row: Row, rows: Sequence[Row], card: RunnerCard) -> Row:
     """The row with the least number of trained rule items that finds the rule, where rows differ in size."""
-    axes = ("task", "base", "optimizer", "update", "weight_decay")
-    sizes = [other for other in rows if all(getattr(other, axis) == getattr(row, axis) for axis in axes)]
-    if len(sizes) == 1 or "rule" not in row.items:
+    same = ("task", "base", "optimizer", "update")
+    alike = [other for other in rows if all(getattr(other, name) == getattr(row, name) for name in same)]
+    sizes = [other for other in alike if _without(other, card) == _without(row, card)]
+    if len({other.items.get("rule") for other in sizes}) == 1:
         return row
     accuracies = {seed: {other.items["rule"]: other.values["rule_accuracy"].get(seed, nan) for other in sizes}
                   for seed in row.seeds}  # fmt: skip
@@ -241,6 +253,17 @@ def _with_sizes(row: Row, rows: Sequence[Row], card: RunnerCard) -> Row:
     name = "examples_to_rule@t"
     changes = {"values": row.values | {name: items}, "censored": row.censored | {name: censored}}
     return row.model_copy(update=changes)
+
+
+def changes_items(axis: AxisCard) -> bool:
+    """Whether an axis changes how many rule items are trained."""
+    return axis.path.endswith((".size", ".examples.rule"))
+
+
+def _without(row: Row, card: RunnerCard) -> dict[str, Value]:
+    """A row's place on the axes that do not change how many items are trained."""
+    of_items = {axis.name for axis in card.axes if changes_items(axis)}
+    return {label: value for label, value in row.axes.items() if label not in of_items}
 
 
 def _between_rates(

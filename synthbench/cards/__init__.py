@@ -4,12 +4,13 @@ A task card (`tasks/NAME.toml`) says which generators make the pretraining langu
 card (`runners/NAME.toml`) says which tasks, stages, optimizers, updates, learning rates and seeds make an experiment.
 """
 
+from synthbench.cards.axis import AxisCard
 from synthbench.cards.base import Card, fingerprint
 from synthbench.cards.finding import is_path, load, locate, names, parse, read, shipped
 from synthbench.cards.runner import MODELS, ClaimCard, Decays, Grid, ModelCard, RunnerCard, Seeds, StageCard, Update
 from synthbench.cards.task import SliceCard, TaskCard
 
 __all__ = [
-    "MODELS", "Card", "ClaimCard", "Decays", "Grid", "ModelCard", "RunnerCard", "Seeds", "SliceCard", "StageCard",
-    "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse", "read", "shipped",
+    "MODELS", "AxisCard", "Card", "ClaimCard", "Decays", "Grid", "ModelCard", "RunnerCard", "Seeds", "SliceCard",
+    "StageCard", "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse", "read", "shipped",
 ]  # fmt: skip

@@ -5,15 +5,24 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
+from synthbench.cards.axis import AxisCard
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
 from synthbench.cards.spelling import score_name
 
 MOST_PARAMETERS = 2**31  # of a model
 SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
+
+
+def _one(value: Any) -> Any:
+    if isinstance(value, list):
+        raise ValueError("is one value; several are an axis ([[axes]], or --axis)")
+    return value
+
+
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_one)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -33,9 +42,7 @@ def _unique(values: list[Any]) -> list[Any]:
 Update = Annotated[str, AfterValidator(_update)]
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
 Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(_unique)]
-Sizes = Annotated[
-    list[Annotated[float, Field(ge=0.01, le=100)]], Field(min_length=1, max_length=16), AfterValidator(_unique)
-]
+Size = Annotated[float, Field(ge=0.01, le=100), BeforeValidator(_one)]
 Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(_unique)]
 Seeds = (
     Annotated[int, Field(gt=0, le=10_000, strict=True)]
@@ -93,8 +100,10 @@ class OverrideCard(Card):
     `for."TASK/OPTIMIZER"`, of which the later one wins; that of a variant comes after that of its optimizer."""
 
     steps: Positive | None = None
-    weight_decay: Decay | Decays | None = None
-    sizes: Sizes | None = None
+    weight_decay: Decay | None = None
+    size: Size | None = None
+    update: Updates | None = None
+    """Those that are crossed for it, in the last stage."""
     lr_factor: Rate = 1.0
     """What the rates of a grid are multiplied by; of several such tables all factors hold."""
 
@@ -111,8 +120,7 @@ class StageCard(Card):
     steps: Positive
     warmup: Share = 0.05
     """Share of the steps in which the rate rises, linearly from 0."""
-    weight_decay: Decay | Decays = 0.0
-    """One, or a list that is crossed with everything else."""
+    weight_decay: Decay = 0.0
     update: Updates = ["full"]
     """Which weights may move: full, full-hidden (the matrices that LoRA touches) or lora-R; crossed."""
     optimizer: Literal["same"] | Several = "same"
@@ -123,9 +131,9 @@ class StageCard(Card):
     """How often a grid is extended: where its edge is chosen, in the last stage also where a target step lies beyond it."""
     examples: dict[str, Positive] = {}
     """Trained items by slice, where they differ from the task's card."""
-    sizes: Sizes = [1.0]
+    size: Size = 1.0
     """Trained items over those of the card; steps and target steps in proportion, so that an item has equally many
-    exposures. Crossed with the first update; other updates have the first size."""
+    exposures."""
     points: Positive = 1
     """Evaluations along the path, the start not counted."""
     relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
@@ -197,7 +205,7 @@ class RowsCard(Card):
 
     optimizer: Annotated[str, Field(max_length=4096)]
     update: Update = "full"
-    size: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    size: Size = 1.0
 
 
 class ClaimCard(Card):
@@ -255,6 +263,8 @@ class RunnerCard(Card):
     """By optimizer: arguments that differ from its defaults."""
     variants: Annotated[dict[Name, VariantCard], Field(max_length=32)] = {}
     """Named configurations of optimizers."""
+    axes: Annotated[list[AxisCard], Field(max_length=8)] = []
+    """What else is crossed."""
     stages: Annotated[list[StageCard], Field(min_length=1, max_length=8)]
     scales: dict[Name, dict[str, Any]] = {}
     """`--set scale=NAME`: overrides by path, applied before others."""
@@ -310,7 +320,7 @@ class RunnerCard(Card):
         return next(stage for stage in self.stages if stage.name == name)
 
     def fingerprint(self) -> str:
-        """sha256 of all that rows must share to stand in one table: the card but its axes and its prose."""
+        """sha256 of all that rows must share to stand in one table: the card without what is crossed and without prose."""
         return fingerprint(self._content())
 
     def setting(self) -> str:
@@ -331,5 +341,8 @@ class RunnerCard(Card):
             exclude={"optimizers", "seeds", "question", "cost", "scales", "rank", "margins", "claims"},
         )
         for stage in content["stages"]:
-            del stage["update"], stage["optimizer"], stage["sizes"]
+            del stage["update"], stage["optimizer"], stage["size"]
+            for override in stage["for"].values():
+                del override["update"], override["size"]
+        content["axes"] = [[axis.path, axis.name] for axis in self.axes]
         return content

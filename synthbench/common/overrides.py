@@ -29,6 +29,13 @@ def parse(setting: str) -> tuple[list[str], Any]:
     return parts, value(match[2].strip())
 
 
+def path(text: str, where: str) -> list[str]:
+    """`a."b.c"` as ["a", "b.c"]; raises BadInput that begins with `where` for what is no path."""
+    if not is_text(text) or not re.fullmatch(rf"\s*{PART}(?:\.{PART})*\s*", text):
+        raise BadInput(f"{where} {shown(text)} must be a path, such as stages.finetune.steps.")
+    return [part.strip().strip('"') for part in re.findall(PART, text)]
+
+
 def value(text: str) -> Any:
     """A TOML value, or the text itself where it is none."""
     try:

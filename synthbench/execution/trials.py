@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from synthbench import plugins
 from synthbench.common.errors import BadInput, SynthbenchError
@@ -24,7 +23,7 @@ def tried(experiment: Experiment, workers: int = 1) -> Experiment:
     Prints one line for each that wants something else than one list of parameters, a grid of rates and the card's decay, or
     changes settings. Raises BadInput for one that cannot be used.
     """
-    specs = {spec.fingerprint: spec for spec in experiment.optimizers.values() if plugins.plugin_of(spec.name)}
+    specs = {spec.fingerprint: spec for spec in experiment.specified() if plugins.plugin_of(spec.name)}
     if not specs:
         return experiment
     jobs = {key: _job(spec, experiment) for key, spec in specs.items()}
@@ -40,8 +39,7 @@ def tried(experiment: Experiment, workers: int = 1) -> Experiment:
         put_back = [f"settings put back: {', '.join(plugin.changed)}"] if plugin and plugin.changed else []
         if said := [*parts, *put_back]:
             print(f"synthbench: {name}: {'; '.join(said)}.", file=sys.stderr)
-    optimizers = {name: seen.get(spec.fingerprint, spec) for name, spec in experiment.optimizers.items()}
-    return replace(experiment, optimizers=optimizers)
+    return experiment.with_optimizers(lambda spec: seen.get(spec.fingerprint, spec))
 
 
 def _job(spec: OptimizerSpec, experiment: Experiment) -> TrialJob:

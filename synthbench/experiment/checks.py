@@ -53,7 +53,6 @@ def stages(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
         for task in tasks.values():
             _stage(stage, card, task, origin, where)
             _updates(stage, card, task, where)
-            _shares(stage, card, task, where)
         _grids(stage, card, known, where)
 
 
@@ -90,19 +89,6 @@ def _variant(name: str, card: RunnerCard, where: str) -> None:
         _known(f"{where}.base", "optimizer", variant.base, [*OPTIMIZERS, *card.variants])
 
 
-def _shares(stage: StageCard, card: RunnerCard, task: Task, where: str) -> None:
-    """A variant with a share of its optimizer's chosen rate has decays and a size at which that one is chosen."""
-    for name in card.optimizers:
-        variant = grids.variant_in(card, stage, name)
-        if variant and variant.of_tuned:
-            own, tuned = (grids.settings(card, stage, task.card.name, one) for one in (name, variant.of))
-            if not ({*own.weight_decay} <= {*tuned.weight_decay} and own.sizes[0] in tuned.sizes):
-                raise BadInput(
-                    f"{where}: {name} has a share of the rate that is chosen for {variant.of}, so its weight_decay and "
-                    f"sizes must be some of that one's, {list(tuned.weight_decay)} and {list(tuned.sizes)}."
-                )
-
-
 def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str, where: str) -> None:
     if stage.name not in task.card.stages:
         hint = did_you_mean(stage.name, task.card.stages)
@@ -120,24 +106,24 @@ def _stage(stage: StageCard, card: RunnerCard, task: Task, origin: str, where: s
             "stage may have each slice once."
         )
     each = [grids.settings(card, stage, task.card.name, name) for name in grids.every_optimizer(card)]
-    for size in dict.fromkeys(size for of_stage in each for size in of_stage.sizes):
+    for size in dict.fromkeys(of_stage.size for of_stage in each):
         task.check_sizes(stage.name, grids.sized(task, stage, size))
-    if stage.points > (fewest := min(grids.scaled(of_stage.steps, min(of_stage.sizes)) for of_stage in each)):
+    if stage.points > (fewest := min(grids.scaled(of_stage.steps, of_stage.size) for of_stage in each)):
         raise BadInput(f"{where}.points = {stage.points} must be at most its steps, {fewest}.")
 
 
 def _updates(stage: StageCard, card: RunnerCard, task: Task, where: str) -> None:
     is_last = stage is card.stages[-1]
     layout = layouts.transformer(card.shape, task.language.vocabulary, task.language.length - 1)
-    of_variants = [update for variant in card.variants.values() for update in variant.update or ()] if is_last else []
-    for update in dict.fromkeys([*stage.update, *of_variants]):
+    of_variants = [variant.update or [] for variant in card.variants.values() if is_last]
+    others = [*of_variants, *(override.update or [] for override in stage.overrides.values())]
+    for update in dict.fromkeys([*stage.update, *(update for updates in others for update in updates)]):
         trainable(layout, update)
         if update != "full" and not is_last:
             kind = "low rank" if update.startswith("lora-") else "partial"
             raise BadInput(f"{where}.update = {shown(update)}: only the last stage may be {kind}.")
-    decays = stage.weight_decay if isinstance(stage.weight_decay, list) else []
-    if not is_last and max(len(stage.update), len(stage.sizes), len(decays)) > 1:
-        raise BadInput(f"{where}: only the last stage may cross updates, decays or sizes.")
+    if not is_last and len(stage.update) > 1:
+        raise BadInput(f"{where}: only the last stage may cross updates.")
 
 
 def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], where: str) -> None:
@@ -157,6 +143,6 @@ def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], where: st
         if optimizer not in stage.lr:
             raise BadInput(f"{where}.lr has no learning rates for {optimizer}; it has {', '.join(stage.lr)}.")
         rates = stage.lr[optimizer]
-        for update, _ in grids.updates(card, stage, "", name) if isinstance(rates, dict) else ():
+        for update in grids.updates(card, stage, "", name) if isinstance(rates, dict) else ():
             if not {update, kind := grids.kind_of(update)} & set(rates):
                 raise BadInput(f"{where}.lr.{optimizer} has no learning rates for {kind} updates.")

@@ -1,4 +1,4 @@
-"""What a card asks of each stage: its optimizers, updates, sizes and learning rates; and these rates in words."""
+"""What a card asks of each stage: its optimizers, updates and learning rates; and these rates in words."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ class StageSettings(NamedTuple):
     """A stage's settings for one task and optimizer. lr_factor: what the rates of its grid are multiplied by."""
 
     steps: int
-    weight_decay: Sequence[float]
-    sizes: Sequence[float]
+    weight_decay: float
+    size: float
+    update: Sequence[str]
     lr_factor: float
 
 
 def settings(card: RunnerCard, stage: StageCard, task: str, name: str) -> StageSettings:
     """A stage's settings, with what its table `for` says of a task, an optimizer (the registered one, then its name on the
     card) or both."""
-    steps, decay, sizes, factor = stage.steps, stage.weight_decay, stage.sizes, 1.0
+    steps, decay, size, update, factor = stage.steps, stage.weight_decay, stage.size, stage.update, 1.0
     names = dict.fromkeys((card.optimizer_of(name), name))
     keys = (task, *names, *(f"{task}/{optimizer}" for optimizer in names))
     for override in (stage.overrides[key] for key in keys if key in stage.overrides):
         steps = override.steps or steps
         decay = override.weight_decay if override.weight_decay is not None else decay
-        sizes = override.sizes or sizes
+        size = override.size or size
+        update = override.update or update
         factor *= override.lr_factor
-    return StageSettings(steps, decay if isinstance(decay, list) else [decay], sizes, factor)
+    return StageSettings(steps, decay, size, update, factor)
 
 
 def every_optimizer(card: RunnerCard) -> list[str]:
@@ -63,14 +65,10 @@ def variant_in(card: RunnerCard, stage: StageCard, optimizer: str) -> VariantCar
     return card.variants.get(optimizer) if stage is card.stages[-1] else None
 
 
-def updates(card: RunnerCard, stage: StageCard, task: str, optimizer: str) -> list[tuple[str, float]]:
-    """The updates of a stage for an optimizer, each with a size: the first size with every update, and the other sizes
-    with the first update (of a variant only the first size)."""
+def updates(card: RunnerCard, stage: StageCard, task: str, optimizer: str) -> Sequence[str]:
+    """The updates of a stage for an optimizer."""
     variant = variant_in(card, stage, optimizer)
-    allowed = variant.update if variant and variant.update else stage.update
-    first, *others = settings(card, stage, task, optimizer).sizes
-    crossed = [] if optimizer in card.variants else [(allowed[0], size) for size in others]
-    return [*((update, first) for update in allowed), *crossed]
+    return variant.update if variant and variant.update else settings(card, stage, task, optimizer).update
 
 
 def grid(card: RunnerCard, stage: StageCard, optimizer: str, update: str) -> list[float]:
@@ -127,7 +125,8 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
         if variant and variant.of_tuned:
             rates = f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
         base = [name for name in cell.base if name not in (cell.optimizer, card.optimizer_of(cell.optimizer))]
-        row = tasks.setdefault((cell.stage, f"{'>'.join([*base, cell.optimizer])}, {cell.update}"), {})
+        at = "".join(f", {label} {value}" for label, value in cell.point)
+        row = tasks.setdefault((cell.stage, f"{'>'.join([*base, cell.optimizer])}, {cell.update}{at}"), {})
         row.setdefault(rates, {})[cell.task] = None
     lines: dict[str, list[str]] = {stage.name: [] for stage in card.stages}
     for (stage, name), by_rates in tasks.items():

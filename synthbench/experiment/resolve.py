@@ -17,7 +17,8 @@ from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.validation import message
 from synthbench.common.wording import check_choice, did_you_mean, listed, named, shown
-from synthbench.experiment import checks, identity, optimizers
+from synthbench.experiment import axes, checks, identity, optimizers
+from synthbench.experiment.cells import AtPoint
 from synthbench.experiment.grids import every_optimizer, usual
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Environment
@@ -43,6 +44,7 @@ class RunRequest:
     weight_decay: Sequence[float] | None = None
     seeds: int | Sequence[int] | None = None
     settings: Sequence[str] = ()
+    axes: Sequence[str] = ()
     device: str = "auto"
 
     @property
@@ -67,10 +69,14 @@ def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
     if len(tasks) < len(loaded):
         raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in loaded)}.")
     checks.names(card, tasks, origin)
-    specs = {name: optimizers.spec(name, card, origin) for name in every_optimizer(card)}
-    checks.stages(card, tasks, origin)
     environment = Environment(identity.training_source(), identity.torch_minor(), kind)
-    experiment = Experiment(card, tasks, specs, environment)
+    at_points = []
+    for point in axes.points(card, origin):
+        where = f"{origin}{point.told}"
+        specs = {name: optimizers.spec(name, point.card, where) for name in every_optimizer(card)}
+        checks.stages(point.card, tasks, where)
+        at_points.append(AtPoint(point, specs, environment))
+    experiment = Experiment(card, tasks, at_points, environment)
     try:
         Plan(experiment, {}, MOST_RUNS).whole()
     except BadInput as error:
@@ -155,12 +161,13 @@ def _change(
 
 
 def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
-    """`--optimizer`, `--task` and `--seeds` are the runner's; `--update`, `--lr`, `--weight-decay` its last stage's."""
+    """`--optimizer`, `--task`, `--seeds` and `--axis` are the runner's; `--update`, `--lr`, `--weight-decay` its last
+    stage's; several decays are an axis."""
     for key, value in (("optimizers", request.optimizers), ("tasks", request.tasks), ("seeds", request.seeds)):
         if value is not None:
             content[key] = list(value) if not isinstance(value, int) else value
     last = content["stages"][-1]
-    for key, values in (("update", request.updates), ("lr", request.lr), ("weight_decay", request.weight_decay)):
+    for key, values in (("update", request.updates), ("lr", request.lr)):
         if values is not None:
             last[key] = list(values)
     if request.lr is not None:
@@ -168,8 +175,27 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
     for override in last.get("for", {}).values():
         if request.lr is not None:
             override.pop("lr_factor", None)
+        if request.updates is not None:
+            override.pop("update", None)
         if request.weight_decay is not None:
             override.pop("weight_decay", None)
+    given = [_axis(text) for text in request.axes]
+    if decays := list(request.weight_decay or ()):
+        last["weight_decay"] = decays[0]
+        given.append({"path": f"stages.{last['name']}.weight_decay", "values": decays, "label": "decay"})
+    paths = {axis["path"] for axis in given}
+    if given:
+        others = [axis for axis in content.get("axes", []) if axis["path"] not in paths]
+        content["axes"] = [*others, *(given[:-1] if len(decays) == 1 else given)]  # one decay is a setting
+
+
+def _axis(text: str) -> dict[str, Any]:
+    """`--axis PATH=a,b` as a card's table."""
+    path, equals, values = text.rpartition("=")
+    if not equals:
+        raise BadInput(f"--axis {shown(text)} must have the form PATH=a,b, such as stages.pretrain.weight_decay=0,0.1.")
+    overrides.path(path, "--axis")
+    return {"path": path.strip(), "values": [overrides.value(value.strip()) for value in values.split(",")]}
 
 
 def _is_wide(content: Mapping[str, Any], request: RunRequest, settings: Sequence[Setting]) -> bool:

@@ -9,6 +9,7 @@ from math import nan
 from typing import Any, Literal, NamedTuple
 
 from synthbench.cards import fingerprint
+from synthbench.cards.axis import Value
 
 RunId = str
 Status = Literal["ok", "diverged", "interrupted"]
@@ -103,7 +104,8 @@ class Run:
 class Cell(NamedTuple):
     """A row of a table: runs that differ in rate and seed alone.
 
-    task: its label. base: optimizers of earlier stages. size: trained items over those of the card.
+    task: its label. base: optimizers of earlier stages. size: trained items over those of the card. point: the values of
+    the axes that it, or what it starts from, differs in, by label.
     """
 
     task: str
@@ -113,6 +115,7 @@ class Cell(NamedTuple):
     update: str
     weight_decay: float
     size: float = 1.0
+    point: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,11 @@ def to_record(request: RunRequest) -> Experiment:
             f"A baseline needs exactly one optimizer and one task, and no variants; got {listed(card.optimizers)} on "
             f"{listed(card.tasks)}{variants}: name one with --optimizer and one with --task."
         )
+    if card.axes:
+        raise BadInput(
+            f"A baseline is of one setting; runner {named(card.name)} has axes "
+            f"({listed(axis.name for axis in card.axes)}): leave them out with --set axes=[]."
+        )
     (label,) = card.optimizers
     stages = []
     for stage in card.stages:
@@ -58,16 +63,7 @@ def to_record(request: RunRequest) -> Experiment:
             grid = OPTIMIZERS[label].grid
             stage = stage.model_copy(update={"lr": [grid[len(grid) // 2]]})
         stages.append(stage)
-    experiment = tried(experiment_of(card.model_copy(update={"stages": stages}), origin, request.device))
-    (task,) = experiment.tasks.values()
-    for stage in stages:
-        of_stage = settings(card, stage, task.card.name, label)
-        if len(of_stage.weight_decay) > 1 or len(of_stage.sizes) > 1:
-            raise BadInput(
-                f"A baseline needs one weight decay and one size; stage {named(stage.name)} of runner {named(card.name)} "
-                f"has more: give one with --set stages.{named(stage.name)}.weight_decay=VALUE (or .sizes=[1])."
-            )
-    return experiment
+    return tried(experiment_of(card.model_copy(update={"stages": stages}), origin, request.device))
 
 
 def provenance(experiment: Experiment) -> dict[str, Any]:
@@ -135,12 +131,12 @@ def with_rates(experiment: Experiment, folder: Path) -> Experiment:
     for stage in card.stages:
         of_stage = settings(card, stage, task.card.name, label)
         stages.append(stage.model_copy(update={
-            "steps": of_stage.steps, "weight_decay": list(of_stage.weight_decay), "sizes": list(of_stage.sizes),
+            "steps": of_stage.steps, "weight_decay": of_stage.weight_decay, "size": of_stage.size,
             "extend": 0, "lr": {label: chosen[stage.name]}, "overrides": {},
         }))  # fmt: skip
     arguments = {label: card.arguments.get(label, {})}
     fixed = card.model_copy(update={"stages": stages, "arguments": arguments, "scales": {}})
-    return Experiment(fixed, experiment.tasks, experiment.optimizers, experiment.environment)
+    return experiment.at_one_point(fixed)
 
 
 def all_diverged(where: str) -> NotMeasured:

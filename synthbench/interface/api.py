@@ -42,7 +42,8 @@ def run(
     runner: str | Path = "quick", *, optimizer: OptimizerLike | Sequence[OptimizerLike] | None = None,
     task: str | Sequence[str] | None = None, update: str | Sequence[str] | None = None,
     lr: float | Sequence[float] | None = None, weight_decay: float | Sequence[float] | None = None,
-    seeds: int | Sequence[int] | None = None, settings: Mapping[str, Any] | None = None, device: str = "auto",
+    seeds: int | Sequence[int] | None = None, settings: Mapping[str, Any] | None = None,
+    axes: Mapping[str, Sequence[Any]] | None = None, device: str = "auto",
     out: str | Path = "synthbench-results", jobs: int | None = None, fleet_size: int | None = None,
     keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False,
 ) -> Results:  # fmt: skip
@@ -59,6 +60,8 @@ def run(
         weight_decay: Weight decays of the last stage. None: those of the card.
         seeds: How many seeds, or which. None: those of the card.
         settings: Values by path in the card, such as `{"optimizer.momentum": 0.9, "stages.finetune.steps": 90}`.
+        axes: Values by path in the card that are crossed with everything, such as
+            `{"stages.pretrain.weight_decay": [0, 0.1, 1]}`.
         device: `auto`, `cpu` or `cuda`.
         out: The folder of results.
         jobs: Worker processes. None: one for each core.
@@ -77,11 +80,12 @@ def run(
     names = None if optimizer is None else [_name(each) for each in _several(optimizer) or ()]
     request = RunRequest(
         runner=str(runner), optimizers=names, tasks=_several(task), updates=_several(update), lr=_several(lr),
-        weight_decay=_several(weight_decay), seeds=seeds, settings=overrides.typed(settings), device=device,
+        weight_decay=_several(weight_decay), seeds=seeds, settings=overrides.typed(settings),
+        axes=[f"{path}={','.join(map(str, values))}" for path, values in (axes or {}).items()], device=device,
     )  # fmt: skip
     command = call(
         "run", str(runner), optimizer=names, task=task, update=update, lr=lr, weight_decay=weight_decay, seeds=seeds,
-        settings=settings and dict(settings),
+        settings=settings and dict(settings), axes=axes and dict(axes),
     )  # fmt: skip
     execution = ExecutionOptions(
         out=Path(out), jobs=jobs, fleet_size=fleet_size, keep_weights=keep_weights, fresh=fresh, quiet=quiet,

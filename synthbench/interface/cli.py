@@ -69,6 +69,7 @@ class Run:
     update: Annotated[str | None, Option(help="Trainable weights: full, full-hidden, lora-R.")] = None
     lr: Lr = None
     weight_decay: Annotated[str | None, Option(help="Weight decays of the last stage.")] = None
+    axis: Annotated[list[str] | None, Option(help="PATH=a,b: values that are crossed with everything.")] = None
     seeds: Seeds = None
     set_: Settings = None
     device: Device = "auto"
@@ -91,7 +92,7 @@ class Run:
             runner=self.runner or "quick", optimizers=_words("--optimizer", self.optimizer),
             tasks=_words("--task", self.task), updates=_words("--update", self.update),
             lr=_numbers("--lr", self.lr), weight_decay=_numbers("--weight-decay", self.weight_decay),
-            seeds=_seeds(self.seeds), settings=self.set_ or (), device=self.device,
+            seeds=_seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
         )  # fmt: skip
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from synthbench.analysis import verdict
-from synthbench.analysis.pairing import AXES
+from synthbench.analysis.pairing import AXES, on
 from synthbench.analysis.verdict import DECIDED, Finding
 from synthbench.common.wording import inert, literal, short
 from synthbench.reporting.bounds import within
@@ -96,9 +96,9 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     row, judged, (first, second) = finding.pair.row, finding.verdict, comparison.names
-    axes = [axis for axis in (*AXES, "weight_decay") if axis != comparison.axis]
+    axes = [axis for axis in (*AXES, *row.axes) if axis != comparison.axis]
     mean, low, high, n = within(judged.difference, finding.score, of_difference=True)
-    return {COLUMNS.get(axis, axis): getattr(row, axis) for axis in axes} | {
+    return {COLUMNS.get(axis, axis): on(row, axis) for axis in axes} | {
         "a": first, "b": second, "reference": row.reference or finding.pair.other.reference,
         "paired": judged.paired, "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
         "mean_a": rounded(finding.means[0]), "mean_b": rounded(finding.means[1]),

@@ -19,7 +19,7 @@ POINTS = [name for name, score in SCORES.items() if score.level != "cell"]
 SETTINGS = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
             "examples", "steps", "seed")  # fmt: skip
 OF_POINT = ("run", "task", "stage", "optimizer", "trainable", "lr", "weight_decay", "seed")  # beside a score
-UNKNOWN = ("pretrain_optimizer", "chosen", "edge", "fleet_size", "weights", "versions", "device", "started",
+UNKNOWN = ("pretrain_optimizer", "axes", "chosen", "edge", "fleet_size", "weights", "versions", "device", "started",
            "seconds")  # of an interrupted run  # fmt: skip
 
 
@@ -34,7 +34,7 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
         result, cell = results[run], enlisted[run][0]
         yield _settings(run, identities[run]) | {
             "attempt": result.attempt, "status": result.status, "runner": report.card.name,
-            "pretrain_optimizer": [*cell.base, cell.optimizer][0], "chosen": run in chosen,
+            "pretrain_optimizer": [*cell.base, cell.optimizer][0], "axes": dict(cell.point), "chosen": run in chosen,
             "edge": run in chosen and chosen[run].edge, "fleet_size": result.fleet_size, "split": "test",
             "scores": {name: result.scores.get(name) for name in POINTS},
             "path": [{"step": step, "scores": dict(scores)} for step, scores in sorted(result.path.items())],

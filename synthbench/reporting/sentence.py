@@ -14,7 +14,7 @@ from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
 from synthbench.reporting.bounds import within
-from synthbench.reporting.table import SHOWN, signed
+from synthbench.reporting.table import SHOWN, signed, value_text
 from synthbench.scores import SCORES
 
 HEADLINES = {
@@ -148,9 +148,9 @@ def to_compare(pairs: Sequence[Pair], judged: Sequence[Verdict], card: RunnerCar
 
 def named(row: Row, rows: Sequence[Row]) -> str:
     """A row with what it differs in from others, beside its task: `Muon (full, decay 0.1)`."""
-    differing = {axis for axis in ("size", "decay") if len({getattr(other, axis) for other in rows}) > 1}
-    details = [row.update, *(f"{row.size:g}x the items" for _ in {"size"} & differing),
-               *(f"decay {row.decay}" for _ in {"decay"} & differing)]  # fmt: skip
+    differing = [label for label in row.axes if len({other.axes.get(label) for other in rows}) > 1]
+    decays = [f"decay {row.decay}"] if "decay" not in row.axes and len({other.decay for other in rows}) > 1 else []
+    details = [row.update, *(f"{label} {value_text(row.axes[label])}" for label in differing), *decays]
     return f"{NAMES.get(row.label, row.label)} ({', '.join(details)})"
 
 

@@ -13,10 +13,11 @@ from math import isfinite
 from statistics import fmean
 from typing import Any
 
-from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired
+from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired, on
 from synthbench.analysis.ranks import Rank
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import Interval, difference, interval
+from synthbench.cards.axis import Value
 from synthbench.common.wording import delimited, inert, literal, short
 from synthbench.reporting.bounds import within
 from synthbench.scores import SCORES
@@ -27,7 +28,7 @@ ROUNDING = 2.5e-4  # more than that moves the difference between the halves of a
 SHOWN = 2  # of these in text
 ARROWS = {"up": "↑", "down": "↓", "-": ""}
 WIDEST = 40  # characters of a name in a table
-NAMES = ("task", "optimizer", "update", "size", "decay")  # columns that name a row: the first ones
+NAMES = ("task", "optimizer", "update", "decay")  # columns that name a row, beside its axes: the first ones
 # Columns of exports that are not called as what they hold, for `frame.update` and `frame.size` are pandas' own.
 COLUMNS = {"label": "optimizer", "update": "trainable", "size": "data_size"}
 NARROWEST = {"task": 12, "optimizer": 9}  # least widths of columns whose long names are folded
@@ -104,14 +105,20 @@ class Table:
     has_trials: bool = False
     rivals: Sequence[Row | None] = ()
 
+    @property
+    def labels(self) -> list[str]:
+        """The axes that some rows are on."""
+        return list(dict.fromkeys(label for row in self.rows for label in row.axes))
+
     def fixed(self) -> dict[str, list[str]]:
-        """The columns before the scores: name and cells. Tasks, sizes and weight decays only where they differ."""
+        """The columns before the scores: name and cells. Tasks and weight decays only where they differ."""
         rows = self.rows
+        labels = self.labels
         columns = {
             "task": [row.task for row in rows],
             "optimizer": [row.label + "*" * row.reference for row in rows],
             "update": [row.movable for row in rows],
-            "size": [f"{row.size:g}x" for row in rows],
+            **{label: [value_text(row.axes.get(label)) for row in rows] for label in labels},
             "decay": [row.decay for row in rows],
             "rank": [str(rank or "-") for rank in self.ranks or ()],
             "behind": [self._behind(index) for index in range(len(self.ranks or ()))],
@@ -120,7 +127,7 @@ class Table:
             "n": [str(len(row.seeds)) for row in rows],
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
-        unneeded = {name for name in ("task", "size", "decay") if len(set(columns[name])) <= 1}
+        unneeded = {name for name in ("task", "decay") if name not in labels and len(set(columns[name])) <= 1}
         unneeded |= {"rank", "behind"} if self.ranks is None else set()
         unneeded |= set() if self.has_trials else {"trials"}
         return {name: cells for name, cells in columns.items() if name not in unneeded}
@@ -169,6 +176,11 @@ class Table:
         return f"{text} ceiling" if name == "bits_per_param" and not self.versus and _at_ceiling(row) else text
 
 
+def value_text(value: Value | None) -> str:
+    """A value on an axis; a dash where a row is not on it."""
+    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _rate(row: Row) -> str:
     if row.lr is None:
         return "-"
@@ -186,12 +198,11 @@ def row_name(
     between: str = " ",
 ) -> str:  # fmt: skip
     """A row by its values on the axes in which rows differ. always: axes that are named although they do not."""
-    values = {}
-    for axis in (*AXES, "weight_decay"):
-        differs = axis != apart_from and len({getattr(other, axis) for other in rows}) > 1
+    texts = []
+    for axis in (*AXES, *row.axes):
+        differs = axis != apart_from and len({on(other, axis) for other in rows}) > 1
         if differs or axis in always:
-            values[axis] = getattr(row, axis)
-    texts = (v if isinstance(v, str) else f"{axis.removeprefix('weight_')} {v:g}" for axis, v in values.items())
+            texts.append(str(on(row, axis)) if axis in AXES else f"{axis} {value_text(row.axes[axis])}")
     return between.join(texts)
 
 
@@ -204,18 +215,18 @@ def as_rich(table: Table) -> Any:
     """For a terminal: scores in two- or three-line heads, in as many tables one below the other as the width takes."""
     from synthbench.reporting.terminal_table import Column, Drawing, interval_width
 
-    heads, fixed = table.heads(), len(table.fixed())
+    heads, fixed, names = table.heads(), len(table.fixed()), {*NAMES, *table.labels}
     cells = list(zip(*table.cells(), strict=True)) or [()] * len(heads)
     # So the five scores of the runner `quick` fit 100 columns.
     cells[fixed:] = [tuple(text.replace(", ", ",") for text in texts) for texts in cells[fixed:]]
     columns = [
-        Column(_broken(head), texts, head not in NAMES, NARROWEST.get(head) or interval_width(texts))
+        Column(_broken(head), texts, head not in names, NARROWEST.get(head) or interval_width(texts))
         for head, texts in zip(heads, cells, strict=True)
     ]
-    count = sum(head in NAMES for head in heads)
-    names = [(row.task, row.label) for row in table.rows]
-    changes = [index for index, (before, after) in enumerate(pairwise(names)) if before != after]
-    breaks = changes if len(changes) < len(set(names)) else []
+    count = sum(head in names for head in heads)
+    groups = [(row.task, row.label) for row in table.rows]
+    changes = [index for index, (before, after) in enumerate(pairwise(groups)) if before != after]
+    breaks = changes if len(changes) < len(set(groups)) else []
     return Drawing(columns[:count], columns[count:], breaks, [row.reference for row in table.rows])
 
 
@@ -247,7 +258,7 @@ def records(table: Table) -> list[dict[str, Any]]:
     for index, row in enumerate(table.rows):
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
-            "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
+            **row.axes, "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
             "own_rate": row.own_rate, "edge": row.edge, "trials": "x".join(map(str, row.trials)),
             "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,
             "reference": row.reference, "device": row.device,

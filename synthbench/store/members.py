@@ -39,14 +39,14 @@ def _replaced(
 ) -> list[tuple[RunId, Cell]]:
     """Members of these optimizers whose code or arguments are not those of the experiment. (Of built-in ones, and of
     arguments on the card, the experiment itself would be another.)"""
+    present = {label: {at.optimizers[label].fingerprint for at in experiment.points} for label in labels}
     return [
         (run, cell)
         for run, cells in members.items()
         for cell in cells
         if cell.optimizer in labels
         and run in identities
-        and OptimizerSpec(**identities[run]["optimizer"]).fingerprint
-        != experiment.optimizers[cell.optimizer].fingerprint
+        and OptimizerSpec(**identities[run]["optimizer"]).fingerprint not in present[cell.optimizer]
     ]
 
 

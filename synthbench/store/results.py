@@ -330,5 +330,6 @@ def _identity(run: RunId, text: Any) -> dict[str, Any] | None:
 
 
 def _cell(fields: list[Any]) -> Cell:
-    task, stage, base, *others = fields
-    return Cell(task, stage, tuple(base), *others)
+    task, stage, base, optimizer, update, weight_decay, size, *at = fields
+    point = tuple((label, value) for label, value in at[0]) if at else ()  # none is stored by versions before axes
+    return Cell(task, stage, tuple(base), optimizer, update, weight_decay, size, point)

@@ -11,6 +11,7 @@ from docs.calibration import pooled
 from synthbench.analysis.rows import Row
 from synthbench.experiment.runs import Run
 from synthbench.reporting import table
+from tests import tiny
 from tests.analysis import example_rows
 from tests.reporting import synthetic_results
 from tests.reporting.synthetic_results import FULL_UPDATE, TWO_RATES, Scores
@@ -30,7 +31,7 @@ def rows_of(
 
 
 def test_each_size_has_a_row_with_the_number_of_examples_to_the_rule(tmp_path: Path) -> None:
-    rows = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 0.5, 2]")
+    rows = rows_of(tmp_path, FULL_UPDATE, tiny.axis("stages.finetune.size", [0.5, 1, 2]))
     assert [(row.size, row.items["rule"]) for row in rows] == [(0.5, 18), (1.0, 36), (2.0, 72)]
     # The accuracies are 0.18, 0.36 and 0.72; 0.5 is interpolated at 36 * 2 ** ((0.5 - 0.36) / 0.36).
     for row in rows:
@@ -38,11 +39,11 @@ def test_each_size_has_a_row_with_the_number_of_examples_to_the_rule(tmp_path: P
         assert row.censored["examples_to_rule@t"] == {}
         assert set(row.rates) == {1e-3, 2e-3}
         assert row.rates[2e-3]["learning"] == dict.fromkeys(range(3), 2e-3)
-    assert [cells[2] for cells in table.Table(rows, ["learning"]).cells()] == ["0.5x", "1x", "2x"]
+    assert [cells[2] for cells in table.Table(rows, ["learning"]).cells()] == ["0.5", "1", "2"]
 
 
 def test_a_rule_that_no_size_or_step_reaches_is_censored_and_its_bound_is_shown(tmp_path: Path) -> None:
-    (_, row) = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 0.5]")
+    (_, row) = rows_of(tmp_path, FULL_UPDATE, tiny.axis("stages.finetune.size", [0.5, 1]))
     assert row.values["examples_to_rule@t"] == dict.fromkeys(range(3), 36.0)
     assert row.censored["examples_to_rule@t"] == dict.fromkeys(range(3), ">")
     assert row.censored["steps_to_rule@t"] == dict.fromkeys(range(3), ">")
@@ -52,7 +53,7 @@ def test_a_rule_that_no_size_or_step_reaches_is_censored_and_its_bound_is_shown(
 
 def test_the_target_step_scales_with_the_size(tmp_path: Path) -> None:
     """Paths of both sizes have the same steps here, so their rates bracket the target step of size 1 only."""
-    size_1, size_2 = rows_of(tmp_path, FULL_UPDATE, "stages.finetune.sizes=[1, 2]")
+    size_1, size_2 = rows_of(tmp_path, FULL_UPDATE, tiny.axis("stages.finetune.size", [1, 2]))
     assert size_1.values["rule_accuracy@fit"]
     assert not size_2.values["rule_accuracy@fit"]
     assert size_1.values["forgetting@fits"] == dict.fromkeys(range(3), pytest.approx(0.2))

@@ -153,7 +153,7 @@ def test_a_seed_has_the_same_runs_beside_other_seeds_and_optimizers(tmp_path: Pa
         (),
         (TWO_RATES, "seeds=3"),
         (BOTH, TWO_RATES, "stages.finetune.update=['full', 'full-hidden', 'lora-4']"),
-        (BOTH, "stages.finetune.optimizer=['adamw', 'sgd']", "stages.finetune.weight_decay=[0.0, 0.1]"),
+        (BOTH, "stages.finetune.optimizer=['adamw', 'sgd']", tiny.axis("stages.finetune.weight_decay", [0.0, 0.1])),
     ],
 )
 @each("seed", range(3))

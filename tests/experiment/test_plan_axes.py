@@ -18,7 +18,7 @@ from tests import tiny
 from tests.each import each
 from tests.experiment.test_plan import cells, diverged, ok, rising, simulate
 
-SIZES = "stages.finetune.sizes=[0.5, 1.0, 2.0]"
+SIZES = tiny.axis("stages.finetune.size", [0.5, 1.0, 2.0])
 
 
 def test_a_size_scales_items_and_steps_so_that_every_item_is_repeated_equally_often(tmp_path: Path) -> None:
@@ -34,10 +34,10 @@ def test_a_size_scales_items_and_steps_so_that_every_item_is_repeated_equally_of
 
 
 def test_size_1_has_the_runs_of_a_card_without_sizes(tmp_path: Path) -> None:
-    with_sizes = {
-        cell: {run.id for run in runs} for cell, runs in cells(tiny.experiment(tmp_path, SIZES), "finetune").items()
-    }
-    without = {cell: {run.id for run in runs} for cell, runs in cells(tiny.experiment(tmp_path), "finetune").items()}
+    with_sizes, without = (
+        {cell._replace(point=()): {run.id for run in runs} for cell, runs in cells(experiment, "finetune").items()}
+        for experiment in (tiny.experiment(tmp_path, SIZES), tiny.experiment(tmp_path))
+    )
     assert without.items() <= with_sizes.items()
     assert len(with_sizes) == 3 * len(without)
 
@@ -54,21 +54,21 @@ def test_a_smaller_set_is_a_prefix_of_a_larger_one_and_starts_from_the_same_weig
         assert small.digest() == large.take(slice(len(small))).digest()
 
 
-def test_the_first_update_has_every_size_and_others_have_the_first_size(tmp_path: Path) -> None:
-    experiment = tiny.experiment(tmp_path, SIZES, "stages.finetune.update=['full', 'lora-4']")
-    combinations = {(cell.update, cell.size) for cell in cells(experiment, "finetune")}
-    assert combinations == {("full", 0.5), ("full", 1.0), ("full", 2.0), ("lora-4", 0.5)}
+def test_an_axis_for_one_update_leaves_the_others_at_the_card_s_value(tmp_path: Path) -> None:
+    sizes = "axes=[{path='stages.finetune.size', values=[0.5, 2.0], updates=['full']}]"
+    experiment = tiny.experiment(tmp_path, sizes, "stages.finetune.update=['full', 'lora-4']")
+    combinations = {(cell.update, cell.size, *cell.point) for cell in cells(experiment, "finetune")}
+    assert combinations == {("full", size, ("size", size)) for size in (0.5, 2.0)} | {("lora-4", 1.0, ("size", 1.0))}
 
 
 @each(
     ("settings", "expected"),
     [
-        (["stages.finetune.sizes=[3.0]"], ["finetune.rule", "items = 108", "80"]),
-        (["stages.finetune.sizes=[0.1]"], ["points = 2", "1"]),
-        (["stages.finetune.sizes=[1.0, 1.0]"], ["sizes"]),
-        (["stages.finetune.sizes=[0.0]"], ["sizes.0 = 0.0"]),
-        (["stages.finetune.sizes=[]"], ["sizes = []", "1"]),
-        (["stages.pretrain.sizes=[0.5, 1.0]"], ["pretrain"]),
+        ([tiny.axis("stages.finetune.size", [3.0])], ["finetune.rule", "items = 108", "80"]),
+        ([tiny.axis("stages.finetune.size", [0.1])], ["points = 2", "1"]),
+        ([tiny.axis("stages.finetune.size", [1.0, 1.0])], ["axes.0.values", "twice"]),
+        ([tiny.axis("stages.finetune.size", [0.0])], ["size = 0.0"]),
+        ([tiny.axis("stages.finetune.size", [])], ["axes.0.values = []", "1"]),
     ],
 )
 def test_an_invalid_size_is_refused(tmp_path: Path, settings: list[str], expected: list[str]) -> None:
@@ -235,7 +235,7 @@ def test_most_seeds_decide_where_a_grid_is_extended() -> None:
     (["columns=['learning']", "rank='rule_accuracy@fit'"], True),
     (["columns=['forgetting@steps']"], False),
     (["stages.finetune.extend=0"], False),
-    (["stages.finetune.sizes=[3]"], False),  # target steps grow with the size: 60 is reached between the rates
+    ([tiny.axis("stages.finetune.size", [3])], False),  # target steps grow with the size: 60 is reached between the rates
 ])  # fmt: skip
 def test_only_a_card_that_reads_between_rates_extends_towards_target_steps(
     tmp_path: Path, settings: list[str], is_extended: bool

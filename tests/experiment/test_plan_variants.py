@@ -134,7 +134,7 @@ def test_a_table_of_a_variant_holds_in_pretraining_where_the_variant_is_its_own_
 
 def test_a_variant_s_own_size_is_the_one_it_has(tmp_path: Path) -> None:
     experiment = tiny.experiment(
-        tmp_path, BOTH, "variants.variant={of='adamw'}", "stages.finetune.for.variant.sizes=[0.5, 1]"
+        tmp_path, BOTH, "variants.variant={of='adamw'}", "stages.finetune.for.variant.size=0.5"
     )
     sizes = {(cell.optimizer, cell.size) for cell in cells(experiment, "finetune")}
     assert sizes == {("adamw", 1.0), ("variant", 0.5)}
@@ -168,7 +168,11 @@ def test_of_tuned_applies_to_a_rate_of_the_extension(tmp_path: Path) -> None:
 
 def test_of_tuned_applies_to_the_chosen_rate_of_each_update_and_weight_decay(tmp_path: Path) -> None:
     experiment = tiny.experiment(
-        tmp_path, BOTH, QUARTER, "stages.finetune.update=['full', 'lora-4']", "stages.finetune.weight_decay=[0.0, 0.5]"
+        tmp_path,
+        BOTH,
+        QUARTER,
+        "stages.finetune.update=['full', 'lora-4']",
+        tiny.axis("stages.finetune.weight_decay", [0.0, 0.5]),
     )
     best_rates = {("full", 0.0): 1e-3, ("full", 0.5): 2e-3, ("lora-4", 0.0): 2e-3, ("lora-4", 0.5): 1e-3}
 
@@ -226,7 +230,7 @@ def test_an_invalid_variant_is_refused_and_named(tmp_path: Path, setting: str, e
     assert all(text in str(caught.value) for text in expected), str(caught.value)
 
 
-@each("setting", ["weight_decay=0.3", "sizes=[0.5]"])
+@each("setting", ["weight_decay=0.3", "size=0.5"])
 def test_a_variant_with_of_tuned_has_only_decays_and_sizes_at_which_a_rate_is_chosen(
     tmp_path: Path, setting: str
 ) -> None:

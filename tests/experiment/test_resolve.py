@@ -128,7 +128,7 @@ def test_a_setting_of_another_form_is_refused_with_set(tmp_path: Path, setting: 
         ("stages.finetune.name=pretrain", ["same name", "pretrain, pretrain"]),
         ("stages.pretrain.update=['lora-4']", ["pretrain.update", "'lora-4'"]),
         ("stages.pretrain.update=['full', 'full-hidden']", ["pretrain"]),
-        ("stages.pretrain.weight_decay=[0.0, 0.1]", ["pretrain"]),
+        ("stages.pretrain.weight_decay=[0.0, 0.1]", ["pretrain.weight_decay", "[0.0, 0.1]", "[[axes]]"]),
         ("reading.target_step=7", ["7", "[4, 5]"]),
         ("reading.fit=1.5", ["reading.fit = 1.5", "1"]),
         ("columns=[]", ["columns = []", "1"]),
@@ -146,7 +146,7 @@ def test_a_setting_of_another_form_is_refused_with_set(tmp_path: Path, setting: 
         ("stages.finetune.lr={adamw=[]}", ["lr.adamw = []", "1"]),
         ("stages.finetune.lr={adamw=[-1.0]}", ["lr.adamw.0 = -1.0", "0"]),
         ("stages.finetune.lr={adamw={fully=[1e-3]}}", ["lr.adamw.fully", "'full'"]),
-        ("stages.finetune.weight_decay=[-1.0]", ["weight_decay.0 = -1.0", "0"]),
+        ("stages.finetune.weight_decay=[-1.0]", ["weight_decay = [-1.0]", "[[axes]]"]),
         # control characters are escaped
         *((text, []) for text in ("columns=['\x1b[31m']", "x\x1b[31m\n\n\n\n", "x\x1b[31m=3", "stages.\x1b[31m.x=3")),
     ],
@@ -207,7 +207,10 @@ def test_options_replace_axes_of_the_runner_and_of_its_last_stage(tmp_path: Path
     ).card
     assert (card.optimizers, card.seed_list) == (["muon", "sgd"], [3, 5])
     first, last = card.stages
-    assert (last.update, last.lr, last.weight_decay) == (["lora-2"], [0.5], [0.1, 0.2])
+    assert (last.update, last.lr, last.weight_decay) == (["lora-2"], [0.5], 0.1)
+    assert [(axis.name, axis.path, axis.values) for axis in card.axes] == [
+        ("decay", "stages.finetune.weight_decay", [0.1, 0.2])
+    ]
     assert (first.update, first.lr, first.weight_decay) == (["full"], [1e-3], 0.0)
 
 

@@ -11,6 +11,7 @@ from synthbench.common.errors import BadInput
 from synthbench.gate import baseline as baselines
 from synthbench.gate.check import CheckRequest, check
 from synthbench.gate.commands import options
+from tests import tiny
 from tests.calling import Caller
 from tests.each import each
 from tests.gate import small
@@ -19,8 +20,8 @@ from tests.gate import small
 @each(
     ("arguments", "message"),
     [
-        ({"settings": ["stages.finetune.weight_decay=[0,0.1]"]}, "finetune"),
-        ({"settings": ["stages.finetune.sizes=[1,0.5]"]}, "finetune"), ({"seeds": 4}, "at least 5 are needed"),
+        ({"settings": [tiny.axis("stages.finetune.weight_decay", [0,0.1])]}, "axes"),
+        ({"settings": [tiny.axis("stages.finetune.size", [1,0.5])]}, "axes"), ({"seeds": 4}, "at least 5 are needed"),
     ],
 )  # fmt: skip
 def test_several_rows_per_update_and_too_few_seeds_are_rejected(

@@ -86,7 +86,7 @@ HUGE = {
 }  # fmt: skip
 
 
-CROSSED = "stages.finetune.optimizer=['adamw', 'muon']", "stages.finetune.weight_decay=[0.0, 0.1]"
+CROSSED = "stages.finetune.optimizer=['adamw', 'muon']", tiny.axis("stages.finetune.weight_decay", [0.0, 0.1])
 
 
 def test_the_count_of_runs_equals_the_plan(tmp_path: Path) -> None:

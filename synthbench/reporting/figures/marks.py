@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from synthbench.analysis.rows import Row, Values, rank
 from synthbench.analysis.statistics import Interval, interval
 from synthbench.common.wording import inert, short
+from synthbench.reporting.table import value_text
 
 WIDEST = 24  # characters of a name in a legend
 # Okabe and Ito's colours, which colour-blind people tell apart, a purple and two of Paul Tol's
@@ -17,19 +18,21 @@ MORE = ("P", "X", "*", "<", ">", "p")
 
 
 class Marks:
-    """Colours, markers and names of a report's rows. Others than the built-in ones have them in order of appearance."""
+    """Colours, markers and names of a report's rows. Others than the built-in ones have them in order of appearance.
+    apart_from: axes that are drawn otherwise."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
-        self._has_decays = len({row.weight_decay for row in rows}) > 1
+    def __init__(self, rows: Sequence[Row], apart_from: Collection[str] = ()) -> None:
+        labels = dict.fromkeys(label for row in rows for label in row.axes if label not in apart_from)
+        self._axes = [label for label in labels if len({row.axes.get(label) for row in rows}) > 1]
         self._colours = _assigned(map(self._kind, rows), COLOURS, OTHERS)
         self.updates = list(dict.fromkeys(sorted((row.update for row in rows), key=rank)))
         self.labels = {row.update: row.movable for row in rows}
         self.markers = _assigned(self.updates, MARKERS, MORE)
 
     def name(self, row: Row) -> str:
-        """The optimizer as tables name it, with the weight decay where rows differ in it."""
+        """The optimizer as tables name it, with its place on the axes in which rows differ."""
         name = (row.optimizer if row.variant_of else row.label) + "*" * row.reference
-        return inert(name) + (f", decay {row.weight_decay:g}" if self._has_decays else "")
+        return inert(name) + self._place(row)
 
     def colour(self, row: Row) -> str:
         return self._colours[self._kind(row)]
@@ -47,7 +50,10 @@ class Marks:
         """What has a colour: an optimizer, and for a variant the one that it is a kind of."""
         kinds = [row.optimizer, row.variant_of, row.base[0]] if row.variant_of else []
         kind = next((kind for kind in kinds if kind in COLOURS), row.label)
-        return f"{kind} {row.weight_decay:g}" if self._has_decays else kind
+        return f"{kind}{self._place(row)}"
+
+    def _place(self, row: Row) -> str:
+        return "".join(f", {label} {value_text(row.axes[label])}" for label in self._axes if label in row.axes)
 
 
 def _assigned(names: Iterable[str], known: dict[str, str], others: Sequence[str]) -> dict[str, str]:

@@ -70,11 +70,11 @@ def curve(row: Row, over: Row | None = None) -> list[tuple[float, Interval]]:
 
 def fixed(everything: list[Row], rows: list[Row], card: RunnerCard) -> list[tuple[Row, Row]]:
     """The variants that are an optimizer at one rate, torch's default for example, each with the optimizer's own row."""
-    by_setting = {(row.task, *row.base, row.optimizer, row.update, row.weight_decay): row for row in rows}
+    by_setting = {(row.task, *row.base, row.optimizer, row.update, *row.axes.items()): row for row in rows}
     pairs = []
     for name, variant in card.variants.items():
         for row in everything:
-            tuned = by_setting.get((row.task, *row.base, str(row.variant_of), row.update, row.weight_decay))
+            tuned = by_setting.get((row.task, *row.base, str(row.variant_of), row.update, *row.axes.items()))
             is_plain = row.optimizer == name and not variant.arguments and not variant.salt
             if tuned and is_plain and len(curve(row, tuned)) == len(row.rates) == 1:
                 pairs.append((row, tuned))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from matplotlib.figure import Figure
 
-from synthbench.analysis.rows import Row
+from synthbench.analysis.rows import Row, changes_items
 from synthbench.analysis.statistics import Interval
 from synthbench.cards import RunnerCard
 from synthbench.reporting.figures.marks import Marks, mean, plain, tasks
@@ -21,11 +23,12 @@ Lines = dict[tuple[str, str, str], dict[int, tuple[Row, Interval]]]  # by task, 
 
 
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
-    by_setting = lines(plain(rows))
+    apart_from = [axis.name for axis in card.axes if changes_items(axis)]
+    by_setting = lines(plain(rows), apart_from)
     if not by_setting:
         return None
     drawn = [row for line in by_setting.values() for row, _ in line.values()]
-    marks = Marks(drawn)
+    marks = Marks(drawn, apart_from)
     sheet = Sheet(
         TITLE,
         "At the end of finetuning, at the chosen rate of each size; an item is seen equally often at all sizes.\n"
@@ -50,10 +53,10 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     return sheet.figure
 
 
-def lines(rows: list[Row]) -> Lines:
-    """The rows that differ in size alone, with their trained rule items and rule accuracies."""
-    by_setting, marks = Lines(), Marks(rows)
-    for row in sorted(rows, key=lambda row: row.size):
+def lines(rows: list[Row], apart_from: Collection[str]) -> Lines:
+    """The rows that differ in size alone (the axes apart_from), with their trained rule items and rule accuracies."""
+    by_setting, marks = Lines(), Marks(rows, apart_from)
+    for row in sorted(rows, key=lambda row: row.items.get("rule", 0)):
         accuracy = mean(row.values.get("rule_accuracy"))
         if accuracy and "rule" in row.items:
             by_setting.setdefault((row.task, marks.name(row), row.update), {})[row.items["rule"]] = row, accuracy
