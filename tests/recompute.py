@@ -523,7 +523,7 @@ class Audit:
         mine = None if isinstance(mine, float) and not isfinite(mine) else mine  # published as empty
         beyond = 0.0 if mine == theirs else inf
         if isinstance(mine, float) and isinstance(theirs, int | float):
-            beyond = max(0.0, abs(mine - theirs) - (0.5 * 10.0**-digits if digits else 0.0))
+            beyond = max(0.0, abs(mine - theirs) - (0.5001 * 10.0**-digits if digits else 0.0))
         self.counts[kind] += 1
         self.largest[kind] = max(self.largest[kind], beyond)
         if beyond > EXACT:
