@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from docs.generated import STALE
 from synthbench.common.wording import code
+from synthbench.reporting.export import ALONG, POINTS
 from synthbench.reporting.table import github
-from synthbench.scores import SCORES
 
 ROW = {
     "task": "the task's name, with its variant",
@@ -45,7 +45,8 @@ SCORE = {
     "NAME": "mean over seeds of the score; of a score `x@t` the median, which may be a bound",
     "NAME_low": "lower end of the 95 % interval (Student's t over seeds), or of the score's range where that is higher",
     "NAME_high": "upper end of the 95 % interval, or of the score's range where that is lower",
-    "NAME_n": "seeds that have the score",
+    "NAME_n": "seeds that have the score; of a score `x@t` those whose value is no bound",
+    "NAME_bound": "only of a score `x@t`: `>` or `<` where the median is a bound, else empty",
 }
 TABLE = {
     "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
@@ -113,8 +114,11 @@ RUN = {
     "status": "`ok`, `diverged` or `interrupted`",
     "runner": "the runner's name",
     "pretrain_optimizer": "the optimizer of the first stage",
-    "chosen": "whether its learning rate is the one that validation data chose",
-    "edge": "whether that rate lies at an end of its grid",
+    "rows": "the rows that it belongs to, each `base/optimizer` as in rows, of an earlier stage as far as it: variants "
+    "may share runs",
+    "chosen": "whether its learning rate is the one that validation data chose, for one of its rows at least",
+    "chosen_by": "those of its rows for which it was",
+    "edge": "whether that rate lies at an end of the grid of one of these",
     "fleet_size": "runs that were trained together with it",
     "split": "the split of held-out items that scores are computed on",
     "scores": "scores at the end (in CSV a column each)",
@@ -176,8 +180,8 @@ def columns_page() -> str:
             "For each score NAME:", "", *_table(SCORE),
             *_section("Comparisons", "`compare --format csv` or `json`, and `compare(...).rows()` in Python.", COMPARISON),
             *_section("Runs", "`synthbench export`, and `runs()` in Python.", RUN),
-            "In CSV, and in `scores` and `path`, these scores:", "",
-            ", ".join(code(name) for name, score in SCORES.items() if score.level != "cell"), "",
+            "In `scores` (in CSV columns) and in `path`:", "", _names(name for name in POINTS if name in ALONG), "",
+            "In `scores` alone:", "", _names(name for name in POINTS if name not in ALONG), "",
             *_section("Paths", "`synthbench export --format paths`: CSV, a line for each run, step and score.", POINT),
             *_section("Claims", "`claims` in `report --format json`.", CLAIM),
         ]
@@ -190,3 +194,7 @@ def _section(title: str, where: str, columns: Mapping[str, str]) -> list[str]:
 
 def _table(columns: Mapping[str, str]) -> list[str]:
     return [github(["column", "meaning"], [[code(name), meaning] for name, meaning in columns.items()]), ""]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(code, names))
