@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tomllib
 from pathlib import Path
@@ -83,3 +84,10 @@ def test_every_published_number_is_recomputed(tmp_path: Path, call: Caller) -> N
     assert min(ledger.counts[kind] for kind in KINDS) > 0
     ledger.add("differences of claims", "a number that differs", 0.25, 0.2502, 4)
     assert list(ledger.deviating) == ["differences of claims"]
+
+
+def test_it_shares_no_code_with_the_package() -> None:
+    files = [*(Path(__file__).parent / "recompute").glob("*.py")]
+    assert len(files) > 5
+    for file in files:
+        assert not re.search(r"^\s*(from|import) (synthbench|docs)\b", file.read_text(encoding="utf-8"), re.M), file.name
