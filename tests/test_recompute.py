@@ -90,4 +90,6 @@ def test_it_shares_no_code_with_the_package() -> None:
     files = [*(Path(__file__).parent / "recompute").glob("*.py")]
     assert len(files) > 5
     for file in files:
-        assert not re.search(r"^\s*(from|import) (synthbench|docs)\b", file.read_text(encoding="utf-8"), re.M), file.name
+        assert not re.search(r"^\s*(from|import) (synthbench|docs)\b", file.read_text(encoding="utf-8"), re.M), (
+            file.name
+        )
