@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from docs.generated import STALE
 from synthbench.common.wording import code
+from synthbench.reporting.export import ALONG, POINTS
 from synthbench.reporting.table import github
-from synthbench.scores import SCORES
 
 ROW = {
     "task": "the task's name, with its variant",
@@ -19,22 +19,25 @@ ROW = {
     "decay": "the weight decay in force: the card's; `none`; a plug-in's own, as `own 0.3`, or of some of its groups, as "
     "`0.1, own 0`",
     "lr": "the learning rate with the highest `validation_learning`; rates within .01 of it are decided by least "
-    "forgetting (mean of `fact_forgetting` and `skill_forgetting` at the end), then by `validation_loss`; empty where "
-    "every run diverged",
+    "forgetting (mean of `fact_forgetting` and `skill_forgetting` at the end, or whichever of the two there is), then by "
+    "`validation_loss`, then the lowest rate; only seeds that have every rate count (all, where none has), and only runs "
+    "that started from a chosen run; empty where every run diverged",
     "own_rate": "whether the optimizer sets its learning rate itself, so that it ran at one, and `lr` has no meaning",
     "edge": "whether that rate lies at an end of its grid, so that a better one may lie beyond",
     "trials": "learning rates tried in each stage, `5x5`; empty where there is no record of them",
-    "n": "seeds",
-    "runs": "runs over all learning rates and seeds",
-    "diverged": "runs of these that diverged: a loss or a weight is NaN or infinite, the weights are 1000 times as large "
-    "as at the start, or the last losses are twice those of uniform guessing",
+    "n": "seeds; of an unfinished experiment those that count for `lr`",
+    "runs": "runs over all learning rates and seeds; of an unfinished experiment those that count for `lr`",
+    "diverged": "those of these `runs` that diverged: a loss or a weight is NaN or infinite, the weights are 1000 times as "
+    "large as at the start, or the last losses are twice those of uniform guessing",
     "reference": "whether the row was shipped with synthbench, not measured in this folder",
     "device": "what measured it: processor with its model and instruction set, BLAS library and system, or GPU with its "
     "compute capability and CUDA; several joined by ` + `",
-    "rank_first": "1 + the number of rows of the same task that are significantly better in the card's score (t tests, "
-    "Holm over all pairs of rows, 5 %); empty where a row lacks seeds; only from 8 seeds on",
-    "rank_last": "the number of ranked rows of the task, less those that are significantly worse",
-    "behind": "how much better the task's best row is in that score; empty for the best one",
+    "rank_first": "1 + the number of rows of the same task and size that are significantly better in the card's score (t "
+    "tests, of a score `x@t` rank tests, Holm over all pairs of rows, 5 %); only from 8 seeds on; no rank for reference "
+    "rows, for fewer than 80 % of the seeds (of a score at the end: of all), or for trials unlike most rows'",
+    "rank_last": "the number of ranked rows of the same task and size, less those that are significantly worse",
+    "behind": "how much better the best ranked row of the same task and size is in that score; empty for the best one, and "
+    "without a rank",
     "behind_low": "lower end of its 95 % interval",
     "behind_high": "upper end of its 95 % interval",
     "versus": "with `--versus`: the row that the scores are differences to",
@@ -45,7 +48,8 @@ SCORE = {
     "NAME": "mean over seeds of the score; of a score `x@t` the median, which may be a bound",
     "NAME_low": "lower end of the 95 % interval (Student's t over seeds), or of the score's range where that is higher",
     "NAME_high": "upper end of the 95 % interval, or of the score's range where that is lower",
-    "NAME_n": "seeds that have the score",
+    "NAME_n": "seeds that have the score; of a score `x@t` those whose value is no bound",
+    "NAME_bound": "only of a score `x@t`: `>` or `<` where the median is a bound, else empty",
 }
 TABLE = {
     "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
@@ -78,16 +82,19 @@ COMPARISON = {
     "n": "seeds that both rows have; unpaired: of the row with fewer",
     "mean_a": "mean of A over these seeds; unpaired: over all of A; of a score `x@t` the median, empty where it is a bound",
     "mean_b": "the same of B",
-    "difference": "mean_a - mean_b; of a score `x@t` the median difference, empty where it is a bound",
+    "difference": "mean_a - mean_b; of a score `x@t` the median of the differences by seed (unpaired: of those of all "
+    "pairs of values, Hodges and Lehmann's), empty where it is a bound",
     "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
     " within the range of such differences; verdicts use the whole one",
     "high": "upper end of its 95 % interval, within the same range",
     "p": "p-value of the t test, paired or Welch's; of a score `x@t`, whose values may be bounds, of Wilcoxon's "
-    "signed-rank test, unpaired of Mann and Whitney's",
-    "p_holm": "the same, adjusted for all tests of the comparison (Holm); empty where nothing is decided by it",
+    "signed-rank test, unpaired of Mann and Whitney's; empty where nothing is decided by it: too few seeds, or not "
+    "comparable",
+    "p_holm": "the same, adjusted for all tests of the comparison (Holm); empty likewise",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
     "detectable": "the difference that as many seeds detect with 80 % power",
-    "seeds_needed": "where inconclusive: estimated number of seeds (of each row) for 80 % power",
+    "seeds_needed": "where inconclusive: estimated number of seeds (of each row) for 80 % power; at least n + 1, empty "
+    "beyond 1,000",
     "verdict": "better, worse, higher or lower where the interval excludes 0 (of a score `x@t`: where p < .05); no "
     "difference larger than the margin where an equivalence test at 5 % shows it; depends on the target step where the "
     "sign does; not comparable, and why, where the rows were not tuned alike; else inconclusive",
@@ -95,15 +102,16 @@ COMPARISON = {
 RUN = {
     "run": "the run's id: a hash of every input that affects its results",
     "parent": "the run that it started from",
-    "task": "the task's name, with its variant",
-    "task_version": "version of the task's card",
+    "task": "the task's name, with its variant; of a pretraining run that tasks share, the family (`verbs`)",
+    "task_version": "version of the task's card; empty where tasks share the run",
     "task_fingerprint": "hash of the task's resolved card and its data",
     "model": "shape of the model",
     "stage": "`pretrain`, `finetune`, ...",
     "trainable": "which weights may move",
     "lr": "learning rate",
     "weight_decay": "weight decay",
-    "examples": "trained items by slice",
+    "examples": "trained items by entry of the task's card: `rule` of wugs and noisy-rule counts the exceptions and the "
+    "noise, which are slices of their own in `fit`",
     "steps": "training steps",
     "seed": "root seed of data and initialization",
     "optimizer": "the optimizer",
@@ -113,12 +121,17 @@ RUN = {
     "status": "`ok`, `diverged` or `interrupted`",
     "runner": "the runner's name",
     "pretrain_optimizer": "the optimizer of the first stage",
-    "chosen": "whether its learning rate is the one that validation data chose",
-    "edge": "whether that rate lies at an end of its grid",
+    "rows": "the rows that it belongs to, each `base/optimizer` as in rows, of an earlier stage as far as it: variants "
+    "may share runs",
+    "chosen": "whether its learning rate is the one that validation data chose, for one of its rows at least",
+    "chosen_by": "those of its rows for which it was",
+    "edge": "whether that rate lies at an end of the grid of one of these",
     "fleet_size": "runs that were trained together with it",
     "split": "the split of held-out items that scores are computed on",
-    "scores": "scores at the end (in CSV a column each)",
-    "path": "scores along training, by step (not in CSV; `--format paths` has them)",
+    "scores": "scores at the end, on all items (in CSV a column each); `forgetting_from_peak` is one of the path, on its "
+    "samples at both ends, and so can be below `forgetting`",
+    "path": "scores along training, by step (not in CSV; `--format paths` has them), on samples, also at its first and "
+    "last step",
     "weights": "file of the weights, in the folder of results; empty where they were not kept",
     "versions": "packages that it was trained with",
     "device": "what trained it, as in rows",
@@ -127,7 +140,7 @@ RUN = {
 }
 POINT = {
     "run": "the run's id, by which `export --format csv` has more about it",
-    "task": "the task's name, with its variant",
+    "task": "the task's name, with its variant; of a pretraining run that tasks share, the family (`verbs`)",
     "stage": "`pretrain`, `finetune`, ...",
     "optimizer": "the optimizer",
     "trainable": "which weights may move",
@@ -136,7 +149,7 @@ POINT = {
     "seed": "root seed of data and initialization",
     "step": "training steps until then; 0: before the first",
     "score": "the name of a score",
-    "value": "its value at this step",
+    "value": "its value at this step, on samples",
 }
 CLAIM = {
     "says": "the claim, as the card has it",
@@ -147,14 +160,16 @@ CLAIM = {
     "expected": "`higher`, `lower` or `equal`",
     "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",
     "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step` or `not measured`",
-    "difference": "mean over tasks of the differences",
+    "difference": "mean over tasks of the differences; of a score `x@t` mean over tasks of medians (unpaired: Hodges and "
+    "Lehmann's), empty where it is a bound",
     "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
     " within the range of such differences; verdicts use the whole one",
     "high": "upper end of its 95 % interval, within the same range",
     "n": "seeds that at least one of the tasks has; unpaired: on the side with fewer",
     "paired": "whether differences are paired over seeds: where both rows of each task start from the same models (or no "
     "stage comes before) and one same device measured them",
-    "p": "of the test that decided the answer; of a primary claim adjusted (Holm)",
+    "p": "of the test that decided the answer; of a primary claim adjusted (Holm); of a score `x@t` of the rank test; over "
+    "tasks, ranks are summed by seed",
     "tasks": "verdict, difference, interval, n and `paired` of each task",
     "missing": "tasks that are left out, and why",
     "again": "A/A: difference, interval, n and `paired` of each compared optimizer minus its variant with another salt",
@@ -172,14 +187,15 @@ def columns_page() -> str:
             "measured on at most `reading.bracket_sample` items of a set. Other scores are those of the last step, at the "
             "chosen learning rate, on all items. Every score: `synthbench show score NAME`.", "",
             *_section("Tables", "`synthbench run`, `report`, and pages made by `report --format markdown`.", TABLE),
-            *_section("Rows", "`report --format csv` or `json`, and `rows()` and `to_pandas()` in Python.", ROW),
+            *_section("Rows", "`report --format csv` or `json`, and `rows()` and `to_pandas()` in Python. Scores of a run "
+                      "are rounded to six decimals before means and tests are computed from them.", ROW),
             "For each score NAME:", "", *_table(SCORE),
             *_section("Comparisons", "`compare --format csv` or `json`, and `compare(...).rows()` in Python.", COMPARISON),
             *_section("Runs", "`synthbench export`, and `runs()` in Python.", RUN),
-            "In CSV, and in `scores` and `path`, these scores:", "",
-            ", ".join(code(name) for name, score in SCORES.items() if score.level != "cell"), "",
+            "In `scores` (in CSV columns) and in `path`:", "", _names(name for name in POINTS if name in ALONG), "",
+            "In `scores` alone:", "", _names(name for name in POINTS if name not in ALONG), "",
             *_section("Paths", "`synthbench export --format paths`: CSV, a line for each run, step and score.", POINT),
-            *_section("Claims", "`claims` in `report --format json`.", CLAIM),
+            *_section("Claims", "`claims` in `report --format json`; absent where no claim is measured.", CLAIM),
         ]
     ).rstrip()  # fmt: skip
 
@@ -190,3 +206,7 @@ def _section(title: str, where: str, columns: Mapping[str, str]) -> list[str]:
 
 def _table(columns: Mapping[str, str]) -> list[str]:
     return [github(["column", "meaning"], [[code(name), meaning] for name, meaning in columns.items()]), ""]
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(map(code, names))

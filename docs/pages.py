@@ -21,6 +21,7 @@ from docs.power import power_page
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, StageCard, TaskCard
+from synthbench.common import overrides
 from synthbench.generators import Task
 from synthbench.reporting import figures
 from synthbench.reporting.figures import Picture
@@ -80,7 +81,13 @@ def tasks_page() -> str:
 
 
 def _stage(stage: StageCard) -> str:
-    return f"{stage.name}, {stage.steps} steps of {stage.batch} examples, {' and '.join(stage.update)}"
+    """A stage in words, and what is different in it for some: `(sgd: steps = 1440, weight_decay = 0.001)`."""
+    others = [
+        f"{name}: {', '.join(overrides.typed(override.model_dump(exclude_unset=True)))}".replace("=", " = ")
+        for name, override in stage.overrides.items()
+    ]
+    different = f" ({'; '.join(others)})" if others else ""
+    return f"{stage.name}, {stage.steps} steps of {stage.batch} examples, {' and '.join(stage.update)}{different}"
 
 
 def runners_page() -> str:

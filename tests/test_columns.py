@@ -43,13 +43,13 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def without_scores(columns: Iterable[str]) -> set[str]:
     """Columns with NAME in place of the names of scores."""
     names = sorted(SCORES, key=len, reverse=True)
-    pattern = re.compile(rf"^({'|'.join(map(re.escape, names))})(?=$|_low$|_high$|_n$)")
+    pattern = re.compile(rf"^({'|'.join(map(re.escape, names))})(?=$|_low$|_high$|_n$|_bound$)")
     return {pattern.sub("NAME", column) for column in columns}
 
 
 def test_every_column_of_rows_is_documented() -> None:
     plain = table.Table([row("muon"), row("adamw")], CARD.columns, ranks=[Rank(1, 1, None), None], ranked_by="learning")
-    versus = table.Table([row("muon")], CARD.columns, versus="adamw", rivals=[row("adamw")])
+    versus = table.Table([row("muon")], ["steps_to_rule@t"], versus="adamw", rivals=[row("adamw")])
     columns = {column for shown_table in (plain, versus) for record in table.records(shown_table) for column in record}
     assert without_scores(columns) == documented("Rows")
 

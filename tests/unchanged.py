@@ -27,6 +27,7 @@ from synthbench.cards import RunnerCard, load
 from synthbench.experiment import identity
 from synthbench.experiment.optimizers import source_hash
 from synthbench.gate import baseline
+from synthbench.reporting.export import ALONG
 
 ROOT = Path(__file__).resolve().parents[1]
 FINGERPRINT = "from synthbench.experiment import identity; print(identity.package_fingerprint())"
@@ -63,10 +64,12 @@ def train(out: Path, runner: str, code: Path = ROOT) -> dict[str, dict[str, Any]
 
 def comparable(folder: Path, run: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """The settings of a run as text, and what must be bitwise equal; the weights as a hash."""
-    run = {"trainable": run.get("update")} | run  # the name of it in older revisions
+    # older revisions have another name for it, and along a path scores that have no meaning there
+    run = {"trainable": run.get("update")} | run
     file = run["weights"]
     outcome = {name: run[name] for name in COMPARED} | {
-        "weights": file and sha256((folder / file).read_bytes()).hexdigest()
+        "path": [(point["step"], {k: v for k, v in point["scores"].items() if k in ALONG}) for point in run["path"]],
+        "weights": file and sha256((folder / file).read_bytes()).hexdigest(),
     }
     return json.dumps([run[name] for name in SETTINGS], sort_keys=True), outcome
 

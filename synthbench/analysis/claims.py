@@ -8,13 +8,14 @@ task stands beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isinf
 from statistics import fmean
 from typing import Literal, NamedTuple
 
 from synthbench.analysis import verdict
 from synthbench.analysis.again import again
 from synthbench.analysis.fairness import unfair
-from synthbench.analysis.pairing import Pair, contrast
+from synthbench.analysis.pairing import Pair, contrast, values
 from synthbench.analysis.ranks import incomplete
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import equivalence_p, holm
@@ -84,11 +85,18 @@ def _pairs(claim: ClaimCard, card: RunnerCard, rows: Sequence[Row]) -> tuple[dic
             missing[task] = unlike
         elif why := next((why for row in meant if (why := incomplete(row, claim.score, card.seed_list))), None):
             missing[task] = why
-        elif len(values := {value for row in meant for value in row.values[claim.score].values()}) == 1:
-            missing[task] = f"{values.pop():.2f} at every seed of both"  # the score is at its bound
+        elif len(found := {value for row in meant for value in values(row, claim.score).values()}) == 1:
+            missing[task] = _everywhere(found.pop())
         else:
             pairs[task] = Pair(*meant)
     return pairs, missing
+
+
+def _everywhere(value: float) -> str:
+    """What a score is that is the same at every seed of both rows: at an end of its range, or of what was measured."""
+    if isinf(value):
+        return "reached at no seed" if value > 0 else "reached from the first on at every seed"
+    return f"{value:.2f} at every seed of both"
 
 
 def _is_meant(row: Row, wanted: object) -> bool:

@@ -114,11 +114,19 @@ def _out(folder: Path) -> str:
 def _notes(report: reports.Report) -> None:
     _say(report.lines)
     if report.card.claims and not report.claims:
-        count, name = len(report.card.claims), report.card.name
-        _say([f"None of the {count} claims of {name} is measured: rows are missing for each."])
+        _say([_unmeasured(report)])
     if report.claims:
         console().print(claim_answers.as_rich(report.claims))
         _say([claim_answers.NOTE])
+
+
+def _unmeasured(report: reports.Report) -> str:
+    """Why no claim is measured, and the command that shows it claim by claim."""
+    count, name = len(report.card.claims), report.card.name
+    reasons = dict.fromkeys(why for answer in report.answers for why in answer.missing.values()) or ["no rows"]
+    out = _out(report.folder) if report.folder else ""
+    command = f"{_program()} report {name} --format claims{out}"
+    return f"None of the {count} claims of {name} is measured ({'; '.join(reasons)}): {command}"
 
 
 def _say(lines: Sequence[str]) -> None:

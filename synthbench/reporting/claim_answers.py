@@ -54,7 +54,7 @@ def _rank(claim: ClaimCard) -> str:
 
 def in_words(answer: Answer) -> str:
     """The answer in words: `supported`, or `inconclusive (n = 8; about 30 seeds for 80 % power)`."""
-    pooled, expects_none = answer.pooled, answer.claim.expected == "equal"
+    pooled, expects_none = answer.pooled._replace(p=answer.p), answer.claim.expected == "equal"
     if answer.kind == "inconclusive" and pooled.kind != "inconclusive":
         return f"inconclusive (n = {pooled.difference.n}; not significant after Holm's correction)"
     if answer.kind in ("inconclusive", "depends on target step"):

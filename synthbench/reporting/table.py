@@ -274,6 +274,7 @@ def records(table: Table) -> list[dict[str, Any]]:
         for name in table.scores:
             entry = table.entry(index, name)
             record |= {name: entry.mean, f"{name}_low": entry.low, f"{name}_high": entry.high, f"{name}_n": entry.n}
+            record |= {f"{name}_bound": entry.censored or ""} if name.endswith("@t") else {}
         lines.append(record)
     return lines
 

@@ -6,6 +6,7 @@ import pytest
 from scipy import stats
 
 from synthbench.analysis.claims import Kind, answers
+from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard, parse
 from synthbench.cards.runner import OverrideCard, VariantCard
 from synthbench.common.errors import BadInput
@@ -115,6 +116,25 @@ def test_tasks_without_an_answer_are_left_out_with_a_reason() -> None:
         "tail-facts": "has no such score", "grokking": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
         "rote-vs-rule": "no rows",
     }  # fmt: skip
+
+
+def test_a_task_in_which_no_seed_reaches_the_level_is_left_out_and_bounds_of_two_kinds_differ() -> None:
+    steps, values = "steps_to_rule@t", dict.fromkeys(range(8), 80.0)
+
+    def bounded(optimizer: str, task: str, mark: str, most: float = 80.0) -> Row:
+        marks = {"values": {"rule_accuracy": values, steps: dict.fromkeys(values, most)}}
+        marks |= {"censored": {steps: dict.fromkeys(values, mark)}}
+        return task_row(optimizer, task, [0.5] * 8).model_copy(update=marks)
+
+    never = [bounded("muon", "wugs", ">"), bounded("adamw", "wugs", ">", 90.0)]
+    at_once = [bounded(name, "noisy-rule", "<") for name in ("muon", "adamw")]
+    apart = [bounded("muon", "grokking", "<"), bounded("adamw", "grokking", ">")]
+    card = card_with_claims({"score": steps, "expected": "lower"})
+    (answer,) = answers(card, [*never, *at_once, *apart])
+    assert answer.missing == {
+        "wugs": "reached at no seed", "noisy-rule": "reached from the first on at every seed"
+    }  # fmt: skip
+    assert (list(answer.tasks), answer.kind) == (["grokking"], "supported")
 
 
 def test_a_seed_that_one_task_lacks_counts_in_the_others() -> None:

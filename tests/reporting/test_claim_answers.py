@@ -83,6 +83,21 @@ def test_an_answer_about_bounds_has_the_median_and_p() -> None:
     assert "lower in wugs (median -50, p = .008)" in line
 
 
+def test_an_adjusted_p_value_is_the_only_one_of_an_answer() -> None:
+    """Of signed ranks of eight seeds p is .313 (a sum of 10), after Holm over three claims .938."""
+    steps = "steps_to_rule@t"
+    first = {0: 10.0, 1: 20.0, 2: 31.0, 3: 42.0, 4: 53.0, 5: 66.0, 6: 77.0, 7: 88.0}
+    second = {0: 12.0, 1: 21.0, 2: 28.0, 3: 46.0, 4: 58.0, 5: 72.0, 6: 70.0, 7: 96.0}
+    rows = [
+        row.model_copy(update={"values": row.values | {steps: values}})
+        for row, values in zip(muon_and_adamw("wugs", 0.0), (first, second), strict=True)
+    ]
+    found = answers(card_with_claims(*[{"score": steps, "expected": "lower", "primary": True}] * 3), rows)
+    text = claim_answers.lines(found, None)[0].partition(" of 1 tasks")[0]
+    assert found[0].p == pytest.approx(3 * found[0].tasks["wugs"].p)
+    assert set(re.findall(r"p = (\.\d+)", text)) == {f"{found[0].p:.3f}".removeprefix("0")}
+
+
 def test_a_line_has_the_claim_its_answer_and_the_command_that_repeats_it() -> None:
     (answer,) = answers(card_with_claims({"primary": True, "says": "Muon *learns* more."}), muon_and_adamw("wugs", 0.2))
     (line,) = claim_answers.lines([answer], Path("a folder"))
@@ -178,6 +193,21 @@ def test_a_refuted_claim_is_exit_code_1_with_assert_claims(call: Caller, out: Pa
     assert code == 1
     assert all(phrase in err for phrase in ("claim 1", "tiny-runner"))
     assert "refuted" in text
+
+
+def test_where_no_claim_is_measured_the_report_says_why(call: Caller, tmp_path: Path) -> None:
+    at_edge = synthetic_results.write(
+        tmp_path / "edge", lambda run: {"learning": run.lr, "validation_learning": 100 * run.lr},
+        CLAIM_SETTING.format("higher"),
+    )  # fmt: skip
+    text = " ".join(call(f"report --out {at_edge}").out.split())
+    assert (
+        "None of the 1 claims of tiny-runner is measured (the best rate lies at the edge of the grid of muon): " in text
+    )
+    command = text.partition("of the grid of muon): synthbench ")[2]
+    assert "tiny-task (the best rate lies at the edge of the grid of muon)" in call(command).out
+    alone = synthetic_results.write(tmp_path / "alone", scores_of, CLAIM_SETTING.format("higher"), optimizers=["adamw"])
+    assert "is measured (no rows): " in " ".join(call(f"report --out {alone}").out.split())
 
 
 def test_a_claim_that_was_not_measured_is_exit_code_3(call: Caller, tmp_path: Path) -> None:

@@ -62,6 +62,23 @@ def test_mean_and_interval_are_student_s() -> None:
     assert record["learning_n"] == 3
 
 
+def test_a_median_that_is_a_bound_is_marked_in_exports() -> None:
+    """Of 80, >80 and >80 steps the median is >80; one of the three values is known."""
+    steps = "steps_to_rule@t"
+
+    def record(never: list[int]) -> dict[str, object]:
+        marks = {steps: dict.fromkeys(never, ">")}
+        late = row("muon").model_copy(update={"values": {steps: dict.fromkeys(range(3), 80.0)}, "censored": marks})
+        (record,) = table.records(table.Table([late], [steps]))
+        return {name: record[name] for name in (steps, f"{steps}_bound", f"{steps}_n")}
+
+    assert record([1, 2]) == {steps: 80.0, f"{steps}_bound": ">", f"{steps}_n": 1}
+    assert record([2]) == {steps: 80.0, f"{steps}_bound": "", f"{steps}_n": 2}
+    without = table.records(table.Table([row("muon")], ["learning", steps]))[0]
+    assert (without[steps], without[f"{steps}_bound"]) == (None, "")
+    assert "learning_bound" not in without  # no other score has bounds
+
+
 CUT = {"learning": [0.2, 0.9, 0.95], "rote_gap@fit": [-1.4, 1.8, 1.7], "forgetting@fit": [0.9, -0.8, 0.5]}
 
 

@@ -1,0 +1,71 @@
+"""What the documentation says of scores: units, margins, and the ranges in which numbers are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import inf, nan
+from statistics import fmean, median, stdev
+
+from scipy import stats
+
+from tests.recompute.readings import marks, values
+from tests.recompute.rows import Row
+from tests.recompute.runs import Object
+from tests.recompute.statistics import Contrast
+
+UNITS = {
+    "loss_forgetting": "nats/token", "validation_loss": "nats/token", "kl_new": "nats/answer", "bits_per_param": "bits",
+    "dataset_bits_per_param": "bits", "steps_to_rule": "steps", "examples_to_rule": "items",
+}  # fmt: skip
+MARGINS = {"share": 0.05, "nats/token": 0.1, "nats/answer": 0.1}
+SIGNED = {"forgetting": 1, "fact_forgetting": 1, "skill_forgetting": 1, "rote_gap": 2, "relearning_savings": 2}
+
+
+def unit(name: str) -> str:
+    score = name.partition("@")[0]
+    return "ratio" if score.startswith("update_norm") else UNITS.get(score, "share")
+
+
+def margin(name: str, card: Object) -> float | None:
+    """The largest difference that counts as none."""
+    margins: Mapping[str, float] = {**MARGINS, **card.get("margins", {})}
+    return margins.get(unit(name))
+
+
+def _within(name: str, low: float, high: float, *, of_difference: bool) -> tuple[float, float]:
+    """An interval within the range of a score, or of its differences."""
+    score = name.partition("@")[0]
+    most = SIGNED.get(score, inf if unit(name) != "share" or score == "retention" else 1)
+    least = -most if score in SIGNED or score == "loss_forgetting" else 0
+    ends = (least - most, most - least) if of_difference else (least, most)
+    return (max(low, ends[0]), min(high, ends[1])) if low == low else (nan, nan)
+
+
+def center(of_seeds: Sequence[float], name: str) -> float:
+    return (median(of_seeds) if name.endswith("@t") else fmean(of_seeds)) if of_seeds else nan
+
+
+def cell(row: Row, name: str) -> Object:
+    """A cell of the table: mean with its interval, or the median of what may be bounds."""
+    by_seed, of_seed, half = values(row, name), marks(row, name), nan
+    if name.endswith("@t"):
+        ordered = sorted(by_seed, key=lambda seed: (of_seed.get(seed) == ">", by_seed[seed]))
+        middle = [ordered[at] for at in ((len(ordered) - 1) // 2, len(ordered) // 2)] if ordered else []
+        mean = fmean(by_seed[seed] for seed in middle) if middle else nan
+        bounds = [of_seed.get(seed, "") for seed in middle]
+        bound = ">" if bounds[-1:] == [">"] else "<" if bounds[:1] == ["<"] else ""
+        return _numbers(name, mean, nan, nan, len(by_seed) - len(of_seed)) | {f"{name}_bound": bound}
+    mean = center([*by_seed.values()], name)
+    if len(by_seed) > 1:
+        half = float(stats.t.ppf(0.975, len(by_seed) - 1)) * stdev(by_seed.values()) / len(by_seed) ** 0.5
+    return _numbers(name, mean, *_within(name, mean - half, mean + half, of_difference=False), len(by_seed))
+
+
+def _numbers(name: str, mean: float, low: float, high: float, n: int) -> Object:
+    return {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_n": n}
+
+
+def difference(contrast: Contrast | None, name: str) -> Object:
+    low, high = _within(name, *contrast.interval(), of_difference=True) if contrast else (nan, nan)
+    mean, n = (contrast.mean, contrast.n) if contrast else (nan, 0)
+    return {"difference": mean, "low": low, "high": high, "n": n}
