@@ -14,6 +14,7 @@ ROW = {
     "base": "the optimizers of the stages before, joined by `/`",
     "optimizer": "the optimizer of the last stage, or the name of a variant",
     "trainable": "which weights may move (`--update`): `full`, `full-hidden` (the matrices that LoRA touches), or `lora-R`",
+    "LABEL": "of each axis of the card, by its label: the row's value; empty where it is not on it",
     "data_size": "trained items over those of the card",
     "weight_decay": "of the last stage, as the card has it",
     "decay": "the weight decay in force: the card's; `none`; a plug-in's own, as `own 0.3`, or of some of its groups, as "
@@ -54,7 +55,7 @@ SCORE = {
 TABLE = {
     "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
     "update": "as `trainable` below; a rank stands over the width that it is part of: `lora-16/64`",
-    "size": "`data_size`, where rows differ in it",
+    "LABEL": "as below; `-`: not on the axis",
     "decay": "as below, where rows differ in it",
     "rank": "`rank_first`-`rank_last`: the places that significant differences leave a row; one number where they agree",
     "behind": "as below, ± half its 95 % interval; `-`: the best row",
@@ -68,6 +69,7 @@ TABLE = {
 }
 COMPARISON = {
     "task": "of both rows",
+    "LABEL": "of each axis of the card: of A's row, where A and B do not differ in it",
     "data_size": "of both rows",
     "optimizer": "of both rows, where they do not differ in it",
     "trainable": "of both rows, where they do not differ in it",
@@ -123,6 +125,7 @@ RUN = {
     "pretrain_optimizer": "the optimizer of the first stage",
     "rows": "the rows that it belongs to, each `base/optimizer` as in rows, of an earlier stage as far as it: variants "
     "may share runs",
+    "axis_values": "values of the axes that its row differs in, by label",
     "chosen": "whether its learning rate is the one that validation data chose, for one of its rows at least",
     "chosen_by": "those of its rows for which it was",
     "edge": "whether that rate lies at an end of the grid of one of these",

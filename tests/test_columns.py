@@ -48,14 +48,15 @@ def without_scores(columns: Iterable[str]) -> set[str]:
 
 
 def test_every_column_of_rows_is_documented() -> None:
-    plain = table.Table([row("muon"), row("adamw")], CARD.columns, ranks=[Rank(1, 1, None), None], ranked_by="learning")
+    on_axis = row("adamw").model_copy(update={"axes": {"LABEL": 1}})
+    plain = table.Table([row("muon"), on_axis], CARD.columns, ranks=[Rank(1, 1, None), None], ranked_by="learning")
     versus = table.Table([row("muon")], ["steps_to_rule@t"], versus="adamw", rivals=[row("adamw")])
     columns = {column for shown_table in (plain, versus) for record in table.records(shown_table) for column in record}
     assert without_scores(columns) == documented("Rows")
 
 
 def test_every_head_of_a_table_is_documented_or_named_as_in_rows() -> None:
-    rows = [row("muon"), row("adamw").model_copy(update={"task": "wugs", "size": 2.0, "weight_decay": 0.1})]
+    rows = [row("muon"), row("adamw").model_copy(update={"task": "wugs", "axes": {"LABEL": 1}, "weight_decay": 0.1})]
     heads = set(table.Table(rows, [], ranks=[None, None], has_trials=True).fixed())
     assert heads <= documented("Tables") | documented("Rows")
     assert documented("Tables") - {"score"} <= heads
@@ -64,7 +65,7 @@ def test_every_head_of_a_table_is_documented_or_named_as_in_rows() -> None:
 @pytest.mark.parametrize("command", ["compare muon adamw", "compare full lora-4"])
 def test_every_column_of_comparisons_is_documented(command: str, call: Caller, out: Path) -> None:
     header = next(csv.reader(io.StringIO(call(f"{command} --out {out} --format csv").out)))
-    assert set(header) == documented("Comparisons") - {"optimizer" if "muon" in command else "trainable"}
+    assert set(header) == documented("Comparisons") - {"LABEL", "optimizer" if "muon" in command else "trainable"}
 
 
 def test_every_column_of_runs_is_documented(call: Caller, out: Path) -> None:

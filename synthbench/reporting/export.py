@@ -20,8 +20,8 @@ ALONG = {name for name, score in SCORES.items() if score.level == "point" and sc
 SETTINGS = ("parent", "task", "task_version", "task_fingerprint", "model", "stage", "update", "lr", "weight_decay",
             "examples", "steps", "seed")  # fmt: skip
 OF_POINT = ("run", "task", "stage", "optimizer", "trainable", "lr", "weight_decay", "seed")  # beside a score
-UNKNOWN = ("pretrain_optimizer", "rows", "axes", "chosen", "chosen_by", "edge", "fleet_size", "weights", "versions", "device",
-           "started", "seconds")  # of an interrupted run  # fmt: skip
+UNKNOWN = ("pretrain_optimizer", "rows", "axis_values", "chosen", "chosen_by", "edge", "fleet_size", "weights", "versions",
+           "device", "started", "seconds")  # of an interrupted run  # fmt: skip
 
 
 def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
@@ -37,8 +37,9 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
         yield _settings(run, identities[run]) | {
             "attempt": result.attempt, "status": result.status, "runner": report.card.name,
             "pretrain_optimizer": [*cells[0].base, cells[0].optimizer][0],
-            "rows": list(dict.fromkeys(map(_row, cells))), "axes": dict(cells[0].point), "chosen": bool(choices), "chosen_by": list(choices),
-            "edge": any(choice.edge for choice in choices.values()), "fleet_size": result.fleet_size, "split": "test",
+            "rows": list(dict.fromkeys(map(_row, cells))), "axis_values": dict(cells[0].point), "chosen": bool(choices),
+            "chosen_by": list(choices), "edge": any(choice.edge for choice in choices.values()),
+            "fleet_size": result.fleet_size, "split": "test",
             "scores": {name: result.scores.get(name) for name in POINTS},
             "path": [
                 {"step": step, "scores": {name: value for name, value in scores.items() if name in ALONG}}

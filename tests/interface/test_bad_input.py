@@ -140,8 +140,6 @@ LISTS = [  # that are not written as lists, and how they are
     ("stages.finetune.lr=4e-3,8e-3", "stages.finetune.lr=[4e-3, 8e-3]"),
     ("stages.finetune.lr.muon=0.01", "stages.finetune.lr.muon=[0.01]"),
     ("stages.finetune.update=full-hidden,lora-8", 'stages.finetune.update=["full-hidden", "lora-8"]'),
-    ("stages.finetune.weight_decay=0,0.3", "stages.finetune.weight_decay=[0, 0.3]"),
-    ("stages.finetune.sizes=[1 2]", "stages.finetune.sizes=[1, 2]"),
     ("stages.finetune.optimizer=sgd,muon", 'stages.finetune.optimizer=["sgd", "muon"]'),
     ("optimizer.coefficients=1,2,3", "arguments.muon.coefficients=[1, 2, 3]"),
 ]

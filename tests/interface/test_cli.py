@@ -186,8 +186,8 @@ def test_every_exported_run_has_every_key(folder: Folder, call: Caller) -> None:
     folder.run("--optimizer sgd --update lora-4")
     keys = (
         "run attempt parent status runner task task_version task_fingerprint model stage pretrain_optimizer optimizer "
-        "fingerprint routing trainable lr weight_decay examples steps seed rows chosen chosen_by edge fleet_size split "
-        "scores path weights versions device started seconds"
+        "fingerprint routing trainable lr weight_decay examples steps seed rows axis_values chosen chosen_by edge "
+        "fleet_size split scores path weights versions device started seconds"
     )
     runs = folder.export()
     assert all(run.keys() == set(keys.split()) for run in runs)

@@ -269,8 +269,9 @@ def test_an_ambiguous_name_in_a_filter_is_refused() -> None:
 
 
 def test_rows_without_a_counterpart_are_named_and_weight_decays_are_not_mixed() -> None:
-    muon = [row("muon"), row("muon").model_copy(update={"weight_decay": 0.1}), row("muon", "lora-16")]
-    adamw = [row("adamw").model_copy(update={"weight_decay": 0.1}), row("adamw")]
+    no_decay, decay = ({"weight_decay": value, "axes": {"decay": value}} for value in (0.0, 0.1))
+    muon = [row("muon").model_copy(update=decay) for decay in (no_decay, decay)] + [row("muon", "lora-16")]
+    adamw = [row("adamw").model_copy(update=decay) for decay in (decay, no_decay)]
     compared = comparison.compared(("muon", "adamw"), "label", CARD, [muon, adamw], ["learning"], [])
     assert [(finding.pair.row.weight_decay, finding.pair.other.weight_decay) for finding in compared.findings] == [
         (0, 0),

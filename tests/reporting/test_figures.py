@@ -205,7 +205,7 @@ def test_no_name_of_a_shipped_card_is_shortened() -> None:
 
 
 def test_rows_that_differ_in_weight_decay_have_different_names_and_colours() -> None:
-    decays = [full_row("adamw", weight_decay=0.0), full_row("adamw", weight_decay=0.1, height=0.5)]
+    decays = [full_row("adamw", axes={"decay": 0.0}), full_row("adamw", axes={"decay": 0.1}, height=0.5)]
     row_marks = marks.Marks(decays)
     assert [name for name, _ in row_marks.colours(decays)] == ["adamw, decay 0", "adamw, decay 0.1"]
     assert len({row_marks.colour(row) for row in decays}) == 2
