@@ -100,7 +100,8 @@ def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     mean, low, high, n = within(judged.difference, finding.score, of_difference=True)
     return {COLUMNS.get(axis, axis): on(row, axis) for axis in axes} | {
         "data_size": row.size, "weight_decay": row.weight_decay, "a": first, "b": second,
-        "reference": row.reference or finding.pair.other.reference, "paired": judged.paired, "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
+        "reference": row.reference or finding.pair.other.reference, "paired": judged.paired, "score": finding.score,
+        "unit": SCORES[finding.score].unit, "n": n,
         "mean_a": rounded(finding.means[0]), "mean_b": rounded(finding.means[1]),
         "difference": rounded(mean), "low": rounded(low), "high": rounded(high),
         "p": None if finding.p_holm is None else judged.p, "p_holm": finding.p_holm, "margin": judged.margin,

@@ -258,7 +258,8 @@ def records(table: Table) -> list[dict[str, Any]]:
     for index, row in enumerate(table.rows):
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
-            **{COLUMNS.get(label, label): value for label, value in row.axes.items()}, "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
+            **{COLUMNS.get(label, label): value for label, value in row.axes.items()},
+            "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
             "own_rate": row.own_rate, "edge": row.edge, "trials": "x".join(map(str, row.trials)),
             "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,
             "reference": row.reference, "device": row.device,
