@@ -86,7 +86,7 @@ def _duration(seconds: float) -> str:
 
 def _print(report: reports.Report, options: ExecutionOptions) -> None:
     """The table, the sentence, where the results are, what to type next."""
-    console().print(as_rich(report.table))
+    _tables(report)
     _notes(report)
     runs, program, out = report.spent.runs, _program(), _out(options.out)
     print(f"Results: {runs} runs in {named(options.out)}; every score along every path: {program} export{out}")
@@ -109,6 +109,14 @@ def _program() -> str:
 def _out(folder: Path) -> str:
     """The option that names a folder of results, where it is not the default."""
     return "" if folder == Path("synthbench-results") else f" --out {inert(shlex.quote(str(folder)))}"
+
+
+def _tables(report: reports.Report) -> None:
+    """Every row; then, of several tasks, the means over them."""
+    console().print(as_rich(report.table))
+    if over_tasks := report.overall:
+        print(f"\n{reports.OVER_TASKS}:\n")
+        console().print(as_rich(over_tasks))
 
 
 def _notes(report: reports.Report) -> None:
@@ -171,7 +179,7 @@ def report(
         content = reports.WRITERS[form](shown_report) if is_claims else reports.body(shown_report, links)
         reports.put_into(into, latest.card.name + "-claims" * is_claims, content)
     elif form == "table":
-        console().print(as_rich(shown_report.table))
+        _tables(shown_report)
         _notes(shown_report)
     elif form == "markdown":
         print(reports.markdown(shown_report, links))

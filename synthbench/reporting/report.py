@@ -24,12 +24,15 @@ from synthbench.common import files
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
 from synthbench.common.wording import check_choice, code, inert, literal, named, prose, shown
 from synthbench.reporting import claim_answers, notes, sentence, table
+from synthbench.reporting.overall import Overall, overall
 from synthbench.reporting.table import Table
 from synthbench.scores import SCORES
 from synthbench.store.members import EVERYTHING, Narrowing
 from synthbench.store.results import Store
 
 MOST_BYTES = 2**24  # of a page that a table is put into
+LINES_OF_FIGURE = 4  # in markdown
+OVER_TASKS = "Means over the tasks, each of which counts once, with 95 % intervals over seeds"
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,11 @@ class Report:
             has_trials=any(not are_alike(row.trials, rows[0].trials, card) for row in rows),
         )  # fmt: skip
         return replace(shown, notes=self._notes(notes.legend(shown, card)))
+
+    @property
+    def overall(self) -> Overall | None:
+        """The table over tasks, if there are several."""
+        return None if self.view.versus else overall(self.rows, self.card, self.view.scores(self.card))
 
     @property
     def ranked_by(self) -> str | None:
@@ -249,7 +257,13 @@ def body(report: Report, figures: Sequence[str] = ()) -> str:
     ]
     claims = ["**Claims**", "", claims_block(report), ""] if report.claims else []
     steps = [line for step in report.next_steps for line in (literal(step), "")]
-    lines = [table.as_markdown(report.table), "", literal(report.sentence), "", *steps, *claims, *figures]
+    by_task, said = [table.as_markdown(report.table), ""], [literal(report.sentence), "", *steps, *claims]
+    if over_tasks := report.overall:
+        first, others = figures[:LINES_OF_FIGURE], figures[LINES_OF_FIGURE:]
+        drawn = [f"{OVER_TASKS}:", "", table.as_markdown(over_tasks), ""]
+        lines = [*drawn, *first, *said, "## Task by task", "", *by_task, *others]
+    else:
+        lines = [*by_task, *said, *figures]
     return "\n".join([*lines, *(f"- {line}" for line in made)])
 
 

@@ -32,6 +32,7 @@ NAMES = ("task", "optimizer", "update", "decay")  # columns that name a row, bes
 # Columns of exports that are not called as what they hold, for `frame.update` and `frame.size` are pandas' own.
 COLUMNS = {"label": "optimizer", "update": "trainable", "size": "data_size"}
 NARROWEST = {"task": 12, "optimizer": 9}  # least widths of columns whose long names are folded
+BASE = {"facts": "fact_recall", "rule": "rule_accuracy", "loss": "validation_loss"}  # of pretrained models
 CEILING = 0.95  # share of the bits in the data
 
 
@@ -113,13 +114,14 @@ class Table:
     def fixed(self) -> dict[str, list[str]]:
         """The columns before the scores: name and cells. Tasks and weight decays only where they differ."""
         rows = self.rows
-        labels = self.labels
+        labels, bases = self.labels, [base(row) for row in rows]
         columns = {
             "task": [row.task for row in rows],
             "optimizer": [row.label + "*" * row.reference for row in rows],
             "update": [row.movable for row in rows],
             **{label: [value_text(row.axes.get(label)) for row in rows] for label in labels},
             "decay": [row.decay for row in rows],
+            **{f"base {name}": [one[name] for one in bases] for name in BASE},
             "rank": [str(rank or "-") for rank in self.ranks or ()],
             "behind": [self._behind(index) for index in range(len(self.ranks or ()))],
             "trials": ["x".join(map(str, row.trials)) or "?" for row in rows],
@@ -128,6 +130,7 @@ class Table:
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
         unneeded = {name for name in ("task", "decay") if name not in labels and len(set(columns[name])) <= 1}
+        unneeded |= set() if _differ_in_base(rows) else {f"base {name}" for name in BASE}
         unneeded |= {"rank", "behind"} if self.ranks is None else set()
         unneeded |= set() if self.has_trials else {"trials"}
         return {name: cells for name, cells in columns.items() if name not in unneeded}
@@ -174,6 +177,24 @@ class Table:
         diverged = row.lr is None or (rival is not None and rival.lr is None)
         text = self.entry(index, name).text(0 if diverged else len(row.seeds))
         return f"{text} ceiling" if name == "bits_per_param" and not self.versus and _at_ceiling(row) else text
+
+
+def base(row: Row) -> dict[str, str]:
+    """How well the models that a row starts from know their pretraining language: means over seeds, as text."""
+    means = {name: row.start.get(score) for name, score in BASE.items()}
+    return {name: f"{fmean(by_seed.values()):.{SHOWN}g}" if by_seed else "-" for name, by_seed in means.items()}
+
+
+def _rounded_mean(values: Mapping[int, float] | None) -> float | None:
+    return rounded(fmean(values.values())) if values else None
+
+
+def _differ_in_base(rows: Sequence[Row]) -> bool:
+    """Whether rows that are alike but for the axes start from different models."""
+    bases: dict[tuple[str, ...], set[str]] = {}
+    for row in rows:
+        bases.setdefault((row.task, row.label, row.update), set()).add(str(row.start))
+    return any(len(of_label) > 1 for of_label in bases.values())
 
 
 def value_text(value: Value | None) -> str:
@@ -259,6 +280,7 @@ def records(table: Table) -> list[dict[str, Any]]:
         record: dict[str, Any] = {
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
             **{COLUMNS.get(label, label): value for label, value in row.axes.items()},
+            **{f"base_{name}": _rounded_mean(row.start.get(score)) for name, score in BASE.items()},
             "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
             "own_rate": row.own_rate, "edge": row.edge, "trials": "x".join(map(str, row.trials)),
             "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,

@@ -32,14 +32,15 @@ marks = import_module("synthbench.reporting.figures.marks")
 CARD = load(RunnerCard, "calibration")
 LEADERBOARD = load(RunnerCard, "leaderboard")
 RATES = (2.5e-4, 5e-4, 1e-3)
-KINDS = ("front", "memorization", "sizes", "sensitivity")
+KINDS = ("equal-fit", "front", "memorization", "sizes", "sensitivity")
 
 
 def full_row(optimizer: str, update: str = "full", height: float = 0.3, **changes: Any) -> Row:
     """A row with every value that a figure shows. height: the level of its means."""
     of_seed = [height - 0.05, height, height + 0.08]
     values = {name: dict(enumerate(of_seed)) for name in (
-        "learning", "rule_accuracy", "rule_accuracy@fit", "fact_recall@fit", "retention@fit",
+        "learning", "learning@fit", "rule_accuracy", "rule_accuracy@fit", "fact_recall@fit", "fact_forgetting@fit",
+        "retention@fit",
     )}  # fmt: skip
     rates = {
         rate: {"learning": {seed: value + index / 10 for seed, value in enumerate(of_seed)},
@@ -63,7 +64,9 @@ SIZES = [
 
 
 def figure_module(name: str) -> Any:
-    return import_module("docs.regime" if name == "regime" else f"synthbench.reporting.figures.{name}")
+    return import_module(
+        "docs.regime" if name == "regime" else f"synthbench.reporting.figures.{name.replace('-', '_')}"
+    )
 
 
 def draw(name: str, rows: list[Row], card: RunnerCard = CARD) -> Any:
@@ -101,6 +104,12 @@ def test_the_front_has_every_learning_rate_of_every_row_and_fills_the_chosen_one
         round(mean(row.rates[5e-4]["learning"]), 4) for row in ROWS[:3]
     }
     assert all(line.get_markerfacecolor() == line.get_markeredgecolor() for line in filled_markers)
+
+
+def test_equal_fit_has_a_point_with_intervals_for_every_row() -> None:
+    figure = draw("equal-fit", ROWS)
+    assert points(figure) == {means_of(row, "fact_forgetting@fit", "learning@fit") for row in ROWS[:3]}
+    assert all(len(container[2]) == 2 for container in figure.axes[0].containers)  # bars along both axes
 
 
 def test_optimizers_have_distinct_colours_and_updates_distinct_markers() -> None:
@@ -171,7 +180,7 @@ def test_a_task_without_a_rule_is_placed_by_recall_of_rare_facts() -> None:
 
 def test_figures_without_data_are_left_out_with_a_message() -> None:
     figures_made = figures.make(ROWS, CARD)
-    assert [item.name for item in figures_made.pictures] == ["front", "memorization", "sensitivity"]
+    assert [item.name for item in figures_made.pictures] == ["equal-fit", "front", "memorization", "sensitivity"]
     assert ["sizes.svg" in item for item in figures_made.skipped] == [True]
     without_data = figures.make([row("sgd", lr=None)], CARD)
     assert (list(without_data.pictures), len(without_data.skipped)) == ([], len(KINDS))
@@ -312,7 +321,7 @@ def test_without_matplotlib_the_message_says_what_to_install(
     for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib" or ".figures." in name]:
         monkeypatch.delitem(sys.modules, name)
     for name in (*KINDS, "sheet"):
-        monkeypatch.delattr(figures, name, raising=False)
+        monkeypatch.delattr(figures, name.replace("-", "_"), raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)  # importing it fails
     code, text, err = call(f"report --out {out} --figures {tmp_path / 'made'}")
     assert (code, text) == (2, "")

@@ -38,11 +38,13 @@ class Made(NamedTuple):
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
-        from synthbench.reporting.figures import front, memorization, sensitivity, sizes
+        from synthbench.reporting.figures import equal_fit, front, memorization, sensitivity, sizes
     except ModuleNotFoundError:
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
     # in a page's order
-    kinds = {"front": front, "memorization": memorization, "sizes": sizes, "sensitivity": sensitivity}
+    kinds = {
+        "equal-fit": equal_fit, "front": front, "memorization": memorization, "sizes": sizes, "sensitivity": sensitivity,
+    }  # fmt: skip
     drawn = {name: draw(name, kind, rows, card) for name, kind in kinds.items()}
     skipped = [f"No {name}.svg: {kind.NO_DATA}." for name, kind in kinds.items() if not drawn[name]]
     return Made([picture for picture in drawn.values() if picture], skipped)
