@@ -104,6 +104,8 @@ class OverrideCard(Card):
     size: Size | None = None
     update: Updates | None = None
     """Those that are crossed for it, in the last stage."""
+    optimizer: Several | None = None
+    """In the table of an optimizer: those that are crossed after it, in place of the stage's."""
     lr_factor: Rate = 1.0
     """What the rates of a grid are multiplied by; of several such tables all factors hold."""
 
@@ -343,6 +345,6 @@ class RunnerCard(Card):
         for stage in content["stages"]:
             del stage["update"], stage["optimizer"], stage["size"]
             for override in stage["for"].values():
-                del override["update"], override["size"]
+                del override["update"], override["size"], override["optimizer"]
         content["axes"] = [[axis.path, axis.name] for axis in self.axes]
         return content

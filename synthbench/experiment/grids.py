@@ -45,14 +45,16 @@ def settings(card: RunnerCard, stage: StageCard, task: str, name: str) -> StageS
 def every_optimizer(card: RunnerCard) -> list[str]:
     """Every optimizer that some stage runs, by its name on the card."""
     crossed = [name for stage in card.stages if stage.optimizer != "same" for name in stage.optimizer]
+    crossed += [name for stage in card.stages for one in stage.overrides.values() for name in one.optimizer or ()]
     return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
 
 
 def optimizers_after(card: RunnerCard, stage: StageCard, base: Sequence[str]) -> list[str]:
     """The optimizers that a stage runs after those of the stages before it (base). Variants that share what their
     optimizer pretrained appear in the last stage."""
-    if stage.optimizer != "same":
-        return list(stage.optimizer)
+    after = stage.overrides[base[-1]].optimizer if base and base[-1] in stage.overrides else None
+    if after or stage.optimizer != "same":
+        return list(after or stage.optimizer)
     if stage is card.stages[-1]:
         names = [name for name in card.optimizers if not base or card.root(name) == base[-1]]
         # a variant with a share of a tuned rate waits for that rate

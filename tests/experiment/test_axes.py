@@ -118,3 +118,15 @@ def test_an_invalid_axis_is_refused_in_one_sentence(tmp_path: Path, axis: str, e
         tiny.experiment(tmp_path, axes=[axis])
     assert all(text in str(caught.value) for text in expected), str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_base_may_have_a_crossing_of_its_own(tmp_path: Path) -> None:
+    names, crossed = "optimizers=['adamw', 'muon', 'sgd']", "stages.finetune.optimizer=['adamw', 'muon']"
+    experiment = tiny.experiment(tmp_path, names, crossed, "stages.finetune.for.sgd.optimizer=['sgd']")
+    pairs = {(*cell.base, cell.optimizer) for cell in cells(experiment, "finetune")}
+    assert pairs == {(a, b) for a in ("adamw", "muon") for b in ("adamw", "muon")} | {("sgd", "sgd")}
+
+
+def test_a_task_may_have_updates_of_its_own(tmp_path: Path) -> None:
+    several = "stages.finetune.for.tiny-task.update=['full', 'lora-2']"
+    assert places(tiny.experiment(tmp_path, several), "finetune") == [("adamw", "full"), ("adamw", "lora-2")]

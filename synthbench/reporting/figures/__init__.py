@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from synthbench.analysis.rows import Row
+from synthbench.analysis.rows import Row, changes_items
 from synthbench.cards import RunnerCard
 from synthbench.common import files
 from synthbench.common.errors import BadInput, Failed, is_disk_failure
@@ -38,13 +38,14 @@ class Made(NamedTuple):
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
-        from synthbench.reporting.figures import equal_fit, front, memorization, sensitivity, sizes
+        from synthbench.reporting.figures import axis, equal_fit, front, memorization, sensitivity, sizes
     except ModuleNotFoundError:
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
     # in a page's order
-    kinds = {
+    kinds: dict[str, Any] = {
         "equal-fit": equal_fit, "front": front, "memorization": memorization, "sizes": sizes, "sensitivity": sensitivity,
     }  # fmt: skip
+    kinds |= {f"axis-{one.name}": axis.OverAxis(one) for one in card.axes if not changes_items(one)}
     drawn = {name: draw(name, kind, rows, card) for name, kind in kinds.items()}
     skipped = [f"No {name}.svg: {kind.NO_DATA}." for name, kind in kinds.items() if not drawn[name]]
     return Made([picture for picture in drawn.values() if picture], skipped)

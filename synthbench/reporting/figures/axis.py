@@ -1,0 +1,83 @@
+"""Scores over the values of an axis: a line for each optimizer and update, with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from synthbench.analysis.rows import Row, Values
+from synthbench.cards import AxisCard, RunnerCard
+from synthbench.reporting.figures.marks import Marks, mean, plain, tasks
+from synthbench.reporting.figures.sheet import SPREAD, Sheet, means, optimizers, updates
+from synthbench.reporting.table import BASE, value_text
+from synthbench.scores import SCORES
+
+MOST_PANELS = 8
+BASE_LOSS = "base loss"
+
+
+@dataclass(frozen=True)
+class OverAxis:
+    """The figure of one axis."""
+
+    axis: AxisCard
+
+    @property
+    def TITLE(self) -> str:
+        return f"Over {self.axis.name}"
+
+    @property
+    def CAPTION(self) -> str:
+        return f"Scores over `{self.axis.path}`, at the rates chosen for each value; means with {SPREAD}."
+
+    @property
+    def NO_DATA(self) -> str:
+        return f"no rows differ in {self.axis.name} alone"
+
+    def draw(self, rows: list[Row], card: RunnerCard) -> Figure | None:
+        """A panel for each task and each of the card's scores that rows have, and for the loss before finetuning where the
+        axis changes it."""
+        label = self.axis.name
+        rows = [row for row in plain(rows) if row.axes.get(label) in self.axis.values]
+        marks = Marks(rows, [label])
+        lines: dict[tuple[str, str, str], list[Row]] = {}
+        for row in sorted(rows, key=lambda row: self.axis.values.index(row.axes[label])):
+            lines.setdefault((row.task, marks.name(row), row.update), []).append(row)
+        lines = {key: line for key, line in lines.items() if len(line) > 1}
+        panels = self._panels([row for line in lines.values() for row in line], card)
+        if not panels:
+            return None
+        drawn = [row for line in lines.values() for row in line]
+        sheet = Sheet(
+            self.TITLE, f"At the rates chosen for each value; means with {SPREAD}.\nValues in the card's order.",
+            [f"{task}: {score}" for task, score in panels], (label, ""),
+            [optimizers(marks, drawn), updates(marks, lines=True)],
+        )  # fmt: skip
+        for task, score in panels:
+            axes = sheet.axes[f"{task}: {score}"]
+            for (of_task, _, update), line in lines.items():
+                points = {self.axis.values.index(row.axes[label]): mean(_values(row, score)) for row in line}
+                known = {place: value for place, value in points.items() if value}
+                if of_task == task and known:
+                    looks = {"marker": marks.markers[update], "linestyle": marks.style(update)}
+                    means(axes, [*known], [*known.values()], marks.colour(line[0]), **looks)
+            axes.set_xticks(range(len(self.axis.values)), [value_text(value) for value in self.axis.values])
+            axes.set_xlim(-0.4, len(self.axis.values) - 0.6)
+            axes.tick_params(labelleft=True)
+            if score in SCORES and SCORES[score].unit == "share":
+                axes.set_ylim(-0.04, 1.04)
+        return sheet.figure
+
+    def _panels(self, rows: list[Row], card: RunnerCard) -> list[tuple[str, str]]:
+        bases = {tuple(sorted(row.start.get(BASE["loss"], {}).items())) for row in rows}
+        scores = [*card.columns, *([BASE_LOSS] if len(bases) > len({row.label for row in rows}) else [])]
+        panels = [(task, score) for score in scores for task in tasks(rows)
+                  if any(row.task == task and _values(row, score) for row in rows)]  # fmt: skip
+        return panels[:MOST_PANELS]
+
+
+def _values(row: Row, score: str) -> Values | None:
+    of_start: Mapping[str, Values] = row.start
+    return of_start.get(BASE["loss"]) if score == BASE_LOSS else row.values.get(score)
