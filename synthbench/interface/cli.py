@@ -153,9 +153,10 @@ class Report:
 
 @command
 class Compare:
-    """Compare two optimizers, two updates or two folders of results: differences, verdicts, seeds for 80 % power."""
+    """Compare two optimizers, updates, values on an axis or folders of results: differences, verdicts, seeds for 80 %
+    power."""
 
-    one: Annotated[str, Argument(metavar="A", help="An optimizer, an update or a folder of results.")]
+    one: Annotated[str, Argument(metavar="A", help="An optimizer, an update, AXIS=VALUE, or a folder of results.")]
     other: Annotated[str, Argument(metavar="B", help="Another one.")]
     out: Out = OUT
     runner: Annotated[str | None, Option(help="Results of this runner, not of the last one.")] = None

@@ -20,7 +20,7 @@ from synthbench.reporting import notes
 from synthbench.reporting import report as reports
 from synthbench.reporting.report import Report
 from synthbench.reporting.sentence import to_compare
-from synthbench.reporting.table import Entry
+from synthbench.reporting.table import Entry, value_text
 from synthbench.store.results import DATABASE
 
 OPTIONS = {"task": "--task", "label": "--optimizer", "update": "--update"}
@@ -73,6 +73,7 @@ def compare(
     if not folders or is_file(out / DATABASE):
         report = reports.of_folder(out, runner)
         known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
+        known |= {place(row, label) for row in report.rows for label in row.axes}
         if not folders or {label(first), label(second)} <= known:
             return inside(report, first, second, narrow, columns)
     return _across((Path(first), Path(second)), runner, narrow, columns)
@@ -83,7 +84,9 @@ def inside(report: Report, first: str, second: str, narrow: RowFilter, columns: 
     names = label(first), label(second)
     axis = _axis(report.rows, *names)
     rows = narrow.kept(report.rows, axis)
-    if axis == "update":
+    if axis not in WHAT:
+        sides = [[row for row in rows if place(row, axis) == name] for name in names]
+    elif axis == "update":
         sides = [[row for row in rows if row.update == name] for name in names]
     else:
         sides = [pairing.of_optimizer(rows, name, "compare:") for name in names]
@@ -94,7 +97,15 @@ def inside(report: Report, first: str, second: str, narrow: RowFilter, columns: 
 
 
 def _axis(rows: Sequence[Row], first: str, second: str) -> str:
-    """What two names are; raises BadInput for one that is nothing here, and for two of different kinds."""
+    """What two names are, for values on an axis its label; raises BadInput for one that is nothing here, and for two of
+    different kinds."""
+    places = {place(row, label): label for row in rows for label in row.axes}
+    if {first, second} & places.keys() or "=" in first + second:
+        for name in (first, second):
+            check_choice("compare: value on an axis", name, places)
+        if places[first] != places[second]:
+            raise BadInput(f"compare: {shown(first)} and {shown(second)} are on two axes; name two values of one.")
+        return places[first]
     updates = dict.fromkeys(row.update for row in rows)
     labels = dict.fromkeys(row.label for row in rows)
     for name in (first, second):
@@ -106,6 +117,11 @@ def _axis(rows: Sequence[Row], first: str, second: str) -> str:
             f"({listed(labels)}) or two updates ({listed(updates)})."
         )
     return "update" if first in updates else "label"
+
+
+def place(row: Row, label: str) -> str:
+    """A row's value on an axis as `compare` takes it, `size=0.5`; empty where it is not on it."""
+    return f"{label}={value_text(row.axes[label])}" if label in row.axes else ""
 
 
 def _across(

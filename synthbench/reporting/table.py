@@ -182,7 +182,7 @@ class Table:
 def base(row: Row) -> dict[str, str]:
     """How well the models that a row starts from know their pretraining language: means over seeds, as text."""
     means = {name: row.start.get(score) for name, score in BASE.items()}
-    return {name: f"{fmean(by_seed.values()):.{SHOWN}g}" if by_seed else "-" for name, by_seed in means.items()}
+    return {name: f"{fmean(by_seed.values()):.3g}" if by_seed else "-" for name, by_seed in means.items()}
 
 
 def _rounded_mean(values: Mapping[int, float] | None) -> float | None:

@@ -18,6 +18,7 @@ from synthbench.common.wording import inert
 from synthbench.experiment.runs import Run
 from synthbench.reporting import comparison, comparison_table, notes
 from synthbench.reporting.comparison import Comparison, RowFilter
+from synthbench.reporting.report import Report
 from tests import tiny
 from tests.analysis.example_rows import CARD, row
 from tests.calling import Caller
@@ -282,3 +283,15 @@ def test_rows_without_a_counterpart_are_named_and_weight_decays_are_not_mixed() 
         "full, decay 0",
         "full, decay 0.1",
     ]
+
+
+def test_two_values_on_an_axis_are_compared_by_their_label() -> None:
+    rows = [row(name).model_copy(update={"axes": {"decay": value}}) for name in ("muon", "adamw") for value in (0, 0.1)]
+    report = Report("x", CARD, {}, "", rows, None, {})
+    compared = comparison.inside(report, "decay=0", "decay=0.1", RowFilter(), ["learning"])
+    assert (compared.names, compared.axis) == (("decay=0", "decay=0.1"), "decay")
+    assert [(found.pair.row.label, found.pair.other.axes) for found in compared.findings] == [
+        (name, {"decay": 0.1}) for name in ("muon", "adamw")
+    ]
+    with pytest.raises(comparison.BadInput, match=r"decay=0\.2"):
+        comparison.inside(report, "decay=0", "decay=0.2", RowFilter(), ["learning"])
