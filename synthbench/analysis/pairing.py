@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import NamedTuple
 
 from synthbench.analysis.contrast import RESOLUTION, Contrast, Values
 from synthbench.analysis.rank_test import less
-from synthbench.analysis.rows import SEVERAL, Row
+from synthbench.analysis.rows import ON, SEVERAL, Row
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
 from synthbench.scores import SCORES
 
-SETTING = ("task", "size")  # what rows must share for it to matter which is better
+SETTING = ("task", "size", "place")  # what rows must share for it to matter which is better
+OLD = ">"  # between the optimizer of pretraining and that of finetuning, until 0.2
 AXES = (*SETTING, "label", "update")  # what rows of one table differ in, beside their weight decay
 
 
@@ -54,19 +55,28 @@ def headline(rows: Sequence[Row]) -> Pair | None:
     return Pair(first, rivals[0]) if rivals else None
 
 
+def meant(name: str, known: Collection[str]) -> str:
+    """What is known under a name that may be typed as in tables, with optimizers as for `run`, or in the old spelling of
+    `muon on adamw`, `adamw>muon`; the optimizer's label where nothing is."""
+    optimizer, _, base = name.rpartition(ON)
+    older_base, _, older = name.rpartition(OLD)
+    spellings = [name, label(name), f"{label(optimizer)}{ON}{label(base)}", f"{label(older)}{ON}{label(older_base)}"]
+    return next((spelling for spelling in spellings if spelling in known), label(name))
+
+
 def of_optimizer(rows: Sequence[Row], name: str, option: str) -> list[Row]:
     """The rows of an optimizer, named as in the table, as for `run`, or, where that is clear, without that of pretraining.
 
     Raises BadInput that begins with the option where there are none, or where the name could mean several.
     """
     labels = list(dict.fromkeys(row.label for row in rows))
-    name = name if name in labels else label(name)
-    meant = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
-    if len(meant) > 1:
-        raise BadInput(f"{option} {shown(name)} could be any of {listed(meant)}; name one of them.")
-    if not meant:
+    name = meant(name, labels)
+    several = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
+    if len(several) > 1:
+        raise BadInput(f"{option} {shown(name)} could be any of {listed(several)}; name one of them.")
+    if not several:
         check_choice(option, name, labels)
-    return [row for row in rows if row.label == meant[0]]
+    return [row for row in rows if row.label == several[0]]
 
 
 def differences(row: Values, other: Values) -> dict[int, float]:

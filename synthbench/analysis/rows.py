@@ -19,6 +19,7 @@ from synthbench.store.results import Store
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
 RUN_DIGITS = 6  # of a score of one run, in tables and in what is shipped
+ON = " on "  # between an optimizer and what it finetunes
 SEVERAL = " + "  # between the names of the devices that measured one row
 SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
 
@@ -33,7 +34,8 @@ class Row(Card):
     seeds whose value is only a bound, `>` or `<`. target_steps: readings `x@fit` and `x@fits` by score, target step and
     seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. items: trained
     items by slice. variant_of: the optimizer, where `optimizer` is a variant's name. own_rate: whether the optimizer
-    sets its learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. start,
+    sets its learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. axes: values on
+    the card's axes, by label. start,
     start_lr: scores by seed, and the rate, of the pretrained models. device: what its runs were trained on, several
     names `joined`. reference: a shipped row.
     """
@@ -60,6 +62,7 @@ class Row(Card):
     own_rate: bool = False
     decay_in_force: str = "card"
     width: int = 0
+    axes: dict[str, float | str] = Field(default_factory=dict)
     start: dict[str, Values]
     start_lr: float | None
     device: str
@@ -67,9 +70,19 @@ class Row(Card):
 
     @property
     def label(self) -> str:
-        """The optimizer, with that of pretraining where it is another one."""
+        """The optimizer, with that of pretraining where it is another one: `muon on adamw`."""
         other = [name for name in self.base if name not in (self.optimizer, self.variant_of)]
-        return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
+        return f"{self.optimizer}{ON}{'/'.join(self.base)}" if other else self.optimizer
+
+    @property
+    def place(self) -> tuple[tuple[str, float | str], ...]:
+        """Where on the card's axes it lies."""
+        return tuple(sorted(self.axes.items()))
+
+    @property
+    def coordinates(self) -> dict[str, float | str]:
+        """Its values on all that a claim may call an axis."""
+        return {"size": self.size, "weight_decay": self.weight_decay} | self.axes
 
     @property
     def decay(self) -> str:

@@ -39,6 +39,7 @@ TITLES: dict[tuple[verdict.Kind, ...], str] = {
     ("not comparable",): "not comparable",
     ("too few seeds",): f"on fewer than {verdict.LEAST_SEEDS} seeds",
 }
+NAMED = (0, 2, 3)  # columns with names of rows, in cells or in the head
 NARROWEST = {0: 12, 2: 8, 3: 8, 6: 12}  # least widths of the columns that are folded
 
 
@@ -78,7 +79,7 @@ def as_rich(comparison: Comparison) -> Any:
         else:
             breaks.append(index - 1)
     columns = [
-        Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index) or interval_width(texts))
+        Column(head, texts, 2 <= index <= 5, NARROWEST.get(index) or interval_width(texts), index in NAMED)
         for index, (head, texts) in enumerate(zip(heads(comparison), zip(*rows, strict=True), strict=True))
     ]
     return Drawing(columns[:2], columns[2:], breaks)
@@ -96,9 +97,9 @@ def records(comparison: Comparison) -> list[dict[str, Any]]:
 
 def _record(finding: Finding, comparison: Comparison) -> dict[str, Any]:
     row, judged, (first, second) = finding.pair.row, finding.verdict, comparison.names
-    axes = [axis for axis in (*AXES, "weight_decay") if axis != comparison.axis]
+    axes = [axis for axis in (*AXES, "weight_decay") if axis not in ("place", comparison.axis)]
     mean, low, high, n = within(judged.difference, finding.score, of_difference=True)
-    return {COLUMNS.get(axis, axis): getattr(row, axis) for axis in axes} | {
+    return {COLUMNS.get(axis, axis): getattr(row, axis) for axis in axes} | row.axes | {
         "a": first, "b": second, "reference": row.reference or finding.pair.other.reference,
         "paired": judged.paired, "score": finding.score, "unit": SCORES[finding.score].unit, "n": n,
         "mean_a": rounded(finding.means[0]), "mean_b": rounded(finding.means[1]),

@@ -9,7 +9,7 @@ from synthbench.analysis import verdict
 from synthbench.analysis.again import again
 from synthbench.analysis.fairness import remedy
 from synthbench.analysis.pairing import Pair, headline, is_paired
-from synthbench.analysis.rows import Row, applies
+from synthbench.analysis.rows import ON, Row, applies
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
@@ -151,7 +151,8 @@ def named(row: Row, rows: Sequence[Row]) -> str:
     differing = {axis for axis in ("size", "decay") if len({getattr(other, axis) for other in rows}) > 1}
     details = [row.update, *(f"{row.size:g}x the items" for _ in {"size"} & differing),
                *(f"decay {row.decay}" for _ in {"decay"} & differing)]  # fmt: skip
-    return f"{NAMES.get(row.label, row.label)} ({', '.join(details)})"
+    name = ON.join(NAMES.get(part, part) for part in row.label.split(ON))
+    return f"{name} ({', '.join(details)})"
 
 
 def _clause(judged: Verdict, name: str) -> str:

@@ -186,13 +186,20 @@ def row_name(
     between: str = " ",
 ) -> str:  # fmt: skip
     """A row by its values on the axes in which rows differ. always: axes that are named although they do not."""
-    values = {}
+    values = dict[str, float | str]()
     for axis in (*AXES, "weight_decay"):
         differs = axis != apart_from and len({getattr(other, axis) for other in rows}) > 1
         if differs or axis in always:
-            values[axis] = getattr(row, axis)
-    texts = (v if isinstance(v, str) else f"{axis.removeprefix('weight_')} {v:g}" for axis, v in values.items())
-    return between.join(texts)
+            values |= dict(row.place) if axis == "place" else {axis: getattr(row, axis)}
+    return between.join(
+        value if axis in AXES and isinstance(value, str) else on_axis(axis.removeprefix("weight_"), value)
+        for axis, value in values.items()
+    )
+
+
+def on_axis(label: str, value: float | str) -> str:
+    """A value on an axis: `decay 0.1`."""
+    return f"{label} {value}" if isinstance(value, str) else f"{label} {value:g}"
 
 
 def _broken(head: str) -> str:
@@ -209,7 +216,7 @@ def as_rich(table: Table) -> Any:
     # So the five scores of the runner `quick` fit 100 columns.
     cells[fixed:] = [tuple(text.replace(", ", ",") for text in texts) for texts in cells[fixed:]]
     columns = [
-        Column(_broken(head), texts, head not in NAMES, NARROWEST.get(head) or interval_width(texts))
+        Column(_broken(head), texts, head not in NAMES, NARROWEST.get(head) or interval_width(texts), head in NAMES)
         for head, texts in zip(heads, cells, strict=True)
     ]
     count = sum(head in NAMES for head in heads)

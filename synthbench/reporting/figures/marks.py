@@ -28,8 +28,7 @@ class Marks:
 
     def name(self, row: Row) -> str:
         """The optimizer as tables name it, with the weight decay where rows differ in it."""
-        name = (row.optimizer if row.variant_of else row.label) + "*" * row.reference
-        return inert(name) + (f", decay {row.weight_decay:g}" if self._has_decays else "")
+        return inert(row.label + "*" * row.reference) + (f", decay {row.weight_decay:g}" if self._has_decays else "")
 
     def colour(self, row: Row) -> str:
         return self._colours[self._kind(row)]
