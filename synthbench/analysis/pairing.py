@@ -105,7 +105,7 @@ def has_same_base(row: Row, other: Row) -> bool:
 
 def sides(pair: Pair, name: str) -> tuple[Values, Values]:
     """The values by seed of both rows in a score: where paired, of the seeds that both have."""
-    first, second = (_values(row, name, None) for row in pair)
+    first, second = (values_of(row, name, None) for row in pair)
     if not is_paired([pair]):
         return first, second
     common = sorted(first.keys() & second.keys())
@@ -113,9 +113,9 @@ def sides(pair: Pair, name: str) -> tuple[Values, Values]:
 
 
 def contrast(pairs: Sequence[Pair], name: str, target_step: int | None = None) -> Contrast:
-    """What the mean over pairs (one a task) of row - other is estimated from in a score (`x@fit`: at this target step, by
-    default the card's); paired where all pairs are."""
-    both = [[_values(row, name, target_step) for row in pair] for pair in pairs]
+    """What the mean over pairs (one a stratum) of row - other is estimated from in a score (`x@fit`: at this target step,
+    by default the card's); paired where all pairs are."""
+    both = [[values_of(row, name, target_step) for row in pair] for pair in pairs]
     resolution = RESOLUTION if SCORES[name].unit == "share" else 0.0
     if is_paired(pairs):
         return Contrast([differences(first, second) for first, second in both], None, resolution, is_ranked(name))
@@ -127,8 +127,8 @@ def is_ranked(name: str) -> bool:
     return name.endswith("@t")
 
 
-def _values(row: Row, name: str, target_step: int | None) -> Values:
-    """By seed; bounds are infinite."""
+def values_of(row: Row, name: str, target_step: int | None = None) -> Values:
+    """A score by seed (`x@fit`: at this target step, by default the card's); bounds are infinite."""
     if target_step is not None:
         return row.target_steps.get(name, {}).get(target_step, {})
     bounds = {seed: inf if mark == ">" else -inf for seed, mark in row.censored.get(name, {}).items()}

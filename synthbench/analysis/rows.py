@@ -146,6 +146,11 @@ def applies(name: str, row: Row) -> bool:
     return row.lr is None or bool(row.values.get(at_end))
 
 
+def on_axis(label: str, value: float | str) -> str:
+    """A value on an axis: `decay 0.1`."""
+    return f"{label} {value}" if isinstance(value, str) else f"{label} {value:g}"
+
+
 def joined(devices: Iterable[str]) -> str:
     """The names of devices as one; each name once."""
     return SEVERAL.join(sorted({name for device in devices for name in device.split(SEVERAL)}))

@@ -15,7 +15,7 @@ from typing import Any
 
 from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired
 from synthbench.analysis.ranks import Rank
-from synthbench.analysis.rows import Row, applies
+from synthbench.analysis.rows import Row, applies, on_axis
 from synthbench.analysis.statistics import Interval, difference, interval
 from synthbench.common.wording import delimited, inert, literal, short
 from synthbench.reporting.bounds import within
@@ -195,11 +195,6 @@ def row_name(
         value if axis in AXES and isinstance(value, str) else on_axis(axis.removeprefix("weight_"), value)
         for axis, value in values.items()
     )
-
-
-def on_axis(label: str, value: float | str) -> str:
-    """A value on an axis: `decay 0.1`."""
-    return f"{label} {value}" if isinstance(value, str) else f"{label} {value:g}"
 
 
 def _broken(head: str) -> str:

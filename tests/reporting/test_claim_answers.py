@@ -38,7 +38,7 @@ def test_an_answer_that_is_inconclusive_after_correction_names_holm() -> None:
 
 def test_an_interval_ends_at_the_greatest_difference_and_the_answer_is_decided_by_the_whole() -> None:
     found = answers(card_with_claims({}), muon_and_adamw("wugs", 0.3, spread=100))
-    assert found[0].pooled.difference.high > 1
+    assert found[0].first.pooled.difference.high > 1
     (line,) = claim_answers.lines(found, None)
     assert re.search(r"\+0\.\d\d \[[-+]\d\.\d\d, \+1\.00\]", line)
     (record,) = claim_answers.records(found)
@@ -95,7 +95,7 @@ def test_tasks_are_grouped_by_verdict() -> None:
     differences = {"wugs": 0.2, "grokking": 0.3, "noisy-rule": 0.0}
     rows = [row for task, difference in differences.items() for row in muon_and_adamw(task, difference)]
     (answer,) = answers(card_with_claims({}), rows)
-    higher, equal = claim_answers.by_task(answer).split("; ")
+    higher, equal = claim_answers.by_task(answer.first, answer.claim).split("; ")
     assert all(phrase in higher for phrase in ("higher", "wugs (+0.20)", "grokking (+0.30)"))
     assert all(phrase in equal for phrase in ("0.05", "noisy-rule (+0.00)"))
 
