@@ -139,7 +139,7 @@ def _interaction(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[
 
 
 def _trend(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) -> Reading:
-    found = contrasted.series(claim, score, card, rows)
+    found = contrasted.series(claim, score, card, rows, every=True)
     reading = _judged(claim, score, card, found.parts, found.missing, along.trend)
     turn = along.turn([*found.parts.values()], score)
     tasks = _by(_stratum, found.parts, score, card, along.trend)
@@ -147,7 +147,11 @@ def _trend(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) 
 
 
 def _inversion(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) -> Reading:
-    found, missing, estimate = contrasted.series(claim, score, card, rows), dict[str, str](), _inverted(claim)
+    found, missing, estimate = (
+        contrasted.series(claim, score, card, rows, every=False),
+        dict[str, str](),
+        _inverted(claim),
+    )
     for key, part in found.parts.items():
         if (n := estimate([part], score, None).n) < LEAST_SEEDS:
             missing[str(key)] = f"bases differ in {claim.before} and after at {n} seeds"

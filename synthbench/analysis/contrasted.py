@@ -147,8 +147,11 @@ def _constant(rows: Sequence[Row], score: str, which: str) -> str | None:
     return f"{values.pop():.2f} at every seed of {which}" if len(values) == 1 else None
 
 
-def series(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) -> Found[Series]:
-    """The rows along a claim's axis, of every stratum. A value at which a reading is missing is left out."""
+def series(
+    claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row], *, every: bool
+) -> Found[Series]:  # fmt: skip
+    """The rows along a claim's axis, of every stratum. A value at which the row lacks something is left out; every: the
+    stratum is, for the slope of a curve depends on which of its values are there."""
     found, axis = Found[Series]({}, {}), str(claim.axis)
     for stratum, _, there in _strata(claim.sides[0], claim, rows):
         along = meant(claim.sides[0], there, card, axis)
@@ -159,7 +162,7 @@ def series(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) 
         lacking = _lacking(by_value, score, card)
         found.missing.update({f"{stratum}, {on_axis(axis, value)}": why for value, why in lacking.items()})
         kept = {value: by_value[value] for value in sorted(by_value) if value not in lacking}
-        if len(kept) < min(LEAST_VALUES, len(by_value)):
+        if len(kept) < (len(by_value) if every else min(LEAST_VALUES, len(by_value))):
             found.missing[stratum] = f"measured at {len(kept)} of {len(by_value)} values of {axis}"
         elif why := _constant([*kept.values()], score, "all"):
             found.missing[stratum] = why

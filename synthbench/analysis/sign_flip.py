@@ -35,17 +35,17 @@ def flipped(contrast: Contrast, level: float = 0.95) -> Flipped:
     """
     import numpy as np
 
-    parts, weights = (np.array(sums) for sums in _sums(contrast.values))
-    flips = _signs(len(parts))
-    moved, turned, mean = flips @ parts, flips @ weights, parts.sum()
+    parts, weights = _sums(contrast.values)
+    moved, turned, mean = _flipped_sums(parts), _flipped_sums(weights), sum(parts)
     with np.errstate(divide="ignore", invalid="ignore"):
         ends = np.stack([(mean - moved) / (1 - turned), (mean + moved) / (1 + turned)])
     is_same = np.abs(turned) > 1 - TINY  # nothing is flipped: every mean agrees with that
-    low = np.sort(np.where(is_same, -np.inf, ends.min(axis=0)))
-    high = np.sort(np.where(is_same, np.inf, ends.max(axis=0)))[::-1]
-    least = ceil((1 - level) * len(flips) - TINY) - 1
-    count = np.count_nonzero(low <= TINY) if mean > 0 else np.count_nonzero(high >= -TINY)
-    return Flipped(float(count / len(flips)), float(low[least]), float(high[least]))
+    low, high = np.where(is_same, -np.inf, ends.min(axis=0)), np.where(is_same, np.inf, ends.max(axis=0))
+    least = ceil((1 - level) * len(low) - TINY) - 1
+    agree = np.count_nonzero(low <= TINY if mean > 0 else high >= -TINY)
+    return Flipped(
+        float(agree / len(low)), float(np.partition(low, least)[least]), -float(np.partition(-high, least)[least])
+    )
 
 
 def _sums(strata: Sequence[Values]) -> tuple[list[float], list[float]]:
@@ -60,13 +60,16 @@ def _sums(strata: Sequence[Values]) -> tuple[list[float], list[float]]:
     return list(parts.values()), list(weights.values())
 
 
-def _signs(count: int) -> Any:
-    """Combinations of signs, as rows; the first sign is kept, for the others' opposites do the same."""
+def _flipped_sums(numbers: Sequence[float]) -> Any:
+    """The sum of some numbers under combinations of signs. The first one keeps its own: the opposites do the same."""
     import numpy as np
 
-    if count > MOST_EXACT:
-        drawn = np.random.default_rng(0).integers(0, 2, (DRAWN, count - 1)) * 2.0 - 1
-        drawn[0] = 1  # as they are, so that no p-value is 0
-    else:
-        drawn = (np.arange(2 ** (count - 1))[:, None] >> np.arange(count - 1) & 1) * -2.0 + 1
-    return np.hstack([np.ones((len(drawn), 1)), drawn])
+    first, *others = numbers
+    if len(others) < MOST_EXACT:
+        sums = np.array([first])
+        for number in others:
+            sums = np.concatenate([sums + number, sums - number])
+        return sums
+    signs = np.random.default_rng(0).integers(0, 2, (DRAWN, len(others))) * 2.0 - 1
+    signs[0] = 1  # as they are, so that no p-value is 0
+    return first + signs @ np.array(others)
