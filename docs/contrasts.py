@@ -1,10 +1,10 @@
-"""reports/contrasts.md: how often each kind of claim is supported where it is false, and where it is true, by simulation:
+"""reports/contrasts.md: how often each kind of claim is wrong, and how often found, by simulation:
 `python -m docs.contrasts > reports/contrasts.md`.
 
-Rows are simulated with a known truth and answered as those of an experiment are. A value is the mean of its cell, an effect
-of the seed that all rows of one base share, and noise of its own: normal with deviations of SEED and NOISE. There are three
-tasks. In the second one a score has its bound less than two deviations above; in the third one it is at its bound. Of every
-row a tenth of the readings is missing.
+Rows are simulated with a known truth and answered as those of an experiment are. A value is the mean of its cell, an
+effect of the seed that all rows of one base share, and noise of its own, normal with deviations of SEED and NOISE.
+There are three tasks. In the second one seed and noise cannot add more than ROOM, so that values crowd there; in the third
+one a score is at its bound in all rows. Of every row a tenth of the readings is missing.
 """
 
 from __future__ import annotations
@@ -23,19 +23,20 @@ from synthbench.analysis.rows import Row
 from synthbench.cards import ClaimCard, RunnerCard
 from synthbench.reporting.table import github
 
-SEEDS, TRIALS = (8, 16), 2000
-SEED, NOISE = 0.03, 0.03  # deviations, typical of rule accuracy and of forgetting at equal fit
+COMMAND = "python -m docs.contrasts > reports/contrasts.md"
+SEEDS, TRIALS = (8, 16), 1000
+SEED, NOISE = 0.03, 0.03  # typical of rule accuracy and of forgetting at equal fit
 EFFECT, MARGIN = 0.05, 0.05
 MISSING = 0.1  # of the readings
-BOUND = 1.0
-MIDDLES = {"usual": 0.5, "near the bound": BOUND - 0.05, "at the bound": BOUND + 1}  # means by task
+BOUND, ROOM = 1.0, 0.02
+TASKS = ("usual", "crowded", "at its bound")
 SCORE, OTHER = "rule_accuracy@fit", "unseen_accuracy@fit"
 DECAYS = (0.05, 0.1, 0.2, 0.4)
-BETTER = 0.2  # of bases along the axis
+APART = 0.2  # of neighbouring bases, before
 
 
 class Cell(NamedTuple):
-    """A row's mean, less that of its task, by score; and the optimizers and axis value that name it."""
+    """What names a row, and how far its means lie from its task's, by score."""
 
     optimizer: str
     base: str
@@ -44,81 +45,75 @@ class Cell(NamedTuple):
 
 
 class Truth(NamedTuple):
-    """A claim, and the rows without and with what it says, the second with an effect of EFFECT."""
+    """A claim; rows for which it is false, and rows for which it is true by EFFECT. is_directed: whether a refutation of
+    the false claim is no false alarm. is_cut: whether all cells of a task have one bound, BOUND."""
 
     name: str
     claim: Mapping[str, Any]
     false: Sequence[Cell]
     true: Sequence[Cell]
-    is_directed: bool = False  # whether only support is a false alarm, else refutation, too
-
-
-def matrix(interaction: float, optimizers: Sequence[str] = ("adamw", "muon")) -> list[Cell]:
-    """Every base finetuned by every optimizer, each with an effect of its own; the matched ones with an interaction. Where
-    all rows of a task are near the bound, the effects are the same for all: a bound turns main effects into an interaction."""
-    effects = {name: 0.04 * index for index, name in enumerate(optimizers)}
-    return [
-        Cell(name, base, {SCORE: effects[name] - 2 * effects[base] + interaction * (name == base)})
-        for base in optimizers for name in optimizers
-    ]  # fmt: skip
+    is_directed: bool = False
+    is_cut: bool = False
 
 
 def two(better: float, worse: float = 0.0, base: str = "") -> list[Cell]:
-    """Muon, better than AdamW in the score and worse in the other one."""
+    """Muon, better than AdamW in the score and worse in the other one; on one base, or each on its own."""
     return [
         Cell("muon", base or "muon", {SCORE: better, OTHER: -worse}),
         Cell("adamw", base or "adamw", {SCORE: 0.0, OTHER: 0.0}),
     ]
 
 
-def along(change: float, hump: float = 0.0) -> list[Cell]:
-    """AdamW along the axis, with a straight change over it in its logarithm, and a hump that goes up and down again."""
-    shapes = [(index / (len(DECAYS) - 1) - 0.5, float(0 < index < len(DECAYS) - 1)) for index in range(len(DECAYS))]
+def pooled(better: float) -> list[Cell]:
+    """The same on one base for each of two values of an axis."""
+    return [cell._replace(decay=decay) for decay in DECAYS[:2] for cell in two(better, base="adamw")]
+
+
+def matrix(interaction: float, optimizers: Sequence[str]) -> list[Cell]:
+    """Every base finetuned by every optimizer: each has an effect of its own as a base, and one of its own as an optimizer;
+    matched rows have the interaction, too."""
+    effects = {name: 0.06 * index for index, name in enumerate(optimizers)}
     return [
-        Cell("adamw", "adamw", {SCORE: change * line + hump * middle}, decay)
-        for decay, (line, middle) in zip(DECAYS, shapes, strict=True)
-    ]
+        Cell(name, base, {SCORE: effects[name] - 2 * effects[base] + interaction * (name == base)})
+        for base in optimizers for name in optimizers
+    ]  # fmt: skip
 
 
-def pooled(difference: float) -> list[Cell]:
-    return [cell._replace(decay=decay) for decay in DECAYS[:2] for cell in two(difference, base="adamw")]
+def along(change: float, hump: float = 0.0) -> list[Cell]:
+    """AdamW along the axis: a straight change over it, in its logarithm, and a hump in its middle."""
+    last = len(DECAYS) - 1
+    means = [change * index / last + hump * (0 < index < last) for index in range(len(DECAYS))]
+    return [Cell("adamw", "adamw", {SCORE: mean}, decay) for decay, mean in zip(DECAYS, means, strict=True)]
 
 
-PAIR = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "adamw"}}
-ON_ADAMW = {"rows": {"optimizer": "muon", "base": "adamw"}, "than": {"optimizer": "adamw", "base": "adamw"}}
-POOLED = {side: {**rows, "axes": {"weight_decay": list(DECAYS[:2])}} for side, rows in ON_ADAMW.items()}
-ALONG = {"rows": {"optimizer": "adamw"}, "axis": "weight_decay"}
-DOMINANCE = {"kind": "dominates", "no_worse": OTHER, **ON_ADAMW}
 HIGHER = {"expected": "higher"}
-TRIO = ("adamw", "muon", "sgd")
+OWN_BASES = {"rows": {"optimizer": "muon"}, "than": {"optimizer": "adamw"}}
+ONE_BASE = {"rows": {"optimizer": "muon", "base": "adamw"}, "than": {"optimizer": "adamw", "base": "adamw"}}
+POOLED = {side: {**rows, "axes": {"weight_decay": list(DECAYS[:2])}} for side, rows in ONE_BASE.items()}
+PAIR, TRIO = ["adamw", "muon"], ["adamw", "muon", "sgd"]
+OF_TWO, OF_THREE = ({"kind": "interaction", "matrix": {"optimizers": names}, **HIGHER} for names in (PAIR, TRIO))
+ALONG = {"rows": {"optimizer": "adamw"}, "axis": "weight_decay"}
+TREND = {"kind": "trend", "scale": "log", **ALONG, **HIGHER}
+DOMINANCE = {"kind": "dominates", "no_worse": OTHER, **ONE_BASE}
+INVERSION = {"kind": "inversion", "before": "learning", **ALONG}
 TRUTHS = [
-    Truth("difference, own bases", PAIR | HIGHER, two(0.0), two(EFFECT)),
-    Truth("difference, one base", ON_ADAMW | HIGHER, two(0.0, base="adamw"), two(EFFECT, base="adamw")),
+    Truth("difference, own bases", OWN_BASES | HIGHER, two(0.0), two(EFFECT)),
+    Truth("difference, one base", ONE_BASE | HIGHER, two(0.0, base="adamw"), two(EFFECT, base="adamw")),
     Truth("difference, pooled over two values of an axis", POOLED | HIGHER, pooled(0.0), pooled(EFFECT)),
+    Truth("interaction of two optimizers", OF_TWO, matrix(0.0, PAIR), matrix(EFFECT, PAIR)),
+    Truth("interaction of three optimizers", OF_THREE, matrix(0.0, TRIO), matrix(EFFECT, TRIO)),
+    Truth("trend", TREND, along(0.0), along(EFFECT)),
+    Truth("trend beside a hump", TREND, along(0.0, EFFECT), along(EFFECT, EFFECT)),
+    Truth("dominates; false: no better", DOMINANCE, two(0.0, base="adamw"), two(EFFECT, base="adamw")),
     Truth(
-        "interaction of two optimizers",
-        {"kind": "interaction", "matrix": {"optimizers": ["adamw", "muon"]}, **HIGHER}, matrix(0.0), matrix(EFFECT),
+        "dominates; false: worse by the margin in the other score", DOMINANCE,
+        two(2 * EFFECT, MARGIN, base="adamw"), two(EFFECT, base="adamw"), is_directed=True,
     ),
-    Truth(
-        "interaction of three optimizers", {"kind": "interaction", "matrix": {"optimizers": [*TRIO]}, **HIGHER},
-        matrix(0.0, TRIO), matrix(EFFECT, TRIO),
-    ),
-    Truth("trend, else flat", {"kind": "trend", "scale": "log", **ALONG, **HIGHER}, along(0.0), along(EFFECT)),
-    Truth(
-        "trend beside a hump", {"kind": "trend", "scale": "log", **ALONG, **HIGHER}, along(0.0, EFFECT),
-        along(EFFECT, EFFECT),
-    ),
-    Truth(
-        "dominates; false: worse by the margin in the second score", DOMINANCE,
-        two(2 * EFFECT, MARGIN, base="adamw"), two(EFFECT, base="adamw"), True,
-    ),
-    Truth(
-        "dominates; false: no better in the first score", DOMINANCE, two(0.0, base="adamw"), two(EFFECT, base="adamw"),
-    ),
-    Truth(
-        "inversion", {"kind": "inversion", "before": "learning", **ALONG}, along(0.0), along(-EFFECT),
-    ),
+    Truth("inversion", INVERSION, along(0.0), along(-EFFECT)),
 ]  # fmt: skip
+CUT = Truth(
+    "interaction of two optimizers, under one bound", OF_TWO, matrix(0.0, PAIR), matrix(EFFECT, PAIR), is_cut=True
+)
 
 
 @cache
@@ -129,36 +124,40 @@ def card(seeds: int) -> RunnerCard:
     return shipped.model_copy(update={"seeds": seeds, "reading": reading, "margins": {"share": MARGIN}})
 
 
-def rows(cells: Sequence[Cell], seeds: int, generator: np.random.Generator) -> list[Row]:
+def rows(truth: Truth, cells: Sequence[Cell], seeds: int, generator: np.random.Generator) -> list[Row]:
     """The rows of every task, drawn anew."""
-    return [row for task in MIDDLES for row in _of_task(task, cells, seeds, generator)]
+    return [row for task in TASKS for row in _of_task(task, truth, cells, seeds, generator)]
 
 
-def _of_task(task: str, cells: Sequence[Cell], seeds: int, generator: np.random.Generator) -> list[Row]:
+def _of_task(
+    task: str, truth: Truth, cells: Sequence[Cell], seeds: int, generator: np.random.Generator
+) -> list[Row]:  # fmt: skip
     bases = list(dict.fromkeys((cell.base, cell.decay) for cell in cells))
     shared = {base: generator.normal(0, SEED, (2, seeds)) for base in bases}
-    before = {base: BETTER * index + generator.normal(0, SEED, seeds) for index, base in enumerate(bases)}
+    before = {base: APART * index + generator.normal(0, SEED, seeds) for index, base in enumerate(bases)}
     drawn = []
     for cell in cells:
+        base, noise = (cell.base, cell.decay), generator.normal(0, NOISE, (2, seeds))
         values = {}
-        for name, effect in zip((SCORE, OTHER), shared[cell.base, cell.decay], strict=True):
-            mean = MIDDLES[task] + cell.means.get(name, 0.0) * (task == "usual" or len(bases) < 2)
-            values[name] = np.minimum(BOUND, mean + effect + generator.normal(0, NOISE, seeds))
-        drawn.append(_row(task, cell, values, before[cell.base, cell.decay], generator))
+        for name, spread in zip((SCORE, OTHER), shared[base] + noise, strict=True):
+            mean = (BOUND - ROOM if truth.is_cut and task == "crowded" else 0.5) + cell.means.get(name, 0.0)
+            room = (BOUND - mean if truth.is_cut else ROOM) if task == "crowded" else np.inf
+            values[name] = np.full(seeds, BOUND) if task == "at its bound" else mean + np.minimum(room, spread)
+        drawn.append(_row(task, cell, values, before[base], generator))
     return drawn
 
 
 def _row(
     task: str, cell: Cell, values: Mapping[str, Any], before: Any, generator: np.random.Generator
 ) -> Row:  # fmt: skip
-    every = {"rule_accuracy": dict(enumerate(map(float, values[SCORE])))}  # which says that the score has a meaning
-    every["unseen_accuracy"] = every["rule_accuracy"]
+    by_seed = dict(enumerate(map(float, values[SCORE])))
+    measured = {"rule_accuracy": by_seed, "unseen_accuracy": by_seed}  # which say that the scores have a meaning
     for name, drawn in values.items():
         is_read = generator.random(len(drawn)) >= MISSING
-        every[name] = {seed: float(value) for seed, value in enumerate(drawn) if is_read[seed]}
+        measured[name] = {seed: float(value) for seed, value in enumerate(drawn) if is_read[seed]}
     changes = {
         "task": task, "optimizer": cell.optimizer, "base": [cell.base], "weight_decay": cell.decay,
-        "seeds": list(range(len(before))), "values": every, "start": {"learning": dict(enumerate(map(float, before)))},
+        "seeds": [*by_seed], "values": measured, "start": {"learning": dict(enumerate(map(float, before)))},
     }  # fmt: skip
     return BLANK.model_copy(update=changes)
 
@@ -175,7 +174,7 @@ def kinds(truth: Truth, seeds: int, trials: int, *, is_true: bool) -> Counter[st
     claim = ClaimCard.model_validate({"says": truth.name, "source": "simulated", "score": SCORE} | dict(truth.claim))
     asked = card(seeds).model_copy(update={"claims": [claim]})
     cells = truth.true if is_true else truth.false
-    return Counter(answers(asked, rows(cells, seeds, generator))[0].kind for _ in range(trials))
+    return Counter(answers(asked, rows(truth, cells, seeds, generator))[0].kind for _ in range(trials))
 
 
 class Rates(NamedTuple):
@@ -193,34 +192,50 @@ def rates(truth: Truth, seeds: int, trials: int) -> Rates:
     without, present = (kinds(truth, seeds, trials, is_true=is_true) for is_true in (False, True))
     false = without["supported"] + without["opposite"] * (not truth.is_directed)
     measured, measured_true = (trials - counted["not measured"] for counted in (without, present))
-    limit = float(beta.ppf(0.95, false + 1, measured - false))
+    limit = float(beta.ppf(0.95, false + 1, measured - false)) if false < measured else 1.0
     return Rates(measured, false / measured, limit, present["supported"] / measured_true)
+
+
+def _line(truth: Truth, seeds: int, trials: int) -> list[str]:
+    one = rates(truth, seeds, trials)
+    return [
+        truth.name,
+        f"{seeds}",
+        f"{one.measured / trials:.0%}",
+        f"{one.false:.1%}",
+        f"{one.limit:.1%}",
+        f"{one.found:.0%}",
+    ]
+
+
+HEADS = ["claim", "seeds", "answered", "false alarms", "at most", "power"]
+TEXT = f"""\
+# How often claims are wrong
+
+Made by `{COMMAND}`.
+
+Rows with a known truth are simulated and answered as those of an experiment are, {TRIALS:,} times. *False alarms*: how
+often a claim is supported that is false, or refuted by a difference where there is none; it should be 5 %, and *at most*
+is its one-sided 95 % limit. *Power*: how often a claim is supported that is true by {EFFECT}. *Answered*: trials in which
+enough readings are there; the other shares are of these.
+
+A value is the mean of its cell, an effect of the seed that rows of one base share (deviation {SEED}) and noise (deviation
+{NOISE}). There are three tasks: in one of them seed and noise add at most {ROOM}, so that values crowd there, and in one
+all values are at the score's bound, so that it is left out. {MISSING:.0%} of the readings are missing. The axis has
+{len(DECAYS)} values; the effect of a trend or an inversion is the change over all of it. The margin is {MARGIN}.
+"""
+AFTER = """\
+A bound that some rows reach and others do not turns what an optimizer does to all rows into an interaction, and no test
+tells the two apart. Here two optimizers have no interaction but for the bound, near which one of two tasks lies:
+"""
 
 
 def page(trials: int = TRIALS) -> str:
     """The page."""
-    found = {(truth.name, seeds): rates(truth, seeds, trials) for truth in TRUTHS for seeds in SEEDS}
-    lines = [
-        [name, f"{seeds}", f"{one.measured / trials:.0%}", f"{one.false:.1%}", f"{one.limit:.1%}", f"{one.found:.0%}"]
-        for (name, seeds), one in found.items()
-    ]
-    return "\n\n".join(["# How often claims are wrong", *TEXT, github(HEADS, lines), *AFTER])
+    lines = [_line(truth, seeds, trials) for truth in TRUTHS for seeds in SEEDS]
+    cut = [_line(CUT, seeds, trials) for seeds in SEEDS]
+    return "\n".join([TEXT, github(HEADS, lines), "", AFTER, github(HEADS, cut)])
 
-
-HEADS = ["claim", "seeds", "answered", "false alarms", "at most", "power"]
-TEXT = [
-    "Made by `python -m docs.contrasts > reports/contrasts.md`.",
-    f"Rows with a known truth are simulated and answered as those of an experiment are, {TRIALS:,} times: how often is a "
-    "claim supported that is false, or refuted by a difference where there is none (*false alarms*, should be 5 %; *at most*: "
-    f"the one-sided 95 % limit), and how often is it supported where there is an effect of {EFFECT} (*power*)? *Answered*: "
-    "the trials in which enough readings were there.",
-    f"Three tasks; in one of them all values are at the score's bound, in another one their mean is {BOUND - MIDDLES['near the bound']:g} "
-    f"below it. A value is the mean of its cell, an effect of the seed that rows of one base share (deviation {SEED}) and "
-    f"noise (deviation {NOISE}). {MISSING:.0%} of the readings are missing. The axis has {len(DECAYS)} values; the effect of "
-    "a trend or an inversion is the change over all of it. Effects are those of the task away from the bound alone where "
-    "bases differ, so that the mean over tasks has half of them.",
-]
-AFTER = []
 
 if __name__ == "__main__":
     print(page())

@@ -53,6 +53,10 @@ def _scores(claim: ClaimCard, card: RunnerCard, where: str) -> None:
     if claim.before:
         known(f"{where}.before", "score of a base", claim.before, at_end)
     for name in claim.under_readings(claim.no_worse) if claim.no_worse else ():
+        if name.endswith("@t"):
+            raise BadInput(
+                f"{where}.no_worse = {shown(name)} may be a bound, which is within no margin; name another score."
+            )
         if (unit := SCORES[name].unit) not in card.margins:
             raise BadInput(f"{where}.no_worse = {shown(name)}: margins has none for its unit, {shown(unit)}.")
 

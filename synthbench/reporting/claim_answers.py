@@ -41,13 +41,13 @@ def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
     claim = answer.claim
     yield f"**{in_words(answer)}{_rank(claim)}:** {literal(prose(claim.says))} ({literal(prose(claim.source))})"
     for reading in answer.readings:
+        left_out = literal(", ".join(f"{task} ({why})" for task, why in reading.missing.items()))
         if reading.tasks:
             yield from _of_reading(reading, claim)
-        if reading.missing and (reading.tasks or reading == answer.readings[-1]):
-            left_out = literal(", ".join(f"{task} ({why})" for task, why in reading.missing.items()))
+        elif len(answer.readings) > 1:
+            yield f"{code(reading.score)} was not measured."
+        if reading.missing:
             yield f"Left out: {left_out}."
-    if unread := [reading.score for reading in answer.readings if answer.tasks and not reading.tasks]:
-        yield f"Not measured: {', '.join(map(code, unread))}."
     if command := repeat(claim, folder):
         yield code(command)
 
@@ -149,6 +149,10 @@ def contrast(claim: ClaimCard) -> str:
     if claim.matrix:
         names = listed(claim.matrix.optimizers)
         return f"{_at(claim.matrix)} updates by the optimizer that pretrained minus by another ({names})"
+    details = list(dict.fromkeys(map(_details, claim.sides)))
+    if len(details) == 1 < len(claim.sides):
+        names = " minus ".join(f"{side.name} {side.update}" for side in claim.sides)
+        return names + f", at {details[0]}" * bool(details[0])
     first, *others = (f"{side.name} {_at(side)}" for side in claim.sides)
     if claim.kind == "trend":
         scale = " (its logarithm)" * (claim.scale == "log")
@@ -159,10 +163,15 @@ def contrast(claim: ClaimCard) -> str:
 
 
 def _at(place: PlaceCard) -> str:
-    """An update, and values on axes: `full at 0.5x the items, decay 0 or 0.1`."""
+    """An update, and where on the axes: `full at 0.5x the items, decay 0, 0.1`."""
+    details = _details(place)
+    return f"{place.update}{' at ' * bool(details)}{details}"
+
+
+def _details(place: PlaceCard) -> str:
     values = {label: listed(map(_plain, v)) if isinstance(v, list) else _plain(v) for label, v in place.axes.items()}
     details = [f"{place.size:g}x the items"] * (place.size != 1) + [f"{label} {text}" for label, text in values.items()]
-    return f"{place.update}{' at ' * bool(details)}{', '.join(details)}"
+    return ", ".join(details)
 
 
 def _plain(value: float | str) -> str:
@@ -203,18 +212,18 @@ def turn_in_words(turn: Turn, claim: ClaimCard) -> str:
 
 
 def _no_worse(beside: Beside) -> str:
-    """`rule_accuracy: +0.01 [-0.02, +0.04], not worse by 0.05, p = .002`."""
-    decided = f"not worse by {beside.pooled.margin:g}, {p_value(beside.p)} (one-sided)"
-    return f"{beside.score}: {numbers(beside.pooled, beside.score)}, {decided}"
+    """`rule_accuracy: +0.01 [-0.02, +0.04], against a loss of 0.05 p = .002`."""
+    tested = f"against a loss of {beside.pooled.margin:g} {p_value(beside.p)} (one-sided)"
+    return f"{beside.score}: {numbers(beside.pooled, beside.score)}, {tested}"
 
 
 def _numbers_in_words(reading: Reading, claim: ClaimCard) -> str:
     """`-0.11 [-0.13, -0.10], n = 8, p < .001`, the p-value where one decides."""
-    pooled = reading.pooled
-    text = f"{numbers_of(pooled._replace(p=reading.p), claim, reading.score)}, n = {pooled.difference.n}"
+    pooled, p = reading.pooled, reading.pooled.p if reading.beside else reading.p
+    text = f"{numbers_of(pooled._replace(p=p), claim, reading.score)}, n = {pooled.difference.n}"
     how = "" if pooled.paired else f" ({UNPAIRED})"
     is_decided = pooled.kind in DECIDED and not pooled.ranked
-    return f"{text}, {p_value(reading.p)}{how}" if is_decided else text + how
+    return f"{text}, {p_value(p)}{how}" if is_decided else text + how
 
 
 def repeat(claim: ClaimCard, folder: Path | None) -> str | None:
