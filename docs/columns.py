@@ -161,17 +161,26 @@ POINT = {
     "value": "its value at this step, on samples",
 }
 CLAIM = {
+    "kind": "what it contrasts: `difference`, `interaction`, `trend`, `dominates` or `inversion`",
     "says": "the claim, as the card has it",
     "source": "who makes it",
-    "score": "the score that it is about",
+    "score": "the score that it is about; in `readings` the one that was read",
     "rows": "the rows that it is about",
     "than": "the rows that they are compared with",
+    "matrix": "the optimizers of an interaction, their update and where they lie on axes",
+    "axis": "the axis of a trend or an inversion",
+    "scale": "of a trend: `linear` or `log`",
+    "no_worse": "of a dominance: the second score",
+    "before": "of an inversion: the score of the bases",
     "expected": "`higher`, `lower` or `equal`",
     "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",
-    "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step` or `not measured`",
-    "difference": "mean over tasks of the differences; of a score `x@t` mean over tasks of medians (unpaired: Hodges and "
-    "Lehmann's), empty where it is a bound",
-    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's),"
+    "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step`, `depends on reading` or "
+    "`not measured`",
+    "difference": "mean over tasks (and values of axes that are pooled) of the differences; of a score `x@t` mean over "
+    "tasks of medians (unpaired: Hodges and Lehmann's), empty where it is a bound; of a trend the change over the span of "
+    "the axis, of a trend of bounds Kendall's tau, of an inversion the share of inverted pairs less 0.5. This and all that "
+    "follows: of the first reading",
+    "low": "lower end of its 95 % interval (Student's t; unpaired: Welch's; of tau and of inversions by flipped signs),"
     " within the range of such differences; verdicts use the whole one",
     "high": "upper end of its 95 % interval, within the same range",
     "n": "seeds that at least one of the tasks has; unpaired: on the side with fewer",
@@ -180,8 +189,14 @@ CLAIM = {
     "p": "of the test that decided the answer; of a primary claim adjusted (Holm); of a score `x@t` of the rank test; over "
     "tasks, ranks are summed by seed",
     "tasks": "verdict, difference, interval, n and `paired` of each task",
-    "missing": "tasks that are left out, and why",
-    "again": "A/A: difference, interval, n and `paired` of each compared optimizer minus its variant with another salt",
+    "missing": "tasks, or values of an axis, that are left out, and why",
+    "again": "A/A: the same of each compared optimizer minus its variant with another salt; of a trend or an inversion of "
+    "the variant itself",
+    "pairs": "of an interaction: the same of each two optimizers",
+    "beside": "of a dominance: the second score with its numbers, `p` of its one-sided test and its A/A",
+    "turn": "of a trend: the value of the axis with the best mean (`best`), between which values it lies in 95 % of "
+    "resamples of the seeds (`low`, `high`), and whether worse ones are on both sides (`is_inside`)",
+    "readings": "for each reading its score, answer, and all of the above from `difference` on",
 }
 
 

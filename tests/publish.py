@@ -1,5 +1,5 @@
 """Regenerates published results from real runs: `python -m tests.publish calibration leaderboard planted sizes
-controls quick optimizers gate baselines`.
+controls quick contrasts optimizers gate baselines`.
 
 Results are stored in `NAME-results/`; rerun the command to resume. Pages of finished results are written in seconds.
 """
@@ -41,6 +41,7 @@ PRODUCTS = {
         f"run quick --optimizer adamw,muon --update full --seeds {POOL} --out quick-results",
         "report quick --out quick-results --format reference > reports/NAME.json",
     ],
+    "contrasts": ["docs.contrasts > reports/NAME.md"],
     "optimizers": [optimizers.COMMAND, "tests.optimizers > reports/optimizers.md"],
     "gate": ["tests.gate.study > reports/gate.md"],
     "baselines": [

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import NamedTuple
 
 from synthbench.analysis.contrast import RESOLUTION, Contrast, Values
 from synthbench.analysis.rank_test import less
-from synthbench.analysis.rows import SEVERAL, Row
+from synthbench.analysis.rows import ON, SEVERAL, Row
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
 from synthbench.scores import SCORES
 
+OLD = ">"  # between the optimizer of pretraining and that of finetuning, until 0.2
 AXES = ("task", "label", "update")  # what rows of one table differ in, beside the axes of their card
 
 
@@ -64,19 +65,28 @@ def headline(rows: Sequence[Row]) -> Pair | None:
     return Pair(first, rivals[0]) if rivals else None
 
 
+def meant(name: str, known: Collection[str]) -> str:
+    """What is known under a name that may be typed as in tables, with optimizers as for `run`, or in the old spelling of
+    `muon on adamw`, `adamw>muon`; the optimizer's label where nothing is."""
+    optimizer, _, base = name.rpartition(ON)
+    older_base, _, older = name.rpartition(OLD)
+    spellings = [name, label(name), f"{label(optimizer)}{ON}{label(base)}", f"{label(older)}{ON}{label(older_base)}"]
+    return next((spelling for spelling in spellings if spelling in known), label(name))
+
+
 def of_optimizer(rows: Sequence[Row], name: str, option: str) -> list[Row]:
     """The rows of an optimizer, named as in the table, as for `run`, or, where that is clear, without that of pretraining.
 
     Raises BadInput that begins with the option where there are none, or where the name could mean several.
     """
     labels = list(dict.fromkeys(row.label for row in rows))
-    name = name if name in labels else label(name)
-    meant = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
-    if len(meant) > 1:
-        raise BadInput(f"{option} {shown(name)} could be any of {listed(meant)}; name one of them.")
-    if not meant:
+    name = meant(name, labels)
+    several = [name] if name in labels else list(dict.fromkeys(row.label for row in rows if row.optimizer == name))
+    if len(several) > 1:
+        raise BadInput(f"{option} {shown(name)} could be any of {listed(several)}; name one of them.")
+    if not several:
         check_choice(option, name, labels)
-    return [row for row in rows if row.label == meant[0]]
+    return [row for row in rows if row.label == several[0]]
 
 
 def differences(row: Values, other: Values) -> dict[int, float]:
@@ -105,7 +115,7 @@ def has_same_base(row: Row, other: Row) -> bool:
 
 def sides(pair: Pair, name: str) -> tuple[Values, Values]:
     """The values by seed of both rows in a score: where paired, of the seeds that both have."""
-    first, second = (values(row, name) for row in pair)
+    first, second = (values_of(row, name) for row in pair)
     if not is_paired([pair]):
         return first, second
     common = sorted(first.keys() & second.keys())
@@ -113,9 +123,9 @@ def sides(pair: Pair, name: str) -> tuple[Values, Values]:
 
 
 def contrast(pairs: Sequence[Pair], name: str, target_step: int | None = None) -> Contrast:
-    """What the mean over pairs (one a task) of row - other is estimated from in a score (`x@fit`: at this target step, by
-    default the card's); paired where all pairs are."""
-    both = [[values(row, name, target_step) for row in pair] for pair in pairs]
+    """What the mean over pairs (one a stratum) of row - other is estimated from in a score (`x@fit`: at this target step,
+    by default the card's); paired where all pairs are."""
+    both = [[values_of(row, name, target_step) for row in pair] for pair in pairs]
     resolution = RESOLUTION if SCORES[name].unit == "share" else 0.0
     if is_paired(pairs):
         return Contrast([differences(first, second) for first, second in both], None, resolution, is_ranked(name))
@@ -127,8 +137,8 @@ def is_ranked(name: str) -> bool:
     return name.endswith("@t")
 
 
-def values(row: Row, name: str, target_step: int | None = None) -> Values:
-    """A row's score by seed, by default at the card's target step; bounds are infinite."""
+def values_of(row: Row, name: str, target_step: int | None = None) -> Values:
+    """A score by seed (`x@fit`: at this target step, by default the card's); bounds are infinite."""
     if target_step is not None:
         return row.target_steps.get(name, {}).get(target_step, {})
     bounds = {seed: inf if mark == ">" else -inf for seed, mark in row.censored.get(name, {}).items()}

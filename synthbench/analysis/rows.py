@@ -20,6 +20,7 @@ from synthbench.store.results import Store
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
 RUN_DIGITS = 6  # of a score of one run, in tables and in what is shipped
+ON = " on "  # between an optimizer and what it finetunes
 SEVERAL = " + "  # between the names of the devices that measured one row
 SWEPT = ("learning", "forgetting", "rule_accuracy", "rule_fit", "fit")  # scores of every rate that a row keeps
 
@@ -69,9 +70,19 @@ class Row(Card):
 
     @property
     def label(self) -> str:
-        """The optimizer, with that of pretraining where it is another one."""
+        """The optimizer, with that of pretraining where it is another one: `muon on adamw`."""
         other = [name for name in self.base if name not in (self.optimizer, self.variant_of)]
-        return f"{'/'.join(self.base)}>{self.optimizer}" if other else self.optimizer
+        return f"{self.optimizer}{ON}{'/'.join(self.base)}" if other else self.optimizer
+
+    @property
+    def place(self) -> tuple[tuple[str, float | str], ...]:
+        """Where on the card's axes it lies."""
+        return tuple(sorted(self.axes.items()))
+
+    @property
+    def coordinates(self) -> dict[str, float | str]:
+        """Its values on all that a claim may call an axis."""
+        return {"size": self.size, "weight_decay": self.weight_decay} | self.axes
 
     @property
     def decay(self) -> str:
@@ -142,6 +153,11 @@ def applies(name: str, row: Row) -> bool:
     """Whether a score has a meaning for a row: its score at the end was measured, or every run diverged."""
     at_end = "rule_accuracy" if name.endswith("@t") else name.partition("@")[0]
     return row.lr is None or bool(row.values.get(at_end))
+
+
+def on_axis(label: str, value: float | str) -> str:
+    """A value on an axis: `decay 0.1`."""
+    return f"{label} {value}" if isinstance(value, str) else f"{label} {value:g}"
 
 
 def joined(devices: Iterable[str]) -> str:

@@ -1,5 +1,6 @@
 """Intervals, tests and power for few seeds: Student's t on single values and on differences paired by seed, Welch's t on
-two independent samples; over several tasks with seeds as clusters. Bounds are compared by rank (`rank_test.py`).
+two independent samples; over several strata with seeds as clusters. Bounds are compared by rank (`rank_test.py`), coarse
+values by flipped signs (`sign_flip.py`).
 
 Where nothing varies, identical rows give p = 1. Differences that are all equal do not give p = 0: a share is of at most
 1,024 items, so values that agree are only known to agree within an item, and the standard error of a mean difference is
@@ -15,6 +16,7 @@ from typing import NamedTuple
 
 from synthbench.analysis.contrast import Contrast, Values, one_task
 from synthbench.analysis.rank_test import median_difference, rank_p
+from synthbench.analysis.sign_flip import flipped
 
 MOST_SEEDS = 1000  # beyond this, asking for seeds is no advice
 
@@ -38,11 +40,14 @@ def interval(values: Sequence[float], level: float = 0.95) -> Interval:
 
 
 def difference(contrast: Contrast, level: float = 0.95) -> Interval:
-    """The mean difference with its t interval: of two samples Welch's, with n of the smaller one. Of ranks the median
-    difference, without one."""
+    """The mean difference with its t interval: of two samples Welch's, with n of the smaller one; or that of
+    flipped signs. Of ranks the median difference, without one."""
     n, mean = contrast.n, median_difference(contrast) if contrast.is_ranked else contrast.mean
     if contrast.fewest < 2 or contrast.is_ranked:
         return Interval(mean, nan, nan, n)
+    if contrast.is_flipped:
+        test = flipped(contrast, level)
+        return Interval(mean, test.low, test.high, n)
     error, freedom = standard_error(contrast)
     half = quantile((1 + level) / 2, freedom) * error
     return Interval(mean, mean - half, mean + half, n)
@@ -50,24 +55,23 @@ def difference(contrast: Contrast, level: float = 0.95) -> Interval:
 
 def standard_error(contrast: Contrast) -> tuple[float, float]:
     """The standard error of a mean difference, and its degrees of freedom; of at least two seeds."""
-    counts = [len({seed for task in sample for seed in task}) for sample in contrast.samples]
+    counts = [len({seed for stratum in sample for seed in stratum}) for sample in contrast.samples]
     return _error([deviation(sample) for sample in contrast.samples], counts, contrast.resolution)
 
 
 def deviation(sample: Sequence[Values]) -> float:
-    """The deviation between seeds of what they contribute to the mean over tasks of each task's mean; values by task and
-    seed.
+    """The deviation between seeds of what they contribute to the mean over strata of each one's mean, by stratum and seed.
 
-    Runs of one seed share data, so seeds are clusters. With T tasks, of which task t has n_t values x_ts with mean m_t,
-    the influence of a seed is u_s = sum over its tasks of (x_ts - m_t) / (T n_t), and the squared error of the mean is
+    Runs of one seed share data, so seeds are clusters. With T strata, of which stratum t has n_t values x_ts of mean m_t,
+    the influence of a seed is u_s = sum over its strata of (x_ts - m_t) / (T n_t), and the squared error of the mean is
     n / (n - 1) sum of u_s^2 over all n seeds. This is the root of n times that: the standard deviation of values where
-    there is one task, and that of means over tasks where all have the same seeds.
+    there is one stratum, and that of means over strata where all have the same seeds.
     """
     influence: dict[int, float] = {}
-    for task in sample:
-        mean = fmean(task.values())
-        for seed, value in task.items():
-            influence[seed] = influence.get(seed, 0.0) + (value - mean) / (len(sample) * len(task))
+    for stratum in sample:
+        mean = fmean(stratum.values())
+        for seed, value in stratum.items():
+            influence[seed] = influence.get(seed, 0.0) + (value - mean) / (len(sample) * len(stratum))
     n = len(influence)
     return n * sqrt(sum(u * u for u in influence.values()) / (n - 1))
 
@@ -136,10 +140,12 @@ def detectable(error: float, freedom: float, power: float = 0.8) -> float:
 
 
 def difference_p(contrast: Contrast) -> float:
-    """p-value of the two-sided t test, paired or Welch's, that a mean difference is 0, or of the rank test; 1 for fewer
-    than two seeds."""
+    """p-value of the two-sided t test, paired or Welch's, that a mean difference is 0, or of the test by ranks or flipped
+    signs; 1 for fewer than two seeds."""
     if contrast.fewest < 2 or contrast.is_nothing:
         return 1.0
+    if contrast.is_flipped:
+        return flipped(contrast).p
     return rank_p(contrast) if contrast.is_ranked else 2 * _tail(abs(contrast.mean), contrast)
 
 
@@ -147,6 +153,16 @@ def equivalence_p(contrast: Contrast, margin: float) -> float:
     """p-value of the two one-sided t tests (TOST) that a mean difference lies beyond +-margin: at most .05 where the 90 %
     interval lies inside. 1 for fewer than two seeds."""
     return _tail(margin - abs(contrast.mean), contrast) if contrast.fewest > 1 else 1.0
+
+
+def no_less_p(contrast: Contrast, bound: float) -> float:
+    """p-value of the one-sided t test that a mean difference is below a bound; 1 for fewer than two seeds."""
+    return _tail(contrast.mean - bound, contrast) if contrast.fewest > 1 else 1.0
+
+
+def no_more_p(contrast: Contrast, bound: float) -> float:
+    """p-value of the one-sided t test that a mean difference is above a bound; 1 for fewer than two seeds."""
+    return _tail(bound - contrast.mean, contrast) if contrast.fewest > 1 else 1.0
 
 
 def _tail(distance: float, contrast: Contrast) -> float:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import inf, isfinite, nan
 from statistics import fmean, median
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from synthbench.analysis import statistics as stats
 from synthbench.analysis.contrast import Contrast
@@ -104,14 +104,19 @@ def of(pair: Pair, name: str, card: RunnerCard) -> Verdict:
     return judged._replace(kind="not comparable", why=why) if why else with_elsewhere(judged, [pair], name, card)
 
 
-def with_elsewhere(judged: Verdict, pairs: Sequence[Pair], name: str, card: RunnerCard) -> Verdict:
-    """A verdict on the mean over pairs with what it is at other target steps. Where not all pairs have a reading at a
-    target step, those that have are compared with themselves at the card's own."""
+Estimate = Callable[[Sequence[Any], str, int | None], Contrast]  # of pairs or the like, in a score, at a target step
+
+
+def with_elsewhere(
+    judged: Verdict, pairs: Sequence[Any], name: str, card: RunnerCard, estimate: Estimate = contrast
+) -> Verdict:
+    """A verdict on the mean over pairs (or what else is estimated) with what it is at other target steps. Where not all
+    pairs have a reading at a target step, those that have are compared with themselves at the card's own."""
     elsewhere, margin = dict[int, tuple[Kind, float]](), card.margins.get(SCORES[name].unit)
     others = [step for step in card.reading.target_steps if step != card.reading.target_step]
     for step in others if name.endswith(tuple(BETWEEN_RATES)) and judged.is_test else ():
-        read = [pair for pair in pairs if contrast([pair], name, step).n and contrast([pair], name).n]
-        here, there = (verdict(contrast(read, name, at), margin) for at in (None, step))
+        read = [pair for pair in pairs if estimate([pair], name, step).n and estimate([pair], name, None).n]
+        here, there = (verdict(estimate(read, name, at), margin) for at in (None, step))
         is_outside = not here.difference.low <= there.difference.mean <= here.difference.high
         if here.is_test and there.is_test and (there.kind != here.kind or is_outside):
             elsewhere[step] = there.kind, there.difference.mean

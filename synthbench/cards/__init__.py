@@ -6,11 +6,14 @@ card (`runners/NAME.toml`) says which tasks, stages, optimizers, updates, learni
 
 from synthbench.cards.axis import AxisCard
 from synthbench.cards.base import Card, fingerprint
+from synthbench.cards.claim import ClaimCard, MatrixCard, RowsCard
 from synthbench.cards.finding import is_path, load, locate, names, parse, read, shipped
-from synthbench.cards.runner import MODELS, ClaimCard, Decays, Grid, ModelCard, RunnerCard, Seeds, StageCard, Update
+from synthbench.cards.runner import MODELS, Decays, Grid, ModelCard, RunnerCard, Seeds, StageCard
 from synthbench.cards.task import SliceCard, TaskCard
+from synthbench.cards.values import Update
 
 __all__ = [
-    "MODELS", "AxisCard", "Card", "ClaimCard", "Decays", "Grid", "ModelCard", "RunnerCard", "Seeds", "SliceCard",
-    "StageCard", "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse", "read", "shipped",
+    "MODELS", "AxisCard", "Card", "ClaimCard", "Decays", "Grid", "MatrixCard", "ModelCard", "RowsCard", "RunnerCard",
+    "Seeds", "SliceCard", "StageCard", "TaskCard", "Update", "fingerprint", "is_path", "load", "locate", "names", "parse",
+    "read", "shipped",
 ]  # fmt: skip

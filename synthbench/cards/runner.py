@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 
 from synthbench.cards.axis import AxisCard
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
-from synthbench.cards.spelling import score_name
+from synthbench.cards.claim import ClaimCard
+from synthbench.cards.values import ScoreName, Several, Update, unique
 
 MOST_PARAMETERS = 2**31  # of a model
 SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
@@ -26,37 +26,19 @@ Decay = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_one)
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-def _update(text: str) -> str:
-    rank = re.fullmatch(r"lora-([1-9][0-9]{0,5})", text)
-    if text not in ("full", "full-hidden") and not rank:
-        raise ValueError("allowed are full, full-hidden and lora-R with a rank R of at least 1")
-    return text
-
-
-def _unique(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise ValueError("has the same entry twice")
-    return values
-
-
-Update = Annotated[str, AfterValidator(_update)]
-Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(_unique)]
-Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(_unique)]
+Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(unique)]
+Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(unique)]
 Size = Annotated[float, Field(ge=0.01, le=100), BeforeValidator(_one)]
-Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(_unique)]
+Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(unique)]
 Seeds = (
     Annotated[int, Field(gt=0, le=10_000, strict=True)]
     | Annotated[
         list[Annotated[int, Field(ge=0, lt=2**63, strict=True)]],
         Field(min_length=1, max_length=10_000),
-        AfterValidator(_unique),
+        AfterValidator(unique),
     ]
 )
-Several = Annotated[
-    list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=128), AfterValidator(_unique)
-]
-ScoreName = Annotated[str, Field(max_length=4096), AfterValidator(score_name)]
-Scores = Annotated[list[ScoreName], Field(min_length=1, max_length=128), AfterValidator(_unique)]
+Scores = Annotated[list[ScoreName], Field(min_length=1, max_length=128), AfterValidator(unique)]
 Kind = Literal["full", "lora"]
 
 
@@ -200,34 +182,6 @@ class ReadingCard(Card):
         if self.sample > self.bracket_sample:
             raise ValueError(f"sample {self.sample} must be at most bracket_sample {self.bracket_sample}")
         return self
-
-
-class RowsCard(Card):
-    """The rows of a runner's table that a claim compares: one of every task."""
-
-    optimizer: Annotated[str, Field(max_length=4096)]
-    update: Update = "full"
-    size: Size = 1.0
-
-
-class ClaimCard(Card):
-    """A hypothesis: a score of some rows is higher or lower than that of others, or the same within the card's margin.
-    Answered from the mean over tasks of the differences, paired over seeds where rows share their base."""
-
-    says: Prose
-    """The claim in words."""
-    source: Prose
-    """Who states it."""
-    score: ScoreName
-    rows: RowsCard
-    than: RowsCard
-    """The rows they are compared with."""
-    expected: Literal["higher", "lower", "equal"]
-    """How the first rows' score differs from that of the others."""
-    tasks: Several | None = None
-    """Labels of tasks; none: all that have the score."""
-    primary: bool = False
-    """One of the questions that the runner was made for, which share one error rate."""
 
 
 MOST_PRIMARY = 3  # claims of a card that are corrected for each other

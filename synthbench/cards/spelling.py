@@ -39,7 +39,8 @@ def _scores_in(content: Mapping[str, Any]) -> Iterator[Any]:
     yield from columns if isinstance(columns := content.get("columns"), list) else ()
     yield content.get("tier")
     claims = content.get("claims")
-    yield from (claim.get("score") for claim in (claims if isinstance(claims, list) else ()) if isinstance(claim, dict))
+    for claim in claims if isinstance(claims, list) else ():
+        yield from (claim.get(key) for key in ("score", "no_worse", "before") if isinstance(claim, dict))
 
 
 def renewed(content: Mapping[str, Any], origin: str) -> dict[str, Any]:

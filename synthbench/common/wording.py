@@ -94,6 +94,13 @@ def did_you_mean(value: Any, allowed: Iterable[str]) -> str:
     return f"; did you mean {shown(near[0])}? Allowed are {names}" if near else f"; allowed are {names}"
 
 
+def known(where: str, kind: str, name: str, allowed: Iterable[str]) -> None:
+    """Raises BadInput that begins with `where` and the kind of name, unless the name is allowed."""
+    allowed = list(allowed)
+    if name not in allowed:
+        raise BadInput(f"{where}: unknown {kind} {shown(name)}{did_you_mean(name, allowed)}.")
+
+
 def check_choice(where: str, value: Any, allowed: Iterable[str]) -> None:
     """Raises BadInput that begins with `where` and the value, unless it is allowed."""
     allowed = list(allowed)

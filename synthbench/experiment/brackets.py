@@ -27,7 +27,13 @@ def reads_chosen_rate(card: RunnerCard) -> bool:
 
 
 def _read(card: RunnerCard) -> list[str]:
-    return [*card.columns, *([card.rank] if card.rank else []), *(claim.score for claim in card.claims)]
+    return [*card.columns, *([card.rank] if card.rank else []), *read_by_claims(card)]
+
+
+def read_by_claims(card: RunnerCard) -> list[str]:
+    """The scores of finetuned models that claims read."""
+    others = [name for claim in card.claims if claim.no_worse for name in claim.under_readings(claim.no_worse)]
+    return [*(name for claim in card.claims for name in claim.scores), *others]
 
 
 def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> float | None:

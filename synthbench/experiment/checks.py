@@ -6,13 +6,14 @@ Each check raises BadInput with one sentence for the first thing that is wrong. 
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 from synthbench import cards
 from synthbench.cards import MODELS, RunnerCard, StageCard, TaskCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import did_you_mean, shown
-from synthbench.experiment import grids
+from synthbench.common.wording import known as _known
+from synthbench.experiment import claims, grids
 from synthbench.experiment.optimizers import trainable
 from synthbench.generators import SLICES, Task, by_slice
 from synthbench.scores import SCORES
@@ -34,7 +35,7 @@ def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
         raise BadInput(f"{origin}: rank = {shown(card.rank)} is not a score with a direction{hint}.")
     for unit in card.margins:
         _known(f"{origin}: margins", "unit", unit, sorted({score.unit for score in SCORES.values()}))
-    _claims(card, {*cards.names(TaskCard), *tasks}, origin)
+    claims.check(card, {*cards.names(TaskCard), *tasks}, origin)
     for name in card.arguments:
         _known(f"{origin}: arguments", "optimizer", name, OPTIMIZERS)
     for name in card.variants:
@@ -54,24 +55,6 @@ def stages(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
             _stage(stage, card, task, origin, where)
             _updates(stage, card, task, where)
         _grids(stage, card, known, where)
-
-
-def _known(where: str, kind: str, name: str, allowed: Iterable[str]) -> None:
-    allowed = list(allowed)
-    if name not in allowed:
-        raise BadInput(f"{where}: unknown {kind} {shown(name)}{did_you_mean(name, allowed)}.")
-
-
-def _claims(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
-    for index, claim in enumerate(card.claims):
-        where = f"{origin}: claims.{index}"
-        _known(f"{where}.score", "score", claim.score, SCORES)
-        if claim.rows == claim.than:
-            raise BadInput(f"{where}: its rows are compared with themselves; `rows` and `than` must differ.")
-        for key, name in (("rows", claim.rows.optimizer), ("than", claim.than.optimizer)):
-            _known(f"{where}.{key}", "optimizer", name, {*OPTIMIZERS, *card.variants})
-        for name in claim.tasks or ():
-            _known(f"{where}.tasks", "task", name, tasks)
 
 
 def _variant(name: str, card: RunnerCard, where: str) -> None:

@@ -39,8 +39,11 @@ def label_all(content: dict[str, Any]) -> None:
         if isinstance(stage.get("optimizer"), list):
             stage["optimizer"] = list(map(label, stage["optimizer"]))
         stage["for"] = _merged(stage.get("for", {}), _called)
-    for rows in (claim[side] for claim in content.get("claims", []) for side in ("rows", "than")):
-        rows["optimizer"] = label(rows["optimizer"])
+    for claim in content.get("claims", []):
+        for rows in filter(None, (claim.get("rows"), claim.get("than"))):
+            rows |= {key: label(rows[key]) for key in ("optimizer", "base") if rows.get(key)}
+        if matrix := claim.get("matrix"):
+            matrix["optimizers"] = list(map(label, matrix["optimizers"]))
 
 
 def _merged(table: Mapping[str, Any], called: Callable[[str], str]) -> dict[str, Any]:

@@ -131,7 +131,9 @@ def _notes(report: reports.Report) -> None:
 def _unmeasured(report: reports.Report) -> str:
     """Why no claim is measured, and the command that shows it claim by claim."""
     count, name = len(report.card.claims), report.card.name
-    reasons = dict.fromkeys(why for answer in report.answers for why in answer.missing.values()) or ["no rows"]
+    reasons = dict.fromkeys(
+        why for answer in report.answers for reading in answer.readings for why in reading.missing.values()
+    ) or ["no rows"]
     out = _out(report.folder) if report.folder else ""
     command = f"{_program()} report {name} --format claims{out}"
     return f"None of the {count} claims of {name} is measured ({'; '.join(reasons)}): {command}"

@@ -15,7 +15,6 @@ from synthbench.cards import RunnerCard
 from synthbench.common.errors import BadInput
 from synthbench.common.files import is_file, is_folder
 from synthbench.common.wording import check_choice, listed, named, shown
-from synthbench.plugins.loading import label
 from synthbench.reporting import notes
 from synthbench.reporting import report as reports
 from synthbench.reporting.report import Report
@@ -67,21 +66,23 @@ def compare(
 ) -> Comparison:
     """Compares what two names mean: optimizers or updates of the last experiment in `out` (of a runner, if one is named),
     or else two folders. Raises BadInput where that is not clear, or where no rows can be paired."""
-    if label(first) == label(second):
+    if first == second:
         raise BadInput(f"compare: {shown(first)} is named twice; name two different ones.")
     folders = is_folder(Path(first)) and is_folder(Path(second))
     if not folders or is_file(out / DATABASE):
         report = reports.of_folder(out, runner)
-        known = {name for row in report.rows for name in (row.label, row.optimizer, row.update)}
-        known |= {place(row, label) for row in report.rows for label in row.axes}
-        if not folders or {label(first), label(second)} <= known:
+        known = _known(report.rows)
+        if not folders or {pairing.meant(first, known), pairing.meant(second, known)} <= known:
             return inside(report, first, second, narrow, columns)
     return _across((Path(first), Path(second)), runner, narrow, columns)
 
 
 def inside(report: Report, first: str, second: str, narrow: RowFilter, columns: Sequence[str] | None) -> Comparison:
     """Two optimizers or two updates of one experiment."""
-    names = label(first), label(second)
+    known = _known(report.rows)
+    names = pairing.meant(first, known), pairing.meant(second, known)
+    if names[0] == names[1]:
+        raise BadInput(f"compare: {shown(first)} is named twice; name two different ones.")
     axis = _axis(report.rows, *names)
     rows = narrow.kept(report.rows, axis)
     if axis not in WHAT:
@@ -94,6 +95,12 @@ def inside(report: Report, first: str, second: str, narrow: RowFilter, columns: 
     starred = dict.fromkeys(row.label for side in sides for row in side if row.reference)
     remarks = [f"Rows of {listed(starred)} are reference rows shipped with synthbench."] if starred else []
     return compared(names, axis, report.card, sides, columns, remarks)
+
+
+def _known(rows: Sequence[Row]) -> set[str]:
+    """What a side of a comparison may be."""
+    names = {name for row in rows for name in (row.label, row.optimizer, row.update)}
+    return names | {place(row, label) for row in rows for label in row.axes}
 
 
 def _axis(rows: Sequence[Row], first: str, second: str) -> str:

@@ -39,6 +39,7 @@ TITLES: dict[tuple[verdict.Kind, ...], str] = {
     ("not comparable",): "not comparable",
     ("too few seeds",): f"on fewer than {verdict.LEAST_SEEDS} seeds",
 }
+NAMED = (0, 2, 3)  # columns with names of rows, in cells or in the head
 NARROWEST = {0: 12, 2: 8, 3: 8, 6: 12}  # least widths of the columns that are folded
 
 
@@ -78,7 +79,7 @@ def as_rich(comparison: Comparison) -> Any:
         else:
             breaks.append(index - 1)
     columns = [
-        Column(head, texts, is_right=2 <= index <= 5, least=NARROWEST.get(index) or interval_width(texts))
+        Column(head, texts, 2 <= index <= 5, NARROWEST.get(index) or interval_width(texts), index in NAMED)
         for index, (head, texts) in enumerate(zip(heads(comparison), zip(*rows, strict=True), strict=True))
     ]
     return Drawing(columns[:2], columns[2:], breaks)

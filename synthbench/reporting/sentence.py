@@ -9,12 +9,12 @@ from synthbench.analysis import verdict
 from synthbench.analysis.again import again
 from synthbench.analysis.fairness import remedy
 from synthbench.analysis.pairing import Pair, headline, is_paired
-from synthbench.analysis.rows import Row, applies
+from synthbench.analysis.rows import ON, Row, applies, on_axis
 from synthbench.analysis.statistics import MOST_SEEDS
 from synthbench.analysis.verdict import DECIDED, Verdict
 from synthbench.cards import RunnerCard
 from synthbench.reporting.bounds import within
-from synthbench.reporting.table import SHOWN, signed, value_text
+from synthbench.reporting.table import SHOWN, signed
 from synthbench.scores import SCORES
 
 HEADLINES = {
@@ -150,8 +150,9 @@ def named(row: Row, rows: Sequence[Row]) -> str:
     """A row with what it differs in from others, beside its task: `Muon (full, decay 0.1)`."""
     differing = [label for label in row.axes if len({other.axes.get(label) for other in rows}) > 1]
     decays = [f"decay {row.decay}"] if "decay" not in row.axes and len({other.decay for other in rows}) > 1 else []
-    details = [row.update, *(f"{label} {value_text(row.axes[label])}" for label in differing), *decays]
-    return f"{NAMES.get(row.label, row.label)} ({', '.join(details)})"
+    details = [row.update, *(on_axis(label, row.axes[label]) for label in differing), *decays]
+    name = ON.join(NAMES.get(part, part) for part in row.label.split(ON))
+    return f"{name} ({', '.join(details)})"
 
 
 def _clause(judged: Verdict, name: str) -> str:

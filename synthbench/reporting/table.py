@@ -15,7 +15,7 @@ from typing import Any
 
 from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired, on
 from synthbench.analysis.ranks import Rank
-from synthbench.analysis.rows import Row, applies
+from synthbench.analysis.rows import Row, applies, on_axis
 from synthbench.analysis.statistics import Interval, difference, interval
 from synthbench.cards.axis import Value
 from synthbench.common.wording import delimited, inert, literal, short
@@ -223,7 +223,7 @@ def row_name(
     for axis in (*AXES, *row.axes):
         differs = axis != apart_from and len({on(other, axis) for other in rows}) > 1
         if differs or axis in always:
-            texts.append(str(on(row, axis)) if axis in AXES else f"{axis} {value_text(row.axes[axis])}")
+            texts.append(str(on(row, axis)) if axis in AXES else on_axis(axis, row.axes[axis]))
     return between.join(texts)
 
 
@@ -241,7 +241,7 @@ def as_rich(table: Table) -> Any:
     # So the five scores of the runner `quick` fit 100 columns.
     cells[fixed:] = [tuple(text.replace(", ", ",") for text in texts) for texts in cells[fixed:]]
     columns = [
-        Column(_broken(head), texts, head not in names, NARROWEST.get(head) or interval_width(texts))
+        Column(_broken(head), texts, head not in names, NARROWEST.get(head) or interval_width(texts), head in names)
         for head, texts in zip(heads, cells, strict=True)
     ]
     count = sum(head in names for head in heads)

@@ -43,12 +43,13 @@ def interval_width(cells: Sequence[str]) -> int | None:
 
 class Column(NamedTuple):
     """A head of one or more lines, and cells. least: the width down to which long cells are folded, None for a column that
-    keeps its width."""
+    keeps its width. is_name: whether its words are kept whole, behind `-`, `/`, `:` and `>`, too."""
 
     head: str
     cells: Sequence[str]
     is_right: bool = False
     least: int | None = None
+    is_name: bool = False
 
     @property
     def width(self) -> int:
@@ -63,6 +64,12 @@ class Column(NamedTuple):
     def unbroken(self) -> int:
         """The least width at which no part of a word is broken."""
         return max(self.folded, _widest(part for text in (self.head, *self.cells) for part in _parts(text)))
+
+    @property
+    def whole(self) -> int:
+        """The least width at which no word of a name is broken, nor a part of another word."""
+        words = (word for text in (self.head, *self.cells) for word in text.split())
+        return max(self.unbroken, _widest(words)) if self.is_name else self.unbroken
 
     def encodable(self, encoding: str) -> Column:
         """The column with what an encoding can show."""
@@ -120,16 +127,17 @@ def parts(named: Sequence[Column], others: Sequence[Column], most: int, gap: int
 
 
 def least(columns: Sequence[Column], gap: int = GAP) -> int:
-    """The narrowest that columns can be beside each other with no part of a word broken."""
-    return sum(column.unbroken for column in columns) + gap * (len(columns) - 1)
+    """The narrowest that columns can be beside each other with no word of a name broken, nor a part of another word."""
+    return sum(column.whole for column in columns) + gap * (len(columns) - 1)
 
 
 def widths(columns: Sequence[Column], most: int, gap: int = GAP) -> list[int]:
-    """The width of each column: its own where all fit, else long cells are folded, the widest first. A part of a word is
-    broken only where the terminal is too narrow for a single column beside those that name the row."""
+    """The width of each column: its own where all fit, else long cells are folded, the widest first. A word of a name, and
+    then a part of a word, is broken only where the terminal is too narrow for a single column beside those that name the
+    row."""
     wide, room = [column.width for column in columns], most - gap * (len(columns) - 1)
-    for narrowest in ([column.unbroken for column in columns], [column.folded for column in columns]):
-        while sum(wide) > room and wide != narrowest:
+    for narrowest in zip(*((column.whole, column.unbroken, column.folded) for column in columns), strict=True):
+        while sum(wide) > room and wide != [*narrowest]:
             spare = [width > least for width, least in zip(wide, narrowest, strict=True)]
             wide[max(range(len(wide)), key=lambda index: (spare[index], wide[index]))] -= 1
     return wide

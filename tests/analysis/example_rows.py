@@ -68,3 +68,16 @@ def card_with_claims(*claims: dict[str, object]) -> RunnerCard:
     """The card with copies of CLAIM, each with the given changes."""
     claim_cards = [ClaimCard.model_validate(CLAIM | changes) for changes in claims]
     return CARD.model_copy(update={"seeds": 8, "claims": claim_cards})
+
+
+def based(optimizer: str, base: str, task: str, values: list[float], score: str = "learning", **changes: object) -> Row:
+    """A row of an optimizer on the base of another."""
+    return task_row(optimizer, task, values, score).model_copy(update={"base": [base], **changes})
+
+
+def card_of(*claims: dict[str, object]) -> RunnerCard:
+    """The card with these claims about `learning`, whatever their kind."""
+    cards = [
+        ClaimCard.model_validate({"says": "It is so.", "source": "us", "score": "learning"} | one) for one in claims
+    ]
+    return CARD.model_copy(update={"seeds": 8, "claims": cards})

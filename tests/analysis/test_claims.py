@@ -31,8 +31,8 @@ def test_an_answer_is_computed_from_the_mean_over_tasks() -> None:
     expected = stats.ttest_1samp(pooled, 0)
     low, high = expected.confidence_interval()
     assert answer.kind == "supported"
-    assert answer.pooled.difference == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
-    assert answer.p == pytest.approx(expected.pvalue)
+    assert answer.first.pooled.difference == pytest.approx((0.15 - 0.0009375, low, high, 8), abs=1e-9)
+    assert answer.first.p == pytest.approx(expected.pvalue)
     assert {task: verdict.difference.mean for task, verdict in answer.tasks.items()} == pytest.approx(
         {"wugs": 0.2 + 0.001875, "grokking": 0.1 - 0.00375}
     )
@@ -61,10 +61,10 @@ def test_primary_claims_share_an_error_rate_and_exploratory_ones_do_not() -> Non
     (alone,) = answers(card_with_claims({}), rows)
     (primary,) = answers(card_with_claims({"primary": True}), rows)
     of_three = answers(card_with_claims(*[{"primary": True}] * 3), rows)
-    assert 1 / 60 < alone.p < 0.05
+    assert 1 / 60 < alone.first.p < 0.05
     assert (alone.kind, primary.kind) == ("supported", "supported")
     assert [answer.kind for answer in of_three] == ["inconclusive"] * 3
-    assert of_three[0].p == pytest.approx(3 * alone.p)
+    assert of_three[0].first.p == pytest.approx(3 * alone.first.p)
     unmeasured = {"primary": True, "rows": {"optimizer": "sgd"}}
     two_answers = answers(card_with_claims({"primary": True}, unmeasured), rows)
     assert [answer.kind for answer in two_answers] == [
@@ -97,9 +97,9 @@ def test_an_answer_names_target_steps_at_which_its_size_is_another() -> None:
     at_two_steps = {score: dict.fromkeys((TARGET_STEP, second), others[0].values[score])}
     (answer,) = answers(name, [muon, rows[1], others[0].model_copy(update={"target_steps": at_two_steps}), others[1]])
     assert answer.kind == "supported"
-    assert answer.pooled.difference.mean == pytest.approx(0.3, abs=0.01)
-    assert {step: kind for step, (kind, _) in answer.pooled.elsewhere.items()} == {first: "higher"}
-    assert answer.pooled.elsewhere[first][1] == pytest.approx(0.3, abs=0.01)  # of wugs alone, where it is 0.2
+    assert answer.first.pooled.difference.mean == pytest.approx(0.3, abs=0.01)
+    assert {step: kind for step, (kind, _) in answer.first.pooled.elsewhere.items()} == {first: "higher"}
+    assert answer.first.pooled.elsewhere[first][1] == pytest.approx(0.3, abs=0.01)  # of wugs alone, where it is 0.2
     (line,) = claim_answers.lines([answer], None)
     assert f"The size depends on the target step: +0.30 at step {first}." in line
 
@@ -112,7 +112,7 @@ def test_tasks_without_an_answer_are_left_out_with_a_reason() -> None:
     rows = [*muon_and_adamw("wugs", 0.2), *without_score, *too_few_seeds, *at_ceiling, without_adamw]
     (answer,) = answers(card_with_claims({}), rows)
     assert list(answer.tasks) == ["wugs"]
-    assert answer.missing == {
+    assert answer.first.missing == {
         "tail-facts": "has no such score", "grokking": "5 of 8 seeds", "noisy-rule": "1.00 at every seed of both",
         "rote-vs-rule": "no rows",
     }  # fmt: skip
@@ -131,7 +131,7 @@ def test_a_task_in_which_no_seed_reaches_the_level_is_left_out_and_bounds_of_two
     apart = [bounded("muon", "grokking", "<"), bounded("adamw", "grokking", ">")]
     card = card_with_claims({"score": steps, "expected": "lower"})
     (answer,) = answers(card, [*never, *at_once, *apart])
-    assert answer.missing == {
+    assert answer.first.missing == {
         "wugs": "reached at no seed", "noisy-rule": "reached from the first on at every seed"
     }  # fmt: skip
     assert (list(answer.tasks), answer.kind) == (["grokking"], "supported")
@@ -152,7 +152,7 @@ def test_a_seed_that_one_task_lacks_counts_in_the_others() -> None:
     (answer,) = answers(card_with_claims({"score": "rule_accuracy@fit"}), rows)
     assert {task: judged.difference.n for task, judged in answer.tasks.items()} == {"wugs": 8, "grokking": 7}
     means = 0.2 + sum(NOISE) / 8, 0.1 + (sum(NOISE) - NOISE[5]) / 7
-    assert (answer.pooled.difference.n, answer.pooled.difference.mean) == (8, pytest.approx(sum(means) / 2))
+    assert (answer.first.pooled.difference.n, answer.first.pooled.difference.mean) == (8, pytest.approx(sum(means) / 2))
 
 
 def test_a_salted_variant_is_the_a_a_of_what_a_claim_compares() -> None:
@@ -175,15 +175,15 @@ def test_a_salted_variant_is_the_a_a_of_what_a_claim_compares() -> None:
     (answer,) = answers(card, [*rows, *twins, task_row("adamw-slow", "wugs", [0.1] * 8)])
     expected = stats.ttest_1samp([0.01 + noise for noise in NOISE], 0)
     low, high = expected.confidence_interval()
-    assert list(answer.again) == ["adamw"]
-    assert answer.again["adamw"].difference == pytest.approx((0.01 + sum(NOISE) / 8, low, high, 8), abs=1e-9)
-    assert answers(card, rows)[0].again == {}
+    assert list(answer.first.again) == ["adamw"]
+    assert answer.first.again["adamw"].difference == pytest.approx((0.01 + sum(NOISE) / 8, low, high, 8), abs=1e-9)
+    assert answers(card, rows)[0].first.again == {}
 
 
 def test_several_rows_with_one_name_are_no_answer() -> None:
     decayed = [row.model_copy(update={"weight_decay": 0.1}) for row in muon_and_adamw("wugs", -0.2)]
     (answer,) = answers(card_with_claims({}), [*muon_and_adamw("wugs", 0.2), *decayed])
-    assert answer.missing == {"wugs": "several rows of one name"}
+    assert answer.first.missing == {"wugs": "several rows of one name: they differ in weight_decay"}
 
 
 def test_primary_claims_of_no_difference_are_adjusted_too() -> None:
@@ -192,7 +192,7 @@ def test_primary_claims_of_no_difference_are_adjusted_too() -> None:
     (alone,) = answers(card_with_claims({"primary": True}), rows)
     of_three = answers(card_with_claims(*[{"primary": True}] * 3), rows)
     assert (alone.kind, of_three[0].kind) == ("no difference", "inconclusive")
-    assert of_three[0].p == pytest.approx(3 * alone.p)
+    assert of_three[0].first.p == pytest.approx(3 * alone.first.p)
 
 
 def test_a_claim_selects_rows_by_task_and_size() -> None:
@@ -219,9 +219,9 @@ def test_where_one_task_s_rows_are_of_two_devices_the_mean_over_tasks_is_not_pai
     expected = stats.ttest_ind(first, second, equal_var=False)
     low, high = expected.confidence_interval()
     mean = sum(first) / 8 - sum(second) / 8
-    assert answer.pooled.difference == pytest.approx((mean, low, high, 8), abs=1e-9)
-    assert answer.p == pytest.approx(expected.pvalue)
-    assert (answer.kind, answer.pooled.paired) == ("supported", False)
+    assert answer.first.pooled.difference == pytest.approx((mean, low, high, 8), abs=1e-9)
+    assert answer.first.p == pytest.approx(expected.pvalue)
+    assert (answer.kind, answer.first.pooled.paired) == ("supported", False)
     assert {task: judged.paired for task, judged in answer.tasks.items()} == {"wugs": True, "grokking": False}
 
 
@@ -232,4 +232,4 @@ def test_a_claim_of_no_difference_between_two_devices_rests_on_welch_s_equivalen
     values = [0.51 + noise for noise in NOISE], [0.5 + noise for noise in NOISE]
     shifted = [value - 0.05 for value in values[0]]
     expected = stats.ttest_ind(shifted, values[1], equal_var=False, alternative="less").pvalue
-    assert (answer.kind, answer.p) == ("supported", pytest.approx(expected))
+    assert (answer.kind, answer.first.p) == ("supported", pytest.approx(expected))

@@ -83,7 +83,7 @@ def test_a_claim_leaves_out_tasks_whose_rows_were_tuned_otherwise() -> None:
     card = STRICT.model_copy(update={"claims": [claim]})
     rows = [tuned("mine", 0.5, trials=[5, 5]), tuned("adamw", 0.5)]
     (answer,) = claims.answers(card, rows)
-    assert (answer.kind, answer.missing) == ("not measured", {"rote-vs-rule": "25 trials against 3 trials"})
+    assert (answer.kind, answer.first.missing) == ("not measured", {"rote-vs-rule": "25 trials against 3 trials"})
 
 
 def test_a_certain_difference_within_the_margin_is_said_to_be_small() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from synthbench.analysis.contrast import RESOLUTION, Contrast
-from synthbench.analysis.pairing import Pair, contrast, headline, is_paired, sides
+from synthbench.analysis.pairing import Pair, contrast, counterpart, headline, is_paired, of_optimizer, sides
 from synthbench.analysis.rows import SEVERAL, Row, joined
 from tests.analysis.example_rows import TARGET_STEP, on_device, row
 from tests.each import each
@@ -108,3 +108,26 @@ def test_rows_are_paired_where_they_start_from_the_same_models() -> None:
     assert not is_paired([Pair(muon, on_base("adamw", ["muon"]))])
     assert not is_paired([Pair(muon, on_base("adamw", ["adamw"], loss=1.1))])  # pretrained with another decay, say
     assert not is_paired([Pair(muon, row("adamw"))])
+
+
+@each(
+    ("typed", "label"),
+    [
+        ("muon on adamw", "muon on adamw"),
+        ("adamw>muon", "muon on adamw"),  # until 0.2
+        ("muon", "muon"),
+        ("my/folder/file.py:Mine", "file.py:Mine"),
+        ("my/folder/file.py:Mine on adamw", "file.py:Mine on adamw"),
+        ("a run on file/file.py:Mine", "file.py:Mine"),  # the folder has the word in its name
+    ],
+)
+def test_a_row_is_meant_by_the_name_that_tables_show(typed: str, label: str) -> None:
+    rows = [row("muon"), row("file.py:Mine")]
+    rows += [row(name).model_copy(update={"base": ["adamw"]}) for name in ("muon", "file.py:Mine")]
+    assert [found.label for found in of_optimizer(rows, typed, "--versus")] == [label]
+
+
+def test_rows_are_alike_where_they_lie_at_one_place_of_the_card_s_axes() -> None:
+    muon, adamw = ([row(name).model_copy(update={"axes": {"decay": decay}}) for decay in (0.1, 0.2)]
+                   for name in ("muon", "adamw"))  # fmt: skip
+    assert [counterpart(of_muon, adamw, apart_from="label") for of_muon in muon] == adamw

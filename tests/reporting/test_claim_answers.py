@@ -5,18 +5,33 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from synthbench.analysis.claims import answers
-from synthbench.cards import ClaimCard
+from synthbench.analysis.rows import Row
+from synthbench.cards import ClaimCard, RunnerCard
 from synthbench.cards.runner import VariantCard
 from synthbench.common.errors import BadInput
 from synthbench.experiment.runs import Run
 from synthbench.reporting import claim_answers
-from tests.analysis.example_rows import CLAIM, NOISE, card_with_claims, muon_and_adamw, task_row
+from tests.analysis.example_rows import CLAIM, NOISE, card_of, card_with_claims, muon_and_adamw, task_row
+from tests.analysis.test_claim_kinds import (
+    CELLS,
+    DECAYS,
+    DOMINANCE,
+    INVERSION,
+    MATRIX,
+    SPREAD,
+    TREND,
+    along,
+    matrix_rows,
+    two,
+    with_readings,
+)
 from tests.calling import Caller
 from tests.each import each
 from tests.reporting import synthetic_results
@@ -38,7 +53,7 @@ def test_an_answer_that_is_inconclusive_after_correction_names_holm() -> None:
 
 def test_an_interval_ends_at_the_greatest_difference_and_the_answer_is_decided_by_the_whole() -> None:
     found = answers(card_with_claims({}), muon_and_adamw("wugs", 0.3, spread=100))
-    assert found[0].pooled.difference.high > 1
+    assert found[0].first.pooled.difference.high > 1
     (line,) = claim_answers.lines(found, None)
     assert re.search(r"\+0\.\d\d \[[-+]\d\.\d\d, \+1\.00\]", line)
     (record,) = claim_answers.records(found)
@@ -94,8 +109,8 @@ def test_an_adjusted_p_value_is_the_only_one_of_an_answer() -> None:
     ]
     found = answers(card_with_claims(*[{"score": steps, "expected": "lower", "primary": True}] * 3), rows)
     text = claim_answers.lines(found, None)[0].partition(" of 1 tasks")[0]
-    assert found[0].p == pytest.approx(3 * found[0].tasks["wugs"].p)
-    assert set(re.findall(r"p = (\.\d+)", text)) == {f"{found[0].p:.3f}".removeprefix("0")}
+    assert found[0].first.p == pytest.approx(3 * found[0].tasks["wugs"].p)
+    assert set(re.findall(r"p = (\.\d+)", text)) == {f"{found[0].first.p:.3f}".removeprefix("0")}
 
 
 def test_a_line_has_the_claim_its_answer_and_the_command_that_repeats_it() -> None:
@@ -110,7 +125,7 @@ def test_tasks_are_grouped_by_verdict() -> None:
     differences = {"wugs": 0.2, "grokking": 0.3, "noisy-rule": 0.0}
     rows = [row for task, difference in differences.items() for row in muon_and_adamw(task, difference)]
     (answer,) = answers(card_with_claims({}), rows)
-    higher, equal = claim_answers.by_task(answer).split("; ")
+    higher, equal = claim_answers.by_task(answer.first, answer.claim).split("; ")
     assert all(phrase in higher for phrase in ("higher", "wugs (+0.20)", "grokking (+0.30)"))
     assert all(phrase in equal for phrase in ("0.05", "noisy-rule (+0.00)"))
 
@@ -252,3 +267,112 @@ def test_a_mistake_in_a_claim_is_one_sentence_that_says_what_is_allowed(
         synthetic_results.write(tmp_path, scores_of, claim.replace(valid_entries[key], entry))
     assert all(phrase in str(raised.value) for phrase in phrases)
     assert "\n" not in str(raised.value)
+
+
+def line(card: RunnerCard, rows: list[Row]) -> str:
+    """The answer to the only claim, without the backslashes of markdown."""
+    (text,) = claim_answers.lines(answers(card, rows), None)
+    return text.replace("\\", "")
+
+
+def test_the_answer_of_an_interaction_names_its_optimizers_and_each_two_of_three() -> None:
+    of_two = line(card_of(MATRIX), matrix_rows("wugs", CELLS, SPREAD))
+    contrasted = "`learning` of full updates by the optimizer that pretrained minus by another (adamw, muon): +0.20"
+    assert contrasted in of_two
+    assert "No A/A on the card. 1 of 1 tasks: higher in wugs (+0.20)." in of_two
+    names = ["adamw", "muon", "sgd"]
+    cells = {(base, name): 0.5 + 0.1 * (base == name) for base in names for name in names}
+    rows = matrix_rows("wugs", cells, {(name, name): 1.0 for name in names})
+    of_three = line(card_of(MATRIX | {"matrix": {"optimizers": names}}), rows)
+    assert (
+        "By two optimizers: higher in adamw and muon (+0.10), adamw and sgd (+0.10), muon and sgd (+0.10)." in of_three
+    )
+
+
+def test_the_answer_of_a_trend_says_along_what_and_where_it_turns() -> None:
+    text = line(card_of(TREND), along("adamw", "wugs", [0.3, 0.6, 0.5]))
+    assert "`learning` of adamw full along decay (its logarithm), from its least to its greatest value: +0.20" in text
+    assert "Best mean at decay 0.2 (0.2 in 95 % of resamples of the seeds)." in text
+    assert "rising in wugs (+0.20)." in text
+    assert "an end of the axis" in line(card_of(TREND), along("adamw", "wugs", [0.3, 0.5, 0.6]))
+
+
+def test_the_answer_of_a_dominance_has_both_scores() -> None:
+    text = line(card_of(DOMINANCE), two(0.2, -0.03))
+    assert text.startswith("1. **supported:**")
+    assert "rule_accuracy: -0.03 [-0.04, -0.02], against a loss of 0.05 p = .001 (one-sided)." in text
+    assert text.endswith("`synthbench compare muon adamw --update full --columns learning,rule_accuracy`")
+    assert "**refuted: worse in rule_accuracy by more than 0.05:**" in line(card_of(DOMINANCE), two(0.2, -0.2))
+    assert "**refuted: worse in learning:**" in line(card_of(DOMINANCE), two(-0.2, 0.2))
+    assert "(better, but may be worse in rule_accuracy by more than 0.05" in line(card_of(DOMINANCE), two(0.2, -0.045))
+
+
+def test_the_answer_of_an_inversion_is_a_share_of_pairs() -> None:
+    losses = dict(zip(DECAYS, (1.0, 2.0, 3.0), strict=True))
+    rows = [
+        row.model_copy(update={"start": {"validation_loss": dict.fromkeys(range(8), losses[row.axes["decay"]])}})
+        for row in along("adamw", "wugs", [0.3, 0.5, 0.7])
+    ]
+    text = line(card_of(INVERSION), rows)
+    assert "pairs in the order opposite to that of validation_loss before: 100% [100%, 100%], n = 8, p = .008." in text
+    assert "mostly inverted in wugs (100%)" in text
+
+
+def test_every_reading_has_its_answer_in_every_format() -> None:
+    claim = {"score": "rule_accuracy", "readings": ["fit", "end", "steps"]}
+    found = answers(card_with_claims(claim), with_readings({"fit": 0.2, "end": -0.3}))
+    (text,) = claim_answers.lines(found, None)
+    assert "**depends on the reading (supported at fit; refuted at end):**" in text
+    phrases = ["`rule_accuracy@fit` of", ", supported: +0.20", "`rule_accuracy` of", ", refuted: opposite: -0.30"]
+    assert [text.index(phrase) for phrase in phrases] == sorted(text.index(phrase) for phrase in phrases)
+    assert "`rule_accuracy@steps` was not measured. Left out: wugs (not reached)." in text
+    assert "1 depends on the reading (1)" in claim_answers.summary(found)
+    (record,) = claim_answers.records(found)
+    assert (record["answer"], record["difference"]) == ("depends on reading", pytest.approx(0.2019))
+    assert [(one["score"], one["answer"]) for one in record["readings"]] == [
+        ("rule_accuracy@fit", "supported"), ("rule_accuracy", "opposite"), ("rule_accuracy@steps", "not measured"),
+    ]  # fmt: skip
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(claim_answers.as_rich(found))
+    shown = console.export_text()
+    assert all(phrase in shown for phrase in ("rule_accuracy@fit ", "refuted: opposite", "not measured"))
+
+
+@each(
+    ("claim", "rows"),
+    [
+        (MATRIX, lambda: matrix_rows("wugs", CELLS, SPREAD)),
+        (TREND, lambda: along("adamw", "wugs", [0.3, 0.6, 0.5])),
+        (DOMINANCE, lambda: two(0.2, 0.0)),
+        (TREND, list),
+    ],
+)
+def test_every_kind_of_answer_is_an_object_of_json(claim: dict[str, object], rows: Callable[[], list[Row]]) -> None:
+    records = claim_answers.records(answers(card_of(claim), rows()))
+    assert json.loads(json.dumps(records, allow_nan=False)) == json.loads(json.dumps(records))
+
+
+def test_the_command_of_a_claim_about_a_base_names_it(call: Caller, tmp_path: Path) -> None:
+    """And an experiment with a matrix answers an interaction, by way of its card."""
+    settings = (
+        "stages.finetune.optimizer=['adamw','muon']", synthetic_results.FULL_UPDATE,
+        'claims=[{says="Matched is better.",source="us",kind="interaction",score="learning",expected="higher",'
+        'matrix={optimizers=["adamw","muon"]}},'
+        '{says="Muon is better on one base.",source="us",score="learning",expected="higher",readings=["end","steps"],'
+        'rows={optimizer="muon",base="adamw"},than={optimizer="adamw"}}]',
+    )  # fmt: skip
+
+    def matched(run: Run) -> dict[str, float]:
+        """Of the second base, which has another rate, all is better; so is Muon."""
+        return {"learning": 0.5 + 0.01 * run.seed + 0.1 * (run.optimizer.name == "muon")}
+
+    out = synthetic_results.write(tmp_path, matched, *settings)
+    first, second = json.loads(call(f"report --out {out} --format json").out)["claims"]
+    assert (first["answer"], first["difference"], first["n"]) == ("no difference", 0.0, 3)
+    assert (second["answer"], second["difference"]) == ("supported", 0.1)
+    lines = call(f"report --out {out} --format claims").out.splitlines()
+    command = re.findall(r"`(synthbench compare [^`]+)`", lines[-1])[0]
+    assert command.startswith(
+        "synthbench compare 'muon on adamw' adamw --update full --columns learning,learning@steps"
+    )
+    assert call(command.removeprefix("synthbench "))[0] == 0

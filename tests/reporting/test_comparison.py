@@ -264,9 +264,10 @@ def test_nothing_is_cut_off_however_narrow(width: int) -> None:
 
 def test_an_ambiguous_name_in_a_filter_is_refused() -> None:
     same_name = [row("muon").model_copy(update={"base": [base]}) for base in ("adamw", "sgd")]
-    with pytest.raises(comparison.BadInput, match="adamw>muon, sgd>muon"):
+    with pytest.raises(comparison.BadInput, match="muon on adamw, muon on sgd"):
         RowFilter(label=["muon"]).kept(same_name, None)
-    assert RowFilter(label=["sgd>muon"]).kept(same_name, None) == same_name[1:]
+    for name in ("muon on sgd", "sgd>muon"):  # as it is printed, and as it was until 0.2
+        assert RowFilter(label=[name]).kept(same_name, None) == same_name[1:]
 
 
 def test_rows_without_a_counterpart_are_named_and_weight_decays_are_not_mixed() -> None:
@@ -295,3 +296,16 @@ def test_two_values_on_an_axis_are_compared_by_their_label() -> None:
     ]
     with pytest.raises(comparison.BadInput, match=r"decay=0\.2"):
         comparison.inside(report, "decay=0", "decay=0.2", RowFilter(), ["learning"])
+
+
+def test_compare_accepts_the_names_that_it_prints(call: Caller, tmp_path: Path) -> None:
+    """Rows of an optimizer on another one's base: as in the table, and in the spelling of before."""
+    out = synthetic_results.write(
+        tmp_path, lambda run: {"learning": 0.3 + 0.1 * run.seed},
+        "stages.finetune.optimizer=['adamw','muon']", synthetic_results.FULL_UPDATE,
+    )  # fmt: skip
+    printed = call(f"compare 'muon on adamw' adamw --columns learning --out {out}").out
+    assert "muon on adamw" in " ".join(printed.split())
+    assert printed == call(f"compare 'adamw>muon' adamw --columns learning --out {out}").out
+    code, _, err = call(f"compare 'adamw>muon' 'muon on adamw' --out {out}")
+    assert (code, "named twice" in err) == (2, True)

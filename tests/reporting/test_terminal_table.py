@@ -119,3 +119,13 @@ def test_a_report_on_an_ascii_terminal_fits_its_width(monkeypatch: pytest.Monkey
     assert "0.40 +-0.25" in text
     assert "mean +-half the 95 % interval" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 100
+
+
+@each("width", [60, 80])
+def test_a_name_is_folded_between_its_words_and_not_inside_one(width: int) -> None:
+    """A table has fewer scores sooner than a name with a hyphen is broken behind it."""
+    rows = [row("adamw-1440-again").model_copy(update={"base": ["muon"], "task": name}) for name in names(TaskCard)]
+    assert rows[0].label == "adamw-1440-again on muon"
+    text = terminal_text(table.as_rich(table.Table(rows, list(SCORES))), width)
+    assert {"adamw-1440-again", *names(TaskCard)} <= set(text.split())
+    assert max(map(len, text.splitlines())) <= width

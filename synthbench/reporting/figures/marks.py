@@ -31,8 +31,7 @@ class Marks:
 
     def name(self, row: Row) -> str:
         """The optimizer as tables name it, with its place on the axes in which rows differ."""
-        name = (row.optimizer if row.variant_of else row.label) + "*" * row.reference
-        return inert(name) + self._place(row)
+        return inert(row.label + "*" * row.reference) + self._place(row)
 
     def colour(self, row: Row) -> str:
         return self._colours[self._kind(row)]
