@@ -37,9 +37,9 @@ PRODUCTS = {
         "report NAME --out NAME-example-results --format markdown > reports/NAME.md",
         "report NAME --out NAME-example-results --into README.md",
     ],
-    "power": [  # with the runs that quick has trained
-        f"run quick --optimizer adamw,muon --update full --seeds {POOL} --out quick-results",
-        "report quick --out quick-results --format reference > reports/NAME.json",
+    "power": [
+        f"run quick --optimizer adamw,muon --update full --seeds {POOL} --out NAME-results",
+        "report quick --out NAME-results --format reference > reports/NAME.json",
     ],
     "contrasts": ["docs.contrasts > reports/NAME.md"],
     "optimizers": [optimizers.COMMAND, "tests.optimizers > reports/optimizers.md"],
