@@ -85,4 +85,4 @@ def _axes(claim: ClaimCard, card: RunnerCard, where: str) -> None:
 
 def axes(card: RunnerCard) -> list[str]:
     """The labels of all that claims may call an axis."""
-    return ["size", "weight_decay"]
+    return list(dict.fromkeys([*(axis.name for axis in card.axes), "size", "weight_decay"]))
