@@ -56,7 +56,7 @@ SCORE = {
     "NAME_bound": "only of a score `x@t`: `>` or `<` where the median is a bound, else empty",
 }
 TABLE = {
-    "optimizer": "as below; `A>B`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
+    "optimizer": "as below; `B on A`: pretrained by A, finetuned by B; else one optimizer does both. `*`: a reference row",
     "update": "as `trainable` below; a rank stands over the width that it is part of: `lora-16/64`",
     "LABEL": "as below; `-`: not on the axis",
     "decay": "as below, where rows differ in it",

@@ -17,6 +17,7 @@ from docs.discrimination import planted, sizes
 from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from docs.gpu import gpu_page
+from docs.papers import papers_page
 from docs.power import power_page
 from synthbench import cards
 from synthbench.analysis import reference
@@ -126,6 +127,7 @@ PAGES = {
     "docs/architecture.md": architecture_page,
     "reports/gpu.md": gpu_page,
     "reports/power.md": power_page,
+    "reports/papers.md": papers_page,
 }  # by path, without the last line end
 DRAWN = {REGIME: lambda: regime_picture().svg.decode(), "docs/pictures/architecture.svg": architecture.picture}
 DRAWN |= {f"docs/pictures/{name}.svg": picture for name, picture in PICTURES.items()}

@@ -29,6 +29,10 @@ PRODUCTS = {
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "controls": [RUN, ROWS],
+    **{
+        study: [RUN, ROWS, f"{REPORT} --figures reports/studies/NAME --format markdown > reports/studies/NAME.md"]
+        for study in ("consistency", "rote", "plasticity")
+    },
     "quick": [
         f"run NAME --optimizer adamw,muon,sgd --seeds {REFERENCE} --set tuning=wide --out NAME-results",
         f"{REPORT} --format reference > reports/NAME-wide.json",

@@ -128,7 +128,7 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
             rates = f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
         base = [name for name in cell.base if name not in (cell.optimizer, card.optimizer_of(cell.optimizer))]
         at = "".join(f", {label} {value}" for label, value in cell.point)
-        row = tasks.setdefault((cell.stage, f"{'>'.join([*base, cell.optimizer])}, {cell.update}{at}"), {})
+        row = tasks.setdefault((cell.stage, f"{' on '.join([cell.optimizer, *base[-1:]])}, {cell.update}{at}"), {})
         row.setdefault(rates, {})[cell.task] = None
     lines: dict[str, list[str]] = {stage.name: [] for stage in card.stages}
     for (stage, name), by_rates in tasks.items():

@@ -1,0 +1,169 @@
+"""reports/papers.md: every claim of the two papers, on what evidence, and what became of it here, reading by reading."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from docs.generated import STALE
+from synthbench import cards
+from synthbench.analysis import reference
+from synthbench.analysis.claims import Answer, answers
+from synthbench.cards import RunnerCard
+from synthbench.common.wording import code, literal
+from synthbench.reporting import claim_answers
+from synthbench.reporting.table import github
+
+CONSISTENCY, DECAY = "arXiv 2605.06654", "arXiv 2602.11137"
+
+
+class PaperClaim(NamedTuple):
+    """A claim of a paper. evidence: what it rests on there. here: the claims of a runner's card that answer it, by the
+    beginnings of their words; nothing where it is not built. limits: what this scale cannot show."""
+
+    name: str
+    says: str
+    evidence: str
+    runner: str = ""
+    here: tuple[str, ...] = ()
+    limits: str = ""
+
+
+LLMS = (
+    "GPT-2 small on OpenWebText and Llama-2-7B, finetuned on MetaMathQA, Alpaca and Magicoder; rates searched, no seeds "
+    "told"
+)
+SMALL = "Models of 64 columns and two layers, synthetic languages: what larger models or natural text do is not shown."
+PAPERS: dict[str, list[PaperClaim]] = {
+    f"{CONSISTENCY}, optimizer-model consistency": [
+        PaperClaim("O1", "Finetuning with the optimizer that pretrained forgets less than with another one, at the same or "
+                   "better learning.", LLMS, "consistency",
+                   ("Finetuning with the optimizer that pretrained forgets fewer facts than", "It finds no less",
+                    "It forgets less of the old rule", "The same of every pair", "The same under LoRA"), SMALL),
+        PaperClaim("O2", "Full finetuning with that optimizer is better than LoRA in both.", f"{LLMS}; rank 16, 64, 256",
+                   "consistency", ("Full finetuning with AdamW", "Full finetuning with Muon"),
+                   "Here rank 16 is a quarter of the width, a larger part than there."),
+        PaperClaim("O3", "Optimizers regularize activations, which leaves different landscapes around the checkpoint.",
+                   "Activations and losses around GPT-2 small"),
+        PaperClaim("O4", "A finetuning update should have the structure that the pretraining optimizer gives.",
+                   "An argument from O3"),
+        PaperClaim("O5", "Muon throughout has the lower pretraining loss and is worse after finetuning for reasoning.",
+                   "GPT-2 small on OpenWebText: 2.974 against 3.010; then MetaMathQA"),
+        PaperClaim("O6", "Muon leans to rote memorization, which hurts finding a pattern in little data.",
+                   "A synthetic language, whose details are not public", "rote",
+                   ("On small data Muon finds less of a rule than AdamW", "Muon's rote gap", "On small data SGD",
+                    "On four times the data"), SMALL),
+    ],
+    f"{DECAY}, weight decay and plasticity": [
+        PaperClaim("W1", "The larger the weight decay of pretraining, the larger the gain of finetuning, to a point.",
+                   "OLMo-2 and others, AdamW, decay 0.1 to 10; no seeds or intervals", "plasticity",
+                   ("The larger the weight decay of pretraining (AdamW), the more",
+                    "The larger the weight decay of pretraining (Muon), the more"), SMALL),
+        PaperClaim("W2", "A model that is worse after pretraining can be better after finetuning.",
+                   "OLMo-2: loss 2.6088 at decay 0.1, 2.6208 at 0.3, and finetuning prefers 0.3", "plasticity",
+                   ("Of two models that AdamW", "Of two models that Muon"), SMALL),
+        PaperClaim("W3", "Decay makes representations linearly separable.", "Linear probes there"),
+        PaperClaim("W4", "Decay regularizes attention matrices.", "The rank of W_QK there"),
+        PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there"),
+        PaperClaim("forgetting", "What decay does to forgetting is left open.", "Not asked there", "plasticity",
+                   ("The larger the weight decay of pretraining (AdamW), the fewer",
+                    "The larger the weight decay of pretraining (Muon), the fewer"), SMALL),
+    ],
+}  # fmt: skip
+HEAD = """# The two papers
+
+{stale}
+
+Every claim of two papers that published no code, what it rests on there, and what became of it here: under each reading the
+contrast's size with its 95 % interval, seeds, p, and the A/A beside it, which is the same contrast of an optimizer with
+itself under other random numbers. How often such answers are wrong: [Claims](contrasts.md). How scores are read:
+[Concepts](../docs/concepts.md#reading-at-equal-fit). Settings were committed before a study's first run.
+"""
+NOT_BUILT = "Not built yet: it needs probes of a model, or a task, that are not here."
+
+
+def papers_page() -> str:
+    lines = [HEAD.format(stale=STALE), "## In short", "", short(), ""]
+    for paper, claims in PAPERS.items():
+        lines += [f"## {paper}", ""]
+        for claim in claims:
+            lines += [
+                f"### {claim.name}. {claim.says}",
+                "",
+                f"Evidence there: {claim.evidence}.",
+                "",
+                *_answered(claim),
+            ]
+    return "\n".join(lines).rstrip()
+
+
+def short() -> str:
+    """A line for each claim of the papers."""
+    rows = []
+    for paper, claims in PAPERS.items():
+        for claim in claims:
+            found = list(found_by(claim))
+            said = (
+                claim_answers.in_words(found[0]) if found else "not measured yet" if claim.runner else "not built yet"
+            )
+            study = f"[{claim.runner}](studies/{claim.runner}.md)" if found else claim.runner or "-"
+            rows.append([claim.name, paper.partition(",")[0], literal(claim.says), literal(said), study])
+    return github(["claim", "paper", "says", "here", "study"], rows)
+
+
+def found_by(claim: PaperClaim) -> Iterator[Answer]:
+    """The answers to a paper's claim, from the published rows of this very card; none where there are none."""
+    if not claim.runner:
+        return
+    card = cards.load(RunnerCard, claim.runner)
+    published = reference.shipped(card)
+    for beginning in claim.here:
+        if not any(one.says.startswith(beginning) for one in card.claims):
+            raise ValueError(f"No claim of {claim.runner!r} begins with {beginning!r}.")
+    if published is None or published.card != card.fingerprint():
+        return
+    for answer in answers(card, published.rows):
+        if answer.claim.says.startswith(claim.here):
+            yield answer
+
+
+def _answered(claim: PaperClaim) -> Iterator[str]:
+    if not claim.runner:
+        yield from (NOT_BUILT, "")
+        return
+    found = list(found_by(claim))
+    for answer in found:
+        primary = " (primary)" * answer.claim.primary
+        yield from (f"**{literal(answer.claim.says)}** {literal(claim_answers.in_words(answer))}{primary}.", "")
+        yield from (github(["reading", "effect, interval", "seeds", "p", "answer", "A/A"], _readings(answer)), "")
+        if turn := answer.first.turn:
+            yield from (f"{literal(claim_answers.turn_in_words(turn, answer.claim))}.", "")
+    if not found:
+        yield from ("Not measured yet.", "")
+    study = f" Study: [{claim.runner}](studies/{claim.runner}.md)." * bool(found)
+    yield from (f"Command: {code(command(claim.runner))}.{study}", "")
+    if claim.limits:
+        yield from (f"Not shown: {claim.limits[:1].lower()}{claim.limits[1:]}", "")
+
+
+def _readings(answer: Answer) -> list[list[str]]:
+    rows = []
+    for reading in answer.readings:
+        if not reading.tasks:
+            rows.append([code(reading.score), "-", "-", "-", "not measured", "-"])
+            continue
+        numbers = claim_answers.numbers_of(reading.pooled._replace(p=reading.p), answer.claim, reading.score)
+        again = "; ".join(f"{name}: {claim_answers.numbers_of(judged, answer.claim, reading.score)}"
+                          for name, judged in reading.again.items())  # fmt: skip
+        rows.append([
+            code(reading.score), literal(numbers), str(reading.pooled.difference.n), f"{reading.p:.3f}",
+            literal(claim_answers.reading_in_words(reading, answer.claim)), literal(again) or "none on the card",
+        ])  # fmt: skip
+    return rows
+
+
+def command(runner: str) -> str:
+    """What measures a study."""
+    return shlex.join(["synthbench", "run", runner, "--out", str(Path(f"{runner}-results"))])
