@@ -15,7 +15,7 @@ import pytest
 
 from docs.calibration import BAND, KEPT
 from synthbench.analysis.rows import Row
-from synthbench.cards import RunnerCard, load
+from synthbench.cards import AxisCard, RunnerCard, load
 from synthbench.cards.runner import VariantCard
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import short
@@ -32,7 +32,7 @@ marks = import_module("synthbench.reporting.figures.marks")
 CARD = load(RunnerCard, "calibration")
 LEADERBOARD = load(RunnerCard, "leaderboard")
 RATES = (2.5e-4, 5e-4, 1e-3)
-KINDS = ("equal-fit", "front", "memorization", "sizes", "sensitivity")
+KINDS = ("equal-fit", "matrix", "front", "memorization", "sizes", "sensitivity")
 
 
 def full_row(optimizer: str, update: str = "full", height: float = 0.3, **changes: Any) -> Row:
@@ -112,6 +112,37 @@ def test_equal_fit_has_a_point_with_intervals_for_every_row() -> None:
     assert all(len(container[2]) == 2 for container in figure.axes[0].containers)  # bars along both axes
 
 
+def test_the_matrix_has_a_shade_and_a_number_for_every_pair_and_outlines_the_same_optimizer() -> None:
+    crossed = [
+        full_row(name, height=height, base=[base])
+        for height, (base, name) in zip((0.2, 0.4, 0.6, 0.8), product(("adamw", "muon"), repeat=2), strict=True)
+    ]
+    figure = draw("matrix", crossed)
+    forgotten, learned = figure.axes[:2]
+    for axes, score in ((forgotten, "fact_forgetting@fit"), (learned, "learning@fit")):
+        shown = {(text.get_position(), text.get_text()) for text in axes.texts}
+        means = [f"{mean(row.values[score]):.2f}" for row in crossed]
+        assert shown == {*zip([(0, 0), (1, 0), (0, 1), (1, 1)], means, strict=True)}
+        assert [patch.get_xy() for patch in axes.patches] == [(-0.47, -0.47), (0.53, 0.53)]
+    assert figure_module("matrix").draw(crossed[::3], CARD) is None  # nothing is crossed
+
+
+def test_an_axis_has_a_point_for_every_value_and_the_loss_before_where_it_changes_that() -> None:
+    card = CARD.model_copy(update={"axes": [AxisCard(path="stages.pretrain.weight_decay", values=[0, 1], label="d")]})
+    rows = [
+        full_row(name, axes={"d": value}, height=0.2 + value / 10, start={"validation_loss": {0: value + 0.5}})
+        for name in ("adamw", "muon") for value in (0, 1)
+    ]  # fmt: skip
+    over = figure_module("axis").OverAxis(card.axes[0])
+    with sheet.styled():
+        figure = over.draw(rows, card)
+    titles = [axes.get_title(loc="left") for axes in figure.axes]
+    assert points(figure, titles.index("rote-vs-rule: base loss")) == {(0, 0.5), (1, 1.5)}
+    accuracy = next(index for index, title in enumerate(titles) if title.endswith("rule_accuracy@fit"))
+    assert points(figure, accuracy) == {(value, means_of(rows[value], "rule_accuracy@fit")[0]) for value in (0, 1)}
+    assert over.draw(rows[::2], card) is None
+
+
 def test_optimizers_have_distinct_colours_and_updates_distinct_markers() -> None:
     figure = draw("front", ROWS)
     assert {line.get_color() for line in figure.axes[0].lines if line.get_marker() == "None"} == {"#0072B2", "#D55E00"}
@@ -181,15 +212,21 @@ def test_a_task_without_a_rule_is_placed_by_recall_of_rare_facts() -> None:
 def test_figures_without_data_are_left_out_with_a_message() -> None:
     figures_made = figures.make(ROWS, CARD)
     assert [item.name for item in figures_made.pictures] == ["equal-fit", "front", "memorization", "sensitivity"]
-    assert ["sizes.svg" in item for item in figures_made.skipped] == [True]
+    assert [item.split(":")[0] for item in figures_made.skipped] == ["No matrix.svg", "No sizes.svg"]
     without_data = figures.make([row("sgd", lr=None)], CARD)
     assert (list(without_data.pictures), len(without_data.skipped)) == ([], len(KINDS))
 
 
 def test_the_same_rows_make_the_same_bytes_under_any_matplotlib_settings() -> None:
-    before = figures.make([*ROWS, *SIZES], CARD)
+    rows = [
+        *ROWS,
+        *SIZES,
+        *(full_row(name, base=["muon"]) for name in ("adamw", "muon")),
+        full_row("muon", base=["adamw"]),
+    ]
+    before = figures.make(rows, CARD)
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.facecolor": "black"}):
-        after = figures.make([*ROWS, *SIZES], CARD)
+        after = figures.make(rows, CARD)
     assert before == after
     assert len(before.pictures) == len(KINDS)
     for picture in before.pictures:
@@ -198,7 +235,8 @@ def test_the_same_rows_make_the_same_bytes_under_any_matplotlib_settings() -> No
             "".join(element.itertext())
             for element in ElementTree.fromstring(picture.svg).iter("{http://www.w3.org/2000/svg}text")
         }
-        assert {picture.title, "rote-vs-rule", "optimizer", "adamw"} <= texts
+        panel = {"rote-vs-rule: learned"} if picture.name == "matrix" else {"rote-vs-rule", "optimizer"}
+        assert {picture.title, "adamw", *panel} <= texts
 
 
 def test_names_are_shown_unchanged() -> None:
@@ -236,6 +274,8 @@ def test_no_text_overlaps_or_leaves_the_page(cases: list[tuple[str, int]]) -> No
             full_row(optimizer, update, task=f"a-task-{task}", size=size, items={"rule": int(72 * size)})
             for task in range(tasks) for optimizer in names for update, size in updates
         ]  # fmt: skip
+        if name == "matrix":
+            rows = [one.model_copy(update={"base": [base]}) for one in rows for base in names]
         with sheet.styled():
             figure = figure_module(name).draw(rows, CARD)
             legends = [legend for legend in figure.get_children() if isinstance(legend, matplotlib.legend.Legend)]

@@ -38,12 +38,13 @@ class Made(NamedTuple):
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
-        from synthbench.reporting.figures import axis, equal_fit, front, memorization, sensitivity, sizes
+        from synthbench.reporting.figures import axis, equal_fit, front, matrix, memorization, sensitivity, sizes
     except ModuleNotFoundError:
         raise BadInput("--figures needs matplotlib; install it with: pip install 'synthbench[plots]'.") from None
     # in a page's order
     kinds: dict[str, Any] = {
-        "equal-fit": equal_fit, "front": front, "memorization": memorization, "sizes": sizes, "sensitivity": sensitivity,
+        "equal-fit": equal_fit, "matrix": matrix, "front": front, "memorization": memorization, "sizes": sizes,
+        "sensitivity": sensitivity,
     }  # fmt: skip
     kinds |= {f"axis-{one.name}": axis.OverAxis(one) for one in card.axes if not changes_items(one)}
     drawn = {name: draw(name, kind, rows, card) for name, kind in kinds.items()}

@@ -71,8 +71,11 @@ class OverAxis:
         return sheet.figure
 
     def _panels(self, rows: list[Row], card: RunnerCard) -> list[tuple[str, str]]:
-        bases = {tuple(sorted(row.start.get(BASE["loss"], {}).items())) for row in rows}
-        scores = [*card.columns, *([BASE_LOSS] if len(bases) > len({row.label for row in rows}) else [])]
+        losses: dict[str, set[str]] = {}
+        for row in rows:
+            losses.setdefault(row.label, set()).add(str(row.start.get(BASE["loss"])))
+        has_bases = any(len(of_label) > 1 for of_label in losses.values())
+        scores = [card.columns[0], *([BASE_LOSS] * has_bases), *card.columns[1:]]
         panels = [(task, score) for score in scores for task in tasks(rows)
                   if any(row.task == task and _values(row, score) for row in rows)]  # fmt: skip
         return panels[:MOST_PANELS]
