@@ -171,6 +171,7 @@ CLAIM = {
     "axis": "the axis of a trend or an inversion",
     "scale": "of a trend: `linear` or `log`",
     "no_worse": "of a dominance: the second score",
+    "given": "a score that is held equal, by its slope within rows",
     "before": "of an inversion: the score of the bases",
     "expected": "`higher`, `lower` or `equal`",
     "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",

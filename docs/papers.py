@@ -41,7 +41,8 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("O1", "Finetuning with the optimizer that pretrained forgets less than with another one, at the same or "
                    "better learning.", LLMS, "consistency",
                    ("Finetuning with the optimizer that pretrained forgets fewer facts than", "It finds no less",
-                    "It forgets less of the old rule", "The same of every pair", "The same under LoRA"), SMALL),
+                    "It forgets less of the old rule", "The same of every pair", "The same under LoRA",
+                    "At equal distance"), SMALL),
         PaperClaim("O2", "Full finetuning with that optimizer is better than LoRA in both.", f"{LLMS}; rank 16, 64, 256",
                    "consistency", ("Full finetuning with AdamW", "Full finetuning with Muon"),
                    "Here rank 16 is a quarter of the width, a larger part than there."),

@@ -20,7 +20,7 @@ from functools import partial
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
-from synthbench.analysis import along, contrasted, verdict
+from synthbench.analysis import along, contrasted, given, verdict
 from synthbench.analysis.again import again
 from synthbench.analysis.along import Turn
 from synthbench.analysis.contrasted import Key
@@ -127,15 +127,24 @@ def _sides(pairs: Mapping[Key, Pair]) -> list[list[Row]]:
 def _interaction(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) -> Reading:
     assert claim.matrix is not None
     found = contrasted.matrix_pairs(claim, claim.matrix, score, card, rows)
-    reading = _judged(claim, score, card, found.parts, found.missing)
+    estimate = _given(claim, score)
+    reading = _judged(claim, score, card, found.parts, found.missing, estimate)
     twins = dict[str, Verdict]()
     for optimizer in claim.matrix.optimizers:
         for name in card.salted(optimizer):
             matrix = claim.matrix.model_copy(update={"optimizers": [optimizer, name]})
             if parts := contrasted.matrix_pairs(claim, matrix, score, card, rows).parts:
-                twins[optimizer] = _pooled([*parts.values()], score, card, contrast)
-    of_two, of_task = (_by(name, found.parts, score, card, contrast) for name in (_matrix, _stratum))
+                twins[optimizer] = _pooled([*parts.values()], score, card, estimate)
+    of_two, of_task = (_by(name, found.parts, score, card, estimate) for name in (_matrix, _stratum))
     return reading._replace(tasks=of_task, again=twins, matrix=of_two)
+
+
+def _given(claim: ClaimCard, score: str) -> Estimate:
+    """How an interaction is estimated: at equal values of a second score, if one is given."""
+    if not claim.given:
+        return contrast
+    covariate = claim.under_readings(claim.given)[claim.scores.index(score)]
+    return lambda parts, name, target_step: given.contrast(parts, name, covariate, target_step)
 
 
 def _trend(claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row]) -> Reading:

@@ -22,7 +22,7 @@ REQUIRED: dict[str, tuple[str, ...]] = {
     "dominates": ("rows", "than", "no_worse"),
     "inversion": ("rows", "axis", "before"),
 }  # of each kind; no other kind's keys may stand beside them
-OPTIONAL = {"trend": ("scale",)}
+OPTIONAL = {"trend": ("scale",), "interaction": ("given",)}
 
 
 class PlaceCard(Card):
@@ -95,6 +95,8 @@ class ClaimCard(Card):
     """Of a trend: whether the score is fitted to the axis' values or to their logarithms."""
     no_worse: ScoreName | None = None
     """Of a dominance: the score in which the rows are not worse by the card's margin."""
+    given: ScoreName | None = None
+    """Of an interaction: a second score that is held equal, by the slope of the first one over it within rows."""
     before: ScoreName | None = None
     """Of an inversion: the score of the bases, at the end of their pretraining."""
     expected: Literal["higher", "lower", "equal"] | None = None

@@ -32,7 +32,8 @@ def _read(card: RunnerCard) -> list[str]:
 
 def read_by_claims(card: RunnerCard) -> list[str]:
     """The scores of finetuned models that claims read."""
-    others = [name for claim in card.claims if claim.no_worse for name in claim.under_readings(claim.no_worse)]
+    beside = [(claim, name) for claim in card.claims for name in (claim.no_worse, claim.given) if name]
+    others = [name for claim, other in beside for name in claim.under_readings(other)]
     return [*(name for claim in card.claims for name in claim.scores), *others]
 
 

@@ -37,7 +37,7 @@ def _optimizers(claim: ClaimCard) -> Iterator[tuple[str, str]]:
 
 
 def _scores(claim: ClaimCard, card: RunnerCard, where: str) -> None:
-    named = {"score": claim.score, "no_worse": claim.no_worse, "before": claim.before}
+    named = {"score": claim.score, "no_worse": claim.no_worse, "given": claim.given, "before": claim.before}
     for key, name in named.items():
         if name is None:
             continue
@@ -49,6 +49,9 @@ def _scores(claim: ClaimCard, card: RunnerCard, where: str) -> None:
             known(f"{where}.{key}", "score", read, SCORES)
             if claim.kind in ("dominates", "inversion"):
                 known(f"{where}.{key}", "score with a direction", read, DIRECTED)
+    for name in (*claim.scores, claim.given) if claim.given else ():
+        if name.endswith("@t"):
+            raise BadInput(f"{where}.given: {shown(name)} may be a bound, which has no slope; name another score.")
     at_end = [name for name in DIRECTED if SCORES[name].level != "cell"]
     if claim.before:
         known(f"{where}.before", "score of a base", claim.before, at_end)

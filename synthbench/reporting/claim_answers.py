@@ -55,7 +55,8 @@ def _parts(answer: Answer, folder: Path | None) -> Iterator[str]:
 def _of_reading(reading: Reading, claim: ClaimCard) -> Iterator[str]:
     tasks, pooled = reading.tasks, reading.pooled
     answered = f", {reading_in_words(reading, claim)}" if len(claim.scores) > 1 else ""
-    yield f"{code(reading.score)} of {literal(contrast(claim))}{answered}: {_numbers_in_words(reading, claim)}."
+    held = f" given {code(str(claim.given))}" if claim.given else ""
+    yield f"{code(reading.score)}{held} of {literal(contrast(claim))}{answered}: {_numbers_in_words(reading, claim)}."
     if reading.beside:
         yield f"{literal(_no_worse(reading.beside))}."
     yield f"{literal(again_in_words(reading, claim))}."
