@@ -20,7 +20,8 @@ def unfair(pair: Pair, name: str, card: RunnerCard) -> str | None:
     rate at an edge of its grid, beyond which a better one may lie. None where it has one."""
     if not are_alike(pair.row.trials, pair.other.trials, card):
         return f"{_trials(pair.row)} against {_trials(pair.other)}"
-    if (pair.row.label, pair.row.update) == (pair.other.label, pair.other.update):
+    settings = [(row.label, row.update, row.coordinates) for row in pair]
+    if settings[0] == settings[1]:
         return None  # the same in two folders: the same grids have the same edges
     return next((f"{why} of {row.label}" for row in pair if (why := at_edge(row, name))), None)
 

@@ -48,48 +48,68 @@ def difference(contrast: Contrast, level: float = 0.95) -> Interval:
     if contrast.is_flipped:
         test = flipped(contrast, level)
         return Interval(mean, test.low, test.high, n)
-    error, freedom = standard_error(contrast)
-    half = quantile((1 + level) / 2, freedom) * error
+    error, degrees = standard_error(contrast)
+    half = quantile((1 + level) / 2, degrees) * error
     return Interval(mean, mean - half, mean + half, n)
 
 
 def standard_error(contrast: Contrast) -> tuple[float, float]:
-    """The standard error of a mean difference, and its degrees of freedom; of at least two seeds."""
+    """The standard error of a mean difference, and its degrees of freedom; of at least two seeds in each stratum."""
     counts = [len({seed for stratum in sample for seed in stratum}) for sample in contrast.samples]
-    return _error([deviation(sample) for sample in contrast.samples], counts, contrast.resolution)
+    freedoms = [freedom(sample) for sample in contrast.samples]
+    return _error([deviation(sample) for sample in contrast.samples], counts, contrast.resolution, freedoms)
 
 
 def deviation(sample: Sequence[Values]) -> float:
     """The deviation between seeds of what they contribute to the mean over strata of each one's mean, by stratum and seed.
 
     Runs of one seed share data, so seeds are clusters. With T strata, of which stratum t has n_t values x_ts of mean m_t,
-    the influence of a seed is u_s = sum over its strata of (x_ts - m_t) / (T n_t), and the squared error of the mean is
-    n / (n - 1) sum of u_s^2 over all n seeds. This is the root of n times that: the standard deviation of values where
-    there is one stratum, and that of means over strata where all have the same seeds.
+    the influence of a seed is u_s = sum over its strata of sqrt(n_t / (n_t - 1)) (x_ts - m_t) / (T n_t), and the squared
+    error of the mean is the sum of u_s^2 over all n seeds. This is the root of n times that: the standard deviation of
+    values where there is one stratum, and that of means over strata where all have the same seeds.
     """
     influence: dict[int, float] = {}
     for stratum in sample:
-        mean = fmean(stratum.values())
+        mean, n = fmean(stratum.values()), len(stratum)
         for seed, value in stratum.items():
-            influence[seed] = influence.get(seed, 0.0) + (value - mean) / (len(sample) * len(stratum))
-    n = len(influence)
-    return n * sqrt(sum(u * u for u in influence.values()) / (n - 1))
+            influence[seed] = influence.get(seed, 0.0) + sqrt(n / (n - 1)) * (value - mean) / (len(sample) * n)
+    return sqrt(len(influence) * sum(u * u for u in influence.values()))
 
 
-def _error(deviations: Sequence[float], counts: Sequence[int], resolution: float) -> tuple[float, float]:
+def freedom(sample: Sequence[Values]) -> float:
+    """The degrees of freedom of that deviation: n - 1 where all strata have the same n seeds. Else seeds have different
+    weights in the mean, w_s = sum over its strata of 1 / (T n_t), and n is (sum w_s^2)^2 / sum w_s^4 (after Satterthwaite,
+    Biometrics Bulletin 2, 1946): seeds that some strata lack count for less."""
+    if len({frozenset(stratum) for stratum in sample}) == 1:
+        return len(sample[0]) - 1
+    weights: dict[int, float] = {}
+    for stratum in sample:
+        for seed in stratum:
+            weights[seed] = weights.get(seed, 0.0) + 1 / (len(sample) * len(stratum))
+    squares = [weight**2 for weight in weights.values()]
+    return sum(squares) ** 2 / sum(square**2 for square in squares) - 1
+
+
+def _error(
+    deviations: Sequence[float], counts: Sequence[int], resolution: float, freedoms: Sequence[float] = ()
+) -> tuple[float, float]:
     """Welch's standard error and degrees of freedom; the error at least that of the resolution."""
-    error, freedom = welch(deviations, counts)
-    return max(error, resolution / sqrt(min(counts))), freedom
+    error, degrees = welch(deviations, counts, freedoms)
+    return max(error, resolution / sqrt(min(counts))), degrees
 
 
-def welch(deviations: Sequence[float], counts: Sequence[int]) -> tuple[float, float]:
+def welch(
+    deviations: Sequence[float], counts: Sequence[int], freedoms: Sequence[float] = ()
+) -> tuple[float, float]:  # fmt: skip
     """The standard error of a difference of means and its degrees of freedom, estimated from samples of these deviations
-    and numbers of values (Welch, Biometrika 34, 1947); of one sample deviation / sqrt(n), and n - 1."""
+    and numbers of values (Welch, Biometrika 34, 1947); of one sample deviation / sqrt(n), and n - 1. freedoms: of the
+    deviations, if not one less than the numbers of values."""
+    freedoms = freedoms or [n - 1 for n in counts]
     errors = [deviation / sqrt(n) for deviation, n in zip(deviations, counts, strict=True)]
-    error, least = hypot(*errors), min(counts) - 1
+    error, least = hypot(*errors), min(freedoms)
     if not error:
-        return 0.0, sum(counts) - len(counts)
-    terms = [(part / error) ** 4 * least / (n - 1) for part, n in zip(errors, counts, strict=True)]
+        return 0.0, sum(freedoms)
+    terms = [(part / error) ** 4 * least / freedom for part, freedom in zip(errors, freedoms, strict=True)]
     return error, least / sum(terms)  # in units of the least, so that one sample has exactly n - 1
 
 
@@ -117,8 +137,8 @@ def _seeds(distances: Sequence[float], contrast: Contrast, level: float, power: 
     if not any((*deviations, contrast.resolution)):
         return 2
     for n in range(2, MOST_SEEDS + 1):
-        error, freedom = _error(deviations, [n] * len(deviations), contrast.resolution)
-        missed = nctdtr(freedom, [distance / error for distance in distances], quantile(level, freedom))
+        error, degrees = _error(deviations, [n] * len(deviations), contrast.resolution)
+        missed = nctdtr(degrees, [distance / error for distance in distances], quantile(level, degrees))
         if 1 - missed.sum() >= power:
             return n
     return inf
@@ -169,10 +189,10 @@ def _tail(distance: float, contrast: Contrast) -> float:
     """Probability that an estimate of this standard error strays at least so far to one side."""
     from scipy.special import stdtr
 
-    error, freedom = standard_error(contrast)
+    error, degrees = standard_error(contrast)
     if error == 0:
         return 0.0 if distance >= 0 else 1.0
-    return float(stdtr(freedom, -distance / error))
+    return float(stdtr(degrees, -distance / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -322,3 +322,14 @@ def test_the_first_reading_of_a_primary_claim_is_corrected() -> None:
     first, second = of_three[0].readings
     assert (first.p, first.kind, second.kind) == (pytest.approx(3 * second.p), "inconclusive", "supported")
     assert of_three[0].kind == "depends on reading"
+
+
+def test_the_a_a_of_a_difference_has_a_base_in_common_where_the_compared_rows_have_one() -> None:
+    """The twin of AdamW on AdamW's own base (0.01 less), and on one of its own (0.02 less)."""
+    card = card_with_claims({"rows": {"optimizer": "muon", "base": "adamw"}, "than": {"optimizer": "adamw"}}, {})
+    card = card.model_copy(update={"variants": {"adamw-b": VariantCard(of="adamw", base="adamw-b", salt="b")}})
+    cells = CELLS | {("adamw", "adamw-b"): 0.59, ("adamw-b", "adamw-b"): 0.58}
+    on_one_base, on_own_bases = (
+        answer.first.again["adamw"].difference.mean for answer in answers(card, matrix_rows("wugs", cells))
+    )
+    assert (on_one_base, on_own_bases) == (pytest.approx(0.01), pytest.approx(0.02))

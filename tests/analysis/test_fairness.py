@@ -91,3 +91,13 @@ def test_a_certain_difference_within_the_margin_is_said_to_be_small() -> None:
     rows = row("mine", readings={"learning": values}, seeds=4), row("adamw", readings={"learning": [0.0] * 4}, seeds=4)
     judged = verdict.of(Pair(*rows), "learning", CARD)
     assert sentence.words(judged, "learning", "mine") == "mine better (by less than 0.05)"
+
+
+def test_a_rate_at_an_edge_counts_where_one_optimizer_is_compared_along_an_axis() -> None:
+    """In two folders the same row has the same edges; at two places on an axis it need not."""
+    at_edge, inside = (row("adamw").model_copy(update={"edge": is_edge, "trials": [4]}) for is_edge in (True, False))
+    assert fairness.unfair(Pair(at_edge, inside), "learning", CARD) is None
+    moved = inside.model_copy(update={"axes": {"decay": 0.1}})
+    assert (
+        fairness.unfair(Pair(at_edge, moved), "learning", CARD) == "the best rate lies at the edge of the grid of adamw"
+    )
