@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 
 from synthbench.cards.axis import AxisCard
 from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerprint
 from synthbench.cards.claim import ClaimCard
+from synthbench.cards.spelling import with_axes
 from synthbench.cards.values import ScoreName, Several, Update, unique
 
 MOST_PARAMETERS = 2**31  # of a model
 SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
 
 
-def _one(value: Any) -> Any:
-    if isinstance(value, list):
-        raise ValueError("is one value; several are an axis ([[axes]], or --axis)")
-    return value
-
-
 Rate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_one)]
+Decay = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
 Grid = Annotated[list[Rate], Field(min_length=1, max_length=100), AfterValidator(unique)]
 Decays = Annotated[list[Decay], Field(min_length=1, max_length=100), AfterValidator(unique)]
-Size = Annotated[float, Field(ge=0.01, le=100), BeforeValidator(_one)]
+Size = Annotated[float, Field(ge=0.01, le=100)]
 Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(unique)]
 Seeds = (
     Annotated[int, Field(gt=0, le=10_000, strict=True)]
@@ -225,6 +220,12 @@ class RunnerCard(Card):
     scales: dict[Name, dict[str, Any]] = {}
     """`--set scale=NAME`: overrides by path, applied before others."""
     claims: Annotated[list[ClaimCard], Field(max_length=32)] = []
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_axes(cls, content: Any) -> Any:
+        """As cards were stored until 0.2."""
+        return with_axes(content, [])
 
     @model_validator(mode="after")
     def _consistent(self) -> RunnerCard:

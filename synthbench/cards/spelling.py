@@ -54,8 +54,48 @@ def renewed(content: Mapping[str, Any], origin: str) -> dict[str, Any]:
         for name, scale in scales.items():
             if isinstance(scale, dict):
                 scales[name] = {".".join(_renewed(path.split("."), used)): value for path, value in scale.items()}
+    card = with_axes(card, used)
     _notice([*used, *_old_scores(_scores_in(card))], origin)
-    return card
+    return dict(card)
+
+
+def with_axes(content: Any, used: list[str]) -> Any:
+    """A runner card's content in which lists of weight decays and of sizes, as stages had them, are axes; notes in `used`
+    what is to be said. Lists of one value are that value. Content of another form is left as it is."""
+    if not isinstance(content, dict) or not isinstance(stages := content.get("stages"), list):
+        return content
+    axes, changed = [], []
+    for stage in stages:
+        if isinstance(stage, dict):
+            stage, found = _without_lists(stage)
+            axes += found
+        changed.append(stage)
+    used += [f"a list at {axis['path']} is now an axis" for axis in axes]
+    return content | {"stages": changed} | ({"axes": [*content.get("axes", []), *axes]} if axes else {})
+
+
+def _without_lists(stage: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A stage with one weight decay and one size, and the axes of its lists."""
+    stage, axes = dict(stage), list[dict[str, Any]]()
+    for old, new, label in (("sizes", "size", "size"), ("weight_decay", "weight_decay", "decay")):
+        values = stage.get(old)
+        if not isinstance(values, list) or not values:
+            continue
+        del stage[old]
+        stage[new] = values[0]
+        if len(values) > 1:
+            axis = {"path": f"stages.{stage.get('name')}.{new}", "values": values, "label": label}
+            updates = stage.get("update")
+            is_of_first = old == "sizes" and isinstance(updates, list) and len(updates) > 1
+            axes.append(axis | ({"updates": updates[:1]} if is_of_first and updates else {}))
+    if isinstance(overrides := stage.get("for"), dict):
+        stage["for"] = {
+            name: _without_lists(one)[0] if isinstance(one, dict) else one for name, one in overrides.items()
+        }
+        for one in stage["for"].values():
+            if isinstance(one, dict) and one.get("sizes", 0) is None:
+                del one["sizes"]
+    return stage, axes
 
 
 def renewed_settings(settings: Iterable[tuple[list[str], Any]]) -> list[tuple[list[str], Any]]:

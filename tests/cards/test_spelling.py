@@ -108,3 +108,20 @@ def test_a_score_is_registered_under_one_name(name: str, registered: str) -> Non
 def test_the_same_score_in_two_spellings_is_named_twice(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="twice"):
         resolve(RunRequest(str(tiny.write(tmp_path)), settings=["columns=['learning', 'learning@end']"], device="cpu"))
+
+
+def test_lists_of_decays_and_sizes_are_axes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As cards and results of before have them; what is one value in a list stays a setting."""
+    text = tiny.RUNNER.replace('name = "finetune"', 'name = "finetune"\nweight_decay = [0.0, 0.1]\nsizes = [1, 0.5]')
+    card = load(RunnerCard, str(tiny.write(tmp_path, text)))
+    assert [(axis.name, axis.path, axis.values, axis.updates) for axis in card.axes] == [
+        ("size", "stages.finetune.size", [1, 0.5], None), ("decay", "stages.finetune.weight_decay", [0.0, 0.1], None)
+    ]  # fmt: skip
+    assert "a list at stages.finetune.size is now an axis" in capsys.readouterr().err
+    stored = load(RunnerCard, "quick").model_dump(mode="json", by_alias=True)
+    for stage in stored["stages"]:
+        stage["sizes"] = [stage.pop("size")]
+        for override in stage["for"].values():
+            override["sizes"] = None
+            del override["size"], override["update"], override["optimizer"]
+    assert RunnerCard.model_validate(stored) == load(RunnerCard, "quick")
