@@ -57,7 +57,7 @@ KEYS = (
     "layers", "scale", "scales", "large", "seeds", "tasks", "reading", "examples", "rule", "language", "0", "-1", "name",
     "columns", "update", "weight_decay", "batch", "points",
 )  # fmt: skip
-AXES = ("--optimizer", "--task", "--update", "--lr", "--weight-decay", "--seeds")
+AXES = ("--optimizer", "--task", "--update", "--lr", "--weight-decay", "--seeds", "--axis")
 OPTIONS = (*AXES, "--set", "--device", "--jobs", "--fleet-size", "--keep-weights", "--out", "--format", "--nonsense")
 
 
@@ -167,6 +167,7 @@ options = st.lists(
         st.tuples(st.just("--set"), settings),
         st.tuples(st.sampled_from(OPTIONS), words),
         st.tuples(st.sampled_from(AXES), st.sampled_from(NASTY[-11:])),
+        st.tuples(st.just("--axis"), settings),
     ),
     min_size=1,
     max_size=3,
@@ -179,7 +180,7 @@ VALID_FILES = {"runner.toml": tiny.RUNNER.replace("TASK", '"task.toml"').encode(
 RICH_RUNNER = (
     tiny.RUNNER.replace(
         "points = 2",
-        "points = 2\nsizes = [1, 0.5]\nextend = 1\nrelearn = 2\nfor.adamw = { steps = 8, lr_factor = 2.0, sizes = [1] }",
+        "points = 2\nextend = 1\nrelearn = 2\nfor.adamw = { steps = 8, lr_factor = 2.0, size = 1.0, update = ['full'] }",
     )
     + """
 [variants.other]
@@ -193,6 +194,18 @@ update = ["full"]
 [variants.half]
 of = "adamw"
 of_tuned = 0.5
+
+[[axes]]
+path = "stages.finetune.size"
+values = [1, 0.5]
+label = "items"
+tasks = ["tiny-task"]
+updates = ["full"]
+
+[[axes]]
+path = "stages.pretrain.weight_decay"
+values = [0.0, 0.1]
+optimizers = ["adamw"]
 """
 )
 RICH_TASK = (
