@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from synthbench.cards.base import Card, Name
+from synthbench.cards.values import Update, unique
 
 Value = int | float | str
 
 
-def _unique(values: list[Any]) -> list[Any]:
-    if len(set(values)) < len(values):
-        raise ValueError("has the same entry twice")
-    return values
-
-
 Names = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=128)]
+Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(unique)]
 
 
 class AxisCard(Card):
@@ -27,7 +23,7 @@ class AxisCard(Card):
 
     path: Annotated[str, Field(min_length=1, max_length=400)]
     """As for `--set`: `stages.pretrain.weight_decay`, `model.width`, `optimizer.momentum`."""
-    values: Annotated[list[Value], Field(min_length=1, max_length=64), AfterValidator(_unique)]
+    values: Annotated[list[Value], Field(min_length=1, max_length=64), AfterValidator(unique)]
     """In the order of rows."""
     label: Name | None = None
     """The name of its column; none: the last part of the path, `weight-decay` for `weight_decay`."""
@@ -35,7 +31,7 @@ class AxisCard(Card):
     """The tasks that it is for, by label; for the others the card's own value stands. None: all."""
     optimizers: Names | None = None
     """The optimizers that it is for, in any stage."""
-    updates: Names | None = None
+    updates: Updates | None = None
     """The updates of the last stage that it is for."""
 
     @property

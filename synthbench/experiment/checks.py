@@ -40,15 +40,24 @@ def names(card: RunnerCard, tasks: Collection[str], origin: str) -> None:
         _known(f"{origin}: arguments", "optimizer", name, OPTIMIZERS)
     for name in card.variants:
         _variant(name, card, f"{origin}: variants.{name}")
+    for index, axis in enumerate(card.axes):
+        for name in axis.tasks or ():
+            _known(f"{origin}: axes.{index}.tasks", "task", name, {*cards.names(TaskCard), *tasks})
+        for name in axis.optimizers or ():
+            _known(f"{origin}: axes.{index}.optimizers", "optimizer", name, {*OPTIMIZERS, *card.variants})
+
+
+def untrained(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
+    """Says on standard error which stages of a task the card does not train."""
+    trained = [stage.name for stage in card.stages]
+    for label, task in tasks.items():
+        if left := [name for name in task.card.stages if name not in trained]:
+            print(f"synthbench: task {label}: {origin} trains no stage {' or '.join(left)}.", file=sys.stderr)
 
 
 def stages(card: RunnerCard, tasks: Mapping[str, Task], origin: str) -> None:
     """Every stage for every task: slices, sizes, updates, learning rates."""
     known = {*cards.names(TaskCard), *(task.card.name for task in tasks.values())}
-    trained = [stage.name for stage in card.stages]
-    for label, task in tasks.items():
-        if left := [name for name in task.card.stages if name not in trained]:
-            print(f"synthbench: task {label}: {origin} trains no stage {' or '.join(left)}.", file=sys.stderr)
     for stage in card.stages:
         where = f"{origin}: stages.{stage.name}"
         for task in tasks.values():

@@ -69,6 +69,7 @@ def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
     if len(tasks) < len(loaded):
         raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in loaded)}.")
     checks.names(card, tasks, origin)
+    checks.untrained(card, tasks, origin)
     environment = Environment(identity.training_source(), identity.torch_minor(), kind)
     at_points = []
     for point in axes.points(card, origin):

@@ -120,6 +120,26 @@ def test_an_invalid_axis_is_refused_in_one_sentence(tmp_path: Path, axis: str, e
     assert len(str(caught.value).splitlines()) == 1
 
 
+@each(
+    ("limits", "expected"),
+    [
+        ("tasks=['tiny-tusk']", ["axes.0.tasks", "'tiny-tusk'", "'tiny-task'"]),
+        ("optimizers=['adamv']", ["axes.0.optimizers", "'adamv'", "'adamw'"]),
+        ("updates=['lora']", ["axes.0.updates", "lora-R"]),
+    ],
+)
+def test_limits_of_an_axis_name_what_is_there(tmp_path: Path, limits: str, expected: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        tiny.experiment(tmp_path, f"axes=[{{path='stages.pretrain.steps', values=[6, 12], {limits}}}]")
+    assert all(text in str(caught.value) for text in expected), str(caught.value)
+
+
+def test_a_stage_that_is_not_trained_is_told_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    card = tiny.write(tmp_path, tiny.RUNNER.partition('[[stages]]\nname = "finetune"')[0])
+    resolve(RunRequest(str(card), axes=["stages.pretrain.steps=6,12"], device="cpu"))
+    assert capsys.readouterr().err.count("trains no stage finetune") == 1
+
+
 def test_a_base_may_have_a_crossing_of_its_own(tmp_path: Path) -> None:
     names, crossed = "optimizers=['adamw', 'muon', 'sgd']", "stages.finetune.optimizer=['adamw', 'muon']"
     experiment = tiny.experiment(tmp_path, names, crossed, "stages.finetune.for.sgd.optimizer=['sgd']")
