@@ -35,8 +35,7 @@ def batch(shape: Shape, runs: int) -> torch.Tensor:
 
 def plain(shape: Shape, device: str, *, compiled: bool = False) -> Way:
     """A step of an `nn.Module` with torch.optim.AdamW, fused where torch can."""
-    with torch.device(device):
-        model = reference.Transformer(shape.model, shape.vocabulary, shape.length).to(device)
+    model = reference.Transformer(shape.model, shape.vocabulary, shape.length).to(device)
     tokens_BL = batch(shape, 1)[0].to(device)
     moved = torch.optim.AdamW(
         model.parameters(),
@@ -50,8 +49,7 @@ def plain(shape: Shape, device: str, *, compiled: bool = False) -> Way:
     forward = torch.compile(model) if compiled else model
 
     def step() -> None:
-        with torch.device(device):
-            logits = forward(tokens_BL[:, :-1])[:, shape.first :]
+        logits = forward(tokens_BL[:, :-1])[:, shape.first :]
         loss = F.cross_entropy(logits.flatten(0, 1), tokens_BL[:, shape.first + 1 :].flatten())
         moved.zero_grad()
         loss.backward()

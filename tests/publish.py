@@ -38,6 +38,7 @@ PRODUCTS = {
         f"{REPORT} --format reference > reports/NAME-wide.json",
         f"run NAME --optimizer adamw,muon,sgd --seeds {REFERENCE} --out NAME-results", ROWS,
         "run NAME --optimizer muon --out NAME-example-results",
+        "report NAME --out NAME-example-results --format reference > reports/NAME-example.json",
         "report NAME --out NAME-example-results --format markdown > reports/NAME.md",
         "report NAME --out NAME-example-results --into README.md",
     ],

@@ -35,14 +35,15 @@ IGNORED = -100  # the target that cross_entropy leaves out
 
 
 @cache
-def turns(length: int, head_width: int) -> tuple[Tensor, Tensor]:
-    angle_Lh = torch.outer(torch.arange(length), 10_000.0 ** (-torch.arange(0, head_width, 2) / head_width))
+def turns(length: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    frequency_h = 10_000.0 ** (-torch.arange(0, head_width, 2, device=device) / head_width)
+    angle_Lh = torch.outer(torch.arange(length, device=device), frequency_h)
     return angle_Lh.cos(), angle_Lh.sin()
 
 
 def rotated(x_BHLh: Tensor) -> Tensor:
     """RoPE (arXiv 2104.09864): the pair (x_2i, x_2i+1) at position t turns by the angle t 10,000^(-2i / h)."""
-    (cos, sin), even, odd = turns(*x_BHLh.shape[-2:]), x_BHLh[..., 0::2], x_BHLh[..., 1::2]
+    (cos, sin), even, odd = turns(*x_BHLh.shape[-2:], x_BHLh.device), x_BHLh[..., 0::2], x_BHLh[..., 1::2]
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
 
 
@@ -75,7 +76,7 @@ class Layer(nn.Module):
     def attention(self, x_BLd: Tensor) -> Tensor:
         q, k, v = (y(x_BLd).unflatten(-1, (-1, self.head_width)).transpose(1, 2) for y in (self.q, self.k, self.v))
         q, k = self.turn(q), self.turn(k)
-        future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu(1)
+        future = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).triu(1)
         weights_BHLL = (q @ k.mT / sqrt(self.head_width)).masked_fill(future, float("-inf")).softmax(-1)
         heads: Tensor = (weights_BHLL @ v).transpose(1, 2).flatten(-2)
         return heads
