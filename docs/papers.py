@@ -55,7 +55,7 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("O6", "Muon leans to rote memorization, which hurts finding a pattern in little data.",
                    "A synthetic language, whose details are not public", "rote",
                    ("On small data Muon finds less of a rule than AdamW", "Muon's rote gap", "On small data SGD",
-                    "On four times the data"), SMALL),
+                    "On four times the data", "A control: where", "A control: with"), SMALL),
     ],
     f"{DECAY}, weight decay and plasticity": [
         PaperClaim("W1", "The larger the weight decay of pretraining, the larger the gain of finetuning, to a point.",

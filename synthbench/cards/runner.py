@@ -82,7 +82,7 @@ class OverrideCard(Card):
     update: Updates | None = None
     """Those that are crossed for it, in the last stage."""
     optimizer: Several | None = None
-    """In the table of an optimizer: those that are crossed after it, in place of the stage's."""
+    """In the table of an optimizer, or of one on a task: those that are crossed after it, in place of the stage's."""
     lr_factor: Rate = 1.0
     """What the rates of a grid are multiplied by; of several such tables all factors hold."""
 

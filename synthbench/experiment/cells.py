@@ -59,7 +59,7 @@ class TaskStage:
 
     def cells(self, base: tuple[str, ...]) -> Iterator[Cell]:
         """Optimizers x updates after the optimizers of the stages before (base)."""
-        for optimizer in grids.optimizers_after(self.card, self.stage, base):
+        for optimizer in grids.optimizers_after(self.card, self.stage, base, self.task.card.name):
             settings = self.settings(optimizer)
             for update in grids.updates(self.card, self.stage, self.task.card.name, optimizer):
                 yield Cell(

@@ -124,6 +124,8 @@ def _grids(stage: StageCard, card: RunnerCard, tasks: Collection[str], where: st
         if optimizer not in {*OPTIMIZERS, *card.variants, *([] if slash else tasks)} or (slash and task not in tasks):
             hint = did_you_mean(name, [*OPTIMIZERS, *card.variants, *tasks])
             raise BadInput(f"{where}.for: unknown task or optimizer {shown(name)}{hint}.")
+        if name in tasks and stage.overrides[name].optimizer:
+            raise BadInput(f"{where}.for.{name}.optimizer: other optimizers follow one: name it, for.{name}/OPTIMIZER.")
     if not isinstance(stage.lr, dict):
         return
     for name in stage.lr:

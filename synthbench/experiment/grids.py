@@ -49,10 +49,11 @@ def every_optimizer(card: RunnerCard) -> list[str]:
     return list(dict.fromkeys([*card.optimizers, *map(card.root, card.optimizers), *crossed]))
 
 
-def optimizers_after(card: RunnerCard, stage: StageCard, base: Sequence[str]) -> list[str]:
-    """The optimizers that a stage runs after those of the stages before it (base). Variants that share what their
-    optimizer pretrained appear in the last stage."""
-    after = stage.overrides[base[-1]].optimizer if base and base[-1] in stage.overrides else None
+def optimizers_after(card: RunnerCard, stage: StageCard, base: Sequence[str], task: str = "") -> list[str]:
+    """The optimizers that a stage runs on a task after those of the stages before it (base). Variants that share what
+    their optimizer pretrained appear in the last stage."""
+    keys = (f"{task}/{base[-1]}", base[-1]) if base else ()
+    after = next((named for key in keys if key in stage.overrides and (named := stage.overrides[key].optimizer)), None)
     if after or stage.optimizer != "same":
         return list(after or stage.optimizer)
     if stage is card.stages[-1]:

@@ -145,6 +145,10 @@ def test_a_base_may_have_a_crossing_of_its_own(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, names, crossed, "stages.finetune.for.sgd.optimizer=['sgd']")
     pairs = {(*cell.base, cell.optimizer) for cell in cells(experiment, "finetune")}
     assert pairs == {(a, b) for a in ("adamw", "muon") for b in ("adamw", "muon")} | {("sgd", "sgd")}
+    of_task = tiny.experiment(tmp_path, names, crossed, "stages.finetune.for={'tiny-task/sgd'={optimizer=['sgd']}}")
+    assert {(*cell.base, cell.optimizer) for cell in cells(of_task, "finetune")} == pairs
+    with pytest.raises(BadInput, match=r"for\.tiny-task\.optimizer: other optimizers follow one: name it, .*\.$"):
+        tiny.experiment(tmp_path, names, "stages.finetune.for.tiny-task.optimizer=['sgd']")
 
 
 def test_a_task_may_have_updates_of_its_own(tmp_path: Path) -> None:
