@@ -12,22 +12,21 @@ from scipy import optimize, special, stats
 
 from tests.recompute.readings import Values
 
-LEVEL, RESOLUTION = 0.05, 1 / 1024
+LEVEL, LEAST_SEEDS, RESOLUTION = 0.05, 3, 1 / 1024
 SEEDS = np.arange(2, 1001)  # as many as are asked for
 
 
 class Contrast:
-    """A difference of two sides. sides: of each the values by task and seed, of the same seeds where paired."""
+    """A mean over tasks, or a difference of two. samples: of each the values by task and seed; one where paired."""
 
-    def __init__(self, sides: Sequence[Sequence[Values]], *, paired: bool, ranked: bool, is_share: bool) -> None:
-        self.sides, self.paired, self.ranked, self.resolution = sides, paired, ranked, RESOLUTION * is_share
-        both = [(a, b) for a, b in zip(*sides, strict=True)]
-        self.samples = [[{seed: _less(a[seed], b[seed]) for seed in a} for a, b in both]] if paired else sides
-        self.fewest = min(len(task) for sample in self.samples for task in sample)
-        self.counts = [len({seed for task in sample for seed in task}) for sample in self.samples]
+    def __init__(self, samples: Sequence[Sequence[Values]], *, ranked: bool = False, resolution: float = 0.0) -> None:
+        self.samples, self.ranked, self.resolution = samples, ranked, resolution
+        self.sides, self.paired = samples, len(samples) == 1
+        self.fewest = min((len(task) for sample in samples for task in sample), default=0)
+        self.counts = [len({seed for task in sample for seed in task}) for sample in samples]
         self.n = min(self.counts)
-        self.nothing = all(len({*x.values(), *([0.0] if paired else y.values())}) < 2
-                           for x, y in zip(self.samples[0], self.samples[-1], strict=True))  # fmt: skip
+        self.nothing = all(len({*x.values(), *([0.0] if self.paired else y.values())}) < 2
+                           for x, y in zip(samples[0], samples[-1], strict=True))  # fmt: skip
         self.mean = self.error = self.freedom = float("nan")
         if self.fewest:
             self.mean = self._median() if ranked else self._mean()
@@ -41,7 +40,7 @@ class Contrast:
     def _median(self) -> float:
         """The mean over tasks of medians: of differences by seed, or of those of all pairs of values."""
         lists = [[*task.values()] for task in self.samples[0]] if self.paired else [
-            [_less(x, y) for x in a.values() for y in b.values()] for a, b in zip(*self.sides, strict=True)]  # fmt: skip
+            [less(x, y) for x in a.values() for y in b.values()] for a, b in zip(*self.samples, strict=True)]  # fmt: skip
         return sum(map(median, lists)) / len(lists)  # unlike fmean, NaN for bounds of both signs
 
     def _spread(self, counts: Sequence[Any]) -> tuple[Any, Any]:
@@ -57,7 +56,8 @@ class Contrast:
         freedom = sum(parts) ** 2 / squares if np.all(squares) else sum(counts) - len(counts)
         return np.maximum(np.sqrt(sum(parts)), self.resolution / np.sqrt(np.minimum(counts[0], counts[-1]))), freedom
 
-    def _tail(self, distance: float) -> float:
+    def tail(self, distance: float) -> float:
+        """The chance that a mean strays at least so far to one side."""
         return float(stats.t.sf(distance / self.error, self.freedom)) if self.error else float(distance < 0)
 
     def interval(self) -> tuple[float, float]:
@@ -81,7 +81,7 @@ class Contrast:
         if self.fewest < 2 or self.nothing:
             return 1.0
         if not self.ranked:
-            return 2 * self._tail(abs(self.mean))
+            return 2 * self.tail(abs(self.mean))
         ranks = self._ranks()
         if len({x for side in ranks for x in side} | ({0.0} if self.paired else set())) < 2:
             return 1.0
@@ -93,7 +93,7 @@ class Contrast:
 
     def equivalence(self, margin: float) -> float:
         """The p-value of two one-sided tests that the difference lies within the margin."""
-        return self._tail(margin - abs(self.mean))
+        return self.tail(margin - abs(self.mean))
 
     def detectable(self) -> float:
         """The difference that a t test at 5 % finds with 80 % power."""
@@ -119,5 +119,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _less(value: float, other: float) -> float:
+def less(value: float, other: float) -> float:
     return 0.0 if value == other else value - other  # two equal bounds do not differ
