@@ -31,7 +31,8 @@ class Contrast:
         if self.fewest:
             self.mean = self._median() if ranked else self._mean()
         if self.fewest > 1 and not ranked:
-            self.error, self.freedom = map(float, self._spread(self.counts))
+            freedoms = [self._freedom(sample) for sample in samples]
+            self.error, self.freedom = map(float, self._spread(self.counts, freedoms))
 
     def _mean(self) -> float:
         means = [fmean(fmean(task.values()) for task in sample) for sample in self.samples]
@@ -43,18 +44,29 @@ class Contrast:
             [less(x, y) for x in a.values() for y in b.values()] for a, b in zip(*self.samples, strict=True)]  # fmt: skip
         return sum(map(median, lists)) / len(lists)  # unlike fmean, NaN for bounds of both signs
 
-    def _spread(self, counts: Sequence[Any]) -> tuple[Any, Any]:
-        """Standard error, at least that of one item, and degrees of freedom (Welch). Seeds are clusters over tasks."""
+    def _spread(self, counts: Sequence[Any], freedoms: Sequence[Any]) -> tuple[Any, Any]:
+        """Standard error, at least that of one item, and degrees of freedom (Welch). Seeds are clusters over tasks. counts,
+        freedoms: of seeds that are asked for, or those of the samples."""
         parts = []
         for sample, count in zip(self.samples, counts, strict=True):
             shares: dict[int, float] = defaultdict(float)
             for task in sample:
                 for seed, value in task.items():
-                    shares[seed] += (value - fmean(task.values())) / len(task) / len(sample)
-            parts.append(len(shares) ** 2 / (len(shares) - 1) * sum(share**2 for share in shares.values()) / count)
-        squares = sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
-        freedom = sum(parts) ** 2 / squares if np.all(squares) else sum(counts) - len(counts)
+                    m = len(task)
+                    shares[seed] += (m / (m - 1)) ** 0.5 * (value - fmean(task.values())) / m / len(sample)
+            parts.append(len(shares) * sum(share**2 for share in shares.values()) / count)
+        squares = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
+        freedom = sum(parts) ** 2 / squares if np.all(squares) else sum(freedoms)
         return np.maximum(np.sqrt(sum(parts)), self.resolution / np.sqrt(np.minimum(counts[0], counts[-1]))), freedom
+
+    def _freedom(self, sample: Sequence[Values]) -> float:
+        """Of the deviation between seeds, which count for less where a task lacks them."""
+        weights: dict[int, float] = defaultdict(float)
+        for task in sample:
+            for seed in task:
+                weights[seed] += 1 / len(task) / len(sample)
+        squares = np.array([*weights.values()]) ** 2
+        return float(squares.sum() ** 2 / (squares**2).sum() - 1)
 
     def tail(self, distance: float) -> float:
         """The chance that a mean strays at least so far to one side."""
@@ -105,7 +117,7 @@ class Contrast:
 
     def seeds(self, distances: Sequence[float], level: float) -> float:
         """Seeds of each row with which one-sided t tests over all distances pass with 80 % power."""
-        error, freedom = self._spread([SEEDS] * len(self.samples))
+        error, freedom = self._spread([SEEDS] * len(self.samples), [SEEDS - 1] * len(self.samples))
         if min(distances) <= 0 or not np.all(error):
             return float("inf") if min(distances) <= 0 else 2
         missed = sum(special.nctdtr(freedom, d / error, stats.t.ppf(level, freedom)) for d in distances)
