@@ -19,7 +19,8 @@ from tests.reporting import synthetic_results
 STEPS = (0, 4, 8, 12, 16, 20, 24)
 BEST, BEST_BEFORE = 1e-3, 1e-2  # the rates that learn most, of pretraining nearly always
 ALONG = ("fact_recall", "rule_fit", "rule_accuracy", "fit", "learning")  # the path of pretraining
-TRAINED: dict[str, Any] = {"fleet_size": 1, "seconds": 1.0, "started": "2026-01-01T00:00:00+00:00", "versions": {"torch": "2"}}
+TRAINED: dict[str, Any] = {"fleet_size": 1, "seconds": 1.0, "started": "2026-01-01T00:00:00+00:00",
+                           "versions": {"torch": "2"}}  # fmt: skip
 DEVICES = ("a device", "another device")
 
 
@@ -41,7 +42,7 @@ class RandomScores:
         if self._draw("lost", run.id).random() < self._lost:
             return Result(run.id, "diverged", {}, {0: {"fit": 0.0}, 4: {"fit": 0.0}}, device=device, **TRAINED)
         path = self._path(run)
-        at_end = {name: value for name, value in path[STEPS[-1]].items()}
+        at_end = dict(path[STEPS[-1]])
         lost = [scores["forgetting"] for scores in path.values()]
         rate = abs(log2(run.lr / BEST))
         known = fmean(self._known[run.parent][name] for name in ("fact_recall", "rule_accuracy"))
@@ -67,19 +68,24 @@ class RandomScores:
         facts, rule = (self._share(middle + 0.05 * effect + 0.05 * draw.normal()) for middle in (0.8, 0.7))
         scores = {"fact_recall": facts, "rule_fit": rule, "rule_accuracy": rule, "fit": (facts + rule) / 2}
         loss = round(1 + 0.2 * effect + 0.1 * draw.normal(), 1 if self._coarse else 6)
-        tuned = 0.5 - 0.1 * abs(log2(run.lr / BEST_BEFORE)) + 0.04 * self._effect("rate", run.weight_decay, run.salt, run.lr)
+        of_rate = self._effect("rate", run.weight_decay, run.salt, run.lr)
+        tuned = 0.5 - 0.1 * abs(log2(run.lr / BEST_BEFORE)) + 0.04 * of_rate
         return scores | {"learning": scores["fit"], "validation_learning": tuned, "validation_loss": loss}
 
     def _path(self, run: Run) -> dict[int, dict[str, float]]:
         base, draw = self._bases[str(run.parent)], self._draw(run.id)
         of_cell = "cell", run.task, run.optimizer.name, base.optimizer.name, run.update
-        of_seed, of_place = self._draw("seed", run.seed, base.optimizer.name), ("place", base.weight_decay, run.optimizer.name)
-        common, noise = of_seed.normal(size=3), draw.normal(size=4)
+        of_place = "place", base.weight_decay, run.optimizer.name
+        common, noise = self._draw("seed", run.seed, base.optimizer.name).normal(size=3), draw.normal(size=4)
         levels = [
-            float(middle + 0.04 * self._effect(index, *of_cell) + 0.06 * self._effect(index, *of_place) + 0.03 * common[index]
-            + 0.03 * noise[index]) for index, middle in enumerate((0.6, 0.3, 0.2))
+            float(
+                middle + 0.04 * self._effect(index, *of_cell) + 0.06 * self._effect(index, *of_place)
+                + 0.03 * common[index] + 0.03 * noise[index]
+            ) for index, middle in enumerate((0.6, 0.3, 0.2))
         ]  # fmt: skip
-        speed = float(np.clip(4 * run.lr / BEST * np.exp(0.1 * noise[3]), 1, 20))  # so that some reach the fit around step 12
+        speed = float(
+            np.clip(4 * run.lr / BEST * np.exp(0.1 * noise[3]), 1, 20)
+        )  # at half of it a fit of .5 at step 12
         return {step: self._point(min(1.0, step * speed / 50), step / STEPS[-1], levels) for step in STEPS}
 
     def _point(self, fit: float, progress: float, levels: list[float]) -> dict[str, float]:

@@ -11,7 +11,7 @@ from math import nan
 from typing import Any
 
 from tests.recompute import scores
-from tests.recompute.claims import answers
+from tests.recompute.claims import NOT_MEASURED, answers
 from tests.recompute.contrasts import Pairs, is_unfair, verdict
 from tests.recompute.ledger import Ledger
 from tests.recompute.published import compared
@@ -26,10 +26,11 @@ Call = Callable[[Sequence[str]], str]  # arguments of the program -> its standar
 
 
 class Audit:
-    """Of one runner in one folder."""
+    """Of one runner in one folder. compares: whether every two optimizers, updates and values are compared, each two by a
+    call of their own. answers: to the claims."""
 
-    def __init__(self, call: Call, folder: str, runner: str, card: Object) -> None:
-        self.ledger = Ledger()
+    def __init__(self, call: Call, folder: str, runner: str, card: Object, *, compares: bool = True) -> None:
+        self.ledger, self.answers = Ledger(), list[str]()
         self._call, self._folder, self._card = call, folder, card
         self._labels = [axis_label(axis) for axis in card.get("axes", [])]
         self._name = card["name"] if runner.endswith(".toml") else runner
@@ -43,7 +44,8 @@ class Audit:
         self._of_runs(runs, earlier, reference["spent"])
         self._of_rows(reference["rows"])
         self._of_table([row for row in report["rows"] if not row["reference"]])
-        self._of_comparisons()
+        if compares:
+            self._of_comparisons()
         self._of_claims(report.get("claims", []))
 
     def _print(self, *arguments: str) -> str:
@@ -165,7 +167,13 @@ class Audit:
 
     def _of_claims(self, published: Sequence[Object]) -> None:
         found = answers(self._card, self._rows, self._seeds)
-        for number, (shown, answer) in enumerate(zip(published, found, strict=False), 1):
+        self.answers = [answer.kind for answer in found]
+        if not published:  # a report has no claims where none of them is measured
+            self.ledger.add(
+                "claims without an answer", "all", {answer.kind for answer in found} - {NOT_MEASURED}, set()
+            )
+            return
+        for number, (shown, answer) in enumerate(zip(published, found, strict=True), 1):
             self.ledger.add("answers to claims", number, answer.kind, shown["answer"])
             for reading, of in zip(answer.readings, shown["readings"], strict=True):
                 where = f"claim {number}", answer.claim.get("kind"), reading.name
