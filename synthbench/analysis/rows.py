@@ -35,9 +35,10 @@ class Row(Card):
     seeds whose value is only a bound, `>` or `<`. target_steps: readings `x@fit` and `x@fits` by score, target step and
     seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. axes: the values of
     the axes that it differs in, by label. items: trained items by slice. variant_of: the optimizer, where `optimizer` is
-    a variant's name; has_own_base: whether that pretrains under its own name. own_rate: whether the optimizer sets its learning rate itself, decay_in_force: whose weight decay it
-    applies; see `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. device: what
-    its runs were trained on, several names `joined`. reference: a shipped row.
+    a variant's name; has_own_base: whether that pretrains under its own name. own_rate: whether the optimizer sets its
+    learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. start, start_lr: scores by
+    seed, and the rate, of the pretrained models. device: what its runs were trained on, several names `joined`.
+    reference: a shipped row.
     """
 
     task: str

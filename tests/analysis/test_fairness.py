@@ -58,8 +58,6 @@ def test_grids_that_one_rule_extended_are_alike_and_so_are_two_folders() -> None
     assert fairness.unfair(longer, "learning", STRICT) == "5 trials against 3 trials"
     assert fairness.unfair(longer, "learning", extended) is None
     same = Pair(tuned("adamw", 0.5, edge=True), tuned("adamw", 0.5, edge=True))
-    apart = Pair(tuned("adamw", 0.5, edge=True, axes={"before": 1}), tuned("adamw", 0.5, axes={"before": 0}))
-    assert fairness.unfair(apart, "learning", STRICT) == "the best rate lies at the edge of the grid of adamw"
     assert fairness.unfair(same, "learning", STRICT) is None
 
 

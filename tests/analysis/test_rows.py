@@ -127,9 +127,12 @@ def test_an_edge_of_an_earlier_stage_is_that_of_the_same_point_of_the_axes(tmp_p
     assert [(row.axes["weight-decay"], row.edge_before) for row in rows] == [(0, False), (0.1, True)]
 
 
-def test_a_salted_variant_with_a_base_of_its_own_is_named_apart_on_that_of_its_optimizer() -> None:
-    again = example_rows.row("muon-again").model_copy(update={"variant_of": "muon", "base": ["muon"]})
-    assert again.label == "muon-again"
-    on_muon = again.model_copy(update={"has_own_base": True})
-    own = on_muon.model_copy(update={"base": ["muon-again"]})
-    assert (on_muon.label, own.label) == ("muon-again on muon", "muon-again")
+def test_a_salted_variant_with_a_base_of_its_own_is_named_apart_on_that_of_its_optimizer(tmp_path: Path) -> None:
+    both = "stages.finetune.optimizer=['adamw', 'again']"
+    for own, labels in (
+        ("", ["adamw", "again"]),
+        (", base='again'", ["adamw", "again on adamw", "adamw on again", "again"]),
+    ):
+        variant, folder = f"variants.again={{of='adamw', salt='again'{own}}}", tmp_path / f"own{bool(own)}"
+        rows = rows_of(folder, FULL_UPDATE, variant, both, optimizers=["adamw", "again"])
+        assert [row.label for row in rows] == labels
