@@ -266,7 +266,7 @@ class RunnerCard(Card):
         ]  # fmt: skip
 
     def _of_variant(self, name: str) -> dict[tuple[str, str], OverrideCard]:
-        """What stages say of a variant alone, by stage and task; with which others it is crossed changes none of its runs."""
+        """What stages say of a variant alone, by stage and task; what it is crossed with changes none of its runs."""
         overrides = {
             (stage.name, key.rpartition("/")[0]): override.model_copy(update={"update": None, "optimizer": None})
             for stage in self.stages for key, override in stage.overrides.items()
