@@ -35,9 +35,10 @@ class Row(Card):
     seeds whose value is only a bound, `>` or `<`. target_steps: readings `x@fit` and `x@fits` by score, target step and
     seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. axes: the values of
     the axes that it differs in, by label. items: trained items by slice. variant_of: the optimizer, where `optimizer` is
-    a variant's name. own_rate: whether the optimizer sets its learning rate itself, decay_in_force: whose weight decay it
-    applies; see `plugins/trial.py`. start, start_lr: scores by seed, and the rate, of the pretrained models. device: what
-    its runs were trained on, several names `joined`. reference: a shipped row.
+    a variant's name; has_own_base: whether that pretrains under its own name. own_rate: whether the optimizer sets its
+    learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. start, start_lr: scores by
+    seed, and the rate, of the pretrained models. device: what its runs were trained on, several names `joined`.
+    reference: a shipped row.
     """
 
     task: str
@@ -60,6 +61,7 @@ class Row(Card):
     axes: dict[str, Value] = Field(default_factory=dict)
     items: dict[str, int] = Field(default_factory=dict)
     variant_of: str | None = None
+    has_own_base: bool = False
     own_rate: bool = False
     decay_in_force: str = "card"
     width: int = 0
@@ -71,7 +73,8 @@ class Row(Card):
     @property
     def label(self) -> str:
         """The optimizer, with that of pretraining where it is another one: `muon on adamw`."""
-        other = [name for name in self.base if name not in (self.optimizer, self.variant_of)]
+        own = {self.optimizer} if self.has_own_base else {self.optimizer, self.variant_of}
+        other = [name for name in self.base if name not in own]
         return f"{self.optimizer}{ON}{'/'.join(self.base)}" if other else self.optimizer
 
     @property
@@ -124,8 +127,11 @@ def read_results(store: Store, experiment: str, narrowing: Narrowing = EVERYTHIN
 def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
     """A row for each cell of the last stage, by task, optimizers and update."""
     last = card.stages[-1].name
-    tuned = {(cell.task, *cell.base, cell.optimizer): _tuning(trials, results) for cell, trials in results.cells.items()
-             if cell.stage != last}  # fmt: skip
+    tuned = {
+        (cell.task, *cell.base, cell.optimizer, trial.id): tuning
+        for cell, trials in results.cells.items() if cell.stage != last for tuning in [_tuning(trials, results)]
+        for trial in trials
+    }  # fmt: skip
     rows = [
         _row(cell, trials, card, results).model_copy(update=_trials(cell, trials, tuned, card, results))
         for cell, trials in results.cells.items()
@@ -218,6 +224,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
         size=cell.size, axes=dict(cell.point), items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
+        has_own_base=cell.optimizer in card.variants and card.root(cell.optimizer) == cell.optimizer,
         device=joined(results[run].device for run in runs),
     )  # fmt: skip
 
@@ -234,8 +241,12 @@ def _trials(
     cell: Cell, trials: Sequence[Trial], tuned: Mapping[tuple[str, ...], Tuning], card: RunnerCard,
     stored: ExperimentResults,
 ) -> dict[str, Any]:  # fmt: skip
-    """A row's trials by stage, and whether the best rate of an earlier stage lies at an edge. tuned: by task and path."""
-    before = [tuned.get((cell.task, *cell.base[: index + 1]), (0, False)) for index in range(len(cell.base))]
+    """A row's trials by stage, and whether the best rate of an earlier stage lies at an edge. tuned: by task, path and run,
+    for cells at several points of the axes have one path."""
+    before, run = list[Tuning](), trials[0].id
+    for length in range(len(cell.base), 0, -1):
+        run = stored.identities[run]["parent"]
+        before.insert(0, tuned.get((cell.task, *cell.base[:length], run), (0, False)))
     variant = card.variants.get(cell.optimizer)
     if variant and variant.of_tuned:  # its rate is a share of the best of these
         trials = stored.cells.get(cell._replace(optimizer=variant.of), trials)

@@ -266,12 +266,13 @@ class RunnerCard(Card):
         ]  # fmt: skip
 
     def _of_variant(self, name: str) -> dict[tuple[str, str], OverrideCard]:
-        """What stages say of a variant alone, by stage and task."""
-        return {
-            (stage.name, key.rpartition("/")[0]): override
+        """What stages say of a variant alone, by stage and task; what it is crossed with changes none of its runs."""
+        overrides = {
+            (stage.name, key.rpartition("/")[0]): override.model_copy(update={"update": None, "optimizer": None})
             for stage in self.stages for key, override in stage.overrides.items()
             if name in self.variants and key.rpartition("/")[2] == name
         }  # fmt: skip
+        return {key: override for key, override in overrides.items() if override != OverrideCard()}
 
     def stage(self, name: str) -> StageCard:
         return next(stage for stage in self.stages if stage.name == name)

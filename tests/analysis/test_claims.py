@@ -170,6 +170,10 @@ def test_a_salted_variant_is_the_a_a_of_what_a_claim_compares() -> None:
     longer = card.stages[-1].model_copy(update={"overrides": {"wugs/adamw-again": OverrideCard(steps=9)}})
     trained_longer = card.model_copy(update={"stages": [*card.stages[:-1], longer]})
     assert (trained_longer.salted("adamw"), trained_longer.salted("adamw-again")) == (["adamw-own-base"], [])
+    crossed = OverrideCard(optimizer=["adamw", "adamw-again"], update=["full"])
+    beside = card.stages[-1].model_copy(update={"overrides": {"adamw-again": crossed}})
+    crossed_card = card.model_copy(update={"stages": [*card.stages[:-1], beside]})
+    assert crossed_card.salted("adamw") == ["adamw-again", "adamw-own-base"]
     rows = [*muon_and_adamw("wugs", 0.2), *muon_and_adamw("grokking", 0.2)]
     twins = [task_row("adamw-again", task, [0.49 - noise for noise in NOISE]) for task in ("wugs", "grokking")]
     (answer,) = answers(card, [*rows, *twins, task_row("adamw-slow", "wugs", [0.1] * 8)])

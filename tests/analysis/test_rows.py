@@ -9,7 +9,7 @@ import pytest
 
 from docs.calibration import pooled
 from synthbench.analysis.rows import Row
-from synthbench.experiment.runs import Run
+from synthbench.experiment.runs import Result, Run
 from synthbench.reporting import table
 from tests import tiny
 from tests.analysis import example_rows
@@ -108,3 +108,31 @@ def test_a_row_names_every_device_that_measured_its_runs(tmp_path: Path) -> None
     assert {row.device for row in synthetic_results.latest_report(out).rows} == {"a + b"}
     on_one = synthetic_results.write(tmp_path / "one", scores_by_items, device_of=lambda run: run.optimizer.name)
     assert {row.device for row in synthetic_results.latest_report(on_one).rows} == {"adamw", "muon"}
+
+
+def test_an_edge_of_an_earlier_stage_is_that_of_the_same_point_of_the_axes(tmp_path: Path) -> None:
+    """Without decay the best rate of pretraining lies inside of its grid, with it at an end."""
+    decays = tiny.axis("stages.pretrain.weight_decay", [0, 0.1])
+    best = {0.0: 1e-3, 0.1: 2e-3}
+
+    def result_of(run: Run) -> Result:
+        learned = 0.5 - abs(run.lr - best[run.weight_decay]) * 100 if run.stage == "pretrain" else 0.5
+        scores = {"validation_learning": learned, "validation_loss": 1.0, "learning": learned}
+        return Result(run.id, "ok", scores, {}, device="a device", versions={"torch": "2"})
+
+    grid = "stages.pretrain.lr=[5e-4,1e-3,2e-3]"
+    experiment = tiny.experiment(tmp_path, FULL_UPDATE, decays, grid)
+    out = synthetic_results.fill(tmp_path / "out", experiment, result_of, "synthbench run")
+    rows = synthetic_results.latest_report(out).rows
+    assert [(row.axes["weight-decay"], row.edge_before) for row in rows] == [(0, False), (0.1, True)]
+
+
+def test_a_salted_variant_with_a_base_of_its_own_is_named_apart_on_that_of_its_optimizer(tmp_path: Path) -> None:
+    both = "stages.finetune.optimizer=['adamw', 'again']"
+    for own, labels in (
+        ("", ["adamw", "again"]),
+        (", base='again'", ["adamw", "again on adamw", "adamw on again", "again"]),
+    ):
+        variant, folder = f"variants.again={{of='adamw', salt='again'{own}}}", tmp_path / f"own{bool(own)}"
+        rows = rows_of(folder, FULL_UPDATE, variant, both, optimizers=["adamw", "again"])
+        assert [row.label for row in rows] == labels

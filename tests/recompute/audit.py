@@ -5,28 +5,34 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from math import nan
+from typing import Any
 
 from tests.recompute import scores
-from tests.recompute.claims import again, answers
+from tests.recompute.claims import NOT_MEASURED, answers
 from tests.recompute.contrasts import Pairs, is_unfair, verdict
 from tests.recompute.ledger import Ledger
+from tests.recompute.published import compared
 from tests.recompute.ranks import places
 from tests.recompute.readings import marks, values
-from tests.recompute.rows import Row, is_like, rows_of
+from tests.recompute.rows import Row, axis_label, is_like, rows_of
 from tests.recompute.runs import Object, derived
 from tests.recompute.statistics import holm
 
+BASE = {"base_facts": "fact_recall", "base_rule": "rule_accuracy", "base_loss": "validation_loss"}
 Call = Callable[[Sequence[str]], str]  # arguments of the program -> its standard output
 
 
 class Audit:
-    """Of one runner in one folder."""
+    """Of one runner in one folder. compares: whether every two optimizers, updates and values are compared, each two by a
+    call of their own. answers: to the claims."""
 
-    def __init__(self, call: Call, folder: str, runner: str, card: Object) -> None:
-        self.ledger = Ledger()
+    def __init__(self, call: Call, folder: str, runner: str, card: Object, *, compares: bool = True) -> None:
+        self.ledger, self.answers = Ledger(), list[str]()
         self._call, self._folder, self._card = call, folder, card
+        self._labels = [axis_label(axis) for axis in card.get("axes", [])]
         self._name = card["name"] if runner.endswith(".toml") else runner
         exported = [json.loads(line) for line in self._print("export", self._name, "--format", "jsonl").splitlines()]
         runs = {run["run"]: run for run in exported if run["status"] != "interrupted"}
@@ -38,16 +44,19 @@ class Audit:
         self._of_runs(runs, earlier, reference["spent"])
         self._of_rows(reference["rows"])
         self._of_table([row for row in report["rows"] if not row["reference"]])
-        self._of_comparisons()
+        if compares:
+            self._of_comparisons()
         self._of_claims(report.get("claims", []))
 
     def _print(self, *arguments: str) -> str:
         return self._call([*arguments, "--out", self._folder])
 
     def _find(self, shown: Object) -> Row:
-        update, size = shown.get("update", shown.get("trainable")), shown.get("size", shown.get("data_size"))
+        update, axes = shown.get("update", shown.get("trainable")), shown.get("axes")
+        if axes is None:
+            axes = {label: shown[label] for label in self._labels if shown[label] is not None}
         base = shown["base"] if isinstance(shown["base"], str) else "/".join(shown["base"])
-        names = shown["task"], base, shown["optimizer"], update, shown["weight_decay"], size
+        names = shown["task"], base, shown["optimizer"], update, tuple(sorted(axes.items()))
         return next(row for row in self._rows if row.names == names)
 
     def _of_runs(self, runs: dict[str, Object], earlier: Sequence[Row], spent: Object) -> None:
@@ -72,7 +81,8 @@ class Audit:
             before = row.before.chosen if row.before else []
             mine = {"lr": row.lr, "edge": row.edge, "edge_before": row.edge_before, "trials": row.trials,
                     "seeds": row.seeds, "runs": len(row.runs), "diverged": len(row.runs) - len(row.converged),
-                    "device": row.device, "start_lr": row.before.lr if row.before else None}  # fmt: skip
+                    "device": row.device, "start_lr": row.before.lr if row.before else None, "size": row.size,
+                    "weight_decay": min(row.weight_decay)}  # fmt: skip
             self.ledger.each("choices and counts", row.names, mine, shown)
             for name, of_seed in shown["values"].items():
                 kind = f"scores x@{name.partition('@')[2]}" if "@" in name else "scores at the end"
@@ -98,6 +108,8 @@ class Audit:
         groups: dict[tuple[str, float], list[tuple[Object, Row]]] = defaultdict(list)
         for shown, row in [(shown, self._find(shown)) for shown in published]:
             groups[row.task, row.size].append((shown, row))
+            for column, name in BASE.items():
+                self.ledger.add("scores of the base", (row.names, column), row.base_mean(name), shown[column], 4)
             for name in self._better:
                 self.ledger.each("means and intervals", row.names, scores.cell(row, name), shown, 4)
         name, is_ranked = self._card.get("rank", ""), any("rank_first" in shown for shown in published)
@@ -111,35 +123,38 @@ class Audit:
                 self.ledger.each("differences to the best row", row.names, ends, shown, 4)
 
     def _of_comparisons(self) -> None:
-        """Every pair of optimizers, and of updates."""
-        known = ",".join(dict.fromkeys(row.optimizer for row in self._rows))
-        for axis, options in (("optimizer", []), ("update", ["--optimizer", known])):
+        """Every pair of optimizers, of updates, and of values of each axis."""
+        known = ",".join(dict.fromkeys(row.name for row in self._rows))
+        axes: list[tuple[str, list[str], Callable[[Row], Any]]] = [
+            ("optimizer", [], lambda row: row.name),
+            ("update", ["--optimizer", known], lambda row: row.update),
+            *((label, ["--optimizer", known], partial(_on, label)) for label in self._labels),
+        ]
+        for axis, options, of in axes:
             apart = (axis, "base") if axis == "optimizer" else (axis,)
-            for a, b in combinations(dict.fromkeys(getattr(row, axis) for row in self._rows), 2):
-                sides = [[row for row in self._rows if getattr(row, axis) == side] for side in (a, b)]
-                pairs = [(row, other) for row in sides[0] for other in sides[1] if is_like(row, other, apart)]
+            for a, b in combinations(dict.fromkeys(value for row in self._rows if (value := of(row)) is not None), 2):
+                sides = [[row for row in self._rows if of(row) == side] for side in (a, b)]
+                pairs = [(row, other) for row in sides[0] if (other := _counterpart(row, sides[1], apart))]
                 if pairs:
-                    printed = self._print("compare", a, b, "--runner", self._name, "--format", "json", *options)
-                    self._of_comparison(json.loads(printed)["rows"], pairs, of_updates=axis == "update")
+                    names = [f"{axis}={side}" if axis in self._labels else side for side in (a, b)]
+                    printed = self._print("compare", *names, "--runner", self._name, "--format", "json", *options)
+                    self._of_comparison(json.loads(printed)["rows"], pairs, axis)
 
-    def _of_comparison(self, published: Sequence[Object], pairs: Pairs, *, of_updates: bool) -> None:
-        def key(task: str, other: str, size: float, decay: float, score: str) -> tuple[str | float, ...]:
-            return task, other.rpartition(">")[2], size, decay, score  # other: what rows are called by beside these
+    def _of_comparison(self, published: Sequence[Object], pairs: Pairs, axis: str) -> None:
+        named = ["task", *({"optimizer", "trainable"} - {"trainable" if axis == "update" else axis})]
+        named += [label for label in self._labels if label != axis]
 
-        shown_of = {
-            key(
-                x["task"], x["optimizer" if of_updates else "trainable"], x["data_size"], x["weight_decay"], x["score"]
-            ): x
-            for x in published
-        }
+        def key(of: Object, score: str) -> tuple[object, ...]:
+            return *(of.get(column) for column in named), score
+
+        shown_of = {key(x, x["score"]): x for x in published}
         judged = [(pair, name, verdict([pair], name, self._card)) for pair in pairs for name in self._better]
         for pair, name, of in judged:
             if of.kind != "too few seeds" and is_unfair(pair, name, self._card):
                 of.kind = "not comparable"
         adjusted = iter(holm([of.p for *_, of in judged if of.is_test]))
         for (row, _), name, of in judged:
-            other = row.optimizer if of_updates else row.update
-            shown = shown_of[key(row.task, other, row.size, row.weight_decay, name)]
+            shown = shown_of[key({"task": row.task, "optimizer": row.name, "trainable": row.update} | row.axes, name)]
             sides = [[*side[0].values()] for side in of.found.sides]
             means = [scores.center(side, name) if all(sides) else nan for side in sides]
             mine = scores.difference(of.found, name)
@@ -151,19 +166,27 @@ class Audit:
             self.ledger.each("pairing, margins, seeds needed", (row.names, name), mine, shown)
 
     def _of_claims(self, published: Sequence[Object]) -> None:
-        add, found = self.ledger.add, answers(self._card, self._rows, self._seeds)
-        for number, (shown, answer) in enumerate(zip(published, found, strict=False), 1):
-            add("answers to claims", number, answer.kind, shown["answer"])
-            add("answers to claims", number, answer.pairs.keys(), shown["tasks"].keys())
-            add("p-values", ("claim", number), answer.p, shown["p"])
-            contrasts = [(answer.pooled.found if answer.pooled else None, shown)]
-            for task in answer.pairs.keys() & shown["tasks"].keys():
-                of = verdict([answer.pairs[task]], shown["score"], self._card)
-                add("answers to claims", (number, task), of.kind, shown["tasks"][task]["verdict"])
-                contrasts.append((of.found, shown["tasks"][task]))
-            contrasts += [(again(name, answer, self._card, self._rows), of) for name, of in shown["again"].items()]
-            for contrast, numbers in contrasts:
-                self.ledger.each(
-                    "differences of claims", number, scores.difference(contrast, shown["score"]), numbers, 4
-                )
-                add("differences of claims", number, not contrast or contrast.paired, numbers["paired"])
+        found = answers(self._card, self._rows, self._seeds)
+        self.answers = [answer.kind for answer in found]
+        if not published:  # a report has no claims where none of them is measured
+            self.ledger.add(
+                "claims without an answer", "all", {answer.kind for answer in found} - {NOT_MEASURED}, set()
+            )
+            return
+        for number, (shown, answer) in enumerate(zip(published, found, strict=True), 1):
+            self.ledger.add("answers to claims", number, answer.kind, shown["answer"])
+            for reading, of in zip(answer.readings, shown["readings"], strict=True):
+                where = f"claim {number}", answer.claim.get("kind"), reading.name
+                for kind, mine, theirs, digits in compared(reading, of):
+                    self.ledger.add(kind, where, mine, theirs, digits)
+
+
+def _on(label: str, row: Row) -> Any:
+    return row.axes.get(label)
+
+
+def _counterpart(row: Row, others: Sequence[Row], apart: Sequence[str]) -> Row | None:
+    """The row like this one in all but this: that at the same place, or the only one."""
+    alike = [other for other in others if is_like(row, other, apart)]
+    exact = [other for other in alike if other.axes == row.axes]
+    return exact[0] if exact else alike[0] if len(alike) == 1 else None

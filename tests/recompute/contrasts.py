@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf, nan
 from statistics import fmean
+from typing import Any
 
 from tests.recompute.readings import ENOUGH, bounded, values
 from tests.recompute.rows import Row
 from tests.recompute.runs import Object
 from tests.recompute.scores import margin, unit
-from tests.recompute.statistics import LEVEL, Contrast
+from tests.recompute.statistics import LEAST_SEEDS, LEVEL, RESOLUTION, Contrast, less
 
-LEAST_SEEDS = 3
 Pair = tuple[Row, Row]
 Pairs = Sequence[Pair]
 
@@ -31,7 +31,14 @@ def contrast(pairs: Pairs, name: str, target: float | None = None) -> Contrast:
     if paired:
         common = [sorted(a.keys() & b.keys()) for a, b in zip(*sides, strict=True)]
         sides = [[{s: task[s] for s in seeds} for task, seeds in zip(side, common, strict=True)] for side in sides]
-    return Contrast(sides, paired=paired, ranked=name.endswith("@t"), is_share=unit(name) == "share")
+    differences = [{seed: less(a[seed], b[seed]) for seed in a} for a, b in zip(*sides, strict=True)] if paired else []
+    found = Contrast([differences] if paired else sides, ranked=name.endswith("@t"), resolution=resolution(name))
+    found.sides = sides
+    return found
+
+
+def resolution(name: str) -> float:
+    return RESOLUTION if unit(name) == "share" else 0.0
 
 
 class Verdict:
@@ -63,14 +70,24 @@ class Verdict:
 
 def verdict(pairs: Pairs, name: str, card: Object) -> Verdict:
     """The verdict on the mean over pairs, one a task."""
-    signs, own = set[bool](), {pair: contrast([pair], name) for pair in pairs}
+    return judged(pairs, lambda some, target: contrast(some, name, target), name, card)
+
+
+def judged(
+    units: Sequence[Any], of: Callable[..., Contrast], name: str, card: Object, *, is_row: bool = True
+) -> Verdict:
+    """The verdict on what is contrasted in units (of each task one), at the target step and whether its sign turns. is_row:
+    whether one unit is two rows, which have no sign at a target step where they do not differ."""
+    signs, own = set[bool](), {unit: of([unit], None) for unit in units}
     for step in card["reading"]["target_steps"] if is_read_between_rates(name) else ():
-        there = {pair: found for pair in pairs if (found := contrast([pair], name, step)).n and own[pair].n}
-        if there and not (len(pairs) == 1 and there[pairs[0]].nothing):  # of tasks without a reading the sign stays
-            turns = (fmean(of[pair].mean for pair in there) > 0 for of in (own, there))
+        there = {unit: found for unit in units if (found := of([unit], step)).n and own[unit].n}
+        if there and not (
+            is_row and len(units) == 1 and there[units[0]].nothing
+        ):  # of tasks without a reading the sign stays
+            turns = (fmean(at[unit].mean for unit in there) > 0 for at in (own, there))
             here = fmean(found.mean for found in own.values() if found.n) > 0
             signs |= {here, here is (next(turns) is next(turns))}
-    return Verdict(contrast(pairs, name), margin(name, card), signs)
+    return Verdict(of(units, None), margin(name, card), signs)
 
 
 def is_read_between_rates(name: str) -> bool:
@@ -91,5 +108,9 @@ def alike(trials: Sequence[int], others: Sequence[int], card: Object) -> bool:
 
 def is_unfair(pair: Pair, name: str, card: Object) -> bool:
     """Whether the rows were not tuned alike, or a rate that the score depends on lies at the edge of its grid."""
-    at_edge = any(row.edge_before or (row.edge and not is_read_between_rates(name)) for row in pair)
+    at_edge = any(is_at_edge(row, name) for row in pair)
     return at_edge or not alike(pair[0].trials, pair[1].trials, card)
+
+
+def is_at_edge(row: Row, name: str) -> bool:
+    return row.edge_before or (row.edge and not is_read_between_rates(name))

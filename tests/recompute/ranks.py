@@ -26,8 +26,7 @@ class Place(NamedTuple):
 def places(rows: Sequence[Row], name: str, sign: int, card: Object, seeds: Sequence[int]) -> list[Place]:
     """Of rows of one task and size. sign: 1 where a higher score is better, else -1."""
     whole = [row for row in rows if not is_incomplete(row, name, seeds)]
-    usual = Counter(tuple(row.trials) for row in whole).most_common(1)
-    whole = [row for row in whole if alike(row.trials, usual[0][0], card)]
+    whole = [row for row in whole if alike(row.trials, usual(whole), card)]
     pairs = [*combinations(whole, 2)]
     tests = [contrast([pair], name) for pair in pairs]
     beaten = [
@@ -43,3 +42,8 @@ def places(rows: Sequence[Row], name: str, sign: int, card: Object, seeds: Seque
         behind = contrast([(best, row) if sign > 0 else (row, best)], name) if best and is_behind else None
         found.append(Place(1 + first, len(whole) - last, behind) if row in whole else Place(None, None, None))
     return found
+
+
+def usual(rows: Sequence[Row]) -> Sequence[int]:
+    """The trials that most rows had."""
+    return Counter(tuple(row.trials) for row in rows).most_common(1)[0][0]

@@ -26,6 +26,17 @@ def unit(name: str) -> str:
     return "ratio" if score.startswith("update_norm") else UNITS.get(score, "share")
 
 
+HIGHER = {
+    "bits_per_param", "kept", "retention", "unseen_accuracy", "rule_fit", "rule_accuracy", "fit", "learning",
+    "validation_learning", "relearning_savings",
+}  # is better  # fmt: skip
+
+
+def is_up(name: str) -> int:
+    """1 where a higher score is better, -1 where a lower one is."""
+    return 1 if name.partition("@")[0] in HIGHER else -1
+
+
 def margin(name: str, card: Object) -> float | None:
     """The largest difference that counts as none."""
     margins: Mapping[str, float] = {**MARGINS, **card.get("margins", {})}

@@ -12,27 +12,27 @@ from scipy import optimize, special, stats
 
 from tests.recompute.readings import Values
 
-LEVEL, RESOLUTION = 0.05, 1 / 1024
+LEVEL, LEAST_SEEDS, RESOLUTION = 0.05, 3, 1 / 1024
 SEEDS = np.arange(2, 1001)  # as many as are asked for
 
 
 class Contrast:
-    """A difference of two sides. sides: of each the values by task and seed, of the same seeds where paired."""
+    """A mean over tasks, or a difference of two. samples: of each the values by task and seed; one where paired."""
 
-    def __init__(self, sides: Sequence[Sequence[Values]], *, paired: bool, ranked: bool, is_share: bool) -> None:
-        self.sides, self.paired, self.ranked, self.resolution = sides, paired, ranked, RESOLUTION * is_share
-        both = [(a, b) for a, b in zip(*sides, strict=True)]
-        self.samples = [[{seed: _less(a[seed], b[seed]) for seed in a} for a, b in both]] if paired else sides
-        self.fewest = min(len(task) for sample in self.samples for task in sample)
-        self.counts = [len({seed for task in sample for seed in task}) for sample in self.samples]
+    def __init__(self, samples: Sequence[Sequence[Values]], *, ranked: bool = False, resolution: float = 0.0) -> None:
+        self.samples, self.ranked, self.resolution = samples, ranked, resolution
+        self.sides, self.paired = samples, len(samples) == 1
+        self.fewest = min((len(task) for sample in samples for task in sample), default=0)
+        self.counts = [len({seed for task in sample for seed in task}) for sample in samples]
         self.n = min(self.counts)
-        self.nothing = all(len({*x.values(), *([0.0] if paired else y.values())}) < 2
-                           for x, y in zip(self.samples[0], self.samples[-1], strict=True))  # fmt: skip
+        self.nothing = all(len({*x.values(), *([0.0] if self.paired else y.values())}) < 2
+                           for x, y in zip(samples[0], samples[-1], strict=True))  # fmt: skip
         self.mean = self.error = self.freedom = float("nan")
         if self.fewest:
             self.mean = self._median() if ranked else self._mean()
         if self.fewest > 1 and not ranked:
-            self.error, self.freedom = map(float, self._spread(self.counts))
+            freedoms = [self._freedom(sample) for sample in samples]
+            self.error, self.freedom = map(float, self._spread(self.counts, freedoms))
 
     def _mean(self) -> float:
         means = [fmean(fmean(task.values()) for task in sample) for sample in self.samples]
@@ -41,23 +41,35 @@ class Contrast:
     def _median(self) -> float:
         """The mean over tasks of medians: of differences by seed, or of those of all pairs of values."""
         lists = [[*task.values()] for task in self.samples[0]] if self.paired else [
-            [_less(x, y) for x in a.values() for y in b.values()] for a, b in zip(*self.sides, strict=True)]  # fmt: skip
+            [less(x, y) for x in a.values() for y in b.values()] for a, b in zip(*self.samples, strict=True)]  # fmt: skip
         return sum(map(median, lists)) / len(lists)  # unlike fmean, NaN for bounds of both signs
 
-    def _spread(self, counts: Sequence[Any]) -> tuple[Any, Any]:
-        """Standard error, at least that of one item, and degrees of freedom (Welch). Seeds are clusters over tasks."""
+    def _spread(self, counts: Sequence[Any], freedoms: Sequence[Any]) -> tuple[Any, Any]:
+        """Standard error, at least that of one item, and degrees of freedom (Welch). Seeds are clusters over tasks. counts,
+        freedoms: of seeds that are asked for, or those of the samples."""
         parts = []
         for sample, count in zip(self.samples, counts, strict=True):
             shares: dict[int, float] = defaultdict(float)
             for task in sample:
                 for seed, value in task.items():
-                    shares[seed] += (value - fmean(task.values())) / len(task) / len(sample)
-            parts.append(len(shares) ** 2 / (len(shares) - 1) * sum(share**2 for share in shares.values()) / count)
-        squares = sum(part**2 / (n - 1) for part, n in zip(parts, counts, strict=True))
-        freedom = sum(parts) ** 2 / squares if np.all(squares) else sum(counts) - len(counts)
+                    m = len(task)
+                    shares[seed] += (m / (m - 1)) ** 0.5 * (value - fmean(task.values())) / m / len(sample)
+            parts.append(len(shares) * sum(share**2 for share in shares.values()) / count)
+        squares = sum(part**2 / freedom for part, freedom in zip(parts, freedoms, strict=True))
+        freedom = sum(parts) ** 2 / squares if np.all(squares) else sum(freedoms)
         return np.maximum(np.sqrt(sum(parts)), self.resolution / np.sqrt(np.minimum(counts[0], counts[-1]))), freedom
 
-    def _tail(self, distance: float) -> float:
+    def _freedom(self, sample: Sequence[Values]) -> float:
+        """Of the deviation between seeds, which count for less where a task lacks them."""
+        weights: dict[int, float] = defaultdict(float)
+        for task in sample:
+            for seed in task:
+                weights[seed] += 1 / len(task) / len(sample)
+        squares = np.array([*weights.values()]) ** 2
+        return float(squares.sum() ** 2 / (squares**2).sum() - 1)
+
+    def tail(self, distance: float) -> float:
+        """The chance that a mean strays at least so far to one side."""
         return float(stats.t.sf(distance / self.error, self.freedom)) if self.error else float(distance < 0)
 
     def interval(self) -> tuple[float, float]:
@@ -81,7 +93,7 @@ class Contrast:
         if self.fewest < 2 or self.nothing:
             return 1.0
         if not self.ranked:
-            return 2 * self._tail(abs(self.mean))
+            return 2 * self.tail(abs(self.mean))
         ranks = self._ranks()
         if len({x for side in ranks for x in side} | ({0.0} if self.paired else set())) < 2:
             return 1.0
@@ -93,7 +105,7 @@ class Contrast:
 
     def equivalence(self, margin: float) -> float:
         """The p-value of two one-sided tests that the difference lies within the margin."""
-        return self._tail(margin - abs(self.mean))
+        return self.tail(margin - abs(self.mean))
 
     def detectable(self) -> float:
         """The difference that a t test at 5 % finds with 80 % power."""
@@ -105,7 +117,7 @@ class Contrast:
 
     def seeds(self, distances: Sequence[float], level: float) -> float:
         """Seeds of each row with which one-sided t tests over all distances pass with 80 % power."""
-        error, freedom = self._spread([SEEDS] * len(self.samples))
+        error, freedom = self._spread([SEEDS] * len(self.samples), [SEEDS - 1] * len(self.samples))
         if min(distances) <= 0 or not np.all(error):
             return float("inf") if min(distances) <= 0 else 2
         missed = sum(special.nctdtr(freedom, d / error, stats.t.ppf(level, freedom)) for d in distances)
@@ -119,5 +131,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _less(value: float, other: float) -> float:
+def less(value: float, other: float) -> float:
     return 0.0 if value == other else value - other  # two equal bounds do not differ

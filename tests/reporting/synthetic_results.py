@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from synthbench.experiment.plan import Plan
+from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import RunRequest, experiment_id, resolve
 from synthbench.experiment.runs import Result, Run
 from synthbench.reporting import report
@@ -42,20 +42,28 @@ def write(
     (out / "task.toml").write_text(task)
     options = {"optimizers": ["adamw", "muon"], **options}
     experiment = resolve(RunRequest(str(card_path), settings=settings, device="cpu", **options))
+
+    def result_of(run: Run) -> Result:
+        is_last = run.stage == experiment.card.stages[-1].name
+        validation = {"validation_learning": 0.5, "validation_loss": 1.0 - 0.1 * (run.lr == CHOSEN)}
+        scores = validation | (scores_of(run) if is_last else {})
+        path = path_of(run, scores) if is_last else {}
+        return Result(run.id, "ok", scores, path, device=device_of(run), versions={"torch": "2"})
+
+    command = shlex.join(["synthbench", "run", str(card_path), "--optimizer", "adamw,muon", "--quiet"])
+    return fill(out, experiment, result_of, command)
+
+
+def fill(out: Path, experiment: Experiment, result_of: Callable[[Run], Result], command: str) -> Path:
+    """Stores a result for every run of an experiment, as runs become ready; returns the folder."""
     with closing(Store.create(out)) as store:
         results = store.results()
         while runs := Plan(experiment, results).ready():
             for run in runs:
-                is_last = run.stage == experiment.card.stages[-1].name
-                validation = {"validation_learning": 0.5, "validation_loss": 1.0 - 0.1 * (run.lr == CHOSEN)}
-                scores = validation | (scores_of(run) if is_last else {})
-                path = path_of(run, scores) if is_last else {}
-                result = Result(run.id, "ok", scores, path, device=device_of(run), versions={"torch": "2"})
-                store.keep(run, result, [], None)
+                store.keep(run, result_of(run), [], None)
             results = store.results()
         members.enlist(experiment, experiment_id(experiment), store, results)
         tasks = {name: task.fingerprint for name, task in experiment.tasks.items()}
-        command = shlex.join(["synthbench", "run", str(card_path), "--optimizer", "adamw,muon", "--quiet"])
         card_text = experiment.card.model_dump_json(by_alias=True)
         store.record(experiment_id(experiment), card_text, json.dumps(tasks), command, finished=True)
     return out
