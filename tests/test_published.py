@@ -143,7 +143,7 @@ def test_finetuning_sizes_cover_low_and_high_rule_accuracy(task: str) -> None:
     _, published = published_rows("sizes")
     accuracies = [fmean(row.values["rule_accuracy"].values()) for row in published.rows if row.task == task]
     assert min(accuracies) < 0.25
-    assert max(accuracies) > 0.8
+    assert max(accuracies) > 0.7
 
 
 def test_planted_optimizers_have_lower_ranks_and_a_twin_does_not() -> None:

@@ -1,9 +1,10 @@
-"""Grids that miss a target step: towards which rates they are extended, so that readings between rates are reached."""
+"""Grids that miss a target step: by which rates they are extended, so that readings between rates are reached."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from math import log, nan
+from math import log, nan, sqrt
 
 from synthbench.cards import RunnerCard
 from synthbench.experiment.choice import Done, next_rate
@@ -13,7 +14,6 @@ from synthbench.scores.reading import BETWEEN_RATES, bracket, crossing, is_reach
 Steps = Mapping[
     float, float | None
 ]  # of one seed, by rate that did not diverge: where it reaches the fit, None if never
-SMALLER, NEITHER, LARGER = -1, 0, 1
 
 
 def reads_between_rates(card: RunnerCard) -> bool:
@@ -38,10 +38,10 @@ def read_by_claims(card: RunnerCard) -> list[str]:
 
 
 def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> float | None:
-    """The rate that would come next on a cell's grid where a target step lies beyond its rates; None where enough seeds
-    have rates on both sides of every target step, or no rate beyond the grid would help. The card's own target step goes
-    first; a path without the score that is meant by fit asks for nothing. size: of the cell, with which target steps
-    grow."""
+    """The rate that would come next on a cell's grid where a target step lies beyond its rates, or between one that reaches
+    the fit too early and one that never does; None where enough seeds have rates on both sides of every target step, or no
+    rate would help. The card's own target step goes first; a path without the score that is meant by fit asks for nothing.
+    size: of the cell, with which target steps grow."""
     rates, seeds = sorted({run.lr for run in runs}), dict[int, dict[float, float | None]]()
     for run in runs:
         of_seed = seeds.setdefault(run.seed, {})
@@ -49,25 +49,30 @@ def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> f
         if done[run.id].status == "ok" and any(card.reading.fit_of in scores for scores in path.values()):
             of_seed[run.lr] = crossing(path, card.reading.fit, card.reading.fit_of)
     for target_step in sorted(card.reading.target_steps, key=lambda step: abs(log(step / card.reading.target_step))):
-        if way := _way([*seeds.values()], rates, target_step * size):
-            return next_rate(rates, is_low=way == SMALLER)
+        if rate := most_wanted([*seeds.values()], rates, target_step * size):
+            return rate
     return None
 
 
-def _way(seeds: Sequence[Steps], rates: Sequence[float], target_step: float) -> int:
-    """Where most of the seeds lack a rate that do not read a target step, if they are too many."""
+def most_wanted(seeds: Sequence[Steps], rates: Sequence[float], target_step: float) -> float | None:
+    """The rate that most of the seeds lack that do not read a target step, if they are too many."""
     read = [bracket([*steps.values()], target_step) is not None for steps in seeds]
     if is_reached([0.0 if is_read else nan for is_read in read]):
-        return NEITHER
-    ways = [lacking(steps, rates, target_step) for steps, is_read in zip(seeds, read, strict=True) if not is_read]
-    return max((SMALLER, LARGER), key=ways.count) if any(ways) else NEITHER
+        return None
+    wanted = (lacking(steps, rates, target_step) for steps, is_read in zip(seeds, read, strict=True) if not is_read)
+    counts = Counter(sorted(rate for rate in wanted if rate))
+    return counts.most_common(1)[0][0] if counts else None
 
 
-def lacking(steps: Steps, rates: Sequence[float], target_step: float) -> int:
-    """On which side of its rates a seed that does not read a target step lacks one: LARGER where all are slower, SMALLER
-    where all are faster; NEITHER where the rate at that end diverged, or does not reach the fit although others do."""
+def lacking(steps: Steps, rates: Sequence[float], target_step: float) -> float | None:
+    """The rate that a seed lacks which does not read a target step: a larger one than all where all are slower; where all
+    that reach the fit are faster, a smaller one, or one between them and a smaller rate that never does. None where the
+    rate at that end diverged, or the largest does not reach the fit although others do."""
     reached = {lr: step for lr, step in steps.items() if step}
     if reached and max(reached.values()) < target_step:
-        return SMALLER if rates[0] in reached else NEITHER
+        too_slow = [lr for lr in steps if lr < min(reached)]
+        if too_slow:
+            return float(f"{sqrt(max(too_slow) * min(reached)):.3g}")
+        return next_rate(rates, is_low=True) if rates[0] in reached else None
     is_slow = not reached or min(reached.values()) > target_step
-    return LARGER if is_slow and rates[-1] in (reached or steps) else NEITHER
+    return next_rate(rates, is_low=False) if is_slow and rates[-1] in (reached or steps) else None

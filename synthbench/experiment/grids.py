@@ -137,8 +137,7 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
         lines[stage].append(f"{name}: lr {'; '.join(parts)}")
     for extended in (stage for stage in card.stages if stage.extend):
         is_last = extended is card.stages[-1]
-        reasons = ["that is chosen"] * (not is_last or reads_chosen_rate(card))
-        reasons += ["a target step lies beyond"] * (is_last and reads_between_rates(card))
-        where = " or ".join(reasons)
-        lines[extended.name].append(f"and up to {extended.extend} more beyond the edge of a grid, where {where}")
+        reasons = ["beyond the edge of a grid, where that is chosen"] * (not is_last or reads_chosen_rate(card))
+        reasons += ["where no two have a target step between them"] * (is_last and reads_between_rates(card))
+        lines[extended.name].append(f"and up to {extended.extend} more {', or '.join(reasons)}")
     return lines

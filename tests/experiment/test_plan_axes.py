@@ -10,7 +10,7 @@ import pytest
 
 from synthbench.common.errors import BadInput
 from synthbench.execution import fleet_setup
-from synthbench.experiment.brackets import LARGER, NEITHER, SMALLER, lacking
+from synthbench.experiment.brackets import lacking, most_wanted
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
@@ -190,7 +190,7 @@ NEVER = dict.fromkeys((*THREE, 1.6e-2, 3.2e-2), None)
         ({}, [1, 20], [1.6e-2, 3.2e-2]),  # as often as the stage says
         (NEVER, [20], [1.6e-2, 3.2e-2]),  # a larger rate may reach the fit
         ({8e-3: None}, [10, 20], []),  # the largest rate never fits, though smaller ones do
-        ({2e-3: None}, [20, 60], []),  # the smallest rate takes too many steps
+        ({2e-3: None}, [20, 40], [2.83e-3, 2.38e-3]),  # the smallest rate takes too many steps: 35, then 42
         ({8e-3: None}, [30, 20], []),
     ],
 )
@@ -222,11 +222,13 @@ def test_a_grid_is_extended_towards_where_the_score_that_is_meant_by_fit_is_reac
 
 
 def test_most_seeds_decide_where_a_grid_is_extended() -> None:
-    assert [lacking(steps, [1.0, 2.0], 20) for steps in ({1.0: 50.0, 2.0: 30.0}, {1.0: 15.0, 2.0: 10.0}, {})] == [
-        LARGER, SMALLER, NEITHER
-    ]  # fmt: skip
-    assert lacking({1.0: 50.0}, [1.0, 2.0], 20) == NEITHER  # the larger rate diverged
-    assert lacking({2.0: 10.0}, [1.0, 2.0], 20) == NEITHER
+    faster, slower = {1.0: 15.0, 2.0: 10.0}, {1.0: 50.0, 2.0: 30.0}
+    assert [lacking(steps, [1.0, 2.0], 20) for steps in (slower, faster, {})] == [4.0, 0.5, None]
+    assert lacking({1.0: 50.0}, [1.0, 2.0], 20) is None  # the larger rate diverged
+    assert lacking({2.0: 10.0}, [1.0, 2.0], 20) is None
+    assert lacking({1.0: None, 4.0: 10.0}, [1.0, 4.0], 20) == 2.0
+    assert most_wanted([faster, faster, slower], [1.0, 2.0], 20) == 0.5
+    assert most_wanted([faster, slower, slower], [1.0, 2.0], 20) == 4.0
 
 
 @each(("settings", "is_extended"), [
