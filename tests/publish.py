@@ -22,10 +22,7 @@ PAGES = ["docs.pages"]
 REFERENCE, POOL = "1000-1031", "1000-1063"  # seeds of the rows that users' seeds stand beside; for their power
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],
-    "leaderboard": [
-        RUN, ROWS, f"{FIGURES} --format markdown > reports/NAME.md",
-        f"{REPORT} --format claims --into reports/README.md",
-    ],
+    "leaderboard": [RUN, ROWS, f"{FIGURES} --format markdown > reports/NAME.md"],
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
     "controls": [RUN, ROWS],
