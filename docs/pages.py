@@ -1,6 +1,7 @@
 """The committed pages that are made from cards, published rows and registries: `python -m docs.pages` writes them.
 
-They are tasks/README.md, runners/README.md, the generated pages of docs/, their pictures, and the answers in docs/faq.md.
+They are tasks/README.md, runners/README.md, the generated pages of docs/, their pictures, and the answers in docs/faq.md and
+in README.md.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from docs.discrimination import planted, sizes
 from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from docs.gpu import gpu_page
-from docs.papers import papers_page
+from docs.papers import papers_page, readme
 from docs.power import power_page
 from synthbench import cards
 from synthbench.analysis import reference
@@ -128,6 +129,7 @@ PAGES = {
     "reports/gpu.md": gpu_page,
     "reports/power.md": power_page,
     "reports/papers.md": papers_page,
+    "README.md": readme,
 }  # by path, without the last line end
 DRAWN = {REGIME: lambda: regime_picture().svg.decode(), "docs/pictures/architecture.svg": architecture.picture}
 DRAWN |= {f"docs/pictures/{name}.svg": picture for name, picture in PICTURES.items()}

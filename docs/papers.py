@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from synthbench.common.wording import code, literal
 from synthbench.reporting import claim_answers
 from synthbench.reporting.table import github
 
+README = Path(__file__).resolve().parent.parent / "README.md"
 CONSISTENCY, DECAY = "arXiv 2605.06654", "arXiv 2602.11137"
 
 
@@ -98,6 +100,27 @@ def papers_page() -> str:
                 *_answered(claim),
             ]
     return "\n".join(lines).rstrip()
+
+
+BLOCK = re.compile(r"(?<=<!-- BEGIN papers -->\n).*?(?=<!-- END papers -->)", re.DOTALL)
+
+
+def readme() -> str:
+    """README.md with what became of the papers' claims that a study asks: the first contrast's answer and its size."""
+    rows = []
+    for paper, claims in PAPERS.items():
+        for claim in (claim for claim in claims if claim.runner):
+            answer = next(found_by(claim), None)
+            said = literal(f"{claim_answers.in_words(answer)}{_size(answer)}") if answer else "not measured yet"
+            rows.append([paper.partition(",")[0].removeprefix("arXiv "), literal(claim.says), said])
+    table = github(["arXiv", "claim", "here"], rows)
+    return BLOCK.sub(lambda _: f"{table}\n", README.read_text(encoding="utf-8")).rstrip()
+
+
+def _size(answer: Answer) -> str:
+    """`: -0.04 [-0.06, -0.02]`, of the first reading."""
+    first = answer.first
+    return f": {claim_answers.numbers_of(first.pooled, answer.claim, first.score)}" if first.tasks else ""
 
 
 def short() -> str:

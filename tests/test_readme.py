@@ -11,7 +11,7 @@ import pytest
 from tests.calling import Caller
 
 ROOT = Path(__file__).resolve().parent.parent
-MOST_LINES = 110
+MOST_LINES = 120
 README, RUN, RESULTS = (
     (ROOT / f"{page}.md").read_text(encoding="utf-8") for page in ("README", "docs/run", "docs/results")
 )
