@@ -26,7 +26,6 @@ pytestmark = pytest.mark.timed
 
 ROUNDS = 5  # of each way, in turns
 WORKERS, FLEET = 2, 4
-BUSY = 0.02  # by which a share of time varies on a busy machine
 
 
 @pytest.fixture
