@@ -26,7 +26,6 @@ pytestmark = pytest.mark.timed
 
 ROUNDS = 5  # of each way, in turns
 WORKERS, FLEET = 2, 4
-BUSY = 0.02  # by which a share of time varies on a busy machine
 
 
 @pytest.fixture
@@ -114,16 +113,16 @@ def test_drawing_a_million_examples_takes_seconds(
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adamw", "sgd"])
-def test_scoring_takes_at_most_three_tenths_of_finetuning_time(
+def test_scoring_takes_at_most_two_fifths_of_finetuning_time(
     optimizer: str, two_cores: None, tmp_path: Path, benchmark: BenchmarkFixture
 ) -> None:
     """Measured on one fleet of `quick` for each update, from its initial weights to its last scores.
 
-    This is the least favourable stage: pretraining is four times as long and evaluated once. (The bound was a quarter
-    before items with unseen parts were evaluated, too.)
+    This is the least favourable stage: pretraining is four times as long and evaluated once. (The bound was three tenths
+    before 512 items were evaluated where a reading is interpolated.)
     """
     jobs = finetuning(optimizer, tmp_path)
     scoring, total = zip(*benchmark.pedantic(lambda: [contest.time_job(job) for job in jobs], rounds=1), strict=True)
     share = sum(scoring) / sum(total)
     benchmark.extra_info |= {"share": share, "scoring": scoring, "total": total}
-    assert share <= 0.3 + BUSY, (scoring, total)
+    assert share <= 0.4, (scoring, total)
