@@ -94,12 +94,15 @@ def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) ->
 
 
 def _extra(source: Reference, rows: Sequence[Row], card: RunnerCard | None, tasks: Mapping[str, str]) -> list[Row]:
-    """The rows of a reference that stand beside measured ones. card: whose arguments they must have, if given."""
-    measured, updates = {(row.task, *row.base, row.optimizer) for row in rows}, {row.update for row in rows}
+    """The rows of a reference that stand beside measured ones: of other optimizers, under their updates and at their places on
+    the axes. card: whose arguments they must have, if given."""
+    measured = {(row.task, *row.base, row.optimizer) for row in rows}
+    places = {(row.update, row.size, row.place) for row in rows}
     return [
         row.model_copy(update={"reference": True})
         for row in source.rows
-        if row.task in tasks and (row.task, *row.base, row.optimizer) not in measured and row.update in updates
+        if row.task in tasks and (row.task, *row.base, row.optimizer) not in measured
+        if (row.update, row.size, row.place) in places
         if card is None
         or all(
             card.arguments.get(name) == source.arguments.get(name)

@@ -38,6 +38,19 @@ def test_reference_rows_are_added_beside_measured_rows_and_never_replace_them(sh
     assert labels(together) == [("adamw", "full", False), ("sgd", "full", True)]
 
 
+def test_on_axes_reference_rows_are_those_at_the_places_of_measured_rows(shipped: Reference) -> None:
+    along = [row(name).model_copy(update={"axes": {"decay": value}}) for name in ("adamw", "sgd") for value in (0, 1)]
+    made = reference.make(CARD, TASKS, along, "a command", [])
+    (cards.shipped() / "reports" / "quick.json").write_text(made.model_dump_json())
+    for values, expected in (
+        ((1,), [("adamw", 1), ("sgd", 1)]),
+        ((0, 1), [(r.optimizer, r.axes["decay"]) for r in along]),
+    ):
+        mine = [row("muon").model_copy(update={"axes": {"decay": value}}) for value in values]
+        together, _ = reference.beside(mine, CARD, TASKS)
+        assert [(r.optimizer, r.axes["decay"]) for r in together if r.reference] == expected
+
+
 def test_no_reference_row_is_shown_if_card_task_or_code_differs_or_the_file_is_invalid(
     shipped: Reference, monkeypatch: pytest.MonkeyPatch
 ) -> None:
