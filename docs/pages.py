@@ -1,7 +1,7 @@
 """The committed pages that are made from cards, published rows and registries: `python -m docs.pages` writes them.
 
-They are tasks/README.md, runners/README.md, the generated pages of docs/, their pictures, and the answers in docs/faq.md and
-in README.md.
+They are tasks/README.md, runners/README.md, the generated pages of docs/, their pictures, and the answers in docs/faq.md
+and README.md.
 """
 
 from __future__ import annotations

@@ -94,8 +94,8 @@ def left_out(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) ->
 
 
 def _extra(source: Reference, rows: Sequence[Row], card: RunnerCard | None, tasks: Mapping[str, str]) -> list[Row]:
-    """The rows of a reference that stand beside measured ones: of other optimizers, under their updates and at their places on
-    the axes. card: whose arguments they must have, if given."""
+    """The rows of a reference that stand beside measured ones: of other optimizers, under their updates and at their places
+    on the axes. card: whose arguments they must have, if given."""
     measured = {(row.task, *row.base, row.optimizer) for row in rows}
     places = {(row.update, row.size, row.place) for row in rows}
     return [
