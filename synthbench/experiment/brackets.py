@@ -11,9 +11,8 @@ from synthbench.experiment.choice import Done, next_rate
 from synthbench.experiment.runs import Run
 from synthbench.scores.reading import BETWEEN_RATES, bracket, crossing, is_reached
 
-Steps = Mapping[
-    float, float | None
-]  # of one seed, by rate that did not diverge: where it reaches the fit, None if never
+# Of one seed, by rate that did not diverge: the step at which it reaches the fit, None if never.
+Steps = Mapping[float, float | None]
 
 
 def reads_between_rates(card: RunnerCard) -> bool:
@@ -55,7 +54,7 @@ def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> f
 
 
 def most_wanted(seeds: Sequence[Steps], rates: Sequence[float], target_step: float) -> float | None:
-    """The rate that most of the seeds lack that do not read a target step, if they are too many."""
+    """Where too many seeds do not read a target step: the rate that most of them lack, the smaller one in a tie."""
     read = [bracket([*steps.values()], target_step) is not None for steps in seeds]
     if is_reached([0.0 if is_read else nan for is_read in read]):
         return None

@@ -138,6 +138,7 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
     for extended in (stage for stage in card.stages if stage.extend):
         is_last = extended is card.stages[-1]
         reasons = ["beyond the edge of a grid, where that is chosen"] * (not is_last or reads_chosen_rate(card))
-        reasons += ["where no two have a target step between them"] * (is_last and reads_between_rates(card))
+        if is_last and reads_between_rates(card):
+            reasons.append("where the fit is not reached both before and after a target step")
         lines[extended.name].append(f"and up to {extended.extend} more {', or '.join(reasons)}")
     return lines

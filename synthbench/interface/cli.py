@@ -31,9 +31,7 @@ WIDEST = 10_000  # seeds of a range
 
 Out = Annotated[Path, Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, Argument(help="A runner's name or the path of its card.", show_default=False)]
-Assert = Annotated[
-    bool, Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one is not measured.")
-]
+Assert = Annotated[bool, Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one isn't measured.")]
 Columns = Annotated[str | None, Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
 Settings = Annotated[list[str] | None, Option("--set", help="path=value in the card; repeatable.")]
 Jobs = Annotated[int | None, Option(help="Worker processes.", show_default="one per core")]

@@ -35,5 +35,5 @@ def test_rates_that_differ_by_task_are_printed_by_task() -> None:
     assert described(experiment.card, Plan(experiment, {}).whole())["finetune"] == [
         "adamw, full: lr 0.001, 0.002 (rote-vs-rule); 0.0005, 0.001 (wugs)",
         "slow, full: lr 0.25 times the rate chosen for adamw",
-        "and up to 2 more where no two have a target step between them",
+        "and up to 2 more where the fit is not reached both before and after a target step",
     ]
