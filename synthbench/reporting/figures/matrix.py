@@ -9,7 +9,7 @@ from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
 from synthbench.common.wording import inert, short
 from synthbench.reporting.figures.marks import mean, of_one_size, plain, tasks
-from synthbench.reporting.figures.sheet import INK, Sheet, at_fit, dot
+from synthbench.reporting.figures.sheet import GREY, INK, Sheet, at_fit, dot
 
 TITLE = "Which optimizer pretrained, and which one finetunes"
 CAPTION = (
@@ -24,7 +24,9 @@ WIDEST = 30  # characters of all names below a panel
 
 
 def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
-    rows = [row for row in plain(of_one_size(rows)) if len(row.base) == 1 and row.update == card.stages[-1].update[0]]
+    twins = {name for row in rows for name in card.salted(row.optimizer)}
+    rows = [row for row in plain(of_one_size(rows)) if len(row.base) == 1 and row.update == card.stages[-1].update[0]
+            and twins.isdisjoint([row.optimizer, *row.base])]  # fmt: skip
     bases = list(dict.fromkeys(row.base[0] for row in rows))
     names = list(dict.fromkeys(row.optimizer for row in rows))
     panels = [(task, score) for score in SCORES for task in tasks(rows)
@@ -36,7 +38,7 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         f"{at_fit(card).partition(';')[0]}; means over seeds.\nForgotten facts: lighter is better. Learned: darker is.",
         [f"{task}: {SCORES[score]}" for task, score in panels], ("finetuned by", "pretrained by"),
         [("outlined", [("the same optimizer in both", dot(INK, "s", markerfacecolor="white", markeredgewidth=1.6))])],
-        height=1.7, left=0.95,
+        height=1.7, left=0.8,
     )  # fmt: skip
     for task, score in panels:
         axes = sheet.axes[f"{task}: {SCORES[score]}"]
@@ -47,6 +49,8 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
                 axes.imshow([[value.mean]], extent=(x - 0.5, x + 0.5, y - 0.5, y + 0.5), cmap=SHADES, vmin=0, vmax=1)
                 axes.text(x, y, f"{value.mean:.2f}", ha="center", va="center", fontsize=8,
                           color="white" if value.mean > DARK else INK)  # fmt: skip
+            else:
+                axes.text(x, y, "not\nreached", ha="center", va="center", fontsize=7, color=GREY)
             if base == name:
                 axes.add_patch(
                     Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fill=False, edgecolor=INK, linewidth=1.6, zorder=3)
@@ -56,5 +60,5 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
         axes.set_xlim(-0.5, len(names) - 0.5)
         axes.set_ylim(len(bases) - 0.5, -0.5)
         axes.set_xticks(range(len(names)), [short(inert(name), WIDEST // len(names)) for name in names])
-        axes.set_yticks(range(len(bases)), [short(inert(base), WIDEST // 3) for base in bases])
+        axes.set_yticks(range(len(bases)), [short(inert(base), WIDEST // 4) for base in bases])
     return sheet.figure

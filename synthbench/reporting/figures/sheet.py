@@ -66,16 +66,18 @@ class Sheet:
         legend = [group for group in legend if group[1]]
         columns = 2 if len(names) in (1, 3) else 3
         rows = ceil((len(names) + 1) / columns)
-        height = max(height, sum(map(_tall, legend)) - SPARE)
-        tall = TOP + rows * height + (rows - 1) * BELOW + BOTTOM
+        beside = sum(map(_tall, legend)) - SPARE
+        is_below = len(names) % columns == 0  # the legend has a row of its own, as tall as it is
+        heights = [height] * (rows - 1) + [beside] if is_below else [max(height, beside)] * rows
+        tall = TOP + sum(heights) + (rows - 1) * BELOW + BOTTOM
         wide = (WIDTH - left - RIGHT - (columns - 1) * BESIDE) / columns
         self.figure = Figure(figsize=(WIDTH, tall))
         self.figure.text(0.12 / WIDTH, 1 - 0.12 / tall, title, fontsize=12, fontweight="bold", va="top")
         self.figure.text(0.12 / WIDTH, 1 - 0.37 / tall, reading, color=GREY, va="top", linespacing=1.3)
-        cells = self.figure.subplots(rows, columns, squeeze=False).flat
+        cells = self.figure.subplots(rows, columns, squeeze=False, height_ratios=heights).flat
         self.figure.subplots_adjust(
             left=left / WIDTH, right=1 - RIGHT / WIDTH, top=1 - TOP / tall, bottom=BOTTOM / tall,
-            wspace=BESIDE / wide, hspace=BELOW / height,
+            wspace=BESIDE / wide, hspace=BELOW * rows / sum(heights),
         )  # fmt: skip
         self.axes: dict[str, Axes] = dict(zip(names, cells, strict=False))
         for index, (name, axes) in enumerate(self.axes.items()):
