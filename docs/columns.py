@@ -18,6 +18,8 @@ ROW = {
     "base_facts": "recall of pretraining facts before finetuning, mean over seeds; empty from scratch",
     "base_rule": "held-out accuracy of the pretraining rule then",
     "base_loss": "validation loss of pretraining then, nats a token of the answer",
+    "base_exposure": "the weight decay of pretraining times the sum of its learning rates: decoupled decay alone "
+    "shrinks a weight by the factor exp(-exposure)",
     "data_size": "trained items over those of the card",
     "weight_decay": "of the last stage, as the card has it",
     "decay": "the weight decay in force: the card's; `none`; a plug-in's own, as `own 0.3`, or of some of its groups, as "
@@ -63,6 +65,7 @@ TABLE = {
     "base facts": "`base_facts`, where rows of one name start from different models",
     "base rule": "`base_rule` there",
     "base loss": "`base_loss` there",
+    "base exposure": "`base_exposure`, where rows of one name differ in it",
     "rank": "`rank_first`-`rank_last`: the places that significant differences leave a row; one number where they agree",
     "behind": "as below, ± half its 95 % interval; `-`: the best row",
     "trials": "as below, where rows were not given equally many",

@@ -57,7 +57,7 @@ def test_every_column_of_rows_is_documented() -> None:
 
 def test_every_head_of_a_table_is_documented_or_named_as_in_rows() -> None:
     of_axis = {"task": "wugs", "axes": {"LABEL": 1}, "weight_decay": 0.1}
-    other_base = of_axis | {"axes": {"LABEL": 2}, "start": {"fact_recall": {0: 1.0}}}
+    other_base = of_axis | {"axes": {"LABEL": 2}, "start": {"fact_recall": {0: 1.0}}, "start_exposure": 1.0}
     rows = [row("muon"), *(row("adamw").model_copy(update=changes) for changes in (of_axis, other_base))]
     heads = set(table.Table(rows, [], ranks=[None, None], has_trials=True).fixed())
     assert heads <= documented("Tables") | documented("Rows")

@@ -16,6 +16,7 @@ from synthbench.scores import SCORES, reading
 from synthbench.store import members
 from synthbench.store.members import EVERYTHING, Narrowing
 from synthbench.store.results import Store
+from synthbench.trainer.schedule import Schedule
 
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
@@ -37,8 +38,8 @@ class Row(Card):
     the axes that it differs in, by label. items: trained items by slice. variant_of: the optimizer, where `optimizer` is
     a variant's name; has_own_base: whether that pretrains under its own name. own_rate: whether the optimizer sets its
     learning rate itself, decay_in_force: whose weight decay it applies; see `plugins/trial.py`. start, start_lr: scores by
-    seed, and the rate, of the pretrained models. device: what its runs were trained on, several names `joined`.
-    reference: a shipped row.
+    seed, and the rate, of the pretrained models; start_exposure: their weight decay times the sum of their rates. device:
+    what its runs were trained on, several names `joined`. reference: a shipped row.
     """
 
     task: str
@@ -67,6 +68,7 @@ class Row(Card):
     width: int = 0
     start: dict[str, Values]
     start_lr: float | None
+    start_exposure: float | None = None
     device: str
     reference: bool = False
 
@@ -221,12 +223,19 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         values=values | {"steps_to_rule@t": steps}, censored={"steps_to_rule@t": censored},
         target_steps=target_steps, start={name: by_seed for name, by_seed in start.items() if by_seed}, rates=rates,
         start_lr=identities[parents[0]]["lr"] if parents else None,
+        start_exposure=_exposure(identities[parents[0]]) if parents else None,
         own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
         size=cell.size, axes=dict(cell.point), items=identities[runs[0]]["examples"],
         width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
         has_own_base=cell.optimizer in card.variants and card.root(cell.optimizer) == cell.optimizer,
         device=joined(results[run].device for run in runs),
     )  # fmt: skip
+
+
+def _exposure(run: Mapping[str, Any]) -> float:
+    """A run's weight decay times the sum of its rates."""
+    schedule = Schedule(run["steps"], run["schedule"], run["warmup"])
+    return run["weight_decay"] * run["lr"] * sum(map(schedule.factor, range(run["steps"])))
 
 
 Tuning = tuple[int, bool]  # how many rates were tried, and whether the best one lies at the edge of their grid

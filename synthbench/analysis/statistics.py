@@ -9,6 +9,7 @@ taken to be at least that of one item, (1/1024) / sqrt(n). Scores with another u
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from math import hypot, inf, nan, sqrt
 from statistics import fmean
@@ -129,6 +130,7 @@ def seeds_for_equivalence(contrast: Contrast, margin: float, power: float = 0.8)
 def _seeds(distances: Sequence[float], contrast: Contrast, level: float, power: float) -> float:
     """The least number of seeds, from 2, with which one-sided t tests over all these distances pass together with this
     power, by the noncentral t. inf beyond MOST_SEEDS, and where a distance is not positive."""
+    from numpy import nansum
     from scipy.special import nctdtr
 
     if min(distances) <= 0:
@@ -136,12 +138,15 @@ def _seeds(distances: Sequence[float], contrast: Contrast, level: float, power: 
     deviations = [deviation(sample) for sample in contrast.samples]
     if not any((*deviations, contrast.resolution)):
         return 2
-    for n in range(2, MOST_SEEDS + 1):
+
+    def suffice(n: int) -> bool:
         error, degrees = _error(deviations, [n] * len(deviations), contrast.resolution)
         missed = nctdtr(degrees, [distance / error for distance in distances], quantile(level, degrees))
-        if 1 - missed.sum() >= power:
-            return n
-    return inf
+        return bool(1 - nansum(missed) >= power)  # scipy has no value (NaN) where next to nothing is missed
+
+    numbers = range(2, MOST_SEEDS + 1)
+    place = bisect_left(numbers, True, key=suffice)  # more seeds, more power
+    return numbers[place] if place < len(numbers) else inf
 
 
 def quantile(share: float, freedom: float) -> float:

@@ -32,6 +32,7 @@ NAMES = ("task", "optimizer", "update", "decay")  # columns that name a row, bes
 # Columns of exports that are not called as what they hold, for `frame.update` and `frame.size` are pandas' own.
 COLUMNS = {"label": "optimizer", "update": "trainable", "size": "data_size"}
 NARROWEST = {"task": 12, "optimizer": 9}  # least widths of columns whose long names are folded
+EXPOSURE = "base exposure"
 BASE = {"facts": "fact_recall", "rule": "rule_accuracy", "loss": "validation_loss"}  # of pretrained models
 CEILING = 0.95  # share of the bits in the data
 
@@ -122,6 +123,7 @@ class Table:
             **{label: [value_text(row.axes.get(label)) for row in rows] for label in labels},
             "decay": [row.decay for row in rows],
             **{f"base {name}": [one[name] for one in bases] for name in BASE},
+            EXPOSURE: ["-" if row.start_exposure is None else f"{row.start_exposure:.2g}" for row in rows],
             "rank": [str(rank or "-") for rank in self.ranks or ()],
             "behind": [self._behind(index) for index in range(len(self.ranks or ()))],
             "trials": ["x".join(map(str, row.trials)) or "?" for row in rows],
@@ -130,7 +132,8 @@ class Table:
             "diverged": [f"{row.diverged}/{row.runs}" for row in rows],
         }
         unneeded = {name for name in ("task", "decay") if name not in labels and len(set(columns[name])) <= 1}
-        unneeded |= set() if _differ_in_base(rows) else {f"base {name}" for name in BASE}
+        unneeded |= set() if _differ(rows, "start") else {f"base {name}" for name in BASE}
+        unneeded |= set() if _differ(rows, "start_exposure") else {EXPOSURE}
         unneeded |= {"rank", "behind"} if self.ranks is None else set()
         unneeded |= set() if self.has_trials else {"trials"}
         return {name: cells for name, cells in columns.items() if name not in unneeded}
@@ -189,11 +192,11 @@ def _rounded_mean(values: Mapping[int, float] | None) -> float | None:
     return rounded(fmean(values.values())) if values else None
 
 
-def _differ_in_base(rows: Sequence[Row]) -> bool:
-    """Whether rows that are alike but for the axes start from different models."""
+def _differ(rows: Sequence[Row], what: str) -> bool:
+    """Whether rows that are alike but for the axes start from models that differ in this."""
     bases: dict[tuple[str, ...], set[str]] = {}
     for row in rows:
-        bases.setdefault((row.task, row.label, row.update), set()).add(str(row.start))
+        bases.setdefault((row.task, row.label, row.update), set()).add(str(getattr(row, what)))
     return any(len(of_label) > 1 for of_label in bases.values())
 
 
@@ -281,6 +284,7 @@ def records(table: Table) -> list[dict[str, Any]]:
             "task": row.task, "base": "/".join(row.base), "optimizer": row.optimizer, "trainable": row.update,
             **{COLUMNS.get(label, label): value for label, value in row.axes.items()},
             **{f"base_{name}": _rounded_mean(row.start.get(score)) for name, score in BASE.items()},
+            "base_exposure": rounded(row.start_exposure),
             "data_size": row.size, "weight_decay": row.weight_decay, "decay": row.decay, "lr": row.lr,
             "own_rate": row.own_rate, "edge": row.edge, "trials": "x".join(map(str, row.trials)),
             "n": len(row.seeds), "runs": row.runs, "diverged": row.diverged,

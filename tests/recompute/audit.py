@@ -84,6 +84,9 @@ class Audit:
                     "device": row.device, "start_lr": row.before.lr if row.before else None, "size": row.size,
                     "weight_decay": min(row.weight_decay)}  # fmt: skip
             self.ledger.each("choices and counts", row.names, mine, shown)
+            self.ledger.add(
+                "decay times summed rate before", row.names, row.exposure(self._card), shown["start_exposure"]
+            )
             for name, of_seed in shown["values"].items():
                 kind = f"scores x@{name.partition('@')[2]}" if "@" in name else "scores at the end"
                 by_seed(kind, (row.names, name), values(row, name), of_seed)

@@ -11,6 +11,7 @@ from typing import Any
 from tests.recompute.runs import FORGOTTEN, Object
 
 TIE = 0.01  # of validation learning
+WARMUP = 0.05  # share of a stage's steps, where its card has none
 NAMES = ("task", "base", "optimizer", "update", "axes")
 Axes = tuple[tuple[str, Any], ...]  # by label, in order
 
@@ -43,6 +44,21 @@ class Row:
     def coordinates(self) -> Object:
         """Its values on all that a claim may call an axis."""
         return {"size": self.size, "weight_decay": min(self.weight_decay, default=None)} | self.axes
+
+    def exposure(self, card: Object) -> float | None:
+        """Of the models that it starts from: decay times summed rate. Cosine over n steps to a tenth sums to
+        n / 10 + 9 / 10 (n - 1) / 2, a linear warm-up of w steps to (w + 1) / 2."""
+        run = next((run for run in self.before.chosen), None) if self.before else None
+        if run is None:
+            return None
+        on_axis = {axis["path"]: run["axis_values"].get(axis_label(axis)) for axis in card.get("axes", [])}
+        stage = next(stage for stage in card["stages"] if stage["name"] == run["stage"])
+        names = "schedule", "warmup"
+        schedule, warmup = (on_axis.get(f"stages.{run['stage']}.{name}") or stage.get(name, WARMUP) for name in names)
+        warm = round(warmup * run["steps"])
+        left = run["steps"] - warm
+        summed = left if schedule == "constant" else 0.1 * left + 0.45 * (left - 1)
+        return float(run["weight_decay"] * run["lr"] * (summed + (warm + 1) / 2 * (warm > 0)))
 
     def base_mean(self, name: str) -> float:
         """A score of the models that it starts from."""
