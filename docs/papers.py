@@ -11,10 +11,11 @@ from typing import NamedTuple
 from docs.generated import STALE
 from synthbench import cards
 from synthbench.analysis import reference
-from synthbench.analysis.claims import Answer, answers
+from synthbench.analysis.claims import Answer, Reading, answers
 from synthbench.cards import RunnerCard
-from synthbench.common.wording import code, literal
+from synthbench.common.wording import code, listed, literal
 from synthbench.reporting import claim_answers
+from synthbench.reporting.sentence import elsewhere, p_value
 from synthbench.reporting.table import github
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -80,9 +81,10 @@ HEAD = """# The two papers
 {stale}
 
 Every claim of two papers that published no code, what it rests on there, and what became of it here: under each reading the
-contrast's size with its 95 % interval, seeds, p, and the A/A beside it, which is the same contrast of an optimizer with
-itself under other random numbers. How often such answers are wrong: [Claims](contrasts.md). How scores are read:
-[Concepts](../docs/concepts.md#reading-at-equal-fit). Settings were committed before a study's first run.
+contrast's size with its 95 % interval, seeds, the p of the test that decides (an equivalence test where there is no
+difference), what other target steps find, what is left out, and the A/A beside it, which is the same contrast of an
+optimizer with itself under other random numbers. How often such answers are wrong: [Claims](contrasts.md). How scores are
+read: [Concepts](../docs/concepts.md#reading-at-equal-fit). Settings were committed before a study's first run.
 """
 NOT_BUILT = "Not built yet: it needs probes of a model, or a task, that are not here."
 
@@ -176,16 +178,26 @@ def _readings(answer: Answer) -> list[list[str]]:
     rows = []
     for reading in answer.readings:
         if not reading.tasks:
-            rows.append([code(reading.score), "-", "-", "-", "not measured", "-"])
+            rows.append([code(reading.score), "-", "-", "-", literal(f"not measured{_left_out(reading)}"), "-"])
             continue
         numbers = claim_answers.numbers_of(reading.pooled._replace(p=reading.p), answer.claim, reading.score)
+        words = claim_answers.reading_in_words(reading, answer.claim)
         again = "; ".join(f"{name}: {claim_answers.numbers_of(judged, answer.claim, reading.score)}"
                           for name, judged in reading.again.items())  # fmt: skip
         rows.append([
-            code(reading.score), literal(numbers), str(reading.pooled.difference.n), f"{reading.p:.3f}",
-            literal(claim_answers.reading_in_words(reading, answer.claim)), literal(again) or "none on the card",
+            code(reading.score), literal(numbers), str(reading.pooled.difference.n), literal(p_value(reading.p).lstrip("p= ")),
+            literal(f"{words}{elsewhere(reading.pooled)}{_left_out(reading)}"), literal(again) or "none on the card",
         ])  # fmt: skip
     return rows
+
+
+def _left_out(reading: Reading) -> str:
+    """A clause on what has no part in an answer: `; left out: noisy-rule (not reached)`."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in reading.missing.items():
+        reasons.setdefault(why, []).append(name)
+    clauses = [f"{listed(names)} ({why})" for why, names in reasons.items()]
+    return f"; left out: {', '.join(clauses)}" * bool(clauses)
 
 
 def command(runner: str) -> str:
