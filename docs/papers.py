@@ -137,8 +137,9 @@ def advice() -> str:
         f"Which optimizer, then, if you care about **rare facts**, at equal steps? {recalled}. About the **rule** behind "
         f"few examples, at equal fit? {_best_of(own, 'rule_accuracy@fit')}. About **keeping the facts that were there**, "
         f"at equal fit? Least is forgotten by {_best_of(own, forgotten)}; of all pairs by "
-        f"{_ordered(crossed, forgotten)[0]}. Full updates, means with 95 % intervals: tail recall of `controls`, and means over the tasks of "
-        "[`consistency`](reports/studies/consistency.md), where one optimizer pretrains and finetunes but for the pair."
+        f"{_ordered(crossed, forgotten)[0]}. Full updates, means with 95 % intervals: tail recall of `controls`, and means "
+        "over the tasks of [`consistency`](reports/studies/consistency.md), where one optimizer pretrains and finetunes "
+        "but for the pair."
     )
 
 
