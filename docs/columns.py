@@ -176,7 +176,7 @@ CLAIM = {
     "no_worse": "of a dominance: the second score",
     "given": "a score that is held equal, by its slope within rows",
     "before": "of an inversion: the score of the bases",
-    "expected": "`higher`, `lower` or `equal`",
+    "expected": "`higher`, `lower`, `equal`, `no higher` or `no lower`",
     "primary": "whether it shares the error rate of 5 % with the other primary ones (Holm); others are exploratory",
     "answer": "`supported`, `opposite`, `no difference`, `inconclusive`, `depends on target step`, `depends on reading` or "
     "`not measured`",

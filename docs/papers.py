@@ -168,9 +168,9 @@ def _spelled(label: str) -> str:
 
 
 def _size(answer: Answer) -> str:
-    """`: -0.04 [-0.06, -0.02]`, of the first reading."""
+    """`: fact_forgetting@fit -0.04 [-0.06, -0.02]`, of the first reading."""
     first = answer.first
-    return f": {claim_answers.numbers_of(first.pooled, answer.claim, first.score)}" if first.tasks else ""
+    return f": {first.score} {claim_answers.numbers_of(first.pooled, answer.claim, first.score)}" if first.tasks else ""
 
 
 def short() -> str:

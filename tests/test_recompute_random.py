@@ -69,6 +69,10 @@ MATRICES = (
     'matrix = { optimizers = ["adamw", "muon"], axes = { before = 0 } }',
     'kind = "interaction"\nscore = "skill_forgetting@fit"\nexpected = "equal"\nprimary = true\n'
     'matrix = { optimizers = ["adamw", "muon"], axes = { before = [0, 0.1] } }',
+    'kind = "interaction"\nscore = "rule_accuracy"\nreadings = ["fit", "fits", "end"]\nexpected = "no lower"\n'
+    'primary = true\nmatrix = { optimizers = ["adamw", "muon"], axes = { before = [0, 0.1] } }',
+    'kind = "interaction"\nscore = "skill_forgetting@fit"\nexpected = "no higher"\n'
+    'matrix = { optimizers = ["adamw", "muon"], axes = { before = 0.1 } }',
     'kind = "interaction"\nscore = "fact_forgetting@fit"\ngiven = "kl_new"\nexpected = "lower"\n'
     'matrix = { optimizers = ["adamw", "muon"], axes = { before = [0, 0.1] } }',
     'score = "learning"\nreadings = ["fit", "end"]\nexpected = "higher"\ntasks = ["tiny-task"]\n'

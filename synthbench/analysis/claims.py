@@ -23,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 from synthbench.analysis import along, contrasted, given, verdict
 from synthbench.analysis.again import again
 from synthbench.analysis.along import Turn
+from synthbench.analysis.contrast import Contrast
 from synthbench.analysis.contrasted import Key
 from synthbench.analysis.pairing import Pair, contrast
 from synthbench.analysis.rows import Row
@@ -203,10 +204,8 @@ def _and_no_worse(
 ) -> Reading:  # fmt: skip
     """A difference in one score, if in another the rows are not worse by the margin. Refuted where they are worse in the
     first one, or by the margin in the second."""
-    compared, margin = contrast(pairs, other), card.margins[SCORES[other].unit]
-    is_up = SCORES[other].better == "up"
-    p = no_less_p(compared, -margin) if is_up else no_more_p(compared, margin)
-    reverse_p = 2 * (no_more_p(compared, -margin) if is_up else no_less_p(compared, margin))
+    margin = card.margins[SCORES[other].unit]
+    p, reverse_p = _bounded(contrast(pairs, other), margin, is_up=SCORES[other].better == "up")
     beside = Beside(other, _pooled(pairs, other, card, contrast), p, twins)
     kind, decided = reading.kind, reading.p
     if beside.pooled.kind == "too few seeds" and pairs:
@@ -216,6 +215,21 @@ def _and_no_worse(
     elif kind == "supported":
         kind, decided = "supported" if p < LEVEL else "inconclusive", max(p, decided)
     return reading._replace(kind=kind, p=decided, beside=beside)
+
+
+class Bounded(NamedTuple):
+    """p-values. holds: of the one-sided test that a contrast does not lie beyond a margin. fails: of the two-sided one, as
+    of refutations elsewhere, that it does."""
+
+    holds: float
+    fails: float
+
+
+def _bounded(compared: Contrast, margin: float, *, is_up: bool) -> Bounded:
+    """is_up: whether the margin is below 0, the contrast expected to be no lower."""
+    if is_up:
+        return Bounded(no_less_p(compared, -margin), 2 * no_more_p(compared, -margin))
+    return Bounded(no_more_p(compared, margin), 2 * no_less_p(compared, margin))
 
 
 KINDS: dict[str, Callable[[ClaimCard, str, RunnerCard, Sequence[Row]], Reading]] = {
@@ -231,6 +245,11 @@ def _judged(
     """The answer from all parts of an estimate."""
     pooled = _pooled([*parts.values()], score, card, estimate)
     compared = estimate([*parts.values()], score, None)
+    if claim.is_bounded and parts and pooled.is_test:
+        pooled = pooled._replace(margin=card.margins[SCORES[score].unit])
+        bounded = _bounded(compared, card.margins[SCORES[score].unit], is_up=claim.expected == "no lower")
+        kind: Kind = "supported" if bounded.holds < LEVEL else "opposite" if bounded.fails < LEVEL else "inconclusive"
+        return Reading(score, kind, pooled, bounded.fails if kind == "opposite" else bounded.holds, {}, missing, {})
     if claim.expected == "equal" and pooled.margin is not None and pooled.is_test:
         # who expects no difference asks first whether there is none beyond the margin, even where it is not 0
         pooled = pooled._replace(kind="equal") if equivalence_p(compared, pooled.margin) <= LEVEL else pooled

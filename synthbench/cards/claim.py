@@ -99,8 +99,9 @@ class ClaimCard(Card):
     """Of an interaction: a second score that is held equal, by the slope of the first one over it within rows."""
     before: ScoreName | None = None
     """Of an inversion: the score of the bases, at the end of their pretraining."""
-    expected: Literal["higher", "lower", "equal"] | None = None
-    """How the contrast differs from 0: that of the first rows, of the matched ones, or along the axis."""
+    expected: Literal["higher", "lower", "equal", "no higher", "no lower"] | None = None
+    """How the contrast differs from 0: that of the first rows, of the matched ones, or along the axis. no higher, no lower:
+    at least not by the card's margin."""
     tasks: Several | None = None
     """Labels of tasks; none: all that have the score."""
     primary: bool = False
@@ -117,6 +118,11 @@ class ClaimCard(Card):
         if others := [key for key in given if key not in allowed]:
             raise ValueError(f"a claim of kind {self.kind} has {', '.join(allowed)}, but no {' or '.join(others)}")
         return self
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the contrast is expected not to lie beyond a margin on one side."""
+        return self.expected in ("no higher", "no lower")
 
     @property
     def scores(self) -> list[str]:

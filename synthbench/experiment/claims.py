@@ -60,8 +60,18 @@ def _scores(claim: ClaimCard, card: RunnerCard, where: str) -> None:
             raise BadInput(
                 f"{where}.no_worse = {shown(name)} may be a bound, which is within no margin; name another score."
             )
-        if (unit := SCORES[name].unit) not in card.margins:
-            raise BadInput(f"{where}.no_worse = {shown(name)}: margins has none for its unit, {shown(unit)}.")
+        _margin(card, name, f"{where}.no_worse = {shown(name)}")
+    for name in claim.scores if claim.is_bounded else ():
+        if name.endswith("@t"):
+            raise BadInput(
+                f"{where}.score = {shown(name)} may be a bound, which is within no margin; name another score."
+            )
+        _margin(card, name, f"{where}.expected = {shown(claim.expected)}")
+
+
+def _margin(card: RunnerCard, name: str, where: str) -> None:
+    if (unit := SCORES[name].unit) not in card.margins:
+        raise BadInput(f"{where}: margins has none for its unit, {shown(unit)}.")
 
 
 def _axes(claim: ClaimCard, card: RunnerCard, where: str) -> None:

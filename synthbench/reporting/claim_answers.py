@@ -96,6 +96,10 @@ def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
     pooled, expects_none = reading.pooled._replace(p=reading.p), claim.expected == "equal"
     if reading.beside and reading.kind in ("inconclusive", "opposite") and pooled.kind in DECIDED:
         return _not_dominant(reading, reading.beside)
+    if claim.is_bounded and reading.kind in ("supported", "inconclusive", "opposite"):
+        beyond = f"{str(claim.expected).removeprefix('no ')} by more than {pooled.margin:g}"
+        may = "inconclusive (may be " + beyond + f", {p_value(reading.p)})"
+        return {"supported": "supported", "opposite": f"refuted: {beyond}", "inconclusive": may}[reading.kind]
     if reading.kind == "inconclusive" and pooled.kind != "inconclusive":
         return f"inconclusive (n = {pooled.difference.n}; not significant after Holm's correction)"
     if reading.kind in ("inconclusive", "depends on target step"):

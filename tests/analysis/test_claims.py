@@ -50,10 +50,22 @@ def test_an_answer_is_computed_from_the_mean_over_tasks() -> None:
         (0.2, 1.0, "equal", "opposite"),
         (0.0, 20.0, "higher", "inconclusive"),
         (0.0, 20.0, "equal", "inconclusive"),
+        (0.2, 1.0, "no lower", "supported"),
+        (-0.03, 1.0, "no lower", "supported"),  # lower, but not by the margin
+        (-0.2, 1.0, "no lower", "opposite"),
+        (0.0, 20.0, "no lower", "inconclusive"),
+        (-0.2, 1.0, "no higher", "supported"),
+        (0.2, 1.0, "no higher", "opposite"),
     ],
 )
 def test_each_kind_of_answer(difference: float, spread: float, expected: str, kind: Kind) -> None:
     assert answers(card_with_claims({"expected": expected}), muon_and_adamw("wugs", difference, spread))[0].kind == kind
+
+
+def test_no_lower_is_a_one_sided_test_at_the_margin() -> None:
+    (answer,) = answers(card_with_claims({"expected": "no lower"}), muon_and_adamw("wugs", -0.045))
+    by_scipy = stats.ttest_1samp([-0.045 + noise for noise in NOISE], -0.05, alternative="greater")
+    assert answer.first.p == pytest.approx(by_scipy.pvalue)
 
 
 def test_primary_claims_share_an_error_rate_and_exploratory_ones_do_not() -> None:

@@ -41,6 +41,8 @@ def test_a_claim_of_each_kind_passes(kind: str) -> None:
         ("dominates", {"score": "fact_recall"}, ["claims.0.score", "with a direction", "'fact_recall'"]),
         ("dominates", {"no_worse": "steps_to_rule@t"}, ["claims.0.no_worse", "bound"]),
         ("dominates", {"no_worse": "bits_per_param"}, ["claims.0.no_worse", "margins"]),
+        ("difference", {"expected": "no lower", "score": "steps_to_rule@t"}, ["claims.0.score", "bound"]),
+        ("difference", {"expected": "no higher", "score": "bits_per_param"}, ["claims.0.expected", "margins"]),
         ("inversion", {"before": "learning@fit"}, ["claims.0.before", "score of a base", "'learning'"]),
         ("trend", {"axis": "dekay"}, ["claims.0.axis", "'dekay'", "weight_decay"]),
         ("trend", {"rows": {"optimizer": "muon", "axes": {"depth": 2}}}, ["claims.0.rows.axes", "'depth'"]),

@@ -36,6 +36,8 @@ class Reading:
             p = self.pooled.found.equivalence(margin)
             self.pooled.kind, self.p = ("equal", p) if p <= LEVEL else (self.pooled.kind, self.p)
         self.kind = self._kind(self.pooled)
+        if self._expected.startswith("no ") and self.kind != NOT_MEASURED:
+            self._is_bounded()
         if self.other:
             self._dominates([*self.found.units.values()])
 
@@ -78,6 +80,15 @@ class Reading:
         elif self.kind == "supported":
             self.p = max(self.p, self.p_beside)
             self.kind = "supported" if self.p_beside < LEVEL else "inconclusive"
+
+    def _is_bounded(self) -> None:
+        """Not beyond the margin on one side, tested there; beyond it two-sided, as a refutation elsewhere."""
+        found = self.found.make([*self.found.units.values()], None)
+        gain = found.mean if self._expected == "no lower" else -found.mean
+        most = margin(self.name, self.case.card) or 0.0
+        self.p, beyond = found.tail(gain + most), 2 * found.tail(-gain - most)
+        self.kind = "supported" if self.p < LEVEL else "opposite" if beyond < LEVEL else "inconclusive"
+        self.p = beyond if self.kind == "opposite" else self.p
 
     @property
     def _expected(self) -> str:

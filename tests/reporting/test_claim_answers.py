@@ -46,6 +46,16 @@ def test_a_difference_within_the_margin_is_named_as_such() -> None:
     assert claim_answers.in_words(not_equal).startswith("refuted")
 
 
+def test_a_claim_of_no_less_says_what_it_may_be() -> None:
+    def said(difference: float, spread: float = 1.0) -> str:
+        rows = muon_and_adamw("wugs", difference, spread)
+        return claim_answers.in_words(*answers(card_with_claims({"expected": "no lower"}), rows))
+
+    assert said(-0.03) == "supported"
+    assert said(-0.2) == "refuted: lower by more than 0.05"
+    assert said(0.0, 20.0).startswith("inconclusive (may be lower by more than 0.05, p = .")
+
+
 def test_an_answer_that_is_inconclusive_after_correction_names_holm() -> None:
     first, *_ = answers(card_with_claims(*[{"primary": True}] * 3), muon_and_adamw("wugs", 0.012))
     assert "Holm" in claim_answers.in_words(first)
