@@ -14,7 +14,7 @@ from synthbench.reporting.figures.sheet import SPREAD, Sheet, means, optimizers,
 from synthbench.reporting.table import BASE, value_text
 from synthbench.scores import SCORES
 
-MOST_PANELS = 8
+MOST_PANELS = 18
 BASE_LOSS = "base loss"
 
 
@@ -75,10 +75,11 @@ class OverAxis:
         for row in rows:
             losses.setdefault(row.label, set()).add(str(row.start.get(BASE["loss"])))
         has_bases = any(len(of_label) > 1 for of_label in losses.values())
-        scores = [card.columns[0], *([BASE_LOSS] * has_bases), *card.columns[1:]]
-        panels = [(task, score) for score in scores for task in tasks(rows)
-                  if any(row.task == task and _values(row, score) for row in rows)]  # fmt: skip
-        return panels[:MOST_PANELS]
+        scores, names = [card.columns[0], *([BASE_LOSS] * has_bases), *card.columns[1:]], tasks(rows)
+        return [
+            (task, score) for score in scores[: max(1, MOST_PANELS // max(1, len(names)))] for task in names
+            if any(row.task == task and _values(row, score) for row in rows)
+        ]  # fmt: skip
 
 
 def _values(row: Row, score: str) -> Values | None:
