@@ -16,8 +16,8 @@ from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
-    "README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "reports/*.md", "tasks/README.md", "runners/README.md",
-    "examples/*/README.md",
+    "README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/*.md", "reports/*.md", "reports/studies/*.md",
+    "tasks/README.md", "runners/README.md", "examples/*/README.md",
 )  # fmt: skip
 STYLE = Path("docs/style.css")
 FENCED = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.M | re.S)

@@ -19,6 +19,7 @@ RUN, REPORT = "run NAME --out NAME-results", "report NAME --out NAME-results"
 ROWS = f"{REPORT} --format reference > reports/NAME.json"
 FIGURES = f"{REPORT} --figures reports/NAME"
 PAGES = ["docs.pages"]
+STUDIES = ("consistency", "rote", "plasticity")
 REFERENCE, POOL = "1000-1031", "1000-1063"  # seeds of the rows that users' seeds stand beside; for their power
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],
@@ -28,7 +29,7 @@ PRODUCTS = {
     "controls": [RUN, ROWS],
     **{
         study: [RUN, ROWS, f"{REPORT} --figures reports/studies/NAME --format markdown > reports/studies/NAME.md"]
-        for study in ("consistency", "rote", "plasticity")
+        for study in STUDIES
     },
     "quick": [
         f"run NAME --optimizer adamw,muon,sgd --seeds {REFERENCE} --set tuning=wide --out NAME-results",
