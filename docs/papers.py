@@ -16,9 +16,9 @@ from synthbench.analysis.contrast import Contrast
 from synthbench.analysis.rows import ON, Row
 from synthbench.analysis.statistics import difference
 from synthbench.cards import RunnerCard
-from synthbench.common.wording import code, listed, literal
+from synthbench.common.wording import code, literal
 from synthbench.reporting import claim_answers
-from synthbench.reporting.sentence import NAMES, elsewhere, p_value
+from synthbench.reporting.sentence import NAMES, elsewhere, numbers, p_value
 from synthbench.reporting.table import Entry, github
 from synthbench.scores import SCORES
 
@@ -86,9 +86,10 @@ HEAD = """# The two papers
 
 Every claim of two papers that published no code, what it rests on there, and what became of it here: under each reading the
 contrast's size with its 95 % interval, seeds, the p of the test that decides (an equivalence test where there is no
-difference), what other target steps find, what is left out, and the A/A beside it, which is the same contrast of an
-optimizer with itself under other random numbers. How often such answers are wrong: [Claims](contrasts.md). How scores are
-read: [Concepts](../docs/concepts.md#reading-at-equal-fit). Settings were committed before a study's first run.
+difference; of a primary claim's first reading after Holm's correction), what other target steps find, what is left out,
+and the A/A beside it, which is the same contrast of an optimizer with itself under other random numbers. How often such
+answers are wrong: [Claims](contrasts.md). How scores are read: [Concepts](../docs/concepts.md#reading-at-equal-fit).
+Settings were committed before a study's first run; a claim that changed since says so.
 """
 NOT_BUILT = "Not built yet: it needs probes of a model, or a task, that are not here."
 
@@ -139,7 +140,8 @@ def advice() -> str:
         f"at equal fit? Least is forgotten by {_best_of(own, forgotten)}; of all pairs by "
         f"{_ordered(crossed, forgotten)[0]}. Full updates, means with 95 % intervals: tail recall of `controls`, and means "
         "over the tasks of [`consistency`](reports/studies/consistency.md), where one optimizer pretrains and finetunes "
-        "but for the pair."
+        "but for the pair. SGD pretrains for twice the steps, after which AdamW [forgets "
+        "more](reports/leaderboard.md), too."
     )
 
 
@@ -168,9 +170,13 @@ def _spelled(label: str) -> str:
 
 
 def _size(answer: Answer) -> str:
-    """`: fact_forgetting@fit -0.04 [-0.06, -0.02]`, of the first reading."""
-    first = answer.first
-    return f": {first.score} {claim_answers.numbers_of(first.pooled, answer.claim, first.score)}" if first.tasks else ""
+    """`: fact_forgetting@fit of muon full minus adamw full -0.04 [-0.06, -0.02]`, of the first reading."""
+    first, claim = answer.first, answer.claim
+    if not first.tasks:
+        return ""
+    of_first = f"{first.score} of {claim_answers.contrast(claim)}"
+    beside = f"; {first.beside.score} {numbers(first.beside.pooled, first.beside.score)}" if first.beside else ""
+    return f": {of_first} {claim_answers.numbers_of(first.pooled, claim, first.score)}{beside}"
 
 
 def short() -> str:
@@ -222,7 +228,7 @@ def _answered(claim: PaperClaim) -> Iterator[str]:
     study = f" Study: [{claim.runner}](studies/{claim.runner}.md)." * bool(found)
     yield from (f"Command: {code(command(claim.runner))}.{study}", "")
     if claim.limits:
-        yield from (f"Not shown: {claim.limits[:1].lower()}{claim.limits[1:]}", "")
+        yield from (f"Limits: {claim.limits[:1].lower()}{claim.limits[1:]}", "")
 
 
 def _readings(answer: Answer) -> list[list[str]]:
@@ -248,8 +254,8 @@ def _left_out(reading: Reading) -> str:
     reasons: dict[str, list[str]] = {}
     for name, why in reading.missing.items():
         reasons.setdefault(why, []).append(name)
-    clauses = [f"{listed(names)} ({why})" for why, names in reasons.items()]
-    return f"; left out: {', '.join(clauses)}" * bool(clauses)
+    clauses = [f"{'; '.join(names)} ({why})" for why, names in reasons.items()]
+    return f"; left out: {'; '.join(clauses)}" * bool(clauses)
 
 
 def command(runner: str) -> str:

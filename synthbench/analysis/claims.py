@@ -98,9 +98,10 @@ def answers(card: RunnerCard, rows: Sequence[Row]) -> list[Answer]:
 
 
 def _common(readings: Sequence[Reading]) -> Kind:
-    """The answer over all readings."""
-    kinds = {reading.kind for reading in readings if reading.kind != "not measured"}
-    return "depends on reading" if len(kinds) > 1 else next(iter(kinds), "not measured")
+    """The answer over all readings; two ways to be refuted do not differ."""
+    kinds = list(dict.fromkeys(reading.kind for reading in readings if reading.kind != "not measured"))
+    does_depend = len(kinds) > 1 and not all(kind in REFUTED for kind in kinds)
+    return "depends on reading" if does_depend else next(iter(kinds), "not measured")
 
 
 def _adjusted(reading: Reading, p: float) -> Reading:

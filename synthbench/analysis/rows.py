@@ -226,7 +226,8 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
         start_exposure=_exposure(identities[parents[0]]) if parents else None,
         own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
         size=cell.size, axes=dict(cell.point), items=identities[runs[0]]["examples"],
-        width=card.shape.width, variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
+        width=identities[runs[0]]["model"]["width"],
+        variant_of=card.optimizer_of(cell.optimizer) if cell.optimizer in card.variants else None,
         has_own_base=cell.optimizer in card.variants and card.root(cell.optimizer) == cell.optimizer,
         device=joined(results[run].device for run in runs),
     )  # fmt: skip

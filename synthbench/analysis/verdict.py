@@ -17,6 +17,7 @@ from synthbench.cards import RunnerCard
 from synthbench.scores import SCORES
 from synthbench.scores.reading import BETWEEN_RATES
 
+LEAST_FLIPPED = 6  # seeds whose signs, all alike, are significant at 5 %: 2 / 2^6
 LEAST_SEEDS = 3  # of each row: of two, a difference may well be the same by chance
 LEVEL = 0.05
 Kind = Literal[
@@ -80,7 +81,7 @@ def verdict(compared: Contrast, margin: float | None, signs: Collection[bool] = 
         return judged._replace(kind="depends on target step" if len(set(signs)) > 1 else kind)
     if margin is not None and stats.equivalence_p(compared, margin) <= LEVEL:
         return judged._replace(kind="equal")
-    seeds = stats.seeds_needed(compared)
+    seeds = max(stats.seeds_needed(compared), LEAST_FLIPPED if compared.is_flipped else 0.0)
     if margin is not None:
         seeds = min(seeds, stats.seeds_for_equivalence(compared, margin))
     return judged._replace(seeds=max(seeds, difference.n + 1))

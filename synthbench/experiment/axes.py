@@ -13,6 +13,7 @@ from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import listed, shown
 from synthbench.experiment.optimizers import takes
+from synthbench.scores import SCORES
 
 COLUMNS = ("task", "optimizer", "update", "rank", "behind", "trials", "lr", "n", "diverged", "base", "edge", "runs",
            "seed", "run", "stage", "step", "score", "value", "device", "reference", "trainable", "p", "a", "b", "low",
@@ -37,16 +38,17 @@ class Point(NamedTuple):
 def points(card: RunnerCard, origin: str) -> list[Point]:
     """Every combination of values; of an axis that is for some cells alone the card's own value, too. A card without axes
     has one point. Raises BadInput that begins with the origin."""
-    labels = [axis.name for axis in card.axes]
-    last_decay = f"stages.{card.stages[-1].name}.weight_decay"
+    labels, last = [axis.name for axis in card.axes], f"stages.{card.stages[-1].name}"
+    meant = {"decay": f"{last}.weight_decay", "size": f"{last}.size"}  # what columns of these names show
     for axis in card.axes:
-        taken = (
-            labels.count(axis.name) > 1 or axis.name in COLUMNS or (axis.name == "decay" and axis.path != last_decay)
-        )
-        if taken or not axis.name:
+        taken = labels.count(axis.name) > 1 or axis.name in COLUMNS or axis.name in SCORES
+        if taken or not axis.name or meant.get(axis.name, axis.path) != axis.path:
             raise BadInput(
-                f"{origin}: axis {axis.path}: its column would be {shown(axis.name)}, which is taken; give a label."
+                f"{origin}: axis {axis.path}: its column would be {shown(axis.name)}, which is taken; give a label (in the "
+                "card's table [[axes]])."
             )
+        if axis.path == meant["size"] and axis.name != "size":
+            raise BadInput(f"{origin}: axis {axis.path}: its column is 'size', which claims name; leave out the label.")
     written = card.model_dump(mode="json", by_alias=True)
     choices = [[*((value, False) for value in axis.values), *([(None, True)] if axis.is_partial else [])]
                for axis in card.axes]  # fmt: skip
@@ -77,6 +79,8 @@ def _paths(axis: AxisCard, card: RunnerCard, origin: str) -> list[list[str]]:
     path = overrides.path(axis.path, f"{origin}: axis")
     if path[0] in NOT_CROSSED:
         raise BadInput(f"{origin}: axis {axis.path}: {path[0]} is no axis; it is crossed or told apart by itself.")
+    if path[0] == "stages" and path[2:] == ["name"]:
+        raise BadInput(f"{origin}: axis {axis.path}: a stage's name is no axis.")
     if path[0] != "optimizer" or len(path) != 2:
         return [path]
     names = list(dict.fromkeys(map(card.optimizer_of, card.optimizers)))

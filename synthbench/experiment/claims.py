@@ -86,6 +86,10 @@ def _axes(claim: ClaimCard, card: RunnerCard, where: str) -> None:
     if claim.axis is None or claim.rows is None:
         return
     known(f"{where}.axis", "axis", claim.axis, axes(card))
+    of_last = f"stages.{card.stages[-1].name}."
+    moved = {axis.path.removeprefix(of_last) for axis in card.axes} | {axis.name for axis in card.axes}
+    if claim.axis not in moved:
+        raise BadInput(f"{where}.axis = {shown(claim.axis)}: no axis of the card changes it in the last stage.")
     listed = claim.rows.axes.get(claim.axis, [])
     values = listed if isinstance(listed, list) else [listed]
     if len(values) == 1 or any(isinstance(value, str) for value in values):

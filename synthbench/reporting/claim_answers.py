@@ -9,7 +9,7 @@ from typing import Any
 
 from synthbench.analysis.along import CHANCE, Turn
 from synthbench.analysis.claims import REFUTED, Answer, Beside, Reading
-from synthbench.analysis.verdict import DECIDED, Verdict
+from synthbench.analysis.verdict import DECIDED, LEVEL, Verdict
 from synthbench.cards import ClaimCard
 from synthbench.cards.claim import PlaceCard, RowsCard
 from synthbench.common.wording import code, inert, listed, literal, prose
@@ -21,7 +21,8 @@ from synthbench.scores import SCORES
 
 NOTE = (
     "Answers hold for these tasks, sizes and readings. Differences: means over tasks, with 95 % intervals, paired over "
-    "seeds (Student's t) where rows start from the same models, else unpaired (Welch's t). A/A: an optimizer minus itself "
+    "seeds (Student's t) where rows start from the same models, else unpaired (Welch's t); inversions by flipped signs, at "
+    "equal values of another score by the jackknife. A/A: an optimizer minus itself "
     "with other random numbers. The primary claims share one error rate of 5 % (Holm, each with its first reading); the "
     "others are exploratory."
 )
@@ -66,11 +67,17 @@ def _of_reading(reading: Reading, claim: ClaimCard) -> Iterator[str]:
         yield f"{literal(turn_in_words(reading.turn, claim))}."
     if len(reading.matrix) > 1:
         yield f"By two optimizers: {literal(_grouped(reading.matrix, claim, reading.score))}."
-    others = [key for key in reading.missing if not key.startswith(tuple(f"{task}, " for task in tasks))]
+    others = {_stratum(key, claim) for key in reading.missing} - tasks.keys()
     noun = "tasks and values" if any(place.pooled for place in _places(claim)) else "tasks"
     yield f"{len(tasks)} of {len(tasks) + len(others)} {noun}: {literal(by_task(reading, claim))}."
     if len({judged.difference.n for judged in tasks.values()}) > 1:
         yield f"Seeds: {literal(', '.join(f'{task} {judged.difference.n}' for task, judged in tasks.items()))}."
+
+
+def _stratum(missing: str, claim: ClaimCard) -> str:
+    """The task, and the values of axes that are pooled, of what is left out: two optimizers there, a value of the axis, or
+    all."""
+    return missing.rpartition(", ")[0] if claim.matrix else missing.partition(f", {claim.axis} ")[0]
 
 
 def _rank(claim: ClaimCard) -> str:
@@ -84,17 +91,17 @@ def in_words(answer: Answer) -> str:
         return reading_in_words(next(iter(measured), answer.first), claim)
     groups: dict[str, list[str]] = {}
     for reading in measured:
-        kind = (
-            "refuted" if reading.kind in REFUTED else reading.kind.replace("depends on target", "depends on the target")
-        )
-        groups.setdefault(kind, []).append(claim.readings[claim.scores.index(reading.score)])
+        words = reading_in_words(reading, claim)
+        groups.setdefault(words, []).append(claim.readings[claim.scores.index(reading.score)])
     return f"depends on the reading ({'; '.join(f'{kind} at {listed(names)}' for kind, names in groups.items())})"
 
 
 def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
     """The answer under one reading in words."""
     pooled, expects_none = reading.pooled._replace(p=reading.p), claim.expected == "equal"
-    if reading.beside and reading.kind in ("inconclusive", "opposite") and pooled.kind in DECIDED:
+    if reading.beside and (
+        reading.kind == "opposite" or (reading.kind, pooled.kind in DECIDED) == ("inconclusive", True)
+    ):
         return _not_dominant(reading, reading.beside)
     if claim.is_bounded and reading.kind in ("supported", "inconclusive", "opposite"):
         beyond = f"{str(claim.expected).removeprefix('no ')} by more than {pooled.margin:g}"
@@ -115,12 +122,14 @@ def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
 
 def _not_dominant(reading: Reading, beside: Beside) -> str:
     """Why rows that differ in the first score do not dominate."""
-    is_better = reading.pooled.kind == ("lower" if SCORES[reading.score].better == "down" else "higher")
-    if not is_better:
+    worse = "higher" if SCORES[reading.score].better == "down" else "lower"
+    if reading.pooled.kind == worse:
         return f"refuted: worse in {reading.score}"
     by_margin = f"{beside.score} by more than {beside.pooled.margin:g}"
     if reading.kind == "opposite":
         return f"refuted: worse in {by_margin}"
+    if beside.p < LEVEL:
+        return f"inconclusive (n = {reading.pooled.difference.n}; not significant after Holm's correction)"
     return f"inconclusive (better, but may be worse in {by_margin}, {p_value(beside.p)})"
 
 

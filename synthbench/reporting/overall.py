@@ -50,7 +50,7 @@ def overall(rows: Sequence[Row], card: RunnerCard, scores: Sequence[str]) -> Ove
     salted = {name for row in rows for name in card.salted(row.optimizer) if name in card.variants}
     groups: dict[tuple[object, ...], list[Row]] = {}
     for row in rows:
-        if row.optimizer not in salted:
+        if salted.isdisjoint([row.optimizer, *row.base]):
             groups.setdefault((row.label, row.update, *row.axes.items(), row.reference), []).append(row)
     tasks = {row.task for row in rows}
     whole = [group for group in groups.values() if len(group) == len(tasks) == len({row.task for row in group})]

@@ -23,6 +23,7 @@ HEADLINES = {
 }  # fmt: skip
 ALIKE = "To tune both alike: "  # what follows is a command
 UNPAIRED = "unpaired"
+FINE = 0.02  # of intervals within it a third decimal is shown
 NAMES = {"adamw": "AdamW", "muon": "Muon", "sgd": "SGD"}
 
 
@@ -88,11 +89,13 @@ def p_value(p: float) -> str:
 
 
 def numbers(judged: Verdict, name: str) -> str:
-    """`-0.11 [-0.13, -0.10]`, or what a rank test has."""
+    """`-0.11 [-0.13, -0.10]`, with a third decimal where all are next to 0; or what a rank test has."""
     if judged.ranked:
         return by_rank(judged)
     mean, low, high, n = within(judged.difference, name, of_difference=True)
-    return f"{signed(mean) if n else 'none'}{f' [{signed(low)}, {signed(high)}]' if low == low else ''}"
+    is_fine = 0 < max(abs(low), abs(high)) < FINE
+    shown_mean, shown_low, shown_high = (signed(value, SHOWN + is_fine) for value in (mean, low, high))
+    return f"{shown_mean if n else 'none'}{f' [{shown_low}, {shown_high}]' if low == low else ''}"
 
 
 def against_itself(verdicts: Mapping[str, Verdict], name: str) -> str:

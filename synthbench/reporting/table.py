@@ -42,8 +42,8 @@ def rounded(value: float | None) -> float | None:
     return None if value is None or not isfinite(value) else round(value, DIGITS) + 0.0
 
 
-def signed(value: float) -> str:
-    return f"{value:+z.{SHOWN}f}"
+def signed(value: float, digits: int = SHOWN) -> str:
+    return f"{value:+z.{digits}f}"
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ def test_an_axis_on_the_command_line_replaces_that_of_the_card(tmp_path: Path) -
         ("seeds=1,2", ["seeds", "no axis"]),
         ("stages.finetune.lr=1e-3,2e-3", ["column", "'lr'", "label"]),
         ("model.width=16,17", ["width", "17"]),
+        ("stages.pretrain.name=a,b", ["stages.pretrain.name", "no axis"]),
         ("=1", ["--axis"]),
     ],
 )
@@ -118,6 +119,20 @@ def test_an_invalid_axis_is_refused_in_one_sentence(tmp_path: Path, axis: str, e
         tiny.experiment(tmp_path, axes=[axis])
     assert all(text in str(caught.value) for text in expected), str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+@each(
+    ("axis", "expected"),
+    [
+        ("path='model.width', values=[16, 32], label='learning'", ["'learning'", "taken"]),
+        ("path='model.width', values=[16, 32], label='size'", ["'size'", "taken"]),
+        ("path='stages.finetune.size', values=[1, 2], label='data'", ["'size'", "leave out"]),
+    ],
+)
+def test_a_label_that_means_something_else_is_refused(tmp_path: Path, axis: str, expected: list[str]) -> None:
+    with pytest.raises(BadInput) as caught:
+        tiny.experiment(tmp_path, f"axes=[{{{axis}}}]")
+    assert all(text in str(caught.value) for text in expected), str(caught.value)
 
 
 @each(

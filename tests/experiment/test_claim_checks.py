@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from synthbench.cards import AxisCard
 from synthbench.common.errors import BadInput
 from synthbench.experiment import claims
 from tests.analysis.example_rows import card_of
@@ -14,7 +15,9 @@ from tests.each import each
 
 
 def check(kind: str, changes: dict[str, Any]) -> None:
-    claims.check(card_of({"kind": kind} | trending(CLAIMS[kind]) | changes), ["wugs"], "card.toml")
+    card = card_of({"kind": kind} | trending(CLAIMS[kind]) | changes)
+    decays = AxisCard(path=f"stages.{card.stages[-1].name}.weight_decay", values=[0, 0.1])
+    claims.check(card.model_copy(update={"axes": [decays]}), ["wugs"], "card.toml")
 
 
 def trending(claim: dict[str, Any]) -> dict[str, Any]:
@@ -45,6 +48,7 @@ def test_a_claim_of_each_kind_passes(kind: str) -> None:
         ("difference", {"expected": "no higher", "score": "bits_per_param"}, ["claims.0.expected", "margins"]),
         ("inversion", {"before": "learning@fit"}, ["claims.0.before", "score of a base", "'learning'"]),
         ("trend", {"axis": "dekay"}, ["claims.0.axis", "'dekay'", "weight_decay"]),
+        ("trend", {"axis": "size"}, ["claims.0.axis", "'size'", "no axis"]),
         ("trend", {"rows": {"optimizer": "muon", "axes": {"depth": 2}}}, ["claims.0.rows.axes", "'depth'"]),
         (
             "trend",

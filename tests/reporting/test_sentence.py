@@ -101,7 +101,7 @@ def test_an_optimizer_with_another_salt_stands_beside_the_comparison() -> None:
     )
     again = again.model_copy(update={"variant_of": "adamw"})
     assert sentence([muon, adamw, again], card).endswith(
-        "(paired over seeds). By chance: fact forgetting, A/A (adamw again): +0.00 [+0.00, +0.00]."
+        "(paired over seeds). By chance: fact forgetting, A/A (adamw again): +0.000 [-0.002, +0.002]."
     )
     assert "A/A" not in sentence([muon, adamw], card)
 

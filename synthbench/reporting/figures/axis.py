@@ -51,7 +51,8 @@ class OverAxis:
             return None
         drawn = [row for line in lines.values() for row in line]
         sheet = Sheet(
-            self.TITLE, f"At the rates chosen for each value; means with {SPREAD}.\nValues in the card's order.",
+            self.TITLE,
+            f"At the rates chosen for each value (@fit: between rates); means with {SPREAD}.\nValues in the card's order.",
             [f"{task}: {score}" for task, score in panels], (label, ""),
             [optimizers(marks, drawn), updates(marks, lines=True)],
         )  # fmt: skip

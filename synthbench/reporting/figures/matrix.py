@@ -16,7 +16,7 @@ CAPTION = (
     "Forgotten facts and learning at equal fit by the optimizer of pretraining (rows) and of finetuning (columns); means "
     "over seeds; outlined: the same optimizer in both."
 )
-NO_DATA = "no optimizers are crossed with those of pretraining"
+NO_DATA = "no optimizers are crossed with those of pretraining, or an axis is crossed with both"
 SCORES = {"fact_forgetting@fit": "forgotten", "learning@fit": "learned"}  # and how panels call them
 SHADES = "Greys"
 DARK = 0.6  # from where on numbers are white
@@ -27,6 +27,8 @@ def draw(rows: list[Row], card: RunnerCard) -> Figure | None:
     twins = {name for row in rows for name in card.salted(row.optimizer)}
     rows = [row for row in plain(of_one_size(rows)) if len(row.base) == 1 and row.update == card.stages[-1].update[0]
             and twins.isdisjoint([row.optimizer, *row.base])]  # fmt: skip
+    if len({row.place for row in rows}) > 1:
+        return None  # a cell would stand for several values of an axis
     bases = list(dict.fromkeys(row.base[0] for row in rows))
     names = list(dict.fromkeys(row.optimizer for row in rows))
     panels = [(task, score) for score in SCORES for task in tasks(rows)
