@@ -77,7 +77,7 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there"),
         PaperClaim("forgetting", "What decay does to forgetting is left open.", "Not asked there", "plasticity",
                    ("The larger the weight decay of pretraining (AdamW), the fewer",
-                    "The larger the weight decay of pretraining (Muon), the fewer"), SMALL),
+                    "The larger the weight decay of pretraining (Muon), the fewer"), f"Models of large decay know fewer facts before (`base facts`), and have fewer to forget. {SMALL}"),
     ],
 }  # fmt: skip
 HEAD = """# The two papers
@@ -89,7 +89,7 @@ contrast's size with its 95 % interval, seeds, the p of the test that decides (a
 difference; of a primary claim's first reading after Holm's correction), what other target steps find, what is left out,
 and the A/A beside it, which is the same contrast of an optimizer with itself under other random numbers. How often such
 answers are wrong: [Claims](contrasts.md). How scores are read: [Concepts](../docs/concepts.md#reading-at-equal-fit).
-Settings were committed before a study's first run; a claim that changed since says so.
+Settings were committed before a study's first run; what changed since is said on its card.
 """
 NOT_BUILT = "Not built yet: it needs probes of a model, or a task, that are not here."
 
