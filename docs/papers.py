@@ -43,6 +43,7 @@ LLMS = (
     "told"
 )
 SMALL = "Models of 64 columns and two layers, synthetic languages: what larger models or natural text do is not shown."
+FEWER = f"Models of large decay know fewer facts before (`base facts`), and have fewer to forget. {SMALL}"
 PAPERS: dict[str, list[PaperClaim]] = {
     f"{CONSISTENCY}, optimizer-model consistency": [
         PaperClaim("O1", "Finetuning with the optimizer that pretrained forgets less than with another one, at the same or "
@@ -77,7 +78,7 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there"),
         PaperClaim("forgetting", "What decay does to forgetting is left open.", "Not asked there", "plasticity",
                    ("The larger the weight decay of pretraining (AdamW), the fewer",
-                    "The larger the weight decay of pretraining (Muon), the fewer"), f"Models of large decay know fewer facts before (`base facts`), and have fewer to forget. {SMALL}"),
+                    "The larger the weight decay of pretraining (Muon), the fewer"), FEWER),
     ],
 }  # fmt: skip
 HEAD = """# The two papers
