@@ -236,7 +236,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
 def _exposure(run: Mapping[str, Any]) -> float:
     """A run's weight decay times the sum of its rates."""
     schedule = Schedule(run["steps"], run["schedule"], run["warmup"])
-    return run["weight_decay"] * run["lr"] * sum(map(schedule.factor, range(run["steps"])))
+    return float(run["weight_decay"] * run["lr"] * sum(map(schedule.factor, range(run["steps"]))))
 
 
 Tuning = tuple[int, bool]  # how many rates were tried, and whether the best one lies at the edge of their grid
