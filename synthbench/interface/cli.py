@@ -28,7 +28,6 @@ app = typer.Typer(
 )
 OUT = Path("synthbench-results")
 WIDEST = 10_000  # seeds of a range
-
 Out = Annotated[Path, Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, Argument(help="A runner's name or the path of its card.", show_default=False)]
 Assert = Annotated[bool, Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one isn't measured.")]
