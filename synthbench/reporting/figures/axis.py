@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from synthbench.analysis.rows import Row, Values
 from synthbench.cards import AxisCard, RunnerCard
+from synthbench.cards.axis import value_text
 from synthbench.reporting.figures.marks import Marks, mean, plain, tasks
 from synthbench.reporting.figures.sheet import SPREAD, Sheet, means, optimizers, updates
-from synthbench.reporting.table import BASE, value_text
+from synthbench.reporting.table import BASE
 from synthbench.scores import SCORES
 
 MOST_PANELS = 18
