@@ -12,7 +12,7 @@ from pathlib import Path
 
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, named
-from synthbench.execution.executor import MakeExecutor
+from synthbench.execution.engine import HERE, Engine
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import experiment_id
 from synthbench.experiment.runs import Result, RunId
@@ -28,7 +28,7 @@ MOST_WORKERS = 4096
 class ExecutionOptions:
     """How to train. out: the folder of results; is_temporary where it is deleted afterwards. jobs: worker processes, None
     for one a core. fleet_size: runs trained as one batched model, None to choose. keep_weights: one of KEEP. fresh: train
-    anew what is done. command: as typed, for the record."""
+    anew what is done. command: as typed, for the record. engine: where fleets are trained."""
 
     out: Path
     jobs: int | None = None
@@ -38,6 +38,7 @@ class ExecutionOptions:
     quiet: bool = False
     command: str = ""
     is_temporary: bool = False
+    engine: Engine = HERE
 
     def check(self) -> None:
         """Raises BadInput that names the option whose value is not allowed."""
@@ -45,9 +46,13 @@ class ExecutionOptions:
             if number is not None and not 1 <= number <= MOST_WORKERS:
                 raise BadInput(f"{name} {number} must be between 1 and {MOST_WORKERS}.")
         check_choice("--keep-weights", self.keep_weights, KEEP)
+        self.engine.check()
 
     def workers(self, device: str) -> int:
-        """Worker processes: one on a GPU; else `jobs`, or one for each core that this process may use."""
+        """How many fleets are trained at a time: `jobs`; else, on a cluster, as many as it has room for; here one on a GPU,
+        or one for each core that this process may use."""
+        if not self.engine.is_here:
+            return self.jobs or MOST_WORKERS
         if device == "cuda":
             return 1
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -93,7 +98,7 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
         with noticed() as interrupt, watch(remaining, quiet=options.quiet) as watcher:
             scheduler = Scheduler(
                 plan=plan, done=done, experiment_id=name, leases=leases, watcher=watcher, interrupt=interrupt,
-                make_executor=executor(), slots=slots, fleet_size=options.fleet_size, attempt=attempt,
+                make_executor=options.engine.executor, slots=slots, fleet_size=options.fleet_size, attempt=attempt,
             )  # fmt: skip
             scheduler.execute()
             if interrupt:
@@ -108,10 +113,3 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
         seconds, steps = time.monotonic() - start, scheduler.trained_steps
         rate = f"{steps / seconds:.0f} run-steps/s"
         print(f"{scheduler.trained} runs, {steps} run-steps in {seconds:.0f} s ({rate}).", file=sys.stderr)
-
-
-def executor() -> MakeExecutor:
-    """The executor that trains fleets: worker processes on this machine. Another engine is chosen here."""
-    from synthbench.execution.process_pool import ProcessPool
-
-    return ProcessPool

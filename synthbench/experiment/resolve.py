@@ -34,7 +34,8 @@ Setting = tuple[list[str], Any]  # a path in the card, and a value
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run. None and empty mean: as the card has it. runner: a name, or the path of a card."""
+    """What to run. None and empty mean: as the card has it. runner: a name, or the path of a card. is_elsewhere: on devices
+    of a cluster, not on this machine's."""
 
     runner: str = "quick"
     optimizers: Sequence[str] | None = None
@@ -46,6 +47,14 @@ class RunRequest:
     settings: Sequence[str] = ()
     axes: Sequence[str] = ()
     device: str = "auto"
+    is_elsewhere: bool = False
+
+    @property
+    def kind_of_device(self) -> str:
+        """`cpu` or `cuda`; raises BadInput where CUDA is asked for and absent. On a cluster it must be named."""
+        if self.is_elsewhere and self.device in identity.DEVICES:
+            return "cuda" if self.device == "cuda" else "cpu"
+        return identity.device_kind(self.device)
 
     @property
     def seed_list(self) -> list[int] | None:
@@ -58,12 +67,11 @@ class RunRequest:
 def resolve(request: RunRequest) -> Experiment:
     """The experiment that is requested; raises BadInput with one sentence for the first thing that is wrong."""
     card, origin = runner(request)
-    return experiment_of(card, origin, request.device)
+    return experiment_of(card, origin, request.kind_of_device)
 
 
-def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
-    """The experiment of a card; origin: what a sentence on a mistake begins with. Raises BadInput."""
-    kind = identity.device_kind(device)
+def experiment_of(card: RunnerCard, origin: str, kind: str) -> Experiment:
+    """The experiment of a card; origin: what a sentence on a mistake begins with. kind: of device. Raises BadInput."""
     loaded = generators.tasks(card.tasks)
     tasks = {task.card.label: task for task in loaded}
     if len(tasks) < len(loaded):

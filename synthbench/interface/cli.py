@@ -73,6 +73,10 @@ class Run:
     device: Device = "auto"
     jobs: Jobs = None
     fleet_size: Annotated[int | None, Option(help="Runs trained as one batched model.")] = None
+    engine: Annotated[str, Option(help="local, or ray (extra: ray): fleets are trained on a cluster.")] = "local"
+    address: Annotated[str | None, Option(help="Of a running Ray cluster.", show_default="starts one here")] = None
+    fleet_cpus: Annotated[float, Option(help="CPUs of a node that a fleet takes, with --engine ray.")] = 1.0
+    fleet_gpus: Annotated[float, Option(help="GPUs of a node that a fleet takes, with --device cuda.")] = 1.0
     out: Out = OUT
     keep_weights: Annotated[str, Option(help="none, chosen or all.")] = "chosen"
     fresh: Annotated[bool, Option("--fresh", help="Train anew; earlier attempts are kept.")] = False
@@ -82,19 +86,22 @@ class Run:
     debug: Annotated[bool, Option("--debug", help="Show tracebacks.")] = False
 
     def __call__(self) -> None:
+        from synthbench.execution.engine import Engine
         from synthbench.execution.session import ExecutionOptions
         from synthbench.experiment.resolve import RunRequest
         from synthbench.interface import commands
 
+        engine = Engine(name=self.engine, address=self.address, cpus=self.fleet_cpus, gpus=self.fleet_gpus)
         request = RunRequest(
             runner=self.runner or "quick", optimizers=words("--optimizer", self.optimizer),
             tasks=words("--task", self.task), updates=words("--update", self.update),
             lr=numbers("--lr", self.lr), weight_decay=numbers("--weight-decay", self.weight_decay),
             seeds=seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
+            is_elsewhere=not engine.is_here,
         )  # fmt: skip
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,
-            fresh=self.fresh, quiet=self.quiet, command=as_typed(),
+            fresh=self.fresh, quiet=self.quiet, command=as_typed(), engine=engine,
         )  # fmt: skip
         commands.run(request, execution, dry_run=self.dry_run, assert_claims=self.assert_claims)
 

@@ -71,13 +71,16 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
             print(f"  {inert(line)}")
     runs, run_steps = (sum(column) for column in zip(*costs.values(), strict=True))
     workers = options.workers(experiment.environment.device)
-    total = f"in all: {runs} runs, {run_steps} run-steps, {workers} workers"
+    at_a_time = f"{workers} workers" if options.engine.is_here or options.jobs else "on the cluster"
+    total = f"in all: {runs} runs, {run_steps} run-steps, {at_a_time}"
     if not runs:
         print(f"{total}; all were done before")
         return
     tasks = {run.id: experiment.tasks[cell.task] for cell, planned in plan.whole().items() for run in planned}
-    seconds = pace.predict(plan.remaining(), lambda run: tasks[run.id], min(workers, runs), options.fleet_size)
-    print(f"{total}; about {_duration(seconds)} here, by a few timed steps")
+    seconds = pace.predict(
+        plan.remaining(), lambda run: tasks[run.id], min(workers, runs), options.fleet_size, options.engine
+    )
+    print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps")
 
 
 def _duration(seconds: float) -> str:
