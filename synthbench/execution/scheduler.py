@@ -195,6 +195,7 @@ class Scheduler:
         for run, of_run in zip(runs, trained, strict=True):
             self.store.keep(run, *of_run, member=(self.experiment_id, self._cells[run.id]))
             self._finished(run, of_run.result)
+            self.watcher.kept(run, of_run.result)
             if news := plugins.news(run.optimizer.name, of_run.result.versions):
                 self.watcher.note(news)
         self.leases.release(run.id for run in runs)

@@ -6,13 +6,16 @@ import json
 import os
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, named
+from synthbench.execution import tracking
 from synthbench.execution.engine import HERE, Engine
+from synthbench.execution.progress import Tally
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import experiment_id
 from synthbench.experiment.runs import Result, RunId
@@ -39,6 +42,7 @@ class ExecutionOptions:
     command: str = ""
     is_temporary: bool = False
     engine: Engine = HERE
+    track: Sequence[str] = ()
 
     def check(self) -> None:
         """Raises BadInput that names the option whose value is not allowed."""
@@ -47,6 +51,8 @@ class ExecutionOptions:
                 raise BadInput(f"{name} {number} must be between 1 and {MOST_WORKERS}.")
         check_choice("--keep-weights", self.keep_weights, KEEP)
         self.engine.check()
+        for name in self.track:
+            tracking.check(name)
 
     def workers(self, device: str) -> int:
         """How many fleets are trained at a time: `jobs`; else, on a cluster, as many as it has room for; here one on a GPU,
@@ -95,7 +101,7 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
     slots = min(options.workers(plan.experiment.environment.device), len(remaining))
     attempt = 1 + max(leases.store.attempts().values(), default=0) if options.fresh else None
     try:
-        with noticed() as interrupt, watch(remaining, quiet=options.quiet) as watcher:
+        with noticed() as interrupt, watch(remaining, quiet=options.quiet) as watcher, tracked(watcher, options, plan):
             scheduler = Scheduler(
                 plan=plan, done=done, experiment_id=name, leases=leases, watcher=watcher, interrupt=interrupt,
                 make_executor=options.engine.executor, slots=slots, fleet_size=options.fleet_size, attempt=attempt,
@@ -113,3 +119,15 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
         seconds, steps = time.monotonic() - start, scheduler.trained_steps
         rate = f"{steps / seconds:.0f} run-steps/s"
         print(f"{scheduler.trained} runs, {steps} run-steps in {seconds:.0f} s ({rate}).", file=sys.stderr)
+
+
+@contextmanager
+def tracked(watcher: Tally, options: ExecutionOptions, plan: Plan) -> Iterator[None]:
+    """Within, trackers are told of runs."""
+    name = plan.experiment.card.name
+    watcher.trackers = {of: tracking.TRACKERS[of][1](options.out, name) for of in options.track}
+    try:
+        yield
+    finally:
+        for tracker in watcher.trackers.values():
+            tracker.close()

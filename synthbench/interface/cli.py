@@ -77,6 +77,9 @@ class Run:
     address: Annotated[str | None, Option(help="Of a running Ray cluster.", show_default="starts one here")] = None
     fleet_cpus: Annotated[float, Option(help="CPUs of a node that a fleet takes, with --engine ray.")] = 1.0
     fleet_gpus: Annotated[float, Option(help="GPUs of a node that a fleet takes, with --device cuda.")] = 1.0
+    track: Annotated[str | None, Option(help="tensorboard, mlflow or wandb: draws runs (extras of these names).")] = (
+        None
+    )
     out: Out = OUT
     keep_weights: Annotated[str, Option(help="none, chosen or all.")] = "chosen"
     fresh: Annotated[bool, Option("--fresh", help="Train anew; earlier attempts are kept.")] = False
@@ -102,6 +105,7 @@ class Run:
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,
             fresh=self.fresh, quiet=self.quiet, command=as_typed(), engine=engine,
+            track=words("--track", self.track) or (),
         )  # fmt: skip
         commands.run(request, execution, dry_run=self.dry_run, assert_claims=self.assert_claims)
 

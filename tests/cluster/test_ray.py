@@ -174,4 +174,4 @@ def test_what_cannot_be_is_one_sentence(card: Path, cluster: Any, call: Caller, 
     assert (absent.code, "no Ray cluster could be joined" in absent.err) == (2, True)
     assert "go with --engine ray" in call(f"{command} --address x").err
     assert "--fleet-gpus nan must be at least" in call(f"{command} --engine ray --fleet-gpus nan").err
-    assert "allowed are local and ray" in call(f"{command} --engine slurm").err
+    assert "allowed are local, ray" in call(f"{command} --engine slurm").err
