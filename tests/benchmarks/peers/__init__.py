@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import NamedTuple
 
 from tests.benchmarks.shapes import Shape
@@ -41,6 +42,7 @@ class Peer(NamedTuple):
 
 PEERS = {
     "fleet": Peer("fleet:torch_path", "fleet", is_batched=True),
+    "fleet, native": Peer("fleet:native_path", "fleet, native", is_batched=True),
     "plain loop": Peer("plain:plain", "plain"),
     "torch.compile": Peer("plain:compiled", "plain"),
     "torch.optim.Muon": Peer("plain:torch_muon", "plain"),
@@ -50,4 +52,5 @@ PEERS = {
     "Hugging Face GPT-2": Peer("hugging_face:gpt2", "hugging face", needs="transformers"),
     "Hugging Face + PEFT": Peer("hugging_face:peft_lora", "hugging face", needs="peft"),
 }
-PATHS = ("fleet",)  # the product's own
+HAS_NATIVE = find_spec("synthbench.trainer.native") is not None
+PATHS = ("fleet", "fleet, native") if HAS_NATIVE else ("fleet",)  # the product's own
