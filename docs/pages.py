@@ -19,6 +19,7 @@ from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from docs.gpu import gpu_page
 from docs.papers import papers_page, readme
+from docs.performance import FOUND, performance_page
 from docs.power import power_page
 from synthbench import cards
 from synthbench.analysis import reference
@@ -131,6 +132,7 @@ PAGES = {
     "reports/papers.md": papers_page,
     "README.md": readme,
 }  # by path, without the last line end
+PAGES |= {"reports/performance.md": performance_page} if FOUND.exists() else {}
 DRAWN = {REGIME: lambda: regime_picture().svg.decode(), "docs/pictures/architecture.svg": architecture.picture}
 DRAWN |= {f"docs/pictures/{name}.svg": picture for name, picture in PICTURES.items()}
 

@@ -11,6 +11,7 @@ from statistics import fmean
 import pytest
 
 from docs import build, calibration, pages
+from docs.performance import FOUND
 from synthbench.analysis import claims, ranks, reference
 from synthbench.analysis.reference import Reference
 from synthbench.cards import RunnerCard, TaskCard, load, names
@@ -125,6 +126,7 @@ def test_the_leaderboard_s_page_is_that_of_its_rows() -> None:
 
 def test_every_published_file_has_a_command_that_makes_it() -> None:
     outputs = {"reports/README.md", "reports/reliability.md", "reports/gpu.json"}  # tests.reliability, tests.gpu
+    outputs |= {"reports/performance.json"} if FOUND.exists() else set()  # tests.benchmarks
     unmeasured = {study for study in publish.STUDIES if not (ROOT / "reports" / f"{study}.json").exists()}
     for name in publish.PRODUCTS.keys() - unmeasured:  # of which the page of the papers says so
         for command in publish.commands(name):

@@ -1,7 +1,8 @@
 """What Python files compute, as a hash: of their syntax trees, without comments, docstrings, positions and file names.
 
 The hash is the same under every supported version of Python. It stays the same when a file moves: an imported module of
-the same package stands as the hash of what it computes, not as a path.
+the same package stands as the hash of what it computes, not as a path. It stays the same when a function's values are
+remembered.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 SILENT = ("ctx", "kind", "type_comment")  # fields of a node that follow from others, or mean nothing
+# A decorator under which a function returns what it would without it, and the import that says that it is this one.
+REMEMBERED = "remembered"
+FROM = "synthbench.common.remembered"
 NOTHING = sha256().hexdigest()
 Item = str | ast.AST
 
@@ -30,10 +34,12 @@ def digest(files: Iterable[Path], root: Path) -> str:
     parsed = []
     for path in places.values():
         text = path.read_bytes()
-        parsed.append((path.relative_to(root).parts[:-1], b"__doc__" in text, ast.parse(text)))
+        tree = ast.parse(text)
+        traits = b"__doc__" in text, any(map(_imports_remembered, tree.body))
+        parsed.append((path.relative_to(root).parts[:-1], traits, tree))
     hashes = dict.fromkeys(places, "")
     for _ in ("alone", "linked"):
-        now = [Reader(folder, package, hashes, docs).hash(tree) for folder, docs, tree in parsed]
+        now = [Reader(folder, package, hashes, *traits).hash(tree) for folder, traits, tree in parsed]
         hashes = dict(zip(places, now, strict=True))
     linked = sorted(code for code in hashes.values() if code != NOTHING)  # an empty file computes nothing
     return sha256("".join(linked).encode()).hexdigest()
@@ -48,12 +54,14 @@ def _place(path: Path, root: Path) -> str:
 @dataclass(frozen=True)
 class Reader:
     """Reads a syntax tree. folder: the file's, from the root. package: the root's name, "" where it is none. known: by
-    place the hashes of all files. keeps_docs: whether code of the file reads docstrings, which are then part of it."""
+    place the hashes of all files. keeps_docs: whether code of the file reads docstrings, which are then part of it.
+    remembers: whether it imports `remembered`."""
 
     folder: tuple[str, ...]
     package: str
     known: Mapping[str, str]
     keeps_docs: bool
+    remembers: bool
 
     def hash(self, tree: ast.Module) -> str:
         state = sha256()
@@ -80,6 +88,8 @@ class Reader:
         match node:
             case ast.Expr(value=ast.Constant(value=str())):
                 return not self.keeps_docs
+            case ast.ImportFrom():
+                return _imports_remembered(node)
             case ast.If(test=ast.Name(id="TYPE_CHECKING"), orelse=[]):
                 return True
         return isinstance(node, ast.Pass)
@@ -110,12 +120,29 @@ class Reader:
         items: list[Item] = [type(node).__name__]
         for name in node._fields:
             value: Any = getattr(node, name, None)
+            if name == "decorator_list" and self.remembers:
+                value = [decorator for decorator in value if not _is_remembered(decorator)]
             if name in SILENT or value == [] or (value is None and name != "value"):
                 continue
             items.append(name)
             children = value if isinstance(value, list) else [value]
             items += self._statements(children) if isinstance(children[0], ast.stmt) else map(_item, children)
         return [*items, "end"]
+
+
+def _imports_remembered(node: ast.stmt) -> bool:
+    """Whether a statement imports `remembered`, and nothing else, under its name."""
+    match node:
+        case ast.ImportFrom(module=module, names=[ast.alias(name=name, asname=None)]):
+            return (module, name) == (FROM, REMEMBERED)
+    return False
+
+
+def _is_remembered(decorator: ast.expr) -> bool:
+    match decorator:
+        case ast.Call(func=ast.Name(id=name)):
+            return name == REMEMBERED
+    return False
 
 
 def _item(value: Any) -> Item:

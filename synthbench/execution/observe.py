@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from synthbench.common.remembered import remembered
 from synthbench.generators import Examples, Splits, Task, by_slice, floor
 from synthbench.scores import Observations, Point
 from synthbench.trainer import transformer
@@ -53,6 +54,13 @@ def item_sets(
     }
 
 
+@remembered(
+    lambda task, stage, history, seed, sizes: (
+        task.card.model_dump_json(), *(plugin.source for plugin in task.plugins), stage, history, seed,
+        *sorted(sizes.items()),
+    ),
+    last=16,
+)  # fmt: skip
 def _sets(
     task: Task, stage: str, history: tuple[str, ...], seed: int, sizes: Mapping[str, int]
 ) -> dict[str, tuple[Examples, float]]:

@@ -133,6 +133,14 @@ def test_a_docstring_that_the_code_reads_is_hashed(tmp_path: Path) -> None:
     assert digest(original) != digest(edited)
 
 
+def test_remembering_leaves_the_hash_where_the_decorator_is_ours(tmp_path: Path) -> None:
+    decorated = changed("@scale\n", "@scale\n@remembered(lambda value: value, last=3)\n")
+    imported = decorated.replace("FACTOR = 2.0", "from synthbench.common.remembered import remembered\nFACTOR = 2.0")
+    assert digest(package(tmp_path / "ours", imported)) == digest(package(tmp_path / "without"))
+    others = imported.replace("synthbench.common.remembered", "others.remembered")
+    assert digest(package(tmp_path / "others", others)) != digest(package(tmp_path / "without"))
+
+
 def test_a_long_expression_is_hashed(tmp_path: Path) -> None:
     text = f"x = {' + '.join(['1'] * 900)}\n"
     assert digest(package(tmp_path / "a", text)) != digest(package(tmp_path / "b", text.replace("1 + 1", "1 + 2", 1)))

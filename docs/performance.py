@@ -1,0 +1,220 @@
+"""reports/performance.md: what `python -m tests.benchmarks` measured, from reports/performance.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+from docs.generated import STALE
+from synthbench.reporting.table import github
+
+FOUND = Path(__file__).resolve().parent.parent / "reports" / "performance.json"
+Found = Mapping[str, Any]
+ALONE, TOGETHER = "one process", "all processes"
+PRODUCT = ("fleet", "fleet, native")  # ways to train that are ours
+# What is aimed at: our best over a peer's best, all processes.
+TARGETS = {
+    ("quick, adamw full", "JAX"): 1.25, ("quick, adamw full", "torch.compile"): 2.2,
+    ("quick, GPT-2 style, adamw lora-16", "Hugging Face + PEFT"): 4.0,
+}  # fmt: skip
+QUICK_SECONDS = {3: 24.0, 8: 60.0}
+
+METHOD = """\
+Every program trains the same model from the same weights on the same batches with the same optimizer, one step after the
+other; a test holds its losses to ours (`tests/benchmarks/test_peers.py`). Every process has one core, one thread and the
+allocator settings of our workers, other programs' too. Ways take turns in every round, alone, then in one process a core
+at the same time: a whole machine. A cell is the median of rounds; brackets are the least and the most. A ratio is of the
+same round. torch's AdamW is the fused one. K: runs that one process trains at once."""
+BEST = """\
+Our best way over each program's best, in run-steps a second: above 1, ours is faster. *Least of ours* takes our worst K in
+its place. Targets are of all processes."""
+SHARE = """\
+Operations of matrix products in a run's step, counted as torch calls them, times run-steps a second, over what float32
+products of 512 x 512 matrices reach on the same cores. So many times faster a step could be at most, were it products
+alone and all of these at the peak. Traffic: the bytes of weights, gradients and moments, each moved once by a step, over
+what a copy moves."""
+GROWTH = """\
+One process, `quick`'s shape, AdamW, K = 4 where K is not what grows. Milliseconds of a run's step, and the share of the
+peak of products."""
+QUICK = """\
+`synthbench run --optimizer muon` from the command to its table, with a worker process a core. Then the same with one seed
+in one process, by the clock of its core: where the work goes that workers share."""
+DRY = "Seconds of `synthbench run --optimizer muon --dry-run`, which plans every run and times a step, by seeds."
+
+
+class Way(NamedTuple):
+    label: str
+    peer: str
+    rates: Mapping[str, Sequence[float]]  # by mode, run-steps a second of every round
+    parameters: int
+
+
+def performance_page(found: Found | None = None) -> str:
+    """The page, of what was published unless it is given; every figure on it is measured, and what is not says so."""
+    found = found if found is not None else json.loads(FOUND.read_text())
+    races = {name: one for name, one in found.items() if isinstance(one, Mapping) and "ways" in one}
+    parts = [
+        "# Speed on a CPU", STALE, about(found), METHOD,
+        "## Beside other programs", BEST, best(races),
+        *(f"### {name}\n\n{race(one)}" for name, one in races.items()),
+        "## Share of the machine", SHARE, shares(races, found.get("limits")),
+        "## Growth", GROWTH, growth(found),
+        "## `quick`", QUICK, commands(found), phases(found), DRY, dry(found),
+    ]  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def about(found: Found) -> str:
+    machine = found.get("machine")
+    if not isinstance(machine, Mapping):
+        return not_measured(machine)
+    versions = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    return (
+        f"{machine['device']}, {machine['cores']} cores, Python {machine['python']}, {versions}; {machine['date']}, load "
+        f"before {machine['load before']:.1f}. Made by `python -m tests.benchmarks`; all it found is in "
+        "[performance.json](performance.json)."
+    )
+
+
+def not_measured(why: Any) -> str:
+    return why.capitalize() + "." if isinstance(why, str) else "Not measured."
+
+
+def ways(one: Found) -> tuple[list[Way], list[Way]]:
+    """Ours and those of others that were measured."""
+    made = [
+        Way(label, way["peer"], {mode: way[mode] for mode in (ALONE, TOGETHER)}, way["parameters"])
+        for label, way in one["ways"].items() if isinstance(way, Mapping)
+    ]  # fmt: skip
+    return [way for way in made if way.peer in PRODUCT], [way for way in made if way.peer not in PRODUCT]
+
+
+def program(way: Way) -> str:
+    """A program may be measured in several ways, of which the best counts."""
+    return way.peer.split(" ")[0] if way.peer.startswith("JAX") else way.peer
+
+
+def fastest(some: Sequence[Way], mode: str = TOGETHER) -> Way:
+    return max(some, key=lambda way: median(way.rates[mode]))
+
+
+def spread(values: Sequence[float], form: str = ".2f") -> str:
+    return f"{median(values):{form}} ({min(values):{form}}-{max(values):{form}})"
+
+
+def ratios(ours: Way, theirs: Way, mode: str) -> list[float]:
+    return [one / other for one, other in zip(ours.rates[mode], theirs.rates[mode], strict=True)]
+
+
+def best(races: Mapping[str, Found]) -> str:
+    rows = []
+    for name, one in races.items():
+        ours, others = ways(one)
+        for other in dict.fromkeys(map(program, others)) if ours else ():
+            of_program = [way for way in others if program(way) == other]
+            theirs = {mode: fastest(of_program, mode) for mode in (ALONE, TOGETHER)}
+            target = TARGETS.get((name, other))
+            together = ratios(fastest(ours), theirs[TOGETHER], TOGETHER)
+            least = min(ours, key=lambda way: median(way.rates[TOGETHER]))
+            reached = f"{target} ({'reached' if median(together) >= target else 'missed'})" if target else ""
+            rows.append([
+                name, theirs[TOGETHER].label, fastest(ours).label,
+                spread(ratios(fastest(ours, ALONE), theirs[ALONE], ALONE)), spread(together),
+                f"{median(ratios(least, theirs[TOGETHER], TOGETHER)):.2f}", reached,
+            ])  # fmt: skip
+    return github(["comparison", "program", "ours", "one process", "all processes", "least of ours", "target"], rows)
+
+
+def race(one: Found) -> str:
+    """Every way, the fastest first, and those that were not measured."""
+    ours, others = ways(one)
+    rows = [
+        [way.label, *(spread(way.rates[mode], ".0f") for mode in (ALONE, TOGETHER)), f"{way.parameters:,}"]
+        for way in sorted([*ours, *others], key=lambda way: -median(way.rates[TOGETHER]))
+    ]
+    rows += [[label, why.split("\n")[0], "", ""] for label, why in one["ways"].items() if isinstance(why, str)]
+    return github(["way", "run-steps/s, one process", "all processes", "trained parameters"], rows)
+
+
+def shares(races: Mapping[str, Found], limits: Any) -> str:
+    if not isinstance(limits, Mapping):
+        return not_measured(limits)
+    peak, copy = (sum(of[index] for of in limits[TOGETHER]) for index in (0, 1))
+    rows = []
+    for name, one in races.items():
+        ours, _ = ways(one)
+        if ours:
+            way = fastest(ours)
+            rate = median(way.rates[TOGETHER])
+            reached = one["flops"] * rate / 1e9
+            moved = 4 * 4 * way.parameters * rate / 1e9  # weights, gradients, both moments, in float32
+            rows.append([
+                name, way.label, f"{one['flops'] / 1e6:.0f}", f"{reached:.0f}", f"{reached / peak:.0%}",
+                f"{peak / reached:.1f}", f"{moved:.2f}", f"{moved / copy:.1%}",
+            ])  # fmt: skip
+    heads = [
+        "comparison",
+        "our best",
+        "MFLOP a run's step",
+        "GFLOP/s",
+        "of the peak",
+        "at most faster",
+        "GB/s",
+        "of copying",
+    ]
+    text = f"Peak of products: {peak:.0f} GFLOP/s, copying: {copy:.0f} GB/s, all processes together."
+    return f"{text}\n\n{github(heads, rows)}"
+
+
+def growth(found: Found) -> str:
+    measured, limits = found.get("growth"), found.get("limits")
+    if not isinstance(measured, Mapping) or not isinstance(limits, Mapping):
+        return not_measured(measured)
+    peak, rows = limits[ALONE][0][0], []
+    for path, cases in measured.items():
+        for case, one in cases.items():
+            size, value = case.rsplit(" ", 1)
+            if isinstance(one, str):
+                rows.append([path, size, value, one, ""])
+            else:
+                rate = median(one[ALONE])
+                rows.append([path, size, value, f"{1e3 / rate:.2f}", f"{one['flops'] * rate / 1e9 / peak:.0%}"])
+    return github(["path", "what grows", "to", "ms a run's step", "of the peak"], rows)
+
+
+def commands(found: Found) -> str:
+    measured = found.get("command quick")
+    if not isinstance(measured, Mapping):
+        return not_measured(measured)
+    rows = []
+    for options, one in measured.items():
+        target = QUICK_SECONDS.get(one["seeds"])
+        reached = f"{target:.0f} s ({'reached' if one['seconds'] <= target else 'missed'})" if target else ""
+        rate = f"{one['run-steps'] / one['seconds']:.0f}"
+        rows.append(
+            [options, f"{one['seconds']:.1f}", f"{one['core-seconds']:.1f}", f"{one['run-steps']:,}", rate, reached]
+        )
+    return github(["options", "seconds", "core-seconds", "run-steps", "run-steps/s", "target"], rows)
+
+
+def phases(found: Found) -> str:
+    measured = found.get("phases of quick")
+    if not isinstance(measured, Mapping):
+        return not_measured(measured)
+    tables = []
+    for path, spent in measured.items():
+        total = sum(spent.values())
+        rows = [[phase, f"{seconds:.2f}", f"{seconds / total:.1%}"] for phase, seconds in spent.items()]
+        heads = [f"phase, --path {path}" if path else "phase", "core-seconds", "share"]
+        tables.append(github(heads, [*rows, ["all", f"{total:.2f}", ""]]))
+    return "\n\n".join(tables)
+
+
+def dry(found: Found) -> str:
+    seconds = found.get("dry run")
+    if not isinstance(seconds, Mapping):
+        return not_measured(seconds)
+    return github(["seeds", "seconds"], [[seeds, f"{taken:.2f}"] for seeds, taken in seconds.items()])
