@@ -19,6 +19,7 @@ DEVICES = ("auto", "cpu", "cuda")
 EXECUTION = ("fleet_job", "fleet_setup", "observe", "relearning")  # its files that numbers depend on
 TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in EXECUTION))
 ASIDE = {"generators/contract.py"}  # checks data, draws none
+NATIVE = PACKAGE / "trainer" / "native"  # of runs on the native path alone
 
 
 @cache
@@ -26,7 +27,7 @@ def source(*places: str) -> str:
     """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
     paths = [PACKAGE / name for name in places]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
-    files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE]
+    files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE and path.parent != NATIVE]
     return sources.digest(files, PACKAGE)
 
 
