@@ -17,6 +17,7 @@ from typer import Argument, Option
 from synthbench import __version__
 from synthbench.common.errors import BadInput, Refuted
 from synthbench.common.wording import inert, shown
+from synthbench.trainer.native import path as paths
 
 app = typer.Typer(
     name="synthbench",
@@ -38,6 +39,7 @@ Jobs = Annotated[int | None, Option(help="Worker processes.", show_default="one 
 Silent = Annotated[bool, Option("--quiet", help="No progress.")]
 Budget = Annotated[str | None, Option(help="20s, 60s or 5m: time budget; sets the number of seeds.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
+Path_ = Annotated[str, Option(help="Of training steps: torch, native (C++, on a CPU), or auto.")]
 Seeds = Annotated[str | None, Option(help="How many seeds, or which: 0,4,7 or 100-131.")]
 Lr = Annotated[str | None, Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")]
 
@@ -71,6 +73,7 @@ class Run:
     seeds: Seeds = None
     set_: Settings = None
     device: Device = "auto"
+    path: Path_ = paths.DEFAULT
     jobs: Jobs = None
     fleet_size: Annotated[int | None, Option(help="Runs trained as one batched model.")] = None
     out: Out = OUT
@@ -91,6 +94,7 @@ class Run:
             tasks=_words("--task", self.task), updates=_words("--update", self.update),
             lr=_numbers("--lr", self.lr), weight_decay=_numbers("--weight-decay", self.weight_decay),
             seeds=_seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
+            path=self.path,
         )  # fmt: skip
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,

@@ -83,7 +83,7 @@ class NativeStep:
         self._moves: list[tuple[slice, bool, Move]] = []
         of_optimizer = spans(optimizer.routing, fleet.trainable)
         self.is_native = all(has_move(name, optimizer.arguments) for name in of_optimizer)
-        self._grad_KP = torch.zeros(1 if self.is_native else len(fleet), fleet.trainable.row)
+        self._grad_P = torch.zeros(fleet.trainable.row)
         for name, of_name in of_optimizer.items() if self.is_native else ():
             for span in of_name:
                 reach = slice(span[0].offset, span[-1].offset + span[-1].size)
@@ -95,12 +95,12 @@ class NativeStep:
         self, tokens_KBL: Tensor, answer_KBL: Tensor, first: int, step: int, rates: tuple[Tensor, Tensor]
     ) -> Tensor:
         if not self.is_native:
-            of = self._gradients.of
-            loss_K = [of(k, tokens_KBL[k], answer_KBL[k], first, grad) for k, grad in enumerate(self._grad_KP)]
-            self._optimizer.fleet.flat_KP.grad = self._grad_KP
+            fleet, of = self._optimizer.fleet, self._gradients.of
+            fleet.flat_KP.grad = torch.zeros_like(fleet.flat_KP)  # a new one: an optimizer may keep the last
+            loss_K = [of(k, tokens_KBL[k], answer_KBL[k], first, grad) for k, grad in enumerate(fleet.grad_KP)]
             self._optimizer.step(step, *rates)
             return torch.tensor(loss_K)
-        loss_K, grad = [], self._grad_KP[0]
+        loss_K, grad = [], self._grad_P
         ratio = getattr(self._optimizer.arguments, "aux_lr_ratio", 1.0)
         for k, (row, lr, decay) in enumerate(zip(self._rows, rates[0].tolist(), rates[1].tolist(), strict=True)):
             loss_K.append(self._gradients.of(k, tokens_KBL[k], answer_KBL[k], first, grad))
