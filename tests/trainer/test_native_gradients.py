@@ -13,7 +13,9 @@ import pytest
 import torch
 
 from synthbench.cards import ModelCard
+from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, views
+from synthbench.trainer.native import looks
 from synthbench.trainer.native.gradients import Gradients
 from synthbench.trainer.step import losses
 from tests.trainer import native
@@ -91,6 +93,25 @@ def test_losses_and_gradients_are_those_of_autograd(
     fleet = native.fleet(model, shape.vocabulary, shape.length, update)
     for share in (0.1, 0.6, 1.0):
         assert_equal_to_autograd(fleet, *batch(shape, len(fleet), share), shape.first)
+
+
+@pytest.mark.parametrize(("shape", "style", "update"), CASES[::3])
+def test_looks_have_the_logits_of_torch(shape: Shape, style: tuple[str, str, str, bool], update: str) -> None:
+    norm, positions, mlp, tied = style
+    model = ModelCard(
+        width=shape.width, layers=shape.layers, head_width=shape.head_width, expansion=shape.expansion,
+        norm=norm, positions=positions, mlp=mlp, tied=tied,
+    )  # fmt: skip
+    fleet = native.fleet(model, shape.vocabulary, shape.length, update)
+    tokens_KBL = batch(shape, len(fleet), 1.0)[0][..., :-1]
+    with torch.no_grad():
+        for first in {0, shape.first}:
+            expected = transformer.logits(model, fleet.weights(), tokens_KBL, first)
+            found = looks.logits(model, fleet.weights(), tokens_KBL, first)
+            assert found.shape == expected.shape
+            assert (found - expected).abs().max() <= TOLERANCE * expected.abs().max()
+            alone = looks.logits(model, {n: value[1:] for n, value in fleet.weights().items()}, tokens_KBL[1:], first)
+            assert torch.equal(alone[0], found[1])
 
 
 def test_tokens_after_the_last_answer_change_nothing() -> None:

@@ -45,17 +45,24 @@ inline void attend(Buffers& buffers, const Attention& shape, float* out_Md, floa
     const Index used = padded(length);
     for (Index head = 0; head < heads; head++) {
       float *keys = kv_N2d + rows_B[b] * 2 * d + head * h, *values = keys + d;
-      const Matrix weights(weights_MHL + (first * heads + head) * row, asked, used, heads * row);
+      const Matrix weights(weights_MHL + first * heads * row + head * asked * used, asked, used);
       transpose(keys_hL, keys, 2 * d, length, h, used);
       multiply_small(weights, Matrix(q_Md + first * d + head * h, asked, h, d), Matrix(keys_hL, h, used));
-      for (Index s = 0; s < asked; s++) {
-        float *p = weights.data + s * weights.row, most;
-        const Index seen = shape.position(first + s) + 1;
-        const float scale = 1.0f / exponentials(p, seen, factor, most);
-        for (Index l = 0; l < seen; l++) p[l] *= scale;
-        for (Index l = seen; l < used; l++) p[l] = 0;
+      float* p = weights.data;
+      for (Index s = 0; s < asked; s++, p += used) {
+        const float most = largest(p, shape.position(first + s) + 1);
+        for (Index l = 0; l < used; l++) p[l] = factor * (p[l] - most);
       }
-      multiply_small(Matrix(out_Md + first * d + head * h, asked, h, d), Matrix(weights.data, asked, length, weights.row),
+      p = weights.data;
+#pragma omp simd
+      for (Index i = 0; i < asked * used; i++) p[i] = exponential(p[i]);
+      for (Index s = 0; s < asked; s++, p += used) {
+        const Index position = shape.position(first + s);
+        for (Index l = 0; l < used; l++) p[l] = l <= position ? p[l] : 0;
+        const float scale = 1.0f / total(p, used);
+        for (Index l = 0; l < used; l++) p[l] *= scale;
+      }
+      multiply_small(Matrix(out_Md + first * d + head * h, asked, h, d), Matrix(weights.data, asked, length, used),
                      Matrix(values, length, h, 2 * d));
     }
   }
@@ -74,7 +81,7 @@ inline void attend_backward(Buffers& buffers, const Attention& shape, float* dq_
     for (Index head = 0; head < heads; head++) {
       const Index of_rows = rows_B[b] * 2 * d + head * h, of_queries = first * d + head * h;
       const Matrix q(q_Md + of_queries, asked, h, d), dout(dout_Md + of_queries, asked, h, d);
-      const Matrix weights(weights_MHL + (first * heads + head) * row, asked, length, heads * row);
+      const Matrix weights(weights_MHL + first * heads * row + head * asked * used, asked, length, used);
       const Matrix dscores(dscores_SL, asked, length, used);
       transpose(values_hL, kv_N2d + of_rows + d, 2 * d, length, h, used);
       multiply_small(Matrix(dscores_SL, asked, used), dout, Matrix(values_hL, h, used));

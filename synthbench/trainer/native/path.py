@@ -46,25 +46,30 @@ def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) ->
 
 @contextmanager
 def taken(path: str) -> Iterator[None]:
-    """Within, the training loop of this process takes its steps by a path.
+    """Within, this process takes training steps, and looks at fleets, by a path.
 
-    The loop looks its step up by name, and here it finds another one: so torch's code, of which its runs' ids are made,
-    knows nothing of this path.
+    The loop looks its step up by name, evaluation its logits, and here they find others: so torch's code, of which its
+    runs' ids are made, knows nothing of this path.
     """
     if path == TORCH:
         yield
         return
-    from synthbench.trainer import loop
-    from synthbench.trainer.native import gradients, step
+    from synthbench.trainer import loop, transformer
+    from synthbench.trainer.native import gradients, looks, step
 
     global _current
     gradients.load(build.library())
-    before, torchs = _current, vars(loop)["training_step"]
-    _current, vars(loop)["training_step"] = path, step.training_step
+    places = [(vars(loop), "training_step", step.training_step), (vars(transformer), "logits", looks.logits)]
+    before, torchs = _current, [module[name] for module, name, _ in places]
+    _current = path
+    for module, name, function in places:
+        module[name] = function
     try:
         yield
     finally:
-        _current, vars(loop)["training_step"] = before, torchs
+        _current = before
+        for (module, name, _), function in zip(places, torchs, strict=True):
+            module[name] = function
 
 
 def mark() -> str:
@@ -76,7 +81,7 @@ def mark() -> str:
 def source() -> str:
     """sha256 of the native code, C++ without comments and blanks, and Python as `sources.digest` has it."""
     code = sources.digest(
-        [path for path in build.FOLDER.glob("*.py") if path.stem in ("gradients", "step")], build.FOLDER
+        [path for path in build.FOLDER.glob("*.py") if path.stem in ("gradients", "looks", "step")], build.FOLDER
     )
     texts = [re.sub(r"//.*", "", path.read_text()).split() for path in build.SOURCES]
     return sha256("\0".join([code, *build.FLAGS, *(word for text in texts for word in text)]).encode()).hexdigest()

@@ -117,15 +117,17 @@ inline float exponential(float x) {
 
 inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
 
-// x = e^(factor (x - max x)) in place; returns the sum
-inline float exponentials(float* x, Index count, float factor, float& most) {
-  most = x[0];
-  float sum = 0;
+inline float largest(const float* x, Index count) {
+  float most = x[0];
 #pragma omp simd reduction(max : most)
   for (Index i = 0; i < count; i++) most = x[i] > most ? x[i] : most;
-  const float top = most;
+  return most;
+}
+
+inline float total(const float* x, Index count) {
+  float sum = 0;
 #pragma omp simd reduction(+ : sum)
-  for (Index i = 0; i < count; i++) sum += x[i] = exponential(factor * (x[i] - top));
+  for (Index i = 0; i < count; i++) sum += x[i];
   return sum;
 }
 

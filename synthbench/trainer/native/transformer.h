@@ -121,16 +121,19 @@ inline Forward forward(Buffers& buffers, const Model& model, const Parameters& w
 // Mean cross-entropy of the tokens asked for. Logits become its gradient: (softmax(logits) - 1 at the token) / M
 inline double cross_entropy(float* logits_MV, const Rows& rows, Index V) {
   const Index M = rows.asked_M.size();
-  double total = 0;
+  double loss = 0;
   for (Index m = 0; m < M; m++) {
-    float *logits = logits_MV + m * V, most;
-    const float of_target = logits[rows.target_M[m]], sum = exponentials(logits, V, 1, most);
-    total += std::log(sum) + most - of_target;
+    float* logits = logits_MV + m * V;
+    const float of_target = logits[rows.target_M[m]], most = largest(logits, V);
+#pragma omp simd
+    for (Index j = 0; j < V; j++) logits[j] = exponential(logits[j] - most);
+    const float sum = total(logits, V);
+    loss += std::log(sum) + most - of_target;
     const float scale = 1 / (sum * M);
     for (Index j = 0; j < V; j++) logits[j] *= scale;
     logits[rows.target_M[m]] -= 1.0f / M;
   }
-  return total / M;
+  return loss / M;
 }
 
 // With y = x W': dW = dy' x and dx = dy W for every product, from the head to the embedding. logits_MV holds its gradient.
