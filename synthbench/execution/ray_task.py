@@ -7,6 +7,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -19,6 +20,7 @@ from synthbench.execution.fleet_job import Job
 from synthbench.experiment import identity
 from synthbench.plugins import travel
 from synthbench.plugins.trial import Tried
+from synthbench.trainer.native.path import NATIVE
 
 _loaded: list[str] = []  # the parcel of plug-ins that this process has
 
@@ -53,7 +55,8 @@ def train(job: Job, parcel: travel.Parcel, device: str, code: str, *parents: byt
 
 def code_here() -> str:
     """What must be alike on all nodes: the code that computes numbers, and torch's version."""
-    return f"{identity.package_fingerprint()} torch {identity.torch_minor()}"
+    code = sha256(f"{identity.package_fingerprint()} {identity.training_source(NATIVE)}".encode()).hexdigest()
+    return f"{code[:16]}, torch {identity.torch_minor()}"
 
 
 def _trained(

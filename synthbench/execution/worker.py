@@ -27,6 +27,7 @@ from synthbench.plugins.errors import is_out_of_memory
 from synthbench.plugins.settings import preserved_settings
 from synthbench.plugins.trial import Tried
 from synthbench.store.weights import MissingWeights
+from synthbench.trainer.native.path import taken
 
 
 def serve(pipe: Connection, device: str) -> None:
@@ -86,7 +87,8 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
     import torch
 
     try:
-        return run_fleet(job, device, report)
+        with taken(job.runs[0].environment.path):
+            return run_fleet(job, device, report)
     except (MissingWeights, BadInput) as error:  # BadInput: of an optimizer, or of a generator that fails at some seed
         return error
     except OSError as error:  # a worker writes weights alone; those that it cannot read raise MissingWeights

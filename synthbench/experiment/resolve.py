@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
 from synthbench.plugins.loading import label
+from synthbench.trainer.native import path as paths
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 MOST_RUNS = 10_000  # of an experiment: more take more than seconds to plan
@@ -47,6 +49,7 @@ class RunRequest:
     settings: Sequence[str] = ()
     axes: Sequence[str] = ()
     device: str = "auto"
+    path: str = paths.DEFAULT
     is_elsewhere: bool = False
 
     @property
@@ -67,10 +70,10 @@ class RunRequest:
 def resolve(request: RunRequest) -> Experiment:
     """The experiment that is requested; raises BadInput with one sentence for the first thing that is wrong."""
     card, origin = runner(request)
-    return experiment_of(card, origin, request.kind_of_device)
+    return experiment_of(card, origin, request.kind_of_device, request.path)
 
 
-def experiment_of(card: RunnerCard, origin: str, kind: str) -> Experiment:
+def experiment_of(card: RunnerCard, origin: str, kind: str, path: str = paths.TORCH) -> Experiment:
     """The experiment of a card; origin: what a sentence on a mistake begins with. kind: of device. Raises BadInput."""
     loaded = generators.tasks(card.tasks)
     tasks = {task.card.label: task for task in loaded}
@@ -78,7 +81,9 @@ def experiment_of(card: RunnerCard, origin: str, kind: str) -> Experiment:
         raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in loaded)}.")
     checks.names(card, tasks, origin)
     checks.untrained(card, tasks, origin)
-    environment = Environment(identity.training_source(), identity.torch_minor(), kind)
+    longest = max(task.language.length for task in loaded)
+    path = paths.chosen(path, kind, longest, lambda told: print(f"synthbench: {told}", file=sys.stderr))
+    environment = Environment(identity.training_source(path), identity.torch_minor(), kind, path=path)
     at_points = []
     for point in axes.points(card, origin):
         where = f"{origin}{point.told}"

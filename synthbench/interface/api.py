@@ -30,6 +30,7 @@ from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.report import Report, of_folder
 from synthbench.store.members import Narrowing
 from synthbench.store.results import Store
+from synthbench.trainer.native import path as paths
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(
     task: str | Sequence[str] | None = None, update: str | Sequence[str] | None = None,
     lr: float | Sequence[float] | None = None, weight_decay: float | Sequence[float] | None = None,
     seeds: int | Sequence[int] | None = None, settings: Mapping[str, Any] | None = None,
-    axes: Mapping[str, Sequence[Any]] | None = None, device: str = "auto",
+    axes: Mapping[str, Sequence[Any]] | None = None, device: str = "auto", path: str | None = None,
     out: str | Path = "synthbench-results", jobs: int | None = None, fleet_size: int | None = None,
     keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False, engine: str = "local",
     address: str | None = None,
@@ -66,6 +67,7 @@ def run(
         axes: Values by path in the card that are crossed with everything, such as
             `{"stages.pretrain.weight_decay": [0, 0.1, 1]}`.
         device: `auto`, `cpu` or `cuda`.
+        path: Of training steps: `torch`, `native` (C++, on a CPU) or `auto`. None: as the command line has it.
         out: The folder of results.
         jobs: Worker processes. None: one for each core.
         fleet_size: Runs trained as one batched model. None: chosen from memory and cores.
@@ -88,6 +90,7 @@ def run(
         weight_decay=_several(weight_decay), seeds=seeds, settings=overrides.typed(settings),
         axes=[f"{path}={','.join(map(value_text, values))}" for path, values in (axes or {}).items()], device=device,
         is_elsewhere=engine != "local",
+        path=path or paths.DEFAULT,
     )  # fmt: skip
     command = call(
         "run", str(runner), optimizer=names, task=task, update=update, lr=lr, weight_decay=weight_decay, seeds=seeds,

@@ -32,6 +32,7 @@ from synthbench.interface.options import (
     seeds,
     words,
 )
+from synthbench.trainer.native import path as paths
 
 app = typer.Typer(
     name="synthbench",
@@ -41,6 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
 )
+Path_ = Annotated[str, Option(help="Of training steps: torch, native (C++, on a CPU), or auto.")]
 Kind = TypeVar("Kind")
 
 
@@ -71,6 +73,7 @@ class Run:
     seeds: Seeds = None
     set_: Settings = None
     device: Device = "auto"
+    path: Path_ = paths.DEFAULT
     jobs: Jobs = None
     fleet_size: Annotated[int | None, Option(help="Runs trained as one batched model.")] = None
     engine: Annotated[str, Option(help="local, or ray (extra: ray): fleets are trained on a cluster.")] = "local"
@@ -101,6 +104,7 @@ class Run:
             lr=numbers("--lr", self.lr), weight_decay=numbers("--weight-decay", self.weight_decay),
             seeds=seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
             is_elsewhere=not engine.is_here,
+            path=self.path,
         )  # fmt: skip
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,

@@ -21,6 +21,7 @@ from synthbench.plugins.loading import label
 from synthbench.reporting.sentence import UNPAIRED
 from synthbench.reporting.table import Table, row_name
 from synthbench.scores.reading import FITS
+from synthbench.trainer.native.path import MARK
 
 COLUMNS = "Columns: docs/columns.md"
 COMPLETE = "To complete them: "  # what follows is a command
@@ -74,6 +75,18 @@ def devices(rows: Sequence[Row]) -> list[str]:
     return [
         f"Devices: {'; '.join(names)}. Rows of different devices are never paired by seed; they are compared by Welch's t, "
         "each over its own seeds (n: the fewer)."
+    ]
+
+
+def paths(rows: Sequence[Row]) -> list[str]:
+    """That rows were trained on the native path, and how its numbers relate to torch's."""
+    names = [name for row in rows for name in row.device.split(SEVERAL)]
+    compilers = dict.fromkeys(name.partition(MARK)[2] for name in names if MARK in name)
+    if not compilers:
+        return []
+    return [
+        f"Trained on the native path ({'; '.join(compilers)}): the same mathematics as torch's, rounded differently, as on "
+        "another device."
     ]
 
 
