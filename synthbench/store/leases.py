@@ -56,17 +56,12 @@ class Leases:
             raise
         return handle
 
-    def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
-        """Leases the runs that `pick` chooses of those ready runs that no other process trains, and returns them."""
+    def take(self, pick: Callable[[set[RunId]], list[Run]]) -> list[Run]:
+        """Leases the runs that `pick` chooses, given those that other processes train, and returns them."""
         with self.store.writing() as db:
-            held = {
-                run
-                for run, owner, beat in db.execute("SELECT run, owner, beat FROM leases")
-                if owner != self.owner and self._lives(run, owner, beat)
-            }
-            fleet = pick([run for run in ready if run.id not in held])
-            rows = [(run.id, self.owner, 0) for run in fleet]
-            db.executemany("INSERT OR REPLACE INTO leases VALUES (?,?,?)", rows)
+            rows = db.execute("SELECT run, owner, beat FROM leases WHERE owner != ?", (self.owner,)).fetchall()
+            fleet = pick({run for run, owner, beat in rows if self._lives(run, owner, beat)})
+            db.executemany("INSERT OR REPLACE INTO leases VALUES (?,?,0)", [(run.id, self.owner) for run in fleet])
         return fleet
 
     def beat(self) -> None:

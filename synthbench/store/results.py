@@ -47,8 +47,9 @@ CREATE TABLE leases (run TEXT PRIMARY KEY, owner TEXT NOT NULL, beat INTEGER NOT
 """
 RUNS = (
     "SELECT id, max(attempt), identity, status, fleet_size, seconds, started, device, versions, scores_source, "
-    "path_seal, seal FROM runs WHERE status != 'interrupted' GROUP BY id"
+    "path_seal, seal FROM runs WHERE status != 'interrupted'"
 )
+LOOKED_UP = 500  # runs: of more, all rows are read
 ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 0 ORDER BY name"
 PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
 CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
@@ -58,6 +59,18 @@ EXPERIMENTS = "SELECT id, card, tasks, command, used, finished, seal FROM experi
 
 
 Rescored = tuple[Result, str, str]  # a run that was scored again, its identity and losses as JSON
+
+
+class Kept(NamedTuple):
+    """A run to store. curve: its training losses. observations: as bytes, see `observations.py`. cells: of an experiment
+    that it belongs to."""
+
+    run: Run
+    result: Result
+    curve: Sequence[float | None]
+    weights: WeightFile | None
+    observations: bytes | None
+    cells: Sequence[Cell]
 
 
 class Recorded(NamedTuple):
@@ -87,28 +100,37 @@ class Store(Database):
         self, run: Run, result: Result, curve: Sequence[float | None], weights: WeightFile | None,
         observations: bytes | None = None, *, member: tuple[str, Sequence[Cell]] | None = None,
     ) -> None:  # fmt: skip
-        """Stores a run, and the experiment and cells that it belongs to, in one transaction.
+        """Stores one run; member: the experiment and the cells that it belongs to."""
+        experiment, cells = member or ("", [])
+        self.keep_all([Kept(run, result, curve, weights, observations, cells)], experiment)
+
+    def keep_all(self, runs: Sequence[Kept], experiment: str) -> None:
+        """Stores runs, and the cells of an experiment that they belong to, in one transaction.
 
         An interrupted or damaged row of the same attempt is replaced. Of a finished one (trained again for its lost
-        weights, or by two processes) only the weights are. observations: see `observations.py`.
+        weights, or by two processes) only the weights are.
         """
-        key = (run.id, result.attempt)
         with self.writing() as db:
-            finished = db.execute(
-                "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", key
-            ).fetchone()
-            if not finished or run.id in self.damaged:
-                _put_run(db, result, json.dumps(run.identity, sort_keys=True), json.dumps(curve))
-                db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", key)
-                if observations is not None:
-                    _put(db, "observations", *key, observations)
-            if weights:
-                _put(db, "weights", *key, *weights)
-            experiment, cells = member or ("", [])
-            other = "IGNORE" if result.status == "interrupted" else "REPLACE"  # it must not replace a finished attempt
-            for cell in cells:
-                _put(db, "members", experiment, *key, json.dumps(cell), other=other)
-        self.damaged.discard(run.id)
+            for kept in runs:
+                self._keep(db, kept, experiment)
+        self.damaged.difference_update(kept.run.id for kept in runs)
+
+    def _keep(self, db: sqlite3.Connection, kept: Kept, experiment: str) -> None:
+        run, result, curve, weights, observations, cells = kept
+        key = (run.id, result.attempt)
+        finished = db.execute(
+            "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", key
+        ).fetchone()
+        if not finished or run.id in self.damaged:
+            _put_run(db, result, json.dumps(run.identity, sort_keys=True), json.dumps(curve))
+            db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", key)
+            if observations is not None:
+                _put(db, "observations", *key, observations)
+        if weights:
+            _put(db, "weights", *key, *weights)
+        other = "IGNORE" if result.status == "interrupted" else "REPLACE"  # it must not replace a finished attempt
+        for cell in cells:
+            _put(db, "members", experiment, *key, json.dumps(cell), other=other)
 
     def results(self, runs: Iterable[RunId] | None = None) -> dict[RunId, Result]:
         """The last finished attempt of each run (of these runs, or all).
@@ -118,19 +140,26 @@ class Store(Database):
         wanted = None if runs is None else set(runs)
         results, rescored = {}, list[Rescored]()
         with self.snapshot():  # another process may score again, too
-            weights = {row[:2]: row for row in self.rows(WEIGHTS)}
-            for row in self.rows(RUNS):
-                if wanted is None or row[0] in wanted:
-                    result = self._result(row, weights.get(row[:2]), rescored)
-                    if result is None:
-                        self._mark_damaged(row[0])
-                    else:
-                        results[result.run] = result
+            weights = {row[:2]: row for row in self._rows_of(wanted, f"{WEIGHTS} WHERE true", "run")}
+            for row in self._rows_of(wanted, RUNS, "id", "GROUP BY id"):
+                result = self._result(row, weights.get(row[:2]), rescored)
+                if result is None:
+                    self._mark_damaged(row[0])
+                else:
+                    results[result.run] = result
         if rescored and not self._read_only:
             with self.writing() as db:
                 for entry in rescored:
                     _put_run(db, *entry)
         return results
+
+    def _rows_of(self, runs: set[RunId] | None, query: str, column: str, end: str = "") -> list[Row]:
+        """The rows of a query that are of these runs (all where None). A few are looked up, as for every fleet."""
+        if runs is None or len(runs) > LOOKED_UP:
+            rows = self.rows(f"{query} {end}")
+            return rows if runs is None else [row for row in rows if row[0] in runs]
+        marks = ",".join("?" * len(runs))
+        return self.rows(f"{query} AND {column} IN ({marks}) {end}", tuple(runs))
 
     def _result(self, row: Row, weights: Row | None, rescored: list[Rescored]) -> Result | None:
         """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
