@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from synthbench import plugins
 from synthbench.common.errors import Failed, SynthbenchError
@@ -17,6 +17,7 @@ from synthbench.execution.memory_probe import what_fits
 from synthbench.execution.packing import pack_kinds
 from synthbench.execution.progress import Tally
 from synthbench.experiment.plan import Plan
+from synthbench.experiment.readings import wanted
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.generators import Task
 from synthbench.plugins import Origin, origins
@@ -170,7 +171,7 @@ class Scheduler:
 
     def _adopt_finished(self, runs: list[Run]) -> bool:
         """Counts runs that another process has finished as done; true if there are any."""
-        stored = self.store.results([run.id for run in runs]) if runs else {}  # a damaged one is not finished
+        stored = self.store.results([run.id for run in runs], paths=False) if runs else {}  # no damaged ones
         finished = [run for run in runs if run.id in stored and self._suffices(run, stored[run.id])]
         self._finished([(run, stored[run.id]) for run in finished])
         for run in finished:
@@ -217,10 +218,11 @@ class Scheduler:
 
     def _keep(self, slot: Slot, trained: list[Trained]) -> None:
         runs, reported = slot.runs, slot.run_steps
-        pairs = [*zip(runs, trained, strict=True)]
-        self.store.keep_all([Kept(run, *one, self._walk.cells_of(run.id)) for run, one in pairs], self.experiment_id)
-        self._finished([(run, one.result) for run, one in pairs])
-        for run, one in pairs:
+        read = [one._replace(result=self._read(run, one.result)) for run, one in zip(runs, trained, strict=True)]
+        kept = [Kept(run, *one, self._walk.cells_of(run.id)) for run, one in zip(runs, read, strict=True)]
+        self.store.keep_all(kept, self.experiment_id)
+        self._finished([(run, self.store.later(one.result)) for run, one in zip(runs, read, strict=True)])
+        for run, one in zip(runs, read, strict=True):
             if news := plugins.news(run.optimizer.name, one.result.versions):
                 self.watcher.note(news)
         self.leases.release(run.id for run in runs)
@@ -228,6 +230,14 @@ class Scheduler:
         self.trained, self.trained_steps = self.trained + len(runs), self.trained_steps + steps
         slot.job, slot.run_steps = None, 0
         self.watcher.advance(steps - reported)
+
+    def _read(self, run: Run, result: Result) -> Result:
+        """The result with what the card reads of its path, where it reads some."""
+        card = self.plan.experiment.card
+        if run.stage != card.stages[-1].name or result.status != "ok":
+            return result
+        (size,) = {cell.size for cell in self._walk.cells_of(run.id)}
+        return replace(result, readings=result.reading(wanted(card.reading, size)))
 
     def _recover(self, slot: Slot, message: MemoryError | MissingWeights | Died, executor: Executor) -> None:
         """After a fleet that was not trained: its leases are released, a dead slot is restarted."""

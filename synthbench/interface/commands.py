@@ -223,10 +223,9 @@ def export(out: Path, runner: str | None, form: str) -> None:
     """`synthbench export`."""
     check_choice("--format", form, exporting.FORMATS)
     with closing(Store.read(out)) as store:
-        latest = reports.latest(store, _named_by(runner), with_reference=False)
-        text = exporting.write(form, list(exporting.objects(latest, store)))
-    if text:  # of no runs, not even an empty line, which would be no JSON
-        print(text)
+        recorded, card = reports.entry(store, _named_by(runner))
+        for line in exporting.lines(form, exporting.objects(recorded.id, card.name, store)):
+            print(line)
 
 
 def gc(out: Path, *, yes: bool) -> None:

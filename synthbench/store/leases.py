@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from synthbench.experiment.runs import Run, RunId
+from synthbench.store.locks import is_locked
 from synthbench.store.results import Store
 
 SILENCE = 60.0  # seconds without a beat after which an owner's leases may be taken
@@ -98,21 +99,3 @@ class Leases:
             self._beats[run, owner] = beat, time.monotonic()
             return True
         return time.monotonic() - since < self._silence
-
-
-def is_locked(file: Path) -> bool:
-    """Whether some process holds the lock of a file."""
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:  # too many open files, another user's: rather wait than train twice
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(handle)

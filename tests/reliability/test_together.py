@@ -13,8 +13,9 @@ from unittest.mock import patch
 import pytest
 
 from synthbench.experiment.runs import Run, RunId
-from synthbench.store import leases
-from synthbench.store.leases import Leases, is_locked
+from synthbench.store import leases, locks
+from synthbench.store.leases import Leases
+from synthbench.store.locks import is_locked
 from synthbench.store.results import Store
 from tests.experiment.test_run_identity import RUN
 from tests.reliability import company, killed, program
@@ -133,5 +134,5 @@ def test_leases_of_a_silent_owner_from_different_times_are_too(now: list[float],
 
 def test_an_owner_whose_file_cannot_be_opened_counts_as_alive(pair: tuple[Leases, Leases]) -> None:
     pair[0].take(free(RUNS))
-    with patch.object(leases.os, "open", side_effect=OSError(24, "Too many open files")):
+    with patch.object(locks.os, "open", side_effect=OSError(24, "Too many open files")):
         assert pair[1].take(free(RUNS)) == []
