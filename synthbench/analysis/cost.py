@@ -31,7 +31,7 @@ def spent(results: Iterable[Result]) -> Spent:
     ends = [start + timedelta(seconds=result.seconds * result.fleet_size)
             for start, result in zip(starts, timed, strict=True)]  # fmt: skip
     return Spent(
-        runs=len(timed), steps=sum(max(result.path, default=0) for result in timed),
+        runs=len(timed), steps=sum(result.last_step for result in timed),
         seconds=round(sum(result.seconds for result in timed), 1),
         span=round((max(ends) - min(starts)).total_seconds(), 1) if timed else 0.0,
     )  # fmt: skip

@@ -109,8 +109,10 @@ def is_paired(pairs: Sequence[Pair]) -> bool:
 def has_same_base(row: Row, other: Row) -> bool:
     """Whether the same optimizers trained the earlier stages, with equal scores at every seed that both rows have: another
     weight decay or card shows there."""
+    if row.base != other.base or row.start == other.start:  # the latter said at once for nearly all rows
+        return row.base == other.base
     pairs = (differences(by_seed, other.start.get(name, {})) for name, by_seed in row.start.items())
-    return row.base == other.base and not any(value for pair in pairs for value in pair.values())
+    return not any(value for pair in pairs for value in pair.values())
 
 
 def sides(pair: Pair, name: str) -> tuple[Values, Values]:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from synthbench.analysis.rows import ExperimentResults
 from synthbench.cards import RunnerCard
-from synthbench.experiment.choice import Trial
+from synthbench.experiment.readings import wanted
 from synthbench.experiment.runs import Cell
-from synthbench.scores.reading import bracket, crossing, is_reached
+from synthbench.scores.reading import bracket, is_reached
 
 # By rate: the step at which one seed reaches the card's fit, None where it does not
 Steps = Mapping[float, float | None]
@@ -39,18 +39,18 @@ def unread(results: ExperimentResults, card: RunnerCard) -> list[Unread]:
         if not results.identities[trials[0].id]["optimizer"]["arguments"].get("own_rate")
     ]
     cells.sort(key=lambda cell: (cell.task, cell.base, cell.optimizer, cell.update, cell.size))
-    judged = (of_cell(cell, _steps(results.cells[cell], results, card), card) for cell in cells)
+    judged = (of_cell(cell, _steps(cell, results, card), card) for cell in cells)
     return [result for result in judged if result]
 
 
-def _steps(trials: Sequence[Trial], results: ExperimentResults, card: RunnerCard) -> list[Steps]:
+def _steps(cell: Cell, results: ExperimentResults, card: RunnerCard) -> list[Steps]:
     """By seed, of those whose paths have the score that is meant by fit."""
     of_seed: dict[int, dict[float, float | None]] = {}
-    for trial in trials:
+    of = wanted(card.reading, cell.size)
+    for trial in results.cells[cell]:
         result = results.results[trial.id]
-        if result.status == "ok" and any(card.reading.fit_of in scores for scores in result.path.values()):
-            reached = crossing(result.path, card.reading.fit, card.reading.fit_of)
-            of_seed.setdefault(results.seed(trial.id), {})[trial.lr] = reached
+        if result.status == "ok" and (readings := result.reading(of)).has_fit:
+            of_seed.setdefault(results.seed(trial.id), {})[trial.lr] = readings.step_to_fit
     return [of_seed[seed] for seed in sorted(of_seed)]
 
 

@@ -11,7 +11,8 @@ from pydantic import Field
 from synthbench.cards import AxisCard, Card, RunnerCard
 from synthbench.cards.axis import Value, value_text
 from synthbench.experiment.choice import Trial
-from synthbench.experiment.runs import Cell, Result, RunId
+from synthbench.experiment.readings import Readings, between_rates, wanted
+from synthbench.experiment.runs import Cell, Result, RunId, Scores
 from synthbench.scores import SCORES, reading
 from synthbench.store import members
 from synthbench.store.members import EVERYTHING, Narrowing
@@ -121,9 +122,9 @@ class ExperimentResults(NamedTuple):
 
 def read_results(store: Store, experiment: str, narrowing: Narrowing = EVERYTHING, last: str = "") -> ExperimentResults:
     """last: the name of the last stage, for what is narrowed."""
-    results = store.results(store.members(experiment))
-    cells = members.cells(experiment, store, results, narrowing, last)
-    return ExperimentResults(cells, results, store.identities())
+    enlisted, identities = store.members(experiment), store.identities()
+    results = store.results(enlisted, paths=False)
+    return ExperimentResults(members.cells_of(enlisted, identities, results, narrowing, last), results, identities)
 
 
 def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
@@ -199,23 +200,26 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
     seeds = sorted({stored.seed(run) for run in runs})
     converged = [run for run in runs if results[run].status == "ok"]
     chosen = [run for run in converged if run in choices]
-    values = {name: _scores(chosen, name, stored) for name in AT_END}
+    ends = {stored.seed(run): results[run].scores for run in chosen}
+    values = {name: _scores(ends, name) for name in AT_END}
     measured = [name for name, by_seed in values.items() if by_seed]
-    paths = {seed: [results[run].path for run in converged if stored.seed(run) == seed] for seed in seeds}
-    rates_of = {seed: reading.Rates(of_seed, card.reading.fit_of) for seed, of_seed in paths.items()}
+    of = wanted(card.reading, cell.size)
+    read = {run: results[run].reading(of) for run in converged}
+    rates_of: dict[int, list[Readings]] = {seed: [] for seed in seeds}
+    for run in converged:
+        rates_of[stored.seed(run)].append(read[run])
     target_steps = _between_rates(rates_of, measured, card, cell.size)
     values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
-    values |= _at_steps({stored.seed(run): results[run].path for run in chosen}, measured, card, cell.size)
-    accuracies = {stored.seed(run): {step: scores.get("rule_accuracy", nan) for step, scores in results[run].path.items()}
-                  for run in chosen}  # fmt: skip
-    steps, censored = _to_rule(accuracies, card)
+    values |= _at_steps({stored.seed(run): read[run] for run in chosen}, measured)
+    steps, censored = _bounds({stored.seed(run): read[run].rule for run in chosen})
     spec = identities[runs[0]]["optimizer"]["arguments"]
-    parents = [parent for run in runs if (parent := identities[run]["parent"])]
-    start = {name: _scores([parent for parent in parents if parent in results], name, stored) for name in AT_END}
+    parents = list(dict.fromkeys(parent for run in runs if (parent := identities[run]["parent"])))
+    starts = {stored.seed(parent): results[parent].scores for parent in parents if parent in results}
+    start = {name: _scores(starts, name) for name in AT_END}
     rates: dict[float, dict[str, Values]] = {}
     for lr in sorted({trial.lr for trial in trials}):
-        of_rate = [run for run in converged if identities[run]["lr"] == lr]
-        rates[lr] = {name: _scores(of_rate, name, stored) for name in SWEPT}
+        of_rate = {stored.seed(run): results[run].scores for run in converged if identities[run]["lr"] == lr}
+        rates[lr] = {name: _scores(of_rate, name) for name in SWEPT}
     return Row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
@@ -264,14 +268,18 @@ def _trials(
     return {"trials": [*(rates for rates, _ in before), count], "edge_before": any(edge for _, edge in before)}
 
 
-def _scores(runs: Sequence[RunId], name: str, results: ExperimentResults) -> Values:
-    """A score of runs at their end, by seed."""
-    return _measured({results.seed(run): results.results[run].score(name) for run in runs})
+def _scores(ends: Mapping[int, Scores], name: str) -> Values:
+    """A score at the end by seed, of all scores there."""
+    return _measured({seed: scores[name] for seed, scores in ends.items() if name in scores})
 
 
 def _to_rule(accuracies: Mapping[int, Mapping[int, float]], card: RunnerCard) -> tuple[Values, dict[int, str]]:
-    """By seed where rule accuracy, by steps or items, finds the rule; and the marks of values that are only bounds."""
-    reached = {seed: reading.first_reaching(curve, card.reading.rule) for seed, curve in accuracies.items()}
+    """By seed where rule accuracy, by items, finds the rule; and the marks of values that are only bounds."""
+    return _bounds({seed: reading.first_reaching(curve, card.reading.rule) for seed, curve in accuracies.items()})
+
+
+def _bounds(reached: Mapping[int, reading.Reached | None]) -> tuple[Values, dict[int, str]]:
+    """By seed where something is reached, and the marks of values that are only bounds."""
     known = {seed: value for seed, value in reached.items() if value}
     marks = {seed: value.censored for seed, value in known.items() if value.censored}
     return {seed: value.value for seed, value in known.items()}, marks
@@ -304,26 +312,26 @@ def _without(row: Row, card: RunnerCard) -> dict[str, Value]:
 
 
 def _between_rates(
-    rates_of: Mapping[int, reading.Rates], measured: Sequence[str], card: RunnerCard, size: float
+    rates_of: Mapping[int, Sequence[Readings]], measured: Sequence[str], card: RunnerCard, size: float
 ) -> dict[str, dict[int, Values]]:
     """The readings of measured scores between the rates of each seed, by name, target step and seed; without seeds where
     too few reach a target step."""
+    found = {step: {seed: between_rates(of_seed, step * size) for seed, of_seed in rates_of.items()}
+             for step in card.reading.target_steps}  # fmt: skip
     return {
         f"{name}{end}": {
-            step: _enough({seed: read(of_seed, name, card.reading.fit, step * size) for seed, of_seed in rates_of.items()})
-            for step in card.reading.target_steps
+            step: _enough({seed: between[place].get(name, nan) if between else nan for seed, between in by_seed.items()})
+            for step, by_seed in found.items()
         }
-        for name in measured for end, read in reading.BETWEEN_RATES.items() if f"{name}{end}" in SCORES
+        for name in measured for place, end in enumerate(reading.BETWEEN_RATES) if f"{name}{end}" in SCORES
     }  # fmt: skip
 
 
-def _at_steps(
-    paths: Mapping[int, reading.Path], measured: Sequence[str], card: RunnerCard, size: float
-) -> dict[str, Values]:
-    """The readings of measured scores at the card's target step, by name and seed. paths: at the chosen rate."""
-    step = card.reading.target_step * size
+def _at_steps(chosen: Mapping[int, Readings], measured: Sequence[str]) -> dict[str, Values]:
+    """The readings of measured scores at the card's target step, by name and seed, at the chosen rate."""
+    at_target = {seed: readings.at_target for seed, readings in chosen.items()}
     return {
-        f"{name}@steps": _measured({seed: reading.at_step(path, name, step) for seed, path in paths.items()})
+        f"{name}@steps": _measured({seed: scores.get(name, nan) for seed, scores in at_target.items()})
         for name in measured
         if f"{name}@steps" in SCORES
     }

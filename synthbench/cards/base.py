@@ -23,6 +23,11 @@ class Card(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
+def canonical(content: Any) -> str:
+    """As canonical JSON: sorted keys, no spaces, no NaN."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def fingerprint(content: Any) -> str:
-    """sha256 over canonical JSON (sorted keys, no spaces, no NaN)."""
-    return sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()).hexdigest()
+    """sha256 over canonical JSON."""
+    return sha256(canonical(content).encode()).hexdigest()

@@ -8,8 +8,9 @@ from math import log, nan, sqrt
 
 from synthbench.cards import RunnerCard
 from synthbench.experiment.choice import Done, next_rate
+from synthbench.experiment.readings import wanted
 from synthbench.experiment.runs import Run
-from synthbench.scores.reading import BETWEEN_RATES, bracket, crossing, is_reached
+from synthbench.scores.reading import BETWEEN_RATES, bracket, is_reached
 
 # Of one seed, by rate that did not diverge: the step at which it reaches the fit, None if never.
 Steps = Mapping[float, float | None]
@@ -42,11 +43,11 @@ def towards(runs: Sequence[Run], done: Done, card: RunnerCard, size: float) -> f
     rate would help. The card's own target step goes first; a path without the score that is meant by fit asks for nothing.
     size: of the cell, with which target steps grow."""
     rates, seeds = sorted({run.lr for run in runs}), dict[int, dict[float, float | None]]()
+    of = wanted(card.reading, size)
     for run in runs:
         of_seed = seeds.setdefault(run.seed, {})
-        path = done[run.id].path
-        if done[run.id].status == "ok" and any(card.reading.fit_of in scores for scores in path.values()):
-            of_seed[run.lr] = crossing(path, card.reading.fit, card.reading.fit_of)
+        if done[run.id].status == "ok" and (readings := done[run.id].reading(of)).has_fit:
+            of_seed[run.lr] = readings.step_to_fit
     for target_step in sorted(card.reading.target_steps, key=lambda step: abs(log(step / card.reading.target_step))):
         if rate := most_wanted([*seeds.values()], rates, target_step * size):
             return rate

@@ -37,7 +37,10 @@ def choose(runs: Sequence[Run] | Sequence[Trial], done: Done) -> Choice | None:
     learned nothing and forgotten everything. None where every run diverged or none is done.
     """
     rates = sorted({run.lr for run in runs})
-    results = {lr: [done[run.id] for run in runs if run.lr == lr and run.id in done] for lr in rates}
+    results: dict[float, list[Result]] = {lr: [] for lr in rates}
+    for run in runs:
+        if run.id in done:
+            results[run.lr].append(done[run.id])
     valid = {lr: of_rate for lr, of_rate in results.items() if any(result.status == "ok" for result in of_rate)}
     if not valid:
         return None

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from synthbench.cards import fingerprint
 from synthbench.cards.axis import Value
+from synthbench.experiment.readings import Readings, Wanted, read
 from synthbench.trainer.native.path import TORCH
 
 RunId = str
@@ -128,7 +129,8 @@ class Cell(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of a run. scores: at the end, on all items. path: by step, on the sample."""
+    """The outcome of a run. scores: at the end, on all items. path: by step, on the sample. readings: of its path, where
+    they are stored. steps: at the path's end, where that is stored."""
 
     run: RunId
     status: Status
@@ -141,6 +143,18 @@ class Result:
     started: str = ""
     device: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    readings: Readings | None = field(default=None, compare=False)
+    steps: int | None = field(default=None, compare=False)
+
+    def reading(self, of: Wanted) -> Readings:
+        """What is read of its path: as stored, or computed now."""
+        known = self.readings
+        return known if known is not None and known.of == of else read(self.path, of)
+
+    @property
+    def last_step(self) -> int:
+        """At its path's end."""
+        return max(self.path, default=0) if self.steps is None else self.steps
 
     def score(self, name: str) -> float:
         """A score at the end, NaN where it was not measured."""

@@ -178,7 +178,11 @@ class Results:
         names = {name for row in self.report.rows for name in (row.optimizer, *row.base)}
         optimizers = {self.report.card.optimizer_of(name) for name in names}
         with closing(Store.read(self.report.folder)) as store:
-            return [run for run in export.objects(self.report, store) if run["optimizer"] in optimizers]
+            return [
+                run
+                for run in export.objects(self.report.experiment, self.report.card.name, store)
+                if run["optimizer"] in optimizers
+            ]
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a DataFrame; raises BadInput where pandas is not installed."""

@@ -24,7 +24,7 @@ from synthbench.execution import pace
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.execution.trials import tried
 from synthbench.experiment import grids
-from synthbench.experiment.plan import Experiment, Plan
+from synthbench.experiment.plan import Experiment, Plan, costs, missing
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, RunId
 from synthbench.reporting import claim_answers, comparison_table
@@ -65,13 +65,15 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     if is_file(options.out / DATABASE):
         with closing(Store.read(options.out)) as store:
             existing = usable_results(experiment, store)
-    plan, cells = Plan(experiment, {} if options.fresh else existing), Plan(experiment, {}).whole()
-    costs, rates = plan.costs(), grids.described(experiment.card, cells)
-    for stage, cost in costs.items():
+    everything = Plan(experiment, {}).whole()
+    whole = Plan(experiment, existing).whole() if existing and not options.fresh else everything
+    remaining = missing(whole, {} if options.fresh else existing)
+    stages, rates = costs(experiment, remaining), grids.described(experiment.card, everything)
+    for stage, cost in stages.items():
         print(f"{stage}: {cost.runs} runs, {cost.run_steps} run-steps")
         for line in rates[stage]:
             print(f"  {inert(line)}")
-    runs, run_steps = (sum(column) for column in zip(*costs.values(), strict=True))
+    runs, run_steps = (sum(column) for column in zip(*stages.values(), strict=True))
     workers = options.workers(experiment.environment.device)
     at_a_time = f"{workers} workers" if options.engine.is_here or options.jobs else "on the cluster"
     path = "" if experiment.environment.path == TORCH else f", {experiment.environment.path} path"
@@ -79,10 +81,8 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     if not runs:
         print(f"{total}; all were done before")
         return
-    tasks = {run.id: experiment.tasks[cell.task] for cell, planned in plan.whole().items() for run in planned}
-    seconds = pace.predict(
-        plan.remaining(), lambda run: tasks[run.id], min(workers, runs), options.fleet_size, options.engine
-    )
+    tasks = {run.id: experiment.tasks[cell.task] for cell, planned in whole.items() for run in planned}
+    seconds = pace.predict(remaining, lambda run: tasks[run.id], min(workers, runs), options.fleet_size, options.engine)
     print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps")
 
 
@@ -234,10 +234,9 @@ def export(out: Path, runner: str | None, form: str) -> None:
     """`synthbench export`."""
     check_choice("--format", form, exporting.FORMATS)
     with closing(Store.read(out)) as store:
-        latest = reports.latest(store, _named_by(runner), with_reference=False)
-        text = exporting.write(form, list(exporting.objects(latest, store)))
-    if text:  # of no runs, not even an empty line, which would be no JSON
-        print(text)
+        recorded, card = reports.entry(store, _named_by(runner))
+        for line in exporting.lines(form, exporting.objects(recorded.id, card.name, store)):
+            print(line)
 
 
 def gc(out: Path, *, yes: bool) -> None:

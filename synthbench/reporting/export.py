@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from synthbench.experiment.choice import Choice
 from synthbench.experiment.runs import Cell, OptimizerSpec, RunId
-from synthbench.reporting.report import Report
-from synthbench.reporting.table import COLUMNS, separated
+from synthbench.reporting.table import COLUMNS, csv_lines
 from synthbench.scores import SCORES
 from synthbench.store import members
 from synthbench.store.results import Store
@@ -24,18 +24,19 @@ UNKNOWN = ("pretrain_optimizer", "rows", "axis_values", "chosen", "chosen_by", "
            "device", "started", "seconds")  # of an interrupted run  # fmt: skip
 
 
-def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
-    """Every run of an experiment, finished or interrupted, in the order in which they were planned."""
-    enlisted, identities = store.members(report.experiment), store.identities()
-    results = store.results(enlisted)
+def objects(experiment: str, runner: str, store: Store) -> Iterator[dict[str, Any]]:
+    """Every run of an experiment, finished or interrupted, in the order in which they were planned; paths are read one by
+    one. runner: the name of its card."""
+    enlisted, identities = store.members(experiment), store.identities()
+    results = store.results(enlisted, paths=False)
     chosen: dict[RunId, dict[str, Choice]] = {}  # by run and row
-    for cell, trials in members.cells(report.experiment, store, results).items():
+    for cell, trials in members.cells(experiment, store, results).items():
         for run, choice in members.chosen(trials, results).items():
             chosen.setdefault(run, {})[_row(cell)] = choice
-    for run in (run for run in enlisted if run in results):
-        result, cells, choices = results[run], enlisted[run], chosen.get(run, {})
+    for run in [run for run in enlisted if run in results]:
+        result, cells, choices = results.pop(run), enlisted[run], chosen.get(run, {})
         yield _settings(run, identities[run]) | {
-            "attempt": result.attempt, "status": result.status, "runner": report.card.name,
+            "attempt": result.attempt, "status": result.status, "runner": runner,
             "pretrain_optimizer": [*cells[0].base, cells[0].optimizer][0],
             "rows": list(dict.fromkeys(map(_row, cells))), "axis_values": dict(cells[0].point), "chosen": bool(choices),
             "chosen_by": list(choices), "edge": any(choice.edge for choice in choices.values()),
@@ -48,9 +49,9 @@ def objects(report: Report, store: Store) -> Iterator[dict[str, Any]]:
             "weights": f"weights/{result.weights}" if result.weights else None, "versions": dict(result.versions),
             "device": result.device, "started": result.started, "seconds": round(result.seconds, 3),
         }  # fmt: skip
-    for run, attempt, identity in store.interrupted(report.experiment):
+    for run, attempt, identity in store.interrupted(experiment):
         yield _settings(run, identity) | dict.fromkeys(UNKNOWN) | {
-            "attempt": attempt, "status": "interrupted", "runner": report.card.name, "split": "test",
+            "attempt": attempt, "status": "interrupted", "runner": runner, "split": "test",
             "scores": dict.fromkeys(POINTS), "path": [],
         }  # fmt: skip
 
@@ -67,7 +68,7 @@ def _settings(run: str, identity: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def points(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def points(runs: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Every score at every step of every run, each with the settings that a plot needs."""
     for run in runs:
         settings = {key: run[key] for key in OF_POINT}
@@ -76,12 +77,23 @@ def points(runs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
                 yield settings | {"step": point["step"], "score": name, "value": value}
 
 
-def write(form: str, runs: list[dict[str, Any]]) -> str:
-    """As JSON lines, one JSON array, CSV (nested values as JSON, a column for each score), or CSV of the paths' points."""
+def lines(form: str, runs: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """As JSON lines, one JSON array, CSV (nested values as JSON, a column for each score), or CSV of the paths' points.
+    Runs are written as they come. Of no runs there are no lines: not even an empty one, which would be no JSON."""
     if form == "jsonl":
-        return "\n".join(json.dumps(run, allow_nan=False) for run in runs)
+        return (json.dumps(run, allow_nan=False) for run in runs)
     if form == "json":
-        return json.dumps(runs, indent=1, allow_nan=False)
+        return _array(runs)
     if form == "paths":
-        return separated([*points(runs)])
-    return separated([{key: run[key] for key in run if key not in ("scores", "path")} | run["scores"] for run in runs])
+        return csv_lines(points(runs))
+    return csv_lines({key: run[key] for key in run if key not in ("scores", "path")} | run["scores"] for run in runs)
+
+
+def _array(runs: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """As `json.dumps` with an indent of one writes a list."""
+    last = ""
+    for run in runs:
+        yield f"{last}," if last else "["
+        last = textwrap.indent(json.dumps(run, indent=1, allow_nan=False), " ")
+    if last:
+        yield f"{last}\n]"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
 from pathlib import Path
 from statistics import fmean
@@ -28,7 +29,7 @@ from synthbench.reporting.overall import Overall, overall
 from synthbench.reporting.table import Table
 from synthbench.scores import SCORES
 from synthbench.store.members import EVERYTHING, Narrowing
-from synthbench.store.results import Store
+from synthbench.store.results import Recorded, Store
 
 MOST_BYTES = 2**24  # of a page that a table is put into
 LINES_OF_FIGURE = 4  # in markdown
@@ -113,7 +114,7 @@ class Report:
     folder: Path | None = None
     spent: Spent = field(default_factory=Spent)
 
-    @property
+    @cached_property
     def table(self) -> Table:
         card, score = self.card, self.ranked_by
         rows = replace(self.view, sort=self.view.sort or score).ordered(self.rows)
@@ -125,7 +126,7 @@ class Report:
         )  # fmt: skip
         return replace(shown, notes=self._notes(notes.legend(shown, card)))
 
-    @property
+    @cached_property
     def overall(self) -> Overall | None:
         """The table over tasks, if there are several."""
         return None if self.view.versus else overall(self.rows, self.card, self.view.scores(self.card))
@@ -168,12 +169,12 @@ class Report:
         """The answers to the claims, or two optimizers on the first task compared."""
         return claim_answers.summary(self.claims) if self.claims else inert(sentence.sentence(self.rows, self.card))
 
-    @property
+    @cached_property
     def answers(self) -> list[Answer]:
         """The answers to the card's claims, those that are not measured, too."""
         return answers(self.card, self.rows)
 
-    @property
+    @cached_property
     def claims(self) -> list[Answer]:
         """The answers to the card's claims; none where these rows measure none of them."""
         return self.answers if any(answer.tasks for answer in self.answers) else []
@@ -201,17 +202,7 @@ def latest(
 ) -> Report:  # fmt: skip
     """The report of the experiment that was used last (of a runner, if one is named), or of the one whose id is given;
     raises BadInput if there is none."""
-    experiments = store.experiments()
-    names = [json.loads(entry.card)["name"] for entry in experiments]
-    where = f"--out {named(store.folder)}:"
-    if not experiments:
-        raise BadInput(f"{where} no experiment has finished there; type: synthbench run with this --out.")
-    if runner is not None:
-        check_choice(f"{where} runner", runner, dict.fromkeys(names))
-    recorded = experiments[names.index(runner) if runner else 0]
-    if experiment is not None:
-        recorded = next(entry for entry in experiments if entry.id == experiment)
-    card = RunnerCard.model_validate_json(recorded.card)
+    recorded, card = entry(store, runner, experiment)
     tasks: dict[str, str] = json.loads(recorded.tasks)
     stored = rows.read_results(store, recorded.id, narrowing, card.stages[-1].name)
     measured = rows.rows_of(stored, card)
@@ -225,6 +216,21 @@ def latest(
         advice=notes.rate_advice(rate_advice.unread(stored, card), card), folder=store.folder,
         spent=spent(stored.results.values()),
     )  # fmt: skip
+
+
+def entry(store: Store, runner: str | None, experiment: str | None = None) -> tuple[Recorded, RunnerCard]:
+    """The experiment that `latest` reports, and its card."""
+    experiments = store.experiments()
+    names = [json.loads(one.card)["name"] for one in experiments]
+    where = f"--out {named(store.folder)}:"
+    if not experiments:
+        raise BadInput(f"{where} no experiment has finished there; type: synthbench run with this --out.")
+    if runner is not None:
+        check_choice(f"{where} runner", runner, dict.fromkeys(names))
+    recorded = experiments[names.index(runner) if runner else 0]
+    if experiment is not None:
+        recorded = next(one for one in experiments if one.id == experiment)
+    return recorded, RunnerCard.model_validate_json(recorded.card)
 
 
 def assert_claims(report: Report) -> None:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import isfinite
@@ -312,13 +312,22 @@ def as_csv(table: Table) -> str:
 
 def separated(rows: Sequence[Mapping[str, Any]]) -> str:
     """Flat dictionaries as CSV; tables and lists in them as JSON."""
+    return "\n".join(csv_lines(rows, dict.fromkeys(key for row in rows for key in row)))
+
+
+def csv_lines(rows: Iterable[Mapping[str, Any]], columns: Iterable[str] | None = None) -> Iterator[str]:
+    """The same row by row, each without its line's end. columns: by default those of the first row."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
+    writer: csv.DictWriter[str] | None = None
     for row in rows:
+        if writer is None:
+            writer = csv.DictWriter(text, list(row if columns is None else columns), lineterminator="\n")
+            writer.writeheader()
         writer.writerow({key: json.dumps(value) if isinstance(value, dict | list) else delimited(value)
                          for key, value in row.items()})  # fmt: skip
-    return text.getvalue().rstrip("\n")
+        yield text.getvalue().removesuffix("\n")
+        text.seek(0)
+        text.truncate()
 
 
 def content(table: Table) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from synthbench.common.wording import named
 from synthbench.store.filesystems import network
 
 APPLICATION_ID = 0x53594E42  # "SYNB"
-VERSION = 4
+VERSION = 5
 DATABASE = "results.db"
 PATIENCE = 60.0  # seconds to wait for another process's transaction
 WAIT = 0.2  # seconds that SQLite itself waits: it does so in C, and no signal is acted on meanwhile
+ADVICE = {4: "bring it up to date with `synthbench merge FOLDER -o NEW`, or "}  # by format
 UNUSABLE = "put back a copy of it, or move it and its -wal away and its runs will be trained again"
 MENDED = "the `synthbench run` that made it trains what is lost again"
 
@@ -57,8 +58,8 @@ class Database:
         except OSError as error:
             raise _of_disk(folder, error) from None
         cls._open_read_only(folder).close()  # a check before writing: closing a writer merges the log, valid or not
-        with _sentences(folder):
-            return cls(folder, _connect(folder, "rw"), read_only=False)
+        with sentences(folder):
+            return cls(folder, connect(folder, "rw"), read_only=False)
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -71,8 +72,8 @@ class Database:
 
     @classmethod
     def _open_read_only(cls, folder: Path) -> Self:
-        with _sentences(folder):
-            database = cls(folder, _connect(folder, "ro"), read_only=True)
+        with sentences(folder):
+            database = cls(folder, connect(folder, "ro"), read_only=True)
             try:
                 try:
                     database._connection.execute("SELECT count(*) FROM sqlite_master")
@@ -81,7 +82,7 @@ class Database:
                     if log.exists() and log.stat().st_size:
                         raise
                     database.close()
-                    database._connection = _connect(folder, "ro&immutable=1")
+                    database._connection = connect(folder, "ro&immutable=1")
                 database._check()
             except BaseException:
                 database.close()
@@ -97,7 +98,7 @@ class Database:
         if version != VERSION:
             raise BadInput(
                 f"--out {named(self.folder)}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
-                f"{'update synthbench or ' if version > VERSION else ''}choose another folder."
+                f"{ADVICE.get(version, 'update synthbench or ' if version > VERSION else '')}choose another folder."
             )
         if (problems := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
             raise damaged(self.folder, str(problems[0][0]))
@@ -106,8 +107,13 @@ class Database:
         self._connection.close()
 
     def rows(self, query: str, values: Row = ()) -> list[Row]:
-        with _sentences(self.folder):
+        with sentences(self.folder):
             return self._patiently(query, values).fetchall()
+
+    def each(self, query: str, values: Row = ()) -> Iterator[Row]:
+        """The same one by one: of many, not all are in memory."""
+        with sentences(self.folder):
+            yield from self._patiently(query, values)
 
     def _patiently(self, query: str, values: Row = ()) -> sqlite3.Cursor:
         """Executes a statement, waiting for other processes; raises KeyboardInterrupt where `stop` ends the wait."""
@@ -137,7 +143,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction: all of it is written, or nothing."""
-        with _sentences(self.folder):
+        with sentences(self.folder):
             try:
                 self._patiently("BEGIN IMMEDIATE")
                 yield self._connection
@@ -161,7 +167,7 @@ def damaged(folder: Path, what: str, advice: str = UNUSABLE) -> BadInput:
     return BadInput(f"--out {named(folder)}: {DATABASE} is damaged ({what}); {advice}.")
 
 
-def _connect(folder: Path, mode: str) -> sqlite3.Connection:
+def connect(folder: Path, mode: str) -> sqlite3.Connection:
     address = (folder / DATABASE).resolve().as_uri() + f"?mode={mode}"
     return sqlite3.connect(address, uri=True, timeout=WAIT, isolation_level=None)
 
@@ -170,7 +176,7 @@ def _make(folder: Path, schema: str) -> None:
     """Makes an empty database under another name, then renames it: it is complete or absent, whoever else makes one."""
     temporary = folder / f".new-{uuid4().hex}.db"
     try:
-        with _sentences(folder):
+        with sentences(folder):
             connection = sqlite3.connect(temporary, isolation_level=None)
             connection.execute("BEGIN")
             for statement in schema.split(";"):
@@ -204,7 +210,7 @@ def _is_allowed(folder: Path) -> bool:
 
 
 @contextmanager
-def _sentences(folder: Path) -> Iterator[None]:
+def sentences(folder: Path) -> Iterator[None]:
     """Turns SQLite's errors into ours. Error codes: https://www.sqlite.org/rescode.html"""
     try:
         yield

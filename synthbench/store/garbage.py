@@ -10,7 +10,7 @@ from synthbench.common.errors import BadInput, Failed
 from synthbench.common.files import TEMPORARY
 from synthbench.common.wording import named
 from synthbench.experiment.runs import RunId
-from synthbench.store.leases import is_locked
+from synthbench.store.locks import is_locked
 from synthbench.store.results import Store
 
 QUERY = """
@@ -18,7 +18,7 @@ SELECT id, attempt, status FROM runs r
 WHERE r.status = 'interrupted'
   OR NOT EXISTS (SELECT 1 FROM members m WHERE m.run = r.id AND m.attempt = r.attempt) ORDER BY started, id, attempt
 """
-TABLES = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run"}
+TABLES = {"runs": "id", "paths": "run", "observations": "run", "weights": "run"}
 
 
 class Unused(NamedTuple):

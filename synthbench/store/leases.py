@@ -17,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from synthbench.experiment.runs import Run, RunId
+from synthbench.store.locks import is_locked
 from synthbench.store.results import Store
 
 SILENCE = 60.0  # seconds without a beat after which an owner's leases may be taken
@@ -56,17 +57,12 @@ class Leases:
             raise
         return handle
 
-    def take(self, ready: Iterable[Run], pick: Callable[[list[Run]], list[Run]]) -> list[Run]:
-        """Leases the runs that `pick` chooses of those ready runs that no other process trains, and returns them."""
+    def take(self, pick: Callable[[set[RunId]], list[Run]]) -> list[Run]:
+        """Leases the runs that `pick` chooses, given those that other processes train, and returns them."""
         with self.store.writing() as db:
-            held = {
-                run
-                for run, owner, beat in db.execute("SELECT run, owner, beat FROM leases")
-                if owner != self.owner and self._lives(run, owner, beat)
-            }
-            fleet = pick([run for run in ready if run.id not in held])
-            rows = [(run.id, self.owner, 0) for run in fleet]
-            db.executemany("INSERT OR REPLACE INTO leases VALUES (?,?,?)", rows)
+            rows = db.execute("SELECT run, owner, beat FROM leases WHERE owner != ?", (self.owner,)).fetchall()
+            fleet = pick({run for run, owner, beat in rows if self._lives(run, owner, beat)})
+            db.executemany("INSERT OR REPLACE INTO leases VALUES (?,?,0)", [(run.id, self.owner) for run in fleet])
         return fleet
 
     def beat(self) -> None:
@@ -103,21 +99,3 @@ class Leases:
             self._beats[run, owner] = beat, time.monotonic()
             return True
         return time.monotonic() - since < self._silence
-
-
-def is_locked(file: Path) -> bool:
-    """Whether some process holds the lock of a file."""
-    try:
-        handle = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:  # too many open files, another user's: rather wait than train twice
-        return True
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        return False
-    finally:
-        os.close(handle)

@@ -16,7 +16,7 @@ Identities = Mapping[RunId, Mapping[str, Any]]
 
 def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     """Finished runs, less those that a run still to train starts from and whose weights are lost."""
-    done = store.results()
+    done = store.results(paths=False)
     parents = {run: identity["parent"] for run, identity in store.identities().items()}
     needed, lost = {run.parent for run in Plan(experiment, done).remaining()}, set[RunId | None]()
     while needed := {run for run in done.keys() & needed - lost if not store.valid_weights(done[run])}:
@@ -65,18 +65,22 @@ class Narrowing(NamedTuple):
 EVERYTHING = Narrowing()
 
 
-def cells(
-    name: str, store: Store, done: Mapping[RunId, Result], narrowing: Narrowing = EVERYTHING, last: str = ""
-) -> dict[Cell, list[Trial]]:
-    """The cells of an experiment with those of their runs that are done, whichever command asked for them. last: the name
-    of the last stage, for what is narrowed.
+def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
+    """The cells of an experiment with those of their runs that are done, whichever command asked for them."""
+    return cells_of(store.members(name), store.identities(), done)
+
+
+def cells_of(
+    members: Mapping[RunId, Sequence[Cell]], identities: Identities, done: Mapping[RunId, Result],
+    narrowing: Narrowing = EVERYTHING, last: str = "",
+) -> dict[Cell, list[Trial]]:  # fmt: skip
+    """The same of what is read already. last: the name of the last stage, for what is narrowed.
 
     Of a cell only the seeds that have every rate, if there are any: rates are compared over the same seeds. And only
     runs that started from a chosen run: with more seeds the choice in an earlier stage can change.
     """
-    identities = store.identities()
     trials_of: dict[Cell, list[Trial]] = {}
-    for run, cells_of_run in store.members(name).items():
+    for run, cells_of_run in members.items():
         for cell in cells_of_run if run in done and run in identities else ():
             if not narrowing.keeps(identities[run]["seed"], cell, last):
                 continue
@@ -109,7 +113,7 @@ def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> 
     """Deletes weights of an experiment's runs. keep: `none`, `chosen` (parents and runs at each chosen rate) or `all`."""
     if keep == "all":
         return
-    done, last = store.results(), experiment.card.stages[-1].name
+    done, last = store.results(paths=False), experiment.card.stages[-1].name
     representing = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
     dropped = [
         (run.id, done[run.id].attempt)

@@ -9,31 +9,35 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn, Self
 
-from synthbench.cards import fingerprint
+from synthbench.cards.base import canonical
+from synthbench.common.files import is_file
 from synthbench.experiment import identity
+from synthbench.experiment.readings import read
 from synthbench.experiment.runs import Cell, Result, Run, RunId, Scores
 from synthbench.scores import run_scores
+from synthbench.store.arrays import wanted_of
 from synthbench.store.database import DATABASE, MENDED, Database, Row, damaged, seal
 from synthbench.store.observations import from_bytes
+from synthbench.store.run_rows import COLUMNS, RunRow, StoredPath, is_sealed, path_of, put, put_run, settings, stored
+from synthbench.store.upgrade import upgrade
 from synthbench.store.weights import WeightFile
 
 __all__ = ["DATABASE", "Store"]
 
 SCHEMA = """
 CREATE TABLE runs (
-  id TEXT, attempt INTEGER, identity TEXT NOT NULL, status TEXT NOT NULL, fleet_size INTEGER, seconds REAL, started TEXT,
-  device TEXT, versions TEXT, scores_source TEXT, path_seal TEXT, seal TEXT NOT NULL, PRIMARY KEY (id, attempt));
-CREATE TABLE scores (
-  run TEXT, attempt INTEGER, step INTEGER, sampled INTEGER, name TEXT, value REAL,
-  PRIMARY KEY (run, attempt, step, sampled, name)) WITHOUT ROWID;
-CREATE TABLE curves (run TEXT, attempt INTEGER, losses TEXT, PRIMARY KEY (run, attempt));
+  id TEXT, attempt INTEGER, identity TEXT NOT NULL, status TEXT NOT NULL, steps INTEGER, fleet_size INTEGER, seconds REAL,
+  started TEXT, device TEXT, versions TEXT, scores TEXT, scores_source TEXT, readings BLOB, path_seal TEXT,
+  seal TEXT NOT NULL, PRIMARY KEY (id, attempt));
+CREATE TABLE paths (run TEXT, attempt INTEGER, content BLOB, losses TEXT, PRIMARY KEY (run, attempt));
 CREATE TABLE observations (run TEXT, attempt INTEGER, content BLOB, seal TEXT NOT NULL, PRIMARY KEY (run, attempt));
 CREATE TABLE weights (
   run TEXT, attempt INTEGER, name TEXT NOT NULL, size INTEGER, sha256 TEXT, seal TEXT NOT NULL,
@@ -45,19 +49,27 @@ CREATE TABLE members (
   experiment TEXT, run TEXT, attempt INTEGER, cell TEXT, seal TEXT NOT NULL, PRIMARY KEY (experiment, run, cell));
 CREATE TABLE leases (run TEXT PRIMARY KEY, owner TEXT NOT NULL, beat INTEGER NOT NULL)
 """
-RUNS = (
-    "SELECT id, max(attempt), identity, status, fleet_size, seconds, started, device, versions, scores_source, "
-    "path_seal, seal FROM runs WHERE status != 'interrupted' GROUP BY id"
-)
-ENDS = "SELECT name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 0 ORDER BY name"
-PATH = "SELECT step, name, value FROM scores WHERE run = ? AND attempt = ? AND sampled = 1 ORDER BY step, name"
-CURVE = "SELECT losses FROM curves WHERE run = ? AND attempt = ?"
+RUNS = f"SELECT id, max(attempt), {COLUMNS} FROM runs WHERE status != 'interrupted'"
+LOOKED_UP = 500  # runs: of more, all rows are read
+PATH = "SELECT content, losses FROM paths WHERE run = ? AND attempt = ?"
 WEIGHTS = "SELECT run, attempt, name, size, sha256, seal FROM weights"
 MEMBERS = "SELECT rowid, experiment, run, attempt, cell, seal FROM members WHERE experiment = ? ORDER BY rowid"
 EXPERIMENTS = "SELECT id, card, tasks, command, used, finished, seal FROM experiments ORDER BY used DESC"
 
 
 Rescored = tuple[Result, str, str]  # a run that was scored again, its identity and losses as JSON
+
+
+class Kept(NamedTuple):
+    """A run to store. curve: its training losses. observations: as bytes, see `observations.py`. cells: of an experiment
+    that it belongs to."""
+
+    run: Run
+    result: Result
+    curve: Sequence[float | None]
+    weights: WeightFile | None
+    observations: bytes | None
+    cells: Sequence[Cell] = ()
 
 
 class Recorded(NamedTuple):
@@ -79,6 +91,13 @@ class Store(Database):
         super().__init__(folder, connection, read_only=read_only)
         self.damaged: set[RunId] = set()
 
+    @classmethod
+    def create(cls, folder: Path) -> Self:
+        """Opens a folder for writing; makes it where it is absent, and brings one of format 4 to the present one."""
+        if is_file(folder / DATABASE):
+            upgrade(folder, SCHEMA)
+        return super().create(folder)
+
     @property
     def weights(self) -> Path:
         return self.folder / "weights"
@@ -87,96 +106,126 @@ class Store(Database):
         self, run: Run, result: Result, curve: Sequence[float | None], weights: WeightFile | None,
         observations: bytes | None = None, *, member: tuple[str, Sequence[Cell]] | None = None,
     ) -> None:  # fmt: skip
-        """Stores a run, and the experiment and cells that it belongs to, in one transaction.
+        """Stores one run; member: the experiment and the cells that it belongs to."""
+        experiment, cells = member or ("", [])
+        self.keep_all([Kept(run, result, curve, weights, observations, cells)], experiment)
+
+    def keep_all(self, runs: Sequence[Kept], experiment: str) -> None:
+        """Stores runs, and the cells of an experiment that they belong to, in one transaction.
 
         An interrupted or damaged row of the same attempt is replaced. Of a finished one (trained again for its lost
-        weights, or by two processes) only the weights are. observations: see `observations.py`.
+        weights, or by two processes) only the weights are.
         """
-        key = (run.id, result.attempt)
         with self.writing() as db:
-            finished = db.execute(
-                "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", key
-            ).fetchone()
-            if not finished or run.id in self.damaged:
-                _put_run(db, result, json.dumps(run.identity, sort_keys=True), json.dumps(curve))
-                db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", key)
-                if observations is not None:
-                    _put(db, "observations", *key, observations)
-            if weights:
-                _put(db, "weights", *key, *weights)
-            experiment, cells = member or ("", [])
-            other = "IGNORE" if result.status == "interrupted" else "REPLACE"  # it must not replace a finished attempt
-            for cell in cells:
-                _put(db, "members", experiment, *key, json.dumps(cell), other=other)
-        self.damaged.discard(run.id)
+            for kept in runs:
+                self._keep(db, kept, experiment)
+        self.damaged.difference_update(kept.run.id for kept in runs)
 
-    def results(self, runs: Iterable[RunId] | None = None) -> dict[RunId, Result]:
+    def _keep(self, db: sqlite3.Connection, kept: Kept, experiment: str) -> None:
+        run, result, curve, weights, observations, cells = kept
+        key = (run.id, result.attempt)
+        finished = db.execute(
+            "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND status != 'interrupted'", key
+        ).fetchone()
+        if not finished or run.id in self.damaged:
+            put_run(db, result, canonical(run.identity), json.dumps(curve))
+            db.execute("DELETE FROM observations WHERE run = ? AND attempt = ?", key)
+            if observations is not None:
+                put(db, "observations", *key, observations)
+        if weights:
+            put(db, "weights", *key, *weights)
+        other = "IGNORE" if result.status == "interrupted" else "REPLACE"  # it must not replace a finished attempt
+        for cell in cells:
+            put(db, "members", experiment, *key, json.dumps(cell), other=other)
+
+    def results(self, runs: Iterable[RunId] | None = None, *, paths: bool = True) -> dict[RunId, Result]:
         """The last finished attempt of each run (of these runs, or all).
 
-        Scores are those of today's code: where it was edited they are computed again from the run's observations.
+        Scores are those of today's code: where it was edited they are computed again from the run's observations. paths:
+        whether they are read now, or each when it is looked at. In a store that is open for writing they are checked now.
         """
         wanted = None if runs is None else set(runs)
         results, rescored = {}, list[Rescored]()
         with self.snapshot():  # another process may score again, too
-            weights = {row[:2]: row for row in self.rows(WEIGHTS)}
-            for row in self.rows(RUNS):
-                if wanted is None or row[0] in wanted:
-                    result = self._result(row, weights.get(row[:2]), rescored)
-                    if result is None:
-                        self._mark_damaged(row[0])
-                    else:
-                        results[result.run] = result
+            weights = {row[:2]: row for row in self._rows_of(wanted, f"{WEIGHTS} WHERE true", "run")}
+            for row in self._rows_of(wanted, RUNS, "id", "GROUP BY id"):
+                result = self._result(RunRow(*row), weights.get(row[:2]), rescored, paths=paths)
+                if result is None:
+                    self._mark_damaged(row[0])
+                else:
+                    results[result.run] = result
         if rescored and not self._read_only:
             with self.writing() as db:
                 for entry in rescored:
-                    _put_run(db, *entry)
+                    put_run(db, *entry)
         return results
 
-    def _result(self, row: Row, weights: Row | None, rescored: list[Rescored]) -> Result | None:
-        """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
-        run, attempt, text, status, fleet_size, seconds, started, device, versions, source, path_seal, run_seal = row
-        key = (run, attempt)
-        ends = self.rows(ENDS, key)
-        is_valid = run_seal == seal(*row[:-1], ends) and (weights is None or _is_valid(weights))
-        if not is_valid or _identity(run, text) is None:
-            return None
-        is_old = source != identity.source("scores")
-        values = self.rows(PATH, key)
-        if path_seal != seal(values, *self.rows(CURVE, key)):
-            return None
-        known = (attempt, weights[2] if weights else None, fleet_size, seconds, started, device, json.loads(versions))
-        if is_old:
-            return self._scored_again(Result(run, status, {}, {}, *known), text, rescored)
-        path: dict[int, dict[str, float]] = {}
-        for step, name, value in values:
-            path.setdefault(step, {})[name] = value
-        return Result(run, status, dict(ends), path, *known)
+    def _rows_of(self, runs: set[RunId] | None, query: str, column: str, end: str = "") -> Iterator[Row]:
+        """The rows of a query that are of these runs (all where None). A few are looked up, as for every fleet."""
+        if runs is not None and len(runs) <= LOOKED_UP:
+            yield from self.each(f"{query} AND {column} IN ({','.join('?' * len(runs))}) {end}", tuple(runs))
+        else:
+            yield from (row for row in self.each(f"{query} {end}") if runs is None or row[0] in runs)
 
-    def _scored_again(self, result: Result, identity_text: str, rescored: list[Rescored]) -> Result | None:
+    def _result(self, row: RunRow, weights: Row | None, rescored: list[Rescored], *, paths: bool) -> Result | None:
+        """A run from its rows; None where they do not match their checksums. rescored: gets it if it is scored again."""
+        if not row.is_valid or not (weights is None or is_sealed(weights)):
+            return None
+        key = row.id, row.attempt
+        path: Mapping[int, Scores] | None = StoredPath(lambda: self._known_path(*key, row.path_seal))
+        if paths or not self._read_only:
+            read_now = self._path(*key, row.path_seal)
+            path = read_now if paths or read_now is None else path
+        if path is None:
+            return None
+        result = row.result(weights[2] if weights else None, path)
+        if row.scores_source != identity.source("scores"):
+            return self._scored_again(result, row, rescored)
+        return result
+
+    def _path(self, run: RunId, attempt: int, path_seal: str) -> dict[int, dict[str, float]] | None:
+        """The path of a run, None where it does not match its checksum."""
+        rows = self.rows(PATH, (run, attempt))
+        return path_of(rows[0][0], rows[0][1], path_seal) if rows else None
+
+    def _known_path(self, run: RunId, attempt: int, path_seal: str) -> dict[int, dict[str, float]]:
+        """The same; raises BadInput where it is lost."""
+        path = self._path(run, attempt, path_seal)
+        return self._lost(run) if path is None else path
+
+    def _scored_again(self, result: Result, row: RunRow, rescored: list[Rescored]) -> Result | None:
         """A run with its scores computed again by today's code; None where its observations are lost."""
         key = (result.run, result.attempt)
         rows = self.rows("SELECT content, seal FROM observations WHERE run = ? AND attempt = ?", key)
-        curve = self.rows(CURVE, key)
-        if not rows or not curve or rows[0][1] != seal(*key, rows[0][0]):
+        kept = self.rows(PATH, key)
+        if not rows or not kept or rows[0][1] != seal(*key, rows[0][0]):
             return None
         try:
             observations = from_bytes(rows[0][0])
         except Exception:  # a forged archive, whose checksum matches, may make numpy raise anything
             return None
         path, ends = run_scores(observations)
-        ends = ends if result.status == "ok" else {}
-        again = replace(result, path={step: _stored(point) for step, point in path.items()}, scores=_stored(ends))
-        rescored.append((again, identity_text, curve[0][0]))
+        scores = stored(ends) if result.status == "ok" else {}
+        path, of = {step: stored(point) for step, point in path.items()}, wanted_of(row.readings)
+        again = replace(result, path=path, scores=scores, readings=read(path, of) if of else None)
+        rescored.append((again, row.identity, kept[0][1]))
         return again
+
+    def _lost(self, run: RunId) -> NoReturn:
+        raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
 
     def _mark_damaged(self, run: RunId) -> None:
         if self._read_only:
-            raise damaged(self.folder, f"run {run[:12]} does not match its checksum, or a part of it is lost", MENDED)
+            self._lost(run)
         self.damaged.add(run)
+
+    def later(self, result: Result) -> Result:
+        """A stored result without its path, which is read when it is looked at: of many, not all are in memory."""
+        return replace(result, path=StoredPath(lambda: self.results([result.run])[result.run].path))
 
     def curve(self, result: Result) -> list[float]:
         """The training losses of a run that did not diverge: means over equal parts of its stage."""
-        ((losses,),) = self.rows(CURVE, (result.run, result.attempt))
+        ((_, losses),) = self.rows(PATH, (result.run, result.attempt))
         curve: list[float] = json.loads(losses)
         return curve
 
@@ -184,7 +233,7 @@ class Store(Database):
         """The weights of a run, if their file is here and matches its checksum."""
         for row in self.rows(f"{WEIGHTS} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
             weights = WeightFile(*row[2:-1])
-            if not _is_valid(row) or not _is_weights_name(weights.name):
+            if not is_sealed(row) or not _is_weights_name(weights.name):
                 return None
             with suppress(OSError):
                 file = self.weights / weights.name
@@ -204,14 +253,18 @@ class Store(Database):
             "(SELECT 1 FROM runs o WHERE o.id = r.id AND o.attempt >= r.attempt AND o.status != 'interrupted')",
             (experiment,),
         )
-        identities = [(run, attempt, _identity(run, text)) for run, attempt, text in rows]
+        identities = [(run, attempt, settings(run, text)) for run, attempt, text in rows]
         return [(run, attempt, known) for run, attempt, known in identities if known]
 
     def identities(self) -> dict[RunId, dict[str, Any]]:
         """Every run's identity by its id."""
-        rows = self.rows("SELECT id, identity FROM runs")
-        valid = {run: known for run, text in rows if (known := _identity(run, text))}
-        for run in {run for run, _ in rows} - valid.keys():
+        valid, invalid = dict[RunId, dict[str, Any]](), set[RunId]()
+        for run, text in self.each("SELECT id, identity FROM runs"):
+            if run not in valid and (known := settings(run, text)):
+                valid[run] = known
+            elif run not in valid:
+                invalid.add(run)
+        for run in invalid - valid.keys():
             self._mark_damaged(run)
         return valid
 
@@ -219,9 +272,9 @@ class Store(Database):
         """Stores an experiment as the one last used: its resolved card and tasks as JSON, the command, whether all of
         its runs are done."""
         with self.writing() as db:
-            valid = filter(_is_valid, db.execute(EXPERIMENTS).fetchall())
+            valid = filter(is_sealed, db.execute(EXPERIMENTS).fetchall())
             last = max((used for *_, used, _, _ in valid), default=0)  # no clock, it may jump
-            _put(db, "experiments", experiment, card, tasks, command, last + 1, int(finished))
+            put(db, "experiments", experiment, card, tasks, command, last + 1, int(finished))
 
     def experiments(self) -> list[Recorded]:
         """Every experiment, the last used one first."""
@@ -235,10 +288,10 @@ class Store(Database):
         runs = {run for run, *_ in members}
         with self.writing() as db:
             for rowid, *row in db.execute(MEMBERS, (experiment,)).fetchall():
-                if row[1] in runs and not _is_valid(tuple(row)):
+                if row[1] in runs and not is_sealed(tuple(row)):
                     db.execute("DELETE FROM members WHERE rowid = ?", (rowid,))
             for run, attempt, cell in members:
-                _put(db, "members", experiment, run, attempt, json.dumps(cell))
+                put(db, "members", experiment, run, attempt, json.dumps(cell))
 
     def dismiss(self, experiment: str, members: Iterable[tuple[RunId, Cell]]) -> None:
         """Takes runs out of the cells of an experiment; the runs themselves stay."""
@@ -259,7 +312,7 @@ class Store(Database):
         members: dict[RunId, list[Cell]] = {}
         for _, run, _, cell, _ in rows:
             if finished.get(run):
-                members.setdefault(run, []).append(_cell(json.loads(cell)))
+                members.setdefault(run, []).append(_cell(cell))
         return members
 
     def drop_weights(self, runs: Iterable[tuple[RunId, int]]) -> None:
@@ -269,50 +322,16 @@ class Store(Database):
             for key in runs:
                 rows += db.execute(f"{WEIGHTS} WHERE run = ? AND attempt = ?", key)
                 db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", key)
-        for _, _, name, *_ in filter(_is_valid, rows):
+        for _, _, name, *_ in filter(is_sealed, rows):
             if _is_weights_name(name):
                 (self.weights / name).unlink(missing_ok=True)
 
     def _valid(self, rows: list[Row], what: str) -> list[Row]:
         """The rows that match the checksum in their last column; raises BadInput for others in a read-only store."""
-        valid = [row for row in rows if _is_valid(row)]
+        valid = [row for row in rows if is_sealed(row)]
         if self._read_only and len(valid) < len(rows):
             raise damaged(self.folder, f"the row of {what} does not match its checksum", MENDED)
         return valid
-
-
-def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses: str) -> None:
-    """Writes a run with its scores and curve, and the checksums of them all."""
-    key = (result.run, result.attempt)
-    values = [
-        (step, *score) for step, scores in sorted(result.path.items()) for score in sorted(_stored(scores).items())
-    ]
-    ends = sorted(_stored(result.scores).items())
-    row = (
-        *key, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
-        json.dumps(dict(result.versions)), identity.source("scores"), seal(values, (losses,)),
-    )  # fmt: skip
-    _put(db, "runs", *row, sealed=(ends,))
-    db.execute("DELETE FROM scores WHERE run = ? AND attempt = ?", key)
-    db.executemany("INSERT INTO scores VALUES (?,?,?,1,?,?)", [(*key, *value) for value in values])
-    last = max(result.path, default=0)
-    db.executemany("INSERT INTO scores VALUES (?,?,?,0,?,?)", [(*key, last, *value) for value in ends])
-    db.execute("INSERT OR REPLACE INTO curves VALUES (?,?,?)", (*key, losses))
-
-
-def _put(db: sqlite3.Connection, table: str, *row: Any, sealed: Row = (), other: str = "REPLACE") -> None:
-    """Writes a row and its checksum, which is of what is sealed with it, too. other: what becomes of one with its key."""
-    db.execute(f"INSERT OR {other} INTO {table} VALUES ({'?,' * len(row)}?)", (*row, seal(*row, *sealed)))
-
-
-def _stored(scores: Scores) -> dict[str, float]:
-    """Scores as SQLite gives them back: it takes -0.0 for 0."""
-    return {name: value + 0.0 for name, value in scores.items()}
-
-
-def _is_valid(row: Row) -> bool:
-    """Whether a row matches the checksum in its last column."""
-    return bool(row[-1] == seal(*row[:-1]))
 
 
 def _is_weights_name(name: str) -> bool:
@@ -320,16 +339,8 @@ def _is_weights_name(name: str) -> bool:
     return re.fullmatch(r"[\w-]+\.safetensors", str(name)) is not None
 
 
-def _identity(run: RunId, text: Any) -> dict[str, Any] | None:
-    """A run's identity, if its id is the hash of it."""
-    with suppress(ValueError, TypeError, RecursionError):
-        content: dict[str, Any] = json.loads(text)
-        if run == fingerprint(content):
-            return content
-    return None
-
-
-def _cell(fields: list[Any]) -> Cell:
-    task, stage, base, optimizer, update, weight_decay, size, *at = fields
+@lru_cache(65536)
+def _cell(text: str) -> Cell:
+    task, stage, base, optimizer, update, weight_decay, size, *at = json.loads(text)
     point = tuple((label, value) for label, value in at[0]) if at else ()  # none is stored by versions before axes
     return Cell(task, stage, tuple(base), optimizer, update, weight_decay, size, point)

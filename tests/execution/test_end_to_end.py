@@ -46,13 +46,13 @@ INTERRUPTED = """
 import os, signal
 from synthbench.interface.outcome import main
 from synthbench.store.results import Store
-calls, keep = [], Store.keep
+calls, keep = [], Store.keep_all
 def keep_and_interrupt(*args, **options):
     keep(*args, **options)
     calls.append(args)
     if len(calls) == 2:
         os.killpg(0, signal.SIGINT)
-Store.keep = keep_and_interrupt
+Store.keep_all = keep_and_interrupt
 main()
 """
 

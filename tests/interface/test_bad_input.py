@@ -174,7 +174,7 @@ def test_a_foreign_database_is_refused_and_left_unchanged(kind: str, call: Calle
             database.execute("CREATE TABLE runs (x)")
             if kind != "another program's":
                 database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                database.execute(f"PRAGMA user_version = {VERSION + (1 if kind == 'newer' else -1)}")
+                database.execute(f"PRAGMA user_version = {VERSION + (1 if kind == 'newer' else -2)}")
             database.commit()
     before = path.read_bytes()
     for command in ("run", "report", "export"):
@@ -183,7 +183,7 @@ def test_a_foreign_database_is_refused_and_left_unchanged(kind: str, call: Calle
         assert str(folder) in err.replace("\n", " ")
         assert DATABASE in err
         if kind in ("newer", "older"):
-            assert re.search(rf"\b{VERSION + (1 if kind == 'newer' else -1)}\b.*\b{VERSION}\b", err)
+            assert re.search(rf"\b{VERSION + (1 if kind == 'newer' else -2)}\b.*\b{VERSION}\b", err)
     assert path.read_bytes() == before
     assert [entry.name for entry in folder.iterdir()] == [DATABASE]
 

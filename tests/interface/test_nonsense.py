@@ -57,12 +57,14 @@ HUGE = {
     "layers": runner("layers = 1", "layers = 100000000"),
     "width": runner("width = 16, layers = 1, head_width = 8", "width = 16384, layers = 128, head_width = 8"),
     "expansion": runner("head_width = 8", "head_width = 8, expansion = 100000000"),
-    "seeds": runner("seeds = 2", "seeds = 10000"),
+    "seeds": runner("seeds = 2", "seeds = 10000")._replace(
+        arguments=[*RUN, "runner.toml", "--lr", ",".join(f"1e-{n}" for n in range(1, 31))]
+    ),
     "a list of seeds": runner("seeds = 2", f"seeds = {list(range(12_000))}"),
     "rates": runner("lr = [1e-3, 2e-3]", f"lr = {[1 / n for n in range(1, 1000)]}"),
     "updates": runner("points = 2", f"points = 2\nupdate = {[f'lora-{n}' for n in range(1, 9000)]}"),
     "stages": runner("[[stages]]\n", "[[stages]]\n" * 500),
-    "a chain of crossed stages": chain(8),
+    "a chain of crossed stages": chain(8)._replace(arguments=[*RUN, "runner.toml", "--seeds", "40"]),
     "names": task("syllables = 16, name_length = 2", "syllables = 1024, name_length = 3"),
     "items": task("items = 24", "items = 100000000"),
     "items held out": task("validation = 16", "validation = 100000000"),

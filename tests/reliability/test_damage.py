@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
-import struct
 import sys
 from contextlib import closing
 from hashlib import sha256
@@ -17,6 +16,7 @@ from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Result
 from synthbench.store.database import DATABASE, seal
 from synthbench.store.results import Store
+from synthbench.store.run_rows import COLUMNS
 from tests.reliability import damage
 from tests.reliability.damage import DAMAGES, LOG, READ_COMMANDS, Bench, check_reading, check_rerun
 from tests.reliability.program import invoke
@@ -62,12 +62,12 @@ def test_every_kind_of_damage_is_harmless_or_detected(bench: Bench) -> None:
 
 
 def test_a_flipped_bit_in_a_score_is_detected(bench: Bench) -> None:
-    """The bit is in the eight bytes of the score, where SQLite detects nothing."""
-    ((value,),) = query(bench, "SELECT value FROM scores WHERE sampled = 0 AND name = 'validation_loss' LIMIT 1")
-    file, packed = bench.out / DATABASE, struct.pack(">d", value)
+    """The bit is in the last digit of the score, where SQLite detects nothing."""
+    ((value,),) = query(bench, "SELECT json_extract(scores, '$.validation_loss') FROM runs LIMIT 1")
+    file, written = bench.out / DATABASE, f'"validation_loss": {value!r}'.encode()
     content = bytearray(file.read_bytes())
-    assert content.count(packed) >= 1
-    content[content.index(packed) + 5] ^= 4
+    assert content.count(written) >= 1
+    content[content.index(written) + len(written) - 1] ^= 1
     file.write_bytes(content)
     assert query(bench, "PRAGMA integrity_check") == [("ok",)]
     assert check_reading(bench) == ("refused", [])
@@ -83,11 +83,13 @@ def planned(bench: Bench) -> list[str]:
 
 
 DAMAGED_RUNS = {
-    "a missing score": "DELETE FROM scores WHERE name = 'fit' AND run = (SELECT min(id) FROM runs)",
-    "an invented score": "INSERT INTO scores SELECT min(id), 1, 99, 0, 'fit', 1.0 FROM runs",
-    "another step of a path": "UPDATE scores SET step = step + 1 WHERE sampled = 1 AND run = (SELECT min(id) FROM runs)",
-    "a missing curve": "DELETE FROM curves WHERE run = (SELECT min(id) FROM runs)",
-    "an exchanged curve": "UPDATE curves SET losses = '[]' WHERE run = (SELECT min(id) FROM runs)",
+    "a missing score": "UPDATE runs SET scores = json_remove(scores, '$.fit') WHERE id = (SELECT min(id) FROM runs)",
+    "an invented score": "UPDATE runs SET scores = json_set(scores, '$.x', 1.0) WHERE id = (SELECT min(id) FROM runs)",
+    "other readings": "UPDATE runs SET readings = x'7b7d0a' WHERE id = (SELECT min(id) FROM runs)",
+    "another last step": "UPDATE runs SET steps = steps + 1 WHERE id = (SELECT min(id) FROM runs)",
+    "another path": "UPDATE paths SET content = x'7b7d0a' WHERE run = (SELECT min(id) FROM runs)",
+    "a missing path": "DELETE FROM paths WHERE run = (SELECT min(id) FROM runs)",
+    "an exchanged curve": "UPDATE paths SET losses = '[]' WHERE run = (SELECT min(id) FROM runs)",
     "the status": "UPDATE runs SET status = 'diverged' WHERE id = (SELECT min(id) FROM runs)",
     "the time": "UPDATE runs SET started = '2001-01-01' WHERE id = (SELECT min(id) FROM runs)",
     "the attempt": "UPDATE runs SET attempt = 2 WHERE id = (SELECT min(id) FROM runs)",
@@ -95,7 +97,7 @@ DAMAGED_RUNS = {
     "the seal of a path": "UPDATE runs SET path_seal = '' WHERE id = (SELECT min(id) FROM runs)",
     "an identity that is not JSON": "UPDATE runs SET identity = '{' WHERE id = (SELECT min(id) FROM runs)",
     "an identity that is not text": "UPDATE runs SET identity = x'ff00' WHERE id = (SELECT min(id) FROM runs)",
-    "an identity with NaN": "UPDATE runs SET identity = replace(identity, '\"seed\": 0', '\"seed\": NaN')",
+    "an identity with NaN": "UPDATE runs SET identity = replace(identity, '\"seed\":0', '\"seed\":NaN')",
     "a deeply nested identity": f"UPDATE runs SET identity = '{'[' * 100_000}' WHERE id = (SELECT min(id) FROM runs)",
     "the name of weights": "UPDATE weights SET name = 'another.safetensors' WHERE run = (SELECT min(id) FROM runs)",
     "the size of weights": "UPDATE weights SET size = x'00' WHERE run = (SELECT min(id) FROM runs)",
@@ -139,7 +141,7 @@ def test_invalid_text_and_an_unreadable_schema_are_refused(bench: Bench) -> None
 
 def test_a_run_without_any_row_is_refused_when_read_and_retrained(bench: Bench) -> None:
     run = f"= '{planned(bench)[0]}'"
-    tables = {"runs": "id", "scores": "run", "curves": "run", "observations": "run", "weights": "run"}
+    tables = {"runs": "id", "paths": "run", "observations": "run", "weights": "run"}
     change(bench, *(f"DELETE FROM {table} WHERE {column} {run}" for table, column in tables.items()))
     assert check_reading(bench) == ("refused", [])
     assert check_rerun(bench) == ("retrained", [])
@@ -162,8 +164,7 @@ def test_an_interrupted_run_with_the_identity_of_another_one_is_refused(bench: B
 
 
 def test_a_damaged_earlier_attempt_does_not_hide_the_valid_one(bench: Bench) -> None:
-    columns = "identity, status, fleet_size, seconds, started, device, versions, scores_source, path_seal, seal"
-    change(bench, f"INSERT INTO runs SELECT id, 2, 'x', 'interrupted', {columns.split(', ', 2)[2]} FROM runs")
+    change(bench, f"INSERT INTO runs SELECT id, 2, 'x', 'interrupted', {COLUMNS.split(', ', 2)[2]} FROM runs")
     assert check_reading(bench) == ("as undamaged", [])
     assert check_rerun(bench) == ("nothing lost", [])
 
@@ -246,5 +247,5 @@ def test_a_refusal_gives_advice(bench: Bench) -> None:
 def test_a_run_with_a_damaged_path_is_retrained(bench: Bench) -> None:
     """Its final scores and its weights are valid."""
     parent = "(SELECT id FROM runs WHERE json_extract(identity, '$.parent') IS NULL LIMIT 1)"
-    change(bench, f"UPDATE scores SET value = value + 1 WHERE sampled = 1 AND run = {parent}")
+    change(bench, f"UPDATE paths SET content = CAST(content || x'00' AS BLOB) WHERE run = {parent}")
     assert damage.retrain(bench) == []

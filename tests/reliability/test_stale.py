@@ -121,7 +121,7 @@ def rows(out: Path, attempt: int = 1) -> dict[str, list[tuple[object, ...]]]:
     with closing(sqlite3.connect(out / DATABASE)) as db:
         return {
             table: sorted(db.execute(f"SELECT * FROM {table} WHERE attempt = ?", (attempt,)).fetchall(), key=repr)
-            for table in ("runs", "scores", "curves", "observations", "weights")
+            for table in ("runs", "paths", "observations", "weights")
         }
 
 

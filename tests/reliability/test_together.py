@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +12,10 @@ from unittest.mock import patch
 
 import pytest
 
-from synthbench.store import leases
-from synthbench.store.leases import Leases, is_locked
+from synthbench.experiment.runs import Run, RunId
+from synthbench.store import leases, locks
+from synthbench.store.leases import Leases
+from synthbench.store.locks import is_locked
 from synthbench.store.results import Store
 from tests.experiment.test_run_identity import RUN
 from tests.reliability import company, killed, program
@@ -53,6 +55,11 @@ def test_a_busy_process_costs_at_most_its_share_of_processor_time(tmp_path: Path
     assert any(not company.campaign(tmp_path, 3).violations for _ in range(3))
 
 
+def free(runs: Sequence[Run]) -> Callable[[set[RunId]], list[Run]]:
+    """Picks those runs that nobody else trains."""
+    return lambda held: [run for run in runs if run.id not in held]
+
+
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[tuple[Leases, Leases]]:
     """The leases of two processes in one folder."""
@@ -64,11 +71,11 @@ def pair(tmp_path: Path) -> Iterator[tuple[Leases, Leases]]:
 
 def test_a_run_can_be_leased_by_one_owner_only(pair: tuple[Leases, Leases]) -> None:
     first, second = pair
-    leased = first.take(RUNS, lambda free: free[:2])
-    assert second.take(RUNS, list) == RUNS[2:]
-    assert first.take(RUNS, list) == leased
+    leased = first.take(lambda held: RUNS[:2])
+    assert second.take(free(RUNS)) == RUNS[2:]
+    assert first.take(free(RUNS)) == leased
     first.release([leased[0].id])
-    assert second.take(RUNS, list) == [leased[0], *RUNS[2:]]
+    assert second.take(free(RUNS)) == [leased[0], *RUNS[2:]]
 
 
 def test_the_file_of_an_owner_is_locked_while_it_lives_and_is_then_deleted(tmp_path: Path) -> None:
@@ -76,7 +83,7 @@ def test_the_file_of_an_owner_is_locked_while_it_lives_and_is_then_deleted(tmp_p
         with closing(Leases(store)) as owner:
             (file,) = (tmp_path / "owners").iterdir()
             assert is_locked(file)
-            owner.take(RUNS, list)
+            owner.take(free(RUNS))
         assert not list((tmp_path / "owners").iterdir())
         assert store.rows("SELECT * FROM leases") == []
 
@@ -84,9 +91,9 @@ def test_the_file_of_an_owner_is_locked_while_it_lives_and_is_then_deleted(tmp_p
 def test_leases_of_a_dead_owner_are_taken_over_at_once(pair: tuple[Leases, Leases]) -> None:
     """The kernel releases the locks of a process when it ends in any way."""
     dead = Leases(pair[0].store)
-    dead.take(RUNS, list)
+    dead.take(free(RUNS))
     os.close(dead._file)
-    assert pair[1].take(RUNS, list) == RUNS
+    assert pair[1].take(free(RUNS)) == RUNS
 
 
 @pytest.fixture
@@ -100,32 +107,32 @@ def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def test_leases_of_a_silent_owner_are_taken_over_after_a_while(now: list[float], pair: tuple[Leases, Leases]) -> None:
     silent, other = pair
-    silent.take(RUNS, list)
-    assert other.take(RUNS, list) == []
+    silent.take(free(RUNS))
+    assert other.take(free(RUNS)) == []
     for _ in range(20):  # an owner that beats keeps its leases
         now[0] += leases.SILENCE / 2
         silent.beat()
-        assert other.take(RUNS, list) == []
+        assert other.take(free(RUNS)) == []
     now[0] += leases.SILENCE - 1
-    assert other.take(RUNS, list) == []
+    assert other.take(free(RUNS)) == []
     now[0] += 2
-    assert other.take(RUNS, list) == RUNS
+    assert other.take(free(RUNS)) == RUNS
 
 
 def test_leases_of_a_silent_owner_from_different_times_are_too(now: list[float], pair: tuple[Leases, Leases]) -> None:
     silent, other = pair
-    silent.take(RUNS[:2], list)
+    silent.take(free(RUNS[:2]))
     now[0] += leases.BEAT + 1
     silent.beat()
-    silent.take(RUNS[2:], list)
-    assert other.take(RUNS, list) == []
+    silent.take(free(RUNS[2:]))
+    assert other.take(free(RUNS)) == []
     for _ in range(10):  # it polls, as the scheduler does
         now[0] += leases.SILENCE / 8
-        taken = other.take(RUNS, list)
+        taken = other.take(free(RUNS))
     assert taken == RUNS
 
 
 def test_an_owner_whose_file_cannot_be_opened_counts_as_alive(pair: tuple[Leases, Leases]) -> None:
-    pair[0].take(RUNS, list)
-    with patch.object(leases.os, "open", side_effect=OSError(24, "Too many open files")):
-        assert pair[1].take(RUNS, list) == []
+    pair[0].take(free(RUNS))
+    with patch.object(locks.os, "open", side_effect=OSError(24, "Too many open files")):
+        assert pair[1].take(free(RUNS)) == []

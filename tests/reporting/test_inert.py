@@ -144,7 +144,7 @@ def test_exported_runs_are_inert(name: str, form: str) -> None:
     names = {"optimizer": name, "routing": [[name, name]], "versions": {name: name}, "device": name}
     path = [{"step": 3, "scores": {"fit": 0.25}}]
     run = dict.fromkeys(export.OF_POINT) | {"run": "1e3", "lr": -1e-3, "scores": {"fit": 0.5}, "path": path} | names
-    text = export.write(form, [run])
+    text = "\n".join(export.lines(form, [run]))
     assert is_plain(text)
     if form == "csv":
         (record,) = csv.DictReader(io.StringIO(text))

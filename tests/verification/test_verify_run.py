@@ -166,7 +166,7 @@ def test_a_run_whose_start_weights_are_damaged_names_the_run_to_verify(copied: P
     ("change", "sentence"),
     [
         ("status = 'interrupted'", "finished"),
-        ("identity = replace(identity, '\"lr\": 0.001', '\"lr\": 0.002')", "checksum"),
+        ("identity = replace(identity, '\"lr\":0.001', '\"lr\":0.002')", "checksum"),
     ],
 )
 def test_an_unfinished_or_damaged_run_is_rejected(change: str, sentence: str, copied: Path, call: Caller) -> None:
