@@ -25,7 +25,7 @@ from tests.calling import Caller
 settings.register_profile("synthbench", deadline=None, derandomize=True, database=None)
 settings.load_profile("synthbench")
 
-PREDICT = pace.predict
+MEASURE = pace.measure
 EXECUTOR = "synthbench.execution.engine.local"
 # Environment variables that change printed output. Tests start without them.
 PRINTING = (
@@ -100,7 +100,8 @@ def _in_process() -> Iterator[None]:
 @pytest.fixture(scope="session", autouse=True)
 def _untimed() -> Iterator[None]:
     """A dry run times nothing, except in tests that are marked `processes`: it would take longer than the test."""
-    with patch("synthbench.execution.pace.predict", lambda remaining, *_: float(sum(run.steps for run in remaining))):
+    step = pace.Paces(0.0, 1, {"": pace.Pace(0.0, 1.0, 0.0)})  # a second a step
+    with patch("synthbench.execution.pace.measure", lambda *_: step):
         yield
 
 
@@ -109,7 +110,7 @@ def _processes(request: pytest.FixtureRequest) -> Iterator[None]:
     if "processes" not in request.keywords:
         yield
         return
-    with patch(EXECUTOR, lambda: process_pool.ProcessPool), patch("synthbench.execution.pace.predict", PREDICT):
+    with patch(EXECUTOR, lambda: process_pool.ProcessPool), patch("synthbench.execution.pace.measure", MEASURE):
         yield
 
 

@@ -26,24 +26,39 @@ FEW, MORE = 4, 16  # steps, whose difference is timed
 
 class Pace(NamedTuple):
     """Seconds of one run of a kind, in a fleet of its usual size: before and after its steps, a step, and an evaluation
-    along its path."""
+    along its path. weights: bytes of the file that it leaves."""
 
     fixed: float
     step: float
     point: float
+    weights: int = 0
 
     def seconds(self, run: Run) -> float:
         return self.fixed + self.step * (run.steps + run.relearn) + self.point * (run.points - 1)
 
 
-def predict(
-    remaining: Sequence[Run],
-    task_of: Callable[[Run], Task],
-    workers: int,
-    fleet_size: int | None = None,
+class Paces(NamedTuple):
+    """Of an experiment's kinds of runs; that of a kind which was not measured is the mean of the others. start: seconds
+    until workers have started. slots: how many fleets were trained at a time."""
+
+    start: float
+    slots: int
+    of: Mapping[str, Pace]
+
+    def seconds(self, run: Run) -> float:
+        pace = self.of.get(run.kind)
+        return pace.seconds(run) if pace else fmean(other.seconds(run) for other in self.of.values())
+
+    def weights(self, run: Run) -> float:
+        pace = self.of.get(run.kind)
+        return pace.weights if pace else fmean(other.weights for other in self.of.values())
+
+
+def measure(
+    remaining: Sequence[Run], task_of: Callable[[Run], Task], workers: int, fleet_size: int | None = None,
     engine: Engine = HERE,
-) -> float:
-    """Seconds that these runs take with so many workers, their start included. Kinds with most steps are measured first."""
+) -> Paces:  # fmt: skip
+    """The paces of these runs where they would be trained, so many fleets at a time. Kinds with most steps go first."""
     kinds: dict[str, list[Run]] = {}
     for run in remaining:
         kinds.setdefault(run.kind, []).append(run)
@@ -55,46 +70,39 @@ def predict(
         engine.executor(workers, remaining[0].environment.device) as executor,
     ):
         _answers(executor, None)
-        slots = len(executor.slots)
         start = time.monotonic() - started
-        paces = dict[str, Pace]()
+        slots, paces = len(executor.slots), dict[str, Pace]()
         for runs in order:
             if paces and time.monotonic() - started - start > BUDGET:
                 break
             fleet = pack(runs, workers, fleet_size)
             paces[runs[0].kind] = _pace(fleet, task_of(runs[0]), executor, Path(folder))
-    return start + sum(_of_kind(runs, paces) for runs in order) / slots
-
-
-def _of_kind(runs: Sequence[Run], paces: Mapping[str, Pace]) -> float:
-    """What runs of one kind take in all: by their own pace, else by the mean of those that were measured."""
-    pace = paces.get(runs[0].kind)
-    known = [pace] if pace else [*paces.values()]
-    return fmean(sum(pace.seconds(run) for run in runs) for pace in known)
+    return Paces(start, slots, paces)
 
 
 def _pace(fleet: Sequence[Run], task: Task, executor: Executor, folder: Path) -> Pace:
     """The pace of a fleet, every worker training one like it at the same time, as they will."""
 
-    def seconds(steps: int, points: int) -> float:
+    def trained(steps: int, points: int) -> tuple[float, int]:
         runs = [replace(run, steps=steps, points=points, relearn=0, parent=None) for run in fleet]
         job = Job(
             runs, task.card, [None] * len(runs), folder, [1] * len(runs), origins([runs[0].optimizer.name], [task])
         )
         return _answers(executor, job)
 
-    seconds(1, 1)  # what a process does once, it does now
-    few, more, looked = seconds(FEW, 1), seconds(MORE, 1), seconds(FEW, FEW)
+    trained(1, 1)  # what a process does once, it does now
+    (few, weights), (more, _), (looked, _) = trained(FEW, 1), trained(MORE, 1), trained(FEW, FEW)
     step = max(0.0, more - few) / (MORE - FEW)
-    return Pace(max(0.0, few - FEW * step), step, max(0.0, looked - few) / (FEW - 1))
+    return Pace(max(0.0, few - FEW * step), step, max(0.0, looked - few) / (FEW - 1), weights)
 
 
-def _answers(executor: Executor, job: Job | None) -> float:
-    """Gives a job to every slot; returns the mean seconds of a run. None: waits until all have started."""
+def _answers(executor: Executor, job: Job | None) -> tuple[float, int]:
+    """Gives a job to every slot; returns the mean seconds of a run, and the bytes of its weights. None: waits until all
+    have started."""
     left = set(map(id, executor.slots))
     for slot in executor.slots if job else ():
         executor.submit(slot, job)  # type: ignore[arg-type]
-    times: list[float] = []
+    times, weights = list[float](), 0
     while left:
         for slot, message in executor.messages(1.0):
             if isinstance(message, SynthbenchError):
@@ -102,6 +110,7 @@ def _answers(executor: Executor, job: Job | None) -> float:
             if isinstance(message, list):
                 trained: list[Trained] = message
                 times.append(trained[0].result.seconds)
+                weights = trained[0].weights.size if trained[0].weights else weights
                 slot.job = None
                 left.discard(id(slot))
             elif isinstance(message, Ready):
@@ -109,4 +118,4 @@ def _answers(executor: Executor, job: Job | None) -> float:
                 left -= {id(slot)} if job is None else set()
             elif not isinstance(message, int):
                 raise Failed(f"A few steps could not be timed: {message!r}.")
-    return fmean(times) if times else 0.0
+    return fmean(times) if times else 0.0, weights

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, dataclass_transform
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from synthbench import __version__
 from synthbench.common.errors import BadInput, Refuted
+from synthbench.interface.app import app, command
 from synthbench.interface.options import (
     OUT,
     Assert,
+    Axes,
     Budget,
     Columns,
     Device,
+    FleetCpus,
+    FleetGpus,
+    FleetSize,
     Jobs,
     Lr,
+    Optimizers,
     Out,
+    Path_,
     Runner,
     Seeds,
     Settings,
     Silent,
+    Tasks,
+    Updates,
     as_typed,
     notice,
     numbers,
@@ -34,52 +41,50 @@ from synthbench.interface.options import (
 )
 from synthbench.trainer.native import path as paths
 
-app = typer.Typer(
-    name="synthbench",
-    help="What an optimizer makes a language model learn (rote facts or the rule behind them), and what it forgets.",
-    epilog="Start with: synthbench run --optimizer muon",
-    add_completion=False,
-    rich_markup_mode=None,
-    no_args_is_help=True,
-)
-Path_ = Annotated[str, Option(help="Of training steps: torch, native (C++, on a CPU), or auto.")]
-Kind = TypeVar("Kind")
+if TYPE_CHECKING:
+    from synthbench.experiment.resolve import RunRequest
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
-def command(kind: type[Kind]) -> type[Kind]:
-    """Registers a class as a command: its fields are the options, its docstring is the help; an instance is called."""
-    options: Any = dataclass(frozen=True, kw_only=True)(kind)
+__all__ = ["app"]
 
-    def call(**values: Any) -> None:
-        options(**values)()
 
-    call.__doc__, call.__signature__ = kind.__doc__, inspect.signature(kind, eval_str=True)  # type: ignore[attr-defined]
-    app.command(kind.__name__.lower())(call)
-    return kind
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What is to be run."""
+
+    runner: Runner = None
+    optimizer: Optimizers = None
+    task: Tasks = None
+    update: Updates = None
+    lr: Lr = None
+    weight_decay: Annotated[str | None, Option(help="Weight decays of the last stage.")] = None
+    axis: Axes = None
+    seeds: Seeds = None
+    set_: Settings = None
+
+    def request(self, **more: Any) -> RunRequest:
+        from synthbench.experiment.resolve import RunRequest
+
+        return RunRequest(
+            runner=self.runner or "quick", optimizers=words("--optimizer", self.optimizer),
+            tasks=words("--task", self.task), updates=words("--update", self.update),
+            lr=numbers("--lr", self.lr), weight_decay=numbers("--weight-decay", self.weight_decay),
+            seeds=seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), **more,
+        )  # fmt: skip
 
 
 @command
-class Run:
+class Run(Selection):
     """Run an experiment and print its table. Rerun the command to resume where it stopped."""
 
-    runner: Runner = None
-    optimizer: Annotated[str | None, Option(help="Optimizers, such as muon or adamw,sgd.")] = None
-    task: Annotated[str | None, Option(help="Tasks, by name or path of a card.")] = None
-    update: Annotated[str | None, Option(help="Trainable weights: full, full-hidden, lora-R.")] = None
-    lr: Lr = None
-    weight_decay: Annotated[str | None, Option(help="Weight decays of the last stage.")] = None
-    axis: Annotated[list[str] | None, Option(help="PATH=a,b: values that are crossed with everything.")] = None
-    seeds: Seeds = None
-    set_: Settings = None
     device: Device = "auto"
     path: Path_ = paths.DEFAULT
     jobs: Jobs = None
-    fleet_size: Annotated[int | None, Option(help="Runs trained as one batched model.")] = None
+    fleet_size: FleetSize = None
     engine: Annotated[str, Option(help="local, or ray (extra: ray): fleets are trained on a cluster.")] = "local"
     address: Annotated[str | None, Option(help="Of a running Ray cluster.", show_default="starts one here")] = None
-    fleet_cpus: Annotated[float, Option(help="CPUs of a node that a fleet takes, with --engine ray.")] = 1.0
-    fleet_gpus: Annotated[float, Option(help="GPUs of a node that a fleet takes, with --device cuda.")] = 1.0
+    fleet_cpus: FleetCpus = 1.0
+    fleet_gpus: FleetGpus = 1.0
     track: Annotated[str | None, Option(help="tensorboard, mlflow or wandb: draws runs (extras of these names).")] = (
         None
     )
@@ -94,24 +99,39 @@ class Run:
     def __call__(self) -> None:
         from synthbench.execution.engine import Engine
         from synthbench.execution.session import ExecutionOptions
-        from synthbench.experiment.resolve import RunRequest
         from synthbench.interface import commands
 
         engine = Engine(name=self.engine, address=self.address, cpus=self.fleet_cpus, gpus=self.fleet_gpus)
-        request = RunRequest(
-            runner=self.runner or "quick", optimizers=words("--optimizer", self.optimizer),
-            tasks=words("--task", self.task), updates=words("--update", self.update),
-            lr=numbers("--lr", self.lr), weight_decay=numbers("--weight-decay", self.weight_decay),
-            seeds=seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
-            is_elsewhere=not engine.is_here,
-            path=self.path,
-        )  # fmt: skip
+        request = self.request(device=self.device, path=self.path, is_elsewhere=not engine.is_here)
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,
             fresh=self.fresh, quiet=self.quiet, command=as_typed(), engine=engine,
             track=words("--track", self.track) or (),
         )  # fmt: skip
         commands.run(request, execution, dry_run=self.dry_run, assert_claims=self.assert_claims)
+
+
+@command
+class Plan(Selection):
+    """Simulate a run on a cluster: how long it takes, how much of it is idle, what moves, what it costs."""
+
+    gpus: Annotated[int | None, Option(help="Of the cluster.", show_default="none: it has CPUs")] = None
+    cpus: Annotated[int, Option(help="Of the cluster, where it has no GPUs.")] = 64
+    engine: Annotated[str, Option(help="ray.")] = "ray"
+    fleet_cpus: FleetCpus = 1.0
+    fleet_gpus: FleetGpus = 1.0
+    fleet_size: FleetSize = None
+    speed: Annotated[float, Option(help="How many times as fast as here a fleet is trained there.")] = 1.0
+    out: Out = OUT
+
+    def __call__(self) -> None:
+        from synthbench.execution.engine import Engine
+        from synthbench.execution.session import ExecutionOptions
+        from synthbench.interface import commands
+
+        engine = Engine(name=self.engine, cpus=self.fleet_cpus, gpus=self.fleet_gpus)
+        options = ExecutionOptions(out=self.out, fleet_size=self.fleet_size, engine=engine)
+        commands.plan(self.request(), options, gpus=self.gpus, cpus=self.cpus, speed=self.speed)
 
 
 @app.command("ls")
@@ -352,17 +372,3 @@ def gc(
     from synthbench.interface import commands
 
     commands.gc(out, yes=yes)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"synthbench {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _top(
-    version: Annotated[bool, Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-    debug: Annotated[bool, Option("--debug", help="Show tracebacks; goes with every command.")] = False,
-) -> None:
-    pass

@@ -11,7 +11,9 @@ import textwrap
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
+from typing import NamedTuple
 
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, is_path, load
@@ -21,12 +23,15 @@ from synthbench.common.files import is_file
 from synthbench.common.terminal import console, encodable
 from synthbench.common.wording import check_choice, inert, named
 from synthbench.execution import pace
+from synthbench.execution.engine import HERE
 from synthbench.execution.session import ExecutionOptions, perform
+from synthbench.execution.simulate import schedule
 from synthbench.execution.trials import tried
 from synthbench.experiment import grids
 from synthbench.experiment.plan import Experiment, Plan, costs, missing
 from synthbench.experiment.resolve import RunRequest, resolve
-from synthbench.experiment.runs import Result, RunId
+from synthbench.experiment.runs import Result, Run, RunId
+from synthbench.experiment.walk import Cells
 from synthbench.reporting import claim_answers, comparison_table
 from synthbench.reporting import comparison as comparing
 from synthbench.reporting import export as exporting
@@ -61,29 +66,78 @@ def run(request: RunRequest, options: ExecutionOptions, *, dry_run: bool = False
 
 def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     """`--dry-run`: what is still to be trained, by stage, at which rates in all, and how long it should take."""
-    existing: dict[RunId, Result] = {}
-    if is_file(options.out / DATABASE):
-        with closing(Store.read(options.out)) as store:
-            existing = usable_results(experiment, store)
-    everything = Plan(experiment, {}).whole()
-    whole = Plan(experiment, existing).whole() if existing and not options.fresh else everything
-    remaining = missing(whole, {} if options.fresh else existing)
-    stages, rates = costs(experiment, remaining), grids.described(experiment.card, everything)
+    work = _work(experiment, options)
+    stages, rates = costs(experiment, work.remaining), grids.described(experiment.card, work.everything)
     for stage, cost in stages.items():
         print(f"{stage}: {cost.runs} runs, {cost.run_steps} run-steps")
         for line in rates[stage]:
             print(f"  {inert(line)}")
-    runs, run_steps = (sum(column) for column in zip(*stages.values(), strict=True))
     workers = options.workers(experiment.environment.device)
     at_a_time = f"{workers} workers" if options.engine.is_here or options.jobs else "on the cluster"
     path = "" if experiment.environment.path == TORCH else f", {experiment.environment.path} path"
-    total = f"in all: {runs} runs, {run_steps} run-steps, {at_a_time}{path}"
-    if not runs:
+    total = f"in all: {work.told}, {at_a_time}{path}"
+    if not work.remaining:
         print(f"{total}; all were done before")
         return
-    tasks = {run.id: experiment.tasks[cell.task] for cell, planned in whole.items() for run in planned}
-    seconds = pace.predict(remaining, lambda run: tasks[run.id], min(workers, runs), options.fleet_size, options.engine)
+    paces = work.paces(options)
+    planned = schedule(experiment, work.done, paces, paces.slots, options.fleet_size)
+    seconds = paces.start + planned.seconds
     print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps")
+
+
+def plan(request: RunRequest, options: ExecutionOptions, *, gpus: int | None, cpus: int, speed: float) -> None:
+    """`synthbench plan`: a simulated schedule on a cluster. speed: how many times as fast as here its nodes are."""
+    options.engine.check()
+    slots = int((gpus / options.engine.gpus) if gpus else (cpus / options.engine.cpus))
+    if not (slots >= 1 and isfinite(speed) and speed > 0):
+        raise BadInput("--gpus, --cpus and --speed must be above 0, and large enough for one fleet.")
+    experiment = tried(resolve(request))
+    work, here = _work(experiment, options), replace(options, engine=HERE)
+    name, nodes = inert(experiment.card.name), f"{gpus} GPUs" if gpus else f"{cpus} CPUs"
+    if not work.remaining:
+        print(f"{name}: all runs were done before; nothing is trained.")
+        return
+    planned = schedule(experiment, work.done, work.paces(here), slots, options.fleet_size)
+    seconds, of = planned.seconds / speed, "GPU" if gpus else "CPU"
+    print(f"{name}: {work.told}, in {planned.fleets} fleets, {slots} at a time on {nodes}")
+    print(
+        f"about {_duration(seconds)}, {100 * planned.idle:.0f} % idle, {planned.moved / 1e9:.2g} GB of weights moved, "
+        f"{seconds / 3600 * (gpus or cpus):.2g} {of}-hours"
+    )
+    device = "GPU" if experiment.environment.device == "cuda" else "CPU"
+    by = f"Simulated, by a few steps timed on this machine's {device}"
+    print(f"{by}; nodes are taken for {speed:g} times as fast (--speed).")
+
+
+class _Work(NamedTuple):
+    """What an experiment has to train. done: what it need not. everything: its cells, had nothing been done."""
+
+    experiment: Experiment
+    done: dict[RunId, Result]
+    everything: Cells
+    whole: Cells
+    remaining: list[Run]
+
+    @property
+    def told(self) -> str:
+        return f"{len(self.remaining)} runs, {sum(run.steps for run in self.remaining)} run-steps"
+
+    def paces(self, options: ExecutionOptions) -> pace.Paces:
+        tasks = {run.id: self.experiment.tasks[cell.task] for cell, runs in self.whole.items() for run in runs}
+        workers = min(options.workers(self.experiment.environment.device), len(self.remaining))
+        return pace.measure(
+            self.remaining, lambda run: tasks[run.id], workers, options.fleet_size, options.engine
+        )  # fmt: skip
+
+
+def _work(experiment: Experiment, options: ExecutionOptions) -> _Work:
+    existing: dict[RunId, Result] = {}
+    if is_file(options.out / DATABASE) and not options.fresh:
+        with closing(Store.read(options.out)) as store:
+            existing = usable_results(experiment, store)
+    everything = Plan(experiment, {}).whole()
+    whole = Plan(experiment, existing).whole() if existing else everything
+    return _Work(experiment, existing, everything, whole, missing(whole, existing))
 
 
 def _duration(seconds: float) -> str:

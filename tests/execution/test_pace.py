@@ -14,16 +14,16 @@ from synthbench.execution.pace import Pace
 from synthbench.experiment.plan import Plan
 from tests import tiny
 from tests.calling import Caller
-from tests.conftest import PREDICT
+from tests.conftest import MEASURE
 
 
 def test_a_run_takes_its_steps_and_its_evaluations(tmp_path: Path) -> None:
     run = replace(Plan(tiny.experiment(tmp_path), {}).remaining()[0], steps=100, points=11, relearn=20)
     assert Pace(fixed=1.0, step=0.1, point=0.5).seconds(run) == pytest.approx(1.0 + 120 * 0.1 + 10 * 0.5)
-    known = {run.kind: Pace(1.0, 0.0, 0.0), "another": Pace(3.0, 0.0, 0.0)}
-    assert pace._of_kind([run, run], known) == 2.0
+    known = pace.Paces(0.0, 1, {run.kind: Pace(1.0, 0.0, 0.0, 10), "another": Pace(3.0, 0.0, 0.0, 20)})
+    assert (known.seconds(run), known.weights(run)) == (1.0, 10)
     other = replace(run, batch=2 * run.batch)
-    assert pace._of_kind([other, other], known) == 4.0  # not measured: the mean of those that were
+    assert (known.seconds(other), known.weights(other)) == (2.0, 15)  # not measured: the mean of those that were
 
 
 def test_kinds_beyond_the_budget_are_not_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,11 +32,12 @@ def test_kinds_beyond_the_budget_are_not_measured(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(pace, "_pace", lambda fleet, *_: measured.append(fleet[0].stage) or Pace(0.5, 0.0, 0.0))
     runs = Plan(experiment, {}).remaining()
     stages = {run.stage for run in runs}
-    assert PREDICT(runs, lambda run: task, 1) == pytest.approx(0.5 * len(runs), abs=0.4)
+    paces = MEASURE(runs, lambda run: task, 1)
+    assert (paces.slots, {paces.seconds(run) for run in runs}) == (1, {0.5})
     assert set(measured) == stages
     monkeypatch.setattr(pace, "BUDGET", -1.0)
     measured.clear()
-    PREDICT(runs, lambda run: task, 1)
+    MEASURE(runs, lambda run: task, 1)
     assert len(measured) == 1  # one is always measured
 
 
