@@ -76,7 +76,9 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("W3", "Decay makes representations linearly separable.", "Linear probes there"),
         PaperClaim("W4", "Decay regularizes attention matrices.", "The rank of W_QK there"),
         PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there"),
-        PaperClaim("forgetting", "What decay does to forgetting is left open.", "Not asked there", "plasticity",
+        PaperClaim("forgetting",
+                   "Left open there: the larger the weight decay of pretraining, the fewer facts are forgotten.",
+                   "Not asked there", "plasticity",
                    ("The larger the weight decay of pretraining (AdamW), the fewer",
                     "The larger the weight decay of pretraining (Muon), the fewer"), FEWER),
     ],
@@ -90,7 +92,7 @@ contrast's size with its 95 % interval, seeds, the p of the test that decides (a
 difference; of a primary claim's first reading after Holm's correction), what other target steps find, what is left out,
 and the A/A beside it, which is the same contrast of an optimizer with itself under other random numbers. How often such
 answers are wrong: [Claims](contrasts.md). How scores are read: [Concepts](../docs/concepts.md#reading-at-equal-fit).
-Settings were committed before a study's first run; what changed since is said on its card.
+Settings were committed before a study's first run; its card (`runners/NAME.toml`) notes what was changed later.
 """
 NOT_BUILT = "Not built yet: it needs probes of a model, or a task, that are not here."
 
@@ -136,13 +138,13 @@ def advice() -> str:
     recalled = _best_of([row for row in facts if row.task == "tail-facts"], "tail_recall@steps")
     forgotten = "fact_forgetting@fit"
     return (
-        f"Which optimizer, then, if you care about **rare facts**, at equal steps? {recalled}. About the **rule** behind "
-        f"few examples, at equal fit? {_best_of(own, 'rule_accuracy@fit')}. About **keeping the facts that were there**, "
-        f"at equal fit? Least is forgotten by {_best_of(own, forgotten)}; of all pairs by "
-        f"{_ordered(crossed, forgotten)[0]}. Full updates, means with 95 % intervals: tail recall of `controls`, and means "
-        "over the tasks of [`consistency`](reports/studies/consistency.md), where one optimizer pretrains and finetunes "
-        "but for the pair. SGD pretrains for twice the steps, after which AdamW [forgets "
-        "more](reports/leaderboard.md), too."
+        f"Which optimizer? If you care about **rare facts**: {recalled}, recalled after equal steps. About the **rule** "
+        f"behind few examples: {_best_of(own, 'rule_accuracy@fit')}, held-out accuracy at equal fit. About **keeping** "
+        f"what was there: {_best_of(own, forgotten)}, pretraining facts forgotten at equal fit, and fewest by "
+        f"{_ordered(crossed, forgotten)[0]}. Means with 95 % intervals of full finetuning: rare facts of task "
+        "`tail-facts`, the others over the tasks of [`consistency`](reports/studies/consistency.md), each optimizer on the "
+        "model that it pretrained. SGD pretrains for twice as many steps, and longer pretraining alone makes AdamW forget "
+        "more, too ([leaderboard](reports/leaderboard.md))."
     )
 
 

@@ -26,7 +26,7 @@ settings.register_profile("synthbench", deadline=None, derandomize=True, databas
 settings.load_profile("synthbench")
 
 PREDICT = pace.predict
-EXECUTOR = "synthbench.execution.session.executor"
+EXECUTOR = "synthbench.execution.engine.local"
 # Environment variables that change printed output. Tests start without them.
 PRINTING = (
     "CI", "COLUMNS", "FORCE_COLOR", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "LINES", "NO_COLOR", "PYTEST_ADDOPTS",

@@ -202,7 +202,7 @@ def others() -> str:
     torch.set_num_threads(1)
     classes = {name: value for name, value in vars(pytorch_optimizer).items() if isinstance(value, type)}
     names = sorted(name for name, cls in classes.items() if issubclass(cls, torch.optim.Optimizer))
-    rejected, executor = [], patch("synthbench.execution.session.executor", lambda: inprocess.InProcess)
+    rejected, executor = [], patch("synthbench.execution.engine.local", lambda: inprocess.InProcess)
     for name in names:
         request = RunRequest(
             optimizers=[f"{PACKAGE}:{name}"], updates=["full"], seeds=1, settings=[NARROW], device="cpu"

@@ -40,7 +40,7 @@ def test_a_run_calls_only_lower_rooms_down_to_its_first_step(
     training_step = loop.training_step
     monkeypatch.setattr(loop, "training_step", step)
     settings = " ".join(f"--set {path}={value}" for path, value in TINY.items())
-    code, _, err = call(f"run --optimizer adamw --lr 1e-3 {settings} --quiet --out {tmp_path / 'results'}")
+    code, _, err = call(f"run --optimizer adamw --lr 1e-3 {settings} --path torch --quiet --out {tmp_path / 'results'}")
     assert code == 0, err
     path = [file for file, _, _ in PATH]
     files_called = dict.fromkeys([*call_paths[0], "trainer/step.py"])

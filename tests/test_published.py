@@ -90,6 +90,15 @@ def test_no_report_has_a_seed_of_the_calibration() -> None:
     assert [runner for runner, others in seeds.items() if others & calibration_seeds] == []
 
 
+@pytest.mark.parametrize("study", [name for name in publish.STUDIES if (ROOT / "reports" / f"{name}.json").exists()])
+def test_a_study_s_page_and_figures_are_those_of_its_rows(study: str) -> None:
+    card, published = published_rows(study)
+    lines = claim_answers.lines(claims.answers(card, published.rows), Path(f"{study}-results"))
+    assert "\n".join(lines) in (ROOT / "reports" / "studies" / f"{study}.md").read_text()
+    expected = {picture.file: picture.svg for picture in figures.make(published.rows, card).pictures}
+    assert {path.name: path.read_bytes() for path in (ROOT / "reports" / "studies" / study).iterdir()} == expected
+
+
 @pytest.mark.parametrize("runner", ["calibration", "leaderboard", "sizes"])
 def test_published_figures_are_those_of_the_published_rows(runner: str) -> None:
     card, published = published_rows(runner)

@@ -206,7 +206,7 @@ def _and_no_worse(
     """A difference in one score, if in another the rows are not worse by the margin. Refuted where they are worse in the
     first one, or by the margin in the second."""
     margin = card.margins[SCORES[other].unit]
-    p, reverse_p = _bounded(contrast(pairs, other), margin, is_up=SCORES[other].better == "up")
+    p, reverse_p = _noninferiority(contrast(pairs, other), margin, is_up=SCORES[other].better == "up")
     beside = Beside(other, _pooled(pairs, other, card, contrast), p, twins)
     kind, decided = reading.kind, reading.p
     if beside.pooled.kind == "too few seeds" and pairs:
@@ -218,19 +218,12 @@ def _and_no_worse(
     return reading._replace(kind=kind, p=decided, beside=beside)
 
 
-class Bounded(NamedTuple):
-    """p-values. holds: of the one-sided test that a contrast does not lie beyond a margin. fails: of the two-sided one, as
-    of refutations elsewhere, that it does."""
-
-    holds: float
-    fails: float
-
-
-def _bounded(compared: Contrast, margin: float, *, is_up: bool) -> Bounded:
-    """is_up: whether the margin is below 0, the contrast expected to be no lower."""
+def _noninferiority(compared: Contrast, margin: float, *, is_up: bool) -> tuple[float, float]:
+    """p-values: of the one-sided test that a contrast is not worse by the margin, and of the two-sided one, as of
+    refutations elsewhere, that it is. is_up: whether lower is worse."""
     if is_up:
-        return Bounded(no_less_p(compared, -margin), 2 * no_more_p(compared, -margin))
-    return Bounded(no_more_p(compared, margin), 2 * no_less_p(compared, margin))
+        return no_less_p(compared, -margin), 2 * no_more_p(compared, -margin)
+    return no_more_p(compared, margin), 2 * no_less_p(compared, margin)
 
 
 KINDS: dict[str, Callable[[ClaimCard, str, RunnerCard, Sequence[Row]], Reading]] = {
@@ -246,11 +239,12 @@ def _judged(
     """The answer from all parts of an estimate."""
     pooled = _pooled([*parts.values()], score, card, estimate)
     compared = estimate([*parts.values()], score, None)
-    if claim.is_bounded and parts and pooled.is_test:
-        pooled = pooled._replace(margin=card.margins[SCORES[score].unit])
-        bounded = _bounded(compared, card.margins[SCORES[score].unit], is_up=claim.expected == "no lower")
-        kind: Kind = "supported" if bounded.holds < LEVEL else "opposite" if bounded.fails < LEVEL else "inconclusive"
-        return Reading(score, kind, pooled, bounded.fails if kind == "opposite" else bounded.holds, {}, missing, {})
+    if claim.is_noninferiority and parts and pooled.is_test:
+        margin = card.margins[SCORES[score].unit]
+        p, worse_p = _noninferiority(compared, margin, is_up=claim.expected == "no lower")
+        kind: Kind = "supported" if p < LEVEL else "opposite" if worse_p < LEVEL else "inconclusive"
+        decided = worse_p if kind == "opposite" else p
+        return Reading(score, kind, pooled._replace(margin=margin), decided, {}, missing, {})
     if claim.expected == "equal" and pooled.margin is not None and pooled.is_test:
         # who expects no difference asks first whether there is none beyond the margin, even where it is not 0
         pooled = pooled._replace(kind="equal") if equivalence_p(compared, pooled.margin) <= LEVEL else pooled

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from synthbench.cards import AxisCard, Card, RunnerCard
-from synthbench.cards.axis import Value
+from synthbench.cards.axis import Value, value_text
 from synthbench.experiment.choice import Trial
 from synthbench.experiment.runs import Cell, Result, RunId
 from synthbench.scores import SCORES, reading
@@ -163,9 +163,9 @@ def applies(name: str, row: Row) -> bool:
     return row.lr is None or bool(row.values.get(at_end))
 
 
-def on_axis(label: str, value: float | str) -> str:
+def on_axis(label: str, value: Value) -> str:
     """A value on an axis: `decay 0.1`."""
-    return f"{label} {value}" if isinstance(value, str) else f"{label} {value:g}"
+    return f"{label} {value_text(value)}"
 
 
 def joined(devices: Iterable[str]) -> str:

@@ -10,7 +10,14 @@ from pydantic import AfterValidator, Field
 from synthbench.cards.base import Card, Name
 from synthbench.cards.values import Update, unique
 
-Value = int | float | str
+Value = bool | int | float | str
+
+
+def value_text(value: Value) -> str:
+    """As a card has it: `0.1`, `true`."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 Names = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(min_length=1, max_length=128)]

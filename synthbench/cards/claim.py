@@ -101,7 +101,7 @@ class ClaimCard(Card):
     """Of an inversion: the score of the bases, at the end of their pretraining."""
     expected: Literal["higher", "lower", "equal", "no higher", "no lower"] | None = None
     """How the contrast differs from 0: that of the first rows, of the matched ones, or along the axis. no higher, no lower:
-    at least not by the card's margin."""
+    not by the card's margin (a test of non-inferiority)."""
     tasks: Several | None = None
     """Labels of tasks; none: all that have the score."""
     primary: bool = False
@@ -120,8 +120,8 @@ class ClaimCard(Card):
         return self
 
     @property
-    def is_bounded(self) -> bool:
-        """Whether the contrast is expected not to lie beyond a margin on one side."""
+    def is_noninferiority(self) -> bool:
+        """Whether the contrast is expected not to lie beyond the margin on one side."""
         return self.expected in ("no higher", "no lower")
 
     @property

@@ -1,6 +1,6 @@
 """The interface between the scheduler and what trains fleets: jobs one way, messages the other.
 
-`process_pool.py` is the local executor. Another one (a cluster) implements `Executor`; `session.executor` chooses it.
+`process_pool.py` is the local executor, `ray_cluster.py` that of a cluster; `Engine.executor` chooses.
 """
 
 from __future__ import annotations
@@ -25,9 +25,13 @@ class Died(NamedTuple):
     exitcode: int | None  # negative: the signal that killed it
 
 
+class Lost(NamedTuple):
+    """What a fleet was trained on is gone, a node of a cluster: no fault of the fleet."""
+
+
 # A fleet that is trained. Or why it is not: it does not fit; its parents' weights are lost; an error that ends the command.
 Outcome = list[Trained] | MemoryError | MissingWeights | SynthbenchError
-Message = Ready | int | Outcome | Tried | Died  # int: run-steps trained since the last message
+Message = Ready | int | Outcome | Tried | Died | Lost  # int: run-steps trained since the last message
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ class Executor(Protocol):
         """Messages of slots within this time."""
 
     def restart(self, slot: Slot) -> None:
-        """Restarts a slot that has died; its next message is `Ready`."""
+        """Restarts a slot that has died or is lost; its next message is `Ready`."""
 
     def retire(self, slot: Slot) -> None:
         """Ends a slot for good."""

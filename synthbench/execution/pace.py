@@ -12,7 +12,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from synthbench.common.errors import Failed, SynthbenchError
-from synthbench.execution import session
+from synthbench.execution.engine import HERE, Engine
 from synthbench.execution.executor import Executor, Ready
 from synthbench.execution.fleet_job import Job, Trained
 from synthbench.execution.packing import pack
@@ -37,7 +37,11 @@ class Pace(NamedTuple):
 
 
 def predict(
-    remaining: Sequence[Run], task_of: Callable[[Run], Task], workers: int, fleet_size: int | None = None
+    remaining: Sequence[Run],
+    task_of: Callable[[Run], Task],
+    workers: int,
+    fleet_size: int | None = None,
+    engine: Engine = HERE,
 ) -> float:
     """Seconds that these runs take with so many workers, their start included. Kinds with most steps are measured first."""
     kinds: dict[str, list[Run]] = {}
@@ -48,9 +52,10 @@ def predict(
     print("A few steps of each kind of run are timed, for at most half a minute.", file=sys.stderr)
     with (
         tempfile.TemporaryDirectory(prefix="synthbench-") as folder,
-        session.executor()(workers, remaining[0].environment.device) as executor,
+        engine.executor(workers, remaining[0].environment.device) as executor,
     ):
         _answers(executor, None)
+        slots = len(executor.slots)
         start = time.monotonic() - started
         paces = dict[str, Pace]()
         for runs in order:
@@ -58,7 +63,7 @@ def predict(
                 break
             fleet = pack(runs, workers, fleet_size)
             paces[runs[0].kind] = _pace(fleet, task_of(runs[0]), executor, Path(folder))
-    return start + sum(_of_kind(runs, paces) for runs in order) / workers
+    return start + sum(_of_kind(runs, paces) for runs in order) / slots
 
 
 def _of_kind(runs: Sequence[Run], paces: Mapping[str, Pace]) -> float:

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from synthbench.execution.tracking import Tracker
 from synthbench.experiment.runs import Result, Run
 
 
 class Tally:
-    """Counts what is done, and shows it when it changes. coming: the runs still to train."""
+    """Counts what is done, and shows it when it changes. coming: the runs still to train. trackers: by name, what is told
+    of runs that are kept here; one that fails is left out from then on."""
 
     def __init__(self, coming: Sequence[Run], show: Callable[[Tally], None] = lambda tally: None) -> None:
         self._show = show
@@ -22,6 +24,7 @@ class Tally:
         self.totals = Counter(run.stage for run in coming)
         self.finished_runs: Counter[str] = Counter()
         self.diverged = 0
+        self.trackers: dict[str, Tracker] = {}
 
     def advance(self, run_steps: float) -> None:
         self.done += run_steps
@@ -32,6 +35,16 @@ class Tally:
         self.diverged += result.status == "diverged"
         self.finished_steps += run.steps
         self._show(self)
+
+    def kept(self, run: Run, result: Result) -> None:
+        """Tells trackers of a run that was trained here."""
+        for name, tracker in list(self.trackers.items()):
+            try:
+                tracker.finished(run, result)
+                tracker.progress(self.finished_steps, self.total)
+            except Exception as error:  # of another program: no reason to lose runs
+                del self.trackers[name]
+                self.note(f"--track {name} failed and is left out from here on ({type(error).__name__}: {error}).")
 
     def expect(self, coming: Sequence[Run]) -> None:
         """Sets the runs still to train: fewer than at the start where some diverged, more where a grid grew."""

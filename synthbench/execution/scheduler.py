@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from synthbench import plugins
 from synthbench.common.errors import Failed, SynthbenchError
 from synthbench.common.wording import named
-from synthbench.execution.executor import Died, Executor, MakeExecutor, Message, Ready, Slot
+from synthbench.execution.executor import Died, Executor, Lost, MakeExecutor, Message, Ready, Slot
 from synthbench.execution.fleet_job import Job, Trained
 from synthbench.execution.interrupt import Interrupt
 from synthbench.execution.memory_probe import what_fits
@@ -195,6 +195,7 @@ class Scheduler:
         for run, of_run in zip(runs, trained, strict=True):
             self.store.keep(run, *of_run, member=(self.experiment_id, self._cells[run.id]))
             self._finished(run, of_run.result)
+            self.watcher.kept(run, of_run.result)
             if news := plugins.news(run.optimizer.name, of_run.result.versions):
                 self.watcher.note(news)
         self.leases.release(run.id for run in runs)
@@ -203,13 +204,16 @@ class Scheduler:
         slot.job, slot.run_steps = None, 0
         self.watcher.advance(steps - reported)
 
-    def _recover(self, slot: Slot, message: MemoryError | MissingWeights | Died, executor: Executor) -> None:
+    def _recover(self, slot: Slot, message: MemoryError | MissingWeights | Died | Lost, executor: Executor) -> None:
         """After a fleet that was not trained: its leases are released, a dead slot is restarted."""
         runs = slot.runs
         self.watcher.advance(-slot.run_steps)
         slot.job, slot.run_steps = None, 0
         self.leases.release(run.id for run in runs)
-        if runs and not isinstance(message, MissingWeights):  # lost parents are found when the fleet is packed again
+        if isinstance(message, Lost):
+            executor.restart(slot)
+            self.watcher.note(f"A node of the cluster is lost: {len(runs)} runs are trained again elsewhere.")
+        elif runs and not isinstance(message, MissingWeights):  # lost parents are found when the fleet is packed again
             self._retry_smaller(slot, runs, message, executor)
         elif isinstance(message, Died):
             self._failed_starts += not slot.is_ready

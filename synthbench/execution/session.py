@@ -6,13 +6,16 @@ import json
 import os
 import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, named
-from synthbench.execution.executor import MakeExecutor
+from synthbench.execution import tracking
+from synthbench.execution.engine import HERE, Engine
+from synthbench.execution.progress import Tally
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.resolve import experiment_id
 from synthbench.experiment.runs import Result, RunId
@@ -28,7 +31,7 @@ MOST_WORKERS = 4096
 class ExecutionOptions:
     """How to train. out: the folder of results; is_temporary where it is deleted afterwards. jobs: worker processes, None
     for one a core. fleet_size: runs trained as one batched model, None to choose. keep_weights: one of KEEP. fresh: train
-    anew what is done. command: as typed, for the record."""
+    anew what is done. command: as typed, for the record. engine: where fleets are trained."""
 
     out: Path
     jobs: int | None = None
@@ -38,6 +41,8 @@ class ExecutionOptions:
     quiet: bool = False
     command: str = ""
     is_temporary: bool = False
+    engine: Engine = HERE
+    track: Sequence[str] = ()
 
     def check(self) -> None:
         """Raises BadInput that names the option whose value is not allowed."""
@@ -45,9 +50,15 @@ class ExecutionOptions:
             if number is not None and not 1 <= number <= MOST_WORKERS:
                 raise BadInput(f"{name} {number} must be between 1 and {MOST_WORKERS}.")
         check_choice("--keep-weights", self.keep_weights, KEEP)
+        self.engine.check()
+        for name in self.track:
+            tracking.check(name)
 
     def workers(self, device: str) -> int:
-        """Worker processes: one on a GPU; else `jobs`, or one for each core that this process may use."""
+        """How many fleets are trained at a time: `jobs`; else, on a cluster, as many as it has room for; here one on a GPU,
+        or one for each core that this process may use."""
+        if not self.engine.is_here:
+            return self.jobs or MOST_WORKERS
         if device == "cuda":
             return 1
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -90,10 +101,10 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
     slots = min(options.workers(plan.experiment.environment.device), len(remaining))
     attempt = 1 + max(leases.store.attempts().values(), default=0) if options.fresh else None
     try:
-        with noticed() as interrupt, watch(remaining, quiet=options.quiet) as watcher:
+        with noticed() as interrupt, watch(remaining, quiet=options.quiet) as watcher, tracked(watcher, options, plan):
             scheduler = Scheduler(
                 plan=plan, done=done, experiment_id=name, leases=leases, watcher=watcher, interrupt=interrupt,
-                make_executor=executor(), slots=slots, fleet_size=options.fleet_size, attempt=attempt,
+                make_executor=options.engine.executor, slots=slots, fleet_size=options.fleet_size, attempt=attempt,
             )  # fmt: skip
             scheduler.execute()
             if interrupt:
@@ -110,8 +121,13 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
         print(f"{scheduler.trained} runs, {steps} run-steps in {seconds:.0f} s ({rate}).", file=sys.stderr)
 
 
-def executor() -> MakeExecutor:
-    """The executor that trains fleets: worker processes on this machine. Another engine is chosen here."""
-    from synthbench.execution.process_pool import ProcessPool
-
-    return ProcessPool
+@contextmanager
+def tracked(watcher: Tally, options: ExecutionOptions, plan: Plan) -> Iterator[None]:
+    """Within, trackers are told of runs."""
+    name = plan.experiment.card.name
+    watcher.trackers = {of: tracking.TRACKERS[of][1](options.out, name) for of in options.track}
+    try:
+        yield
+    finally:
+        for tracker in watcher.trackers.values():
+            tracker.close()

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from synthbench import plugins
 from synthbench.common.errors import BadInput, SynthbenchError
-from synthbench.execution import session
+from synthbench.execution.engine import HERE
 from synthbench.execution.executor import Died, Executor, TrialJob
 from synthbench.experiment.optimizers import spec_of
 from synthbench.experiment.plan import Experiment
@@ -27,7 +27,7 @@ def tried(experiment: Experiment, workers: int = 1) -> Experiment:
     if not specs:
         return experiment
     jobs = {key: _job(spec, experiment) for key, spec in specs.items()}
-    with session.executor()(min(workers, len(jobs)), experiment.environment.device) as executor:
+    with HERE.executor(min(workers, len(jobs)), experiment.environment.device) as executor:
         showed = _answers(jobs, executor)
     seen = {key: _seen(specs[key], outcome) for key, outcome in showed.items()}
     lines: dict[str, dict[str, None]] = {}

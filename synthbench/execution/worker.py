@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
+from pathlib import Path
 
 from synthbench.common.errors import BadInput, Failed, SynthbenchError
 from synthbench.common.wording import named
@@ -26,6 +27,7 @@ from synthbench.plugins.errors import is_out_of_memory
 from synthbench.plugins.settings import preserved_settings
 from synthbench.plugins.trial import Tried
 from synthbench.store.weights import MissingWeights
+from synthbench.trainer.native.path import taken
 
 
 def serve(pipe: Connection, device: str) -> None:
@@ -45,11 +47,12 @@ def serve(pipe: Connection, device: str) -> None:
     loaded = False
     while True:
         job = pipe.recv()
-        error, loaded = None if loaded else _load(job.plugins), loaded or bool(job.plugins)
+        error, loaded = None if loaded else load(job.plugins), loaded or bool(job.plugins)
         pipe.send(error or answer(job, device, pipe.send))
 
 
-def _load(plugins: Sequence[Origin]) -> SynthbenchError | None:
+def load(plugins: Sequence[Origin]) -> SynthbenchError | None:
+    """Loads plug-ins; returns why they cannot be."""
     try:
         for origin in plugins:
             restore(origin)
@@ -84,18 +87,24 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
     import torch
 
     try:
-        return run_fleet(job, device, report)
+        with taken(job.runs[0].environment.path):
+            return run_fleet(job, device, report)
     except (MissingWeights, BadInput) as error:  # BadInput: of an optimizer, or of a generator that fails at some seed
         return error
     except OSError as error:  # a worker writes weights alone; those that it cannot read raise MissingWeights
-        what = f"{named(job.folder)} could not be written ({error.strerror})"
-        return Failed(f"{what}; finished runs are kept, make room and rerun the command.")
+        return unwritable(job.folder, error)
     except Exception as error:
         if not is_out_of_memory(error):
             return Failed(traceback.format_exc())
     if device == "cuda":
         torch.cuda.empty_cache()
     return MemoryError()
+
+
+def unwritable(folder: Path, error: OSError) -> Failed:
+    """That weights could not be written."""
+    what = f"{named(folder)} could not be written ({error.strerror})"
+    return Failed(f"{what}; finished runs are kept, make room and rerun the command.")
 
 
 def _die_with_parent() -> None:

@@ -61,7 +61,7 @@ def _scores(claim: ClaimCard, card: RunnerCard, where: str) -> None:
                 f"{where}.no_worse = {shown(name)} may be a bound, which is within no margin; name another score."
             )
         _margin(card, name, f"{where}.no_worse = {shown(name)}")
-    for name in claim.scores if claim.is_bounded else ():
+    for name in claim.scores if claim.is_noninferiority else ():
         if name.endswith("@t"):
             raise BadInput(
                 f"{where}.score = {shown(name)} may be a bound, which is within no margin; name another score."

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from synthbench.cards import RunnerCard, StageCard
+from synthbench.cards.axis import value_text
 from synthbench.cards.runner import VariantCard
 from synthbench.experiment.brackets import reads_between_rates, reads_chosen_rate
 from synthbench.experiment.runs import Cell, Run
@@ -116,6 +117,17 @@ def sized(task: Task, stage: StageCard, size: float) -> dict[str, int]:
     return {name: scaled(items, size) for name, items in (task.card.size(stage.name) | stage.examples).items()}
 
 
+def label_of(cell: Cell, card: RunnerCard) -> str:
+    """Its optimizer, with that of the stage before where it is another one: `muon on adamw`."""
+    base = [name for name in cell.base if name not in (cell.optimizer, card.optimizer_of(cell.optimizer))]
+    return " on ".join([cell.optimizer, *base[-1:]])
+
+
+def update_at(cell: Cell) -> str:
+    """Its update, and where on the axes it is: `full, pretrain-decay 0.1`."""
+    return ", ".join([cell.update, *(f"{label} {value_text(value)}" for label, value in cell.point)])
+
+
 def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str, list[str]]:
     """By stage a line for each optimizer and update: the learning rates to be tried, by task where tasks differ. cells:
     of the whole plan."""
@@ -127,9 +139,7 @@ def described(card: RunnerCard, cells: Mapping[Cell, Sequence[Run]]) -> dict[str
             rates = "its own"
         if variant and variant.of_tuned:
             rates = f"{variant.of_tuned:g} times the rate chosen for {variant.of}"
-        base = [name for name in cell.base if name not in (cell.optimizer, card.optimizer_of(cell.optimizer))]
-        at = "".join(f", {label} {value}" for label, value in cell.point)
-        row = tasks.setdefault((cell.stage, f"{' on '.join([cell.optimizer, *base[-1:]])}, {cell.update}{at}"), {})
+        row = tasks.setdefault((cell.stage, f"{label_of(cell, card)}, {update_at(cell)}"), {})
         row.setdefault(rates, {})[cell.task] = None
     lines: dict[str, list[str]] = {stage.name: [] for stage in card.stages}
     for (stage, name), by_rates in tasks.items():

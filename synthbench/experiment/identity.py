@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import platform
 from functools import cache
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from synthbench.common import sources
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice
 from synthbench.experiment import processor
+from synthbench.trainer.native import path as paths
 
 PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
 EXECUTION = ("fleet_job", "fleet_setup", "observe", "relearning")  # its files that numbers depend on
 TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in EXECUTION))
 ASIDE = {"generators/contract.py"}  # checks data, draws none
+NATIVE = PACKAGE / "trainer" / "native"  # of runs on the native path alone
 
 
 @cache
@@ -26,13 +29,15 @@ def source(*places: str) -> str:
     """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
     paths = [PACKAGE / name for name in places]
     files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
-    files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE]
+    files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE and path.parent != NATIVE]
     return sources.digest(files, PACKAGE)
 
 
-def training_source() -> str:
-    """sha256 of the code that draws data, trains and evaluates: part of a run's identity, beside the run's settings."""
-    return source(*TRAINING)
+def training_source(path: str = paths.TORCH) -> str:
+    """sha256 of the code that draws data, trains by a path and evaluates: part of a run's identity, beside the run's
+    settings."""
+    code = source(*TRAINING)
+    return code if path == paths.TORCH else sha256(f"{code} {paths.source()}".encode()).hexdigest()
 
 
 def package_fingerprint() -> str:
@@ -81,7 +86,11 @@ def device_kind(asked: str) -> str:
     return "cuda" if asked != "cpu" and cuda_devices() else "cpu"
 
 
-@cache
 def device_name(kind: str) -> str:
-    """The processor or GPU in one line, with what decides how it rounds. Imports torch."""
+    """The processor or GPU in one line, with what decides how it rounds: the path that is taken now, too. Imports torch."""
+    return _processor(kind) + paths.mark()
+
+
+@cache
+def _processor(kind: str) -> str:
     return processor.gpu() if kind == "cuda" else processor.cpu()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Environment
 from synthbench.plugins import entry_points, generators
 from synthbench.plugins.loading import label
+from synthbench.trainer.native import path as paths
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 MOST_RUNS = 10_000  # of an experiment: more take more than seconds to plan
@@ -34,7 +36,8 @@ Setting = tuple[list[str], Any]  # a path in the card, and a value
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run. None and empty mean: as the card has it. runner: a name, or the path of a card."""
+    """What to run. None and empty mean: as the card has it. runner: a name, or the path of a card. is_elsewhere: on devices
+    of a cluster, not on this machine's."""
 
     runner: str = "quick"
     optimizers: Sequence[str] | None = None
@@ -46,6 +49,15 @@ class RunRequest:
     settings: Sequence[str] = ()
     axes: Sequence[str] = ()
     device: str = "auto"
+    path: str = paths.DEFAULT
+    is_elsewhere: bool = False
+
+    @property
+    def kind_of_device(self) -> str:
+        """`cpu` or `cuda`; raises BadInput where CUDA is asked for and absent. On a cluster it must be named."""
+        if self.is_elsewhere and self.device in identity.DEVICES:
+            return "cuda" if self.device == "cuda" else "cpu"
+        return identity.device_kind(self.device)
 
     @property
     def seed_list(self) -> list[int] | None:
@@ -58,19 +70,20 @@ class RunRequest:
 def resolve(request: RunRequest) -> Experiment:
     """The experiment that is requested; raises BadInput with one sentence for the first thing that is wrong."""
     card, origin = runner(request)
-    return experiment_of(card, origin, request.device)
+    return experiment_of(card, origin, request.kind_of_device, request.path)
 
 
-def experiment_of(card: RunnerCard, origin: str, device: str) -> Experiment:
-    """The experiment of a card; origin: what a sentence on a mistake begins with. Raises BadInput."""
-    kind = identity.device_kind(device)
+def experiment_of(card: RunnerCard, origin: str, kind: str, path: str = paths.TORCH) -> Experiment:
+    """The experiment of a card; origin: what a sentence on a mistake begins with. kind: of device. Raises BadInput."""
     loaded = generators.tasks(card.tasks)
     tasks = {task.card.label: task for task in loaded}
     if len(tasks) < len(loaded):
         raise BadInput(f"{origin}: two of its tasks have the same name: {listed(task.card.label for task in loaded)}.")
     checks.names(card, tasks, origin)
     checks.untrained(card, tasks, origin)
-    environment = Environment(identity.training_source(), identity.torch_minor(), kind)
+    longest = max(task.language.length for task in loaded)
+    path = paths.chosen(path, kind, longest, lambda told: print(f"synthbench: {told}", file=sys.stderr))
+    environment = Environment(identity.training_source(path), identity.torch_minor(), kind, path=path)
     at_points = []
     for point in axes.points(card, origin):
         where = f"{origin}{point.told}"

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from synthbench.cards import fingerprint
 from synthbench.cards.axis import Value
+from synthbench.trainer.native.path import TORCH
 
 RunId = str
 Status = Literal["ok", "diverged", "interrupted"]
@@ -42,12 +43,19 @@ class OptimizerSpec:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run's numbers depend on beside its settings: the hash of training and evaluation code, torch, device."""
+    """What a run's numbers depend on beside its settings: the hash of training and evaluation code, torch, device, and the
+    path of its training steps."""
 
     source: str
     torch: str
     device: str
     dtype: str = "float32"
+    path: str = TORCH
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """As ids hash it: torch's path, once the only one, goes without saying."""
+        return {name: value for name, value in vars(self).items() if (name, value) != ("path", TORCH)}
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Run:
     @cached_property
     def identity(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return values | {"optimizer": vars(self.optimizer), "environment": vars(self.environment)}  # faster than asdict
+        return values | {"optimizer": vars(self.optimizer), "environment": self.environment.identity}
 
     @cached_property
     def id(self) -> RunId:

@@ -129,7 +129,7 @@ def to_check(
     if device is None:
         device = "cpu" if baseline.device == "cuda" and not identity.cuda_devices() else baseline.device
     source = f"{origin} with --set" if changes else origin
-    return tried(experiment_of(parse(RunnerCard, content, source), source, device)), notes
+    return tried(experiment_of(parse(RunnerCard, content, source), source, identity.device_kind(device))), notes
 
 
 def _label(baseline: Baseline, origin: str, optimizer: Any) -> str:

@@ -63,7 +63,7 @@ def to_record(request: RunRequest) -> Experiment:
             grid = OPTIMIZERS[label].grid
             stage = stage.model_copy(update={"lr": [grid[len(grid) // 2]]})
         stages.append(stage)
-    return tried(experiment_of(card.model_copy(update={"stages": stages}), origin, request.device))
+    return tried(experiment_of(card.model_copy(update={"stages": stages}), origin, request.kind_of_device))
 
 
 def provenance(experiment: Experiment) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthbench import plugins
+from synthbench.cards.axis import value_text
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import call, listed
+from synthbench.execution.engine import Engine
 from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.execution.trials import tried
 from synthbench.experiment.resolve import RunRequest, resolve
@@ -28,6 +30,7 @@ from synthbench.reporting.comparison import RowFilter
 from synthbench.reporting.report import Report, of_folder
 from synthbench.store.members import Narrowing
 from synthbench.store.results import Store
+from synthbench.trainer.native import path as paths
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 if TYPE_CHECKING:
@@ -43,9 +46,10 @@ def run(
     task: str | Sequence[str] | None = None, update: str | Sequence[str] | None = None,
     lr: float | Sequence[float] | None = None, weight_decay: float | Sequence[float] | None = None,
     seeds: int | Sequence[int] | None = None, settings: Mapping[str, Any] | None = None,
-    axes: Mapping[str, Sequence[Any]] | None = None, device: str = "auto",
+    axes: Mapping[str, Sequence[Any]] | None = None, device: str = "auto", path: str | None = None,
     out: str | Path = "synthbench-results", jobs: int | None = None, fleet_size: int | None = None,
-    keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False,
+    keep_weights: str = "chosen", fresh: bool = False, quiet: bool = False, engine: str = "local",
+    address: str | None = None,
 ) -> Results:  # fmt: skip
     """Runs an experiment and returns its results; finished runs in the folder `out` are not trained again.
 
@@ -63,12 +67,15 @@ def run(
         axes: Values by path in the card that are crossed with everything, such as
             `{"stages.pretrain.weight_decay": [0, 0.1, 1]}`.
         device: `auto`, `cpu` or `cuda`.
+        path: Of training steps: `torch`, `native` (C++, on a CPU) or `auto`. None: as the command line has it.
         out: The folder of results.
         jobs: Worker processes. None: one for each core.
         fleet_size: Runs trained as one batched model. None: chosen from memory and cores.
         keep_weights: `none`, `chosen` or `all`.
         fresh: Train anew; earlier attempts are kept.
         quiet: Print no progress.
+        engine: `local`, or `ray` to train on a Ray cluster, where the device is `cpu` unless it is named.
+        address: Of a running Ray cluster. None: one is started here.
 
     Returns:
         The results: a table, rows, runs and comparisons.
@@ -81,7 +88,9 @@ def run(
     request = RunRequest(
         runner=str(runner), optimizers=names, tasks=_several(task), updates=_several(update), lr=_several(lr),
         weight_decay=_several(weight_decay), seeds=seeds, settings=overrides.typed(settings),
-        axes=[f"{path}={','.join(map(str, values))}" for path, values in (axes or {}).items()], device=device,
+        axes=[f"{path}={','.join(map(value_text, values))}" for path, values in (axes or {}).items()], device=device,
+        is_elsewhere=engine != "local",
+        path=path or paths.DEFAULT,
     )  # fmt: skip
     command = call(
         "run", str(runner), optimizer=names, task=task, update=update, lr=lr, weight_decay=weight_decay, seeds=seeds,
@@ -89,7 +98,7 @@ def run(
     )  # fmt: skip
     execution = ExecutionOptions(
         out=Path(out), jobs=jobs, fleet_size=fleet_size, keep_weights=keep_weights, fresh=fresh, quiet=quiet,
-        command=command,
+        command=command, engine=Engine(name=engine, address=address),
     )  # fmt: skip
     execution.check()
     experiment = resolve(request)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
-import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, dataclass_transform
@@ -16,7 +13,26 @@ from typer import Argument, Option
 
 from synthbench import __version__
 from synthbench.common.errors import BadInput, Refuted
-from synthbench.common.wording import inert, shown
+from synthbench.interface.options import (
+    OUT,
+    Assert,
+    Budget,
+    Columns,
+    Device,
+    Jobs,
+    Lr,
+    Out,
+    Runner,
+    Seeds,
+    Settings,
+    Silent,
+    as_typed,
+    notice,
+    numbers,
+    seeds,
+    words,
+)
+from synthbench.trainer.native import path as paths
 
 app = typer.Typer(
     name="synthbench",
@@ -26,21 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     no_args_is_help=True,
 )
-OUT = Path("synthbench-results")
-WIDEST = 10_000  # seeds of a range
-
-Out = Annotated[Path, Option("--out", help="Folder of results.", show_default=True)]
-Runner = Annotated[str | None, Argument(help="A runner's name or the path of its card.", show_default=False)]
-Assert = Annotated[bool, Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one isn't measured.")]
-Columns = Annotated[str | None, Option("--columns", help="Scores in place of the card's, such as fit,learning.")]
-Settings = Annotated[list[str] | None, Option("--set", help="path=value in the card; repeatable.")]
-Jobs = Annotated[int | None, Option(help="Worker processes.", show_default="one per core")]
-Silent = Annotated[bool, Option("--quiet", help="No progress.")]
-Budget = Annotated[str | None, Option(help="20s, 60s or 5m: time budget; sets the number of seeds.")]
-Device = Annotated[str, Option(help="auto, cpu or cuda.")]
-Seeds = Annotated[str | None, Option(help="How many seeds, or which: 0,4,7 or 100-131.")]
-Lr = Annotated[str | None, Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")]
-
+Path_ = Annotated[str, Option(help="Of training steps: torch, native (C++, on a CPU), or auto.")]
 Kind = TypeVar("Kind")
 
 
@@ -71,8 +73,16 @@ class Run:
     seeds: Seeds = None
     set_: Settings = None
     device: Device = "auto"
+    path: Path_ = paths.DEFAULT
     jobs: Jobs = None
     fleet_size: Annotated[int | None, Option(help="Runs trained as one batched model.")] = None
+    engine: Annotated[str, Option(help="local, or ray (extra: ray): fleets are trained on a cluster.")] = "local"
+    address: Annotated[str | None, Option(help="Of a running Ray cluster.", show_default="starts one here")] = None
+    fleet_cpus: Annotated[float, Option(help="CPUs of a node that a fleet takes, with --engine ray.")] = 1.0
+    fleet_gpus: Annotated[float, Option(help="GPUs of a node that a fleet takes, with --device cuda.")] = 1.0
+    track: Annotated[str | None, Option(help="tensorboard, mlflow or wandb: draws runs (extras of these names).")] = (
+        None
+    )
     out: Out = OUT
     keep_weights: Annotated[str, Option(help="none, chosen or all.")] = "chosen"
     fresh: Annotated[bool, Option("--fresh", help="Train anew; earlier attempts are kept.")] = False
@@ -82,19 +92,24 @@ class Run:
     debug: Annotated[bool, Option("--debug", help="Show tracebacks.")] = False
 
     def __call__(self) -> None:
+        from synthbench.execution.engine import Engine
         from synthbench.execution.session import ExecutionOptions
         from synthbench.experiment.resolve import RunRequest
         from synthbench.interface import commands
 
+        engine = Engine(name=self.engine, address=self.address, cpus=self.fleet_cpus, gpus=self.fleet_gpus)
         request = RunRequest(
-            runner=self.runner or "quick", optimizers=_words("--optimizer", self.optimizer),
-            tasks=_words("--task", self.task), updates=_words("--update", self.update),
-            lr=_numbers("--lr", self.lr), weight_decay=_numbers("--weight-decay", self.weight_decay),
-            seeds=_seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
+            runner=self.runner or "quick", optimizers=words("--optimizer", self.optimizer),
+            tasks=words("--task", self.task), updates=words("--update", self.update),
+            lr=numbers("--lr", self.lr), weight_decay=numbers("--weight-decay", self.weight_decay),
+            seeds=seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
+            is_elsewhere=not engine.is_here,
+            path=self.path,
         )  # fmt: skip
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,
-            fresh=self.fresh, quiet=self.quiet, command=_command(),
+            fresh=self.fresh, quiet=self.quiet, command=as_typed(), engine=engine,
+            track=words("--track", self.track) or (),
         )  # fmt: skip
         commands.run(request, execution, dry_run=self.dry_run, assert_claims=self.assert_claims)
 
@@ -141,8 +156,8 @@ class Report:
         from synthbench.reporting.report import View
 
         if self.update:
-            _notice("report --update is now --into")
-        view = View.of(self.sort, _words("--columns", self.columns), self.versus)
+            notice("report --update is now --into")
+        view = View.of(self.sort, words("--columns", self.columns), self.versus)
         commands.report(
             self.out, self.runner, view, form=self.form, into=self.into or self.update, figures=self.figures,
             assert_claims=self.assert_claims,
@@ -168,9 +183,9 @@ class Compare:
         from synthbench.interface import commands
         from synthbench.reporting.comparison import RowFilter
 
-        tasks, optimizers = _words("--task", self.task), _words("--optimizer", self.optimizer)
-        rows = RowFilter(tasks, optimizers, _words("--update", self.update))
-        sides, columns = (self.one, self.other), _words("--columns", self.columns)
+        tasks, optimizers = words("--task", self.task), words("--optimizer", self.optimizer)
+        rows = RowFilter(tasks, optimizers, words("--update", self.update))
+        sides, columns = (self.one, self.other), words("--columns", self.columns)
         commands.compare(sides, self.out, self.runner, rows, columns, self.form)
 
 
@@ -236,16 +251,16 @@ class Baseline:
         if self.budget and self.seeds:
             raise BadInput("--budget and --seeds both set the number of seeds; give one of them.")
         if self.update:
-            _notice("baseline --update is now --overwrite")
+            notice("baseline --update is now --overwrite")
         overwrite = self.overwrite or self.update
         request = RunRequest(
-            runner=self.runner or "gate", optimizers=_words("--optimizer", self.optimizer),
-            tasks=_words("--task", self.task), lr=_numbers("--lr", self.lr),
-            seeds=commands.seeds_of(self.budget) or _seeds(self.seeds), settings=self.set_ or (), device=self.device,
+            runner=self.runner or "gate", optimizers=words("--optimizer", self.optimizer),
+            tasks=words("--task", self.task), lr=numbers("--lr", self.lr),
+            seeds=commands.seeds_of(self.budget) or seeds(self.seeds), settings=self.set_ or (), device=self.device,
         )  # fmt: skip
         again = overwrite and not any((self.runner, self.optimizer, self.task, self.lr, self.set_))
         target = commands.RecordRequest(file=self.file, overwrite=overwrite, again=again, results=self.results)
-        commands.make(request, target, commands.options(self.jobs, quiet=self.quiet, command=_command()))
+        commands.make(request, target, commands.options(self.jobs, quiet=self.quiet, command=as_typed()))
 
 
 @command
@@ -273,7 +288,7 @@ class Check:
             seeds=commands.seeds_of(self.budget), device=self.device,
         )  # fmt: skip
         output = commands.OutputOptions(form=self.form, file=self.out)
-        commands.compare(self.file, request, output, commands.options(self.jobs, quiet=self.quiet, command=_command()))
+        commands.compare(self.file, request, output, commands.options(self.jobs, quiet=self.quiet, command=as_typed()))
 
 
 @app.command()
@@ -314,7 +329,7 @@ def new(
     from synthbench.interface.scaffold import write
 
     if kind == "rule":
-        _notice("new rule is now new optimizer")
+        notice("new rule is now new optimizer")
         kind = "optimizer"
     for line in write(kind, name, out):
         typer.echo(line)
@@ -351,51 +366,3 @@ def _top(
     debug: Annotated[bool, Option("--debug", help="Show tracebacks; goes with every command.")] = False,
 ) -> None:
     pass
-
-
-def _notice(renamed: str) -> None:
-    print(f"synthbench: {renamed}; the old name is read until version 0.2.", file=sys.stderr)
-
-
-def _words(option: str, text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise BadInput(f"{option} {shown(text)} has an empty entry; give names separated by commas.")
-    return words
-
-
-def _numbers(option: str, text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(_ascii(word)) for word in text.split(",")]
-    except ValueError:
-        raise BadInput(f"{option} {shown(text)} must be numbers separated by commas, such as 1e-3,3e-3.") from None
-
-
-def _seeds(text: str | None) -> int | list[int] | None:
-    """A count, or seeds and ranges of them separated by commas."""
-    if text is None:
-        return None
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*([0-9]{1,19})(?:-([0-9]{1,19}))?\s*", part)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
-        if not 0 <= last - first < WIDEST:
-            raise BadInput(f"--seeds {shown(text)} must be a count, or seeds such as 0,4,7 or 100-131.")
-        seeds += range(first, last + 1)
-    return seeds if set(text) & set(",-") else seeds[0]
-
-
-def _ascii(number: str) -> str:
-    """The number; raises ValueError for what only Python reads as one: `1_0`, or digits of other scripts."""
-    if "_" in number or not number.isascii():
-        raise ValueError
-    return number
-
-
-def _command() -> str:
-    """The command as typed, for the record."""
-    return inert(shlex.join(["synthbench", *sys.argv[1:]]))

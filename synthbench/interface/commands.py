@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -38,6 +39,7 @@ from synthbench.reporting.sentence import ALIKE
 from synthbench.reporting.table import as_rich
 from synthbench.store.members import Narrowing, usable_results
 from synthbench.store.results import DATABASE, Store
+from synthbench.trainer.native.path import TORCH
 
 
 def run(request: RunRequest, options: ExecutionOptions, *, dry_run: bool = False, assert_claims: bool = False) -> None:
@@ -71,13 +73,17 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
             print(f"  {inert(line)}")
     runs, run_steps = (sum(column) for column in zip(*costs.values(), strict=True))
     workers = options.workers(experiment.environment.device)
-    total = f"in all: {runs} runs, {run_steps} run-steps, {workers} workers"
+    at_a_time = f"{workers} workers" if options.engine.is_here or options.jobs else "on the cluster"
+    path = "" if experiment.environment.path == TORCH else f", {experiment.environment.path} path"
+    total = f"in all: {runs} runs, {run_steps} run-steps, {at_a_time}{path}"
     if not runs:
         print(f"{total}; all were done before")
         return
     tasks = {run.id: experiment.tasks[cell.task] for cell, planned in plan.whole().items() for run in planned}
-    seconds = pace.predict(plan.remaining(), lambda run: tasks[run.id], min(workers, runs), options.fleet_size)
-    print(f"{total}; about {_duration(seconds)} here, by a few timed steps")
+    seconds = pace.predict(
+        plan.remaining(), lambda run: tasks[run.id], min(workers, runs), options.fleet_size, options.engine
+    )
+    print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps")
 
 
 def _duration(seconds: float) -> str:
@@ -93,7 +99,8 @@ def _print(report: reports.Report, options: ExecutionOptions) -> None:
     if report.reference:
         others = ",".join(dict.fromkeys(row.optimizer for row in report.rows if row.reference))
         tuning = " --set tuning=wide" * ("tuning=wide" in report.reference.command)
-        print(f"Next: {program} run --optimizer {others}{tuning}{out}   (measures the starred rows here)")
+        path = _path(report.command)
+        print(f"Next: {program} run --optimizer {others}{tuning}{path}{out}   (measures the starred rows here)")
     else:
         print(f"Next: {program} report --format markdown{out}   (the same table for a page)")
 
@@ -109,6 +116,12 @@ def _program() -> str:
 def _out(folder: Path) -> str:
     """The option that names a folder of results, where it is not the default."""
     return "" if folder == Path("synthbench-results") else f" --out {inert(shlex.quote(str(folder)))}"
+
+
+def _path(command: str) -> str:
+    """The option that names the path of training, as it was typed."""
+    found = re.search(r"--path[ =](\w+)", command)
+    return f" --path {found[1]}" if found else ""
 
 
 def _tables(report: reports.Report) -> None:

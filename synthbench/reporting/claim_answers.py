@@ -75,8 +75,8 @@ def _of_reading(reading: Reading, claim: ClaimCard) -> Iterator[str]:
 
 
 def _stratum(missing: str, claim: ClaimCard) -> str:
-    """The task, and the values of axes that are pooled, of what is left out: two optimizers there, a value of the axis, or
-    all."""
+    """The task (with the values of axes that are pooled) of something that is left out, whose name may go on with two
+    optimizers of a matrix or with a value of the axis: `wugs` of `wugs, adamw and muon`."""
     return missing.rpartition(", ")[0] if claim.matrix else missing.partition(f", {claim.axis} ")[0]
 
 
@@ -99,14 +99,15 @@ def in_words(answer: Answer) -> str:
 def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
     """The answer under one reading in words."""
     pooled, expects_none = reading.pooled._replace(p=reading.p), claim.expected == "equal"
-    if reading.beside and (
-        reading.kind == "opposite" or (reading.kind, pooled.kind in DECIDED) == ("inconclusive", True)
-    ):
-        return _not_dominant(reading, reading.beside)
-    if claim.is_bounded and reading.kind in ("supported", "inconclusive", "opposite"):
+    if reading.beside and reading.kind == "opposite":
+        return f"refuted: worse in {_worse_in(reading, reading.beside)}"
+    if reading.beside and reading.kind == "inconclusive" and pooled.kind in DECIDED and reading.beside.p >= LEVEL:
+        by_margin = _by_margin(reading.beside)
+        return f"inconclusive (better, but may be worse in {by_margin}, {p_value(reading.beside.p)})"
+    if claim.is_noninferiority and reading.kind in ("inconclusive", "opposite"):
         beyond = f"{str(claim.expected).removeprefix('no ')} by more than {pooled.margin:g}"
-        may = "inconclusive (may be " + beyond + f", {p_value(reading.p)})"
-        return {"supported": "supported", "opposite": f"refuted: {beyond}", "inconclusive": may}[reading.kind]
+        is_refuted = reading.kind == "opposite"
+        return f"refuted: {beyond}" if is_refuted else f"inconclusive (may be {beyond}, {p_value(reading.p)})"
     if reading.kind == "inconclusive" and pooled.kind != "inconclusive":
         return f"inconclusive (n = {pooled.difference.n}; not significant after Holm's correction)"
     if reading.kind in ("inconclusive", "depends on target step"):
@@ -115,22 +116,19 @@ def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
         return f"refuted: {undirected(pooled)}"
     if reading.kind == "opposite":
         return "refuted: " + ("there is a difference" if expects_none else "opposite")
-    if reading.kind == "supported" and not expects_none and pooled.is_small:
+    if reading.kind == "supported" and not expects_none and not claim.is_noninferiority and pooled.is_small:
         return f"supported (smaller than {pooled.margin:g})"
     return reading.kind
 
 
-def _not_dominant(reading: Reading, beside: Beside) -> str:
-    """Why rows that differ in the first score do not dominate."""
+def _worse_in(reading: Reading, beside: Beside) -> str:
+    """The score that refutes a dominance."""
     worse = "higher" if SCORES[reading.score].better == "down" else "lower"
-    if reading.pooled.kind == worse:
-        return f"refuted: worse in {reading.score}"
-    by_margin = f"{beside.score} by more than {beside.pooled.margin:g}"
-    if reading.kind == "opposite":
-        return f"refuted: worse in {by_margin}"
-    if beside.p < LEVEL:
-        return f"inconclusive (n = {reading.pooled.difference.n}; not significant after Holm's correction)"
-    return f"inconclusive (better, but may be worse in {by_margin}, {p_value(beside.p)})"
+    return reading.score if reading.pooled.kind == worse else _by_margin(beside)
+
+
+def _by_margin(beside: Beside) -> str:
+    return f"{beside.score} by more than {beside.pooled.margin:g}"
 
 
 def summary(answers: Sequence[Answer]) -> str:

@@ -12,6 +12,7 @@ from synthbench.analysis.pairing import Pair
 from synthbench.analysis.rows import Row
 from synthbench.analysis.verdict import Finding
 from synthbench.cards import RunnerCard
+from synthbench.cards.axis import value_text
 from synthbench.common.errors import BadInput
 from synthbench.common.files import is_file, is_folder
 from synthbench.common.wording import check_choice, listed, named, shown
@@ -19,7 +20,7 @@ from synthbench.reporting import notes
 from synthbench.reporting import report as reports
 from synthbench.reporting.report import Report
 from synthbench.reporting.sentence import to_compare
-from synthbench.reporting.table import Entry, value_text
+from synthbench.reporting.table import Entry
 from synthbench.store.results import DATABASE
 
 OPTIONS = {"task": "--task", "label": "--optimizer", "update": "--update"}

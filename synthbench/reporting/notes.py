@@ -11,15 +11,17 @@ from synthbench.analysis import ranks
 from synthbench.analysis.cost import Spent
 from synthbench.analysis.pairing import Pair, is_paired
 from synthbench.analysis.rate_advice import Unread
-from synthbench.analysis.rows import SEVERAL, ExperimentResults, Row, Stopped
+from synthbench.analysis.rows import SEVERAL, ExperimentResults, Row, Stopped, changes_items
 from synthbench.cards import RunnerCard
 from synthbench.common import overrides
 from synthbench.common.wording import inert, listed
 from synthbench.experiment.choice import choose
+from synthbench.experiment.grids import label_of, update_at
 from synthbench.plugins.loading import label
 from synthbench.reporting.sentence import UNPAIRED
 from synthbench.reporting.table import Table, row_name
 from synthbench.scores.reading import FITS
+from synthbench.trainer.native.path import MARK
 
 COLUMNS = "Columns: docs/columns.md"
 COMPLETE = "To complete them: "  # what follows is a command
@@ -73,6 +75,18 @@ def devices(rows: Sequence[Row]) -> list[str]:
     return [
         f"Devices: {'; '.join(names)}. Rows of different devices are never paired by seed; they are compared by Welch's t, "
         "each over its own seeds (n: the fewer)."
+    ]
+
+
+def paths(rows: Sequence[Row]) -> list[str]:
+    """That rows were trained on the native path, and how its numbers relate to torch's."""
+    names = [name for row in rows for name in row.device.split(SEVERAL)]
+    compilers = dict.fromkeys(name.partition(MARK)[2] for name in names if MARK in name)
+    if not compilers:
+        return []
+    return [
+        f"Trained on the native path ({'; '.join(compilers)}): the same mathematics as torch's, rounded differently, as on "
+        "another device."
     ]
 
 
@@ -182,16 +196,17 @@ def _rates(results: ExperimentResults, card: RunnerCard, names: Sequence[str]) -
 
 def rate_advice(cells: Sequence[Unread], card: RunnerCard) -> list[str]:
     """A sentence for each of the first cells without an `@fit` value, and how many more there are."""
-    sentences = [rates_to_add(result, card.reading.at) for result in cells]
+    sentences = [rates_to_add(result, card) for result in cells]
     more = len(sentences) - MOST_ADVICE
     return sentences[:MOST_ADVICE] + [f"{more} more row{'s have' if more > 1 else ' has'} no @fit value."] * (more > 0)
 
 
-def rates_to_add(result: Unread, at: str) -> str:
-    """Why a cell has no `@fit` value, and which learning rates would give it one. at: `fit 0.9`."""
+def rates_to_add(result: Unread, card: RunnerCard) -> str:
+    """Why a cell has no `@fit` value, and which learning rates would give it one."""
     cell, target_step, rates, reached, bracketed, seeds = result
-    size = f", {cell.size:g}x the items" * (cell.size != 1)
-    where = f"{cell.optimizer} ({cell.update}) on {cell.task}{size}: no @fit value,"
+    at = card.reading.at
+    size = f", {cell.size:g}x the items" * (cell.size != 1 and not any(changes_items(axis) for axis in card.axes))
+    where = f"{label_of(cell, card)} ({update_at(cell)}) on {cell.task}{size}: no @fit value,"
     if not reached:
         return f"{where} no learning rate reaches {at}; train more steps or add other rates (--lr)."
     slowest, fastest = max(reached, key=reached.__getitem__), min(reached, key=reached.__getitem__)

@@ -11,7 +11,7 @@ from synthbench.analysis.contrast import Contrast
 from synthbench.analysis.rows import Row, applies
 from synthbench.analysis.statistics import difference
 from synthbench.cards import RunnerCard
-from synthbench.reporting.table import Entry, Table, value_text
+from synthbench.reporting.table import Entry, Table, value_or_dash
 from synthbench.scores import SCORES
 
 
@@ -25,7 +25,7 @@ class Overall(Table):
         return {
             "optimizer": [row.label + "*" * row.reference for row in self.rows],
             "update": [row.movable for row in self.rows],
-            **{label: [value_text(row.axes.get(label)) for row in self.rows] for label in self.labels},
+            **{label: [value_or_dash(row.axes.get(label)) for row in self.rows] for label in self.labels},
         }
 
     def entry(self, index: int, name: str) -> Entry:

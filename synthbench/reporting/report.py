@@ -145,6 +145,7 @@ class Report:
         if source := self.reference:
             made = f"{source.device}, torch {source.versions['torch']}"
             lines.append(f"* reference rows shipped with synthbench (same task, card and code): {made}.")
+        lines += notes.paths([row for row in self.rows if not row.reference])
         lines += notes.devices(self.rows)
         lines += notes.stopped(self.stopped)
         if not self.finished:

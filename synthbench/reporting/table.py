@@ -17,7 +17,7 @@ from synthbench.analysis.pairing import AXES, Pair, contrast, is_paired, on
 from synthbench.analysis.ranks import Rank
 from synthbench.analysis.rows import Row, applies, on_axis
 from synthbench.analysis.statistics import Interval, difference, interval
-from synthbench.cards.axis import Value
+from synthbench.cards.axis import Value, value_text
 from synthbench.common.wording import delimited, inert, literal, short
 from synthbench.reporting.bounds import within
 from synthbench.scores import SCORES
@@ -120,7 +120,7 @@ class Table:
             "task": [row.task for row in rows],
             "optimizer": [row.label + "*" * row.reference for row in rows],
             "update": [row.movable for row in rows],
-            **{label: [value_text(row.axes.get(label)) for row in rows] for label in labels},
+            **{label: [value_or_dash(row.axes.get(label)) for row in rows] for label in labels},
             "decay": [row.decay for row in rows],
             **{f"base {name}": [one[name] for one in bases] for name in BASE},
             EXPOSURE: ["-" if row.start_exposure is None else f"{row.start_exposure:.2g}" for row in rows],
@@ -200,9 +200,9 @@ def _differ(rows: Sequence[Row], what: str) -> bool:
     return any(len(of_label) > 1 for of_label in bases.values())
 
 
-def value_text(value: Value | None) -> str:
+def value_or_dash(value: Value | None) -> str:
     """A value on an axis; a dash where a row is not on it."""
-    return "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else value_text(value)
 
 
 def _rate(row: Row) -> str:

@@ -30,13 +30,18 @@ def read_weights(folder: Path, kept: WeightFile) -> dict[str, torch.Tensor]:
     """Weights by name; raises MissingWeights where the file is lost or does not match its checksum."""
     from safetensors.torch import load
 
+    return load(checked(folder, kept))
+
+
+def checked(folder: Path, kept: WeightFile) -> bytes:
+    """A file's content; raises MissingWeights where it is lost or does not match its checksum."""
     try:
         content = (folder / kept.name).read_bytes()
     except OSError:
         raise MissingWeights(kept.name) from None
     if (len(content), sha256(content).hexdigest()) != kept[1:]:
         raise MissingWeights(kept.name)
-    return load(content)
+    return content
 
 
 def write_weights(folder: Path, run: Run, attempt: int, weights: Mapping[str, torch.Tensor]) -> WeightFile:

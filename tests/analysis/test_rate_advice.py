@@ -85,6 +85,6 @@ def test_advice_and_readings_are_of_the_score_that_is_meant_by_fit(
 def test_advice_by_hand(seeds: list[rate_advice.Steps], size: float, expected: list[str] | None) -> None:
     cell = Cell("wugs", "finetune", ("adamw",), "adamw", "full", 0.0, size)
     advice = rate_advice.of_cell(cell, seeds, example_rows.CARD)
-    sentence = notes.rates_to_add(advice, example_rows.CARD.reading.at) if advice else ""
+    sentence = notes.rates_to_add(advice, example_rows.CARD) if advice else ""
     assert (advice is None) == (expected is None)
     assert all(phrase in sentence for phrase in expected or [])

@@ -52,6 +52,7 @@ CHANGES: dict[str, list[Any]] = {
         replace(RUN.environment, torch="2.14"),
         replace(RUN.environment, device="cuda"),
         replace(RUN.environment, dtype="bfloat16"),
+        replace(RUN.environment, path="native"),
     ],
 }
 READING = ("reading.sample=3", "reading.bracket_sample=40", "reading.fit=0.75")
@@ -63,6 +64,14 @@ def test_a_runs_id_changes_with_every_field_and_its_kind_with_all_but_five(name:
         changed = replace(RUN, **{name: value})
         assert changed.id != RUN.id
         assert (changed.kind == RUN.kind) == (name in ("lr", "weight_decay", "seed", "salt", "parent"))
+
+
+def test_torchs_path_goes_without_saying_in_an_id() -> None:
+    """Ids of before there was another path stay as they are."""
+    assert RUN.id == "5219e3b54cc37980eb6fd28d86d117d029962a9e95643cecf74e4d2f0a87f9f5"
+    assert Environment(**RUN.identity["environment"]) == RUN.environment
+    native = replace(RUN, environment=replace(RUN.environment, path="native"))
+    assert Environment(**native.identity["environment"]) == native.environment
 
 
 def test_a_runs_id_depends_on_the_order_of_routing_and_history_but_not_of_tables() -> None:

@@ -42,3 +42,14 @@ def test_an_axis_is_resumed_extended_reported_compared_and_exported(folder: Path
     drawn = call(f"report --out {out} --figures {folder / 'figures'}")
     assert drawn.code == 0
     assert (folder / "figures" / "axis-weight-decay.svg").is_file()
+
+
+def test_a_yes_or_no_stays_one(tmp_path: Path, call: Caller) -> None:
+    card, out = tiny.write(tmp_path), tmp_path / "results"
+    command = f"run {shlex.quote(str(card))} --axis model.tied=true,false --out {out}"
+    assert "tied true" in call(f"{command} --dry-run").out
+    assert call(f"{command} --quiet").code == 0
+    rows = json.loads(call(f"report --out {out} --format json").out)["rows"]
+    assert [row["tied"] for row in rows] == [True, False]
+    compared = call(f"compare tied=true tied=false --columns learning --out {out} --format json")
+    assert [(row["a"], row["b"]) for row in json.loads(compared.out)["rows"]] == [("tied=true", "tied=false")]

@@ -206,7 +206,7 @@ def test_a_slot_trains_everything_for_its_plug_ins_before_it_is_started_anew(tmp
         executors[-1].loaded = []
         return executors[-1]
 
-    with patch("synthbench.execution.session.executor", lambda: make):
+    with patch("synthbench.execution.engine.local", lambda: make):
         session.perform(experiment, session.ExecutionOptions(out=tmp_path / "out", jobs=1, quiet=True))
     (executor,) = executors
     order = list(dict.fromkeys(executor.loaded))
@@ -221,10 +221,10 @@ def test_a_plug_in_that_a_worker_cannot_load_is_one_sentence(tmp_path: Path) -> 
     file = tmp_path / "gone.py"
     file.write_text("import os\nif 'HERE' in os.environ:\n    raise ImportError('no such luck')\nclass Mine: pass\n")
     with patch.dict(os.environ, {"HERE": "1"}):
-        error = worker._load([f"{file}:Mine"])
+        error = worker.load([f"{file}:Mine"])
     assert isinstance(error, BadInput)
     assert str(error).endswith("gone.py:Mine cannot be imported: ImportError: no such luck (gone.py, line 3).")
     file.unlink()
-    assert "is not a file" in str(worker._load([f"{file}:Mine"]))
-    assert worker._load(["torch.optim:Adagrad"]) is None
+    assert "is not a file" in str(worker.load([f"{file}:Mine"]))
+    assert worker.load(["torch.optim:Adagrad"]) is None
     assert plugins.plugin_of("torch.optim:Adagrad") is not None

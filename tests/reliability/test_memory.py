@@ -84,7 +84,7 @@ def test_a_run_on_which_every_worker_dies_is_given_up(
             busy = [slot for slot in self.slots if slot.job]
             yield from [(slot, Died(-9)) for slot in busy] or super().messages(seconds)
 
-    monkeypatch.setattr("synthbench.execution.session.executor", lambda: Deadly)
+    monkeypatch.setattr("synthbench.execution.engine.local", lambda: Deadly)
     monkeypatch.setattr("synthbench.execution.scheduler.what_fits", lambda run, *_: f"batch {run.batch // 2} fits")
     code, out, err = call(f"run {card} --out {tmp_path / 'out'} --seeds 2 --jobs 2")
     assert (code, out) == (4, "")

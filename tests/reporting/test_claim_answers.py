@@ -137,7 +137,7 @@ def test_tasks_are_grouped_by_verdict() -> None:
     (answer,) = answers(card_with_claims({}), rows)
     higher, equal = claim_answers.by_task(answer.first, answer.claim).split("; ")
     assert all(phrase in higher for phrase in ("higher", "wugs (+0.20)", "grokking (+0.30)"))
-    assert all(phrase in equal for phrase in ("0.05", "noisy-rule (+0.00"))
+    assert all(phrase in equal for phrase in ("0.05", "noisy-rule (+0.002)"))
 
 
 def test_the_summary_counts_answers_by_kind() -> None:
@@ -315,6 +315,32 @@ def test_the_answer_of_a_dominance_has_both_scores() -> None:
     assert "**refuted: worse in rule_accuracy by more than 0.05:**" in line(card_of(DOMINANCE), two(0.2, -0.2))
     assert "**refuted: worse in learning:**" in line(card_of(DOMINANCE), two(-0.2, 0.2))
     assert "(better, but may be worse in rule_accuracy by more than 0.05" in line(card_of(DOMINANCE), two(0.2, -0.045))
+
+
+def test_a_dominance_names_what_decides_against_it() -> None:
+    def said(better: float, other: float, **changes: object) -> str:
+        first, *_ = answers(card_of(*[DOMINANCE | changes] * 3), two(better, other))
+        return claim_answers.in_words(first)
+
+    assert said(-0.2, 0.0) == "refuted: worse in learning"
+    assert said(0.2, -0.2) == "refuted: worse in rule_accuracy by more than 0.05"
+    assert "may be worse in rule_accuracy" in said(0.2, -0.05)
+    assert "Holm" in said(0.012, 0.0, primary=True)  # the second score is fine
+
+
+def test_two_refutations_are_one_answer() -> None:
+    found = answers(card_with_claims({"score": "rule_accuracy", "readings": ["fit", "end"], "expected": "higher"}),
+                    with_readings({"fit": -0.3, "end": 0.0}))  # fmt: skip
+    assert [reading.kind for reading in found[0].readings] == ["opposite", "no difference"]
+    assert claim_answers.in_words(*found).startswith("refuted")
+
+
+def test_tasks_that_are_left_out_are_counted_once() -> None:
+    """Two values of the axis lack a reading in one of two tasks."""
+    rows = [row for task in ("wugs", "grokking") for row in along("adamw", task, [0.2, 0.3, 0.5])]
+    rows[3:5] = [row.model_copy(update={"values": {}}) for row in rows[3:5]]
+    (text,) = claim_answers.lines(answers(card_of(TREND), rows), None)
+    assert "1 of 2 tasks" in text
 
 
 def test_the_answer_of_an_inversion_is_a_share_of_pairs() -> None:

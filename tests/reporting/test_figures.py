@@ -125,6 +125,20 @@ def test_the_matrix_has_a_shade_and_a_number_for_every_pair_and_outlines_the_sam
         assert shown == {*zip([(0, 0), (1, 0), (0, 1), (1, 1)], means, strict=True)}
         assert [patch.get_xy() for patch in axes.patches] == [(-0.47, -0.47), (0.53, 0.53)]
     assert figure_module("matrix").draw(crossed[::3], CARD) is None  # nothing is crossed
+    on_axis = [row.model_copy(update={"axes": {"decay": value}}) for row in crossed for value in (0, 1)]
+    assert figure_module("matrix").draw(on_axis, CARD) is None  # a cell would have two values
+
+
+def test_the_matrix_says_where_the_fit_is_not_reached_and_has_no_twins() -> None:
+    card = CARD.model_copy(update={"variants": {"adamw-again": VariantCard(of="adamw", salt="again")}})
+    crossed = [full_row(name, base=[base]) for base in ("adamw", "muon") for name in ("adamw", "muon")]
+    crossed[0] = crossed[0].model_copy(update={"values": {}})
+    twin = full_row("adamw-again", base=["adamw"]).model_copy(update={"variant_of": "adamw"})
+    with sheet.styled():
+        figure = figure_module("matrix").draw([*crossed, twin], card)
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert (len(texts), texts.count("not\nreached")) == (4, 1)
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["adamw", "muon"]
 
 
 def test_an_axis_has_a_point_for_every_value_and_the_loss_before_where_it_changes_that() -> None:

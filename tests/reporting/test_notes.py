@@ -59,6 +59,8 @@ def test_advice_names_the_rate_its_step_and_what_to_add() -> None:
         "muon (full) on wugs: no @fit value, every learning rate reaches fit 0.9 before the target step 100 "
         "(slowest rate 0.0003: step 49); add smaller rates (--lr)."
     ]
+    crossed = of_cell(cell._replace(base=("adamw",), point=(("decay", 0.5),)), [{3e-4: 49.0, 6e-4: 30.0}], CARD)
+    assert notes.rate_advice([crossed], CARD)[0].startswith("muon on adamw (full, decay 0.5) on wugs: no @fit value,")
     *sentences, summary = notes.rate_advice([advice] * (notes.MOST_ADVICE + 2), CARD)
     assert (len(sentences), summary) == (notes.MOST_ADVICE, "2 more rows have no @fit value.")
 

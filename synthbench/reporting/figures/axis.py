@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 
 from synthbench.analysis.rows import Row, Values
 from synthbench.cards import AxisCard, RunnerCard
+from synthbench.cards.axis import value_text
 from synthbench.reporting.figures.marks import Marks, mean, plain, tasks
 from synthbench.reporting.figures.sheet import SPREAD, Sheet, means, optimizers, updates
-from synthbench.reporting.table import BASE, value_text
+from synthbench.reporting.table import BASE
 from synthbench.scores import SCORES
 
 MOST_PANELS = 18
@@ -77,10 +78,10 @@ class OverAxis:
             losses.setdefault(row.label, set()).add(str(row.start.get(BASE["loss"])))
         has_bases = any(len(of_label) > 1 for of_label in losses.values())
         scores, names = [card.columns[0], *([BASE_LOSS] * has_bases), *card.columns[1:]], tasks(rows)
-        return [
-            (task, score) for score in scores[: max(1, MOST_PANELS // max(1, len(names)))] for task in names
-            if any(row.task == task and _values(row, score) for row in rows)
-        ]  # fmt: skip
+        shown = [score for score in scores if any(_values(row, score) for row in rows)]
+        most = MOST_PANELS // max(1, len(names)) or 1  # whole scores, not some of their tasks
+        return [(task, score) for score in shown[:most] for task in names
+                if any(row.task == task and _values(row, score) for row in rows)]  # fmt: skip
 
 
 def _values(row: Row, score: str) -> Values | None:

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from synthbench.analysis.rows import Row, Values, rank
 from synthbench.analysis.statistics import Interval, interval
+from synthbench.cards.axis import value_text
 from synthbench.common.wording import inert, short
-from synthbench.reporting.table import value_text
 
 WIDEST = 24  # characters of a name in a legend
 # Okabe and Ito's colours, which colour-blind people tell apart, a purple and two of Paul Tol's

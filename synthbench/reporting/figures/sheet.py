@@ -66,9 +66,9 @@ class Sheet:
         legend = [group for group in legend if group[1]]
         columns = 2 if len(names) in (1, 3) else 3
         rows = ceil((len(names) + 1) / columns)
-        beside = sum(map(_tall, legend)) - SPARE
-        is_below = len(names) % columns == 0  # the legend has a row of its own, as tall as it is
-        heights = [height] * (rows - 1) + [beside] if is_below else [max(height, beside)] * rows
+        of_legend = max(LINE, sum(map(_tall, legend)) - SPARE)
+        is_own_row = len(names) % columns == 0  # panels fill all rows but the last, which has the legend alone
+        heights = [height] * (rows - 1) + [of_legend] if is_own_row else [max(height, of_legend)] * rows
         tall = TOP + sum(heights) + (rows - 1) * BELOW + BOTTOM
         wide = (WIDTH - left - RIGHT - (columns - 1) * BESIDE) / columns
         self.figure = Figure(figsize=(WIDTH, tall))

@@ -1,0 +1,87 @@
+"""Which path trains a fleet: `torch`, the reference, everywhere; or `native`, C++, on a CPU with a compiler.
+
+It is chosen for a whole experiment and is part of each run's identity. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from hashlib import sha256
+
+from synthbench.common import sources
+from synthbench.common.errors import BadInput
+from synthbench.common.wording import check_choice
+from synthbench.trainer.native import build
+
+TORCH, NATIVE, AUTO = "torch", "native", "auto"
+PATHS = (AUTO, TORCH, NATIVE)  # of `--path`; auto: native where it can be
+DEFAULT = TORCH
+MOST_TOKENS = 256  # of an example: attention keeps the weights of every pair of them
+MARK = "native path by "  # in the name of a device, before the compiler: it decides how sums are rounded
+_current = TORCH
+
+
+def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) -> str:
+    """The path for the value of `--path`. tokens: of the longest example. tell: gets a sentence where the library is built,
+    or where auto is torch for want of it. Raises BadInput where native is asked for and cannot be."""
+    check_choice("--path", asked, PATHS)
+    if asked == TORCH or (asked == AUTO and device != "cpu"):
+        return TORCH
+    try:
+        if device != "cpu":
+            raise build.NotBuilt("it is for CPUs (--device cpu)")
+        if tokens > MOST_TOKENS:
+            raise build.NotBuilt(f"examples have {tokens} tokens, and it takes at most {MOST_TOKENS}")
+        build.library(tell)
+    except build.NotBuilt as error:
+        if asked == NATIVE:
+            raise BadInput(f"--path native cannot be taken: {error}; allowed here are auto and torch.") from None
+        tell(f"Training takes torch's path, which is slower; the native one cannot be taken: {error}.")
+        return TORCH
+    return NATIVE
+
+
+@contextmanager
+def taken(path: str) -> Iterator[None]:
+    """Within, this process takes training steps, and looks at fleets, by a path.
+
+    The loop looks its step up by name, evaluation its logits, and here they find others: so torch's code, of which its
+    runs' ids are made, knows nothing of this path.
+    """
+    if path == TORCH:
+        yield
+        return
+    from synthbench.trainer import loop, transformer
+    from synthbench.trainer.native import gradients, looks, step
+
+    global _current
+    gradients.load(build.library())
+    places = [(vars(loop), "training_step", step.training_step), (vars(transformer), "logits", looks.logits)]
+    before, torchs = _current, [module[name] for module, name, _ in places]
+    _current = path
+    for module, name, function in places:
+        module[name] = function
+    try:
+        yield
+    finally:
+        _current = before
+        for (module, name, _), function in zip(places, torchs, strict=True):
+            module[name] = function
+
+
+def mark() -> str:
+    """What the name of a device says of the path that is taken now: empty for torch."""
+    return "" if _current == TORCH else f", {MARK}{build.compiler_version(build.compiler())}"
+
+
+@cache
+def source() -> str:
+    """sha256 of the native code, C++ without comments and blanks, and Python as `sources.digest` has it."""
+    code = sources.digest(
+        [path for path in build.FOLDER.glob("*.py") if path.stem in ("gradients", "looks", "step")], build.FOLDER
+    )
+    texts = [re.sub(r"//.*", "", path.read_text()).split() for path in build.SOURCES]
+    return sha256("\0".join([code, *build.FLAGS, *(word for text in texts for word in text)]).encode()).hexdigest()
