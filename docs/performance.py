@@ -27,7 +27,8 @@ Every program trains the same model from the same weights on the same batches wi
 other; a test holds its losses to ours (`tests/benchmarks/test_peers.py`). Every process has one core, one thread and the
 allocator settings of our workers, other programs' too. Ways take turns in every round, alone, then in one process a core
 at the same time: a whole machine. A cell is the median of rounds; brackets are the least and the most. A ratio is of the
-same round. torch's AdamW is the fused one. K: runs that one process trains at once."""
+same round. torch's AdamW is the fused one. K: runs that one process trains at once. *s to prepare*: until three calls are
+done, compiling included, in as many processes."""
 BEST = """\
 Our best way over each program's best, in run-steps a second: above 1, ours is faster. *Least of ours* takes our worst K in
 its place. Targets are of all processes."""
@@ -50,6 +51,7 @@ class Way(NamedTuple):
     peer: str
     rates: Mapping[str, Sequence[float]]  # by mode, run-steps a second of every round
     parameters: int
+    preparing: float  # seconds until the first three calls are done
 
 
 def performance_page(found: Found | None = None) -> str:
@@ -86,7 +88,7 @@ def not_measured(why: Any) -> str:
 def ways(one: Found) -> tuple[list[Way], list[Way]]:
     """Ours and those of others that were measured."""
     made = [
-        Way(label, way["peer"], {mode: way[mode] for mode in (ALONE, TOGETHER)}, way["parameters"])
+        Way(label, way["peer"], {m: way[m] for m in (ALONE, TOGETHER)}, way["parameters"], way["seconds to prepare"])
         for label, way in one["ways"].items() if isinstance(way, Mapping)
     ]  # fmt: skip
     return [way for way in made if way.peer in PRODUCT], [way for way in made if way.peer not in PRODUCT]
@@ -132,11 +134,16 @@ def race(one: Found) -> str:
     """Every way, the fastest first, and those that were not measured."""
     ours, others = ways(one)
     rows = [
-        [way.label, *(spread(way.rates[mode], ".0f") for mode in (ALONE, TOGETHER)), f"{way.parameters:,}"]
+        [
+            way.label,
+            *(spread(way.rates[mode], ".0f") for mode in (ALONE, TOGETHER)),
+            f"{way.parameters:,}",
+            f"{way.preparing:.1f}",
+        ]
         for way in sorted([*ours, *others], key=lambda way: -median(way.rates[TOGETHER]))
     ]
-    rows += [[label, why.split("\n")[0], "", ""] for label, why in one["ways"].items() if isinstance(why, str)]
-    return github(["way", "run-steps/s, one process", "all processes", "trained parameters"], rows)
+    rows += [[label, why.split("\n")[0], "", "", ""] for label, why in one["ways"].items() if isinstance(why, str)]
+    return github(["way", "run-steps/s, one process", "all processes", "trained parameters", "s to prepare"], rows)
 
 
 def shares(races: Mapping[str, Found], limits: Any) -> str:

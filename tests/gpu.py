@@ -29,26 +29,14 @@ import torch
 from numpy.typing import NDArray
 
 from synthbench.cards import MODELS, ModelCard
-from synthbench.trainer import layout as layouts
-from synthbench.trainer.fleet import Fleet, initialize
-from synthbench.trainer.loop import EAGER, CapturedSteps, Data, Steps, train
+from synthbench.trainer.loop import EAGER, CapturedSteps, Steps, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 from tests import gpu_peers
+from tests.benchmarks.shapes import RATES, Shape, data, fleet
 
 PATIENCE, TRIED = 450.0, 3600.0  # seconds of the whole command; of --tiny, which may run on a busy machine
 OPTIMIZERS = ("adamw", "muon", "sgd")
-RATES = {"adamw": 1e-3, "muon": 2e-3, "sgd": 3e-2}
-
-
-class Shape(NamedTuple):
-    """A step's size: B examples of L tokens, of which those from `first` on are predicted."""
-
-    model: ModelCard
-    batch: int
-    length: int
-    vocabulary: int
-    first: int = 0
 
 
 def model(width: int, layers: int) -> ModelCard:
@@ -57,29 +45,11 @@ def model(width: int, layers: int) -> ModelCard:
 
 SHAPES = {
     "quick": Shape(MODELS["tiny"], 64, 8, 37, 4),
-    "A": Shape(model(64, 2), 32, 32, 64),
-    "B": Shape(model(128, 2), 32, 128, 64),
-    "C": Shape(model(128, 4), 16, 128, 64),
-    "E": Shape(model(64, 2), 2, 32, 64),
+    "A": Shape(model(64, 2), 32, 32, 64, 0),
+    "B": Shape(model(128, 2), 32, 128, 64, 0),
+    "C": Shape(model(128, 4), 16, 128, 64, 0),
+    "E": Shape(model(64, 2), 2, 32, 64, 0),
 }
-
-
-def data(shape: Shape, seeds_K: Sequence[int], steps: int) -> Data:
-    """Random items and orders, those of a run by its seed alone."""
-    items = 2 * shape.batch
-    tokens, orders = [], []
-    for seed in seeds_K:
-        generator = np.random.default_rng(seed)
-        tokens.append(generator.integers(shape.vocabulary, size=(items, shape.length + 1), dtype=np.int32))
-        orders.append(generator.integers(items, size=(steps, shape.batch), dtype=np.int32))
-    answers = np.broadcast_to(np.arange(shape.length + 1) > shape.first, (len(seeds_K), items, shape.length + 1))
-    return Data(np.stack(tokens), answers.copy(), np.stack(orders))
-
-
-def fleet(shape: Shape, seeds_K: Sequence[int], update: str, device: str) -> Fleet:
-    layout = layouts.transformer(shape.model, shape.vocabulary, shape.length)
-    weights_KP = initialize(layout, shape.model, seeds_K, torch.device(device))
-    return Fleet(shape.model, layout, weights_KP, update, seeds_K)
 
 
 def steps(shape: Shape, runs: int, optimizer: str, update: str, device: str, length: int) -> Steps:

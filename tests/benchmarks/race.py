@@ -21,10 +21,11 @@ from synthbench.execution.process_pool import ENVIRONMENT, swapped
 from tests.benchmarks.peers import PEERS, Way
 from tests.benchmarks.shapes import Shape
 
+PATIENCE = 10.0  # seconds in which a process may end by itself
 ALONE, TOGETHER = "one process", "all processes"
 ONE_THREAD = {
     **ENVIRONMENT, "TORCHDYNAMO_DISABLE": "0", "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1",
-    "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
+    "TORCHINDUCTOR_COMPILE_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }  # fmt: skip
 
 
@@ -131,7 +132,10 @@ class Stable:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for pipe in (pipe for pipes in self._pipes.values() for pipe in pipes):
+            pipe.close()
         for process in self._processes:
+            process.join(PATIENCE)
             process.kill()
             process.join()
 

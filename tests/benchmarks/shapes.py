@@ -48,11 +48,11 @@ SHAPES = {
 }
 
 
-def fleet(shape: Shape, seeds_K: Sequence[int], update: str) -> Fleet:
+def fleet(shape: Shape, seeds_K: Sequence[int], update: str, device: str = "cpu") -> Fleet:
     import torch
 
     layout = layouts.transformer(shape.model, shape.vocabulary, shape.length)
-    weights_KP = initialize(layout, shape.model, seeds_K, torch.device("cpu"))
+    weights_KP = initialize(layout, shape.model, seeds_K, torch.device(device))
     return Fleet(shape.model, layout, weights_KP, update, seeds_K)
 
 

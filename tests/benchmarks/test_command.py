@@ -19,7 +19,13 @@ QUICK = "quick, adamw full"
 
 
 def way(peer: str, *rates: float) -> dict[str, object]:
-    return {"peer": peer, "parameters": 1000, ALONE: list(rates), TOGETHER: [2 * rate for rate in rates]}
+    return {
+        "peer": peer,
+        "parameters": 1000,
+        "seconds to prepare": 1.0,
+        ALONE: list(rates),
+        TOGETHER: [2 * rate for rate in rates],
+    }
 
 
 FOUND = {

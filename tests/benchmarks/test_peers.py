@@ -52,6 +52,7 @@ def test_a_peer_trains_the_same_model(name: str, shape: str, optimizer: str, upd
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of torch's compiler
 def test_a_compiled_loop_trains_the_same_model() -> None:
     one, other = (losses(PEERS[name].build(small("quick"), "adamw", "full", 1)) for name in ("fleet", "torch.compile"))
     assert other == pytest.approx(one, rel=1e-3)

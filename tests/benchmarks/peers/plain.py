@@ -32,11 +32,28 @@ def torch_muon(shape: Shape, optimizer: str, update: str, runs: int) -> Way:
     return loop(shape, model, model, [muon, adamw([p for p in trained(model) if p.ndim != 2 or not among(p, hidden)])])
 
 
+class Rotation(nn.Module):
+    """RoPE by angles that are kept: torch.compile would compute those of the reference at every step."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        cos, sin = reference.turns(shape.length, shape.model.head_width, torch.device("cpu"))
+        self.register_buffer("cos", cos)
+        self.register_buffer("sin", sin)
+
+    def forward(self, x_BHLh: Tensor) -> Tensor:
+        even, odd = x_BHLh[..., 0::2], x_BHLh[..., 1::2]
+        return torch.stack((even * self.cos - odd * self.sin, even * self.sin + odd * self.cos), dim=-1).flatten(-2)
+
+
 def module(shape: Shape, update: str) -> reference.Transformer:
     """Run 0, with adapters where the update says so."""
     start = fleet(shape, [0], update)
     base = fleet(shape, [0], "full")
     model = reference.load(shape.model, base.member(0), shape.length)
+    if shape.model.positions == "rope":
+        for layer in model.layers:
+            layer.turn = Rotation(shape)
     return model if update == "full" else reference.adapt(model, start.saved(0))
 
 
