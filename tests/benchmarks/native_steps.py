@@ -79,9 +79,9 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     gradients.load(build.library(print))
-    print(
-        "model | optimizer | update | K | torch ms | native ms | ratio | distance\n--- | --- | --- | --- | --- | --- | --- | ---"
-    )
+    heads = ("model", "optimizer", "update", "K", "torch ms", "native ms", "ratio", "distance")
+    print(*heads, sep=" | ")
+    print(*["---"] * len(heads), sep=" | ")
     sizes = map(int, options.sizes.split(","))
     cases = product(options.models.split(","), ("adamw", "sgd", "muon"), ("full", "lora-16"), sizes)
     for model, optimizer, update, runs in cases:

@@ -39,6 +39,7 @@ Rows rows_of(const Tensor& tokens, const Model& model, const Asked& asked) {
     rows.asked_B.push_back(rows.asked_M.size());
     rows.longest = std::max(rows.longest, used);
   }
+  TORCH_CHECK(rows.longest, "no token is asked for");
   return rows;
 }
 

@@ -45,7 +45,6 @@ struct Matrix {
 
 // out = beta out + alpha a b, by ATen
 inline void multiply(const Matrix& out, const Matrix& a, const Matrix& b, float beta = 0, float alpha = 1) {
-  if (out.rows == 0 || out.columns == 0) return;
   at::Tensor product = out.tensor();
   if (beta == 0 && alpha == 1)
     at::mm_out(product, a.tensor(), b.tensor());
