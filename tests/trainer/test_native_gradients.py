@@ -6,7 +6,6 @@ Shapes: K runs, B examples, L tokens, V vocabulary.
 from __future__ import annotations
 
 from itertools import cycle, product
-from math import isnan
 from typing import NamedTuple
 
 import pytest
@@ -130,12 +129,13 @@ def test_tokens_after_the_last_answer_change_nothing() -> None:
     assert torch.equal(rows[0], rows[1])
 
 
-def test_a_batch_without_answers_has_no_loss_as_in_torch() -> None:
+def test_a_batch_without_answers_is_refused() -> None:
     shape, model = SHAPES[0], ModelCard(width=32, layers=2, head_width=8)
     fleet = native.fleet(model, shape.vocabulary, shape.length, "full")
     tokens_KBL, answer_KBL = batch(shape, 2, 1.0)
     row = torch.zeros(fleet.trainable.row)
-    assert isnan(Gradients(fleet, shape.length).of(0, tokens_KBL[0], answer_KBL[0] & False, 4, row))
+    with pytest.raises(RuntimeError, match="no token is asked for"):
+        Gradients(fleet, shape.length).of(0, tokens_KBL[0], answer_KBL[0] & False, 4, row)
 
 
 def test_a_token_beyond_the_vocabulary_is_refused() -> None:

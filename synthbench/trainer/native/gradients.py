@@ -87,7 +87,7 @@ class Gradients:
         if not self._rank:
             return float(call(self._model, row, base, *inputs, grad_P, None))
         self._merged.copy_(base[: self._hidden])
-        torch.ops.synthbench.add_adapters(self._merged, row, self._adapted, self._rank)
+        torch.ops.synthbench.merge(self._merged, row, self._adapted, self._rank)
         loss = float(call(self._model, self._merged, base, *inputs, self._of_merged, None))
-        torch.ops.synthbench.adapter_gradient(grad_P, self._of_merged, row, self._adapted, self._rank)
+        torch.ops.synthbench.merge_backward(grad_P, self._of_merged, row, self._adapted, self._rank)
         return loss

@@ -33,5 +33,5 @@ def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0)
     for k in range(runs):
         for name, parameter in layout.parameters.items():
             row[parameter.offset : parameter.offset + parameter.size] = params[name][k].reshape(-1)
-        torch.ops.synthbench.logits(numbers, row, row, turned, following_KBL[k], first, out_KBSV[k])
+        torch.ops.synthbench.logits(numbers, row, turned, following_KBL[k], first, out_KBSV[k])
     return out_KBSV

@@ -1,117 +1,112 @@
-// Optimizers on the row of one run, and adapters. Formulas as in `trainer/optimizers` and `trainer/low_rank.py`.
+// Optimizers on a span of one run's row, and adapters. Formulas as in `trainer/optimizers` and `trainer/low_rank.py`.
 #pragma once
 #include "products.h"
 
 #include <ATen/ops/baddbmm.h>
 #include <ATen/ops/bmm.h>
 
-struct Rates {
-  double lr, weight_decay;
-};
+using at::Tensor;
+using Ints = at::IntArrayRef;
 
 // m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 // w = w (1 - lr wd) - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)
-inline void adamw(float* __restrict w, const float* __restrict g, float* __restrict m, float* __restrict v, Index count,
-                  Rates rates, double b1, double b2, double eps, double t) {
-  const float keep = 1 - rates.lr * rates.weight_decay, rate = rates.lr / (1 - std::pow(b1, t));
-  const float root = 1 / std::sqrt(1 - std::pow(b2, t)), epsilon = eps;
-  const float first = b1, second = b2, new_first = 1 - b1, new_second = 1 - b2;
+inline void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second, double lr, double decay,
+                  double b1, double b2, double eps, Index t) {
+  float *__restrict w = data(value), *__restrict m = data(first), *__restrict v = data(second);
+  const float *__restrict g = data(grad), keep = 1 - lr * decay, rate = lr / (1 - std::pow(b1, t)), epsilon = eps;
+  const float root = 1 / std::sqrt(1 - std::pow(b2, t)), old_m = b1, old_v = b2, new_m = 1 - b1, new_v = 1 - b2;
+  const Index count = value.numel();
 #pragma omp simd
   for (Index i = 0; i < count; i++) {
-    m[i] = first * m[i] + new_first * g[i];
-    v[i] = second * v[i] + new_second * g[i] * g[i];
+    m[i] = old_m * m[i] + new_m * g[i];
+    v[i] = old_v * v[i] + new_v * g[i] * g[i];
     w[i] = w[i] * keep - rate * m[i] / (std::sqrt(v[i]) * root + epsilon);
   }
 }
 
 // b = momentum b + g + wd w;  w = w - lr b, with nesterov w = w - lr (g + wd w + momentum b)
-inline void sgd(float* __restrict w, const float* __restrict g, float* __restrict b, Index count, Rates rates,
-                double momentum, bool is_nesterov) {
-  const float decay = rates.weight_decay, lr = rates.lr, keep = momentum, ahead = is_nesterov ? momentum : 1;
+inline void sgd(const Tensor& value, const Tensor& grad, const Tensor& momentum, double lr, double decay, double keep,
+                bool is_nesterov) {
+  float *__restrict w = data(value), *__restrict b = data(momentum);
+  const float *__restrict g = data(grad), wd = decay, rate = lr, old_b = keep, ahead = is_nesterov ? keep : 1;
+  const Index count = value.numel();
 #pragma omp simd
   for (Index i = 0; i < count; i++) {
-    const float decayed = g[i] + decay * w[i];
-    b[i] = keep * b[i] + decayed;
-    w[i] -= lr * (ahead * b[i] + (is_nesterov ? decayed : 0));
+    const float decayed = g[i] + wd * w[i];
+    b[i] = old_b * b[i] + decayed;
+    w[i] -= rate * (ahead * b[i] + (is_nesterov ? decayed : 0));
   }
 }
 
-struct Muon {
-  double momentum;
-  bool is_nesterov, is_rms_matched;
-  Index steps;
-  double a, b, c;
-};
-
-// x = a x + (b s + c s^2) x with s = x x', for matrices that are taller than wide x = a x + x (b s + c s^2), s = x' x:
-// `steps` times, from matrices of norm 1. Returns where the result lies, in x or in spare.
-inline float* newton_schulz(Buffers& buffers, float* x_Mrc, float* spare_Mrc, Index count, Index rows, Index columns, const Muon& muon) {
-  const Index side = std::min(rows, columns);
-  const auto stack = [count](float* data, Index r, Index c) { return at::from_blob(data, {count, r, c}, at::kFloat); };
-  at::Tensor gram = stack(buffers.take(count * side * side), side, side), x = stack(x_Mrc, rows, columns);
-  at::Tensor polynomial = stack(buffers.take(count * side * side), side, side), next = stack(spare_Mrc, rows, columns);
-  for (Index step = 0; step < muon.steps; step++) {
-    const at::Tensor transposed = x.transpose(1, 2);
-    at::bmm_out(gram, rows <= columns ? x : transposed, rows <= columns ? transposed : x);
-    at::baddbmm_out(polynomial, gram, gram, gram, muon.b, muon.c);
-    at::baddbmm_out(next, x, rows <= columns ? polynomial : x, rows <= columns ? x : polynomial, muon.a);
-    std::swap(x, next);
+// x = a x + (b s + c s^2) x with s = x x'; of matrices taller than wide x = a x + x (b s + c s^2) with s = x' x.
+// `steps` times, from matrices of norm 1, in place of x_Mrc.
+inline void newton_schulz(Buffers& buffers, float* x_Mrc, Ints shape_Mrc, Index steps, at::ArrayRef<double> abc) {
+  const Index count = shape_Mrc[0], side = std::min(shape_Mrc[1], shape_Mrc[2]), size = shape_Mrc[1] * shape_Mrc[2];
+  const bool is_wide = shape_Mrc[1] <= shape_Mrc[2];
+  const auto stack = [](float* of, Ints shape) { return at::from_blob(of, shape, at::kFloat); };
+  Tensor gram = stack(buffers.take(count * side * side), {count, side, side}), x = stack(x_Mrc, shape_Mrc);
+  Tensor polynomial = stack(buffers.take(count * side * side), {count, side, side});
+  Tensor next = stack(buffers.take(count * size), shape_Mrc);
+  for (Index step = 0; step < steps; step++, std::swap(x, next)) {
+    const Tensor transposed = x.transpose(1, 2);
+    at::bmm_out(gram, is_wide ? x : transposed, is_wide ? transposed : x);
+    at::baddbmm_out(polynomial, gram, gram, gram, abc[1], abc[2]);
+    at::baddbmm_out(next, x, is_wide ? polynomial : x, is_wide ? x : polynomial, abc[0]);
   }
-  return x.data_ptr<float>();
+  if (x.data_ptr<float>() != x_Mrc) copy(x_Mrc, x.data_ptr<float>(), count * size);
 }
 
 // b = momentum b + (1 - momentum) g;  u = b, with nesterov g + momentum (b - g)
 // w = w (1 - lr wd) - lr scale newton_schulz(u / |u|), scale .2 sqrt(max(rows, columns)) or sqrt(max(1, rows / columns))
-// matrices: offset from the span's beginning, rows and columns of each
-inline void muon_step(Buffers& buffers, float* w, const float* g, float* b, const std::vector<Index>& matrices, Rates rates,
-                      const Muon& muon) {
-  const float keep = 1 - rates.lr * rates.weight_decay, fresh = 1 - muon.momentum, ahead = muon.is_nesterov ? muon.momentum : 1;
-  std::vector<bool> is_done(matrices.size() / 3);
-  for (size_t i = 0; i < is_done.size(); i++) {
+// matrices: of each its offset from the span's beginning, rows and columns
+inline void muon(Buffers& buffers, const Tensor& value, const Tensor& grad, const Tensor& momentum, Ints matrices, double lr,
+                 double decay, double keep, bool is_nesterov, bool is_rms_matched, Index steps, at::ArrayRef<double> abc) {
+  const float kept = 1 - lr * decay, fresh = 1 - keep, ahead = is_nesterov ? keep : 1;
+  std::vector<bool> is_done(matrices.size());
+  for (size_t i = 0; i < matrices.size(); i += 3) {
     if (is_done[i]) continue;
-    const Index rows = matrices[3 * i + 1], columns = matrices[3 * i + 2], size = rows * columns;
+    const Index rows = matrices[i + 1], columns = matrices[i + 2], size = rows * columns;
     std::vector<Index> alike;  // matrices of one shape are multiplied together
-    for (size_t j = i; j < is_done.size(); j++)
-      if (matrices[3 * j + 1] == rows && matrices[3 * j + 2] == columns) alike.push_back(matrices[3 * j]), is_done[j] = true;
-    const Index count = alike.size();
-    float* x_Mrc = buffers.take(count * size);
-    for (Index k = 0; k < count; k++) {
-      float *x = x_Mrc + k * size, *of_b = b + alike[k];
-      const float* of_g = g + alike[k];
+    for (size_t j = i; j < matrices.size(); j += 3)
+      if (matrices[j + 1] == rows && matrices[j + 2] == columns) alike.push_back(matrices[j]), is_done[j] = true;
+    float* x = buffers.take(alike.size() * size);
+    for (size_t k = 0; k < alike.size(); k++) {
+      float *u = x + k * size, *b = data(momentum) + alike[k];
+      const float* g = data(grad) + alike[k];
       for (Index j = 0; j < size; j++) {
-        of_b[j] += fresh * (of_g[j] - of_b[j]);
-        x[j] = of_g[j] + ahead * (of_b[j] - of_g[j]);
+        b[j] += fresh * (g[j] - b[j]);
+        u[j] = g[j] + ahead * (b[j] - g[j]);
       }
-      const float norm = std::sqrt(dot(x, x, size)), scale = 1 / (norm < 1e-7f ? 1e-7f : norm);
-      for (Index j = 0; j < size; j++) x[j] *= scale;
+      const float norm = std::sqrt(dot(u, u, size)), scale = 1 / (norm < 1e-7f ? 1e-7f : norm);
+      for (Index j = 0; j < size; j++) u[j] *= scale;
     }
-    const float* u_Mrc = newton_schulz(buffers, x_Mrc, buffers.take(count * size), count, rows, columns, muon);
-    const double ratio = static_cast<double>(rows) / columns;
-    const float rate = rates.lr * (muon.is_rms_matched ? .2 * std::sqrt(std::max(rows, columns)) : std::sqrt(std::max(1.0, ratio)));
-    for (Index k = 0; k < count; k++)
-      for (Index j = 0; j < size; j++) w[alike[k] + j] = w[alike[k] + j] * keep - rate * u_Mrc[k * size + j];
+    newton_schulz(buffers, x, {Index(alike.size()), rows, columns}, steps, abc);
+    const double original = std::sqrt(std::max(1.0, static_cast<double>(rows) / columns));
+    const float rate = lr * (is_rms_matched ? .2 * std::sqrt(std::max(rows, columns)) : original);
+    for (size_t k = 0; k < alike.size(); k++) {
+      float* w = data(value) + alike[k];
+      for (Index j = 0; j < size; j++) w[j] = w[j] * kept - rate * x[k * size + j];
+    }
   }
 }
 
-// Of each matrix: offsets of W, A and B in their rows; W is (rows, columns), A (rank, columns), B (rows, rank).
-struct Adapter {
-  Index weight, a, b, rows, columns;
-};
-constexpr float ALPHA_OVER_RANK = 2;
-
-// W = base + 2 B A
-inline void merge(float* merged, float* adapters, const std::vector<Adapter>& all, Index rank) {
-  for (const Adapter& of : all)
-    multiply(Matrix(merged + of.weight, of.rows, of.columns), Matrix(adapters + of.b, of.rows, rank),
-             Matrix(adapters + of.a, rank, of.columns), 1, ALPHA_OVER_RANK);
+// W = base + 2 B A; matrices: of each the offsets of W (rows, columns), A (rank, columns) and B (rows, rank), then rows and
+// columns. merged holds the base.
+inline void merge(const Tensor& merged, const Tensor& adapters, Ints matrices, Index rank) {
+  for (size_t i = 0; i < matrices.size(); i += 5) {
+    const Index rows = matrices[i + 3], columns = matrices[i + 4];
+    const Matrix a(data(adapters) + matrices[i + 1], rank, columns), b(data(adapters) + matrices[i + 2], rows, rank);
+    multiply(Matrix(data(merged) + matrices[i], rows, columns), b, a, 1, 2);
+  }
 }
 
 // dA = 2 B' dW, dB = 2 dW A'
-inline void merge_backward(float* gradient, float* dmerged, float* adapters, const std::vector<Adapter>& all, Index rank) {
-  for (const Adapter& of : all) {
-    const Matrix dw(dmerged + of.weight, of.rows, of.columns);
-    const Matrix a(adapters + of.a, rank, of.columns), b(adapters + of.b, of.rows, rank);
-    multiply(Matrix(gradient + of.a, rank, of.columns), b.T(), dw, 0, ALPHA_OVER_RANK);
-    multiply(Matrix(gradient + of.b, of.rows, rank), dw, a.T(), 0, ALPHA_OVER_RANK);
+inline void merge_backward(const Tensor& gradient, const Tensor& dmerged, const Tensor& adapters, Ints matrices, Index rank) {
+  for (size_t i = 0; i < matrices.size(); i += 5) {
+    const Index rows = matrices[i + 3], columns = matrices[i + 4];
+    const Matrix a(data(adapters) + matrices[i + 1], rank, columns), b(data(adapters) + matrices[i + 2], rows, rank);
+    const Matrix dw(data(dmerged) + matrices[i], rows, columns);
+    multiply(Matrix(data(gradient) + matrices[i + 1], rank, columns), b.T(), dw, 0, 2);
+    multiply(Matrix(data(gradient) + matrices[i + 2], rows, rank), dw, a.T(), 0, 2);
   }
 }

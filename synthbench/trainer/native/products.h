@@ -7,28 +7,24 @@
 #include <ATen/ops/mm.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
-#include <memory>
 #include <vector>
 
 using Index = int64_t;
 
-// Buffers that are taken in the same order at every step, and so are allocated only at the first.
+// Buffers that are taken in the same order at every step, and are allocated again only where a size has changed.
 struct Buffers {
-  struct Buffer {
-    at::Tensor memory;
-    Index size = 0;
-  };
-  std::vector<Buffer> buffers;
+  std::vector<at::Tensor> tensors;
   size_t next = 0;
 
   // `size` floats, not initialized, aligned as torch aligns tensors; they stay until the buffers are used again
   float* take(Index size) {
-    if (next == buffers.size()) buffers.emplace_back();
-    Buffer& buffer = buffers[next++];
-    if (buffer.size < size) buffer = {at::empty({size}, at::kFloat), size};
-    return buffer.memory.data_ptr<float>();
+    if (next == tensors.size()) tensors.push_back(at::empty({size}, at::kFloat));
+    at::Tensor& tensor = tensors[next++];
+    if (tensor.numel() != size) tensor = at::empty({size}, at::kFloat);
+    return tensor.data_ptr<float>();
   }
 };
 
@@ -49,7 +45,6 @@ struct Matrix {
 
 // out = beta out + alpha a b, by ATen
 inline void multiply(const Matrix& out, const Matrix& a, const Matrix& b, float beta = 0, float alpha = 1) {
-  if (out.rows == 0 || out.columns == 0) return;
   at::Tensor product = out.tensor();
   if (beta == 0 && alpha == 1)
     at::mm_out(product, a.tensor(), b.tensor());
@@ -101,18 +96,9 @@ inline float exponential(float x) {
   const float shifted = x * 1.44269504f + shift, n = shifted - shift;
   const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
-  p = p * r + 1.3981999507e-3f;
-  p = p * r + 8.3334519073e-3f;
-  p = p * r + 4.1665795894e-2f;
-  p = p * r + 1.6666665459e-1f;
-  p = p * r + 5.0000001201e-1f;
-  p = p * r * r + r + 1.0f;
-  uint32_t bits;
-  std::memcpy(&bits, &shifted, 4);
-  bits = (bits << 23) + (127u << 23);
-  float power;
-  std::memcpy(&power, &bits, 4);
-  return p * power;
+  for (float c : {1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f}) p = p * r + c;
+  const uint32_t power = (std::bit_cast<uint32_t>(shifted) << 23) + (127u << 23);
+  return (p * r * r + r + 1.0f) * std::bit_cast<float>(power);
 }
 
 inline float sigmoid(float x) { return 1.0f / (1.0f + exponential(-x)); }
@@ -140,6 +126,11 @@ inline float dot(const float* a, const float* b, Index count) {
 
 inline void add(float* to, const float* from, Index count) {
   for (Index i = 0; i < count; i++) to[i] += from[i];
+}
+
+inline float* data(const at::Tensor& tensor) {
+  TORCH_CHECK(tensor.is_contiguous() && tensor.is_cpu() && tensor.scalar_type() == at::kFloat, "not a row of floats");
+  return tensor.data_ptr<float>();
 }
 
 inline void copy(float* to, const float* from, Index count) { std::memcpy(to, from, count * sizeof(float)); }
