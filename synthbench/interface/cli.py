@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import re
 import shlex
 import sys
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from typer import Argument, Option
 
 from synthbench import __version__
 from synthbench.common.errors import BadInput, Refuted
-from synthbench.common.wording import inert, shown
+from synthbench.common.wording import inert
+from synthbench.interface.listed import numbers, seeds, words
 
 app = typer.Typer(
     name="synthbench",
@@ -27,7 +27,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 OUT = Path("synthbench-results")
-WIDEST = 10_000  # seeds of a range
 Out = Annotated[Path, Option("--out", help="Folder of results.", show_default=True)]
 Runner = Annotated[str | None, Argument(help="A runner's name or the path of its card.", show_default=False)]
 Assert = Annotated[bool, Option("--assert-claims", help="Exit 1 where a claim is refuted, 3 where one isn't measured.")]
@@ -86,10 +85,10 @@ class Run:
         from synthbench.interface import commands
 
         request = RunRequest(
-            runner=self.runner or "quick", optimizers=_words("--optimizer", self.optimizer),
-            tasks=_words("--task", self.task), updates=_words("--update", self.update),
-            lr=_numbers("--lr", self.lr), weight_decay=_numbers("--weight-decay", self.weight_decay),
-            seeds=_seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
+            runner=self.runner or "quick", optimizers=words("--optimizer", self.optimizer),
+            tasks=words("--task", self.task), updates=words("--update", self.update),
+            lr=numbers("--lr", self.lr), weight_decay=numbers("--weight-decay", self.weight_decay),
+            seeds=seeds(self.seeds), settings=self.set_ or (), axes=self.axis or (), device=self.device,
         )  # fmt: skip
         execution = ExecutionOptions(
             out=self.out, jobs=self.jobs, fleet_size=self.fleet_size, keep_weights=self.keep_weights,
@@ -122,9 +121,15 @@ def show(
 
 @command
 class Report:
-    """Print the table of the last experiment in a folder of results."""
+    """Print the table of the last experiment in a folder of results, or in several as if they were one."""
 
-    runner: Runner = None
+    names: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[RUNNER] [FOLDER]...", show_default=False,
+            help="A runner's name or the path of its card. Folders of results to read in place of --out.",
+        ),
+    ] = None  # fmt: skip
     out: Out = OUT
     form: Annotated[str, Option("--format", help="table, markdown, claims, csv, json, latex or reference.")] = "table"
     into: Annotated[Path | None, Option(help="Put the table as markdown between this file's markers.")] = None
@@ -141,11 +146,24 @@ class Report:
 
         if self.update:
             _notice("report --update is now --into")
-        view = View.of(self.sort, _words("--columns", self.columns), self.versus)
-        commands.report(
-            self.out, self.runner, view, form=self.form, into=self.into or self.update, figures=self.figures,
+        view = View.of(self.sort, words("--columns", self.columns), self.versus)
+        folders = [Path(name) for name in self.names or () if (Path(name) / "results.db").is_file()]
+        runners = [name for name in self.names or () if Path(name) not in folders]
+        commands.report_of(
+            folders, self.out, runners, view, form=self.form, into=self.into or self.update, figures=self.figures,
             assert_claims=self.assert_claims,
         )  # fmt: skip
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], Argument(metavar="FOLDER...", help="Folders of results, as `run` wrote them.")],
+    out: Annotated[Path, Option("--out", "-o", help="The folder that gets all of their runs; it may have some.")],
+) -> None:
+    """Put the runs of several folders of results, of several machines, into one."""
+    from synthbench.interface import commands
+
+    commands.merge(folders, out)
 
 
 @command
@@ -167,9 +185,9 @@ class Compare:
         from synthbench.interface import commands
         from synthbench.reporting.comparison import RowFilter
 
-        tasks, optimizers = _words("--task", self.task), _words("--optimizer", self.optimizer)
-        rows = RowFilter(tasks, optimizers, _words("--update", self.update))
-        sides, columns = (self.one, self.other), _words("--columns", self.columns)
+        tasks, optimizers = words("--task", self.task), words("--optimizer", self.optimizer)
+        rows = RowFilter(tasks, optimizers, words("--update", self.update))
+        sides, columns = (self.one, self.other), words("--columns", self.columns)
         commands.compare(sides, self.out, self.runner, rows, columns, self.form)
 
 
@@ -238,9 +256,9 @@ class Baseline:
             _notice("baseline --update is now --overwrite")
         overwrite = self.overwrite or self.update
         request = RunRequest(
-            runner=self.runner or "gate", optimizers=_words("--optimizer", self.optimizer),
-            tasks=_words("--task", self.task), lr=_numbers("--lr", self.lr),
-            seeds=commands.seeds_of(self.budget) or _seeds(self.seeds), settings=self.set_ or (), device=self.device,
+            runner=self.runner or "gate", optimizers=words("--optimizer", self.optimizer),
+            tasks=words("--task", self.task), lr=numbers("--lr", self.lr),
+            seeds=commands.seeds_of(self.budget) or seeds(self.seeds), settings=self.set_ or (), device=self.device,
         )  # fmt: skip
         again = overwrite and not any((self.runner, self.optimizer, self.task, self.lr, self.set_))
         target = commands.RecordRequest(file=self.file, overwrite=overwrite, again=again, results=self.results)
@@ -354,45 +372,6 @@ def _top(
 
 def _notice(renamed: str) -> None:
     print(f"synthbench: {renamed}; the old name is read until version 0.2.", file=sys.stderr)
-
-
-def _words(option: str, text: str | None) -> list[str] | None:
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise BadInput(f"{option} {shown(text)} has an empty entry; give names separated by commas.")
-    return words
-
-
-def _numbers(option: str, text: str | None) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        return [float(_ascii(word)) for word in text.split(",")]
-    except ValueError:
-        raise BadInput(f"{option} {shown(text)} must be numbers separated by commas, such as 1e-3,3e-3.") from None
-
-
-def _seeds(text: str | None) -> int | list[int] | None:
-    """A count, or seeds and ranges of them separated by commas."""
-    if text is None:
-        return None
-    seeds: list[int] = []
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*([0-9]{1,19})(?:-([0-9]{1,19}))?\s*", part)
-        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
-        if not 0 <= last - first < WIDEST:
-            raise BadInput(f"--seeds {shown(text)} must be a count, or seeds such as 0,4,7 or 100-131.")
-        seeds += range(first, last + 1)
-    return seeds if set(text) & set(",-") else seeds[0]
-
-
-def _ascii(number: str) -> str:
-    """The number; raises ValueError for what only Python reads as one: `1_0`, or digits of other scripts."""
-    if "_" in number or not number.isascii():
-        raise ValueError
-    return number
 
 
 def _command() -> str:
