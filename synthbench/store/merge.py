@@ -21,9 +21,9 @@ from synthbench.common.errors import BadInput
 from synthbench.common.files import is_file, write_whole
 from synthbench.common.wording import named
 from synthbench.experiment.runs import RunId
-from synthbench.store.database import DATABASE, MENDED, Row, damaged, seal
+from synthbench.store.database import DATABASE, MENDED, Row, damaged
 from synthbench.store.results import MEMBERS, Store, is_weights_name
-from synthbench.store.run_rows import COLUMNS, RunRow, is_sealed
+from synthbench.store.run_rows import COLUMNS, RunRow, is_sealed, quick_seal
 from synthbench.store.upgrade import OLD, format_of, upgrade
 from synthbench.store.weights import WeightFile
 
@@ -135,7 +135,7 @@ def _differ(one: RunRow, other: RunRow) -> bool:
 
 def _copy_path(db: sqlite3.Connection, run: RunRow, folder: Path, source: Store) -> None:
     rows = source.rows("SELECT * FROM paths WHERE run = ? AND attempt = ?", (run.id, run.attempt))
-    if not rows or seal(*rows[0][2:]) != run.path_seal:
+    if not rows or quick_seal(*rows[0][2:]) != run.path_seal:
         raise damaged(folder, f"the path of run {run.id[:12]} does not match its checksum", MENDED)
     db.execute("INSERT OR REPLACE INTO paths VALUES (?,?,?,?)", rows[0])
 

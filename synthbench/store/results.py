@@ -86,6 +86,7 @@ class Store(Database):
     """Results in a folder. damaged: runs that did not match their checksums, while writing."""
 
     schema = SCHEMA
+    read_first = ("experiments", "members", "runs", "weights")
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, *, read_only: bool) -> None:
         super().__init__(folder, connection, read_only=read_only)
