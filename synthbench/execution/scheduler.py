@@ -235,10 +235,10 @@ class Scheduler:
     def _read(self, run: Run, result: Result) -> Result:
         """The result with what the card reads of its path, where it reads some."""
         card = self.plan.experiment.card
-        if run.stage != card.stages[-1].name or result.status != "ok":
+        cells = self._walk.cells_of(run.id)
+        if run.stage != card.stages[-1].name or result.status != "ok" or not cells:
             return result
-        (size,) = {cell.size for cell in self._walk.cells_of(run.id)}
-        return replace(result, readings=result.reading(wanted(card.reading, size)))
+        return replace(result, readings=result.reading(wanted(card.reading, cells[0].size)))
 
     def _recover(self, slot: Slot, message: MemoryError | MissingWeights | Died | Lost, executor: Executor) -> None:
         """After a fleet that was not trained: its leases are released, a dead slot is restarted."""

@@ -28,7 +28,7 @@ from synthbench.plugins.loading import label
 from synthbench.trainer.native import path as paths
 from synthbench.trainer.optimizers import OPTIMIZERS
 
-MOST_RUNS = 200_000  # of an experiment: planning more takes half a minute, and the engine more than 2 GB
+MOST_RUNS = 200_000  # of an experiment: twice what tests/benchmarks/scale.py measures
 TUNINGS = ("card", "wide")  # `--set tuning=`: rates as the card has them, or the same number for every optimizer
 WIDE_EXTEND = 2  # of a wide grid whose edge is chosen
 Setting = tuple[list[str], Any]  # a path in the card, and a value

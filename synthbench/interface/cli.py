@@ -158,9 +158,15 @@ def show(
 
 @command
 class Report:
-    """Print the table of the last experiment in a folder of results."""
+    """Print the table of the last experiment in a folder of results, or in several as if they were one."""
 
-    runner: Runner = None
+    names: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="[RUNNER] [FOLDER]...", show_default=False,
+            help="A runner's name or the path of its card. Folders of results to read in place of --out.",
+        ),
+    ] = None  # fmt: skip
     out: Out = OUT
     form: Annotated[str, Option("--format", help="table, markdown, claims, csv, json, latex or reference.")] = "table"
     into: Annotated[Path | None, Option(help="Put the table as markdown between this file's markers.")] = None
@@ -178,10 +184,23 @@ class Report:
         if self.update:
             notice("report --update is now --into")
         view = View.of(self.sort, words("--columns", self.columns), self.versus)
-        commands.report(
-            self.out, self.runner, view, form=self.form, into=self.into or self.update, figures=self.figures,
+        folders = [Path(name) for name in self.names or () if (Path(name) / "results.db").is_file()]
+        runners = [name for name in self.names or () if Path(name) not in folders]
+        commands.report_of(
+            folders, self.out, runners, view, form=self.form, into=self.into or self.update, figures=self.figures,
             assert_claims=self.assert_claims,
         )  # fmt: skip
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], Argument(metavar="FOLDER...", help="Folders of results, as `run` wrote them.")],
+    out: Annotated[Path, Option("--out", "-o", help="The folder that gets all of their runs; it may have some.")],
+) -> None:
+    """Put the runs of several folders of results, of several machines, into one."""
+    from synthbench.interface import commands
+
+    commands.merge(folders, out)
 
 
 @command

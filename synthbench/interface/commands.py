@@ -7,13 +7,14 @@ import re
 import shlex
 import shutil
 import sys
+import tempfile
 import textwrap
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, is_path, load
@@ -21,7 +22,7 @@ from synthbench.cards.spelling import score_names
 from synthbench.common.errors import BadInput, NotMeasured
 from synthbench.common.files import is_file
 from synthbench.common.terminal import console, encodable
-from synthbench.common.wording import check_choice, inert, named
+from synthbench.common.wording import check_choice, inert, named, shown
 from synthbench.execution import pace
 from synthbench.execution.engine import HERE
 from synthbench.execution.session import ExecutionOptions, perform
@@ -42,6 +43,7 @@ from synthbench.reporting.notes import COMPLETE
 from synthbench.reporting.report import AS_IT_IS, View, check_columns
 from synthbench.reporting.sentence import ALIKE
 from synthbench.reporting.table import as_rich
+from synthbench.store import merge as merging
 from synthbench.store.members import Narrowing, usable_results
 from synthbench.store.results import DATABASE, Store
 from synthbench.trainer.native.path import TORCH
@@ -219,6 +221,44 @@ def _say(lines: Sequence[str]) -> None:
     print()
 
 
+def merge(sources: Sequence[Path], target: Path) -> None:
+    """`synthbench merge`."""
+    merged = merging.merge(sources, target)
+    counts = ", ".join(f"{count} runs of {named(folder)}" for folder, count in merged.runs.items())
+    print(f"{named(target)}: {counts}; {merged.known} runs were there before.")
+    if merged.conflicts:
+        print(_told(merged.conflicts))
+    if merged.lost:
+        print(
+            f"{len(merged.lost)} files of weights are missing or damaged, and left out: {merged.lost[0]} is the first."
+        )
+
+
+def _told(conflicts: Sequence[merging.Conflict]) -> str:
+    """The conflicts of a merge in a sentence."""
+    first = conflicts[0]
+    devices = first.kept if first.kept == first.other else f"{first.kept}, and there on {first.other}"
+    return (
+        f"{len(conflicts)} runs have other numbers in a folder before, which are kept: run {first.run[:12]} of "
+        f"{named(first.folder)} is the first (trained on {devices})."
+    )
+
+
+def report_of(folders: Sequence[Path], out: Path, names: Sequence[str], view: View, **options: Any) -> None:
+    """`synthbench report` of a folder, or of several as if they were one. names: of at most one runner."""
+    if len(names) > 1:
+        raise BadInput(f"report {shown(names[1])}: neither a folder with {DATABASE} nor the only runner.")
+    runner = names[0] if names else None
+    if len(folders) < 2:
+        report(folders[0] if folders else out, runner, view, **options)
+        return
+    with tempfile.TemporaryDirectory(prefix="synthbench-") as together:
+        merged = merging.merge(folders, Path(together), whole=False)
+        if merged.conflicts:
+            print(f"synthbench: {_told(merged.conflicts)}", file=sys.stderr)
+        report(Path(together), runner, view, **options, is_kept=False)
+
+
 def report(
     out: Path,
     runner: str | None,
@@ -228,8 +268,10 @@ def report(
     into: Path | None,
     figures: Path | None,
     assert_claims: bool,
+    is_kept: bool = True,
 ) -> None:
-    """`synthbench report`. into: a page with markers, to put the table between. figures: a folder to draw figures into."""
+    """`synthbench report`. into: a page with markers, to put the table between. figures: a folder to draw figures into.
+    is_kept: whether the folder is still there afterwards, so that commands can name it."""
     check_choice("--format", form, ("table", *reports.WRITERS, "reference"))
     if form == "reference" and view != AS_IT_IS:
         raise BadInput("--format reference holds the rows as they are; it goes with no --sort, --columns or --versus.")
@@ -237,7 +279,7 @@ def report(
         latest = reports.latest(store, _named_by(runner), with_reference=form != "reference")
         results = list(store.results(store.members(latest.experiment)).values()) if form == "reference" else []
     view.check(latest.rows)
-    shown_report = replace(latest, view=view)
+    shown_report = replace(latest, view=view, folder=latest.folder if is_kept else None)
     if form == "claims" and not latest.card.claims:
         raise BadInput(f"--format claims: the card of {named(latest.card.name)} has no claims.")
     drawn = drawing.make(latest.rows, latest.card) if figures else drawing.Made()

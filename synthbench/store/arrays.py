@@ -49,7 +49,8 @@ def readings_from_bytes(content: bytes, source: str) -> Readings | None:
     of, names = Wanted(*head["of"]), tuple(head["names"])
     levels, count = len(of.levels), len(names)
     rule = None if head["rule"] is None else Reached(float(numbers[0]), head["rule"])
-    steps_L, at_target_S, at_levels = np.split(numbers[1:], [levels, levels + count])
+    end = 1 + levels
+    steps_L, at_target_S, at_levels = numbers[1:end], numbers[end : end + count], numbers[end + count :]
     return Readings(of, names, steps_L, at_levels.reshape(levels, count), at_target_S, head["has_fit"], rule)
 
 

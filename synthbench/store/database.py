@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -38,6 +38,7 @@ class Database:
     """A connection. Raises BadInput where the file is not ours, damaged or not allowed; Failed where the disk fails."""
 
     schema: str
+    read_first: Sequence[str]  # the tables that every reader reads
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, *, read_only: bool) -> None:
         self.folder, self._connection, self._read_only = folder, connection, read_only
@@ -57,7 +58,8 @@ class Database:
                 _make(folder, cls.schema)
         except OSError as error:
             raise _of_disk(folder, error) from None
-        cls._open_read_only(folder).close()  # a check before writing: closing a writer merges the log, valid or not
+        # a check before writing: closing a writer merges the log, valid or not
+        cls._open_read_only(folder, is_whole=True).close()
         with sentences(folder):
             return cls(folder, connect(folder, "rw"), read_only=False)
 
@@ -71,7 +73,7 @@ class Database:
         return cls._open_read_only(folder)
 
     @classmethod
-    def _open_read_only(cls, folder: Path) -> Self:
+    def _open_read_only(cls, folder: Path, *, is_whole: bool = False) -> Self:
         with sentences(folder):
             database = cls(folder, connect(folder, "ro"), read_only=True)
             try:
@@ -83,14 +85,15 @@ class Database:
                         raise
                     database.close()
                     database._connection = connect(folder, "ro&immutable=1")
-                database._check()
+                database._check(is_whole=is_whole)
             except BaseException:
                 database.close()
                 raise
             return database
 
-    def _check(self) -> None:
-        """Raises BadInput unless the file is a valid database of ours."""
+    def _check(self, *, is_whole: bool) -> None:
+        """Raises BadInput unless the file is a valid database of ours. is_whole: whether all of it is checked, or only
+        `read_first`: in a large file the rest takes seconds, and rows have checksums."""
         ((application,),) = self.rows("PRAGMA application_id")
         ((version,),) = self.rows("PRAGMA user_version")
         if application != APPLICATION_ID:
@@ -100,8 +103,9 @@ class Database:
                 f"--out {named(self.folder)}: {DATABASE} has format {version}, this synthbench reads format {VERSION}; "
                 f"{ADVICE.get(version, 'update synthbench or ' if version > VERSION else '')}choose another folder."
             )
-        if (problems := self.rows("PRAGMA integrity_check(1)")) != [("ok",)]:
-            raise damaged(self.folder, str(problems[0][0]))
+        for part in ("1",) if is_whole else self.read_first:
+            if (problems := self.rows(f"PRAGMA integrity_check({part})")) != [("ok",)]:
+                raise damaged(self.folder, str(problems[0][0]))
 
     def close(self) -> None:
         self._connection.close()

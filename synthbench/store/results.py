@@ -86,6 +86,7 @@ class Store(Database):
     """Results in a folder. damaged: runs that did not match their checksums, while writing."""
 
     schema = SCHEMA
+    read_first = ("experiments", "members", "runs", "weights")
 
     def __init__(self, folder: Path, connection: sqlite3.Connection, *, read_only: bool) -> None:
         super().__init__(folder, connection, read_only=read_only)
@@ -233,7 +234,7 @@ class Store(Database):
         """The weights of a run, if their file is here and matches its checksum."""
         for row in self.rows(f"{WEIGHTS} WHERE run = ? AND attempt = ?", (result.run, result.attempt)):
             weights = WeightFile(*row[2:-1])
-            if not is_sealed(row) or not _is_weights_name(weights.name):
+            if not is_sealed(row) or not is_weights_name(weights.name):
                 return None
             with suppress(OSError):
                 file = self.weights / weights.name
@@ -323,7 +324,7 @@ class Store(Database):
                 rows += db.execute(f"{WEIGHTS} WHERE run = ? AND attempt = ?", key)
                 db.execute("DELETE FROM weights WHERE run = ? AND attempt = ?", key)
         for _, _, name, *_ in filter(is_sealed, rows):
-            if _is_weights_name(name):
+            if is_weights_name(name):
                 (self.weights / name).unlink(missing_ok=True)
 
     def _valid(self, rows: list[Row], what: str) -> list[Row]:
@@ -334,7 +335,7 @@ class Store(Database):
         return valid
 
 
-def _is_weights_name(name: str) -> bool:
+def is_weights_name(name: str) -> bool:
     """Whether a weight file may have this name: whatever a row says, nothing outside of the folder is read or deleted."""
     return re.fullmatch(r"[\w-]+\.safetensors", str(name)) is not None
 

@@ -62,8 +62,14 @@ def study(folder: Path, shape: Shape) -> Experiment:
     ]  # fmt: skip
     decays = ",".join(str(number / 10) for number in range(shape.decays))
     axes = [f"stages.finetune.weight_decay={decays}"] if shape.decays > 1 else []
-    request = RunRequest(str(folder / "runner.toml"), settings=settings, axes=axes, seeds=shape.seeds, device="cpu")
-    return resolve(request)
+    (folder / "request.json").write_text(json.dumps([settings, axes, shape.seeds]))
+    return again(folder)
+
+
+def again(folder: Path) -> Experiment:
+    """A study whose cards are written, resolved once more."""
+    settings, axes, seeds = json.loads((folder / "request.json").read_text())
+    return resolve(RunRequest(str(folder / "runner.toml"), settings=settings, axes=axes, seeds=seeds, device="cpu"))
 
 
 def result_of(run: Run) -> Result:
