@@ -140,7 +140,7 @@ class Store(Database):
         is_valid = run_seal == seal(*row[:-1], ends) and (weights is None or _is_valid(weights))
         if not is_valid or _identity(run, text) is None:
             return None
-        is_old = source != identity.source("scores")
+        is_old = source != identity.scores_source()
         values = self.rows(PATH, key)
         if path_seal != seal(values, *self.rows(CURVE, key)):
             return None
@@ -290,7 +290,7 @@ def _put_run(db: sqlite3.Connection, result: Result, identity_text: str, losses:
     ends = sorted(_stored(result.scores).items())
     row = (
         *key, identity_text, result.status, result.fleet_size, result.seconds, result.started, result.device,
-        json.dumps(dict(result.versions)), identity.source("scores"), seal(values, (losses,)),
+        json.dumps(dict(result.versions)), identity.scores_source(), seal(values, (losses,)),
     )  # fmt: skip
     _put(db, "runs", *row, sealed=(ends,))
     db.execute("DELETE FROM scores WHERE run = ? AND attempt = ?", key)
