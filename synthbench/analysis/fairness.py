@@ -10,6 +10,7 @@ from math import prod
 from synthbench.analysis.pairing import Pair
 from synthbench.analysis.rows import Row
 from synthbench.cards import RunnerCard
+from synthbench.scores.probes import BASE
 from synthbench.scores.reading import BETWEEN_RATES
 
 MOST_EXTENDED = 3  # of `stages.NAME.extend`
@@ -36,7 +37,7 @@ def are_alike(first: Sequence[int], second: Sequence[int], card: RunnerCard) -> 
 
 def at_edge(row: Row, name: str) -> str | None:
     """What lies at an edge of its grid: the best rate of some stage that the score depends on."""
-    chooses = not name.endswith(tuple(BETWEEN_RATES))  # a rate in the last stage
+    chooses = not name.endswith((*BETWEEN_RATES, BASE))  # a rate in the last stage
     is_at_edge = row.edge_before or (row.edge and chooses)
     return "the best rate lies at the edge of the grid" if is_at_edge else None
 

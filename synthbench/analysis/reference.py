@@ -13,7 +13,7 @@ from synthbench.analysis.cost import Spent, spent
 from synthbench.analysis.fairness import are_alike
 from synthbench.analysis.rows import Row, joined
 from synthbench.cards import Card, RunnerCard
-from synthbench.experiment import identity
+from synthbench.experiment import identity, used
 from synthbench.experiment.runs import Result
 
 WIDE = "-wide"  # ends the names of references whose rows had the trials of a plug-in
@@ -43,7 +43,7 @@ def make(
     measured = [row for row in rows if not row.reference]
     return Reference(
         runner=card.name, card=card.fingerprint(), setting=card.setting(), arguments=card.arguments, tasks=dict(tasks),
-        package=identity.package_fingerprint(),
+        package=identity.package_fingerprint(*used.by_card(card)),
         device=joined(row.device for row in measured), versions=dict(results[0].versions) if results else {},
         command=command, spent=spent(results), rows=measured,
     )  # fmt: skip
@@ -69,7 +69,8 @@ def shipped(card: RunnerCard, tuning: str = "") -> Reference | None:
 def _of_this_code(card: RunnerCard, tasks: Mapping[str, str]) -> list[Reference]:
     """The shipped references that were made with this code and (among others) these tasks, whatever the card says."""
     sources = [source for tuning in ("", WIDE) if (source := shipped(card, tuning))]
-    return [s for s in sources if s.package == identity.package_fingerprint() and tasks.items() <= s.tasks.items()]
+    package = identity.package_fingerprint(*used.by_card(card))
+    return [s for s in sources if s.package == package and tasks.items() <= s.tasks.items()]
 
 
 def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:

@@ -14,6 +14,7 @@ from synthbench.experiment.choice import Trial
 from synthbench.experiment.readings import Readings, between_rates, wanted
 from synthbench.experiment.runs import Cell, Result, RunId, Scores
 from synthbench.scores import SCORES, reading
+from synthbench.scores.probes import BASE
 from synthbench.store import members
 from synthbench.store.members import EVERYTHING, Narrowing
 from synthbench.store.results import Store
@@ -21,6 +22,7 @@ from synthbench.trainer.schedule import Schedule
 
 Values = dict[int, float]  # by seed
 AT_END = [name for name, score in SCORES.items() if score.level != "cell"]
+AT_BASE = [name for name in SCORES if name.endswith(BASE)]
 RUN_DIGITS = 6  # of a score of one run, in tables and in what is shipped
 ON = " on "  # between an optimizer and what it finetunes
 SEVERAL = " + "  # between the names of the devices that measured one row
@@ -33,7 +35,8 @@ class Row(Card):
     lr: the chosen rate, None where every run diverged. edge: whether it lies at an end of the grid; edge_before: whether
     that of an earlier stage does. trials: learning rates by stage, empty where there is no record of them. runs, diverged:
     counts over all rates and seeds. values: by score and seed, at the end at the chosen rate, or (scores `x@fit`,
-    `x@fits` and `x@steps`, of what is measured at the end) at the card's target step. censored: of scores `x@t` the
+    `x@fits` and `x@steps`, of what is measured at the end) at the card's target step, or (`x@base`, of what probes measure)
+    of the model that it starts from. censored: of scores `x@t` the
     seeds whose value is only a bound, `>` or `<`. target_steps: readings `x@fit` and `x@fits` by score, target step and
     seed. rates: scores at the end by rate, score and seed. size: trained items over those of the card. axes: the values of
     the axes that it differs in, by label. items: trained items by slice. variant_of: the optimizer, where `optimizer` is
@@ -160,7 +163,7 @@ def rank(update: str) -> tuple[int, int]:
 
 def applies(name: str, row: Row) -> bool:
     """Whether a score has a meaning for a row: its score at the end was measured, or every run diverged."""
-    at_end = "rule_accuracy" if name.endswith("@t") else name.partition("@")[0]
+    at_end = "rule_accuracy" if name.endswith("@t") else name if name.endswith(BASE) else name.partition("@")[0]
     return row.lr is None or bool(row.values.get(at_end))
 
 
@@ -216,6 +219,7 @@ def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: Experime
     parents = list(dict.fromkeys(parent for run in runs if (parent := identities[run]["parent"])))
     starts = {stored.seed(parent): results[parent].scores for parent in parents if parent in results}
     start = {name: _scores(starts, name) for name in AT_END}
+    values |= {name: start[end] for name in AT_BASE if (end := name.removesuffix(BASE)) in start and start[end]}
     rates: dict[float, dict[str, Values]] = {}
     for lr in sorted({trial.lr for trial in trials}):
         of_rate = {stored.seed(run): results[run].scores for run in converged if identities[run]["lr"] == lr}

@@ -13,7 +13,7 @@ from synthbench.cards.values import Optimizer, ScoreName, Several, Update, uniqu
 AxisValue = float | Annotated[str, Field(max_length=4096)]
 AxisValues = Annotated[list[AxisValue], Field(min_length=1, max_length=100), AfterValidator(unique)]
 Label = Annotated[str, Field(max_length=200)]
-Readings = Annotated[list[Literal["fit", "fits", "end", "steps"]], Field(max_length=4), AfterValidator(unique)]
+Readings = Annotated[list[Literal["fit", "fits", "end", "steps", "base"]], Field(max_length=4), AfterValidator(unique)]
 Contrasted = Literal["difference", "interaction", "trend", "dominates", "inversion"]
 REQUIRED: dict[str, tuple[str, ...]] = {
     "difference": ("rows", "than", "expected"),

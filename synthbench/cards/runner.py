@@ -35,6 +35,7 @@ Seeds = (
 )
 Scores = Annotated[list[ScoreName], Field(min_length=1, max_length=128), AfterValidator(unique)]
 Kind = Literal["full", "lora"]
+Probe = Literal["activations", "landscape", "update", "representations", "automaton"]
 
 
 class ModelCard(Card):
@@ -87,6 +88,24 @@ class OverrideCard(Card):
     """What the rates of a grid are multiplied by; of several such tables all factors hold."""
 
 
+class RemedyCard(Card):
+    """What is done against forgetting beside choosing an optimizer; 0: nothing. They act on full updates."""
+
+    replay: Annotated[float, Field(ge=0, le=0.9)] = 0.0
+    """Share of every batch that is data of the stages before."""
+    l2: Decay = 0.0
+    """Strength of a penalty on the squared distance from the base."""
+    ewc: Decay = 0.0
+    """The same, each parameter weighted by its Fisher information on data of the stages before (of mean one)."""
+    average: Share = 0.0
+    """Share of the base in the model that is evaluated and kept."""
+
+    @property
+    def given(self) -> dict[str, float]:
+        """What is not 0, by name."""
+        return {name: float(value) for name, value in self if value}
+
+
 class StageCard(Card):
     """One phase of training."""
 
@@ -117,6 +136,8 @@ class StageCard(Card):
     """Evaluations along the path, the start not counted."""
     relearn: Annotated[int, Field(ge=0, le=10_000, strict=True)] = 0
     """Steps for `relearning_savings`; 0: not measured."""
+    remedy: RemedyCard = RemedyCard()
+    """What is done against forgetting: replay, l2, ewc, average."""
     overrides: dict[str, OverrideCard] = Field({}, alias="for")
     """What is different for one task, optimizer, variant or two of them (TASK/OPTIMIZER)."""
 
@@ -184,6 +205,9 @@ MARGINS = {"share": 0.05, "nats/token": 0.1, "nats/answer": 0.1}
 Margins = Annotated[dict[str, Rate], AfterValidator(lambda given: MARGINS | given)]
 
 
+UNHASHED = ("probes",)  # keys of a card that stay out of its fingerprint where they are empty
+
+
 class RunnerCard(Card):
     """An experiment: tasks, stages, optimizers, updates, learning rates and seeds."""
 
@@ -210,6 +234,8 @@ class RunnerCard(Card):
     margins: Margins = MARGINS
     """By unit: the difference below which two rows count as equal."""
     reading: ReadingCard
+    probes: Annotated[list[Probe], Field(max_length=8), AfterValidator(unique)] = []
+    """What is measured of every model after each stage, beside what all runs have; `docs/scores.md` has the scores."""
     arguments: dict[str, dict[str, Any]] = {}
     """By optimizer: arguments that differ from its defaults."""
     variants: Annotated[dict[Name, VariantCard], Field(max_length=32)] = {}
@@ -300,7 +326,12 @@ class RunnerCard(Card):
         )
         for stage in content["stages"]:
             del stage["update"], stage["optimizer"], stage["size"]
+            if not any(stage["remedy"].values()):
+                del stage["remedy"]
             for override in stage["for"].values():
                 del override["update"], override["size"], override["optimizer"]
+        for key in UNHASHED:  # cards without them keep their fingerprints
+            if not content[key]:
+                del content[key]
         content["axes"] = [[axis.path, axis.name] for axis in self.axes]
         return content

@@ -8,7 +8,7 @@ remembered.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import groupby
@@ -23,8 +23,9 @@ NOTHING = sha256().hexdigest()
 Item = str | ast.AST
 
 
-def digest(files: Iterable[Path], root: Path) -> str:
+def digest(files: Iterable[Path], root: Path, apart: Collection[str] = ()) -> str:
     """sha256 of what Python files compute. root: the package that they are of, or the folder where they import each other.
+    apart: dotted places of modules whose import leaves the hash, since they are hashed elsewhere.
 
     An imported name is part of it with the hash of its module alone, where that is among the files. Raises SyntaxError
     for what is no Python, OSError for what cannot be read.
@@ -39,7 +40,7 @@ def digest(files: Iterable[Path], root: Path) -> str:
         parsed.append((path.relative_to(root).parts[:-1], traits, tree))
     hashes = dict.fromkeys(places, "")
     for _ in ("alone", "linked"):
-        now = [Reader(folder, package, hashes, *traits).hash(tree) for folder, traits, tree in parsed]
+        now = [Reader(folder, package, hashes, *traits, apart).hash(tree) for folder, traits, tree in parsed]
         hashes = dict(zip(places, now, strict=True))
     linked = sorted(code for code in hashes.values() if code != NOTHING)  # an empty file computes nothing
     return sha256("".join(linked).encode()).hexdigest()
@@ -55,13 +56,14 @@ def _place(path: Path, root: Path) -> str:
 class Reader:
     """Reads a syntax tree. folder: the file's, from the root. package: the root's name, "" where it is none. known: by
     place the hashes of all files. keeps_docs: whether code of the file reads docstrings, which are then part of it.
-    remembers: whether it imports `remembered`."""
+    remembers: whether it imports `remembered`. apart: places whose import is left out."""
 
     folder: tuple[str, ...]
     package: str
     known: Mapping[str, str]
     keeps_docs: bool
     remembers: bool
+    apart: Collection[str] = ()
 
     def hash(self, tree: ast.Module) -> str:
         state = sha256()
@@ -102,6 +104,8 @@ class Reader:
             else:
                 above = self.folder[: len(self.folder) + 1 - node.level] if node.level else ()
                 module = ".".join([*above, node.module] if node.module else above)
+                if f"{module}.{name.name}".removeprefix(f"{self.package}.") in self.apart:
+                    continue
                 yield f"{self._meant(module, name.name, node.level)} {name.name} {name.asname or ''}"
 
     def _meant(self, module: str, name: str, level: int = 0) -> str:

@@ -55,7 +55,7 @@ def train(job: Job, parcel: travel.Parcel, device: str, code: str, *parents: byt
 
 def code_here() -> str:
     """What must be alike on all nodes: the code that computes numbers, and torch's version."""
-    code = sha256(f"{identity.package_fingerprint()} {identity.training_source(NATIVE)}".encode()).hexdigest()
+    code = sha256(f"{identity.package_fingerprint()} {identity.training_source(path=NATIVE)}".encode()).hexdigest()
     return f"{code[:16]}, torch {identity.torch_minor()}"
 
 

@@ -22,6 +22,7 @@ from synthbench.common.errors import BadInput, Failed, SynthbenchError
 from synthbench.common.wording import named
 from synthbench.execution.executor import Outcome, Ready, TrialJob
 from synthbench.execution.fleet_job import Job, run_fleet
+from synthbench.execution.probing import probed
 from synthbench.plugins import Origin, made_with, restore
 from synthbench.plugins.errors import is_out_of_memory
 from synthbench.plugins.settings import preserved_settings
@@ -86,9 +87,12 @@ def answer(job: Job | TrialJob, device: str, send: Callable[[int], None]) -> Out
 def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
     import torch
 
+    from synthbench.execution.remedied import run_remedied
+
     try:
         with taken(job.runs[0].environment.path):
-            return run_fleet(job, device, report)
+            trained = run_remedied(job, device, report) if job.runs[0].remedy else run_fleet(job, device, report)
+            return probed(job, trained, device) if job.runs[0].probes else trained
     except (MissingWeights, BadInput) as error:  # BadInput: of an optimizer, or of a generator that fails at some seed
         return error
     except OSError as error:  # a worker writes weights alone; those that it cannot read raise MissingWeights

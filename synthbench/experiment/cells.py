@@ -8,14 +8,15 @@ or what it starts from, differs in.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from synthbench.cards import StageCard, fingerprint
 from synthbench.cards.runner import BRACKET_SAMPLE
 from synthbench.common.errors import BadInput
-from synthbench.experiment import grids
+from synthbench.experiment import grids, identity, used
 from synthbench.experiment.runs import Cell, Environment, OptimizerSpec, Run, RunId
 from synthbench.generators import Task
 from synthbench.scores.reading import FITS
@@ -82,6 +83,18 @@ class TaskStage:
         levels = tuple(sorted({*FITS, reading.fit}))
         return {"sample": reading.sample, "bracket_sample": reading.bracket_sample, "levels": levels}
 
+    @cached_property
+    def _environment(self) -> Environment:
+        """The experiment's, with the files that its runs of this stage use beside those that all use."""
+        files = (
+            *used.by_task(self.task.card, self.stage.name),
+            *used.by_probes(self.card.probes),
+            *used.by_remedy(self.stage.remedy.given),
+        )
+        if not files:
+            return self.at.environment
+        return replace(self.at.environment, source=identity.training_source(*files, path=self.at.environment.path))
+
     def run(self, cell: Cell, lr: float, seed: int, parent: RunId | None) -> Run:
         card, stage, task = self.card, self.stage, self.task
         variant = card.variants.get(cell.optimizer)
@@ -94,7 +107,8 @@ class TaskStage:
             update=cell.update, steps=grids.scaled(self.settings(cell.optimizer).steps, cell.size), batch=stage.batch,
             schedule=stage.schedule, warmup=stage.warmup, examples=grids.sized(task, stage, cell.size), points=stage.points,
             **self._samples, relearn=stage.relearn if history else 0, seed=seed, salt=variant.salt if variant else "",
-            parent=parent, environment=self.at.environment,
+            parent=parent, environment=self._environment, probes=tuple(card.probes),
+            remedy=stage.remedy.given if history else {},
         )  # fmt: skip
 
     def trains(self, cell: Cell, parent: str) -> str:

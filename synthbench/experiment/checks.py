@@ -114,6 +114,8 @@ def _updates(stage: StageCard, card: RunnerCard, task: Task, where: str) -> None
         if update != "full" and not is_last:
             kind = "low rank" if update.startswith("lora-") else "partial"
             raise BadInput(f"{where}.update = {shown(update)}: only the last stage may be {kind}.")
+    if stage.remedy.given and any(update != "full" for update in stage.update):
+        raise BadInput(f"{where}.remedy: {' and '.join(stage.remedy.given)} act on full updates; leave the others out.")
     if not is_last and len(stage.update) > 1:
         raise BadInput(f"{where}: only the last stage may cross updates.")
 

@@ -20,29 +20,59 @@ PACKAGE = Path(__file__).resolve().parent.parent
 DEVICES = ("auto", "cpu", "cuda")
 EXECUTION = ("fleet_job", "fleet_setup", "observe", "relearning")  # its files that numbers depend on
 TRAINING = ("generators", "trainer", *(f"execution/{name}.py" for name in EXECUTION))
-ASIDE = {"generators/contract.py"}  # checks data, draws none
-NATIVE = PACKAGE / "trainer" / "native"  # of runs on the native path alone
+NATIVE = "trainer/native"  # of runs on the native path alone
+COMMON = {  # of folders whose files register something, the files that every run depends on
+    "generators": {"__init__", "examples", "facts", "floors", "inflection", "modular", "noisy", "registry", "task", "wugs"},
+    "scores": {"__init__", "capacity", "distance", "forgetting", "learning", "observations", "reading", "registry",
+               "relearning", "run_scores"},
+    "trainer/optimizers": {"__init__", "adamw", "adamw_split", "muon", "registry", "sgd"},
+}  # fmt: skip
+
+
+def is_apart(path: Path) -> bool:
+    """Whether only the runs that use what a file registers depend on it: so all that was added after the first ids."""
+    place = path.relative_to(PACKAGE)
+    return place.parent.as_posix() in COMMON and place.stem not in COMMON[place.parent.as_posix()]
+
+
+def apart(folder: str) -> list[str]:
+    """The places of such files of a folder, such as `scores/NAME.py`."""
+    return sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / folder).glob("*.py") if is_apart(path))
 
 
 @cache
 def source(*places: str) -> str:
-    """sha256 of what these Python files of the package, and those in these folders of it, compute (`sources.digest`)."""
+    """sha256 of what these Python files of the package compute, and those in these folders of it but for files that are
+    apart (`sources.digest`)."""
     paths = [PACKAGE / name for name in places]
-    files = [file for path in paths for file in ([path] if path.is_file() else path.rglob("*.py"))]
-    files = [path for path in files if path.relative_to(PACKAGE).as_posix() not in ASIDE and path.parent != NATIVE]
-    return sources.digest(files, PACKAGE)
+    files = [path for path in paths if path.is_file()]
+    files += [
+        file for path in paths if path.is_dir() for file in path.rglob("*.py")
+        if not is_apart(file) and file.parent != PACKAGE / NATIVE
+    ]  # fmt: skip
+    skipped = [place.removesuffix(".py").replace("/", ".") for folder in COMMON for place in apart(folder)]
+    return sources.digest(files, PACKAGE, skipped)
 
 
-def training_source(path: str = paths.TORCH) -> str:
+def training_source(*used: str, path: str = paths.TORCH) -> str:
     """sha256 of the code that draws data, trains by a path and evaluates: part of a run's identity, beside the run's
-    settings."""
-    code = source(*TRAINING)
+    settings. used: the files apart that a run uses (`used.py`)."""
+    code = _with(source(*TRAINING), used)
     return code if path == paths.TORCH else sha256(f"{code} {paths.source()}".encode()).hexdigest()
 
 
-def package_fingerprint() -> str:
+def package_fingerprint(*used: str) -> str:
     """sha256 of all the code that can change a number: that of shipped reference rows must be the same."""
-    return source(*TRAINING, "scores")
+    return _with(source(*TRAINING, "scores"), used)
+
+
+def scores_source() -> str:
+    """sha256 of all the code of scores: where it differs from that of a stored run, the run is scored again."""
+    return source("scores", *apart("scores"))
+
+
+def _with(common: str, used: tuple[str, ...]) -> str:
+    return sha256(f"{common} {source(*sorted(set(used)))}".encode()).hexdigest() if used else common
 
 
 def installed(package: str) -> str:

@@ -83,7 +83,7 @@ def experiment_of(card: RunnerCard, origin: str, kind: str, path: str = paths.TO
     checks.untrained(card, tasks, origin)
     longest = max(task.language.length for task in loaded)
     path = paths.chosen(path, kind, longest, lambda told: print(f"synthbench: {told}", file=sys.stderr))
-    environment = Environment(identity.training_source(path), identity.torch_minor(), kind, path=path)
+    environment = Environment(identity.training_source(path=path), identity.torch_minor(), kind, path=path)
     at_points = []
     for point in axes.points(card, origin):
         where = f"{origin}{point.told}"

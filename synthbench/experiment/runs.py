@@ -59,6 +59,12 @@ class Environment:
         return {name: value for name, value in vars(self).items() if (name, value) != ("path", TORCH)}
 
 
+OPTIONAL = (
+    "probes",
+    "remedy",
+)  # fields of a run that stay out of its id where they are empty: runs without them keep theirs
+
+
 @dataclass(frozen=True)
 class Run:
     """One model trained through one stage. Its id hashes every input that affects its results.
@@ -66,7 +72,9 @@ class Run:
     task_fingerprint: of the task as far as this stage. history: the stages that its parents went through. examples:
     trained items by slice. sample: items a set that are evaluated between the path's ends, bracket_sample: at the ends and
     around the steps at which fit first reaches one of the levels. relearn: steps of relearning after the last evaluation.
-    salt: changes what is drawn beside the data. parent: the run whose weights it starts from.
+    salt: changes what is drawn beside the data. parent: the run whose weights it starts from. probes: what is measured
+    after the stage. remedy: what is done against forgetting, by name. Fields of OPTIONAL are part of the id where they are
+    given.
     """
 
     task: str
@@ -93,10 +101,13 @@ class Run:
     salt: str
     parent: RunId | None
     environment: Environment
+    probes: tuple[str, ...] = ()
+    remedy: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values = {name: value for name, value in values.items() if value or name not in OPTIONAL}
         return values | {"optimizer": vars(self.optimizer), "environment": self.environment.identity}
 
     @cached_property

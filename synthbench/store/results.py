@@ -180,7 +180,7 @@ class Store(Database):
         if path is None:
             return None
         result = row.result(weights[2] if weights else None, path)
-        if row.scores_source != identity.source("scores"):
+        if row.scores_source != identity.scores_source():
             return self._scored_again(result, row, rescored)
         return result
 

@@ -98,7 +98,7 @@ def put_run(
     row = (
         result.run, result.attempt, identity_text, result.status, max(result.path, default=0), result.fleet_size,
         result.seconds, result.started, result.device, json.dumps(dict(result.versions)),
-        json.dumps(stored(result.scores), sort_keys=True), source or identity.source("scores"), readings,
+        json.dumps(stored(result.scores), sort_keys=True), source or identity.scores_source(), readings,
         quick_seal(content, losses),
     )  # fmt: skip
     db.execute(f"INSERT OR REPLACE INTO runs VALUES ({'?,' * len(row)}?)", (*row, quick_seal(*row)))

@@ -184,6 +184,32 @@ def muon(grad: Tensor, state: Mapping[str, Tensor], weight: Tensor, hyper: Any) 
     return weight * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * scale * orthogonal, {"average": average}
 
 
+def adamw_flat(
+    grad: Tensor, state: Mapping[str, Tensor], weight: Tensor, hyper: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """torch.optim.AdamW's step of one matrix, its singular values made equal at the norm that it had."""
+    b1, b2 = hyper.betas
+    first, second = b1 * state["first"] + (1 - b1) * grad, b2 * state["second"] + (1 - b2) * grad * grad
+    update = first / (1 - b1**hyper.step) / ((second / (1 - b2**hyper.step)).sqrt() + hyper.eps)
+    flat = newton_schulz(update, hyper.steps)
+    flat = flat * (update.norm() / flat.norm().clamp_min(1e-30))
+    return weight * (1 - hyper.lr * hyper.weight_decay) - hyper.lr * flat, {"first": first, "second": second}
+
+
+def muon_sign(
+    grad: Tensor, state: Mapping[str, Tensor], weight: Tensor, hyper: Any
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Muon's step of one matrix, replaced by its signs at the norm that it had."""
+    moved, kept = muon(grad, state, torch.zeros_like(weight), hyper)
+    sign = moved.sign() * (moved.norm() / moved.sign().norm().clamp_min(1e-30))
+    return weight * (1 - hyper.lr * hyper.weight_decay) + sign, kept
+
+
+OF_MATRICES: dict[str, tuple[Update, Sequence[str]]] = {  # by optimizer: the step of one matrix, and what it keeps
+    "muon": (muon, ["average"]), "adamw-flat": (adamw_flat, ["first", "second"]), "muon-sign": (muon_sign, ["average"]),
+}  # fmt: skip
+
+
 class MatrixByMatrix(torch.optim.Optimizer):
     """update(grad, state, param, hyper) -> (param, state) of every parameter, as of a matrix optimizer, without
     `torch.vmap`. kept: names of its state. arguments: what hyper has beside rates and the step."""
@@ -221,6 +247,7 @@ def optimizers(
     registered, plugin = OPTIMIZERS["muon" if name == "torch-muon" else name], plugins.plugin_of(name)
     options = registered.arguments.model_validate(dict(arguments or {})).model_dump()
     moved, hidden = [p for p in model.parameters() if p.requires_grad], model.hidden()
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad]
     of_adamw: dict[str, Any] = {key: options[key] for key in ("betas", "eps") if key in options and not plugin}
 
     def plain(optimizer: torch.optim.Optimizer) -> Instance:
@@ -252,9 +279,11 @@ def optimizers(
     elif name == "torch-muon":
         main = plain(torch.optim.Muon(hidden, lr=0.0, adjust_lr_fn="match_rms_adamw"))
     else:
-        main = plain(MatrixByMatrix(hidden, muon, ["average"], options))
+        if name not in OF_MATRICES and not (name == "muon-product" and not any(m.endswith("A") for m, _ in trained)):
+            raise BadInput(f"verify: {named(name)} moves the factors of LoRA together; no plain loop can do that.")
+        main = plain(MatrixByMatrix(hidden, *OF_MATRICES.get(name, OF_MATRICES["muon"]), options))
     rest = [p for p in moved if not any(p is matrix for matrix in hidden)]
-    return [(main, 1.0), *([(adamw(rest), options["aux_lr_ratio"])] if rest else [])]
+    return [(main, 1.0), *([(adamw(rest), options.get("aux_lr_ratio", 1.0))] if rest else [])]
 
 
 def members(model: Transformer, parameters: Sequence[nn.Parameter]) -> list[Member]:

@@ -60,7 +60,7 @@ def test_no_reference_row_is_shown_if_card_task_or_code_differs_or_the_file_is_i
     same_fingerprint = CARD.model_copy(update={"seeds": 7, "optimizers": ["sgd"], "question": "?"})
     assert reference.beside([row("muon")], same_fingerprint, TASKS)[1] == shipped
     assert reference.beside([row("muon")], CARD, {"rote-vs-rule": "another"})[1] is None
-    monkeypatch.setattr("synthbench.experiment.identity.package_fingerprint", lambda: "edited")
+    monkeypatch.setattr("synthbench.experiment.identity.package_fingerprint", lambda *_: "edited")
     assert reference.beside([row("muon")], CARD, TASKS)[1] is None
     (cards.shipped() / "reports" / "quick.json").write_text("{")
     assert reference.shipped(CARD) is None

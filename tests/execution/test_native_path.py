@@ -161,4 +161,4 @@ def test_ids_of_torchs_path_do_not_hash_the_native_one() -> None:
     hashed = {path.relative_to(identity.PACKAGE).parts[:2] for path in build.SOURCES}
     assert hashed == {("trainer", "native")}
     assert paths.source() not in identity.training_source()
-    assert identity.training_source(paths.NATIVE) != identity.training_source()
+    assert identity.training_source(path=paths.NATIVE) != identity.training_source()

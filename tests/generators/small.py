@@ -15,10 +15,15 @@ from synthbench.generators import GENERATORS, Examples, Language, Place, Task
 LANGUAGE = Language(("w",), 5, 2)  # 25 names; 5 is prime: all sums are equally likely
 # options that make all answers equally likely for an unknown item
 OPTIONS: dict[str, dict[str, Any]] = {
+    "automaton": {"concentration": 1e6},
+    "biographies": {},
     "facts": {},
+    "hops": {"hops": 1},
     "inflection": {"shifts": [2]},
     "modular": {"factors": [1, 3], "constant": 1},
     "noisy": {"shifts": [2], "noise": 0.25},
+    "recall": {},  # of names with two syllables: two queries, and no pairs
+    "routing": {"classes": 5},
     "wugs": {"shifts": [2], "exceptions": 0.25},
 }
 HAVE_PARTS = [name for name, generator in GENERATORS.items() if generator.is_unseen]

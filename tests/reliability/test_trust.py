@@ -169,7 +169,7 @@ def test_pickles_in_every_value_of_a_database_are_not_loaded(
     np.savez(file, head=np.array([Trap(out.parent / "unpickled")], dtype=object))
     monkeypatch.setattr("synthbench.store.database.seal", lambda *_: "forged")
     monkeypatch.setattr("synthbench.store.results.seal", lambda *_: "forged")
-    monkeypatch.setattr("synthbench.experiment.identity.source", lambda _: "edited")
+    monkeypatch.setattr("synthbench.experiment.identity.source", lambda *_: "edited")
     for content in (armed, file.read_bytes()):
         with closing(sqlite3.connect(out / "results.db")) as db, db:
             db.execute("UPDATE observations SET content = ?", (content,))
