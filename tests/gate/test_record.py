@@ -65,7 +65,7 @@ def test_nothing_is_recorded_where_every_run_diverges(stage: str, call: Caller, 
 
 def test_results_without_weights_are_rejected(call: Caller, tmp_path: Path) -> None:
     options = f"{small.card(tmp_path)} --optimizer adamw --seeds 5 {small.FULL} --quiet"
-    assert call(f"run {options} --out {tmp_path}/r --keep-weights none").code == 0
+    assert call(f"run {options} --path torch --out {tmp_path}/r --keep-weights none").code == 0
     code, _, err = call(f"baseline {options} --results {tmp_path}/r -o {tmp_path}/b.json")
     assert code == 3
     assert "--keep-weights all" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import subprocess
 import sys
@@ -70,8 +71,8 @@ def test_a_class_of_a_script_is_trained_by_a_worker_and_again_after_an_edit(
     script = tmp_path / "mine.py"
     script.write_text(SCRIPT.replace("FACTOR", "1.0"))
     process = subprocess.run(
-        [sys.executable, "mine.py"], env={"PYTHONPATH": str(ROOT), "PATH": ""}, text=True, capture_output=True,
-        check=False,
+        [sys.executable, "mine.py"], env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}, text=True,
+        capture_output=True, check=False,
     )  # fmt: skip
     assert (process.returncode, process.stderr) == (0, "")
     once, last_line = process.stdout.splitlines()

@@ -251,6 +251,7 @@ ALLOWED = {
     "__init__.py": {"importlib"},  # the package's own modules, by public names
     "plugins/registry.py": {"cloudpickle"},  # between a process and its workers
     "plugins/loading.py": {"importlib", "importlib.util", "importlib.import_module"},  # code that is named
+    "trainer/native/build.py": {"importlib.util", "subprocess"},  # finds torch's headers, runs the user's compiler
 }
 
 
