@@ -17,11 +17,12 @@ Identities = Mapping[RunId, Mapping[str, Any]]
 def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     """Finished runs, less those that a run still to train starts from and whose weights are lost."""
     done = store.results(paths=False)
-    parents = {run: identity["parent"] for run, identity in store.identities().items()}
     needed, lost = {run.parent for run in Plan(experiment, done).remaining()}, set[RunId | None]()
+    parents: Identities = {}
     while needed := {run for run in done.keys() & needed - lost if not store.valid_weights(done[run])}:
         lost |= needed
-        needed = {parents[run] for run in needed}  # a parent that is trained again needs its own parent in turn
+        parents = parents or store.identities()
+        needed = {parents[run]["parent"] for run in needed}  # one that is trained again needs its own parent in turn
     return {run: result for run, result in done.items() if run not in lost}
 
 

@@ -222,7 +222,8 @@ class Store(Database):
 
     def later(self, result: Result) -> Result:
         """A stored result without its path, which is read when it is looked at: of many, not all are in memory."""
-        return replace(result, path=StoredPath(lambda: self.results([result.run])[result.run].path))
+        run = result.run  # the result itself would keep its path in memory
+        return replace(result, path=StoredPath(lambda: self.results([run])[run].path))
 
     def curve(self, result: Result) -> list[float]:
         """The training losses of a run that did not diverge: means over equal parts of its stage."""
