@@ -53,6 +53,8 @@ CHANGES: dict[str, list[Any]] = {
         replace(RUN.environment, device="cuda"),
         replace(RUN.environment, dtype="bfloat16"),
     ],
+    "probes": [("update",), ("update", "landscape")],
+    "remedy": [{"l2": 1.0}, {"l2": 2.0}],
 }
 READING = ("reading.sample=3", "reading.bracket_sample=40", "reading.fit=0.75")
 
