@@ -28,13 +28,13 @@ CONSISTENCY, DECAY = "arXiv 2605.06654", "arXiv 2602.11137"
 
 class PaperClaim(NamedTuple):
     """A claim of a paper. evidence: what it rests on there. here: the claims of a runner's card that answer it, by the
-    beginnings of their words; nothing where it is not built. limits: what this scale cannot show."""
+    beginnings of their words. limits: what this scale cannot show."""
 
     name: str
     says: str
     evidence: str
-    runner: str = ""
-    here: tuple[str, ...] = ()
+    runner: str
+    here: tuple[str, ...]
     limits: str = ""
 
 
@@ -43,6 +43,8 @@ LLMS = (
     "told"
 )
 SMALL = "Models of 64 columns and two layers, synthetic languages: what larger models or natural text do is not shown."
+ACTS = "What goes together need not be a cause."
+LARGER = "The larger the weight decay of pretraining"
 FEWER = f"Models of large decay know fewer facts before (`base facts`), and have fewer to forget. {SMALL}"
 PAPERS: dict[str, list[PaperClaim]] = {
     f"{CONSISTENCY}, optimizer-model consistency": [
@@ -55,11 +57,20 @@ PAPERS: dict[str, list[PaperClaim]] = {
                    "consistency", ("Full finetuning with AdamW", "Full finetuning with Muon"),
                    "Here rank 16 is a quarter of the width, a larger part than there."),
         PaperClaim("O3", "Optimizers regularize activations, which leaves different landscapes around the checkpoint.",
-                   "Activations and losses around GPT-2 small"),
+                   "Activations and losses around GPT-2 small", "geometry",
+                   ("A model that Muon pretrained has lower peaks", "A model that Muon pretrained has smaller",
+                    "Each model is flattest"), SMALL),
         PaperClaim("O4", "A finetuning update should have the structure that the pretraining optimizer gives.",
-                   "An argument from O3"),
+                   "An argument from O3", "geometry",
+                   ("The update of the optimizer that pretrained", "The same of every pair", "At an equal rise",
+                    "At an equal norm", "At an equal stable rank"), f"{ACTS} {SMALL}"),
+        PaperClaim("O4, made to act", "The same, by updates that are given the other optimizer's structure.",
+                   "Not asked there", "intervention",
+                   ("On the model that", "Forgetting follows the structure"), SMALL),
         PaperClaim("O5", "Muon throughout has the lower pretraining loss and is worse after finetuning for reasoning.",
-                   "GPT-2 small on OpenWebText: 2.974 against 3.010; then MetaMathQA"),
+                   "GPT-2 small on OpenWebText: 2.974 against 3.010; then MetaMathQA", "reasoning",
+                   ("Muon has the lower loss", "Muon throughout finds", "Muon throughout composes",
+                    "On the model that AdamW", "On the model that Muon"), f"Reasoning is composing two facts. {SMALL}"),
         PaperClaim("O6", "Muon leans to rote memorization, which hurts finding a pattern in little data.",
                    "A synthetic language, whose details are not public", "rote",
                    ("On small data Muon finds less of a rule than AdamW", "Muon's rote gap", "On small data SGD",
@@ -73,28 +84,49 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("W2", "A model that is worse after pretraining can be better after finetuning.",
                    "OLMo-2: loss 2.6088 at decay 0.1, 2.6208 at 0.3, and finetuning prefers 0.3", "plasticity",
                    ("Of two models that AdamW", "Of two models that Muon"), SMALL),
-        PaperClaim("W3", "Decay makes representations linearly separable.", "Linear probes there"),
-        PaperClaim("W4", "Decay regularizes attention matrices.", "The rank of W_QK there"),
-        PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there"),
+        PaperClaim("W3", "Decay makes representations linearly separable.", "Linear probes there", "decay",
+                   (f"{LARGER} (AdamW), the more separable", f"{LARGER} (Muon), the more separable"), SMALL),
+        PaperClaim("W4", "Decay regularizes attention matrices.", "The rank of W_QK there", "decay",
+                   (f"{LARGER} (AdamW), the lower", f"{LARGER} (Muon), the lower", f"{LARGER} (AdamW), the smaller is W_Q",
+                    f"{LARGER} (AdamW), the more evenly"), SMALL),
+        PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there", "decay",
+                   (f"{LARGER} (AdamW), the smaller is the gap", f"{LARGER} (Muon), the smaller is the gap"), SMALL),
         PaperClaim("forgetting",
                    "Left open there: the larger the weight decay of pretraining, the fewer facts are forgotten.",
                    "Not asked there", "plasticity",
                    ("The larger the weight decay of pretraining (AdamW), the fewer",
                     "The larger the weight decay of pretraining (Muon), the fewer"), FEWER),
     ],
+    "Others, known effects and what people do": [
+        PaperClaim("tail", "Muon learns rare facts better than Adam.", "Synthetic biographies, 160M parameters "
+                   "(arXiv 2509.26030)", "tail", ("Muon recalls more", "Of the frequent", "SGD recalls fewer"),
+                   SMALL),
+        PaperClaim("routing", "SGD finds a shared map of low rank where Muon stores pairs.", "A linear task (arXiv "
+                   "2603.00742)", "routing", ("SGD finds more of the shared map than Muon", "Muon finds less of the shared",
+                                              "SGD finds more of the shared map than AdamW"), SMALL),
+        PaperClaim("grokking", "Muon groks sooner than AdamW.", "Modular arithmetic and others (arXiv 2504.16041); a "
+                   "rebuttal finds no gain over wider settings", "grokking",
+                   ("Muon answers held-out", "At the end Muon"), SMALL),
+        PaperClaim("capacity", "A model stores about 2 to 4 bits a parameter.",
+                   "Adam alone (arXiv 2505.24832, 2404.05405)", "capacity", ("In equally many steps", "SGD stores"),
+                   f"Some 70 exposures of a string. {SMALL}"),
+        PaperClaim("remedies", "Replay, penalties towards the base and averages with it make a model forget less.",
+                   "Continual learning (arXiv 1612.00796, 2109.01903 and others)", "remedies",
+                   ("With 5 %", "With a quarter", "With a penalty on", "With a penalty weighted"), SMALL),
+    ],
 }  # fmt: skip
 HEAD = """# The two papers
 
 {stale}
 
-Every claim of two papers that published no code, what it rests on there, and what became of it here: under each reading the
-contrast's size with its 95 % interval, seeds, the p of the test that decides (an equivalence test where there is no
-difference; of a primary claim's first reading after Holm's correction), what other target steps find, what is left out,
-and the A/A beside it, which is the same contrast of an optimizer with itself under other random numbers. How often such
-answers are wrong: [Claims](contrasts.md). How scores are read: [Concepts](../docs/concepts.md#reading-at-equal-fit).
+Every claim of two papers that published no code, and known effects of others: what each rests on there, and what became of
+it here, under each reading the contrast's size with its 95 % interval, seeds, the p of the test that decides (equivalence
+where there is no difference; of a primary claim's first reading after Holm's correction), what other target steps find,
+what is left out, and the A/A beside it, which is the same contrast of an optimizer with itself under other random numbers.
+How often such answers are wrong: [Claims](contrasts.md). How scores are read:
+[Concepts](../docs/concepts.md#reading-at-equal-fit).
 Settings were committed before a study's first run; its card (`runners/NAME.toml`) notes what was changed later.
 """
-NOT_BUILT = "Not built yet: it needs probes of a model, or a task, that are not here."
 
 
 def papers_page() -> str:
@@ -116,13 +148,13 @@ BLOCK = re.compile(r"(?<=<!-- BEGIN papers -->\n).*?(?=<!-- END papers -->)", re
 
 
 def readme() -> str:
-    """README.md with what became of the papers' claims that a study asks: the first contrast's answer and its size."""
+    """README.md with what became of the papers' claims that were measured: the first contrast's answer and its size."""
     rows = []
     for paper, claims in PAPERS.items():
-        for claim in (claim for claim in claims if claim.runner):
-            answer = next(found_by(claim), None)
-            said = literal(f"{claim_answers.in_words(answer)}{_size(answer)}") if answer else "not measured yet"
-            rows.append([paper.partition(",")[0].removeprefix("arXiv "), literal(claim.says), said])
+        for claim in claims if paper.startswith("arXiv") else ():
+            if answer := next(found_by(claim), None):
+                said = literal(f"{claim_answers.in_words(answer)}{_size(answer)}")
+                rows.append([paper.partition(",")[0].removeprefix("arXiv "), literal(claim.says), said])
     text = "\n\n".join(filter(None, [github(["arXiv", "claim", "here"], rows), advice()]))
     return BLOCK.sub(lambda _: f"{text}\n", README.read_text(encoding="utf-8")).rstrip()
 
@@ -188,18 +220,14 @@ def short() -> str:
     for paper, claims in PAPERS.items():
         for claim in claims:
             found = list(found_by(claim))
-            said = (
-                claim_answers.in_words(found[0]) if found else "not measured yet" if claim.runner else "not built yet"
-            )
-            study = f"[{claim.runner}](studies/{claim.runner}.md)" if found else claim.runner or "-"
+            said = claim_answers.in_words(found[0]) if found else "not measured yet"
+            study = f"[{claim.runner}](studies/{claim.runner}.md)" if found else claim.runner
             rows.append([claim.name, paper.partition(",")[0], literal(claim.says), literal(said), study])
     return github(["claim", "paper", "says", "here", "study"], rows)
 
 
 def found_by(claim: PaperClaim) -> Iterator[Answer]:
     """The answers to a paper's claim; none where there are no rows."""
-    if not claim.runner:
-        return
     card = cards.load(RunnerCard, claim.runner)
     for beginning in claim.here:
         if not any(one.says.startswith(beginning) for one in card.claims):
@@ -216,9 +244,6 @@ def published(runner: str) -> list[Row]:
 
 
 def _answered(claim: PaperClaim) -> Iterator[str]:
-    if not claim.runner:
-        yield from (NOT_BUILT, "")
-        return
     found = list(found_by(claim))
     for answer in found:
         primary = " (primary)" * answer.claim.primary

@@ -19,7 +19,10 @@ RUN, REPORT = "run NAME --out NAME-results", "report NAME --out NAME-results"
 ROWS = f"{REPORT} --format reference > reports/NAME.json"
 FIGURES = f"{REPORT} --figures reports/NAME"
 PAGES = ["docs.pages"]
-STUDIES = ("consistency", "rote", "plasticity")
+STUDIES = (
+    "consistency", "rote", "plasticity", "geometry", "intervention", "reasoning", "decay", "remedies", "capacity", "tail",
+    "routing", "grokking",
+)  # fmt: skip
 REFERENCE, POOL = "1000-1031", "1000-1063"  # seeds of the rows that users' seeds stand beside; for their power
 PRODUCTS = {
     "calibration": [RUN, ROWS, FIGURES],

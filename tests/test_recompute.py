@@ -21,7 +21,11 @@ model = { width = 32, layers = 1, head_width = 8 }
 optimizers = ["muon", "muon-again", "muon-slow"]
 seeds = 8
 rank = "learning@fit"
-columns = ["learning@fit", "fact_forgetting@fits", "skill_forgetting@steps", "forgetting", "kl_new", "steps_to_rule@t"]
+columns = [
+    "learning@fit", "fact_forgetting@fits", "skill_forgetting@steps", "forgetting", "kl_new", "steps_to_rule@t",
+    "update_stable_rank", "update_curvature", "activation_peak@base", "validation_loss@base",
+]
+probes = ["activations", "landscape", "update", "representations"]
 reading = { fit = 0.5, target_steps = [12, 15], target_step = 15, sample = 8, bracket_sample = 16, rule = 0.1 }
 
 [variants.muon-again]
@@ -67,11 +71,20 @@ rows = { optimizer = "muon", update = "full-hidden" }
 than = { optimizer = "muon" }
 expected = "equal"
 primary = true
+
+[[claims]]
+says = "Other random numbers give models with higher peaks."
+source = "none"
+score = "activation_peak"
+readings = ["base"]
+rows = { optimizer = "muon-again" }
+than = { optimizer = "muon" }
+expected = "higher"
 """
 
 KINDS = (
     "scores that follow from others", "choices and counts", "scores at the end", "scores x@fit", "scores x@fits",
-    "scores x@steps", "scores x@t", "bounds", "readings at target steps", "means and intervals", "ranks",
+    "scores x@steps", "scores x@t", "scores x@base", "bounds", "readings at target steps", "means and intervals", "ranks",
     "differences to the best row", "differences of two rows", "p-values", "answers to claims", "differences of claims",
 )  # fmt: skip
 

@@ -11,6 +11,7 @@ from synthbench.cards.base import Card, Name, Positive, Prose, Version, fingerpr
 from synthbench.cards.claim import ClaimCard
 from synthbench.cards.spelling import with_axes
 from synthbench.cards.values import ScoreName, Several, Update, unique
+from synthbench.common import overrides
 
 MOST_PARAMETERS = 2**31  # of a model
 SAMPLE, BRACKET_SAMPLE = 96, 512  # items a set along a path
@@ -89,7 +90,8 @@ class OverrideCard(Card):
 
 
 class RemedyCard(Card):
-    """What is done against forgetting beside choosing an optimizer; 0: nothing. They act on full updates."""
+    """What is done against forgetting beside choosing an optimizer; 0: nothing. They act on full updates. As text, for an
+    axis: `none`, `replay=0.05`, `l2=1,average=0.25`."""
 
     replay: Annotated[float, Field(ge=0, le=0.9)] = 0.0
     """Share of every batch that is data of the stages before."""
@@ -99,6 +101,19 @@ class RemedyCard(Card):
     """The same, each parameter weighted by its Fisher information on data of the stages before (of mean one)."""
     average: Share = 0.0
     """Share of the base in the model that is evaluated and kept."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, content: Any) -> Any:
+        if not isinstance(content, str):
+            return content
+        pairs = [part.partition("=") for part in content.split(",")] if content != "none" else []
+        if any(not equals for _, equals, _ in pairs):
+            raise ValueError("allowed are none and NAME=VALUE, such as replay=0.05")
+        given = {name.strip(): overrides.value(value.strip()) for name, _, value in pairs}
+        if unknown := [name for name in given if name not in cls.model_fields]:
+            raise ValueError(f"{unknown[0]} is none of {', '.join(cls.model_fields)}")
+        return given
 
     @property
     def given(self) -> dict[str, float]:

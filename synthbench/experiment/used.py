@@ -49,7 +49,7 @@ def by_card(card: RunnerCard) -> tuple[str, ...]:
     names = {card.optimizer_of(name) for name in every_optimizer(card)}
     steps = _places(IMPLEMENTATIONS[name].step for name in names if name in IMPLEMENTATIONS)
     tasks = [place for task in card.tasks for place in _of_shipped(task)]
-    is_remedied = any(stage.remedy.given for stage in card.stages) or any(".remedy." in axis.path for axis in card.axes)
+    is_remedied = any(stage.remedy.given for stage in card.stages) or any(".remedy" in axis.path for axis in card.axes)
     return tuple(sorted({*steps, *tasks, *by_probes(card.probes), *by_remedy({"": 1.0} if is_remedied else {})}))
 
 

@@ -15,6 +15,7 @@ from synthbench.scores.registry import Score, register
 
 STAGE = "measured at the end of a stage"
 BASE = "@base"
+MEASURED: list[str] = []  # the scores that probes measure
 LAYERS = 4  # of which each has a score of its own
 
 
@@ -28,6 +29,7 @@ def probe_score(
 ) -> None:
     """Registers a score that a probe measures, and its reading of the base."""
     register(Score(name, formula, unit, span, better, source, "point", partial(probed, name=name), is_along=False))
+    MEASURED.append(name)
     words = f"{name} of the model that finetuning starts from, at the end of its pretraining"
     register(Score(f"{name}{BASE}", words, unit, span, better, source, "cell"))
 
@@ -37,3 +39,9 @@ def by_layer(name: str, formula: str, unit: str, span: str, source: str) -> None
     probe_score(name, f"{formula}; mean over layers", unit, span, source)
     for layer in range(LAYERS):
         probe_score(f"{name}.{layer}", f"{formula}, after layer {layer}", unit, span, source)
+
+
+register(
+    Score(f"validation_loss{BASE}", "validation_loss of the model that finetuning starts from, after pretraining",
+          "nats/token", "0 to inf", "down", "synthbench", "cell")
+)  # fmt: skip

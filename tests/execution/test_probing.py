@@ -16,8 +16,7 @@ from synthbench.execution.probes.subject import Subject, hidden_names, tokens
 from synthbench.execution.probing import measured, probed, subject_of
 from synthbench.experiment.plan import Plan
 from synthbench.experiment.runs import Run
-from synthbench.scores import SCORES
-from synthbench.scores.probes import BASE
+from synthbench.scores.probes import MEASURED
 from synthbench.trainer import transformer
 from tests import tiny
 from tests.each import each
@@ -43,7 +42,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Job, list[Trained
 
 def test_every_probe_measures_its_scores_of_bases_and_of_finetuned_models(trained: Any) -> None:
     _, bases, _, children = trained
-    registered = {name for name in SCORES if f"{name}{BASE}" in SCORES}
+    registered = {*MEASURED}
     of_base, of_child = ({*one[0].result.scores} & registered for one in (bases, children))
     of_updates = {name for name in registered if "update" in name} | {"intruders"}
     layers = {f"activation_{name}.{layer}" for name in ("rms", "max", "peak", "kurtosis") for layer in (2, 3)}

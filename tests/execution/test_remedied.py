@@ -159,5 +159,17 @@ def test_remedies_of_several_strengths_are_an_axis_and_act_on_full_updates_alone
         run.remedy.get("replay", 0.0) for runs in Plan(on_axis, {}).whole().values() for run in runs if run.parent
     }
     assert shares == {0.0, 0.5}
+    both: Any = tiny.experiment(
+        tmp_path, tiny.axis("stages.finetune.remedy", ["none", "l2=1", "replay=0.5,average=0.25"])
+    )
+    given = [run.remedy for runs in Plan(both, {}).whole().values() for run in runs if run.parent]
+    assert {tuple(remedy.items()) for remedy in given} == {(), (("l2", 1.0),), (("replay", 0.5), ("average", 0.25))}
+    for text, phrase in (
+        ("replay", "NAME=VALUE"),
+        ("replay=2", "remedy = 2: must be less than"),
+        ("relpay=0.1", "relpay"),
+    ):
+        with pytest.raises(BadInput, match=phrase):
+            tiny.experiment(tmp_path, f"stages.finetune.remedy='{text}'")
     with pytest.raises(BadInput, match="remedy: replay act on full updates"):
         tiny.experiment(tmp_path, "stages.finetune.remedy.replay=0.1", updates=["full", "lora-2"])

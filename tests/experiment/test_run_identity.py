@@ -54,6 +54,8 @@ CHANGES: dict[str, list[Any]] = {
         replace(RUN.environment, dtype="bfloat16"),
         replace(RUN.environment, path="native"),
     ],
+    "probes": [("update",), ("update", "landscape")],
+    "remedy": [{"l2": 1.0}, {"l2": 2.0}],
 }
 READING = ("reading.sample=3", "reading.bracket_sample=40", "reading.fit=0.75")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.recompute.contrasts import resolution
 from tests.recompute.flips import Flipped
-from tests.recompute.readings import Values, bounded
+from tests.recompute.readings import Values, bounded, starts
 from tests.recompute.rows import Row
 from tests.recompute.scores import is_up
 from tests.recompute.statistics import Contrast
@@ -70,13 +70,6 @@ def inversion(lines: Sequence[Line], name: str, before: str, target: float | Non
                 shares[seed] = (1 - order) / 2 - 0.5
         tasks.append(shares)
     return Flipped(tasks)
-
-
-def starts(row: Row, name: str) -> Values:
-    """A score of the models that a row starts from."""
-    runs = row.before.chosen if row.before else []
-    known = [(run["seed"], run["scores"][name]) for run in runs if run["seed"] in row.seeds]
-    return {seed: round(value, 6) for seed, value in known if value is not None}
 
 
 def _by_seed(of: Mapping[float, Values]) -> dict[int, dict[float, float]]:

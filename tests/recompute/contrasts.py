@@ -113,4 +113,4 @@ def is_unfair(pair: Pair, name: str, card: Object) -> bool:
 
 
 def is_at_edge(row: Row, name: str) -> bool:
-    return row.edge_before or (row.edge and not is_read_between_rates(name))
+    return row.edge_before or (row.edge and not is_read_between_rates(name) and not name.endswith("@base"))

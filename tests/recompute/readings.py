@@ -1,4 +1,4 @@
-"""A row's scores by seed: at the end, and read along paths: `x@fit`, `x@fits`, `x@steps`, `x@t`."""
+"""A row's scores by seed: at the end, of its base (`x@base`), and along paths: `x@fit`, `x@fits`, `x@steps`, `x@t`."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ def _read(row: Row, name: str, target: float) -> tuple[Values, Marks]:
     score, _, where = name.partition("@")
     if where == "t":
         return _to_rule(row, score)
+    if where == "base":
+        return starts(row, score), {}
     found = {run["seed"]: run["scores"][score] for run in row.chosen if run["scores"][score] is not None}
     if where in ("fit", "fits") and found:
         fits = FITS if where == "fits" else (row.reading["fit"],)
@@ -47,6 +49,13 @@ def _read(row: Row, name: str, target: float) -> tuple[Values, Marks]:
     elif where == "steps" and found:
         found = {run["seed"]: _along(run, score, target * row.size) for run in row.chosen}
     return {seed: round(value, 6) for seed, value in sorted(found.items()) if value == value}, {}
+
+
+def starts(row: Row, name: str) -> Values:
+    """A score of the models that a row starts from."""
+    runs = row.before.chosen if row.before else []
+    known = [(run["seed"], run["scores"][name]) for run in runs if run["seed"] in row.seeds]
+    return {seed: round(value, 6) for seed, value in known if value is not None}
 
 
 def _along(run: Object, name: str, step: float) -> float:

@@ -16,19 +16,26 @@ from tests.recompute.statistics import Contrast
 UNITS = {
     "loss_forgetting": "nats/token", "validation_loss": "nats/token", "kl_new": "nats/answer", "bits_per_param": "bits",
     "dataset_bits_per_param": "bits", "steps_to_rule": "steps", "examples_to_rule": "items",
+    # of what probes measure, without `.layer` and other details
+    **dict.fromkeys(("activation_rms", "activation_max", "qk_nuclear_norm"), "-"),
+    **dict.fromkeys(("activation_peak", "activation_kurtosis"), "ratio"),
+    **dict.fromkeys(("update_frobenius", "update_spectral", "update_max"), "ratio"),
+    **dict.fromkeys(("update_stable_rank", "qk_stable_rank"), "rank"), "intruders": "vectors", "attention_entropy": "nats",
+    **dict.fromkeys(("rise", "update_curvature", "loss_gap", "kl_exact", "exact_entropy"), "nats/token"),
+    "sign_over_orthogonal": "log ratio", "update_norm": "ratio",
 }  # fmt: skip
 MARGINS = {"share": 0.05, "nats/token": 0.1, "nats/answer": 0.1}
+UNBOUNDED = {"loss_forgetting", "rise", "update_curvature", "loss_gap", "sign_over_orthogonal"}  # on either side
 SIGNED = {"forgetting": 1, "fact_forgetting": 1, "skill_forgetting": 1, "rote_gap": 2, "relearning_savings": 2}
 
 
 def unit(name: str) -> str:
-    score = name.partition("@")[0]
-    return "ratio" if score.startswith("update_norm") else UNITS.get(score, "share")
+    return UNITS.get(name.partition("@")[0].partition(".")[0], "share")
 
 
 HIGHER = {
     "bits_per_param", "kept", "retention", "unseen_accuracy", "rule_fit", "rule_accuracy", "fit", "learning",
-    "validation_learning", "relearning_savings",
+    "validation_learning", "relearning_savings", "separability",
 }  # is better  # fmt: skip
 
 
@@ -45,9 +52,10 @@ def margin(name: str, card: Object) -> float | None:
 
 def _within(name: str, low: float, high: float, *, of_difference: bool) -> tuple[float, float]:
     """An interval within the range of a score, or of its differences."""
-    score = name.partition("@")[0]
+    score = name.partition("@")[0].partition(".")[0]
     most = SIGNED.get(score, inf if unit(name) != "share" or score == "retention" else 1)
-    least = -most if score in SIGNED or score == "loss_forgetting" else 0
+    most = 10 if score == "intruders" else most
+    least = -most if score in SIGNED or score in UNBOUNDED else 0
     ends = (least - most, most - least) if of_difference else (least, most)
     return (max(low, ends[0]), min(high, ends[1])) if low == low else (nan, nan)
 

@@ -10,7 +10,7 @@ from scipy.stats import entropy as scipy_entropy
 from scipy.stats import kurtosis, ortho_group
 
 from synthbench.scores import SCORES, Observations, Point, at_point
-from synthbench.scores.probes import BASE
+from synthbench.scores.probes import BASE, MEASURED
 from synthbench.scores.probes_activations import activations
 from synthbench.scores.probes_automaton import divergence, entropy
 from synthbench.scores.probes_landscape import along, curvature, landscape, log_ratio
@@ -167,6 +167,7 @@ def test_what_was_measured_is_a_score_and_without_it_there_is_none() -> None:
     sets = {"new/fact/train": Observations(*(np.ones(1),) * 5, tokens=1, floor=0.0)}  # type: ignore[arg-type]
     point = Point(sets, {"hidden": 0.5, "update_entropy": 0.25})
     assert at_point(point, point)["update_entropy"] == 0.25
-    probes = {name for name in SCORES if f"{name}{BASE}" in SCORES}
+    probes = {*MEASURED}
+    assert all(f"{name}{BASE}" in SCORES for name in probes)
     assert at_point(point, point).keys() & probes == {"update_entropy"}
     assert not [name for name in SCORES if name.partition("@")[0] in probes and not name.endswith(BASE) and "@" in name]

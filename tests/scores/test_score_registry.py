@@ -11,13 +11,13 @@ from synthbench.generators import BUCKETS, SLICES, SPLITS
 from synthbench.scores import SCORES, Observations, Point, Score, at_point, register
 from synthbench.scores.distance import GROUPS
 from synthbench.scores.observations import HEAD, TAIL
-from synthbench.scores.probes import BASE
+from synthbench.scores.probes import BASE, MEASURED
 from synthbench.scores.reading import READINGS
 from synthbench.scores.registry import at_level
 from synthbench.scores.relearning import CONTROL, OTHER
 from tests.each import each
 
-PROBED = {name for name in SCORES if f"{name}{BASE}" in SCORES}  # with tests of their own
+PROBED = {*MEASURED}  # with tests of their own
 POINT = [score for score in SCORES.values() if score.level == "point" and score.name not in PROBED]
 CELL = [score for score in SCORES.values() if score.level == "cell"]
 READ = [score for score in CELL if not score.name.endswith("@t")]
@@ -106,7 +106,7 @@ def test_every_score_has_formula_unit_range_direction_and_source(score: Score) -
 def test_a_reading_has_the_unit_range_and_direction_of_its_score(score: Score) -> None:
     name, _, reading = score.name.partition("@")
     score_read = SCORES[name]
-    assert reading in ({BASE[1:]} if name in PROBED else READINGS)
+    assert reading in READINGS or f"@{reading}" == BASE
     assert score_read.level == "point"
     assert (score.unit, score.range, score.better) == (score_read.unit, score_read.range, score_read.better)
 
