@@ -42,9 +42,10 @@ def test_a_peer_trains_the_same_model(name: str, shape: str, optimizer: str, upd
         pytest.importorskip(peer.needs, reason=f"{peer.needs} is not installed; extra bench has it")
     runs = 3 if peer.is_batched else 1
     theirs = peer.build(small(shape), optimizer, update, runs)
+    other = losses(theirs)
     for path in PATHS:
         ours = PEERS[path].build(small(shape), optimizer, update, runs)
-        one, other = losses(ours)[:: theirs.steps], losses(theirs)
+        one = losses(ours)[:: theirs.steps]
         assert other[0] == pytest.approx(one[0], rel=1e-4)
         assert other[-1] == pytest.approx(one[-1], rel=0.05 if name in SIMILAR else 1e-3)
         assert one[-1] < one[0]
