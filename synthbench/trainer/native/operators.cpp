@@ -76,7 +76,6 @@ void logits(Ints ints, const Tensor& row, const Optional& turn, const Tensor& to
 void muon_step(const Tensor& value, const Tensor& grad, const Tensor& momentum, Ints matrices, double lr, double decay,
                double keep, bool is_nesterov, bool is_rms_matched, Index steps, at::ArrayRef<double> abc) {
   const c10::InferenceMode guard;
-  buffers.next = 0;
   muon(buffers, value, grad, momentum, matrices, lr, decay, keep, is_nesterov, is_rms_matched, steps, abc);
 }
 }  // namespace

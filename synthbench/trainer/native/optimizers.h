@@ -2,9 +2,6 @@
 #pragma once
 #include "products.h"
 
-#include <ATen/ops/baddbmm.h>
-#include <ATen/ops/bmm.h>
-
 using at::Tensor;
 using Ints = at::IntArrayRef;
 
@@ -38,22 +35,19 @@ inline void sgd(const Tensor& value, const Tensor& grad, const Tensor& momentum,
   }
 }
 
-// x = a x + (b s + c s^2) x with s = x x'; of matrices taller than wide x = a x + x (b s + c s^2) with s = x' x.
-// `steps` times, from matrices of norm 1, in place of x_Mrc.
-inline void newton_schulz(Buffers& buffers, float* x_Mrc, Ints shape_Mrc, Index steps, at::ArrayRef<double> abc) {
-  const Index count = shape_Mrc[0], side = std::min(shape_Mrc[1], shape_Mrc[2]), size = shape_Mrc[1] * shape_Mrc[2];
-  const bool is_wide = shape_Mrc[1] <= shape_Mrc[2];
-  const auto stack = [](float* of, Ints shape) { return at::from_blob(of, shape, at::kFloat); };
-  Tensor gram = stack(buffers.take(count * side * side), {count, side, side}), x = stack(x_Mrc, shape_Mrc);
-  Tensor polynomial = stack(buffers.take(count * side * side), {count, side, side});
-  Tensor next = stack(buffers.take(count * size), shape_Mrc);
-  for (Index step = 0; step < steps; step++, std::swap(x, next)) {
-    const Tensor transposed = x.transpose(1, 2);
-    at::bmm_out(gram, is_wide ? x : transposed, is_wide ? transposed : x);
-    at::baddbmm_out(polynomial, gram, gram, gram, abc[1], abc[2]);
-    at::baddbmm_out(next, x, is_wide ? polynomial : x, is_wide ? x : polynomial, abc[0]);
+// x = x (a + b s + c s^2) with s = x' x: `steps` times, from a matrix of norm 1 that is at least as tall as wide, in place
+inline void newton_schulz(Buffers& buffers, Matrix x, Index steps, at::ArrayRef<double> abc) {
+  const Index side = x.columns, size = x.rows * side;
+  const Matrix gram(buffers.take(side * side), side, side), polynomial(buffers.take(side * side), side, side);
+  Matrix next(buffers.take(size), x.rows, side);
+  for (Index step = 0; step < steps; step++) {
+    multiply(gram, x.T(), x);
+    copy(polynomial.data, gram.data, side * side);
+    multiply(polynomial, gram, gram, abc[1], abc[2]);
+    for (Index j = 0; j < side; j++) polynomial.data[j * side + j] += abc[0];
+    multiply(next, x, polynomial);
+    copy(x.data, next.data, size);
   }
-  if (x.data_ptr<float>() != x_Mrc) copy(x_Mrc, x.data_ptr<float>(), count * size);
 }
 
 // b = momentum b + (1 - momentum) g;  u = b, with nesterov g + momentum (b - g)
@@ -62,31 +56,26 @@ inline void newton_schulz(Buffers& buffers, float* x_Mrc, Ints shape_Mrc, Index 
 inline void muon(Buffers& buffers, const Tensor& value, const Tensor& grad, const Tensor& momentum, Ints matrices, double lr,
                  double decay, double keep, bool is_nesterov, bool is_rms_matched, Index steps, at::ArrayRef<double> abc) {
   const float kept = 1 - lr * decay, fresh = 1 - keep, ahead = is_nesterov ? keep : 1;
-  std::vector<bool> is_done(matrices.size());
   for (size_t i = 0; i < matrices.size(); i += 3) {
-    if (is_done[i]) continue;
-    const Index rows = matrices[i + 1], columns = matrices[i + 2], size = rows * columns;
-    std::vector<Index> alike;  // matrices of one shape are multiplied together
-    for (size_t j = i; j < matrices.size(); j += 3)
-      if (matrices[j + 1] == rows && matrices[j + 2] == columns) alike.push_back(matrices[j]), is_done[j] = true;
-    float* x = buffers.take(alike.size() * size);
-    for (size_t k = 0; k < alike.size(); k++) {
-      float *u = x + k * size, *b = data(momentum) + alike[k];
-      const float* g = data(grad) + alike[k];
-      for (Index j = 0; j < size; j++) {
-        b[j] += fresh * (g[j] - b[j]);
-        u[j] = g[j] + ahead * (b[j] - g[j]);
-      }
-      const float norm = std::sqrt(dot(u, u, size)), scale = 1 / (norm < 1e-7f ? 1e-7f : norm);
-      for (Index j = 0; j < size; j++) u[j] *= scale;
+    buffers.next = 0;
+    const Index at = matrices[i], rows = matrices[i + 1], columns = matrices[i + 2], size = rows * columns;
+    float *w = data(value) + at, *b = data(momentum) + at, *u = buffers.take(size);
+    const float* g = data(grad) + at;
+    for (Index j = 0; j < size; j++) {
+      b[j] += fresh * (g[j] - b[j]);
+      u[j] = g[j] + ahead * (b[j] - g[j]);
     }
-    newton_schulz(buffers, x, {Index(alike.size()), rows, columns}, steps, abc);
+    const float norm = std::sqrt(dot(u, u, size)), scale = 1 / (norm < 1e-7f ? 1e-7f : norm);
+    Matrix x(buffers.take(size), std::max(rows, columns), std::min(rows, columns));
+    const Matrix as_x = rows < columns ? Matrix(u, rows, columns).T() : Matrix(u, rows, columns);
+    for (Index r = 0; r < x.rows; r++)
+      for (Index c = 0; c < x.columns; c++) x.data[r * x.row + c] = as_x.data[r * as_x.row + c * as_x.column] * scale;
+    newton_schulz(buffers, x, steps, abc);
+    for (Index r = 0; r < x.rows; r++)
+      for (Index c = 0; c < x.columns; c++) as_x.data[r * as_x.row + c * as_x.column] = x.data[r * x.row + c];
     const double original = std::sqrt(std::max(1.0, static_cast<double>(rows) / columns));
     const float rate = lr * (is_rms_matched ? .2 * std::sqrt(std::max(rows, columns)) : original);
-    for (size_t k = 0; k < alike.size(); k++) {
-      float* w = data(value) + alike[k];
-      for (Index j = 0; j < size; j++) w[j] = w[j] * kept - rate * x[k * size + j];
-    }
+    for (Index j = 0; j < size; j++) w[j] = w[j] * kept - rate * u[j];
   }
 }
 

@@ -4,7 +4,6 @@
 #include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/mm.h>
 
 #include <algorithm>
 #include <bit>
@@ -43,48 +42,83 @@ struct Matrix {
   at::Tensor tensor() const { return at::from_blob(data, {rows, columns}, {row, column}, at::kFloat); }
 };
 
-// out = beta out + alpha a b, by ATen
-inline void multiply(const Matrix& out, const Matrix& a, const Matrix& b, float beta = 0, float alpha = 1) {
-  at::Tensor product = out.tensor();
-  if (beta == 0 && alpha == 1)
-    at::mm_out(product, a.tensor(), b.tensor());
-  else
-    at::addmm_out(product, product, a.tensor(), b.tensor(), beta, alpha);
-}
-
-// Eight floats side by side: what every processor that we know multiplies at once, or in two halves.
+// Floats side by side: as many as a register holds (AVX-512), or as two to four of the others do.
+#ifdef __AVX512F__
+constexpr Index WIDE = 16, TALL = 8;
+#else
+constexpr Index WIDE = 8, TALL = 4;
+#endif
 constexpr Index LANES = 8;
-typedef float Lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+template <Index COUNT>
+using Floats __attribute__((vector_size(4 * COUNT), aligned(4))) = float;
 
-inline Index padded(Index count) { return (count + LANES - 1) / LANES * LANES; }
+inline Index padded(Index count, Index lanes = LANES) { return (count + lanes - 1) / lanes * lanes; }
 
-template <int ROWS>
-inline void small_rows(float* out, Index out_row, const float* a, Index a_row, Index a_column, const float* b, Index b_row,
-                       Index columns, Index inner) {
-  Index j = 0;
-  for (; j + LANES <= columns; j += LANES) {
-    Lanes sum[ROWS] = {};
-    for (Index k = 0; k < inner; k++) {
-      const Lanes of_b = *reinterpret_cast<const Lanes*>(b + k * b_row + j);
-      for (int i = 0; i < ROWS; i++) sum[i] += a[i * a_row + k * a_column] * of_b;
-    }
-    for (int i = 0; i < ROWS; i++) *reinterpret_cast<Lanes*>(out + i * out_row + j) = sum[i];
-  }
-  for (; j < columns; j++)
-    for (int i = 0; i < ROWS; i++) {
-      float sum = 0;
-      for (Index k = 0; k < inner; k++) sum += a[i * a_row + k * a_column] * b[k * b_row + j];
-      out[i * out_row + j] = sum;
+// ROWS by VECTORS * COUNT elements of out = beta out + alpha a b, of whose last columns `beyond` are not stored. Sums stay in
+// registers; b is read by rows, a one float at a time, so its transpose costs nothing.
+template <Index COUNT, Index ROWS, Index VECTORS>
+inline void tile(float* out, Index out_row, const Matrix& a, const float* b, Index b_row, float beta, float alpha, Index beyond) {
+  using Vector = Floats<COUNT>;
+  Vector sum[ROWS][VECTORS] = {};
+  for (Index k = 0; k < a.columns; k++)
+    for (Index i = 0; i < ROWS; i++)
+      for (Index v = 0; v < VECTORS; v++)
+        sum[i][v] += a.data[i * a.row + k * a.column] * *reinterpret_cast<const Vector*>(b + k * b_row + v * COUNT);
+  for (Index i = 0; i < ROWS; i++, out += out_row)
+    for (Index v = 0; v < VECTORS; v++) {
+      const Index stored = v + 1 < VECTORS ? COUNT : COUNT - beyond;
+      Vector of_out = {};
+      if (beta != 0) std::memcpy(&of_out, out + v * COUNT, stored * sizeof(float));
+      of_out = beta * of_out + alpha * sum[i][v];
+      std::memcpy(out + v * COUNT, &of_out, stored * sizeof(float));
     }
 }
 
-// out = a b for the few rows and columns of one head, where a call of a library costs more than the product
-inline void multiply_small(const Matrix& out, const Matrix& a, const Matrix& b) {
+template <Index COUNT, Index ROWS, Index VECTORS>
+inline void columns_of(const Matrix& out, Matrix a, const float* b, Index b_row, Index j, float beta, float alpha) {
+  const Index beyond = std::max<Index>(0, j + VECTORS * COUNT - out.columns);
   Index i = 0;
-  for (; i + 4 <= out.rows; i += 4)
-    small_rows<4>(out.data + i * out.row, out.row, a.data + i * a.row, a.row, a.column, b.data, b.row, out.columns, a.columns);
-  for (; i < out.rows; i++)
-    small_rows<1>(out.data + i * out.row, out.row, a.data + i * a.row, a.row, a.column, b.data, b.row, out.columns, a.columns);
+  for (; i + ROWS <= out.rows; i += ROWS, a.data += ROWS * a.row)
+    tile<COUNT, ROWS, VECTORS>(out.data + i * out.row + j, out.row, a, b + j, b_row, beta, alpha, beyond);
+  for (; i < out.rows; i++, a.data += a.row)
+    tile<COUNT, 1, VECTORS>(out.data + i * out.row + j, out.row, a, b + j, b_row, beta, alpha, beyond);
+}
+
+// out = beta out + alpha a b. A library's product, ATen's, is half as fast where it takes the processor for a lesser one, and
+// as fast where it does not; large matrices, which this one does not cut to fit the cache, are left to it.
+inline void multiply(const Matrix& out, const Matrix& a, const Matrix& b, float beta = 0, float alpha = 1) {
+  if (b.rows > 1024 || b.columns > 1024) {
+    at::Tensor product = out.tensor();
+    at::addmm_out(product, product, a.tensor(), b.tensor(), beta, alpha);
+    return;
+  }
+  static thread_local std::vector<float> copied;
+  const float* rows_of_b = b.data;
+  Index b_row = b.row;
+  if (b.column != 1 || b.columns % WIDE) {  // a copy by rows, padded
+    b_row = padded(b.columns, WIDE);
+    copied.resize(b.rows * b_row);
+    for (Index block = 0; block < b.rows; block += WIDE)  // so that lines that are read are used while in the cache
+      for (Index j = 0; j < b_row; j++)
+        for (Index k = block; k < std::min(block + WIDE, b.rows); k++)
+          copied[k * b_row + j] = j < b.columns ? b.data[k * b.row + j * b.column] : 0;
+    rows_of_b = copied.data();
+  }
+  Index j = 0;
+  for (; j + WIDE < out.columns; j += 2 * WIDE) columns_of<WIDE, TALL, 2>(out, a, rows_of_b, b_row, j, beta, alpha);
+  if (j < out.columns) columns_of<WIDE, TALL, 1>(out, a, rows_of_b, b_row, j, beta, alpha);
+}
+
+// out = a b for the few rows and columns of one head; where these are no multiple of LANES, the last columns one by one
+inline void multiply_small(const Matrix& out, const Matrix& a, const Matrix& b) {
+  Index j = 0;
+  for (; j + LANES <= out.columns; j += LANES) columns_of<LANES, 4, 1>(out, a, b.data, b.row, j, 0, 1);
+  for (; j < out.columns; j++)
+    for (Index i = 0; i < out.rows; i++) {
+      float sum = 0;
+      for (Index k = 0; k < a.columns; k++) sum += a.data[i * a.row + k * a.column] * b.data[k * b.row + j];
+      out.data[i * out.row + j] = sum;
+    }
 }
 
 // e^x within 2 units of the last place, in steps that a compiler vectorizes; 1e-38 below -87, NaN for NaN.
