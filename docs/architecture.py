@@ -45,6 +45,7 @@ PATH = (
     ("experiment/plan.py", "Plan", "knows which runs are finished, ready or still to come"),
     ("execution/session.py", "perform", "opens the folder of results, chooses the executor"),
     ("execution/scheduler.py", "Scheduler", "packs ready runs into fleets, keeps what comes back"),
+    ("execution/engine.py", "Engine", "chooses what trains fleets: processes here, or a cluster"),
     ("execution/process_pool.py", "ProcessPool", "is the local `Executor`: starts worker processes, sends them jobs"),
     ("execution/worker.py", "serve", "receives a job in a worker process"),
     ("execution/fleet_job.py", "run_fleet", "sets up a fleet, trains it, evaluates it, computes its scores"),
@@ -55,7 +56,7 @@ PATH = (
     ("trainer/optimizer.py", "FleetOptimizer", "gives each optimizer its parameters, by the routing table"),
     ("trainer/optimizers/muon.py", "step", "moves them"),
 )
-MOST_STOPS = 15
+MOST_STOPS = 16
 
 
 def architecture_page() -> str:

@@ -95,7 +95,7 @@ def test_python_blocks_compile_and_toml_blocks_parse() -> None:
         for claim in content.get("claims", []):
             ClaimCard.model_validate(claim)
     languages = {name for text in HAND_WRITTEN.values() for name in re.findall(r"^```(.+)$", text, re.M)}
-    assert languages == {"sh", "python", "toml"}
+    assert languages == {"sh", "python", "toml", "text"}
 
 
 @pytest.mark.parametrize("is_site", [False, True], ids=["repository", "site"])
