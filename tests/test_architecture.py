@@ -44,7 +44,11 @@ def test_a_run_calls_only_lower_rooms_down_to_its_first_step(
     assert code == 0, err
     path = [file for file, _, _ in PATH]
     files_called = dict.fromkeys([*call_paths[0], "trainer/step.py"])
-    assert [*files_called] == ["interface/outcome.py", "interface/app.py", *(file for file in path if file in files_called)]
+    assert [*files_called] == [
+        "interface/outcome.py",
+        "interface/app.py",
+        *(file for file in path if file in files_called),
+    ]
     assert len(path) <= MOST_STOPS
     levels = [ROOMS.index(file.partition("/")[0]) for file in files_called]
     assert levels == sorted(levels)

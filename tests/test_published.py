@@ -47,7 +47,8 @@ def test_drawn_pictures_are_current(picture: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "runner", ["quick", "calibration", "leaderboard", "planted", "sizes", "controls", "consistency", "plasticity"]
+    "runner",
+    ["quick", "calibration", "leaderboard", "planted", "sizes", "controls", "consistency", "plasticity", "rote"],
 )
 def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
     card, published = published_rows(runner)

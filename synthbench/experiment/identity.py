@@ -7,7 +7,7 @@ import platform
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from synthbench import __version__
 from synthbench.common import sources
@@ -29,15 +29,16 @@ COMMON = {  # of folders whose files register something, the files that every ru
 }  # fmt: skip
 
 
-def is_apart(path: Path) -> bool:
-    """Whether only the runs that use what a file registers depend on it: so all that was added after the first ids."""
-    place = path.relative_to(PACKAGE)
+def is_apart(place: PurePath) -> bool:
+    """Whether only the runs that use what a file registers depend on it: so all that was added after the first ids. place:
+    from the package."""
     return place.parent.as_posix() in COMMON and place.stem not in COMMON[place.parent.as_posix()]
 
 
 def apart(folder: str) -> list[str]:
     """The places of such files of a folder, such as `scores/NAME.py`."""
-    return sorted(path.relative_to(PACKAGE).as_posix() for path in (PACKAGE / folder).glob("*.py") if is_apart(path))
+    places = (path.relative_to(PACKAGE) for path in (PACKAGE / folder).glob("*.py"))
+    return sorted(place.as_posix() for place in places if is_apart(place))
 
 
 @cache
@@ -48,7 +49,7 @@ def source(*places: str) -> str:
     files = [path for path in paths if path.is_file()]
     files += [
         file for path in paths if path.is_dir() for file in path.rglob("*.py")
-        if not is_apart(file) and file.parent != PACKAGE / NATIVE
+        if not is_apart(file.relative_to(PACKAGE)) and file.parent != PACKAGE / NATIVE
     ]  # fmt: skip
     skipped = [place.removesuffix(".py").replace("/", ".") for folder in COMMON for place in apart(folder)]
     return sources.digest(files, PACKAGE, skipped)

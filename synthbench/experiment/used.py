@@ -56,6 +56,5 @@ def by_card(card: RunnerCard) -> tuple[str, ...]:
 def _places(functions: Iterable[Callable[..., Any]]) -> tuple[str, ...]:
     """The places in the package of the files apart that these functions are in."""
     files = {Path(function.__code__.co_filename) for function in functions if hasattr(function, "__code__")}
-    return tuple(
-        sorted(file.relative_to(PACKAGE).as_posix() for file in files if PACKAGE in file.parents and is_apart(file))
-    )
+    places = (file.relative_to(PACKAGE) for file in files if PACKAGE in file.parents)
+    return tuple(sorted(place.as_posix() for place in places if is_apart(place)))

@@ -71,8 +71,8 @@ for name, formula, unit, span, source in (
      "arXiv 2605.06654"),
     ("update_entropy", "entropy of the shares of the squares of the change's singular values / log of their number",
      "share", "0 to 1", "arXiv 2502.16982"),
-    ("intruders", f"of the top {TOP} left singular vectors after the update, how many have |cosine| below {INTRUDES} to "
-     "all before it", "vectors", f"0 to {TOP}", "arXiv 2410.21228"),
+    ("intruders", f"of the top {TOP} left singular vectors after the update, how many have an absolute cosine below "
+     f"{INTRUDES} to all before it", "vectors", f"0 to {TOP}", "arXiv 2410.21228"),
     ("update_in_top", f"share of the change's square between the base's top {TOP} left and right singular vectors",
      "share", "0 to 1", "synthbench"),
 ):  # fmt: skip

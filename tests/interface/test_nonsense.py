@@ -141,7 +141,9 @@ def test_a_pipe_without_a_writer_is_refused_as_a_card(tmp_path: Path) -> None:
 LARGEST = Case([*RUN, "runner.toml", "--seeds", "3333"], VALID_FILES)
 
 
-def test_the_largest_plan_is_accepted_and_a_larger_one_refused() -> None:
+def test_the_largest_plan_is_accepted_and_a_larger_one_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a limit that is soon reached, for the others' is 200,000 runs."""
+    monkeypatch.setattr("synthbench.experiment.resolve.MOST_RUNS", 3 * 3333)
     assert run_case(LARGEST) == 0
     assert run_case(LARGEST._replace(arguments=[*RUN, "runner.toml", "--seeds", "3334"])) == 2
 
@@ -157,7 +159,7 @@ def test_the_largest_and_the_huge_inputs_are_answered_in_time(measured: Callable
 
     slowest, name = max((seconds(case, 2), name) for name, case in HUGE.items())
     measured(f"the slowest refusal ({name})", slowest, 4)
-    measured("a plan of the largest size", seconds(LARGEST, 0), 4)
+    measured("a plan of ten thousand runs", seconds(LARGEST, 0), 4)
     measured("a dry run of the largest task", seconds(sized(32_000), 0), 5)
     measured("showing the largest task", seconds(Case(["show", "task", "./task.toml"], sized(32_000).files), 0), 5)
 

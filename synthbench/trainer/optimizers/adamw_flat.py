@@ -55,5 +55,5 @@ register(
     Optimizer("adamw-flat", "AdamW, its updates of hidden matrices with a flattened spectrum at equal norm",
               "an intervention on arXiv 2605.06654's mechanism", AdamWFlat,
               (("*norm*", "adamw"), ("layers.*", "adamw-flat"), ("*", "adamw"))),
-    Implementation(adamw.start, step, is_capturable=True),
+    Implementation(adamw.start, step),
 )  # fmt: skip

@@ -26,8 +26,19 @@ class MuonProduct(muon.Muon):
     """As Muon's."""
 
 
+def factors(blocks: Sequence[Block]) -> list[Block]:
+    """Those of adapters; the others are Muon's."""
+    return [block for block in blocks if block.parameters[0].name.endswith((".A", ".B"))]
+
+
+def others(blocks: Sequence[Block]) -> list[Block]:
+    return [block for block in blocks if not block.parameters[0].name.endswith((".A", ".B"))]
+
+
 def start(blocks: Sequence[Block], arguments: MuonProduct) -> State:
-    return {"momentum": [block.value_Kn.new_zeros(block.value_Kn.shape) for block in blocks]}
+    ours = [block.value_Kn.new_zeros(block.value_Kn.shape) for block in factors(blocks)]
+    rest = others(blocks)
+    return {"momentum": ours, "muon": muon.start(rest, arguments) if rest else {}}
 
 
 def times(first: Tensor, second: Tensor) -> Tensor:
@@ -67,7 +78,9 @@ def pairs(blocks: Sequence[Block], moved: Sequence[Block]) -> Iterator[tuple[Ten
 
 
 def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: MuonProduct) -> None:
-    moved = []
+    if rest := others(blocks):
+        muon.step(rest, state["muon"], hyper, arguments)
+    moved, blocks = [], factors(blocks)
     for block, momentum_Kn in zip(blocks, state["momentum"], strict=True):
         momentum_Kn.lerp_(block.grad_Kn, 1 - arguments.momentum)
         blend = block.grad_Kn.lerp(momentum_Kn, arguments.momentum) if arguments.nesterov else momentum_Kn
@@ -89,7 +102,6 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: MuonPro
 register(
     Optimizer("muon-product", "under LoRA spectral steps of the product of the factors, else Muon",
               "after https://kellerjordan.github.io/posts/muon/; arXiv 2402.02347", MuonProduct,
-              (("*.A", "muon-product"), ("*.B", "muon-product"), ("*norm*", "adamw"), ("layers.*", "muon"),
-               ("*", "adamw"))),
+              (("*norm*", "adamw"), ("layers.*", "muon-product"), ("*", "adamw"))),
     Implementation(start, step),
 )  # fmt: skip

@@ -47,5 +47,5 @@ register(
     Optimizer("muon-sign", "Muon, its updates of hidden matrices replaced by their signs at equal norm",
               "an intervention on arXiv 2605.06654's mechanism", MuonSign,
               (("*norm*", "adamw"), ("layers.*", "muon-sign"), ("*", "adamw"))),
-    Implementation(start, step, is_capturable=True),
+    Implementation(start, step),
 )  # fmt: skip
