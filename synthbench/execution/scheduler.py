@@ -188,9 +188,9 @@ class Scheduler:
         self.done.update({run.id: result for run, result in results})
         self._walk.finished([run.id for run, _ in results])
         self._is_off |= any(result.status == "diverged" for _, result in results)
-        self._expect()
         for run, result in results:
             self.watcher.finished(run, result)
+        self._expect()  # after these are counted: what is expected is what is left beside them
 
     def _forget(self, parents: set[RunId]) -> None:
         """Marks parents whose weights are lost as not done: they are trained again."""
