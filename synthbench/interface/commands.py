@@ -99,8 +99,9 @@ def plan(request: RunRequest, options: ExecutionOptions, *, gpus: int | None, cp
     if not work.remaining:
         print(f"{name}: all runs were done before; nothing is trained.")
         return
-    planned = schedule(experiment, work.done, work.paces(here), slots, options.fleet_size)
-    seconds, of = planned.seconds / speed, "GPU" if gpus else "CPU"
+    paces = work.paces(here)
+    planned = schedule(experiment, work.done, paces, slots, options.fleet_size)
+    seconds, of = (paces.start + planned.seconds) / speed, "GPU" if gpus else "CPU"
     print(f"{name}: {work.told}, in {planned.fleets} fleets, {slots} at a time on {nodes}")
     print(
         f"about {_duration(seconds)}, {100 * planned.idle:.0f} % idle, {planned.moved / 1e9:.2g} GB of weights moved, "

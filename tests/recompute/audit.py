@@ -21,6 +21,7 @@ from tests.recompute.rows import Row, axis_label, is_like, rows_of
 from tests.recompute.runs import Object, derived
 from tests.recompute.statistics import holm
 
+COLUMNS = {"size": "data_size"}  # what prints call a column whose name a data frame keeps for itself
 BASE = {"base_facts": "fact_recall", "base_rule": "rule_accuracy", "base_loss": "validation_loss"}
 Call = Callable[[Sequence[str]], str]  # arguments of the program -> its standard output
 
@@ -54,7 +55,8 @@ class Audit:
     def _find(self, shown: Object) -> Row:
         update, axes = shown.get("update", shown.get("trainable")), shown.get("axes")
         if axes is None:
-            axes = {label: shown[label] for label in self._labels if shown[label] is not None}
+            shown_on = {label: shown[COLUMNS.get(label, label)] for label in self._labels}
+            axes = {label: value for label, value in shown_on.items() if value is not None}
         base = shown["base"] if isinstance(shown["base"], str) else "/".join(shown["base"])
         names = shown["task"], base, shown["optimizer"], update, tuple(sorted(axes.items()))
         return next(row for row in self._rows if row.names == names)
@@ -145,7 +147,7 @@ class Audit:
 
     def _of_comparison(self, published: Sequence[Object], pairs: Pairs, axis: str) -> None:
         named = ["task", *({"optimizer", "trainable"} - {"trainable" if axis == "update" else axis})]
-        named += [label for label in self._labels if label != axis]
+        named += [COLUMNS.get(label, label) for label in self._labels if label != axis]
 
         def key(of: Object, score: str) -> tuple[object, ...]:
             return *(of.get(column) for column in named), score
@@ -157,7 +159,8 @@ class Audit:
                 of.kind = "not comparable"
         adjusted = iter(holm([of.p for *_, of in judged if of.is_test]))
         for (row, _), name, of in judged:
-            shown = shown_of[key({"task": row.task, "optimizer": row.name, "trainable": row.update} | row.axes, name)]
+            axes = {COLUMNS.get(label, label): value for label, value in row.axes.items()}
+            shown = shown_of[key({"task": row.task, "optimizer": row.name, "trainable": row.update} | axes, name)]
             sides = [[*side[0].values()] for side in of.found.sides]
             means = [scores.center(side, name) if all(sides) else nan for side in sides]
             mine = scores.difference(of.found, name)

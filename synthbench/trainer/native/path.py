@@ -18,7 +18,7 @@ from synthbench.trainer.native import build
 
 TORCH, NATIVE, AUTO = "torch", "native", "auto"
 PATHS = (AUTO, TORCH, NATIVE)  # of `--path`; auto: native where it can be
-DEFAULT = TORCH
+DEFAULT = AUTO
 MOST_TOKENS = 256  # of an example: attention keeps the weights of every pair of them
 MARK = "native path by "  # in the name of a device, before the compiler: it decides how sums are rounded
 _current = TORCH
