@@ -15,7 +15,6 @@ from docs.performance import FOUND
 from synthbench.analysis import claims, ranks, reference
 from synthbench.analysis.reference import Reference
 from synthbench.cards import RunnerCard, TaskCard, load, names
-from synthbench.experiment import identity
 from synthbench.experiment.grids import grid, rates_of, settings
 from synthbench.experiment.runs import Cell
 from synthbench.generators import Task
@@ -54,7 +53,8 @@ def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
     card, published = published_rows(runner)
     assert published.card == card.fingerprint()
     assert published.tasks == {name: Task(load(TaskCard, name)).fingerprint for name in card.tasks}
-    assert published.package == identity.package_fingerprint(), "edited since: make reports/ again, see CONTRIBUTING.md"
+    edited = "edited since: make reports/ again, see CONTRIBUTING.md"
+    assert published.package == reference.package(card, published.device), edited
     assert {row.optimizer for row in published.rows} >= {*card.optimizers}
 
 

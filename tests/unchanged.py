@@ -1,6 +1,6 @@
 """Renews the fingerprints of published results after an edit of training code that changes no number.
 
-    python -m tests.unchanged REV RUNNER...    for instance HEAD~1 quick
+    python -m tests.unchanged REV RUNNER...    for instance HEAD~1 quick, on both paths
 
 Published results carry the fingerprint of the code that trained them, so an edit of this code invalidates them, and
 regenerating them takes hours. This command trains every run of one seed of each runner with the code of a revision and
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,17 @@ from synthbench.experiment import identity
 from synthbench.experiment.optimizers import source_hash
 from synthbench.gate import baseline
 from synthbench.reporting.export import ALONG
+from synthbench.trainer.native.path import NATIVE, TORCH
 
 ROOT = Path(__file__).resolve().parents[1]
-FINGERPRINT = "from synthbench.experiment import identity; print(identity.package_fingerprint())"
+FINGERPRINTS = """
+import json, sys
+from synthbench.analysis import reference
+from synthbench.cards import RunnerCard, load
+files = [json.loads(open(file).read()) for file in sys.argv[1:]]
+print(json.dumps([reference.package(load(RunnerCard, file["runner"]), file["device"]) for file in files]))
+"""  # of the code that would have trained published rows, by their files
+CODE = "from synthbench.experiment import identity; print(identity.package_fingerprint())"  # of that of baselines
 SETTINGS = (
     "task",
     "stage",
@@ -50,11 +59,11 @@ BASELINES = [
 ]
 
 
-def train(out: Path, runner: str, code: Path = ROOT) -> dict[str, dict[str, Any]]:
+def train(out: Path, runner: str, path: str, code: Path = ROOT) -> dict[str, dict[str, Any]]:
     """Trains the runs of one seed with the code in a folder; returns what is compared, by the settings of a run."""
     seeds = load(RunnerCard, runner).seed_list
     seed = seeds[int(identity.training_source(), 16) % len(seeds)]
-    arguments = ["run", runner, "--set", f"seeds=[{seed}]", "--out", str(out), "--keep-weights", "all"]
+    arguments = ["run", runner, "--set", f"seeds=[{seed}]", "--out", str(out), "--keep-weights", "all", "--path", path]
     if runner == "quick":
         arguments += ["--optimizer", "adamw,muon,sgd"]
     run_python(code, "-m", "synthbench", *arguments)
@@ -101,10 +110,10 @@ def agree(runner: str, before: dict[str, dict[str, Any]], after: dict[str, dict[
 def renew_rows(path: Path, before: str) -> bool:
     """Renews the fingerprints of code and card in published rows, if the code of fingerprint `before` made them."""
     content = json.loads(path.read_bytes())
-    if content.get("package") != before:  # or it holds no rows: gpu.json
+    if content["package"] != before:
         return False
-    card = load(RunnerCard, content["runner"]).fingerprint()
-    content |= {"package": identity.package_fingerprint(), "card": card}
+    card = load(RunnerCard, content["runner"])
+    content |= {"package": reference.package(card, content["device"]), "card": card.fingerprint()}
     path.write_text(reference.text(reference.Reference.model_validate(content)) + "\n", encoding="utf-8")
     return True
 
@@ -112,7 +121,7 @@ def renew_rows(path: Path, before: str) -> bool:
 def renew_baseline(path: Path, before: str) -> bool:
     """The same for a baseline: fingerprints of the code and of a built-in optimizer, and the seal."""
     content = json.loads(path.read_bytes())
-    if content.get("package") != before:  # or it holds no rows: gpu.json
+    if content["package"] != before:
         return False
     del content["seal"]
     content["package"] = identity.package_fingerprint()
@@ -130,16 +139,18 @@ def main(arguments: list[str]) -> int:
         code = Path(folder, "code")
         subprocess.run(["git", "worktree", "add", "-q", "--detach", str(code), revision], cwd=ROOT, check=True)
         try:
-            before = run_python(code, "-c", FINGERPRINT)
-            for runner in runners:
-                earlier = train(Path(folder, f"{runner}-before"), runner, code)
-                current = train(Path(folder, f"{runner}-after"), runner)
-                if not agree(runner, earlier, current):
+            files = [file for file in sorted((ROOT / "reports").glob("*.json")) if '"package"' in file.read_text()]
+            before = dict(zip(files, json.loads(run_python(code, "-c", FINGERPRINTS, *map(str, files))), strict=True))
+            of_code = run_python(code, "-c", CODE)
+            for runner, path in product(runners, (TORCH, NATIVE)):
+                earlier = train(Path(folder, f"{runner}-{path}-before"), runner, path, code)
+                current = train(Path(folder, f"{runner}-{path}-after"), runner, path)
+                if not agree(f"{runner}, {path}", earlier, current):
                     return 1
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
-    renewed = {path: renew_rows(path, before) for path in sorted((ROOT / "reports").glob("*.json"))}
-    renewed |= {path: renew_baseline(path, before) for path in BASELINES}
+    renewed = {file: renew_rows(file, made_by) for file, made_by in before.items()}
+    renewed |= {file: renew_baseline(file, of_code) for file in BASELINES}
     for path, is_renewed in renewed.items():
         print(f"{path.relative_to(ROOT)}: {'renewed' if is_renewed else 'made by other code, not changed'}.")
     return 0

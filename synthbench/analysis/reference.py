@@ -15,6 +15,7 @@ from synthbench.analysis.rows import Row, joined
 from synthbench.cards import Card, RunnerCard
 from synthbench.experiment import identity, used
 from synthbench.experiment.runs import Result
+from synthbench.trainer.native import path as paths
 
 WIDE = "-wide"  # ends the names of references whose rows had the trials of a plug-in
 
@@ -41,12 +42,17 @@ def make(
 ) -> Reference:
     """Reference rows out of measured ones and the results that they were made of."""
     measured = [row for row in rows if not row.reference]
+    device = joined(row.device for row in measured)
     return Reference(
         runner=card.name, card=card.fingerprint(), setting=card.setting(), arguments=card.arguments, tasks=dict(tasks),
-        package=identity.package_fingerprint(*used.by_card(card)),
-        device=joined(row.device for row in measured), versions=dict(results[0].versions) if results else {},
+        package=package(card, device), device=device, versions=dict(results[0].versions) if results else {},
         command=command, spent=spent(results), rows=measured,
     )  # fmt: skip
+
+
+def package(card: RunnerCard, device: str) -> str:
+    """The fingerprint of the present code, of what a card uses of it and of the path that rows of this device took."""
+    return identity.package_fingerprint(*used.by_card(card), path=paths.of_device(device))
 
 
 def text(source: Reference) -> str:
@@ -69,8 +75,7 @@ def shipped(card: RunnerCard, tuning: str = "") -> Reference | None:
 def _of_this_code(card: RunnerCard, tasks: Mapping[str, str]) -> list[Reference]:
     """The shipped references that were made with this code and (among others) these tasks, whatever the card says."""
     sources = [source for tuning in ("", WIDE) if (source := shipped(card, tuning))]
-    package = identity.package_fingerprint(*used.by_card(card))
-    return [s for s in sources if s.package == package and tasks.items() <= s.tasks.items()]
+    return [s for s in sources if s.package == package(card, s.device) and tasks.items() <= s.tasks.items()]
 
 
 def beside(rows: Sequence[Row], card: RunnerCard, tasks: Mapping[str, str]) -> tuple[list[Row], Reference | None]:

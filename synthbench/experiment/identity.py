@@ -58,18 +58,21 @@ def source(*places: str) -> str:
 def training_source(*used: str, path: str = paths.TORCH) -> str:
     """sha256 of the code that draws data, trains by a path and evaluates: part of a run's identity, beside the run's
     settings. used: the files apart that a run uses (`used.py`)."""
-    code = _with(source(*TRAINING), used)
-    return code if path == paths.TORCH else sha256(f"{code} {paths.source()}".encode()).hexdigest()
+    return _on(path, _with(source(*TRAINING), used))
 
 
-def package_fingerprint(*used: str) -> str:
-    """sha256 of all the code that can change a number: that of shipped reference rows must be the same."""
-    return _with(source(*TRAINING, "scores"), used)
+def package_fingerprint(*used: str, path: str = paths.TORCH) -> str:
+    """sha256 of all the code that can change a number on a path: that of shipped reference rows must be the same."""
+    return _on(path, _with(source(*TRAINING, "scores"), used))
 
 
 def scores_source() -> str:
     """sha256 of all the code of scores: where it differs from that of a stored run, the run is scored again."""
     return source("scores", *apart("scores"))
+
+
+def _on(path: str, code: str) -> str:
+    return code if path == paths.TORCH else sha256(f"{code} {paths.source()}".encode()).hexdigest()
 
 
 def _with(common: str, used: tuple[str, ...]) -> str:

@@ -11,6 +11,7 @@ from synthbench.analysis import reference
 from synthbench.analysis.reference import Reference
 from synthbench.reporting import notes
 from synthbench.reporting.report import Report
+from synthbench.trainer.native import path as paths
 from tests.analysis.example_rows import CARD, row
 
 TASKS = {"rote-vs-rule": "a fingerprint"}
@@ -60,10 +61,23 @@ def test_no_reference_row_is_shown_if_card_task_or_code_differs_or_the_file_is_i
     same_fingerprint = CARD.model_copy(update={"seeds": 7, "optimizers": ["sgd"], "question": "?"})
     assert reference.beside([row("muon")], same_fingerprint, TASKS)[1] == shipped
     assert reference.beside([row("muon")], CARD, {"rote-vs-rule": "another"})[1] is None
-    monkeypatch.setattr("synthbench.experiment.identity.package_fingerprint", lambda *_: "edited")
+    monkeypatch.setattr("synthbench.analysis.reference.package", lambda *_: "edited")
     assert reference.beside([row("muon")], CARD, TASKS)[1] is None
     (cards.shipped() / "reports" / "quick.json").write_text("{")
     assert reference.shipped(CARD) is None
+
+
+def test_rows_of_the_native_path_are_of_its_code_too(shipped: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of torch's path are not: an edit of the C++ leaves them."""
+    torchs, mine = [row("adamw")], [row("muon")]
+    natives = [row("adamw").model_copy(update={"device": f"a CPU, {paths.MARK}g++"})]
+    for rows, is_shown in ((torchs, True), (natives, False)):
+        made = reference.make(CARD, TASKS, rows, "a command", [])
+        (cards.shipped() / "reports" / "quick.json").write_text(made.model_dump_json())
+        assert reference.beside(mine, CARD, TASKS)[1] == made
+        with monkeypatch.context() as edited:
+            edited.setattr(paths, "source", lambda: "edited")
+            assert bool(reference.beside(mine, CARD, TASKS)[1]) is is_shown
 
 
 def test_other_rates_and_other_optimizers_arguments_keep_reference_rows(shipped: Reference) -> None:

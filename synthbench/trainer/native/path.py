@@ -72,6 +72,11 @@ def taken(path: str) -> Iterator[None]:
             module[name] = function
 
 
+def of_device(name: str) -> str:
+    """The path on which rows of a device were trained, by the device's name."""
+    return NATIVE if MARK in name else TORCH
+
+
 def mark() -> str:
     """What the name of a device says of the path that is taken now: empty for torch."""
     return "" if _current == TORCH else f", {MARK}{build.compiler_version(build.compiler())}"
