@@ -19,6 +19,7 @@ from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from docs.gpu import gpu_page
 from docs.papers import papers_page, readme
+from docs.paths import paths_page
 from docs.performance import FOUND, performance_page
 from docs.power import power_page
 from synthbench import cards
@@ -129,6 +130,7 @@ PAGES = {
     "docs/api.md": api_page,
     "docs/architecture.md": architecture_page,
     "reports/gpu.md": gpu_page,
+    "reports/paths.md": paths_page,
     "reports/power.md": power_page,
     "reports/papers.md": papers_page,
     "README.md": readme,

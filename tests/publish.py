@@ -43,6 +43,10 @@ PRODUCTS = {
         "report NAME --out NAME-example-results --format markdown > reports/NAME.md",
         "report NAME --out NAME-example-results --into README.md",
     ],
+    "paths": [
+        f"run quick --optimizer adamw,muon,sgd --seeds {REFERENCE} --path torch --out NAME-results",
+        "report quick --out NAME-results --format reference > reports/quick-torch.json",
+    ],
     "power": [
         f"run quick --optimizer adamw,muon --update full --seeds {POOL} --out NAME-results",
         "report quick --out NAME-results --format reference > reports/NAME.json",

@@ -119,6 +119,20 @@ ALONG_CARD = card_of(
     },
     ALONG,
 )  # fmt: skip
+SIZED = (
+    'kind = "trend"\nscore = "learning"\nreadings = ["fit", "end"]\nexpected = "higher"\nprimary = true\n'
+    'rows = { optimizer = "muon" }\naxis = "size"',
+    'score = "rule_accuracy"\nreadings = ["fit", "end", "steps"]\nexpected = "lower"\n'
+    'rows = { optimizer = "muon", axes = { size = [0.5, 1] } }\n'
+    'than = { optimizer = "adamw", axes = { size = [0.5, 1] } }',
+)
+SIZES = '\n[[axes]]\npath = "stages.finetune.size"\nvalues = [0.5, 1]\n'  # its column has a name of its own
+SIZED_CARD = card_of(
+    {
+        DECAYS: SIZES, "OPTIMIZERS": '["adamw", "muon", "muon-again"]', "MATRIX": "", "BASE": "", "UPDATES": '["full"]',
+    },
+    SIZED,
+)  # fmt: skip
 MOST_LEFT_OUT = 2  # claims that are not measured: a comparison of nothing agrees
 
 
@@ -127,9 +141,10 @@ MOST_LEFT_OUT = 2  # claims that are not measured: a comparison of nothing agree
     [
         (MATRIX_CARD, RandomScores(10, devices=2), False),  # a best rate at the edge of one base of muon-again
         (ALONG_CARD, RandomScores(1), True),
+        (SIZED_CARD, RandomScores(3), True),
         (ALONG_CARD, RandomScores(2, lost=0.03, coarse=True), False),
     ],
-    ids=["a matrix", "an axis", "ties and diverged runs"],
+    ids=["a matrix", "an axis", "an axis of sizes", "ties and diverged runs"],
 )
 def test_every_number_of_axes_and_claims_is_recomputed(
     tmp_path: Path, call: Caller, text: str, scores: RandomScores, *, compares: bool

@@ -1,0 +1,52 @@
+"""reports/paths.md: the rows of `quick` on the native path minus those on torch's, compared as rows of two devices are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from docs.generated import STALE
+from synthbench import cards
+from synthbench.analysis.pairing import Pair, contrast
+from synthbench.analysis.reference import Reference
+from synthbench.analysis.statistics import holm
+from synthbench.analysis.verdict import Verdict, verdict
+from synthbench.cards import RunnerCard
+from synthbench.reporting.sentence import numbers, p_value
+from synthbench.reporting.table import github
+from synthbench.scores import SCORES
+
+REPORTS = Path(__file__).resolve().parent.parent / "reports"
+NATIVE, TORCH = REPORTS / "quick.json", REPORTS / "quick-torch.json"
+LEVEL = 0.05
+
+
+def judged(native: Reference, torch: Reference, card: RunnerCard) -> dict[tuple[str, str, str], Verdict]:
+    """By optimizer, update and score: the verdict on native minus torch."""
+    others = {(row.task, row.optimizer, row.update): row for row in torch.rows}
+    pairs = [Pair(row, others[row.task, row.optimizer, row.update]) for row in native.rows]
+    return {
+        (pair.row.optimizer, pair.row.update, name): verdict(contrast([pair], name), card.margins.get(SCORES[name].unit))
+        for pair in pairs for name in card.columns
+    }  # fmt: skip
+
+
+def paths_page() -> str:
+    """The page; raises OSError where rows of a path are not published."""
+    native, torch = (Reference.model_validate_json(file.read_text(encoding="utf-8")) for file in (NATIVE, TORCH))
+    found = judged(native, torch, cards.load(RunnerCard, native.runner))
+    adjusted = holm([of.p for of in found.values()])
+    below = sum(of.p < LEVEL for of in found.values())
+    rows = [
+        [*key, numbers(of, key[-1]), f"{of.difference.n}", p_value(of.p), "" if of.paired else "Welch", p_value(p)]
+        for (key, of), p in zip(found.items(), adjusted, strict=True)
+    ]
+    text = (
+        "The same runs of `quick`, seeds included, were trained on the native path and on torch's. Sums are rounded "
+        "differently, which training amplifies, so that a run's numbers differ; their means should not. Here are the "
+        "differences of means, native minus torch, with 95 % intervals (Welch's t: seeds are not paired across paths). "
+        f"Of {len(found)} differences {below} have p < .05, where {LEVEL * len(found):.1f} are expected of equal paths; the "
+        f"smallest p after Holm's correction is {p_value(min(adjusted)).removeprefix('p ').removeprefix('= ')}."
+    )
+    heads = ["optimizer", "update", "score", "native - torch", "seeds", "p", "test", "p (Holm)"]
+    made = [f"- {of.device}; {of.command}" for of in (native, torch)]
+    return "\n\n".join(["# Two paths, the same results", STALE, text, github(heads, rows), "\n".join(made)])
