@@ -12,10 +12,9 @@ Shapes: K runs, P floats in a run's row, N items, T steps, B examples a step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,37 +26,27 @@ from synthbench.execution.fleet_setup import build, data
 from synthbench.execution.observe import Observer, item_sets
 from synthbench.execution.relearning import relearn
 from synthbench.experiment import identity
-from synthbench.experiment.runs import Result, Run
+from synthbench.experiment.runs import OptimizerSpec, Result, Run
 from synthbench.generators import Examples, Place, Task, join, stream
 from synthbench.scores import run_scores
 from synthbench.store.observations import to_bytes
 from synthbench.store.weights import write_weights
 from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.loop import Data, first_position, order, train
-from synthbench.trainer.optimizer import FleetOptimizer, Routing
+from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
 from synthbench.trainer.step import losses
 
 FISHER_ITEMS = 128  # old items by which the Fisher information is estimated
 
 
-class Remedied(FleetOptimizer):
-    """An optimizer whose fleet is pulled towards its base, or evaluated between it and the base. weight_KP: of the penalty
-    of each parameter, None without one. share: of the base in what is evaluated."""
+class Averaging(FleetOptimizer):
+    """An optimizer whose fleet is evaluated between its base and what is trained. share: of the base."""
 
-    def __init__(
-        self, optimizer: str, fleet: Fleet, arguments: Mapping[str, Any], routing: Routing,
-        weight_KP: Tensor | None, share: float,
-    ) -> None:  # fmt: skip
-        super().__init__(optimizer, fleet, arguments, routing)
-        self._base_KP, self._weight_KP, self._share = fleet.flat_KP.detach().clone(), weight_KP, share
+    def __init__(self, spec: OptimizerSpec, fleet: Fleet, share: float) -> None:
+        super().__init__(spec.name, fleet, spec.arguments, spec.routing)
+        self._base_KP, self._share = fleet.flat_KP.detach().clone(), share
         self._trained_KP: Tensor | None = None  # while what is evaluated stands in their place
-
-    @torch.no_grad()
-    def step(self, step: int | Tensor, lr_K: Tensor, weight_decay_K: Tensor) -> None:
-        if self._weight_KP is not None:
-            self.fleet.grad_KP.addcmul_(self._weight_KP, self.fleet.flat_KP - self._base_KP)
-        super().step(step, lr_K, weight_decay_K)
 
     @torch.no_grad()
     def set_evaluating(self, evaluating: bool) -> None:
@@ -68,6 +57,19 @@ class Remedied(FleetOptimizer):
         if evaluating and self._share and self._trained_KP is None:
             self._trained_KP = self.fleet.flat_KP.detach().clone()
             self.fleet.flat_KP.lerp_(self._base_KP, self._share)
+
+
+class Penalized(Averaging):
+    """The same, pulled towards its base. weight_KP: of the penalty of each parameter."""
+
+    def __init__(self, spec: OptimizerSpec, fleet: Fleet, share: float, weight_KP: Tensor) -> None:
+        super().__init__(spec, fleet, share)
+        self._weight_KP = weight_KP
+
+    @torch.no_grad()
+    def step(self, step: int | Tensor, lr_K: Tensor, weight_decay_K: Tensor) -> None:
+        self.fleet.grad_KP.addcmul_(self._weight_KP, self.fleet.flat_KP - self._base_KP)
+        super().step(step, lr_K, weight_decay_K)
 
 
 def old_items(task: Task, runs: Sequence[Run]) -> list[Examples]:
@@ -151,10 +153,8 @@ def run_remedied(job: Job, device_kind: str, on_step: Callable[[int], None] = la
     first, task, runs = job.runs[0], Task(job.task), job.runs
     fleet = build(task, runs, job.parents, job.folder, torch.device(device_kind))
     start_K = fleet.flat_KP.detach().norm(dim=1)
-    weight_KP, share = weights(task, fleet, runs), first.remedy.get("average", 0.0)
-    optimizer = Remedied(
-        first.optimizer.name, fleet, first.optimizer.arguments, first.optimizer.routing, weight_KP, share
-    )
+    weight_KP, of, share = weights(task, fleet, runs), first.optimizer, first.remedy.get("average", 0.0)
+    optimizer = Averaging(of, fleet, share) if weight_KP is None else Penalized(of, fleet, share, weight_KP)
     shown = data(task, runs)
     if "replay" in first.remedy:
         shown = with_replay(task, runs, shown, first.remedy["replay"])
@@ -164,11 +164,11 @@ def run_remedied(job: Job, device_kind: str, on_step: Callable[[int], None] = la
         optimizer, shown, Schedule(first.steps, first.schedule, first.warmup),
         ([run.lr for run in runs], [run.weight_decay for run in runs]), points(first), recorder, on_step,
     )  # fmt: skip
-    observed_K = relearn(task, fleet, runs, [recorder.observations(k) for k in range(len(runs))])
     common = Result(
         "", "ok", fleet_size=len(runs), seconds=(time.monotonic() - clock) / len(runs),
         started=began.isoformat(timespec="seconds"), device=identity.device_name(device_kind), versions=identity.versions(),
     )  # fmt: skip
+    observed_K = relearn(task, fleet, runs, [recorder.observations(k) for k in range(len(runs))])
     trained = []
     for k, (run, attempt, observed) in enumerate(zip(runs, job.attempts, observed_K, strict=True)):
         path, ends = run_scores(observed)

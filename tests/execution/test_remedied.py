@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,26 @@ from synthbench.execution.fleet_job import Job, run_fleet
 from synthbench.execution.fleet_setup import build, data
 from synthbench.execution.probing import subject_of
 from synthbench.experiment.plan import Plan
-from synthbench.experiment.runs import Run
+from synthbench.experiment.runs import OptimizerSpec, Run
 from synthbench.generators import Task
 from synthbench.trainer.fleet import views
+from synthbench.trainer.native import path as paths
 from synthbench.trainer.step import losses
 from tests import tiny
 from tests.each import each
+from tests.trainer import native
 
 
-@pytest.fixture(scope="module")
-def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """Finetuning runs on trained bases, without a remedy."""
+@pytest.fixture(scope="module", params=[paths.TORCH, paths.NATIVE])
+def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
+    """Finetuning runs on trained bases, without a remedy; tests train by a path."""
+    if request.param == paths.NATIVE:
+        native.load()
+    with paths.taken(request.param):
+        yield _job(tmp_path_factory)
+
+
+def _job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("remedied")
     experiment = tiny.experiment(folder, "stages.pretrain.steps=150", "stages.pretrain.lr=[1e-2]")
     task, bases = experiment.tasks["tiny-task"].card, Plan(experiment, {}).ready()
@@ -82,9 +92,8 @@ def test_a_penalty_keeps_models_nearer_to_their_base_the_stronger_it_is(job: Job
 def test_the_gradient_of_the_l2_penalty_is_its_strength_times_the_distance(job: Job) -> None:
     task = Task(job.task)
     fleet = build(task, job.runs, job.parents, job.folder, torch.device("cpu"))
-    optimizer = remedied.Remedied(
-        "sgd", fleet, {"momentum": 0.0}, (("*", "sgd"),), torch.full_like(fleet.flat_KP, 3.0), 0
-    )
+    spec = OptimizerSpec("sgd", (("*", "sgd"),), {"momentum": 0.0}, "")
+    optimizer = remedied.Penalized(spec, fleet, 0.0, torch.full_like(fleet.flat_KP, 3.0))
     start = fleet.flat_KP.detach().clone()
     with torch.no_grad():
         fleet.flat_KP += 0.5

@@ -5,6 +5,8 @@ Shapes: K runs, T steps.
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from synthbench.cards import MODELS, ModelCard
 from synthbench.trainer import loop
 from synthbench.trainer.fleet import Fleet
+from synthbench.trainer.native import path as paths
 from synthbench.trainer.native import step as native_step
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, OPTIMIZERS
@@ -158,3 +161,13 @@ def test_two_trainings_of_one_fleet_have_moments_of_their_own() -> None:
                 fleet.flat_KP.copy_(start)
             curves.append(train(FleetOptimizer("adamw", fleet), runs, 3, small.BATCH))
     assert np.array_equal(*curves)
+
+
+def test_no_fleet_outlives_its_job() -> None:
+    fleet = small.fleet([0, 1], "full")
+    kept = weakref.ref(fleet)
+    with paths.taken(paths.NATIVE):
+        train(FleetOptimizer("adamw", fleet), runs_of("adamw", "full", 2), 2, small.BATCH)
+    del fleet
+    gc.collect()
+    assert kept() is None

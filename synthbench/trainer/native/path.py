@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
+from typing import Any
 
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
@@ -49,27 +50,40 @@ def taken(path: str) -> Iterator[None]:
     """Within, this process takes training steps, and looks at fleets, by a path.
 
     The loop looks its step up by name, evaluation its logits, and here they find others: so torch's code, of which its
-    runs' ids are made, knows nothing of this path.
+    runs' ids are made, knows nothing of this path. A step that is more than the optimizer's own (a remedy's), and logits
+    whose gradient is asked for, stay torch's.
     """
     if path == TORCH:
         yield
         return
+    import torch
+
     from synthbench.trainer import loop, transformer
     from synthbench.trainer.native import gradients, looks, step
+    from synthbench.trainer.optimizer import FleetOptimizer
 
     global _current
     gradients.load(build.library())
-    places = [(vars(loop), "training_step", step.training_step), (vars(transformer), "logits", looks.logits)]
-    before, torchs = _current, [module[name] for module, name, _ in places]
+    places = [(vars(loop), "training_step"), (vars(transformer), "logits")]
+    before, (torchs_step, torchs_logits) = _current, [module[name] for module, name in places]
+
+    def training_step(optimizer: FleetOptimizer, *rest: Any) -> Any:
+        is_plain = type(optimizer).step is FleetOptimizer.step
+        return (step.training_step if is_plain else torchs_step)(optimizer, *rest)
+
+    def logits(*arguments: Any) -> Any:
+        return (torchs_logits if torch.is_grad_enabled() else looks.logits)(*arguments)
+
     _current = path
-    for module, name, function in places:
+    for (module, name), function in zip(places, (training_step, logits), strict=True):
         module[name] = function
     try:
         yield
     finally:
         _current = before
-        for (module, name, _), function in zip(places, torchs, strict=True):
+        for (module, name), function in zip(places, (torchs_step, torchs_logits), strict=True):
             module[name] = function
+        step.STEPS.clear()  # each holds its fleet
 
 
 def of_device(name: str) -> str:
