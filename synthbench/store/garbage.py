@@ -18,6 +18,7 @@ SELECT id, attempt, status FROM runs r
 WHERE r.status = 'interrupted'
   OR NOT EXISTS (SELECT 1 FROM members m WHERE m.run = r.id AND m.attempt = r.attempt) ORDER BY started, id, attempt
 """
+MEMBERLESS = "DELETE FROM members WHERE run = ? AND NOT EXISTS (SELECT 1 FROM runs r WHERE r.id = members.run)"
 TABLES = {"runs": "id", "paths": "run", "observations": "run", "weights": "run"}
 
 
@@ -48,6 +49,7 @@ def delete(store: Store) -> Unused:
         garbage = unused(store)
         for table, column in TABLES.items():
             db.executemany(f"DELETE FROM {table} WHERE {column} = ? AND attempt = ?", [row[:2] for row in garbage.runs])
+        db.executemany(MEMBERLESS, [row[:1] for row in garbage.runs])
         for file in garbage.files:
             try:
                 file.unlink(missing_ok=True)

@@ -22,13 +22,15 @@ from synthbench.common.files import is_file, write_whole
 from synthbench.common.wording import named
 from synthbench.experiment.runs import RunId
 from synthbench.store.database import DATABASE, MENDED, Row, damaged
-from synthbench.store.results import MEMBERS, Store, is_weights_name
-from synthbench.store.run_rows import COLUMNS, RunRow, is_sealed, quick_seal
+from synthbench.store.results import MEMBERS, RUNS, Store, is_weights_name
+from synthbench.store.run_rows import COLUMNS, RunRow, is_sealed, put, quick_seal
 from synthbench.store.upgrade import OLD, format_of, upgrade
 from synthbench.store.weights import WeightFile
 
 BATCH = 1000  # runs copied in one transaction
-RUN = f"SELECT id, attempt, {COLUMNS} FROM runs"
+KNOWN = (
+    f"SELECT id, attempt, {COLUMNS} FROM runs WHERE id = ? AND status != 'interrupted' ORDER BY attempt DESC LIMIT 1"
+)
 MARKS = ",".join("?" * 15)  # of a row of runs
 
 
@@ -54,8 +56,8 @@ class Merged:
 
 
 def merge(sources: Sequence[Path], target: Path, *, whole: bool = True) -> Merged:
-    """Puts all finished runs of some folders into one, which may have results already. whole: with weights and
-    observations, which tables do not need.
+    """Puts all finished runs of some folders, of each its last attempt, into one, which may have results already. whole:
+    with weights and observations, which tables do not need.
 
     Raises BadInput where a folder has no results, is damaged or given twice.
     """
@@ -91,7 +93,7 @@ def opened(folder: Path) -> Iterator[Store]:
 
 def _copy_runs(folder: Path, source: Store, target: Store, merged: Merged, *, whole: bool) -> None:
     batch: list[RunRow] = []
-    for row in source.each(f"{RUN} WHERE status != 'interrupted'"):
+    for row in source.each(f"{RUNS} GROUP BY id"):  # the last attempt of each, which its experiments have
         run = RunRow(*row)
         if not run.is_valid:
             raise damaged(folder, f"run {run.id[:12]} does not match its checksum", MENDED)
@@ -108,7 +110,7 @@ def _copy_batch(
     with target.writing() as db:
         for run in batch:
             key = run.id, run.attempt
-            found = db.execute(f"{RUN} WHERE id = ? AND attempt = ? AND status != 'interrupted'", key).fetchone()
+            found = db.execute(KNOWN, key[:1]).fetchone()  # of whichever attempt
             if found is None:
                 db.execute(f"INSERT OR REPLACE INTO runs VALUES ({MARKS})", run)
                 _copy_path(db, run, folder, source)
@@ -118,7 +120,7 @@ def _copy_batch(
                 continue
             else:
                 merged.known += 1
-            if whole:
+            if whole and (found is None or found[1] == run.attempt):
                 for row in source.rows("SELECT * FROM observations WHERE run = ? AND attempt = ?", key):
                     if is_sealed(row):  # without them a run is trained again where a score is edited
                         db.execute("INSERT OR IGNORE INTO observations VALUES (?,?,?,?)", row)
@@ -168,4 +170,7 @@ def _copy_experiments(source: Store, target: Store) -> None:
         if not all(map(is_sealed, members)):
             raise damaged(source.folder, "the row of a member does not match its checksum", MENDED)
         with target.writing() as db:
-            db.executemany("INSERT OR IGNORE INTO members VALUES (?,?,?,?,?)", members)
+            finished = dict(db.execute("SELECT id, max(attempt) FROM runs WHERE status != 'interrupted' GROUP BY id"))
+            for experiment, run, _, cell, _ in members:
+                if run in finished:
+                    put(db, "members", experiment, run, finished[run], cell, other="IGNORE")

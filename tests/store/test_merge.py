@@ -13,14 +13,17 @@ from pathlib import Path
 import pytest
 
 from synthbench.common.errors import BadInput
-from synthbench.experiment.runs import Run
-from synthbench.store.database import DATABASE
+from synthbench.experiment.runs import Result, Run
+from synthbench.store.database import DATABASE, seal
 from synthbench.store.merge import merge
 from synthbench.store.results import Store
-from synthbench.store.run_rows import put
+from synthbench.store.run_rows import put, quick_seal
 from tests.calling import Caller
+from tests.each import each
+from tests.experiment.test_run_identity import RUN
 from tests.reporting import synthetic_results
 from tests.store import format_4
+from tests.store.test_results import CELL
 
 
 def scored(run: Run) -> dict[str, float]:
@@ -96,6 +99,42 @@ def test_conflicts_are_told_and_the_first_folder_stays(tmp_path: Path, call: Cal
     assert "one processor" in out
     assert "another processor" in out
     assert exported(call, tmp_path / "both") == exported(call, a)
+
+
+def test_interrupted_runs_are_left_behind_and_what_is_left_can_be_read(tmp_path: Path, call: Caller) -> None:
+    a, both = write(tmp_path / "a", [0, 1]), tmp_path / "both"
+    before = call(f"report --out {a} --format json").out
+    with closing(Store.create(a)) as store:  # as Ctrl-C leaves it
+        (experiment,) = store.experiments()
+        store.keep(RUN, Result(RUN.id, "interrupted"), [], None, member=(experiment.id, [CELL]))
+    assert call(f"report --out {a} --format json").out == before
+    merge([a], both)
+    assert call(f"report --out {both} --format json").out == before
+    assert call(f"gc --yes --out {a}").code == 0
+    assert call(f"report --out {a} --format json").out == before
+
+
+@each("fresh", [False, True])
+def test_a_later_attempt_of_a_run_is_the_same_run(tmp_path: Path, call: Caller, fresh: bool) -> None:
+    """Of a folder the last attempt counts; beside another folder's it is known, or a conflict, like any other."""
+    folder = tmp_path / str(fresh)
+    folder.mkdir()
+    a, b = write(folder / "a", [0]), write(folder / "b", [0], scores_of=constant if fresh else scored)
+    with closing(Store.create(b)) as store, store.writing() as db:
+        for table, column in (("runs", "id"), ("paths", "run"), ("members", "run")):
+            names = [row[1] for row in db.execute(f"PRAGMA table_info({table})")]
+            for row in db.execute(f"SELECT * FROM {table}").fetchall():
+                later = [2 if name == "attempt" else value for name, value in zip(names, row, strict=True)]
+                reseal = quick_seal if table == "runs" else seal
+                sealed = later if table == "paths" else [*later[:-1], reseal(*later[:-1])]
+                db.execute(f"DELETE FROM {table} WHERE {column} = ? AND attempt = 1", (row[names.index(column)],))
+                db.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", sealed)
+    merged = merge([a, b], folder / "both")
+    last = sum(run["stage"] == "finetune" for run in exported(call, a).values())
+    assert (len(merged.conflicts), merged.runs[b]) == (last if fresh else 0, 0)
+    assert exported(call, folder / "both") == exported(call, a)
+    assert call(f"gc --yes --out {tmp_path / 'both'}").code == 0
+    assert exported(call, folder / "both") == exported(call, a)
 
 
 def test_weights_are_copied_if_they_match_their_checksum(tmp_path: Path) -> None:
