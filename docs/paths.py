@@ -44,8 +44,8 @@ def paths_page() -> str:
         "The same runs of `quick`, seeds included, were trained on the native path and on torch's. Sums are rounded "
         "differently, which training amplifies, so that a run's numbers differ; their means should not. Here are the "
         "differences of means, native minus torch, with 95 % intervals (Welch's t: seeds are not paired across paths). "
-        f"Of {len(found)} differences {below} have p < .05, where {LEVEL * len(found):.1f} are expected of equal paths; after "
-        f"Holm's correction the smallest has {p_value(min(adjusted))}."
+        f"Of {len(found)} differences {below} have p < .05, where {LEVEL * len(found):.1f} are expected of equal "
+        f"paths; after Holm's correction the smallest has {p_value(min(adjusted))}."
     )
     heads = ["optimizer", "update", "score", "native - torch", "seeds", "p", "test", "p (Holm)"]
     made = [f"- {of.device}; {of.command}" for of in (native, torch)]

@@ -170,7 +170,7 @@ def _copy_experiments(source: Store, target: Store) -> None:
         if not all(map(is_sealed, members)):
             raise damaged(source.folder, "the row of a member does not match its checksum", MENDED)
         with target.writing() as db:
-            finished = dict(db.execute("SELECT id, max(attempt) FROM runs WHERE status != 'interrupted' GROUP BY id"))
+            attempts = dict(db.execute("SELECT id, max(attempt) FROM runs WHERE status != 'interrupted' GROUP BY id"))
             for experiment, run, _, cell, _ in members:
-                if run in finished:
-                    put(db, "members", experiment, run, finished[run], cell, other="IGNORE")
+                if run in attempts:
+                    put(db, "members", experiment, run, attempts[run], cell, other="IGNORE")
