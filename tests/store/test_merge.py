@@ -133,7 +133,7 @@ def test_a_later_attempt_of_a_run_is_the_same_run(tmp_path: Path, call: Caller, 
     last = sum(run["stage"] == "finetune" for run in exported(call, a).values())
     assert (len(merged.conflicts), merged.runs[b]) == (last if fresh else 0, 0)
     assert exported(call, folder / "both") == exported(call, a)
-    assert call(f"gc --yes --out {tmp_path / 'both'}").code == 0
+    assert call(f"gc --yes --out {folder}/both").code == 0
     assert exported(call, folder / "both") == exported(call, a)
 
 
