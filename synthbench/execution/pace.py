@@ -104,6 +104,7 @@ def _answers(executor: Executor, job: Job | None) -> tuple[float, int]:
         executor.submit(slot, job)  # type: ignore[arg-type]
     times, weights = list[float](), 0
     while left:
+        left &= set(map(id, executor.slots))  # those of a lost node are gone
         for slot, message in executor.messages(1.0):
             if isinstance(message, SynthbenchError):
                 raise message

@@ -6,7 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from synthbench.execution.tracking import Tracker
 from synthbench.experiment.runs import Result, Run
@@ -39,12 +39,20 @@ class Tally:
     def kept(self, run: Run, result: Result) -> None:
         """Tells trackers of a run that was trained here."""
         for name, tracker in list(self.trackers.items()):
-            try:
+            with self.without_if_it_fails(name):
                 tracker.finished(run, result)
                 tracker.progress(self.finished_steps, self.total)
-            except Exception as error:  # of another program: no reason to lose runs
-                del self.trackers[name]
-                self.note(f"--track {name} failed and is left out from here on ({type(error).__name__}: {error}).")
+
+    @contextmanager
+    def without_if_it_fails(self, name: str) -> Iterator[None]:
+        """Within, a tracker is at work: another program, whose failure is no reason to lose runs."""
+        try:
+            yield
+        except Exception as error:
+            self.note(f"--track {name} failed and is left out from here on ({type(error).__name__}: {error}).")
+            if failed := self.trackers.pop(name, None):
+                with suppress(Exception):
+                    failed.close()
 
     def expect(self, coming: Sequence[Run]) -> None:
         """Sets the runs still to train: fewer than at the start where some diverged, more where a grid grew."""

@@ -46,6 +46,7 @@ class RayCluster:
         self._cpus, self._gpus = engine.cpus, engine.gpus if device == "cuda" else 0.0
         self._task = self._ray.remote(train)
         self._slots: list[Slot] = []
+        self._retired = 0  # slots that stay away, whatever nodes come
         self._streams: dict[Slot, Any] = {}  # of messages
         self._waiting: list[tuple[Slot, Message]] = []
         self._parents: dict[str, Any] = {}  # in the object store, by name of the file; the last used is the last
@@ -65,7 +66,7 @@ class RayCluster:
     def __exit__(self, *_: object) -> None:
         """Ends what is in training; what was finished has been kept."""
         for slot in self.slots:
-            self.retire(slot)
+            self._drop(slot)
         if self._is_ours:
             self._ray.shutdown()
 
@@ -91,8 +92,8 @@ class RayCluster:
         self._waiting.append((slot, Ready()))
 
     def retire(self, slot: Slot) -> None:
-        self._end(slot)
-        self._slots.remove(slot)
+        self._drop(slot)
+        self._retired += 1
 
     def messages(self, seconds: float) -> Iterator[tuple[Slot, Message]]:
         if time.monotonic() - self._looked > LOOK:
@@ -118,7 +119,7 @@ class RayCluster:
             message = self._ray.get(next(self._streams[slot]))
         except errors.OutOfMemoryError:
             message = MemoryError()
-        except errors.NodeDiedError:
+        except (errors.NodeDiedError, errors.ObjectLostError):  # the node was lost before its outcome was fetched
             message = Lost()
         except errors.WorkerCrashedError:
             message = Died(None)
@@ -138,6 +139,10 @@ class RayCluster:
             del self._parents[next(iter(self._parents))]
         return found
 
+    def _drop(self, slot: Slot) -> None:
+        self._end(slot)
+        self._slots.remove(slot)
+
     def _end(self, slot: Slot) -> None:
         if (stream := self._streams.pop(slot, None)) is not None:
             self._ray.cancel(stream, force=True)
@@ -146,9 +151,11 @@ class RayCluster:
     def _fit(self) -> None:
         """As many slots as fleets have room in the nodes that there are: nodes come, and go."""
         self._looked = time.monotonic()
-        room = min(self._size, sum(self._room(node["Resources"]) for node in self._ray.nodes() if node["Alive"]))
-        for slot in [slot for slot in self._slots if slot.job is None and slot.is_ready][: len(self._slots) - room]:
-            self.retire(slot)
+        nodes = sum(self._room(node["Resources"]) for node in self._ray.nodes() if node["Alive"])
+        room = max(0, min(self._size, nodes) - self._retired)
+        idle = [slot for slot in self._slots if slot.job is None and slot.is_ready]
+        for slot in idle[: max(0, len(self._slots) - room)]:
+            self._drop(slot)
         for _ in range(room - len(self._slots)):
             self._slots.append(Slot())
             self._waiting.append((self._slots[-1], Ready()))

@@ -123,11 +123,13 @@ def train(plan: Plan, done: dict[RunId, Result], name: str, leases: Leases, opti
 
 @contextmanager
 def tracked(watcher: Tally, options: ExecutionOptions, plan: Plan) -> Iterator[None]:
-    """Within, trackers are told of runs."""
-    name = plan.experiment.card.name
-    watcher.trackers = {of: tracking.TRACKERS[of][1](options.out, name) for of in options.track}
+    """Within, trackers are told of runs; one that fails is left out."""
+    for name in options.track:
+        with watcher.without_if_it_fails(name):
+            watcher.trackers[name] = tracking.TRACKERS[name][1](options.out, plan.experiment.card.name)
     try:
         yield
     finally:
-        for tracker in watcher.trackers.values():
-            tracker.close()
+        for name, tracker in list(watcher.trackers.items()):
+            with watcher.without_if_it_fails(name):
+                tracker.close()

@@ -56,12 +56,13 @@ def optimizers_after(card: RunnerCard, stage: StageCard, base: Sequence[str], ta
     keys = (f"{task}/{base[-1]}", base[-1]) if base else ()
     after = next((named for key in keys if key in stage.overrides and (named := stage.overrides[key].optimizer)), None)
     if after or stage.optimizer != "same":
-        return list(after or stage.optimizer)
-    if stage is card.stages[-1]:
+        names = list(after or stage.optimizer)
+    elif stage is card.stages[-1]:
         names = [name for name in card.optimizers if not base or card.root(name) == base[-1]]
-        # a variant with a share of a tuned rate waits for that rate
-        return sorted(names, key=lambda name: name in card.variants and card.variants[name].of_tuned is not None)
-    return list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
+    else:
+        names = list(base[-1:]) or list(dict.fromkeys(map(card.root, card.optimizers)))
+    # a variant with a share of a tuned rate waits for that rate
+    return sorted(names, key=lambda name: name in card.variants and card.variants[name].of_tuned is not None)
 
 
 def variant_in(card: RunnerCard, stage: StageCard, optimizer: str) -> VariantCard | None:

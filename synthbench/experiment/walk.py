@@ -199,7 +199,7 @@ class Walk:
             if rate is None:
                 break
             runs += self._made(one, [rate], parents)
-        self.grown += len(runs) > len(node.runs) > 0
+            self.grown += rate not in {run.lr for run in node.runs}
         return runs
 
     def _check(self, runs: int) -> None:

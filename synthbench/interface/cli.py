@@ -121,7 +121,10 @@ class Plan(Selection):
     fleet_cpus: FleetCpus = 1.0
     fleet_gpus: FleetGpus = 1.0
     fleet_size: FleetSize = None
-    speed: Annotated[float, Option(help="How many times as fast as here a fleet is trained there.")] = 1.0
+    speed: Annotated[
+        float | None,
+        Option(help="How many times as fast as here a fleet is trained there.", show_default="1 without --gpus"),
+    ] = None
     out: Out = OUT
 
     def __call__(self) -> None:

@@ -87,25 +87,31 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps")
 
 
-def plan(request: RunRequest, options: ExecutionOptions, *, gpus: int | None, cpus: int, speed: float) -> None:
+def plan(request: RunRequest, options: ExecutionOptions, *, gpus: int | None, cpus: int, speed: float | None) -> None:
     """`synthbench plan`: a simulated schedule on a cluster. speed: how many times as fast as here its nodes are."""
     options.engine.check()
-    slots = int((gpus / options.engine.gpus) if gpus else (cpus / options.engine.cpus))
-    if not (slots >= 1 and isfinite(speed) and speed > 0):
+    of, have, takes = ("CPU", cpus, options.engine.cpus) if gpus is None else ("GPU", gpus, options.engine.gpus)
+    slots = int(have / takes)
+    if not (slots >= 1 and (speed is None or (isfinite(speed) and speed > 0))):
         raise BadInput("--gpus, --cpus and --speed must be above 0, and large enough for one fleet.")
     experiment = tried(resolve(request))
+    if speed is None and gpus is not None and experiment.environment.device != "cuda":
+        raise BadInput(
+            "--gpus: steps are timed on this machine's CPU; say with --speed how many times as fast a GPU trains."
+        )
+    speed = speed or 1.0
     work, here = _work(experiment, options), replace(options, engine=HERE)
-    name, nodes = inert(experiment.card.name), f"{gpus} GPUs" if gpus else f"{cpus} CPUs"
+    name, nodes = inert(experiment.card.name), f"{have} {of}s"
     if not work.remaining:
         print(f"{name}: all runs were done before; nothing is trained.")
         return
     paces = work.paces(here)
     planned = schedule(experiment, work.done, paces, slots, options.fleet_size)
-    seconds, of = (paces.start + planned.seconds) / speed, "GPU" if gpus else "CPU"
+    seconds = (paces.start + planned.seconds) / speed
     print(f"{name}: {work.told}, in {planned.fleets} fleets, {slots} at a time on {nodes}")
     print(
         f"about {_duration(seconds)}, {100 * planned.idle:.0f} % idle, {planned.moved / 1e9:.2g} GB of weights moved, "
-        f"{seconds / 3600 * (gpus or cpus):.2g} {of}-hours"
+        f"{seconds / 3600 * have:.2g} {of}-hours"
     )
     device = "GPU" if experiment.environment.device == "cuda" else "CPU"
     by = f"Simulated, by a few steps timed on this machine's {device}"

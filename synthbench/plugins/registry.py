@@ -13,14 +13,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, create_model, model_validator
 
 from synthbench.cards import Card, ModelCard
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
-from synthbench.common.wording import did_you_mean, shown
+from synthbench.common.wording import did_you_mean, named, shown
 from synthbench.generators import Task
 from synthbench.plugins import code_hash, entry_points, generators, groups, loading, settings
 from synthbench.plugins.decorators import CustomOptimizer, Routing
@@ -35,7 +35,16 @@ BESIDE = "adamw-beside"  # moves what a plug-in routed `hidden` leaves
 BY_TRIAL = {"own_rate", "decay_in_force"}  # options that a trial sets
 OF_CLASSES = ("groups", "group", "aux_group", "named")  # options that other optimizers do not have
 Table = tuple[tuple[str, str], ...]  # (pattern of parameter names, optimizer), first match wins
-Origin = str | bytes | generators.Origin  # where a worker finds an optimizer, or the generators of a task
+
+
+class Named(NamedTuple):
+    """An optimizer by its name or path, with the hash of its code."""
+
+    name: str
+    source: str
+
+
+Origin = Named | bytes | generators.Origin  # where a worker finds an optimizer, or the generators of a task
 
 
 class Arguments(Card):
@@ -151,13 +160,17 @@ def _shortest(module: str, name: str, optimizer: Any) -> str:
 
 
 def restore(origin: Origin) -> None:
-    """Registers a plug-in in a worker."""
+    """Registers a plug-in in a worker; raises BadInput where its code is another one than that of the runs' ids."""
     import cloudpickle
 
     if isinstance(origin, generators.Origin):
         generators.restore(origin)
-    else:  # bytes are from our own parent process, never from a file
-        take(origin if isinstance(origin, str) else cloudpickle.loads(origin))
+    elif isinstance(origin, bytes):  # from our own parent process, never from a file
+        take(cloudpickle.loads(origin))
+    else:
+        plugin = plugin_of(take(origin.name))
+        if plugin is None or plugin.source != origin.source:
+            raise BadInput(f"optimizer {named(origin.name)} was edited meanwhile; give the same command again.")
 
 
 def routed(routing: Routing, label: str) -> Table:
@@ -208,7 +221,8 @@ def origins(names: Iterable[str], tasks: Iterable[Task]) -> list[Origin]:
     """Where workers find the optimizers of these names, and the generators of these tasks, that are not built in."""
     plugins = [plugin_of(name) for name in dict.fromkeys(names)]
     drawn = [generators.origin_of(task) for task in tasks if task.plugins]
-    return [*(plugin.origin for plugin in plugins if plugin), *drawn]
+    found = [Named(of, plugin.source) if isinstance(of := plugin.origin, str) else of for plugin in plugins if plugin]
+    return [*found, *drawn]
 
 
 def _register(plugin: Plugin, where: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -9,10 +11,12 @@ from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import NamedTuple
 
+from synthbench.common.errors import BadInput
 from synthbench.common.files import write_whole
+from synthbench.common.wording import named
 from synthbench.plugins import generators
 from synthbench.plugins.loading import SUFFIX
-from synthbench.plugins.registry import Origin
+from synthbench.plugins.registry import Named, Origin
 
 
 class Parcel(NamedTuple):
@@ -40,8 +44,9 @@ def pack(origins: Sequence[Origin]) -> Parcel:
 
 
 def unpack(parcel: Parcel) -> list[Origin]:
-    """Writes a parcel's files into a temporary folder, which is named by their content, and returns the origins there."""
-    root = Path(tempfile.gettempdir()) / f"synthbench-plugins-{parcel.sha256[:16]}"
+    """Writes a parcel's files into a folder that lasts as long as the process, and returns the origins there."""
+    root = Path(tempfile.mkdtemp(prefix="synthbench-plugins-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     moved = {folder: root / str(number) for number, folder in enumerate(sorted(parcel.folders))}
     for folder, files in parcel.folders.items():
         for name, content in files.items():
@@ -59,14 +64,22 @@ def unpack(parcel: Parcel) -> list[Origin]:
 def _places(origins: Sequence[Origin]) -> list[str]:
     """The `path/file.py:Name` among them."""
     of_tasks = [origin.sources for origin in origins if isinstance(origin, generators.Origin)]
-    named = [origin for origin in origins if isinstance(origin, str)]
-    return [place for place in (*named, *(place for sources in of_tasks for _, place, _ in sources)) if _is_file(place)]
+    by_name = [origin.name for origin in origins if isinstance(origin, Named)]
+    return [
+        place for place in (*by_name, *(place for sources in of_tasks for _, place, _ in sources)) if _is_file(place)
+    ]
 
 
 def _files(file: Path) -> list[Path]:
-    """A plug-in's file and those of its folder that it imports, and that these import."""
+    """A plug-in's file and those of its folder that it imports, and that these import. Raises BadInput where one lies in a
+    folder that is no package."""
     finder = ModuleFinder([str(file.parent)], excludes=["synthbench"])
-    finder.run_script(str(file))
+    try:
+        finder.run_script(str(file))
+    except AttributeError:  # how it fails on folders without __init__.py
+        raise BadInput(
+            f"{named(file)} imports from a folder without __init__.py, which cannot travel to other machines; add the file."
+        ) from None
     found = [getattr(module, "__file__", None) for module in finder.modules.values()]
     return [Path(path) for path in found if path]
 
@@ -78,4 +91,4 @@ def _is_file(place: str) -> bool:
 def _moved(origin: Origin, there: Callable[[str], str]) -> Origin:
     if isinstance(origin, generators.Origin):
         return origin._replace(sources=tuple((label, there(place), code) for label, place, code in origin.sources))
-    return there(origin) if isinstance(origin, str) else origin
+    return origin._replace(name=there(origin.name)) if isinstance(origin, Named) else origin

@@ -54,7 +54,14 @@ def test_a_plan_is_told_in_three_lines(call: Caller, tmp_path: Path) -> None:
     assert re.fullmatch(r"about \d+ s, \d+ % idle, 0 GB of weights moved, 0.0\d+ GPU-hours", costs)
     assert "timed on this machine's" in basis
     assert "2 times as fast" in basis
-    for wrong in ("--gpus 0 --cpus 0", "--speed 0", "--gpus 1 --fleet-gpus 2", "--speed nan"):
+    for wrong in (
+        "--gpus 0 --cpus 0",
+        "--speed 0",
+        "--gpus 0 --cpus 8",
+        "--gpus 2",
+        "--gpus 1 --fleet-gpus 2",
+        "--speed nan",
+    ):
         assert call(f"plan {card} {wrong}").code == 2
 
 

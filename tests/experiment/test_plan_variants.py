@@ -160,6 +160,13 @@ def test_a_variant_with_of_tuned_waits_for_the_chosen_rate(tmp_path: Path, names
     assert len(Plan(experiment, {}).remaining()) == 2 + 4 + 2
 
 
+@each("names", ["['adamw', 'variant']", "['variant', 'adamw']"])
+def test_it_waits_in_whichever_order_a_stage_lists_them(tmp_path: Path, names: str) -> None:
+    for listed in (f"stages.finetune.optimizer={names}", f"stages.finetune.for={{adamw={{optimizer={names}}}}}"):
+        experiment = tiny.experiment(tmp_path, "optimizers=['adamw']", QUARTER, listed)
+        assert [len(wave) for wave in simulate(experiment, rising)] == [2, 4, 2]
+
+
 def test_of_tuned_applies_to_a_rate_of_the_extension(tmp_path: Path) -> None:
     experiment = tiny.experiment(tmp_path, BOTH, QUARTER, "stages.finetune.extend=1")
     waves = simulate(experiment, rising)

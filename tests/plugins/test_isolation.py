@@ -19,6 +19,7 @@ from synthbench.execution.executor import Slot, TrialJob
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.trials import tried
 from synthbench.experiment.resolve import RunRequest, resolve
+from synthbench.plugins.registry import Named
 from tests import tiny
 from tests.calling import Caller
 from tests.each import each
@@ -221,10 +222,10 @@ def test_a_plug_in_that_a_worker_cannot_load_is_one_sentence(tmp_path: Path) -> 
     file = tmp_path / "gone.py"
     file.write_text("import os\nif 'HERE' in os.environ:\n    raise ImportError('no such luck')\nclass Mine: pass\n")
     with patch.dict(os.environ, {"HERE": "1"}):
-        error = worker.load([f"{file}:Mine"])
+        error = worker.load([Named(f"{file}:Mine", "")])
     assert isinstance(error, BadInput)
     assert str(error).endswith("gone.py:Mine cannot be imported: ImportError: no such luck (gone.py, line 3).")
     file.unlink()
-    assert "is not a file" in str(worker.load([f"{file}:Mine"]))
-    assert worker.load(["torch.optim:Adagrad"]) is None
+    assert "is not a file" in str(worker.load([Named(f"{file}:Mine", "")]))
+    assert worker.load(plugins.origins([plugins.take("torch.optim:Adagrad")], [])) is None
     assert plugins.plugin_of("torch.optim:Adagrad") is not None

@@ -5,6 +5,7 @@ It is chosen for a whole experiment and is part of each run's identity. Imports 
 
 from __future__ import annotations
 
+import platform
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,7 +48,7 @@ def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) ->
 
 @contextmanager
 def taken(path: str) -> Iterator[None]:
-    """Within, this process takes training steps, and looks at fleets, by a path.
+    """Within, this process takes training steps, and looks at fleets, by a path. Raises BadInput where it cannot.
 
     The loop looks its step up by name, evaluation its logits, and here they find others: so torch's code, of which its
     runs' ids are made, knows nothing of this path. A step that is more than the optimizer's own (a remedy's), and logits
@@ -63,7 +64,12 @@ def taken(path: str) -> Iterator[None]:
     from synthbench.trainer.optimizer import FleetOptimizer
 
     global _current
-    gradients.load(build.library())
+    try:
+        gradients.load(build.library())
+    except (build.NotBuilt, OSError) as error:
+        raise BadInput(
+            f"The native path cannot be taken on {platform.node()}: {error}; --path torch trains there."
+        ) from error
     places = [(vars(loop), "training_step"), (vars(transformer), "logits")]
     before, (torchs_step, torchs_logits) = _current, [module[name] for module, name in places]
 

@@ -2,10 +2,10 @@
 
     p = (A A' + c I)^-1/2;  o = NewtonSchulz(momentum of B's gradient  p);  B = B (1 - lr wd) - lr scale / 2  o p
 
-With c = 0 the change o p A of the product has singular values of one on A's rows. A moves likewise, with (B' B + c I)^-1/2;
-c is A's mean square there, since B starts at 0, and the half is for alpha = 2 r. Muon on the factors alone orthogonalizes
-each, which is no spectral step of their product. Where matrices are trained themselves, it is Muon. (Gradients scaled by
-the other factor: arXiv 2402.02347.)
+With c = 0 the change o p A of the product has singular values of one on A's rows. A moves likewise, with (B' B + c
+I)^-1/2. c is the mean squared norm of A's rows there, since B starts at 0; the half is for alpha = 2 r. Muon on the
+factors alone orthogonalizes each, which is no spectral step of their product. Matrices that are trained themselves have
+Muon's step. (Gradients scaled by the other factor: arXiv 2402.02347.)
 """
 
 from __future__ import annotations
