@@ -119,12 +119,16 @@ HEAD = """# The two papers
 
 {stale}
 
-Every claim of two papers that published no code, and known effects of others: what each rests on there, and what became of
-it here, under each reading the contrast's size with its 95 % interval, seeds, the p of the test that decides (equivalence
-where there is no difference; of a primary claim's first reading after Holm's correction), what other target steps find,
-what is left out, and the A/A beside it, which is the same contrast of an optimizer with itself under other random numbers.
-How often such answers are wrong: [Claims](contrasts.md). How scores are read:
-[Concepts](../docs/concepts.md#reading-at-equal-fit).
+Every claim of two papers that published no code, and known effects of others: what each rests on there, and what became
+of it here, under each reading the contrast's size with its 95 % interval, seeds, the p of the test that decides
+(equivalence where there is no difference; of a primary claim's first reading after Holm's correction), what other target
+steps find, what is left out, and the A/A beside it: of a difference or an interaction that optimizer minus itself under
+other random numbers, which should be 0; of a trend or an inversion the same contrast under other random numbers, which
+should repeat it. `x` is the score at the last step, `x@fit` where training accuracy first reaches 0.9, `x@fits` the mean
+from 0.5 to 0.9, `x@steps` that at the target step; a size is a share of the card's trained items; *smaller than 0.05*:
+the whole interval lies within the margin; primary claims, at most three a card, share an error rate of 5 %. Where scores
+crowd at a bound, as forgetting at the last step does, an interaction may be the bound's alone. How often such answers are
+wrong: [Claims](contrasts.md). How scores are read: [Concepts](../docs/concepts.md#reading-at-equal-fit).
 Settings were committed before a study's first run; its card (`runners/NAME.toml`) notes what was changed later.
 """
 
@@ -267,8 +271,9 @@ def _readings(answer: Answer) -> list[list[str]]:
             continue
         numbers = claim_answers.numbers_of(reading.pooled._replace(p=reading.p), answer.claim, reading.score)
         words = claim_answers.reading_in_words(reading, answer.claim)
-        again = "; ".join(f"{name}: {claim_answers.numbers_of(judged, answer.claim, reading.score)}"
-                          for name, judged in reading.again.items())  # fmt: skip
+        again = "; ".join(
+            f"{name}: {text}" for name, text in claim_answers.again_by_name(reading, answer.claim).items()
+        )
         p = literal(p_value(reading.p).lstrip("p= "))
         rows.append([
             code(reading.score), literal(numbers), str(reading.pooled.difference.n), p,

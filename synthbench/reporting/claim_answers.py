@@ -20,11 +20,12 @@ from synthbench.reporting.terminal_table import Column, Drawing
 from synthbench.scores import SCORES
 
 NOTE = (
-    "Answers hold for these tasks, sizes and readings. Differences: means over tasks, with 95 % intervals, paired over "
-    "seeds (Student's t) where rows start from the same models, else unpaired (Welch's t); inversions by flipped signs, at "
-    "equal values of another score by the jackknife. A/A: an optimizer minus itself "
-    "with other random numbers. The primary claims share one error rate of 5 % (Holm, each with its first reading); the "
-    "others are exploratory."
+    "Answers hold for these tasks, sizes and readings. Differences: means over tasks, with 95 % intervals, paired "
+    "over seeds (Student's t) where rows start from the same models, else unpaired (Welch's t); inversions by flipped "
+    "signs, at equal values of another score by the jackknife. A/A: an optimizer minus itself with other random "
+    "numbers, which should be 0; of a trend or an inversion the same of its other random numbers, which should repeat "
+    "it. The primary claims share one error rate of 5 % (Holm, each with its first reading); the others are "
+    "exploratory."
 )
 NO_AGAIN = "No A/A on the card"
 DIRECTIONS = {
@@ -207,13 +208,21 @@ def numbers_of(judged: Verdict, claim: ClaimCard, score: str) -> str:
 
 def again_in_words(reading: Reading, claim: ClaimCard) -> str:
     """`A/A (adamw again): +0.01 [-0.03, +0.05]` for each optimizer that is on the card with another salt."""
-    clauses = [
-        f"A/A ({name} again): {numbers_of(judged, claim, reading.score)}" for name, judged in reading.again.items()
-    ]
+    clauses = [f"A/A ({name} again): {text}" for name, text in again_by_name(reading, claim).items()]
     others = reading.beside.again.items() if reading.beside else ()
     clauses += [f"{reading.beside.score} ({name} again): {numbers(judged, reading.beside.score)}" for name, judged in others
                 if reading.beside]  # fmt: skip
     return "; ".join(clauses) or NO_AGAIN
+
+
+def again_by_name(reading: Reading, claim: ClaimCard) -> dict[str, str]:
+    """By optimizer the numbers of its A/A, with a word where it is not what it should be: 0, or along an axis the same."""
+    texts = {}
+    for name, judged in reading.again.items():
+        is_off = judged.kind != reading.pooled.kind if claim.kind in DIRECTIONS else judged.difference.excludes_zero
+        told = ("another answer" if claim.kind in DIRECTIONS else "not 0") if is_off else ""
+        texts[name] = numbers_of(judged, claim, reading.score) + f" ({told})" * bool(told)
+    return texts
 
 
 def turn_in_words(turn: Turn, claim: ClaimCard) -> str:

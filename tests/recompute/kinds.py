@@ -144,17 +144,19 @@ def twins(case: Case, pairs: Sequence[tuple[Row, Row]]) -> Mapping[str, list[tup
     is_one_base = all(a.base == b.base for a, b in pairs)
     for rows in zip(*pairs, strict=True):
         for name in salted(case.card, rows[0].optimizer):
-            both = [(row, twin) for row in rows if (twin := _twin(case, row, name, is_one_base))]
-            if both:
-                found[rows[0].name + f" {rows[0].update}" * is_of_updates] = both
+            label = rows[0].name + f" {rows[0].update}" * is_of_updates
+            alike = [(row, twin) for row in rows if (twin := _twin(case, row, name, is_one_base))]
+            others = [(row, twin) for row in rows if (twin := _twin(case, row, name, not is_one_base))]
+            if alike:
+                found[label] = alike
+            elif others:
+                found[label + (" on its own models" if is_one_base else " on one model")] = others
     return found
 
 
 def _twin(case: Case, row: Row, name: str, is_one_base: bool) -> Row | None:
-    """The salted row on this one's base or on one of its own, first that which is to the two as the compared rows' bases
-    are to each other."""
-    bases = [row.base, name if row.base == row.optimizer else row.base]
-    alike = [other for base in (bases if is_one_base else bases[::-1]) for other in case.rows
-             if (other.optimizer, other.base) == (name, base)
+    """The salted row on this one's base, or on one of its own."""
+    base = row.base if is_one_base or row.base != row.optimizer else name
+    alike = [other for other in case.rows if (other.optimizer, other.base) == (name, base)
              and (other.task, other.update, other.axes) == (row.task, row.update, row.axes)]  # fmt: skip
     return alike[0] if alike else None

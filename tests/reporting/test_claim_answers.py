@@ -87,7 +87,7 @@ def test_a_salted_variant_follows_the_answer_as_its_a_a() -> None:
     rows = [*muon_and_adamw("wugs", 0.2), task_row("adamw-again", "wugs", [0.49 - noise for noise in NOISE])]
     found = answers(card, rows)
     (line,) = claim_answers.lines(found, None)
-    assert "p < .001. A/A (adamw again): +0.01 [+0.00, +0.02]. 1 of 1 tasks" in line.replace("\\", "")
+    assert "p < .001. A/A (adamw again): +0.01 [+0.00, +0.02] (not 0). 1 of 1 tasks" in line.replace("\\", "")
     (record,) = claim_answers.records(found)
     assert record["again"]["adamw"]["difference"] == pytest.approx(0.0119)
     in_table = Console(width=200, record=True, file=io.StringIO())
@@ -193,11 +193,11 @@ def test_a_report_shows_the_a_a_of_a_card_s_salted_variant(call: Caller, tmp_pat
 
     settings = (CLAIM_SETTING.format("higher"), "variants.adamw-again={of='adamw', salt='again'}")
     out = synthetic_results.write(tmp_path, salted, *settings, optimizers=["adamw", "muon", "adamw-again"])
-    expected = "A/A (adamw again): +0.02 [+0.02, +0.02]."
+    expected = "A/A (adamw on one model again): +0.02 [+0.02, +0.02] (not 0)."
     for form in ("claims", "markdown"):
         assert expected in call(f"report --out {out} --format {form}").out.replace("\\", "")
     (record,) = json.loads(call(f"report --out {out} --format json").out)["claims"]
-    assert record["again"]["adamw"]["paired"] is True
+    assert record["again"]["adamw on one model"]["paired"] is True
 
 
 def test_claims_are_written_between_their_own_markers(call: Caller, out: Path, tmp_path: Path) -> None:
