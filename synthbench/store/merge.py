@@ -65,6 +65,8 @@ def merge(sources: Sequence[Path], target: Path, *, whole: bool = True) -> Merge
     for index, (source, place) in enumerate(zip(sources, places, strict=True)):
         if place in places[:index] or place == target.resolve():
             raise BadInput(f"merge: {named(source)} is given twice; every folder must be another one.")
+        if not is_file(source / DATABASE):
+            raise BadInput(f"merge: {named(source)} has no results.")
     merged = Merged()
     with closing(Store.create(target)) as store:
         for source in sources:

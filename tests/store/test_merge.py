@@ -167,6 +167,9 @@ def test_damaged_missing_and_repeated_folders_are_refused(tmp_path: Path) -> Non
     for folders in ([a, a], [tmp_path / "none"], [a, tmp_path / "new"]):
         with pytest.raises(BadInput, match=r"twice|no results"):
             merge(folders, tmp_path / "new")
+    with pytest.raises(BadInput, match="none has no results"):
+        merge([a, tmp_path / "none"], tmp_path / "new")
+    assert not (tmp_path / "new").exists()  # nothing was copied
     for number, table in enumerate(("runs SET seconds = 9", "paths SET losses = ''", "members SET cell = ''")):
         copy = tmp_path / f"copy-{number}"
         shutil.copytree(a, copy)
