@@ -224,12 +224,12 @@ def _size(answer: Answer) -> str:
 
 
 def _counted(found: list[Answer]) -> str:
-    """`; of 6 contrasts 4 supported, 2 depends on the reading`, where there are several."""
+    """`; of 6 contrasts: supported 4, depends on the reading 2`, where there are several."""
     kinds = Counter(
         "refuted" if one.kind in REFUTED else one.kind.replace("depends on ", "depends on the ") for one in found
     )
-    counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    return f"; of {len(found)} contrasts {counts}" * (len(found) > 1)
+    counts = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common())
+    return f"; of {len(found)} contrasts: {counts}" * (len(found) > 1)
 
 
 def short() -> str:
