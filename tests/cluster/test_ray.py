@@ -33,7 +33,7 @@ cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra `ray`
 pytestmark = pytest.mark.processes
 UPDATES = "stages.finetune.update=['full', 'lora-4']"
 RUNS = 10  # of the tiny card with two updates
-STEPS = 400
+STEPS = 2400
 LONG = (UPDATES, f"stages.finetune.steps={STEPS}")
 
 
