@@ -10,7 +10,7 @@ from statistics import fmean
 
 import pytest
 
-from docs import build, calibration, pages
+from docs import build, calibration, pages, paths
 from docs.performance import FOUND
 from synthbench.analysis import claims, ranks, reference
 from synthbench.analysis.reference import Reference
@@ -21,6 +21,7 @@ from synthbench.generators import Task
 from synthbench.reporting import claim_answers, figures, notes, table
 from synthbench.reporting.report import View
 from synthbench.reporting.sentence import sentence
+from synthbench.trainer.native.path import NATIVE, TORCH, of_device
 from tests import publish
 from tests.each import each
 
@@ -56,6 +57,11 @@ def test_published_rows_agree_with_card_tasks_and_code(runner: str) -> None:
     edited = "edited since: make reports/ again, see CONTRIBUTING.md"
     assert published.package == reference.package(card, published.device), edited
     assert {row.optimizer for row in published.rows} >= {*card.optimizers}
+
+
+def test_the_page_on_paths_compares_rows_of_two_paths() -> None:
+    devices = [Reference.model_validate_json(file.read_text()).device for file in (paths.NATIVE, paths.TORCH)]
+    assert [*map(of_device, devices)] == [NATIVE, TORCH]
 
 
 @pytest.mark.parametrize("page", ["reports/quick.md", "README.md"])

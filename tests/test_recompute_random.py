@@ -126,7 +126,7 @@ SIZED = (
     'rows = { optimizer = "muon", axes = { size = [0.5, 1] } }\n'
     'than = { optimizer = "adamw", axes = { size = [0.5, 1] } }',
 )
-SIZES = '\n[[axes]]\npath = "stages.finetune.size"\nvalues = [0.5, 1]\n'  # its column has a name of its own
+SIZES = '\n[[axes]]\npath = "stages.finetune.size"\nvalues = [0.5, 1]\n'  # printed as data_size
 SIZED_CARD = card_of(
     {
         DECAYS: SIZES, "OPTIMIZERS": '["adamw", "muon", "muon-again"]', "MATRIX": "", "BASE": "", "UPDATES": '["full"]',

@@ -36,7 +36,8 @@ def again(sides: Sequence[Sequence[Row]], score: str, rows: Sequence[Row], card:
 
 
 def _same(row: Row, name: str, rows: Sequence[Row], is_one_base: bool) -> Row | None:
-    """The row like this one of another optimizer, on this one's base or on one of its own."""
+    """The row of another optimizer with the same task, update and axes: on the same pretrained model, or on one that this
+    other optimizer pretrained."""
     base = row.base if is_one_base else [name if of == row.optimizer else of for of in row.base]
     alike = [other for other in rows if all(getattr(other, axis) == getattr(row, axis) for axis in SAME)]
     return next((other for other in alike if other.optimizer == name and other.base == base), None)

@@ -155,7 +155,7 @@ def twins(case: Case, pairs: Sequence[tuple[Row, Row]]) -> Mapping[str, list[tup
 
 
 def _twin(case: Case, row: Row, name: str, is_one_base: bool) -> Row | None:
-    """The salted row on this one's base, or on one of its own."""
+    """The salted row at the same place: on the same pretrained model, or on one that the salted variant pretrained."""
     base = row.base if is_one_base or row.base != row.optimizer else name
     alike = [other for other in case.rows if (other.optimizer, other.base) == (name, base)
              and (other.task, other.update, other.axes) == (row.task, row.update, row.axes)]  # fmt: skip
