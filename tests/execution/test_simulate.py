@@ -69,7 +69,7 @@ def test_a_plan_is_told_in_three_lines(call: Caller, tmp_path: Path) -> None:
 @pytest.mark.processes
 def test_a_plan_is_within_a_fifth_of_what_it_takes(call: Caller, tmp_path: Path) -> None:
     """Of three attempts in one: what else the machine does changes between the few steps and the run."""
-    steps = "--set stages.pretrain.steps=400 --set stages.pretrain.extend=0 --set stages.finetune.extend=0 --seeds 4"
+    steps = "--set stages.pretrain.steps=2000 --set stages.pretrain.extend=0 --set stages.finetune.extend=0 --seeds 4"
 
     def ratio(attempt: int) -> float:
         command = f"quick --optimizer adamw --update full {steps} --out {tmp_path / str(attempt)}"
@@ -80,4 +80,7 @@ def test_a_plan_is_within_a_fifth_of_what_it_takes(call: Caller, tmp_path: Path)
         assert call(f"run {command} --jobs 2 --quiet").code == 0
         return int(told) / (time.monotonic() - start)
 
-    assert any(0.8 < ratio(attempt) < 1.2 for attempt in range(3))
+    ratios: list[float] = []
+    while len(ratios) < 3 and not any(0.8 < value < 1.2 for value in ratios):
+        ratios.append(ratio(len(ratios)))
+    assert any(0.8 < value < 1.2 for value in ratios), ratios
