@@ -72,7 +72,7 @@ def _sets(
                 sets[f"{age}/{name}/train"] = part, floor(splits.train, part)
             for split in held_out if name == "rule" else ():
                 if len(examples := getattr(splits, split)):
-                    known = task.by_rule_of(stage, examples) if age == "old" else examples
+                    known = task.by_rule_of(stage, seed, examples) if age == "old" else examples
                     sets[f"{age}/{name}/{split}"] = known, floor(splits.train, examples)
 
     for splits in task.draw(stage, seed, sizes).values():

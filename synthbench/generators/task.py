@@ -47,13 +47,15 @@ class Task:
         self.check_sizes(stage, sizes)
         return {name: self._draw_slice(stage, name, seed, sizes[name]) for name in self.card.stages[stage]}
 
-    def by_rule_of(self, stage: str, old: Examples) -> Examples:
-        """Old examples whose `rule_answer_NL` is what the rule of a later stage would answer to their prompts; unchanged
-        where it has none, or none of this shape."""
+    def by_rule_of(self, stage: str, seed: int, old: Examples) -> Examples:
+        """Old examples whose `rule_answer_NL` is what the rule of a later stage of this seed would answer to their prompts;
+        unchanged where it has none, or none of this shape."""
         if "rule" not in self.card.stages[stage]:
             return old
         generator, options = self._parts[stage, "rule"]
-        drawn = generator.draw(self.language, options, old.item_N, Place(0, self.name_in(stage), stage, "rule"), "test")
+        drawn = generator.draw(
+            self.language, options, old.item_N, Place(seed, self.name_in(stage), stage, "rule"), "test"
+        )
         if not np.array_equal(drawn.answer_NL, old.answer_NL):
             return old
         return replace(old, rule_answer_NL=np.where(old.answer_NL, drawn.rule_answer_NL, old.tokens_NL))

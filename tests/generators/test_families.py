@@ -191,7 +191,7 @@ WITH_RULES = [
 def test_answers_by_the_new_rule_are_those_that_it_gives_to_the_same_stems(label: str, seed: int) -> None:
     task = shipped.task(label)
     old, card = old_rule(task, seed), shipped.slice_card(label, "finetune", "rule")
-    changed = task.by_rule_of("finetune", old)
+    changed = task.by_rule_of("finetune", seed, old)
     assert_only_the_rule_answer_differs(changed, old)
     new_rule = small.on(task.language, card, old.item_N)
     assert np.array_equal(changed.rule_answer_NL[old.answer_NL], new_rule.tokens_NL[old.answer_NL])
@@ -212,18 +212,18 @@ def test_old_items_are_answered_by_the_rule_never_by_noise_or_exceptions(generat
         for part in ({"generator": "inflection"}, {"generator": generator, **options})
     )
     old = old_rule(clean, 0)
-    assert corrupted.by_rule_of("finetune", old).digest() == clean.by_rule_of("finetune", old).digest()
+    assert corrupted.by_rule_of("finetune", 0, old).digest() == clean.by_rule_of("finetune", 0, old).digest()
 
 
 def test_old_items_are_unchanged_where_no_new_rule_can_answer_them() -> None:
     facts_alone = tiny.task_card().model_dump()["stages"]["finetune"]["fact"]
     without = Task(tiny.task_card({"stages.finetune": {"fact": facts_alone}}))
     old = old_rule(without, 0)
-    assert without.by_rule_of("finetune", old) is old
+    assert without.by_rule_of("finetune", 0, old) is old
     modular = {"generator": "modular", "word": "plus", "factors": [1, 1], "items": 36, "share": 3}
     other_length = Task(tiny.task_card({"language.words": ["owns", "past", "plus"], "stages.finetune.rule": modular}))
     old = old_rule(other_length, 0)
-    assert other_length.by_rule_of("finetune", old) is old  # a sum is a syllable long
+    assert other_length.by_rule_of("finetune", 0, old) is old  # a sum is a syllable long
 
 
 def test_sums_are_answered_by_the_new_operator() -> None:
@@ -231,7 +231,16 @@ def test_sums_are_answered_by_the_new_operator() -> None:
     more = {**sums, "factors": [3, 1], "constant": 5}
     task = Task(tiny.task_card({"stages.pretrain.rule": sums, "stages.finetune.rule": more}))
     old = old_rule(task, 0)
-    changed = task.by_rule_of("finetune", old)
+    changed = task.by_rule_of("finetune", 0, old)
     assert_only_the_rule_answer_differs(changed, old)
     answer_N = small.answer_syllables(changed, "rule_answer_NL")[:, 0] - task.language.first_syllable
     assert answer_N.tolist() == [(3 * a + b + 5) % 16 for a, b in task.language.spell(old.item_N).tolist()]
+
+
+@each("seed", [0, 3])
+def test_a_world_that_a_seed_draws_answers_old_questions_of_this_seed(seed: int) -> None:
+    """Biographies tell in both stages of the same persons, who are others at another seed."""
+    old = shipped.draw("biographies", "pretrain", seed)["rule"].test
+    changed = shipped.task("biographies").by_rule_of("finetune", seed, old)
+    assert changed is not old
+    assert np.array_equal(changed.rule_answer_NL, old.tokens_NL)

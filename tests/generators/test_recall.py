@@ -56,7 +56,7 @@ def test_prompts_that_are_no_pairs_and_queries_are_refused() -> None:
 def test_old_questions_under_the_new_rule_have_another_answer_where_a_key_has_two_values() -> None:
     """`overwritten` counts old items that the new rule answers: it must be told from the old one."""
     task, (old, *_) = shipped.task("recall"), [shipped.draw("recall", "pretrain")["rule"].test]
-    by_new = task.by_rule_of("finetune", old)
+    by_new = task.by_rule_of("finetune", 0, old)
     differs = (by_new.rule_answer_NL != old.tokens_NL).any(1)
     assert 0.1 < differs.mean() < 0.9
     pairs = task.language.spell(old.item_N)[:, :6:2]

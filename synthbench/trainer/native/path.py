@@ -51,8 +51,7 @@ def taken(path: str) -> Iterator[None]:
     """Within, this process takes training steps, and looks at fleets, by a path. Raises BadInput where it cannot.
 
     The loop looks its step up by name, evaluation its logits, and here they find others: so torch's code, of which its
-    runs' ids are made, knows nothing of this path. A step that is more than the optimizer's own (a remedy's), and logits
-    whose gradient is asked for, stay torch's.
+    runs' ids are made, knows nothing of this path. Logits whose gradient is asked for stay torch's.
     """
     if path == TORCH:
         yield
@@ -61,7 +60,6 @@ def taken(path: str) -> Iterator[None]:
 
     from synthbench.trainer import loop, transformer
     from synthbench.trainer.native import gradients, looks, step
-    from synthbench.trainer.optimizer import FleetOptimizer
 
     global _current
     try:
@@ -73,15 +71,11 @@ def taken(path: str) -> Iterator[None]:
     places = [(vars(loop), "training_step"), (vars(transformer), "logits")]
     before, (torchs_step, torchs_logits) = _current, [module[name] for module, name in places]
 
-    def training_step(optimizer: FleetOptimizer, *rest: Any) -> Any:
-        is_plain = type(optimizer).step is FleetOptimizer.step
-        return (step.training_step if is_plain else torchs_step)(optimizer, *rest)
-
     def logits(*arguments: Any) -> Any:
         return (torchs_logits if torch.is_grad_enabled() else looks.logits)(*arguments)
 
     _current = path
-    for (module, name), function in zip(places, (training_step, logits), strict=True):
+    for (module, name), function in zip(places, (step.training_step, logits), strict=True):
         module[name] = function
     try:
         yield
@@ -89,7 +83,6 @@ def taken(path: str) -> Iterator[None]:
         _current = before
         for (module, name), function in zip(places, (torchs_step, torchs_logits), strict=True):
             module[name] = function
-        step.STEPS.clear()  # each holds its fleet
 
 
 def of_device(name: str) -> str:

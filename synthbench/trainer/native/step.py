@@ -74,42 +74,51 @@ def has_move(optimizer: str, arguments: Any) -> bool:
 
 
 class NativeStep:
-    """The steps of one optimizer on its fleet, all of one length. Moments are its own."""
+    """The steps of one optimizer on its fleet, all of one length. Moments are its own.
+
+    An optimizer whose step is more than its own moves (a penalty's) takes it itself, from native gradients.
+    """
 
     def __init__(self, optimizer: FleetOptimizer, length: int) -> None:
-        self._optimizer, self.length = optimizer, length
-        fleet = optimizer.fleet
+        self.length, fleet = length, optimizer.fleet
         self._gradients = Gradients(fleet, length)
         self._moves: list[tuple[slice, bool, Move]] = []
         of_optimizer = spans(optimizer.routing, fleet.trainable)
-        self.is_native = all(has_move(name, optimizer.arguments) for name in of_optimizer)
+        is_plain = type(optimizer).step is FleetOptimizer.step
+        self.is_native = is_plain and all(has_move(name, optimizer.arguments) for name in of_optimizer)
         self._grad_P = torch.zeros(fleet.trainable.row)
         for name, of_name in of_optimizer.items() if self.is_native else ():
             for span in of_name:
                 reach = slice(span[0].offset, span[-1].offset + span[-1].size)
                 move = MOVES[name](len(fleet), span, reach.stop - reach.start, optimizer.arguments)
                 self._moves.append((reach, name == optimizer.main, move))
+        self._ratio = getattr(optimizer.arguments, "aux_lr_ratio", 1.0)
         self._rows = list(fleet.flat_KP.detach())
 
     def __call__(
-        self, tokens_KBL: Tensor, answer_KBL: Tensor, first: int, step: int, rates: tuple[Tensor, Tensor]
+        self,
+        optimizer: FleetOptimizer,
+        tokens_KBL: Tensor,
+        answer_KBL: Tensor,
+        first: int,
+        step: int,
+        rates: tuple[Tensor, Tensor],
     ) -> Tensor:
         if not self.is_native:
-            fleet, of = self._optimizer.fleet, self._gradients.of
+            fleet, of = optimizer.fleet, self._gradients.of
             fleet.flat_KP.grad = torch.zeros_like(fleet.flat_KP)  # a new one: an optimizer may keep the last
             loss_K = [of(k, tokens_KBL[k], answer_KBL[k], first, grad) for k, grad in enumerate(fleet.grad_KP)]
-            self._optimizer.step(step, *rates)
+            optimizer.step(step, *rates)
             return torch.tensor(loss_K)
         loss_K, grad = [], self._grad_P
-        ratio = getattr(self._optimizer.arguments, "aux_lr_ratio", 1.0)
         for k, (row, lr, decay) in enumerate(zip(self._rows, rates[0].tolist(), rates[1].tolist(), strict=True)):
             loss_K.append(self._gradients.of(k, tokens_KBL[k], answer_KBL[k], first, grad))
             for reach, is_main, move in self._moves:
-                move(k, row[reach], grad[reach], step, lr if is_main else lr * ratio, decay)
+                move(k, row[reach], grad[reach], step, lr if is_main else lr * self._ratio, decay)
         return torch.tensor(loss_K)
 
 
-STEPS: WeakKeyDictionary[FleetOptimizer, NativeStep] = WeakKeyDictionary()
+STEPS: WeakKeyDictionary[FleetOptimizer, NativeStep] = WeakKeyDictionary()  # a step holds its fleet, no optimizer
 
 
 @torch.no_grad()
@@ -128,4 +137,4 @@ def training_step(
     if native is None:
         STEPS[optimizer] = native = NativeStep(optimizer, length)
     assert native.length == length, "a batch of another length"
-    return native(tokens_KBL, answer_KBL, first, step, rates)
+    return native(optimizer, tokens_KBL, answer_KBL, first, step, rates)
