@@ -37,8 +37,9 @@ import json, sys
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, load
 files = [json.loads(open(file).read()) for file in sys.argv[1:]]
-print(json.dumps([reference.package(load(RunnerCard, file["runner"]), file["device"]) for file in files]))
-"""  # of the code that would have trained published rows, by their files
+cards = [load(RunnerCard, file["runner"]) for file in files]
+print(json.dumps([(card.version, reference.package(card, file["device"])) for card, file in zip(cards, files)]))
+"""  # of published rows, by their files: the version of their card, and the code that would have trained them
 CODE = "from synthbench.experiment import identity; print(identity.package_fingerprint())"  # of that of baselines
 SETTINGS = (
     "task",
@@ -107,12 +108,13 @@ def agree(runner: str, before: dict[str, dict[str, Any]], after: dict[str, dict[
     return bool(shared) and not differing and not unmatched
 
 
-def renew_rows(path: Path, before: str) -> bool:
-    """Renews the fingerprints of code and card in published rows, if the code of fingerprint `before` made them."""
+def renew_rows(path: Path, version: str, before: str) -> bool:
+    """Renews the fingerprints of code and card in published rows, if the code of fingerprint `before` made them by this
+    version of their card, which is the current one."""
     content = json.loads(path.read_bytes())
-    if content["package"] != before:
-        return False
     card = load(RunnerCard, content["runner"])
+    if content["package"] != before or card.version != version:
+        return False
     content["package"] = reference.package(card, content["device"])
     if not path.stem.endswith(reference.WIDE):  # its rows were tuned otherwise than the card says
         content["card"] = card.fingerprint()
@@ -151,10 +153,10 @@ def main(arguments: list[str]) -> int:
                     return 1
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
-    renewed = {file: renew_rows(file, made_by) for file, made_by in before.items()}
+    renewed = {file: renew_rows(file, *made_by) for file, made_by in before.items()}
     renewed |= {file: renew_baseline(file, of_code) for file in BASELINES}
     for path, is_renewed in renewed.items():
-        print(f"{path.relative_to(ROOT)}: {'renewed' if is_renewed else 'made by other code, not changed'}.")
+        print(f"{path.relative_to(ROOT)}: {'renewed' if is_renewed else 'made by another code or card, not changed'}.")
     return 0
 
 
