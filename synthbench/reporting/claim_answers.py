@@ -209,9 +209,9 @@ def numbers_of(judged: Verdict, claim: ClaimCard, score: str) -> str:
 def again_in_words(reading: Reading, claim: ClaimCard) -> str:
     """`A/A (adamw again): +0.01 [-0.03, +0.05]` for each optimizer that is on the card with another salt."""
     clauses = [f"A/A ({name} again): {text}" for name, text in again_by_name(reading, claim).items()]
-    others = reading.beside.again.items() if reading.beside else ()
-    clauses += [f"{reading.beside.score} ({name} again): {numbers(judged, reading.beside.score)}" for name, judged in others
-                if reading.beside]  # fmt: skip
+    if beside := reading.beside:
+        clauses += [f"{beside.score} ({name} again): {numbers(judged, beside.score)}" + _not_0(judged)
+                    for name, judged in beside.again.items()]  # fmt: skip
     return "; ".join(clauses) or NO_AGAIN
 
 
@@ -219,10 +219,14 @@ def again_by_name(reading: Reading, claim: ClaimCard) -> dict[str, str]:
     """By optimizer the numbers of its A/A, with a word where it is not what it should be: 0, or along an axis the same."""
     texts = {}
     for name, judged in reading.again.items():
-        is_off = judged.kind != reading.pooled.kind if claim.kind in DIRECTIONS else judged.difference.excludes_zero
-        told = ("another answer" if claim.kind in DIRECTIONS else "not 0") if is_off else ""
-        texts[name] = numbers_of(judged, claim, reading.score) + f" ({told})" * bool(told)
+        other = " (another answer)" * (judged.kind != reading.pooled.kind)
+        told = other if claim.kind in DIRECTIONS else _not_0(judged)
+        texts[name] = numbers_of(judged, claim, reading.score) + told
     return texts
+
+
+def _not_0(judged: Verdict) -> str:
+    return " (not 0)" * judged.difference.excludes_zero
 
 
 def turn_in_words(turn: Turn, claim: ClaimCard) -> str:
