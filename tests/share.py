@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # By folder of tests: the folders of the package that its slow tests cover, besides the one of the same name.
 COVERED = {
     "reliability": ("execution", "store"),
-    "benchmarks": ("trainer", "generators", "scores"),
+    "benchmarks": ("execution", "trainer", "generators", "scores"),
     "verification": ("trainer", "plugins"),
 }
 

@@ -60,7 +60,7 @@ def profile(arguments: Sequence[str]) -> dict[str, float]:
         from synthbench.execution import relearning  # noqa: F401
 
     clock.timed("imports", imported)()
-    from synthbench.execution import fleet_job, observe, session, worker
+    from synthbench.execution import engine, fleet_job, observe, worker
     from synthbench.interface import commands, outcome
     from synthbench.store.results import Store
     from synthbench.trainer.loop import Steps
@@ -81,7 +81,7 @@ def profile(arguments: Sequence[str]) -> dict[str, float]:
         (commands.reports, "of_folder", "report"),
     ]
     patches = [patch.object(owner, name, clock.timed(phase, getattr(owner, name))) for owner, name, phase in phases]
-    patches.append(patch.object(session, "executor", lambda: InProcess))  # type: ignore[arg-type]
+    patches.append(patch.object(engine, "local", lambda: InProcess))  # type: ignore[arg-type]
     for one in patches:
         one.start()
     sys.argv = ["synthbench", "run", *arguments]
