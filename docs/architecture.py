@@ -19,6 +19,7 @@ ROOMS = (
 QUESTIONS = {
     "Where is Muon's step?": ("trainer/optimizers/muon.py", "step"),
     "Where is one step of training?": ("trainer/step.py", "training_step"),
+    "Where is that step in C++?": ("trainer/native/step.py", "training_step"),
     "Where is LoRA?": ("trainer/low_rank.py", "merged"),
     "Where is forgetting computed?": ("scores/forgetting.py", "forgetting"),
     "How is a score read at equal fit?": ("scores/reading.py", "Rates"),

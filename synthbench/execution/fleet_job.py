@@ -80,7 +80,7 @@ def run_fleet(job: Job, device_kind: str, on_step: Callable[[int], None] = lambd
     )  # fmt: skip
     common = {
         "fleet_size": len(job.runs), "seconds": (time.monotonic() - clock) / len(job.runs),
-        "started": began.isoformat(timespec="seconds"), "device": identity.device_name(device_kind),
+        "started": began.isoformat(timespec="seconds"), "device": identity.device_name(device_kind, first.environment.path),
         "versions": identity.versions(),
     }  # fmt: skip
     observed_K = relearn(task, fleet, job.runs, [recorder.observations(k) for k in range(len(job.runs))])

@@ -14,6 +14,7 @@ from synthbench.experiment.runs import Run
 from synthbench.generators import Place, Task, join, stream
 from synthbench.store.weights import MissingWeights, WeightFile, read_weights
 from synthbench.trainer import layout as layouts
+from synthbench.trainer.native import path as paths
 
 if TYPE_CHECKING:
     import torch
@@ -32,7 +33,7 @@ def build(
 ) -> Fleet:
     """The fleet of these runs at their start: fresh, or with the weights of their parents, files in a folder.
 
-    Raises MissingWeights where a file is not as it was written.
+    Raises MissingWeights where a file is not as it was written, BadInput where the runs' path cannot be taken here.
     """
     from synthbench.trainer.fleet import Fleet, initialize, pack
 
@@ -45,7 +46,8 @@ def build(
         base_KP = pack(layout, [read_weights(folder, parent) for parent in files], device)
     else:
         base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
-    return Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs])
+    native = paths.of(runs[0].environment.path)
+    return Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs], native)
 
 
 def data(task: Task, runs: Sequence[Run]) -> Data:

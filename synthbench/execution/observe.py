@@ -18,7 +18,6 @@ from torch import Tensor
 from synthbench.common.remembered import remembered
 from synthbench.generators import Examples, Splits, Task, by_slice, floor
 from synthbench.scores import Observations, Point
-from synthbench.trainer import transformer
 from synthbench.trainer.fleet import Fleet, Views
 from synthbench.trainer.loop import first_position
 
@@ -157,7 +156,7 @@ class Observer:
         first = self._first(names[0])
         assert all(self._first(name) == first for name in names), "sets with answers at different places"
         blocks = [
-            transformer.logits(self.fleet.model, weights, block[..., :-1], first).log_softmax(-1)
+            self.fleet.logits(block[..., :-1], first, weights).log_softmax(-1)
             for block in torch.split(tokens_KNL, GPU_BLOCK if tokens_KNL.is_cuda else BLOCK, dim=1)
         ]
         pieces = torch.split(torch.cat(blocks, dim=1), [part.shape[1] for part in tokens], dim=1)

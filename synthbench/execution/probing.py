@@ -46,7 +46,7 @@ def subject_of(job: Job, trained: Sequence[Trained], rows: Sequence[int], device
     saved = [read_weights(job.folder, one.weights) for one in trained if one.weights is not None]
     with torch.no_grad():
         after = fleet.weights(pack(fleet.trainable, saved, fleet.flat_KP.device))
-    return Subject(fleet.model, task, runs, before, after)
+    return Subject(fleet, task, runs, before, after)
 
 
 def measured(subject: Subject) -> list[dict[str, float]]:

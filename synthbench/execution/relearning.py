@@ -35,6 +35,7 @@ def relearn(
         fleet.model,
         fleet.layout,
         pack(fleet.layout, [fleet.member(k) for k in range(len(fleet))], fleet.flat_KP.device),
+        native=fleet.native,
     )
     drawn_K = [_facts(task, run) for run in runs]
     again_K, other_K = zip(*map(_halves, runs, observed_K), strict=True)

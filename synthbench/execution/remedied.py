@@ -166,7 +166,8 @@ def run_remedied(job: Job, device_kind: str, on_step: Callable[[int], None] = la
     )  # fmt: skip
     common = Result(
         "", "ok", fleet_size=len(runs), seconds=(time.monotonic() - clock) / len(runs),
-        started=began.isoformat(timespec="seconds"), device=identity.device_name(device_kind), versions=identity.versions(),
+        started=began.isoformat(timespec="seconds"), device=identity.device_name(device_kind, first.environment.path),
+        versions=identity.versions(),
     )  # fmt: skip
     observed_K = relearn(task, fleet, runs, [recorder.observations(k) for k in range(len(runs))])
     trained = []

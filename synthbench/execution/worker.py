@@ -28,7 +28,6 @@ from synthbench.plugins.errors import is_out_of_memory
 from synthbench.plugins.settings import preserved_settings
 from synthbench.plugins.trial import Tried
 from synthbench.store.weights import MissingWeights
-from synthbench.trainer.native.path import taken
 
 
 def serve(pipe: Connection, device: str) -> None:
@@ -90,9 +89,8 @@ def _outcome(job: Job, device: str, report: Callable[[int], None]) -> Outcome:
     from synthbench.execution.remedied import run_remedied
 
     try:
-        with taken(job.runs[0].environment.path):
-            trained = run_remedied(job, device, report) if job.runs[0].remedy else run_fleet(job, device, report)
-            return probed(job, trained, device) if job.runs[0].probes else trained
+        trained = run_remedied(job, device, report) if job.runs[0].remedy else run_fleet(job, device, report)
+        return probed(job, trained, device) if job.runs[0].probes else trained
     except (MissingWeights, BadInput) as error:  # BadInput: of an optimizer, or of a generator that fails at some seed
         return error
     except OSError as error:  # a worker writes weights alone; those that it cannot read raise MissingWeights

@@ -120,9 +120,9 @@ def device_kind(asked: str) -> str:
     return "cuda" if asked != "cpu" and cuda_devices() else "cpu"
 
 
-def device_name(kind: str) -> str:
-    """The processor or GPU in one line, with what decides how it rounds: the path that is taken now, too. Imports torch."""
-    return _processor(kind) + paths.mark()
+def device_name(kind: str, path: str = paths.TORCH) -> str:
+    """The processor or GPU in one line, with what decides how it rounds: the path, too. Imports torch."""
+    return _processor(kind) + paths.mark(path)
 
 
 @cache

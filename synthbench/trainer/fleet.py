@@ -5,8 +5,9 @@ Shapes: K runs, P floats in a run's row, B examples, L tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import sqrt
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,14 @@ from synthbench.trainer import low_rank, transformer
 from synthbench.trainer.layout import Layout
 
 Views = dict[str, Tensor]
+
+
+class Native(NamedTuple):
+    """Faster ways to what `step.training_step`, and without a gradient `transformer.logits`, compute: the same but for
+    rounding (`trainer/native`)."""
+
+    training_step: Callable[..., Tensor]
+    logits: Callable[..., Tensor]
 
 
 def views(layout: Layout, flat_KP: Tensor) -> Views:
@@ -63,10 +72,17 @@ class Fleet:
     """
 
     def __init__(
-        self, model: ModelCard, layout: Layout, base_KP: Tensor, update: str = "full", seeds_K: Sequence[int] = ()
+        self,
+        model: ModelCard,
+        layout: Layout,
+        base_KP: Tensor,
+        update: str = "full",
+        seeds_K: Sequence[int] = (),
+        native: Native | None = None,
     ) -> None:
-        """base_KP: the weights to start from. update: `full`, `full-hidden` or `lora-R`. seeds_K: for the adapters."""
-        self.model, self.layout, self.update = model, layout, update
+        """base_KP: the weights to start from. update: `full`, `full-hidden` or `lora-R`. seeds_K: for the adapters. native:
+        in place of torch's path."""
+        self.model, self.layout, self.update, self.native = model, layout, update, native
         self.base_KP = base_KP
         if update == "full":
             self.trainable, start_KP = layout, base_KP
@@ -96,9 +112,11 @@ class Fleet:
         base = views(self.layout, self.base_KP)
         return base | trained if self.update == "full-hidden" else low_rank.merged(base, trained)
 
-    def logits(self, tokens_KBL: Tensor, first: int = 0) -> Tensor:
-        """Logits of what follows positions first, first + 1, ...: shape (K, B, L - first, V)."""
-        return transformer.logits(self.model, self.weights(), tokens_KBL, first)
+    def logits(self, tokens_KBL: Tensor, first: int = 0, weights: Views | None = None) -> Tensor:
+        """Logits of what follows positions first, first + 1, ...: shape (K, B, L - first, V). weights: in place of those of
+        now."""
+        of = transformer.logits if self.native is None or torch.is_grad_enabled() else self.native.logits
+        return of(self.model, self.weights() if weights is None else weights, tokens_KBL, first)
 
     def member(self, k: int) -> Views:
         """The weights of one run, adapters merged, as plain tensors of the reference module's shapes."""

@@ -34,6 +34,8 @@ def training_step(
     this step, shape (K,). Losses are summed over runs, so that no gradient mixes two.
     """
     fleet = optimizer.fleet
+    if fleet.native is not None:
+        return fleet.native.training_step(optimizer, tokens_KBL, answer_KBL, first, step, rates)
     loss_K = losses(fleet, tokens_KBL, answer_KBL, first)
     fleet.flat_KP.grad = None
     loss_K.sum().backward()  # type: ignore[no-untyped-call]

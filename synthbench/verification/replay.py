@@ -16,7 +16,6 @@ from synthbench.experiment.runs import Environment, OptimizerSpec, Run
 from synthbench.generators import Task
 from synthbench.plugins import generators, loading
 from synthbench.store.results import Store
-from synthbench.trainer.native.path import taken
 from synthbench.trainer.optimizers import OPTIMIZERS
 
 CLOSE = 1e-5  # relative difference of losses up to which two ways are the same
@@ -158,6 +157,5 @@ def replay(store: Store, run: Run, card: TaskCard, steps: int) -> Curves:
     moving = reference.optimizers(spec.name, model, spec.arguments, weight_decay=run.weight_decay)
     plain_T = reference.train(model, moving, first, 0, lambda step: run.lr * schedule.factor(step))
     optimizer = FleetOptimizer(spec.name, fleet, spec.arguments, spec.routing)
-    with taken(run.environment.path):
-        curve_TK = train(optimizer, items, schedule, ([run.lr], [run.weight_decay]))
+    curve_TK = train(optimizer, items, schedule, ([run.lr], [run.weight_decay]))
     return Curves(curve_TK[:steps, 0].tolist(), plain_T)

@@ -93,9 +93,10 @@ def test_the_curvature_along_an_update_is_that_of_finite_differences(trained: An
     _, _, job, children = trained
     subject = subject_of(job, children, range(len(children)), "cpu")
     names = hidden_names(subject.before)
+    subject.fleet.native = None  # which has no float64
     double = {name: value.double() for name, value in subject.before.items()}
     exact = Subject(
-        subject.model, subject.task, subject.runs, double, {n: v.double() for n, v in subject.after.items()}
+        subject.fleet, subject.task, subject.runs, double, {n: v.double() for n, v in subject.after.items()}
     )
     found = landscape.on_the_way(exact)
     step = 1e-3

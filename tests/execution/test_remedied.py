@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,17 +27,12 @@ from tests.trainer import native
 
 
 @pytest.fixture(scope="module", params=[paths.TORCH, paths.NATIVE])
-def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Job]:
-    """Finetuning runs on trained bases, without a remedy; tests train by a path."""
+def job(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Finetuning runs on trained bases, without a remedy, on either path."""
     if request.param == paths.NATIVE:
         native.load()
-    with paths.taken(request.param):
-        yield _job(tmp_path_factory)
-
-
-def _job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     folder = tmp_path_factory.mktemp("remedied")
-    experiment = tiny.experiment(folder, "stages.pretrain.steps=150", "stages.pretrain.lr=[1e-2]")
+    experiment = tiny.experiment(folder, "stages.pretrain.steps=150", "stages.pretrain.lr=[1e-2]", path=request.param)
     task, bases = experiment.tasks["tiny-task"].card, Plan(experiment, {}).ready()
     trained = run_fleet(Job(bases, task, [None] * len(bases), folder, [1] * len(bases)), "cpu")
     done = {run.id: one.result for run, one in zip(bases, trained, strict=True)}

@@ -56,10 +56,8 @@ def trained(
 ) -> Trained:
     """A fleet of these runs, trained on one of the paths."""
     fleet = small.fleet([run.seed for run in runs], update, model)
-    with pytest.MonkeyPatch.context() as patch:
-        if is_native:
-            patch.setattr(loop, "training_step", native_step.training_step)
-        return Trained(fleet, train(FleetOptimizer(optimizer, fleet, arguments), runs, steps, batch))
+    fleet.native = paths.of(paths.NATIVE) if is_native else None
+    return Trained(fleet, train(FleetOptimizer(optimizer, fleet, arguments), runs, steps, batch))
 
 
 def train(optimizer: FleetOptimizer, runs: Sequence[Run], steps: int, batch: int) -> NDArray[np.float32]:
@@ -153,21 +151,18 @@ def test_two_trainings_of_one_fleet_have_moments_of_their_own() -> None:
     runs = runs_of("adamw", "full", 2)
     fleet: Fleet = small.fleet([run.seed for run in runs])
     start = fleet.flat_KP.detach().clone()
-    curves = []
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "training_step", native_step.training_step)
-        for _ in range(2):
-            with torch.no_grad():
-                fleet.flat_KP.copy_(start)
-            curves.append(train(FleetOptimizer("adamw", fleet), runs, 3, small.BATCH))
+    fleet.native, curves = paths.of(paths.NATIVE), []
+    for _ in range(2):
+        with torch.no_grad():
+            fleet.flat_KP.copy_(start)
+        curves.append(train(FleetOptimizer("adamw", fleet), runs, 3, small.BATCH))
     assert np.array_equal(*curves)
 
 
 def test_no_fleet_outlives_its_job() -> None:
     fleet = small.fleet([0, 1], "full")
-    kept = weakref.ref(fleet)
-    with paths.taken(paths.NATIVE):
-        train(FleetOptimizer("adamw", fleet), runs_of("adamw", "full", 2), 2, small.BATCH)
+    fleet.native, kept = paths.of(paths.NATIVE), weakref.ref(fleet)
+    train(FleetOptimizer("adamw", fleet), runs_of("adamw", "full", 2), 2, small.BATCH)
     del fleet
     gc.collect()
     assert kept() is None

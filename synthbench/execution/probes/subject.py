@@ -18,7 +18,7 @@ from synthbench.cards import ModelCard
 from synthbench.experiment.runs import Run
 from synthbench.generators import Examples, Splits, Task, join
 from synthbench.trainer import transformer
-from synthbench.trainer.fleet import Views
+from synthbench.trainer.fleet import Fleet, Views
 from synthbench.trainer.loop import first_position
 
 ITEMS = 128  # a slice at most
@@ -29,11 +29,15 @@ BLOCK = 64  # items of a run that are evaluated together
 class Subject:
     """before, after: all weights by name, each (K, *shape): at the stage's start and its end, adapters merged."""
 
-    model: ModelCard
+    fleet: Fleet
     task: Task
     runs: Sequence[Run]
     before: Views
     after: Views
+
+    @property
+    def model(self) -> ModelCard:
+        return self.fleet.model
 
     @property
     def is_base(self) -> bool:
@@ -74,7 +78,7 @@ class Subject:
         """Log-probabilities of what follows positions from `first` on: shape (K, N, S, V)."""
         device = weights["embedding"].device
         blocks = torch.split(tokens_KNL.to(device), BLOCK, dim=1)
-        logits = [transformer.logits(self.model, weights, block[..., :-1], first) for block in blocks]
+        logits = [self.fleet.logits(block[..., :-1], first, weights) for block in blocks]
         return torch.cat(logits, dim=1).log_softmax(-1)
 
     @torch.no_grad()

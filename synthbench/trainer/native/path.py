@@ -7,23 +7,24 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING
 
 from synthbench.common import sources
 from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice
 from synthbench.trainer.native import build
 
+if TYPE_CHECKING:
+    from synthbench.trainer.fleet import Native
+
 TORCH, NATIVE, AUTO = "torch", "native", "auto"
 PATHS = (AUTO, TORCH, NATIVE)  # of `--path`; auto: native where it can be
 DEFAULT = AUTO
 MOST_TOKENS = 256  # of an example: attention keeps the weights of every pair of them
 MARK = "native path by "  # in the name of a device, before the compiler: it decides how sums are rounded
-_current = TORCH
 
 
 def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) -> str:
@@ -46,43 +47,20 @@ def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) ->
     return NATIVE
 
 
-@contextmanager
-def taken(path: str) -> Iterator[None]:
-    """Within, this process takes training steps, and looks at fleets, by a path. Raises BadInput where it cannot.
-
-    The loop looks its step up by name, evaluation its logits, and here they find others: so torch's code, of which its
-    runs' ids are made, knows nothing of this path. Logits whose gradient is asked for stay torch's.
-    """
+def of(path: str) -> Native | None:
+    """What a fleet on a path is given: None on torch's. Loads the library; raises BadInput where that cannot be."""
     if path == TORCH:
-        yield
-        return
-    import torch
-
-    from synthbench.trainer import loop, transformer
+        return None
+    from synthbench.trainer.fleet import Native
     from synthbench.trainer.native import gradients, looks, step
 
-    global _current
     try:
         gradients.load(build.library())
     except (build.NotBuilt, OSError) as error:
         raise BadInput(
             f"The native path cannot be taken on {platform.node()}: {error}; --path torch trains there."
         ) from error
-    places = [(vars(loop), "training_step"), (vars(transformer), "logits")]
-    before, (torchs_step, torchs_logits) = _current, [module[name] for module, name in places]
-
-    def logits(*arguments: Any) -> Any:
-        return (torchs_logits if torch.is_grad_enabled() else looks.logits)(*arguments)
-
-    _current = path
-    for (module, name), function in zip(places, (step.training_step, logits), strict=True):
-        module[name] = function
-    try:
-        yield
-    finally:
-        _current = before
-        for (module, name), function in zip(places, (torchs_step, torchs_logits), strict=True):
-            module[name] = function
+    return Native(step.training_step, looks.logits)
 
 
 def of_device(name: str) -> str:
@@ -90,9 +68,9 @@ def of_device(name: str) -> str:
     return NATIVE if MARK in name else TORCH
 
 
-def mark() -> str:
-    """What the name of a device says of the path that is taken now: empty for torch."""
-    return "" if _current == TORCH else f", {MARK}{build.compiler_version(build.compiler())}"
+def mark(path: str) -> str:
+    """What the name of a device says of a path: empty for torch's."""
+    return "" if path == TORCH else f", {MARK}{build.compiler_version(build.compiler())}"
 
 
 @cache
