@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
 from math import isinf, log2
+from statistics import fmean
 from typing import Generic, Literal, NamedTuple, TypeVar
 
 from synthbench.analysis.fairness import at_edge, unfair, unlike_most
@@ -13,6 +14,7 @@ from synthbench.analysis.ranks import incomplete
 from synthbench.analysis.rows import ON, Row, applies, on_axis
 from synthbench.cards import ClaimCard, MatrixCard, RowsCard, RunnerCard
 from synthbench.cards.claim import AxisValue, PlaceCard
+from synthbench.scores import SCORES
 
 Place = tuple[tuple[str, AxisValue], ...]  # values of axes, by label
 NO_ROWS, NO_SCORE = "no rows", "has no such score"
@@ -91,7 +93,7 @@ def pairs(
             found.missing[stratum] = why
         else:
             found.parts[Key(stratum)] = Pair(both[0][0], both[1][0])
-    return found
+    return found if at_bounds else _off_bounds(found, score, card, claim)
 
 
 def matrix_pairs(
@@ -114,6 +116,22 @@ def matrix_pairs(
                 found.missing[str(Key(stratum, name))] = f"{why}{ON}{own}" if why[0].isdigit() else why
             else:
                 found.parts.update({Key(stratum, name, own): Pair(a, b) for own, ((a,), (b,)) in halves.items()})
+    return _off_bounds(found, score, card, claim)
+
+
+def _off_bounds(found: Found[T], score: str, card: RunnerCard, claim: ClaimCard) -> Found[T]:
+    """What is found, or nothing of it where the mean of every row lies within the margin of one bound of the score: rows
+    that forget everything, or find nothing, differ by nothing that matters. Whoever claims that they do not differ, or no
+    row is worse, is answered there, too."""
+    margin = card.margins.get(SCORES[score].unit)
+    if margin is None or claim.expected == "equal" or claim.is_noninferiority:
+        return found
+    rows = [row for part in found.parts.values() for row in (part if isinstance(part, Pair) else part.rows.values())]
+    means = [fmean(values_of(row, score).values()) for row in rows]
+    for bound in map(float, SCORES[score].range.split(" to ")):
+        if all(abs(mean - bound) <= margin for mean in means):
+            why = f"every mean within {margin:g} of the bound {bound:g}"
+            return Found({}, {str(key): why for key in found.parts} | found.missing)
     return found
 
 
@@ -175,7 +193,8 @@ def series(
             found.parts[Key(stratum)] = Series(kept, claim.scale)
     positions = [part.position(value) for part in found.parts.values() for value in part.rows]
     span = max(positions, default=0.0) - min(positions, default=0.0)
-    return Found({key: part._replace(span=span) for key, part in found.parts.items()}, found.missing)
+    spanned = Found({key: part._replace(span=span) for key, part in found.parts.items()}, found.missing)
+    return _off_bounds(spanned, score, card, claim)
 
 
 def _no_series(rows: Sequence[Row], score: str, claim: ClaimCard) -> str | None:

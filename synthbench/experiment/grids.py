@@ -120,7 +120,9 @@ def sized(task: Task, stage: StageCard, size: float) -> dict[str, int]:
 
 def label_of(cell: Cell, card: RunnerCard) -> str:
     """Its optimizer, with that of the stage before where it is another one: `muon on adamw`."""
-    base = [name for name in cell.base if name not in (cell.optimizer, card.optimizer_of(cell.optimizer))]
+    has_own_base = card.root(cell.optimizer) == cell.optimizer
+    own = {cell.optimizer} if has_own_base else {cell.optimizer, card.optimizer_of(cell.optimizer)}
+    base = [name for name in cell.base if name not in own]
     return " on ".join([cell.optimizer, *base[-1:]])
 
 

@@ -119,6 +119,16 @@ def costs(experiment: Experiment, runs: Iterable[Run]) -> dict[str, Cost]:
     return {stage: Cost(len(of_stage), sum(of_stage)) for stage, of_stage in steps.items()}
 
 
+def growth(experiment: Experiment, cells: Cells) -> float:
+    """How many times as many run-steps as planned cells have, if every grid is extended as far as its stage allows."""
+    planned = most = 0.0
+    for cell, runs in cells.items():
+        steps, rates = sum(run.steps for run in runs), len({run.lr for run in runs})
+        planned += steps
+        most += steps * (1 + experiment.card.stage(cell.stage).extend / rates)
+    return most / planned if planned else 1.0
+
+
 def missing(cells: Cells, done: Done) -> list[Run]:
     """The runs of cells that are not done, each once."""
     return list({run.id: run for runs in cells.values() for run in runs if run.id not in done}.values())

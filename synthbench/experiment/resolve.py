@@ -193,23 +193,27 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
             override.pop("update", None)
         if request.weight_decay is not None:
             override.pop("weight_decay", None)
-    given = [_axis(text) for text in request.axes]
+    known = content.get("axes", [])
+    given = [_axis(text, known) for text in request.axes]
     if decays := list(request.weight_decay or ()):
         last["weight_decay"] = decays[0]
         given.append({"path": f"stages.{last['name']}.weight_decay", "values": decays, "label": "decay"})
-    paths = {axis["path"] for axis in given}
+    paths = {axis.get("path") for axis in given}
     if given:
-        others = [axis for axis in content.get("axes", []) if axis["path"] not in paths]
+        others = [axis for axis in known if axis.get("path") not in paths]
         content["axes"] = [*others, *(given[:-1] if len(decays) == 1 else given)]  # one decay is a setting
 
 
-def _axis(text: str) -> dict[str, Any]:
-    """`--axis PATH=a,b` as a card's table."""
+def _axis(text: str, known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """`--axis PATH=a,b` as a card's table. known: the card's own; one of this path or label gets other values."""
     path, equals, values = text.rpartition("=")
     if not equals:
         raise BadInput(f"--axis {shown(text)} must have the form PATH=a,b, such as stages.pretrain.weight_decay=0,0.1.")
-    overrides.path(path, "--axis")
-    return {"path": path.strip(), "values": [overrides.value(value.strip()) for value in values.split(",")]}
+    path = path.strip()
+    own = next((axis for axis in known if path in (axis.get("path"), axis.get("label"))), {"path": path})
+    if own.get("path") == path:
+        overrides.path(path, "--axis")
+    return {**own, "values": [overrides.value(value.strip()) for value in values.split(",")]}
 
 
 def _is_wide(content: Mapping[str, Any], request: RunRequest, settings: Sequence[Setting]) -> bool:

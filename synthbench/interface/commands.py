@@ -29,7 +29,7 @@ from synthbench.execution.session import ExecutionOptions, perform
 from synthbench.execution.simulate import schedule
 from synthbench.execution.trials import tried
 from synthbench.experiment import grids
-from synthbench.experiment.plan import Experiment, Plan, costs, missing
+from synthbench.experiment.plan import Experiment, Plan, costs, growth, missing
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run, RunId
 from synthbench.experiment.walk import Cells
@@ -84,7 +84,9 @@ def _describe(experiment: Experiment, options: ExecutionOptions) -> None:
     paces = work.paces(options)
     planned = schedule(experiment, work.done, paces, paces.slots, options.fleet_size)
     seconds = paces.start + planned.seconds
-    print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps")
+    grown = growth(experiment, work.everything)
+    print(f"{total}; about {_duration(seconds)}{' here' * options.engine.is_here}, by a few timed steps"
+          + f", and up to {grown:.1f} times that where grids are extended" * (grown > 1))  # fmt: skip
 
 
 def plan(request: RunRequest, options: ExecutionOptions, *, gpus: int | None, cpus: int, speed: float | None) -> None:

@@ -333,3 +333,22 @@ def test_the_a_a_of_a_difference_has_a_base_in_common_where_the_compared_rows_ha
         answer.first.again["adamw"].difference.mean for answer in answers(card, matrix_rows("wugs", cells))
     )
     assert (on_one_base, on_own_bases) == (pytest.approx(0.01), pytest.approx(0.02))
+
+
+@each("bound", [0.0, 1.0])
+def test_rows_at_one_bound_answer_no_claim_of_a_difference_but_one_of_none(bound: float) -> None:
+    """Both find nearly all, or nearly nothing: what is left of a difference says nothing."""
+
+    def rows(distance: float) -> list[Row]:
+        near = [abs(bound - distance - 0.1 * abs(noise)) for noise in NOISE]
+        return [task_row("muon", "wugs", near), task_row("adamw", "wugs", [abs(bound - 0.01)] * 8)]
+
+    crowded, off = rows(0.04), rows(0.06)
+    differs, equals = card_with_claims({}), card_with_claims({"expected": "equal"})
+    reading = read(differs, crowded)
+    assert (reading.kind, reading.missing) == (
+        "not measured", {"wugs": f"every mean within 0.05 of the bound {bound:g}"}
+    )  # fmt: skip
+    assert read(differs, off).kind in ("supported", "opposite")
+    assert read(equals, crowded).kind == "supported"
+    assert read(card_with_claims({"expected": "no lower"}), crowded).kind == "supported"

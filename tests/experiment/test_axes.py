@@ -91,11 +91,13 @@ def test_values_may_be_added_to_an_axis_but_another_axis_is_another_experiment(t
     assert len({*names}) == 3
 
 
-def test_an_axis_on_the_command_line_replaces_that_of_the_card(tmp_path: Path) -> None:
+@each("axis", [DECAYS, "before=0,0.5"])
+def test_an_axis_on_the_command_line_has_other_values_than_that_of_the_card(tmp_path: Path, axis: str) -> None:
+    """Named by its path or its label, which it keeps, so that claims along it stand."""
     axis_card = '[[axes]]\npath = "stages.pretrain.weight_decay"\nvalues = [1.0, 2.0]\nlabel = "before"'
     card = tiny.write(tmp_path, f"{tiny.RUNNER}\n{axis_card}\n")
-    (axis,) = resolve(RunRequest(str(card), axes=[DECAYS], device="cpu")).card.axes
-    assert (axis.name, axis.values) == ("weight-decay", [0, 0.5])
+    (resolved,) = resolve(RunRequest(str(card), axes=[axis], device="cpu")).card.axes
+    assert (resolved.name, resolved.values) == ("before", [0, 0.5])
 
 
 @each(

@@ -37,3 +37,11 @@ def test_rates_that_differ_by_task_are_printed_by_task() -> None:
         "slow, full: lr 0.25 times the rate chosen for adamw",
         "and up to 2 more where the fit is not reached both before and after a target step",
     ]
+
+
+def test_rows_on_other_bases_are_named_with_them_as_in_tables() -> None:
+    """A variant that has a base of its own, and is crossed with the optimizer's, too."""
+    experiment = resolve(RunRequest("consistency", seeds=1, device="cpu"))
+    lines = described(experiment.card, Plan(experiment, {}).whole())["finetune"]
+    names = {line.partition(",")[0] for line in lines}
+    assert {"adamw-again", "adamw-again on adamw", "adamw on adamw-again"} <= names

@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from synthbench.experiment.choice import Choice, choose
-from synthbench.experiment.plan import Experiment, Plan
+from synthbench.experiment.plan import Experiment, Plan, growth
 from synthbench.experiment.runs import Cell, Result, Run
 from tests import tiny
 from tests.each import each
@@ -243,3 +243,11 @@ def test_the_chosen_rate_learns_most_then_forgets_least_then_has_the_lowest_loss
     done = {run.id: outcomes[int(run.lr) - 1](run) for run in runs}
     assert choose(runs, done) == choose(runs[::-1], done) == choice
     assert choose(runs, {}) is None
+
+
+def test_work_grows_with_every_rate_beyond_the_edges_of_grids(tmp_path: Path) -> None:
+    """Two bases of 12 steps, and four finetuned models of 10, at two rates each; then at up to three more."""
+    rates = "stages.finetune.lr=[1e-3, 2e-3]"
+    for extend, expected in ((0, 1.0), (3, (2 * 12 + 20 * 10) / (2 * 12 + 8 * 10))):
+        experiment = tiny.experiment(tmp_path, rates, f"stages.finetune.extend={extend}")
+        assert growth(experiment, Plan(experiment, {}).whole()) == expected

@@ -135,7 +135,7 @@ class Reading:
 
 
 class Answer:
-    """To a claim: that of the readings that were measured, if they agree."""
+    """To a claim: that of the readings that were measured, if they agree; two ways to be refuted do."""
 
     def __init__(self, claim: Object, card: Object, rows: Sequence[Row], seeds: Sequence[int]) -> None:
         self.claim = claim
@@ -143,8 +143,10 @@ class Answer:
 
     @property
     def kind(self) -> str:
-        kinds = {reading.kind for reading in self.readings} - {NOT_MEASURED}
-        return "depends on reading" if len(kinds) > 1 else next(iter(kinds), NOT_MEASURED)
+        kinds = [reading.kind for reading in self.readings if reading.kind != NOT_MEASURED]
+        if len({*kinds}) > 1 and not {*kinds} <= {"opposite", "no difference"}:
+            return "depends on reading"
+        return kinds[0] if kinds else NOT_MEASURED
 
 
 def answers(card: Object, rows: Sequence[Row], seeds: Sequence[int]) -> list[Answer]:

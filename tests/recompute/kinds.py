@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from tests.recompute import along
@@ -13,9 +14,10 @@ from tests.recompute.contrasts import alike, contrast, is_at_edge, is_incomplete
 from tests.recompute.given import given
 from tests.recompute.places import Place, own_base, places, salted, there
 from tests.recompute.ranks import usual
-from tests.recompute.readings import bounded
+from tests.recompute.readings import bounded, values
 from tests.recompute.rows import Row
 from tests.recompute.runs import Object
+from tests.recompute.scores import ends, margin
 from tests.recompute.statistics import Contrast
 
 LEAST_VALUES = 3  # of an axis, where an inversion leaves some out
@@ -84,7 +86,7 @@ def two(case: Case, *, at_bounds: bool = False) -> Found:
             found.units[Key(spots[0].label)] = both[0][0], both[1][0]
         else:
             found.missing.add(spots[0].label)
-    return found
+    return found if at_bounds else _off_bounds(case, found, [row for pair in found.units.values() for row in pair])
 
 
 def matrix(case: Case, optimizers: Sequence[str]) -> Found:
@@ -101,7 +103,19 @@ def matrix(case: Case, optimizers: Sequence[str]) -> Found:
                 found.units |= units
             else:
                 found.missing.add(f"{place.label}, {a} and {b}")
-    return found
+    return _off_bounds(case, found, [row for pair in found.units.values() for row in pair])
+
+
+def _off_bounds(case: Case, found: Found, rows: Sequence[Row]) -> Found:
+    """Nothing where a claim of a difference has only rows whose means are, but for a margin, at one end of the range."""
+    least = margin(case.name, case.card)
+    if least is None or str(case.claim.get("expected")).partition(" ")[0] in ("equal", "no"):
+        return found
+    means = [fmean(values(row, case.name).values()) for row in rows]
+    if not any(all(abs(mean - end) <= least for mean in means) for end in ends(case.name)):
+        return found
+    names = {f"{key.place}, {key.of}" if key.of else key.place for key in found.units}
+    return Found(found.make, {}, found.missing | names)
 
 
 def _given(case: Case, pairs: Sequence[Any], target: float | None) -> Contrast:
@@ -123,13 +137,15 @@ def lines(case: Case, side: Object) -> Found:
             missing.add(place.label)
         else:
             lines[Key(place.label)] = along.line(kept, scale)
-    if not is_trend:
-        make: Make = lambda some, target: along.inversion(some, case.name, case.second, target)
-        few = {key for key, line in lines.items() if make([line], None).n < 3}  # seeds with a pair that differs in both
-        missing |= {key.place for key in few}
-        return Found(make, {key: line for key, line in lines.items() if key not in few}, missing)
     length = along.span([*lines.values()]) if lines else 0.0
-    return Found(lambda some, target: along.trend(some, case.name, length, target), dict(lines), missing)
+    found = Found(lambda some, target: along.trend(some, case.name, length, target), dict(lines), missing)
+    if not is_trend:
+        found.make = lambda some, target: along.inversion(some, case.name, case.second, target)
+    found = _off_bounds(case, found, [row for line in lines.values() for _, row in line.rows])
+    few = {key for key, line in found.units.items() if not is_trend and found.make([line], None).n < 3}
+    found.missing |= {key.place for key in few}  # of an inversion: seeds with a pair that differs in both
+    found.units = {key: line for key, line in found.units.items() if key not in few}
+    return found
 
 
 def _lacks(case: Case, row: Row, rows: Sequence[Row]) -> bool:

@@ -50,14 +50,19 @@ def margin(name: str, card: Object) -> float | None:
     return margins.get(unit(name))
 
 
-def _within(name: str, low: float, high: float, *, of_difference: bool) -> tuple[float, float]:
-    """An interval within the range of a score, or of its differences."""
+def ends(name: str) -> tuple[float, float]:
+    """The range of a score."""
     score = name.partition("@")[0].partition(".")[0]
     most = SIGNED.get(score, inf if unit(name) != "share" or score == "retention" else 1)
     most = 10 if score == "intruders" else most
-    least = -most if score in SIGNED or score in UNBOUNDED else 0
-    ends = (least - most, most - least) if of_difference else (least, most)
-    return (max(low, ends[0]), min(high, ends[1])) if low == low else (nan, nan)
+    return -most if score in SIGNED or score in UNBOUNDED else 0, most
+
+
+def _within(name: str, low: float, high: float, *, of_difference: bool) -> tuple[float, float]:
+    """An interval within the range of a score, or of its differences."""
+    least, most = ends(name)
+    least, most = (least - most, most - least) if of_difference else (least, most)
+    return (max(low, least), min(high, most)) if low == low else (nan, nan)
 
 
 def center(of_seeds: Sequence[float], name: str) -> float:
