@@ -246,8 +246,7 @@ def test_the_chosen_rate_learns_most_then_forgets_least_then_has_the_lowest_loss
 
 
 def test_work_grows_with_every_rate_beyond_the_edges_of_grids(tmp_path: Path) -> None:
-    """Two bases of 12 steps, and four finetuned models of 10, at two rates each; then at up to three more."""
-    rates = "stages.finetune.lr=[1e-3, 2e-3]"
-    for extend, expected in ((0, 1.0), (3, (2 * 12 + 20 * 10) / (2 * 12 + 8 * 10))):
-        experiment = tiny.experiment(tmp_path, rates, f"stages.finetune.extend={extend}")
+    """Of two seeds, bases of 12 steps, and finetuned models of 10 at two rates; then at up to three more."""
+    for extend, expected in ((0, 1.0), (3, (2 * 12 + 2 * 5 * 10) / (2 * 12 + 2 * 2 * 10))):
+        experiment = tiny.experiment(tmp_path, f"stages.finetune.extend={extend}")
         assert growth(experiment, Plan(experiment, {}).whole()) == expected
