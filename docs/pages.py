@@ -25,6 +25,7 @@ from docs.power import power_page
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, StageCard, TaskCard
+from synthbench.cards.axis import value_text
 from synthbench.common import overrides
 from synthbench.generators import Task
 from synthbench.reporting import figures
@@ -95,6 +96,12 @@ def _stage(stage: StageCard) -> str:
     return f"{stage.name}, {stage.steps} steps of {stage.batch} examples, {' and '.join(stage.update)}{different}"
 
 
+def _axes(card: RunnerCard) -> str:
+    """` Axes: pretrain-decay 0, 0.1.`, or nothing."""
+    axes = [f"{axis.name} {', '.join(map(value_text, axis.values))}" for axis in card.axes]
+    return f" Axes: {'; '.join(axes)}." * bool(axes)
+
+
 def runners_page() -> str:
     """runners/README.md: the question that each runner asks, its command and its cost."""
     lines = ["# Runners", "", STALE, ""]
@@ -104,7 +111,7 @@ def runners_page() -> str:
         lines += [
             f"## {name} {card.version}", "", card.question, "", "```sh", f"synthbench run {name}", "```", "",
             f"Cost: {card.cost}. Tasks: {', '.join(card.tasks)}. Optimizers: {', '.join(card.optimizers)}. "
-            f"Seeds: {len(card.seed_list)}. Stages: {'; '.join(map(_stage, card.stages))}.", "",
+            f"Seeds: {len(card.seed_list)}. Stages: {'; '.join(map(_stage, card.stages))}.{_axes(card)}", "",
             *(["Claims that it answers:", "", *claims, ""] if claims else []),
         ]  # fmt: skip
     return "\n".join(lines).rstrip()

@@ -18,8 +18,8 @@ from synthbench.analysis.rows import ON, Row
 from synthbench.analysis.statistics import difference
 from synthbench.cards import RunnerCard
 from synthbench.common.wording import code, literal
-from synthbench.reporting import claim_answers
-from synthbench.reporting.sentence import NAMES, elsewhere, numbers, p_value
+from synthbench.reporting import claim_answers, sentence
+from synthbench.reporting.sentence import NAMES, elsewhere, p_value
 from synthbench.reporting.table import Entry, github
 from synthbench.scores import SCORES
 
@@ -29,7 +29,8 @@ CONSISTENCY, DECAY = "arXiv 2605.06654", "arXiv 2602.11137"
 
 class PaperClaim(NamedTuple):
     """A claim of a paper. evidence: what it rests on there. here: the claims of a runner's card that answer it, by the
-    beginnings of their words. limits: what this scale cannot show."""
+    beginnings of their words. limits: what this scale cannot show. beside: claims that are asked beside it: controls, and
+    what the paper does not say."""
 
     name: str
     says: str
@@ -37,6 +38,7 @@ class PaperClaim(NamedTuple):
     runner: str
     here: tuple[str, ...]
     limits: str = ""
+    beside: tuple[str, ...] = ()
 
 
 LLMS = (
@@ -50,16 +52,19 @@ TWO_MUONS = (
 )
 ACTS = "What goes together need not be a cause."
 LARGER = "The larger the weight decay of pretraining"
-FEWER = f"Models of large decay know fewer facts before (`base facts`), and have fewer to forget. {SMALL}"
+FEWER = (
+    "A model of large decay knows fewer facts before (`base facts`), and so can forget fewer: the share that is kept of "
+    f"what it knew tells whether it forgets less. {SMALL}"
+)
 PAPERS: dict[str, list[PaperClaim]] = {
     f"{CONSISTENCY}, optimizer-model consistency": [
         PaperClaim("O1", "Finetuning with the optimizer that pretrained forgets less than with another one, at the same or "
                    "better learning.", LLMS, "consistency",
                    ("Finetuning with the optimizer that pretrained forgets fewer facts than", "It finds no less",
-                    "It forgets less of the old rule", "The same of every pair", "The same under LoRA",
-                    "At equal distance"), SMALL),
+                    "It forgets less of the old rule", "The same of every pair"), SMALL,
+                   ("The same under LoRA", "At equal distance")),
         PaperClaim("O2", "Full finetuning with that optimizer is better than LoRA in both.", f"{LLMS}; rank 16, 64, 256",
-                   "consistency", ("Full finetuning with AdamW", "Full finetuning with Muon"),
+                   "consistency", ("Full finetuning with AdamW", "Full finetuning with Muon", "On one task, full"),
                    "Here rank 16 is a quarter of the width, a larger part than there."),
         PaperClaim("O3", "Optimizers regularize activations, which leaves different landscapes around the checkpoint.",
                    "Activations and losses around GPT-2 small", "geometry",
@@ -78,29 +83,32 @@ PAPERS: dict[str, list[PaperClaim]] = {
                     "On the model that AdamW", "On the model that Muon"), f"Reasoning is composing two facts. {SMALL}"),
         PaperClaim("O6", "Muon leans to rote memorization, which hurts finding a pattern in little data.",
                    "A synthetic language, whose details are not public", "rote",
-                   ("On small data Muon finds less of a rule than AdamW", "Muon's rote gap", "On small data SGD",
-                    "On four times the data", "A control: where", "A control: with"), f"{TWO_MUONS} {SMALL}"),
+                   ("On small data Muon finds less of a rule than AdamW",), f"{TWO_MUONS} {SMALL}",
+                   ("Muon's rote gap", "Muon needs more", "On small data SGD", "On four times the data",
+                    "A control: where", "A control: with")),
     ],
     f"{DECAY}, weight decay and plasticity": [
         PaperClaim("W1", "The larger the weight decay of pretraining, the larger the gain of finetuning, to a point.",
                    "OLMo-2 and others, AdamW, decay 0.1 to 10; no seeds or intervals", "plasticity",
-                   ("The larger the weight decay of pretraining (AdamW), the more",
-                    "The larger the weight decay of pretraining (Muon), the more"), SMALL),
+                   (f"{LARGER} (AdamW), the more",), SMALL, (f"{LARGER} (Muon), the more",)),
         PaperClaim("W2", "A model that is worse after pretraining can be better after finetuning.",
                    "OLMo-2: loss 2.6088 at decay 0.1, 2.6208 at 0.3, and finetuning prefers 0.3", "plasticity",
-                   ("Of two models that AdamW", "Of two models that Muon"), SMALL),
-        PaperClaim("W3", "Decay makes representations linearly separable.", "Linear probes there", "decay",
+                   ("Of two models that AdamW",), SMALL, ("Of two models that Muon",)),
+        PaperClaim("W3", "Decay makes representations linearly separable.",
+                   "The same models, by linear probes; no seeds or intervals", "decay",
                    (f"{LARGER} (AdamW), the more separable", f"{LARGER} (Muon), the more separable"), SMALL),
-        PaperClaim("W4", "Decay regularizes attention matrices.", "The rank of W_QK there", "decay",
+        PaperClaim("W4", "Decay regularizes attention matrices.",
+                   "The same models, by the rank of W_QK; no seeds or intervals", "decay",
                    (f"{LARGER} (AdamW), the lower", f"{LARGER} (Muon), the lower", f"{LARGER} (AdamW), the smaller is W_Q",
                     f"{LARGER} (AdamW), the more evenly"), SMALL),
-        PaperClaim("W5", "Decay reduces overfitting on the training data.", "The train-validation gap there", "decay",
+        PaperClaim("W5", "Decay reduces overfitting on the training data.",
+                   "The same models, by the train-validation gap; no seeds or intervals", "decay",
                    (f"{LARGER} (AdamW), the smaller is the gap", f"{LARGER} (Muon), the smaller is the gap"), SMALL),
         PaperClaim("forgetting",
-                   "Left open there: the larger the weight decay of pretraining, the fewer facts are forgotten.",
+                   "Left open there: the larger the weight decay of pretraining, the less is forgotten.",
                    "Not asked there", "plasticity",
-                   ("The larger the weight decay of pretraining (AdamW), the fewer",
-                    "The larger the weight decay of pretraining (Muon), the fewer"), FEWER),
+                   (f"{LARGER} (AdamW), the fewer", f"{LARGER} (Muon), the fewer",
+                    f"{LARGER} (AdamW), the larger the share", f"{LARGER} (Muon), the larger the share"), FEWER),
     ],
     "Others, known effects and what people do": [
         PaperClaim("tail", "Muon learns rare facts better than Adam.", "Synthetic biographies, 160M parameters "
@@ -125,21 +133,32 @@ HEAD = """# The two papers
 {stale}
 
 Every claim of two papers that published no code, and known effects of others: what each rests on there, and what became
-of it here, under each reading the contrast's size with its 95 % interval, seeds, the p of the test that decides
-(equivalence where there is no difference; of a primary claim's first reading after Holm's correction), what other target
-steps find, what is left out, and the A/A beside it: of a difference or an interaction that optimizer minus itself under
-other random numbers, which should be 0; of a trend or an inversion the same contrast under other random numbers, which
-should repeat it. `x` is the score at the last step, `x@fit` where training accuracy first reaches 0.9, `x@fits` the mean
-from 0.5 to 0.9, `x@steps` that at the target step; a size is a share of the card's trained items; *smaller than 0.05*:
-the whole interval lies within the margin; primary claims, at most three a card, share an error rate of 5 %. Where scores
-crowd at a bound, as forgetting at the last step does, an interaction may be the bound's alone. How often such answers are
-wrong: [Claims](contrasts.md). How scores are read: [Concepts](../docs/concepts.md#reading-at-equal-fit).
-Settings were committed before a study's first run; its card (`runners/NAME.toml`) notes what was changed later.
+of it here. Settings were committed before a study's first run; its card (`runners/NAME.toml`) notes what was changed
+later. How often such answers are wrong: [Claims](contrasts.md). How scores are read:
+[Concepts](../docs/concepts.md#reading-at-equal-fit).
 """
+LEGEND = [
+    ["reading", "`x`: the score at the last step; `x@fit`: where training accuracy first reaches 0.9; `x@fits`: the "
+     "mean from 0.5 to 0.9; `x@steps`: at the target step"],
+    ["effect, interval", "the contrast's size with its 95 % interval over seeds; a size on an axis is a share of the "
+     "card's trained items"],
+    ["p", "of the test that decides: of a difference, or, where there is none, of equivalence; of a primary "
+     "claim's first reading after Holm's correction"],
+    ["smaller than 0.05", "a difference, but its whole interval lies within the margin"],
+    ["+0.03, higher, at step 60",
+     "the contrast at equal fit under rates that reach it at another step: where it differs, the answer hangs on the step"],
+    ["left out", "tasks or values without a part in it, and why; a reading at which all rows lie at one bound is not "
+     "measured"],
+    ["A/A", "chance's part: the optimizer minus itself under another initialization and order of examples, which "
+     "should be 0 (*not 0*: its interval lies beside it); of a trend or an inversion the same contrast of "
+     "those other runs, which should repeat it (*another answer*: it does not). An effect no larger than "
+     "its A/A may be chance's, or a chosen rate's"],
+    ["primary", "one of at most three claims of a card that share an error rate of 5 %; the others are exploratory"],
+]  # fmt: skip
 
 
 def papers_page() -> str:
-    lines = [HEAD.format(stale=STALE), "## In short", "", short(), ""]
+    lines = [HEAD.format(stale=STALE), github(["in the tables", "means"], LEGEND), "", "## In short", "", short(), ""]
     for paper, claims in PAPERS.items():
         lines += [f"## {paper}", ""]
         for claim in claims:
@@ -161,8 +180,8 @@ def readme() -> str:
     rows = []
     for paper, claims in PAPERS.items():
         for claim in claims if paper.startswith("arXiv") else ():
-            if found := list(found_by(claim)):
-                said = literal(f"{claim_answers.in_words(found[0])}{_size(found[0])}{_counted(found)}")
+            if found := list(found_by(claim, claim.here)):
+                said = literal(f"{_said(found)}{_size(found[0])}{_counted(found)}")
                 rows.append([paper.partition(",")[0].removeprefix("arXiv "), literal(claim.says), said])
     text = "\n\n".join(filter(None, [github(["arXiv", "claim", "here, by its first contrast"], rows), advice()]))
     return BLOCK.sub(lambda _: f"{text}\n", README.read_text(encoding="utf-8")).rstrip()
@@ -219,7 +238,9 @@ def _size(answer: Answer) -> str:
     if not first.tasks:
         return ""
     of_first = f"{first.score} of {claim_answers.contrast(claim)}"
-    beside = f"; {first.beside.score} {numbers(first.beside.pooled, first.beside.score)}" if first.beside else ""
+    beside = (
+        f"; {first.beside.score} {sentence.numbers(first.beside.pooled, first.beside.score)}" if first.beside else ""
+    )
     return f": {of_first} {claim_answers.numbers_of(first.pooled, claim, first.score)}{beside}"
 
 
@@ -237,21 +258,27 @@ def short() -> str:
     rows = []
     for paper, claims in PAPERS.items():
         for claim in claims:
-            found = list(found_by(claim))
-            said = f"{claim_answers.in_words(found[0])}{_counted(found)}" if found else "not measured yet"
+            found = list(found_by(claim, claim.here))
+            said = f"{_said(found)}{_counted(found)}" if found else "not measured yet"
             study = f"[{claim.runner}](studies/{claim.runner}.md)" if found else claim.runner
             rows.append([claim.name, paper.partition(",")[0], literal(claim.says), literal(said), study])
     return github(["claim", "paper", "says", "here, by its first contrast", "study"], rows)
 
 
-def found_by(claim: PaperClaim) -> Iterator[Answer]:
-    """The answers to a paper's claim; none where there are no rows."""
+def _said(found: list[Answer]) -> str:
+    """The first contrast's answer in words, and that others are against it."""
+    is_opposed = found[0].kind == "supported" and any(one.kind in REFUTED for one in found)
+    return "contrasts disagree; the first: " * is_opposed + claim_answers.in_words(found[0])
+
+
+def found_by(claim: PaperClaim, beginnings: tuple[str, ...]) -> Iterator[Answer]:
+    """The answers to claims of its card, by the beginnings of their words; none where there are no rows."""
     card = cards.load(RunnerCard, claim.runner)
-    for beginning in claim.here:
+    for beginning in beginnings:
         if not any(one.says.startswith(beginning) for one in card.claims):
             raise ValueError(f"No claim of {claim.runner!r} begins with {beginning!r}.")
     if rows := published(claim.runner):
-        yield from (answer for answer in answers(card, rows) if answer.claim.says.startswith(claim.here))
+        yield from (answer for answer in answers(card, rows) if answer.claim.says.startswith(beginnings))
 
 
 def published(runner: str) -> list[Row]:
@@ -262,8 +289,11 @@ def published(runner: str) -> list[Row]:
 
 
 def _answered(claim: PaperClaim) -> Iterator[str]:
-    found = list(found_by(claim))
-    for answer in found:
+    found = list(found_by(claim, claim.here))
+    besides = list(found_by(claim, claim.beside)) if claim.beside else []
+    for answer in [*found, *besides]:
+        if besides and answer is besides[0]:
+            yield from ("*Asked beside it:*", "")
         primary = " (primary)" * answer.claim.primary
         yield from (f"**{literal(answer.claim.says)}** {literal(claim_answers.in_words(answer))}{primary}.", "")
         yield from (github(["reading", "effect, interval", "seeds", "p", "answer", "A/A"], _readings(answer)), "")
@@ -272,7 +302,8 @@ def _answered(claim: PaperClaim) -> Iterator[str]:
     if not found:
         yield from ("Not measured yet.", "")
     study = f" Study: [{claim.runner}](studies/{claim.runner}.md)." * bool(found)
-    yield from (f"Command: {code(command(claim.runner))}.{study}", "")
+    publish = code(f"python -m tests.publish {claim.runner}")
+    yield from (f"Command: {code(command(claim.runner))}; with the study's page, from a clone: {publish}.{study}", "")
     if claim.limits:
         yield from (f"Limits: {claim.limits[:1].lower()}{claim.limits[1:]}", "")
 
@@ -293,6 +324,16 @@ def _readings(answer: Answer) -> list[list[str]]:
             code(reading.score), literal(numbers), str(reading.pooled.difference.n), p,
             literal(f"{words}{elsewhere(reading.pooled)}{_left_out(reading)}"), literal(again) or "none on the card",
         ])  # fmt: skip
+        if beside := reading.beside:
+            again = "; ".join(
+                f"{name}: {sentence.numbers(judged, beside.score)}" for name, judged in beside.again.items()
+            )
+            p = literal(p_value(beside.p).lstrip("p= "))
+            rows.append([
+                f"{code(beside.score)} beside it", literal(sentence.numbers(beside.pooled, beside.score)),
+                str(beside.pooled.difference.n), p, f"against a loss of {beside.pooled.margin:g} (one-sided)",
+                literal(again) or "none on the card",
+            ])  # fmt: skip
     return rows
 
 

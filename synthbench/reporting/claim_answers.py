@@ -89,12 +89,26 @@ def in_words(answer: Answer) -> str:
     """The answer in words: `supported`, or `inconclusive (n = 8; about 30 seeds for 80 % power)`."""
     claim, measured = answer.claim, [reading for reading in answer.readings if reading.kind != "not measured"]
     if answer.kind != "depends on reading":
-        return reading_in_words(next(iter(measured), answer.first), claim)
+        words = reading_in_words(next(iter(measured), answer.first), claim)
+        small = [reading for reading in measured if _is_small(reading, claim)]
+        if answer.kind != "supported" or len(small) in (0, len(measured)):
+            return words
+        return f"supported (smaller than {small[0].pooled.margin:g} at {listed(_names(small, claim))})"
     groups: dict[str, list[str]] = {}
     for reading in measured:
         words = reading_in_words(reading, claim)
-        groups.setdefault(words, []).append(claim.readings[claim.scores.index(reading.score)])
+        groups.setdefault(words, []).extend(_names([reading], claim))
     return f"depends on the reading ({'; '.join(f'{kind} at {listed(names)}' for kind, names in groups.items())})"
+
+
+def _names(readings: Sequence[Reading], claim: ClaimCard) -> list[str]:
+    return [claim.readings[claim.scores.index(reading.score)] for reading in readings]
+
+
+def _is_small(reading: Reading, claim: ClaimCard) -> bool:
+    """Whether it supports a difference all of whose interval lies within the margin."""
+    is_of_none = claim.expected == "equal" or claim.is_noninferiority
+    return reading.kind == "supported" and not is_of_none and reading.pooled.is_small
 
 
 def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
@@ -103,8 +117,7 @@ def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
     if reading.beside and reading.kind == "opposite":
         return f"refuted: worse in {_worse_in(reading, reading.beside)}"
     if reading.beside and reading.kind == "inconclusive" and pooled.kind in DECIDED and reading.beside.p >= LEVEL:
-        by_margin = _by_margin(reading.beside)
-        return f"inconclusive (better, but may be worse in {by_margin}, {p_value(reading.beside.p)})"
+        return f"inconclusive (better, but {_perhaps_worse(reading.beside)}, {p_value(reading.beside.p)})"
     if claim.is_noninferiority and reading.kind in ("inconclusive", "opposite"):
         beyond = f"{str(claim.expected).removeprefix('no ')} by more than {pooled.margin:g}"
         is_refuted = reading.kind == "opposite"
@@ -117,8 +130,12 @@ def reading_in_words(reading: Reading, claim: ClaimCard) -> str:
         return f"refuted: {undirected(pooled)}"
     if reading.kind == "opposite":
         return "refuted: " + ("there is a difference" if expects_none else "opposite")
-    if reading.kind == "supported" and not expects_none and not claim.is_noninferiority and pooled.is_small:
+    if _is_small(reading, claim):
         return f"supported (smaller than {pooled.margin:g})"
+    if reading.kind == "supported" and claim.is_noninferiority and pooled.difference.excludes_zero:
+        worse = str(claim.expected).removeprefix("no ")
+        is_worse = (pooled.difference.mean < 0) is (worse == "lower")
+        return f"supported ({worse}, but by less than {pooled.margin:g})" if is_worse else "supported"
     return reading.kind
 
 
@@ -126,6 +143,15 @@ def _worse_in(reading: Reading, beside: Beside) -> str:
     """The score that refutes a dominance."""
     worse = "higher" if SCORES[reading.score].better == "down" else "lower"
     return reading.score if reading.pooled.kind == worse else _by_margin(beside)
+
+
+def _perhaps_worse(beside: Beside) -> str:
+    """`may be worse in learning by more than 0.05`; where it surely is worse, `worse in learning, perhaps by ...`."""
+    found = beside.pooled.difference
+    is_worse = found.excludes_zero and (found.mean < 0) is (SCORES[beside.score].better == "up")
+    if is_worse:
+        return f"worse in {beside.score}, perhaps by more than {beside.pooled.margin:g}"
+    return f"may be worse in {_by_margin(beside)}"
 
 
 def _by_margin(beside: Beside) -> str:
@@ -210,8 +236,7 @@ def again_in_words(reading: Reading, claim: ClaimCard) -> str:
     """`A/A (adamw again): +0.01 [-0.03, +0.05]` for each optimizer that is on the card with another salt."""
     clauses = [f"A/A ({name} again): {text}" for name, text in again_by_name(reading, claim).items()]
     if beside := reading.beside:
-        clauses += [f"{beside.score} ({name} again): {numbers(judged, beside.score)}" + _not_0(judged)
-                    for name, judged in beside.again.items()]  # fmt: skip
+        clauses += [f"{beside.score} ({name} again): {text}" for name, text in again_beside(beside).items()]
     return "; ".join(clauses) or NO_AGAIN
 
 
@@ -225,13 +250,18 @@ def again_by_name(reading: Reading, claim: ClaimCard) -> dict[str, str]:
     return texts
 
 
+def again_beside(beside: Beside) -> dict[str, str]:
+    """By optimizer the numbers of the A/A of a dominance's second score."""
+    return {name: numbers(judged, beside.score) + _not_0(judged) for name, judged in beside.again.items()}
+
+
 def _not_0(judged: Verdict) -> str:
     return " (not 0)" * judged.difference.excludes_zero
 
 
 def turn_in_words(turn: Turn, claim: ClaimCard) -> str:
     """`Best at decay 0.1 (0.05 to 0.2 in 95 % of resamples of the seeds)`."""
-    where = "" if turn.is_inside else ", an end of the axis"
+    where = "" if turn.is_inside else ", an end of the axis: no turn is seen"
     spread = f"{turn.low:g}" if turn.low == turn.high else f"{turn.low:g} to {turn.high:g}"
     return f"Best mean at {claim.axis} {turn.best:g}{where} ({spread} in 95 % of resamples of the seeds)"
 

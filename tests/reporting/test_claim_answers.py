@@ -47,7 +47,8 @@ def test_a_claim_of_no_less_says_what_it_may_be() -> None:
         rows = muon_and_adamw("wugs", difference, spread)
         return claim_answers.in_words(*answers(card_with_claims({"expected": "no lower"}), rows))
 
-    assert said(-0.03) == "supported"
+    assert said(0.03) == said(0.0) == "supported"
+    assert said(-0.03) == "supported (lower, but by less than 0.05)"
     assert said(-0.2) == "refuted: lower by more than 0.05"
     assert said(0.0, 20.0).startswith("inconclusive (may be lower by more than 0.05, p = .")
 
@@ -179,17 +180,20 @@ def test_the_answer_of_a_dominance_has_both_scores() -> None:
     assert text.endswith("`synthbench compare muon adamw --update full --columns learning,rule_accuracy`")
     assert "**refuted: worse in rule_accuracy by more than 0.05:**" in line(card_of(DOMINANCE), two(0.2, -0.2))
     assert "**refuted: worse in learning:**" in line(card_of(DOMINANCE), two(-0.2, 0.2))
-    assert "(better, but may be worse in rule_accuracy by more than 0.05" in line(card_of(DOMINANCE), two(0.2, -0.045))
+    assert "(better, but worse in rule_accuracy, perhaps by more than 0.05" in line(
+        card_of(DOMINANCE), two(0.2, -0.045)
+    )
 
 
 def test_a_dominance_names_what_decides_against_it() -> None:
-    def said(better: float, other: float, **changes: object) -> str:
-        first, *_ = answers(card_of(*[DOMINANCE | changes] * 3), two(better, other))
+    def said(better: float, other: float, spread: float = 1.0, **changes: object) -> str:
+        first, *_ = answers(card_of(*[DOMINANCE | changes] * 3), two(better, other, spread))
         return claim_answers.in_words(first)
 
     assert said(-0.2, 0.0) == "refuted: worse in learning"
     assert said(0.2, -0.2) == "refuted: worse in rule_accuracy by more than 0.05"
-    assert "may be worse in rule_accuracy" in said(0.2, -0.05)
+    assert "worse in rule_accuracy, perhaps by more than 0.05" in said(0.2, -0.05)
+    assert "may be worse in rule_accuracy by more than 0.05" in said(0.4, -0.04, spread=6.0)
     assert "Holm" in said(0.012, 0.0, primary=True)  # the second score is fine
 
 
@@ -203,6 +207,17 @@ def test_the_a_a_of_a_dominance_says_of_either_score_where_it_is_not_0() -> None
     first, second = re.findall(r"again\): ([^;.]+\.[^;]+?)[;.] ", text.replace("\\", ""))
     assert "not 0" not in first
     assert second.endswith("(not 0)")
+
+
+def test_an_answer_says_under_which_of_its_readings_the_effect_is_small() -> None:
+    card = card_with_claims({"score": "rule_accuracy", "readings": ["end", "fit", "steps"]})
+
+    def said(**by_reading: float) -> str:
+        return claim_answers.in_words(*answers(card, with_readings(by_reading)))
+
+    assert said(end=0.2, fit=0.03, steps=0.03) == "supported (smaller than 0.05 at fit, steps)"
+    assert said(end=0.03, fit=0.03, steps=0.03) == "supported (smaller than 0.05)"
+    assert said(end=0.2, fit=0.2, steps=0.2) == "supported"
 
 
 def test_two_refutations_are_one_answer() -> None:

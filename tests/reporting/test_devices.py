@@ -111,7 +111,7 @@ def test_a_second_optimizer_trained_on_another_device_is_not_paired(
     """Trains the first optimizer, then both where the processor has another name: finished runs are kept."""
     card, results = tiny.write(tmp_path, synthetic_results.CARD), tmp_path / "results"
     for optimizers, device in (("adamw", THERE), ("adamw,muon", HERE)):
-        monkeypatch.setattr(identity, "device_name", lambda kind, device=device: device)
+        monkeypatch.setattr(identity, "device_name", lambda kind, path="", device=device: device)
         command = f"run {card} --optimizer {optimizers} --device cpu --jobs 1 --quiet --out {results}"
         code, text, err = call(command)
         assert code == 0, err

@@ -35,6 +35,9 @@ class Made(NamedTuple):
     skipped: Sequence[str] = ()
 
 
+OF_ONE_SIZE = ("equal-fit", "matrix", "front", "memorization", "sensitivity")  # see `marks.of_one_size`
+
+
 def make(rows: Sequence[Row], card: RunnerCard) -> Made:
     """Draws all figures that rows have data for; raises BadInput where matplotlib is missing."""
     try:
@@ -58,7 +61,11 @@ def draw(name: str, kind: Any, rows: Sequence[Row], card: RunnerCard) -> Picture
 
     with sheet.styled():
         figure = kind.draw(list(rows), card)
-    return Picture(name, kind.TITLE, kind.CAPTION, sheet.svg(figure)) if figure else None
+    sizes = {row.size for row in rows}
+    caption = kind.CAPTION
+    if name in OF_ONE_SIZE and len(sizes) > 1:
+        caption += f" At size {1 if 1 in sizes else min(sizes):g}."
+    return Picture(name, kind.TITLE, caption, sheet.svg(figure)) if figure else None
 
 
 def write(pictures: Sequence[Picture], folder: Path) -> list[Path]:

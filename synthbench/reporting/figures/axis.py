@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 
 from matplotlib.figure import Figure
 
 from synthbench.analysis.rows import Row, Values
+from synthbench.analysis.statistics import Interval
 from synthbench.cards import AxisCard, RunnerCard
 from synthbench.cards.axis import value_text
 from synthbench.reporting.figures.marks import Marks, mean, plain, tasks
@@ -15,8 +17,9 @@ from synthbench.reporting.figures.sheet import SPREAD, Sheet, means, optimizers,
 from synthbench.reporting.table import BASE
 from synthbench.scores import SCORES
 
-MOST_PANELS = 18
+MOST_PANELS = 24
 BASE_LOSS = "base loss"
+GAP = Interval(nan, nan, nan, 0)  # no line leads over a value that was not read
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,8 @@ class OverAxis:
             axes = sheet.axes[f"{task}: {score}"]
             for (of_task, _, update), line in lines.items():
                 points = {self.axis.values.index(row.axes[label]): mean(_values(row, score)) for row in line}
-                known = {place: value for place, value in points.items() if value}
-                if of_task == task and known:
+                known = {place: value or GAP for place, value in points.items()}
+                if of_task == task and any(points.values()):
                     looks = {"marker": marks.markers[update], "linestyle": marks.style(update)}
                     means(axes, [*known], [*known.values()], marks.colour(line[0]), **looks)
             axes.set_xticks(range(len(self.axis.values)), [value_text(value) for value in self.axis.values])

@@ -15,7 +15,7 @@ from synthbench.reporting.figures.sheet import GREY, SPREAD, Sheet, dot, means, 
 TITLE = "How many examples it takes to find the rule"
 CAPTION = (
     "Held-out rule accuracy at the end of finetuning, at the chosen rate, against the number of trained rule items; means "
-    f"with {SPREAD}."
+    f"with {SPREAD}. Variants are left out."
 )
 NO_DATA = "no rows with a rule differ in the size of their data"
 
