@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +72,8 @@ def contests(tiny: bool) -> dict[str, list[Entry]]:
 
 
 def raced(stable: Stable, entries: Sequence[Entry], tiny: bool) -> dict[str, Any]:
-    """Rates of every way, and what a run's step of ours takes."""
-    found = stable.race(entries, *((2, 0.02) if tiny else (5, 0.2)))
-    return {"ways": found, "flops": stable.ask("fleet", 1, "flops", entries[0])[0]}
+    """Rates of every way."""
+    return {"ways": stable.race(entries, *((2, 0.02) if tiny else (5, 0.2)))}
 
 
 def growth(stable: Stable, tiny: bool) -> dict[str, Any]:
@@ -82,30 +82,27 @@ def growth(stable: Stable, tiny: bool) -> dict[str, Any]:
     wide = {f"width {width}": (quick.of(width=width), runs) for width in (32, 64, 128, 256)}
     deep = {f"layers {layers}": (quick.of(layers=layers), runs) for layers in (1, 2, 4, 8)}
     long = {f"examples {batch}": (quick.of(batch=batch), runs) for batch in (16, 64, 256, 1024)}
+    longer = {f"tokens {length}": (quick.of(length=length, first=length // 2), runs) for length in (8, 16, 32, 64)}
     many = {f"K {count}": (quick, count) for count in (1, 2, 4, 8, 16, 32, 64)}
-    cases: dict[str, tuple[Shape, int]] = many | wide | deep | long
+    cases: dict[str, tuple[Shape, int]] = many | wide | deep | long | longer
     if tiny:
         cases = {name: cases[name] for name in ("K 1", "width 32", "layers 1", "examples 16")}
-    found: dict[str, Any] = {}
-    for path in PATHS:
-        for name, (shape, count) in cases.items():
-            entry = Entry(path, shape, "adamw", "full", count)
-            try:
-                flops = stable.ask("fleet", 1, "flops", Entry("fleet", shape, "adamw", "full", 1))[0]
-                raced = stable.race([entry], *((1, 0.02) if tiny else (3, 0.2)))[entry.label]
-                found.setdefault(path, {})[name] = {"flops": flops, **raced}
-            except Refused as reason:
-                found.setdefault(path, {})[name] = f"not measured: {reason}"
+    found: dict[str, Any] = {path: {} for path in PATHS}
+    for name, (shape, count) in cases.items():
+        entries = [Entry(path, shape, "adamw", "full", count) for path in PATHS]
+        of_case = stable.race(entries, *((1, 0.02) if tiny else (3, 0.2)))
+        for entry in entries:
+            found[entry.peer][name] = of_case[entry.label]
     return found
 
 
-def command(arguments: Sequence[str]) -> tuple[float, float, str]:
-    """Seconds and core-seconds of Python with these arguments, and what it printed."""
+def command(arguments: Sequence[str], cores: Sequence[int]) -> tuple[float, float, str]:
+    """Seconds and core-seconds of Python with these arguments on these cores, and what it printed."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])}
     done = subprocess.run(
         [sys.executable, *arguments], env=environment, check=True, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )  # fmt: skip
     seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
@@ -121,41 +118,41 @@ def options(path: str, tiny: bool) -> list[str]:
     return ["--optimizer", "muon", "--quiet", *few, *(["--path", path] if path else [])]
 
 
-def quick(tiny: bool) -> dict[str, Any]:
-    """`synthbench run --optimizer muon` as a user types it, with 3 seeds and with 8, on each path."""
-    found = {}
-    for path in paths():
-        for seeds in (1,) if tiny else (3, 8):
+def quick(cores: Sequence[int], tiny: bool) -> dict[str, Any]:
+    """`synthbench run --optimizer muon` as a user types it, with 3 seeds and with 8, on each path, by turns."""
+    found: dict[str, Any] = {}
+    for turn in range(1 if tiny else 3):
+        for path, seeds in product(paths(), (1,) if tiny else (3, 8)):
+            if turn and path == "torch":
+                continue  # a minute each, and no target is of it
             with tempfile.TemporaryDirectory() as folder:
                 words = ["run", *options(path, tiny), "--seeds", str(seeds), "--out", folder]
-                seconds, cores, _ = command(["-m", "synthbench", *words])
-                _, _, exported = command(["-m", "synthbench", "export", "--out", folder, "--format", "jsonl"])
+                seconds, used, _ = command(["-m", "synthbench", *words], cores)
+                _, _, exported = command(["-m", "synthbench", "export", "--out", folder, "--format", "jsonl"], cores)
             steps = sum(json.loads(line)["steps"] for line in exported.splitlines() if line.startswith("{"))
-            one = {"seeds": seeds, "seconds": seconds, "core-seconds": cores, "run-steps": steps}
-            found[" ".join(["--seeds", str(seeds), *(["--path", path] if path else [])])] = one
+            name = " ".join(["--seeds", str(seeds), *(["--path", path] if path else [])])
+            one = found.setdefault(name, {"seeds": seeds, "seconds": [], "core-seconds": [], "run-steps": steps})
+            one["seconds"].append(seconds)
+            one["core-seconds"].append(used)
     return found
 
 
-def phases(tiny: bool) -> dict[str, dict[str, float]]:
+def phases(cores: Sequence[int], tiny: bool) -> dict[str, dict[str, float]]:
     """Core-seconds of the phases of `synthbench run --optimizer muon --seeds 1`, by path."""
     spent = {}
     for path in paths():
         with tempfile.TemporaryDirectory() as folder:
             words = [*options(path, tiny), "--seeds", "1", "--out", folder]
-            _, _, text = command(["-m", "tests.benchmarks.phases", *words])
+            _, _, text = command(["-m", "tests.benchmarks.phases", *words], cores)
         spent[path] = json.loads(text.splitlines()[-1])
     return spent
 
 
-def runs(tiny: bool) -> dict[str, float]:
+def runs(cores: Sequence[int], tiny: bool) -> dict[str, float]:
     """Seconds of a dry run of `quick`, by seeds."""
     with tempfile.TemporaryDirectory() as folder:
-        return {
-            str(seeds): command(
-                ["-m", "synthbench", "run", "--optimizer", "muon", "--seeds", str(seeds), "--dry-run", "--out", folder]
-            )[0]
-            for seeds in ((1,) if tiny else (1, 8, 64, 512))
-        }
+        words = ["-m", "synthbench", "run", "--optimizer", "muon", "--dry-run", "--out", folder, "--seeds"]
+        return {str(seeds): command([*words, str(seeds)], cores)[0] for seeds in ((1,) if tiny else (1, 8, 64, 512))}
 
 
 def machine(cores: Sequence[int]) -> dict[str, Any]:
@@ -174,11 +171,11 @@ def parts(stable: Stable, cores: Sequence[int], tiny: bool) -> Parts:
         "limits": lambda: {
             mode: stable.ask("fleet", count, "limits", seconds) for mode, count in ((ALONE, 1), (TOGETHER, len(cores)))
         },
+        "command quick": lambda: quick(cores, tiny),
         **{name: lambda entries=entries: raced(stable, entries, tiny) for name, entries in contests(tiny).items()},
         "growth": lambda: growth(stable, tiny),
-        "command quick": lambda: quick(tiny),
-        "phases of quick": lambda: phases(tiny),
-        "dry run": lambda: runs(tiny),
+        "phases of quick": lambda: phases(cores, tiny),
+        "dry run": lambda: runs(cores, tiny),
     }  # type: ignore[misc]  # fmt: skip
 
 

@@ -17,12 +17,15 @@ from time import perf_counter
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from synthbench.common.errors import BadInput
 from synthbench.execution.process_pool import ENVIRONMENT, swapped
+from tests.benchmarks.operations import operations
 from tests.benchmarks.peers import PEERS, Way
 from tests.benchmarks.shapes import Shape
 
 PATIENCE = 10.0  # seconds in which a process may end by itself
 ALONE, TOGETHER = "one process", "all processes"
+TORCHS, NATIVES, COPIES = "products by torch", "products by the native step", "copies"  # of the machine's limits
 ONE_THREAD = {
     **ENVIRONMENT, "TORCHDYNAMO_DISABLE": "0", "JAX_PLATFORMS": "cpu", "HF_HUB_OFFLINE": "1",
     "TORCHINDUCTOR_COMPILE_THREADS": "1", "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
@@ -41,6 +44,12 @@ class Entry(NamedTuple):
     @property
     def label(self) -> str:
         return f"{self.peer}, K = {self.runs}" if PEERS[self.peer].is_batched else self.peer
+
+    @property
+    def flops(self) -> int:
+        """Operations of a run's step in products."""
+        peer = PEERS[self.peer]
+        return operations(self.shape, asked_only=peer.asked_only, is_native=peer.is_native)
 
 
 class Refused(Exception):
@@ -86,11 +95,15 @@ def forget() -> None:
     WAYS.clear()
 
 
-def limits(seconds: float) -> tuple[float, float]:
-    """The machine's: GFLOP a second of float32 products of 512 x 512 matrices, GB a second of copies (read and written)."""
+def limits(seconds: float) -> dict[str, float]:
+    """The machine's: GFLOP a second of float32 products of 512 x 512 matrices, by each program that we have, and GB a
+    second of copies (read and written)."""
     import torch
 
-    a, b, out = torch.randn(512, 512), torch.randn(512, 512), torch.empty(512, 512)
+    from synthbench.trainer.native import path as paths
+
+    side = 512
+    a, b, out = torch.randn(side, side), torch.randn(side, side), torch.zeros(side, side)
     source, target = torch.zeros(2**24), torch.zeros(2**24)
 
     def a_second(call: Callable[[], Any], amount: float) -> float:
@@ -100,23 +113,18 @@ def limits(seconds: float) -> tuple[float, float]:
             count += 1
         return count * amount / (perf_counter() - start) / 1e9
 
-    products = a_second(lambda: torch.mm(a, b, out=out), 2 * 512**3)
-    return products, a_second(lambda: target.copy_(source), 2 * 4 * 2**24)
-
-
-def flops(entry: Entry) -> float:
-    """Floating-point operations of a run's step in matrix products, counted as torch calls them."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    way = PEERS[entry.peer].build(*entry[1:])
-    way.call()
-    with FlopCounterMode(display=False) as counter:
-        way.call()
-    return counter.get_total_flops() / entry.runs / way.steps
+    found = {TORCHS: a_second(lambda: torch.mm(a, b, out=out), 2 * side**3)}
+    with suppress(BadInput):  # without a compiler there is none
+        paths.of(paths.NATIVE)
+        both = torch.cat([a, b]).flatten()
+        places = [0, 0, side**2, side, side]  # out, a and b as a LoRA of full rank: out += 2 b a
+        native = torch.ops.synthbench.merge
+        found[NATIVES] = a_second(lambda: native(out.flatten(), both, places, side), 2 * side**3)
+    return found | {COPIES: a_second(lambda: target.copy_(source), 2 * 4 * 2**24)}
 
 
 SERVED: dict[str, Callable[..., Any]] = {
-    one.__name__: one for one in (build, repeat, forget, limits, flops)  # type: ignore[attr-defined]
+    one.__name__: one for one in (build, repeat, forget, limits)  # type: ignore[attr-defined]
 }  # fmt: skip
 
 
@@ -184,6 +192,7 @@ class Stable:
             entered.append(entry)
             found[entry.label] = {
                 "peer": entry.peer, "K": entry.runs, "losses": losses, "parameters": parameters, "steps a call": steps,
+                "flops": entry.flops, "optimizer": entry.optimizer,
                 "seconds to prepare": max(one[3] for one in built), ALONE: [], TOGETHER: [],
             }  # fmt: skip
         for _ in range(rounds):

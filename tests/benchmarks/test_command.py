@@ -9,11 +9,16 @@ import sys
 from pathlib import Path
 
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
 
 from docs import performance
+from synthbench.trainer.loop import Steps
+from synthbench.trainer.optimizer import FleetOptimizer
+from synthbench.trainer.schedule import Schedule
+from tests.benchmarks.operations import BOTH_WAYS, operations
 from tests.benchmarks.phases import Clock
-from tests.benchmarks.race import ALONE, TOGETHER, Entry, Stable
-from tests.benchmarks.shapes import SHAPES
+from tests.benchmarks.race import ALONE, COPIES, NATIVES, TOGETHER, TORCHS, Entry, Stable
+from tests.benchmarks.shapes import SHAPES, data, fleet
 
 QUICK = "quick, adamw full"
 
@@ -22,12 +27,15 @@ def way(peer: str, *rates: float) -> dict[str, object]:
     return {
         "peer": peer,
         "parameters": 1000,
+        "flops": 10**9,
+        "optimizer": "adamw",
         "seconds to prepare": 1.0,
         ALONE: list(rates),
         TOGETHER: [2 * rate for rate in rates],
     }
 
 
+LIMITS = {TORCHS: 900.0, NATIVES: 1000.0, COPIES: 10.0}
 FOUND = {
     QUICK: {
         "ways": {
@@ -37,9 +45,8 @@ FOUND = {
             "JAX jit + vmap + scan, K = 4": way("JAX jit + vmap + scan", 250.0, 250.0),
             "torch.compile": "not measured: no compiler",
         },
-        "flops": 1e9,
     },
-    "limits": {ALONE: [[1000.0, 10.0]], TOGETHER: [[1000.0, 10.0], [1000.0, 10.0]]},
+    "limits": {ALONE: [LIMITS], TOGETHER: [LIMITS, LIMITS]},
     "command quick": "not measured: it failed",
 }
 
@@ -56,6 +63,8 @@ def test_the_page_shows_a_lost_comparison_with_the_peer_s_best() -> None:
     assert "Not measured: it failed." in page
     assert "Not measured." in page  # growth, which was not asked for
     assert "| 21% " in page  # 420 GFLOP/s of 2000
+    assert "1.25 times would be 625 run-steps a second; ours are 420: products alone at 31% of the peak" in page
+    assert page.count("(not measured)") == 6  # the targets of programs and comparisons that are not there
 
 
 def test_a_phase_within_another_is_not_counted_twice(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,6 +83,21 @@ def test_a_phase_within_another_is_not_counted_twice(monkeypatch: pytest.MonkeyP
     clock.timed("outer", outer)()
     now[0] += 5
     assert clock.stop() == {"the rest": 5.0, "inner": 2.0, "outer": 2.0}
+
+
+def test_operations_are_those_that_torch_counts() -> None:
+    """But for attention, of which torch counts nothing on a CPU."""
+    for name in ("quick", "compact", "quick, GPT-2 style"):
+        shape = SHAPES[name]
+        moved = FleetOptimizer("adamw", fleet(shape, [0], "full"))
+        steps = Steps(moved, data(shape, [0]), Schedule(2, "constant", 0.0), ([1e-3], [0.1]))
+        with FlopCounterMode(display=False) as counter:
+            steps.take(0)
+        model, asked = shape.model, shape.length - shape.first
+        queries = shape.batch * ((model.layers - 1) * shape.length + asked)
+        attention = BOTH_WAYS * 2 * 2 * queries * shape.length * model.width
+        assert operations(shape) - attention == counter.get_total_flops()
+        assert operations(shape, asked_only=False) > operations(shape) >= operations(shape, is_native=True)
 
 
 @pytest.mark.processes

@@ -27,12 +27,15 @@ class Way(NamedTuple):
 
 class Peer(NamedTuple):
     """make: `module:function` of this folder, (shape, optimizer, update, runs) -> Way. process: ways of the same kind share
-    a process. needs: a package beside torch. is_batched: whether it trains several runs at once."""
+    a process. needs: a package beside torch. is_batched: whether it trains several runs at once. asked_only, is_native:
+    what it computes (`operations.py`)."""
 
     make: str
     process: str
     is_batched: bool = False
     needs: str = ""
+    asked_only: bool = False
+    is_native: bool = False
 
     def build(self, shape: Shape, optimizer: str, update: str, runs: int) -> Way:
         module, _, function = self.make.partition(":")
@@ -41,14 +44,14 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "fleet": Peer("fleet:torch_path", "fleet", is_batched=True),
-    "fleet, native": Peer("fleet:native_path", "fleet, native", is_batched=True),
+    "fleet": Peer("fleet:torch_path", "fleet", is_batched=True, asked_only=True),
+    "fleet, native": Peer("fleet:native_path", "fleet, native", is_batched=True, asked_only=True, is_native=True),
     "plain loop": Peer("plain:plain", "plain"),
     "torch.compile": Peer("plain:compiled", "plain"),
     "torch.optim.Muon": Peer("plain:torch_muon", "plain"),
     "torch.func vmap": Peer("vmap:vmap", "plain", is_batched=True),
-    "JAX jit + vmap": Peer("jax_vmap:jit", "jax", is_batched=True, needs="jax"),
-    "JAX jit + vmap + scan": Peer("jax_vmap:scan", "jax", is_batched=True, needs="jax"),
+    "JAX jit + vmap": Peer("jax_vmap:jit", "jax", is_batched=True, needs="jax", asked_only=True),
+    "JAX jit + vmap + scan": Peer("jax_vmap:scan", "jax", is_batched=True, needs="jax", asked_only=True),
     "Hugging Face GPT-2": Peer("hugging_face:gpt2", "hugging face", needs="transformers"),
     "Hugging Face + PEFT": Peer("hugging_face:peft_lora", "hugging face", needs="peft"),
 }
