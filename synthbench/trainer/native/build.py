@@ -47,10 +47,13 @@ def cache_folder() -> Path:
 
 
 def compiler() -> str:
-    """The path of the user's C++ compiler; raises NotBuilt where there is none."""
-    for name in (os.environ.get("CXX"), *COMPILERS):
-        if name and (found := shutil.which(name)):
+    """The path of the user's C++ compiler, the one that CXX names where it is set; raises NotBuilt where there is none."""
+    chosen = os.environ.get("CXX")
+    for name in (chosen,) if chosen else COMPILERS:
+        if found := shutil.which(name):
             return found
+    if chosen:
+        raise NotBuilt(f"CXX names {chosen}, which is not there; it must be one program, without options")
     raise NotBuilt("no C++ compiler was found; install g++ or clang++, or set CXX")
 
 

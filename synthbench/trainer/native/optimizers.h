@@ -5,10 +5,15 @@
 using at::Tensor;
 using Ints = at::IntArrayRef;
 
+inline void check_sizes(const Tensor& value, std::initializer_list<Tensor> others) {
+  for (const Tensor& other : others) TORCH_CHECK(other.numel() == value.numel(), "spans of different sizes");
+}
+
 // m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2
 // w = w (1 - lr wd) - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 inline void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, const Tensor& second, double lr, double decay,
                   double b1, double b2, double eps, Index t) {
+  check_sizes(value, {grad, first, second});
   float *__restrict w = data(value), *__restrict m = data(first), *__restrict v = data(second);
   const float *__restrict g = data(grad), keep = 1 - lr * decay, rate = lr / (1 - std::pow(b1, t)), epsilon = eps;
   const float root = 1 / std::sqrt(1 - std::pow(b2, t)), old_m = b1, old_v = b2, new_m = 1 - b1, new_v = 1 - b2;
@@ -24,6 +29,7 @@ inline void adamw(const Tensor& value, const Tensor& grad, const Tensor& first, 
 // b = momentum b + g + wd w;  w = w - lr b, with nesterov w = w - lr (g + wd w + momentum b)
 inline void sgd(const Tensor& value, const Tensor& grad, const Tensor& momentum, double lr, double decay, double keep,
                 bool is_nesterov) {
+  check_sizes(value, {grad, momentum});
   float *__restrict w = data(value), *__restrict b = data(momentum);
   const float *__restrict g = data(grad), wd = decay, rate = lr, old_b = keep, ahead = is_nesterov ? keep : 1;
   const Index count = value.numel();
@@ -55,10 +61,12 @@ inline void newton_schulz(Buffers& buffers, Matrix x, Index steps, at::ArrayRef<
 // matrices: of each its offset from the span's beginning, rows and columns
 inline void muon(Buffers& buffers, const Tensor& value, const Tensor& grad, const Tensor& momentum, Ints matrices, double lr,
                  double decay, double keep, bool is_nesterov, bool is_rms_matched, Index steps, at::ArrayRef<double> abc) {
+  check_sizes(value, {grad, momentum});
   const float kept = 1 - lr * decay, fresh = 1 - keep, ahead = is_nesterov ? keep : 1;
   for (size_t i = 0; i < matrices.size(); i += 3) {
     buffers.next = 0;
     const Index at = matrices[i], rows = matrices[i + 1], columns = matrices[i + 2], size = rows * columns;
+    TORCH_CHECK(at >= 0 && at + size <= value.numel(), "a matrix beyond its span");
     float *w = data(value) + at, *b = data(momentum) + at, *u = buffers.take(size);
     const float* g = data(grad) + at;
     for (Index j = 0; j < size; j++) {

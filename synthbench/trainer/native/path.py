@@ -51,15 +51,21 @@ def of(path: str) -> Native | None:
     """What a fleet on a path is given: None on torch's. Loads the library; raises BadInput where that cannot be."""
     if path == TORCH:
         return None
-    from synthbench.trainer.fleet import Native
-    from synthbench.trainer.native import gradients, looks, step
-
     try:
-        gradients.load(build.library())
+        return _native()
     except (build.NotBuilt, OSError) as error:
         raise BadInput(
             f"The native path cannot be taken on {platform.node()}: {error}; --path torch trains there."
         ) from error
+
+
+@cache
+def _native() -> Native:
+    """A process loads one library, whatever becomes of its sources meanwhile: two would register the same operators."""
+    from synthbench.trainer.fleet import Native
+    from synthbench.trainer.native import gradients, looks, step
+
+    gradients.load(build.library())
     return Native(step.training_step, looks.logits)
 
 
