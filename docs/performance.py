@@ -49,7 +49,7 @@ could be at most, were it products alone and all of these at the peak. Traffic: 
 moments, each moved once by a step, over what a copy moves."""
 GROWTH = """\
 One process, `quick`'s shape, AdamW, K = 4 where K is not what grows; both paths by turns. Milliseconds of a run's step, and
-the share of the peak of products. How time grows with the number of runs of a study: [Scale](scale.md)."""
+the share of the peak of products. How time grows with the number of runs: *Dry run*, below."""
 QUICK = """\
 `synthbench run --optimizer muon` from the command to its table, on the cores named above, with a worker process a core;
 the median of rounds by turns, and the least and the most. Then the same with one seed in one process, by the clock of its
