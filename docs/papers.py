@@ -325,9 +325,7 @@ def _readings(answer: Answer) -> list[list[str]]:
             literal(f"{words}{elsewhere(reading.pooled)}{_left_out(reading)}"), literal(again) or "none on the card",
         ])  # fmt: skip
         if beside := reading.beside:
-            again = "; ".join(
-                f"{name}: {sentence.numbers(judged, beside.score)}" for name, judged in beside.again.items()
-            )
+            again = "; ".join(f"{name}: {text}" for name, text in claim_answers.again_beside(beside).items())
             p = literal(p_value(beside.p).lstrip("p= "))
             rows.append([
                 f"{code(beside.score)} beside it", literal(sentence.numbers(beside.pooled, beside.score)),
