@@ -52,7 +52,7 @@ class Marks:
 
     def _kind(self, row: Row) -> str:
         """What has a colour of its own: an optimizer, and for a variant the one that it is a kind of."""
-        kinds = [row.optimizer, row.variant_of, row.base[0]] if row.variant_of else []
+        kinds = [row.optimizer, row.variant_of, *row.base[:1]] if row.variant_of else []
         return next((kind for kind in kinds if kind in COLOURS), row.label)
 
     def _values(self, row: Row) -> list[tuple[bool, float | str]]:
