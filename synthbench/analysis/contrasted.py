@@ -86,7 +86,7 @@ def pairs(
     claim: ClaimCard, score: str, card: RunnerCard, rows: Sequence[Row], *, at_bounds: bool = False
 ) -> Found[Pair]:  # fmt: skip
     """The two rows of every stratum. at_bounds: also where a score has one value at every seed."""
-    found = Found[Pair]({}, {})
+    found, at_bounds = Found[Pair]({}, {}), at_bounds or claim.expects_none
     for stratum, _, there in _strata(claim.sides[0], claim, rows):
         both = [meant(side, there, card) for side in claim.sides]
         if why := _fault(both, score, card, at_bounds=at_bounds):
@@ -110,7 +110,11 @@ def matrix_pairs(
             for own, other in (two, two[::-1]):
                 wanted = (RowsCard(optimizer=optimizer, base=own, **settings) for optimizer in (own, other))
                 halves[own] = [meant(side, there, card) for side in wanted]
-            faults = {own: why for own, both in halves.items() if (why := _fault(both, score, card))}
+            faults = {
+                own: why
+                for own, both in halves.items()
+                if (why := _fault(both, score, card, at_bounds=claim.expects_none))
+            }
             if faults:
                 own, why = next(iter(faults.items()))
                 found.missing[str(Key(stratum, name))] = f"{why}{ON}{own}" if why[0].isdigit() else why
@@ -124,7 +128,7 @@ def _off_bounds(found: Found[T], score: str, card: RunnerCard, claim: ClaimCard)
     that forget everything, or find nothing, differ by nothing that matters. Whoever claims that they do not differ, or no
     row is worse, is answered there, too."""
     margin = card.margins.get(SCORES[score].unit)
-    if margin is None or claim.expected == "equal" or claim.is_noninferiority:
+    if margin is None or claim.expects_none:
         return found
     rows = [row for part in found.parts.values() for row in (part if isinstance(part, Pair) else part.rows.values())]
     means = [fmean(values_of(row, score).values()) for row in rows]

@@ -125,6 +125,11 @@ class ClaimCard(Card):
         return self.expected in ("no higher", "no lower")
 
     @property
+    def expects_none(self) -> bool:
+        """Whether it claims that there is no difference, or none on one side, which holds where all rows are at a bound."""
+        return self.expected == "equal" or self.is_noninferiority
+
+    @property
     def scores(self) -> list[str]:
         """The score under each of its readings."""
         return self.under_readings(self.score)

@@ -107,8 +107,7 @@ def _names(readings: Sequence[Reading], claim: ClaimCard) -> list[str]:
 
 def _is_small(reading: Reading, claim: ClaimCard) -> bool:
     """Whether it supports a difference all of whose interval lies within the margin."""
-    is_of_none = claim.expected == "equal" or claim.is_noninferiority
-    return reading.kind == "supported" and not is_of_none and reading.pooled.is_small
+    return reading.kind == "supported" and not claim.expects_none and reading.pooled.is_small
 
 
 def reading_in_words(reading: Reading, claim: ClaimCard) -> str:

@@ -352,3 +352,10 @@ def test_rows_at_one_bound_answer_no_claim_of_a_difference_but_one_of_none(bound
     assert read(differs, off).kind in ("supported", "opposite")
     assert read(equals, crowded).kind == "supported"
     assert read(card_with_claims({"expected": "no lower"}), crowded).kind == "supported"
+
+
+@each("expected", ["equal", "no lower", "higher"])
+def test_rows_that_are_one_value_at_every_seed_answer_a_claim_of_no_difference(expected: str) -> None:
+    rows = [task_row(name, "wugs", [1.0] * 8) for name in ("muon", "adamw")]
+    reading = read(card_with_claims({"expected": expected}), rows)
+    assert reading.kind == ("not measured" if expected == "higher" else "supported")

@@ -62,9 +62,14 @@ class Case(NamedTuple):
         own = there(self.rows, place, side["optimizer"], own_base(self.card, side["optimizer"]))
         return own or there(self.rows, place, side["optimizer"])
 
+    @property
+    def expects_none(self) -> bool:
+        """Whether the claim is that rows do not differ, or none is worse."""
+        return str(self.claim.get("expected")).partition(" ")[0] in ("equal", "no")
+
     def is_bound(self, rows: Sequence[Row]) -> bool:
-        """Whether all seeds of these rows have one value."""
-        return len({value for row in rows for value in bounded(row, self.name).values()}) == 1
+        """Whether all seeds of these rows have one value, which is an answer only to a claim of no difference."""
+        return not self.expects_none and len({value for row in rows for value in bounded(row, self.name).values()}) == 1
 
     def is_pair(self, sides: Sequence[Sequence[Row]], *, at_bounds: bool = False) -> bool:
         """Whether each side has one row, and the two can be compared."""
@@ -109,7 +114,7 @@ def matrix(case: Case, optimizers: Sequence[str]) -> Found:
 def _off_bounds(case: Case, found: Found, rows: Sequence[Row]) -> Found:
     """Nothing where a claim of a difference has only rows whose means are, but for a margin, at one end of the range."""
     least = margin(case.name, case.card)
-    if least is None or str(case.claim.get("expected")).partition(" ")[0] in ("equal", "no"):
+    if least is None or case.expects_none:
         return found
     means = [fmean(values(row, case.name).values()) for row in rows]
     if not any(all(abs(mean - end) <= least for mean in means) for end in ends(case.name)):
