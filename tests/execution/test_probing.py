@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import entropy
 
 from synthbench.execution.fleet_job import Job, Trained, run_fleet
 from synthbench.execution.probes import PROBES, landscape
@@ -72,6 +73,22 @@ def test_looked_into_the_model_gives_its_own_logits(trained: Any) -> None:
     torch.testing.assert_close(logits.view_as(expected), expected, rtol=1e-4, atol=1e-5)
     for chance in attended:
         torch.testing.assert_close(chance.sum(-1), torch.ones(chance.shape[:-1]))
+
+
+def test_attention_is_looked_at_where_answers_are_predicted(trained: Any) -> None:
+    """Of every such position, head and layer the entropy, one after the other."""
+    _, _, job, children = trained
+    subject = subject_of(job, children, range(len(children)), "cpu")
+    _, attended = subject.states(subject.after, tokens(subject.items_K)[..., :-1])
+    for k, of_run in enumerate(measured(subject)):
+        entropies = [
+            entropy(chance[k, item, head, position].double().numpy())
+            for chance in attended
+            for item, answers in enumerate(subject.items_K[k].answer_NL)
+            for position in np.flatnonzero(answers) - 1
+            for head in range(chance.shape[2])
+        ]
+        assert of_run["attention_entropy"] == pytest.approx(np.mean(entropies))
 
 
 @each("kind", ["gaussian", "sign", "orthogonal"])

@@ -21,7 +21,9 @@ def measure(subject: Subject) -> list[dict[str, float]]:
     first = first_position(np.stack([items.answer_NL for items in subject.items_K]))
     _, attended = subject.states(subject.after, tokens_KNL)
     for k, of_run in enumerate(values):
-        entropies = [attention_entropy(of_layer[k, :, :, first:].double().cpu().numpy()) for of_layer in attended]
+        predicts_NL = subject.items_K[k].answer_NL[:, 1:]
+        of_layers = [of_layer[k].transpose(1, 2).double().cpu().numpy() for of_layer in attended]
+        entropies = [attention_entropy(of_layer[predicts_NL]) for of_layer in of_layers]
         of_run["attention_entropy"] = float(np.mean(entropies))
     if "rule" in subject.drawn_K[0]:
         _add_rule(subject, values, first)
