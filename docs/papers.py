@@ -120,9 +120,11 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("grokking", "Muon groks sooner than AdamW.", "Modular arithmetic and others (arXiv 2504.16041); a "
                    "rebuttal finds no gain over wider settings", "grokking",
                    ("Muon answers held-out", "At the end Muon"), SMALL),
-        PaperClaim("capacity", "A model stores about 2 to 4 bits a parameter.",
-                   "Adam alone (arXiv 2505.24832, 2404.05405)", "capacity", ("In equally many steps", "SGD stores"),
-                   f"Some 70 exposures of a string. {SMALL}"),
+        PaperClaim("capacity", "Asked here, of what is known of Adam alone: Muon stores more bits a parameter.",
+                   "2 to 4 bits a parameter, Adam alone (arXiv 2505.24832, 2404.05405)", "capacity",
+                   ("In equally many steps", "SGD stores"),
+                   "Some 70 exposures of a string, which do not fill a model: fewer bits are stored than in those papers. "
+                   f"{SMALL}"),
         PaperClaim("remedies", "Replay, penalties towards the base and averages with it make a model forget less.",
                    "Continual learning (arXiv 1612.00796, 2109.01903 and others)", "remedies",
                    ("With 5 %", "With a quarter", "With a penalty on", "With a penalty weighted"), SMALL),
