@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -357,9 +358,13 @@ def records(answers: Sequence[Answer]) -> list[dict[str, Any]]:
 
 
 def _record(reading: Reading) -> dict[str, Any]:
-    name, beside, turn = reading.score, reading.beside, reading.turn
+    name, pooled, beside, turn = reading.score, reading.pooled, reading.beside, reading.turn
     return {
-        **_numbers(reading.pooled, name), "p": reading.p, "tasks": _judged(reading.tasks, name),
+        **_numbers(pooled, name), "margin": pooled.margin,
+        "seeds_needed": int(pooled.seeds) if isfinite(pooled.seeds) else None,
+        "elsewhere": {str(step): {"verdict": kind, "difference": rounded(mean)}
+                      for step, (kind, mean) in pooled.elsewhere.items()},
+        "p": reading.p, "tasks": _judged(reading.tasks, name),
         "missing": reading.missing, "again": _judged(reading.again, name), "pairs": _judged(reading.matrix, name),
         "beside": {
             "score": beside.score, **_numbers(beside.pooled, beside.score), "p": beside.p,

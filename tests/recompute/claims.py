@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tests.recompute import kinds
-from tests.recompute.contrasts import Verdict, contrast, judged
+from tests.recompute.contrasts import Verdict, contrast, is_read_between_rates, judged
 from tests.recompute.kinds import Case, Found
 from tests.recompute.places import own_base, salted
 from tests.recompute.rows import Row
@@ -58,6 +58,21 @@ class Reading:
     def verdict(self, found: Found, units: Sequence[Any]) -> Verdict:
         is_one_pair = found.units and self.case.claim.get("kind", "difference") in ("difference", "dominates")
         return judged(units, found.make, self.name, self.case.card, is_row=bool(is_one_pair))
+
+    def elsewhere(self) -> dict[float, tuple[str, float]]:
+        """By other target step what is found there, where it is another verdict or beyond the interval at the card's own:
+        both of what has readings at both."""
+        found, reading = dict[float, tuple[str, float]](), self.case.card["reading"]
+        if self.pooled is None or not self.pooled.is_test or not is_read_between_rates(self.name):
+            return found
+        limit, make = margin(self.name, self.case.card), self.found.make
+        for step in set(reading["target_steps"]) - {reading["target_step"]}:
+            units = [unit for unit in self.found.units.values() if make([unit], step).n and make([unit], None).n]
+            here, there = (Verdict(make(units, at), limit, set()) for at in (None, step))
+            is_other = here.kind != there.kind or not here.low <= there.found.mean <= here.high
+            if units and here.is_test and there.is_test and is_other:
+                found[step] = there.kind, there.found.mean
+        return found
 
     def by(self, part: int) -> dict[str, Verdict]:
         """Verdicts by place (0) or by two optimizers (1)."""

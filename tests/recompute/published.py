@@ -19,6 +19,7 @@ def compared(reading: Reading, shown: Object) -> Iterator[Compared]:
     yield "readings of claims", reading.found.missing, {*shown["missing"]}, None
     yield "p-values", reading.p, shown["p"], None
     yield from _numbers("differences of claims", reading.pooled, reading.name, shown)
+    yield from _beyond(reading, shown)
     yield from _verdicts("tasks of claims", reading.by(0), reading.name, shown["tasks"])
     pairs = reading.by(1) if reading.case.claim.get("matrix") else {}
     yield from _verdicts("pairs of a matrix", pairs, reading.name, shown["pairs"])
@@ -33,6 +34,21 @@ def compared(reading: Reading, shown: Object) -> Iterator[Compared]:
         yield "p-values", reading.p_beside, beside["p"], None
         yield from _numbers("differences of claims", reading.beside, reading.other, beside)
         yield from _verdicts("A/A of claims", reading.twins(reading.other), reading.other, beside["again"])
+
+
+def _beyond(reading: Reading, shown: Object) -> Iterator[Compared]:
+    """Margins, seeds for 80 % power, and what is found at other target steps, of what Student's t decides."""
+    pooled = reading.pooled
+    if pooled is None or reading.case.claim.get("kind") == "inversion" or reading.name.endswith("@t"):
+        return
+    yield "margins, seeds needed of claims", pooled.margin, shown["margin"], None
+    yield "margins, seeds needed of claims", pooled.seeds, shown["seeds_needed"], None
+    there = shown["elsewhere"]
+    mine = {str(step): kind for step, (kind, _) in reading.elsewhere().items()}
+    yield "claims at other target steps", mine, {step: one["verdict"] for step, one in there.items()}, None
+    for step, (_, mean) in reading.elsewhere().items():
+        if str(step) in there:
+            yield "claims at other target steps", mean, there[str(step)]["difference"], 4
 
 
 def _verdicts(kind: str, mine: Mapping[str, Verdict], name: str, shown: Object) -> Iterator[Compared]:
