@@ -200,8 +200,8 @@ CLAIM = {
     "beside": "of a dominance: the second score with its numbers, `p` of its one-sided test and its A/A",
     "margin": "the largest difference that counts as none, from the card, for the score's unit",
     "seeds_needed": "where inconclusive: estimated number of seeds (of each row) for 80 % power",
-    "elsewhere": "by other target step of the card the verdict and the difference there, where the verdict is another or the "
-    "difference lies outside the interval",
+    "elsewhere": "by other target step of the card the verdict and the difference there, where the verdict is another "
+    "or the difference lies outside the interval",
     "turn": "of a trend: the value of the axis with the best mean (`best`), between which values it lies in 95 % of "
     "resamples of the seeds (`low`, `high`), and whether worse ones are on both sides (`is_inside`)",
     "readings": "for each reading its score, answer, and all of the above from `difference` on",
