@@ -47,8 +47,8 @@ Operations of products in a run's step times run-steps a second, over the peak: 
 matrices reach on the same cores, by torch or by the native step's own product, whichever is faster. So many times
 faster a step could be at most, were it products alone and all of these at the peak. Traffic: the bytes of trained
 weights, gradients and moments, each moved once by a step, over what a copy moves. Products of Muon's orthogonalization
-are not counted. Where torch's product is far from the native one, its library takes the processor for a lesser one:
-therefore the native step has products of its own."""
+are not counted. Where torch's product is much slower than the native one, its library does not recognize the processor:
+this is why the native step has its own."""
 GROWTH = """\
 One process, `quick`'s shape, AdamW, K = 4 where K is not what grows; both paths by turns. Milliseconds of a run's step, and
 the share of the peak of products. How time grows with the number of runs: *Dry run*, below."""

@@ -24,6 +24,11 @@ Names = Annotated[list[Annotated[str, Field(max_length=4096)]], Field(min_length
 Updates = Annotated[list[Update], Field(min_length=1, max_length=32), AfterValidator(unique)]
 
 
+def column(path: str) -> str:
+    """The column of an axis without a label: the last part of its path, `weight-decay` for `weight_decay`."""
+    return re.sub(r"[^a-z0-9]+", "-", path.rpartition(".")[2].lower()).strip("-")
+
+
 class AxisCard(Card):
     """A path of the card and its values, crossed with optimizers, updates and the other axes. Runs that it does not touch
     are trained once and stand in one row."""
@@ -44,7 +49,7 @@ class AxisCard(Card):
     @property
     def name(self) -> str:
         """Its column."""
-        return self.label or re.sub(r"[^a-z0-9]+", "-", self.path.rpartition(".")[2].lower()).strip("-")
+        return self.label or column(self.path)
 
     @property
     def is_partial(self) -> bool:

@@ -120,7 +120,7 @@ def costs(experiment: Experiment, runs: Iterable[Run]) -> dict[str, Cost]:
 
 
 def growth(experiment: Experiment, cells: Cells) -> float:
-    """How many times as many run-steps as planned cells have, if every grid is extended as far as its stage allows."""
+    """The factor by which run-steps grow if every grid is extended as far as its stage allows."""
     planned = most = 0.0
     for cell, runs in cells.items():
         steps, rates = sum(run.steps for run in runs), len({run.lr for run in runs})

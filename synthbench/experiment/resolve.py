@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from synthbench import cards, plugins
 from synthbench.cards import RunnerCard, fingerprint
+from synthbench.cards.axis import column
 from synthbench.cards.spelling import renewed_settings
 from synthbench.common import overrides
 from synthbench.common.errors import BadInput
@@ -198,20 +199,22 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
     if decays := list(request.weight_decay or ()):
         last["weight_decay"] = decays[0]
         given.append({"path": f"stages.{last['name']}.weight_decay", "values": decays, "label": "decay"})
-    paths = {axis.get("path") for axis in given}
+    paths = {axis["path"] for axis in given}
     if given:
-        others = [axis for axis in known if axis.get("path") not in paths]
+        others = [axis for axis in known if axis["path"] not in paths]
         content["axes"] = [*others, *(given[:-1] if len(decays) == 1 else given)]  # one decay is a setting
 
 
 def _axis(text: str, known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """`--axis PATH=a,b` as a card's table. known: the card's own; one of this path or label gets other values."""
+    """`--axis PATH=a,b` as a card's table. known: the card's axes; the one with this path or column gets these values."""
     path, equals, values = text.rpartition("=")
     if not equals:
         raise BadInput(f"--axis {shown(text)} must have the form PATH=a,b, such as stages.pretrain.weight_decay=0,0.1.")
     path = path.strip()
-    own = next((axis for axis in known if path in (axis.get("path"), axis.get("label"))), {"path": path})
-    if own.get("path") == path:
+    own = next(
+        (axis for axis in known if path in (axis["path"], axis.get("label") or column(axis["path"]))), {"path": path}
+    )
+    if own["path"] == path:
         overrides.path(path, "--axis")
     return {**own, "values": [overrides.value(value.strip()) for value in values.split(",")]}
 

@@ -91,13 +91,17 @@ def test_values_may_be_added_to_an_axis_but_another_axis_is_another_experiment(t
     assert len({*names}) == 3
 
 
-@each("axis", [DECAYS, "before=0,0.5"])
-def test_an_axis_on_the_command_line_has_other_values_than_that_of_the_card(tmp_path: Path, axis: str) -> None:
-    """Named by its path or its label, which it keeps, so that claims along it stand."""
-    axis_card = '[[axes]]\npath = "stages.pretrain.weight_decay"\nvalues = [1.0, 2.0]\nlabel = "before"'
+@each(("axis", "label"), [(DECAYS, "before"), ("before=0,0.5", "before"), ("weight-decay=0,0.5", "")])
+def test_an_axis_on_the_command_line_has_other_values_than_that_of_the_card(
+    tmp_path: Path, axis: str, label: str
+) -> None:
+    """Named by its path, or by its column: the label, which it keeps so that claims along it stand, or without one the last
+    part of the path."""
+    axis_card = '[[axes]]\npath = "stages.pretrain.weight_decay"\nvalues = [1.0, 2.0]'
+    axis_card += f'\nlabel = "{label}"' if label else ""
     card = tiny.write(tmp_path, f"{tiny.RUNNER}\n{axis_card}\n")
     (resolved,) = resolve(RunRequest(str(card), axes=[axis], device="cpu")).card.axes
-    assert (resolved.name, resolved.values) == ("before", [0, 0.5])
+    assert (resolved.name, resolved.values) == (label or "weight-decay", [0, 0.5])
 
 
 @each(

@@ -51,7 +51,7 @@ class Marks:
         return "--" if update.startswith("lora-") else "-"
 
     def _kind(self, row: Row) -> str:
-        """What has a colour of its own: an optimizer, and for a variant the one that it is a kind of."""
+        """The optimizer whose colour a row has: of a variant the built-in one behind it."""
         kinds = [row.optimizer, row.variant_of, *row.base[:1]] if row.variant_of else []
         return next((kind for kind in kinds if kind in COLOURS), row.label)
 
