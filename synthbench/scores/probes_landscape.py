@@ -17,7 +17,7 @@ from synthbench.scores.probes import probe_score
 
 KINDS = ("gaussian", "sign", "orthogonal")
 SIZES = (0.01, 0.03, 0.1)  # share of a matrix's norm
-MIDDLE = 0.03
+COMPARED = 0.1  # where kinds are compared: the rises of learned models by less are of the size of their noise
 
 
 def label(kind: str, size: float) -> str:
@@ -43,7 +43,7 @@ def log_ratio(first: float, second: float) -> float:
 def landscape(loss: float, perturbed: dict[tuple[str, float], Floats]) -> dict[str, float]:
     """The scores of a base, from its loss and those of draws by kind and size."""
     rises = {label(kind, size): rise(loss, losses_D) for (kind, size), losses_D in perturbed.items()}
-    first, second = (rises.get(label(kind, MIDDLE), nan) for kind in ("sign", "orthogonal"))
+    first, second = (rises.get(label(kind, COMPARED), nan) for kind in ("sign", "orthogonal"))
     return rises | {"sign_over_orthogonal": log_ratio(first, second)}
 
 
@@ -61,11 +61,11 @@ for kind in KINDS:
             f"loss with every hidden matrix moved by {size:g} of its norm, mean over 8 draws of kind {kind}, - without"
         )
         probe_score(label(kind, size), formula, "nats/token", "-inf to inf", "arXiv 2605.06654")
-probe_score("sign_over_orthogonal", f"log(rise.sign.{MIDDLE * 100:g} / rise.orthogonal.{MIDDLE * 100:g})", "log ratio",
+probe_score("sign_over_orthogonal", f"log(rise.sign.{COMPARED * 100:g} / rise.orthogonal.{COMPARED * 100:g})", "log ratio",
             "-inf to inf", "arXiv 2605.06654")  # fmt: skip
 for size in SIZES:
     formula = f"the base's loss {size:g} of the hidden matrices' norm along the update, mean of both signs, - without"
     probe_score(label("update", size), formula, "nats/token", "-inf to inf", "arXiv 2605.06654")
 probe_score("update_curvature", f"second difference of the base's loss along the update, over the squared distance "
-            f"({SIZES[0]:g} of the hidden matrices' norm)", "nats/token", "-inf to inf", "arXiv 2605.02105, 2605.06654",
-            "down")  # fmt: skip
+            f"({SIZES[0]:g} of the hidden matrices' norm)", "nats/token a squared unit", "-inf to inf",
+            "arXiv 2605.02105, 2605.06654", "down")  # fmt: skip

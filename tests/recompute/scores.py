@@ -21,8 +21,8 @@ UNITS = {
     **dict.fromkeys(("activation_peak", "activation_kurtosis"), "ratio"),
     **dict.fromkeys(("update_frobenius", "update_spectral", "update_max"), "ratio"),
     **dict.fromkeys(("update_stable_rank", "qk_stable_rank"), "rank"), "intruders": "vectors", "attention_entropy": "nats",
-    **dict.fromkeys(("rise", "update_curvature", "loss_gap", "kl_exact", "exact_entropy"), "nats/token"),
-    "sign_over_orthogonal": "log ratio", "update_norm": "ratio",
+    **dict.fromkeys(("rise", "loss_gap", "kl_exact", "exact_entropy"), "nats/token"),
+    "update_curvature": "nats/token a squared unit", "sign_over_orthogonal": "log ratio", "update_norm": "ratio",
 }  # fmt: skip
 MARGINS = {"share": 0.05, "nats/token": 0.1, "nats/answer": 0.1}
 UNBOUNDED = {"loss_forgetting", "rise", "update_curvature", "loss_gap", "sign_over_orthogonal"}  # on either side
