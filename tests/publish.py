@@ -21,7 +21,7 @@ FIGURES = f"{REPORT} --figures reports/NAME"
 PAGES = ["docs.pages"]
 STUDIES = (
     "consistency", "rote", "plasticity", "geometry", "intervention", "reasoning", "decay", "remedies", "capacity", "tail",
-    "routing", "grokking",
+    "routing", "grokking", "skills", "automaton",
 )  # fmt: skip
 REFERENCE, POOL = "1000-1031", "1000-1063"  # seeds of the rows that users' seeds stand beside; for their power
 PRODUCTS = {
