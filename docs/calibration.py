@@ -1,13 +1,13 @@
 """A task's calibration: whether its regime lets optimizers differ, judged by that alone and never by which is better.
 
-The runner `calibration` measures; `reports/calibration.json` holds its rows; these are the tables of tasks/README.md.
+The runners `calibration` and `skills` measure; `reports/` holds their rows; these are the tables of tasks/README.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from math import sqrt
+from math import nan, sqrt
 from statistics import fmean, stdev, variance
 
 from docs.discrimination import command
@@ -21,6 +21,7 @@ from synthbench.generators import Task
 from synthbench.reporting.table import github
 from synthbench.scores import SCORES
 
+RUNNERS = ("calibration", "skills")
 BAND = (0.1, 0.9)  # held-out rule accuracy at fit 0.9
 KEPT = (0.2, 0.9)  # retention at fit 0.9
 LEARNED = 0.95  # least score of the pretraining language
@@ -32,14 +33,16 @@ NOTHING = 1e-6  # a deviation that rounding makes
 
 def section(task: Task) -> list[str]:
     """The calibration of a task as lines of markdown; empty where there is none for this very task."""
-    card = cards.load(RunnerCard, "calibration")
+    card = next((card for card in map(_card, RUNNERS) if task.card.name in card.tasks), None)
+    if card is None:
+        return []
     published = reference.shipped(card)
     if (
         published is None
         or published.tasks.get(task.card.name) != task.fingerprint
         or published.card != card.fingerprint()
     ):
-        return [] if task.card.name not in card.tasks else ["Not calibrated.", ""]
+        return ["Not calibrated.", ""]
     rows = [row for row in published.rows if row.task == task.card.name]
     seeds = len(rows[0].seeds)
     return [
@@ -49,8 +52,12 @@ def section(task: Task) -> list[str]:
         f"rule between {BAND[0]} and {BAND[1]}, and at most {MOST_OVERWRITTEN} of the old rule's items answered by the new "
         f"one? {seeds} seeds, which no report uses, on {published.device}; mean (deviation between seeds).", "",
         *_regime(rows), "", "Pretraining: chosen rate and mean scores on its own facts and held-out rule items.", "",
-        *_mirror(rows), "", *_deviations(rows), "", *command("calibration"),
+        *_mirror(rows), "", *_deviations(rows), "", *command(card.name),
     ]  # fmt: skip
+
+
+def _card(name: str) -> RunnerCard:
+    return cards.load(RunnerCard, name)
 
 
 def _regime(rows: Sequence[Row]) -> list[str]:
@@ -59,16 +66,16 @@ def _regime(rows: Sequence[Row]) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    facts, rule = _mean(row.start, "fact_recall"), _mean(row.start, "rule_accuracy")
+    facts, rule = (f"{mean:.3f}" if mean == mean else "-" for mean in _before(row))
     spreads = [_spread(row.values.get(name, {})) for name in ("retention@fit", "rule_accuracy@fit", "overwritten@fit")]
     lr = f"{row.start_lr:.3g}" if row.start_lr else "-"
-    return [row.optimizer, row.update, lr, f"{facts:.3f}", f"{rule:.3f}", *spreads, why_not(row) or "yes"]
+    return [row.optimizer, row.update, lr, facts, rule, *spreads, why_not(row) or "yes"]
 
 
 def why_not(row: Row) -> str | None:
     """What keeps a row out of the regime in which optimizers can differ, in words; None where nothing does."""
     reasons = []
-    if min(_mean(row.start, "fact_recall"), _mean(row.start, "rule_accuracy")) < LEARNED:
+    if min((mean for mean in _before(row) if mean == mean), default=0.0) < LEARNED:
         reasons.append("pretraining not learned")
     bounds = {"retention@fit": KEPT, "rule_accuracy@fit": BAND, "overwritten@fit": (0.0, MOST_OVERWRITTEN)}
     for name, (low, high) in bounds.items():
@@ -78,6 +85,11 @@ def why_not(row: Row) -> str | None:
         elif not low <= fmean(values.values()) <= high:
             reasons.append(name.removesuffix("@fit") + (" too low" if fmean(values.values()) < low else " too high"))
     return f"no: {', '.join(reasons)}" if reasons else None
+
+
+def _before(row: Row) -> tuple[float, float]:
+    """What a model knew of its pretraining language: facts and held-out items of the rule, NaN where it has none."""
+    return _mean(row.start, "fact_recall"), _mean(row.start, "rule_accuracy")
 
 
 def _mirror(rows: Sequence[Row]) -> list[str]:
@@ -146,7 +158,7 @@ def pooled(rows: Sequence[Row], name: str) -> tuple[float, float]:
 
 
 def _mean(values: dict[str, dict[int, float]], name: str) -> float:
-    return fmean(values[name].values()) if values.get(name) else 0.0
+    return fmean(values[name].values()) if values.get(name) else nan
 
 
 def _spread(values: dict[int, float]) -> str:

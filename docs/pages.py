@@ -18,6 +18,7 @@ from docs.discrimination import planted, sizes
 from docs.drawings import PICTURES
 from docs.generated import STALE, commands_page, optimizers_page, scores_page
 from docs.gpu import gpu_page
+from docs.mechanisms import mechanisms_page
 from docs.papers import papers_page, readme
 from docs.paths import paths_page
 from docs.performance import FOUND, performance_page
@@ -140,6 +141,7 @@ PAGES = {
     "reports/paths.md": paths_page,
     "reports/power.md": power_page,
     "reports/papers.md": papers_page,
+    "reports/mechanisms.md": mechanisms_page,
     "README.md": readme,
 }  # by path, without the last line end
 PAGES |= {"reports/performance.md": performance_page} if FOUND.exists() else {}

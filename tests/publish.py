@@ -1,5 +1,5 @@
 """Regenerates published results from real runs: `python -m tests.publish calibration leaderboard planted sizes
-controls quick contrasts optimizers gate baselines`.
+quick contrasts optimizers gate baselines`.
 
 Results are stored in `NAME-results/`; rerun the command to resume. Pages of finished results are written in seconds.
 """
@@ -29,7 +29,6 @@ PRODUCTS = {
     "leaderboard": [RUN, ROWS, f"{FIGURES} --format markdown > reports/NAME.md"],
     "planted": [RUN, ROWS],
     "sizes": [RUN, ROWS, FIGURES],
-    "controls": [RUN, ROWS],
     **{
         study: [RUN, ROWS, f"{REPORT} --figures reports/studies/NAME --format markdown > reports/studies/NAME.md"]
         for study in STUDIES
@@ -46,6 +45,10 @@ PRODUCTS = {
     "paths": [
         f"run quick --optimizer adamw,muon,sgd --seeds {REFERENCE} --path torch --out NAME-results",
         "report quick --out NAME-results --format reference > reports/quick-torch.json",
+    ],
+    "geometry-again": [
+        "run geometry --seeds 4300-4315 --out NAME-results",
+        "report geometry --out NAME-results --format reference > reports/NAME.json",
     ],
     "power": [
         f"run quick --optimizer adamw,muon --update full --seeds {POOL} --out NAME-results",

@@ -1,12 +1,13 @@
 """Renews the fingerprints of published results after an edit of training code that changes no number.
 
-    python -m tests.unchanged REV RUNNER...    for instance HEAD~1 quick, on both paths
+    python -m tests.unchanged REV RUNNER... [--path native]    for instance HEAD~1 quick; none: on both paths
 
 Published results carry the fingerprint of the code that trained them, so an edit of this code invalidates them, and
 regenerating them takes hours. This command trains every run of one seed of each runner with the code of a revision and
 with the current code, and compares scores, paths and weights bitwise. The hash of the code selects the seed. If a run
 differs, the command names it, and the results must be regenerated. If all agree, it renews the fingerprints in
-`reports/*.json` and in the gate's baselines that the code of the revision made.
+`reports/*.json` and in the gate's baselines that the code of the revision made; with --path those of one path alone
+(baselines are of torch's).
 
 Both versions run as programs and are compared by the output of `synthbench export`, as their internal names may differ.
 """
@@ -29,7 +30,7 @@ from synthbench.experiment import identity
 from synthbench.experiment.optimizers import source_hash
 from synthbench.gate import baseline
 from synthbench.reporting.export import ALONG
-from synthbench.trainer.native.path import NATIVE, TORCH
+from synthbench.trainer.native.path import NATIVE, TORCH, of_device
 
 ROOT = Path(__file__).resolve().parents[1]
 FINGERPRINTS = """
@@ -122,6 +123,11 @@ def renew_rows(path: Path, version: str, before: str) -> bool:
     return True
 
 
+def path_of(file: Path) -> str:
+    """The path on which published rows were trained."""
+    return of_device(json.loads(file.read_bytes())["device"])
+
+
 def renew_baseline(path: Path, before: str) -> bool:
     """The same for a baseline: fingerprints of the code and of a built-in optimizer, and the seal."""
     content = json.loads(path.read_bytes())
@@ -138,6 +144,10 @@ def renew_baseline(path: Path, before: str) -> bool:
 def main(arguments: list[str]) -> int:
     if len(arguments) < 2 or arguments[0].startswith("-"):
         sys.exit(__doc__)
+    paths = (TORCH, NATIVE)
+    if "--path" in arguments:
+        *arguments, _, path = arguments
+        paths = (path,)
     revision, *runners = arguments
     with tempfile.TemporaryDirectory() as folder:
         code = Path(folder, "code")
@@ -146,15 +156,15 @@ def main(arguments: list[str]) -> int:
             files = [file for file in sorted((ROOT / "reports").glob("*.json")) if '"package"' in file.read_text()]
             before = dict(zip(files, json.loads(run_python(code, "-c", FINGERPRINTS, *map(str, files))), strict=True))
             of_code = run_python(code, "-c", CODE)
-            for runner, path in product(runners, (TORCH, NATIVE)):
+            for runner, path in product(runners, paths):
                 earlier = train(Path(folder, f"{runner}-{path}-before"), runner, path, code)
                 current = train(Path(folder, f"{runner}-{path}-after"), runner, path)
                 if not agree(f"{runner}, {path}", earlier, current):
                     return 1
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
-    renewed = {file: renew_rows(file, *made_by) for file, made_by in before.items()}
-    renewed |= {file: renew_baseline(file, of_code) for file in BASELINES}
+    renewed = {file: renew_rows(file, *made_by) for file, made_by in before.items() if path_of(file) in paths}
+    renewed |= {file: renew_baseline(file, of_code) for file in BASELINES if TORCH in paths}
     for path, is_renewed in renewed.items():
         print(f"{path.relative_to(ROOT)}: {'renewed' if is_renewed else 'made by another code or card, not changed'}.")
     return 0

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -32,8 +33,11 @@ ENVIRONMENT = {
 }  # fmt: skip
 
 
+PRELOADED = ["synthbench.execution.preload"]
+
+
 class Worker(NamedTuple):
-    process: SpawnProcess
+    process: BaseProcess
     pipe: Connection
 
 
@@ -91,15 +95,27 @@ class ProcessPool:
                 yield slot, Died(worker.process.exitcode)
 
     def _start(self) -> Worker:
-        context = multiprocessing.get_context("spawn")
+        context = forking()
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, self._device), daemon=True)
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=serve, args=(theirs, self._device, dict(os.environ | ENVIRONMENT)), daemon=True
+        )
         # no main module: a script may call us without guarding its lines, and what workers need of it comes by value
         no_main = {"__main__": ModuleType("__main__")}
         with swapped(os.environ, ENVIRONMENT), swapped(sys.modules, no_main), uninterrupted():
             process.start()
         theirs.close()
         return Worker(process, ours)
+
+
+def forking() -> BaseContext:
+    """How workers are started: forked by a server that has imported torch once for all of them; where there is no such
+    thing, each as a program of its own."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    return context
 
 
 @contextmanager

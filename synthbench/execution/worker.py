@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import parent_process
@@ -30,8 +30,11 @@ from synthbench.plugins.trial import Tried
 from synthbench.store.weights import MissingWeights
 
 
-def serve(pipe: Connection, device: str) -> None:
-    """Sends Ready, then reads jobs; answers each with run-steps and an Outcome, or with what a trial showed."""
+def serve(pipe: Connection, device: str, environment: Mapping[str, str]) -> None:
+    """Sends Ready, then reads jobs; answers each with run-steps and an Outcome, or with what a trial showed. environment:
+    in place of that in which the server of workers was started."""
+    os.environ.clear()
+    os.environ.update(environment)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)  # the main process decides what an interrupt means
     threading.Thread(target=_die_with_parent, daemon=True).start()

@@ -8,7 +8,7 @@ from synthbench.experiment.resolve import RunRequest, resolve
 from tests.each import each
 
 
-@each("runner", ["quick", "planted", "sizes", "leaderboard", "controls"])
+@each("runner", ["quick", "planted", "sizes", "leaderboard", "tail"])
 def test_every_planned_rate_is_printed_and_no_other(runner: str) -> None:
     experiment = resolve(RunRequest(runner, seeds=1, device="cpu"))
     lines = described(experiment.card, Plan(experiment, {}).whole())

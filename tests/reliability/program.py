@@ -205,8 +205,9 @@ def children(pid: int) -> list[int]:
 
 
 def workers(pid: int) -> list[int]:
-    """The children that train (multiprocessing starts one more process)."""
-    return [child for child in children(pid) if b"spawn_main" in read_proc(child, "cmdline")]
+    """The processes that train: forked by the server of workers, which is a child, as is multiprocessing's tracker."""
+    servers = [child for child in children(pid) if b"forkserver" in read_proc(child, "cmdline")]
+    return [worker for server in servers for worker in children(server)]
 
 
 def cpu_seconds(pid: int) -> float:

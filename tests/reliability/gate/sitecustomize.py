@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-if "spawn_main" in "".join(sys.orig_argv):
+if "forkserver" in "".join(sys.orig_argv):
     from synthbench.generators import Task
 
     gate, draw = Path(os.environ["GATE"]), Task.draw
