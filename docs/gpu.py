@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from docs.generated import STALE
+from synthbench.experiment import identity
 from synthbench.reporting.table import github
 
 FOUND = Path(__file__).resolve().parent.parent / "reports" / "gpu.json"
@@ -32,7 +33,8 @@ which no command uses. Shapes: `quick` 64 examples of 8 tokens; A and E width 64
 width 128 with 4096 and 2048 tokens a step, in 2 and 4 layers. Memory: the peak of all three ways together."""
 PEERS = """\
 AdamW at `quick`'s shape. The plain loop is an `nn.Module` under torch's fused AdamW, one run at a time; JAX trains K runs
-by `jit` and `vmap`. Synthbench's rows are those of its graph above."""
+by `jit` and `vmap`. All products are in float32 (JAX's at its default precision, which may be TF32, in measurements without
+a date). Synthbench's rows are those of its graph above."""
 
 
 def gpu_page() -> str:
@@ -42,7 +44,8 @@ def gpu_page() -> str:
     versions = f"torch {machine['torch']}, CUDA {machine['cuda']}, Python {machine['python']}"
     parts = [
         "# On a GPU", STALE,
-        f"{machine['gpu']}, {versions}, {machine['cores']} processor cores: one run of `python -m tests.gpu FOLDER`. "
+        f"{machine['gpu']}, {versions}, {machine['cores']} processor cores: one run of `python -m tests.gpu FOLDER`, "
+        f"{made(machine)}. "
         "All it found is in [gpu.json](gpu.json).",
         "## Equal to the CPU, and in every fleet", EQUALITY, equality(found),
         "## Whole commands", COMMANDS, commands(found),
@@ -50,6 +53,13 @@ def gpu_page() -> str:
         "## Beside other programs", PEERS, peers(found),
     ]  # fmt: skip
     return "\n\n".join(parts)
+
+
+def made(machine: Found) -> str:
+    """When, and by which code: `2026-12-01, by the training code of today`."""
+    is_current = machine.get("code") == identity.package_fingerprint()
+    age = "by the training code as it is" if is_current else "by earlier training code, which has changed since"
+    return ", ".join(filter(None, [machine.get("date"), age]))
 
 
 def equality(found: Found) -> str:

@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from synthbench.cards import MODELS, ModelCard
+from synthbench.experiment import identity
 from synthbench.trainer.loop import EAGER, CapturedSteps, Steps, train
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
@@ -300,6 +301,7 @@ def machine(device: str) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if device == "cuda" else None,
         "torch": torch.__version__,
         "cuda": torch.version.cuda, "python": platform.python_version(), "cores": os.cpu_count(),
+        "date": time.strftime("%Y-%m-%d"), "code": identity.package_fingerprint(),
     }  # fmt: skip
 
 

@@ -74,9 +74,12 @@ def plain_graph(shape: Shape) -> Way:
 
 
 def jax_vmap(shape: Shape, runs: int) -> Way:
-    """A jitted step of K runs by vmap."""
+    """A jitted step of K runs by vmap, its products in float32, which is not JAX's default on a GPU."""
+    import jax
+
     from tests.benchmarks.peers import jax_vmap
 
+    jax.config.update("jax_default_matmul_precision", "highest")
     call = jax_vmap.jit(shape, "adamw", "full", runs).call
 
     def way() -> None:

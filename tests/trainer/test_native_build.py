@@ -97,6 +97,18 @@ def test_a_killed_build_leaves_nothing_that_the_next_one_would_use(request: pyte
     assert in_cache() == [".lock", ".so"]
 
 
+@pytest.mark.slow
+def test_a_build_takes_less_than_fifteen_seconds_of_a_processor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    native.load()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    before = os.times()
+    assert build.library().is_relative_to(tmp_path)
+    after = os.times()
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 15
+
+
 def test_a_broken_compiler_is_quoted(compiler: FakeCompiler) -> None:
     compiler.does('echo "a.cpp:1: fatal error: no such header" >&2; exit 1')
     with pytest.raises(build.NotBuilt, match=r"the compiler fails: a\.cpp:1: fatal error: no such header"):
