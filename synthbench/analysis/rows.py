@@ -10,7 +10,7 @@ from pydantic import Field
 
 from synthbench.cards import AxisCard, Card, RunnerCard
 from synthbench.cards.axis import Value, value_text
-from synthbench.experiment.choice import Trial
+from synthbench.experiment.choice import Choice, Trial
 from synthbench.experiment.readings import Readings, between_rates, wanted
 from synthbench.experiment.runs import Cell, Result, RunId, Scores
 from synthbench.scores import SCORES, reading
@@ -113,9 +113,11 @@ class Row(Card):
 
 
 class ExperimentResults(NamedTuple):
-    """What the store has of an experiment. cells: its runs that are done. identities: of every run in the store."""
+    """What the store has of an experiment. cells: its runs that are done. choices: the runs at each cell's chosen rate.
+    identities: of all runs of results."""
 
     cells: Mapping[Cell, Sequence[Trial]]
+    choices: Mapping[Cell, Mapping[RunId, Choice]]
     results: Mapping[RunId, Result]
     identities: Mapping[RunId, Mapping[str, Any]]
 
@@ -125,9 +127,9 @@ class ExperimentResults(NamedTuple):
 
 def read_results(store: Store, experiment: str, narrowing: Narrowing = EVERYTHING, last: str = "") -> ExperimentResults:
     """last: the name of the last stage, for what is narrowed."""
-    enlisted, identities = store.members(experiment), store.identities()
-    results = store.results(enlisted, paths=False)
-    return ExperimentResults(members.cells_of(enlisted, identities, results, narrowing, last), results, identities)
+    enlisted = store.members(experiment)
+    results, identities = store.known(enlisted)
+    return ExperimentResults(*members.cells_of(enlisted, identities, results, narrowing, last), results, identities)
 
 
 def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
@@ -135,7 +137,7 @@ def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
     last = card.stages[-1].name
     tuned = {
         (cell.task, *cell.base, cell.optimizer, trial.id): tuning
-        for cell, trials in results.cells.items() if cell.stage != last for tuning in [_tuning(trials, results)]
+        for cell, trials in results.cells.items() if cell.stage != last for tuning in [_tuning(cell, results)]
         for trial in trials
     }  # fmt: skip
     rows = [
@@ -189,7 +191,7 @@ def stopped(results: ExperimentResults, card: RunnerCard) -> list[Stopped]:
     """The cells of earlier stages that diverged at some seeds, or at all."""
     cells = []
     for cell, trials in results.cells.items():
-        started = members.chosen(trials, results.results) or [trial.id for trial in trials]
+        started = results.choices[cell] or [trial.id for trial in trials]
         diverged = [run for run in started if results.results[run].status == "diverged"]
         if diverged and cell.stage != card.stages[-1].name:
             seeds = sorted({results.seed(run) for run in diverged})
@@ -198,8 +200,8 @@ def stopped(results: ExperimentResults, card: RunnerCard) -> list[Stopped]:
 
 
 def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: ExperimentResults) -> Row:
-    _, results, identities = stored
-    runs, choices = [trial.id for trial in trials], members.chosen(trials, results)
+    results, identities = stored.results, stored.identities
+    runs, choices = [trial.id for trial in trials], stored.choices[cell]
     seeds = sorted({stored.seed(run) for run in runs})
     converged = [run for run in runs if results[run].status == "ok"]
     chosen = [run for run in converged if run in choices]
@@ -250,9 +252,9 @@ def _exposure(run: Mapping[str, Any]) -> float:
 Tuning = tuple[int, bool]  # how many rates were tried, and whether the best one lies at the edge of their grid
 
 
-def _tuning(trials: Sequence[Trial], stored: ExperimentResults) -> Tuning:
-    choices = members.chosen(trials, stored.results).values()
-    return len({trial.lr for trial in trials}), any(choice.edge for choice in choices)
+def _tuning(cell: Cell, stored: ExperimentResults) -> Tuning:
+    choices = stored.choices[cell].values()
+    return len({trial.lr for trial in stored.cells[cell]}), any(choice.edge for choice in choices)
 
 
 def _trials(
@@ -267,8 +269,9 @@ def _trials(
         before.insert(0, tuned.get((cell.task, *cell.base[:length], run), (0, False)))
     variant = card.variants.get(cell.optimizer)
     if variant and variant.of_tuned:  # its rate is a share of the best of these
-        trials = stored.cells.get(cell._replace(optimizer=variant.of), trials)
-    count, _ = _tuning(trials, stored)
+        of = cell._replace(optimizer=variant.of)
+        cell = of if of in stored.cells else cell
+    count, _ = _tuning(cell, stored)
     return {"trials": [*(rates for rates, _ in before), count], "edge_before": any(edge for _, edge in before)}
 
 

@@ -155,9 +155,12 @@ MARKED = {"lr": "the rate", "parent": "the parent", "seed": "the seed"}
 
 
 def settings(run: RunId, text: Any) -> dict[str, Any] | None:
-    """A run's identity, if its id is the hash of it. What the runs of a cell have in common is read once and shared."""
-    if hash_of(text) != run:
-        return None
+    """A run's identity, if its id is the hash of it."""
+    return settings_in(text) if hash_of(text) == run else None
+
+
+def settings_in(text: str) -> dict[str, Any] | None:
+    """A run's identity. What the runs of a cell have in common is read once and shared."""
     if found := VARYING.fullmatch(text):
         before, lr, to_parent, parent, to_seed, seed, end = found.groups()
         if (common := _common(before, to_parent, to_seed, end)) is not None:
