@@ -20,7 +20,7 @@ from typing import Any
 from synthbench.common.errors import BadInput, Failed
 from synthbench.common.files import write_whole
 from synthbench.common.wording import named
-from synthbench.execution.engine import Engine
+from synthbench.execution.engine import NO_RAY, Engine
 from synthbench.execution.executor import Died, Lost, Message, Ready, Slot, TrialJob
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.interrupt import SIGNALS
@@ -171,7 +171,7 @@ def imported() -> Any:
     try:
         import ray
     except ModuleNotFoundError:
-        raise BadInput("--engine ray needs Ray; install it with: pip install 'synthbench[ray]'.") from None
+        raise BadInput(NO_RAY) from None
     return ray
 
 
