@@ -325,9 +325,7 @@ def _between_rates(
 ) -> dict[str, dict[int, Values]]:
     """The readings of measured scores between the rates of each seed, by name, target step and seed; without seeds where
     too few reach a target step."""
-    ends = {
-        end: [name for name in measured if f"{name}{end}" in SCORES] for end in reading.BETWEEN_RATES
-    }
+    ends = {end: [name for name in measured if f"{name}{end}" in SCORES] for end in reading.BETWEEN_RATES}
     found: dict[str, dict[int, Values]] = {
         f"{name}{end}": {} for name in measured for end, names in ends.items() if name in names
     }

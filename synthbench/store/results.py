@@ -26,7 +26,18 @@ from synthbench.scores import run_scores
 from synthbench.store.arrays import wanted_of
 from synthbench.store.database import DATABASE, MENDED, Database, Row, damaged, seal
 from synthbench.store.observations import from_bytes
-from synthbench.store.run_rows import COLUMNS, RunRow, StoredPath, is_sealed, path_of, put, put_run, settings, settings_in, stored
+from synthbench.store.run_rows import (
+    COLUMNS,
+    RunRow,
+    StoredPath,
+    is_sealed,
+    path_of,
+    put,
+    put_run,
+    settings,
+    settings_in,
+    stored,
+)
 from synthbench.store.upgrade import upgrade
 from synthbench.store.weights import WeightFile
 
