@@ -134,6 +134,7 @@ def test_the_leaderboard_s_page_is_that_of_its_rows() -> None:
 def test_every_published_file_has_a_command_that_makes_it() -> None:
     outputs = {"reports/README.md", "reports/reliability.md", "reports/gpu.json"}  # tests.reliability, tests.gpu
     outputs |= {"reports/performance.json"} if FOUND.exists() else set()  # tests.benchmarks
+    outputs |= {"reports/scale.json"}  # tests.benchmarks.scale
     unmeasured = {study for study in publish.STUDIES if not (ROOT / "reports" / f"{study}.json").exists()}
     for name in publish.PRODUCTS.keys() - unmeasured:  # of which the page of the papers says so
         for command in publish.commands(name):

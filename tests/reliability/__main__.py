@@ -1,4 +1,5 @@
-"""`python -m tests.reliability > reports/reliability.md`: every campaign at full length, in about 40 minutes.
+"""`python -m tests.reliability > reports/reliability.md`: every campaign at full length, in an hour and a half. `clustered`
+needs the extra `ray`.
 
 Results are stored in `reliability-results/`. Without arguments, campaigns without stored results run; with arguments, the
 named campaigns run again. The page shows all stored results.
@@ -19,7 +20,7 @@ from tabulate import tabulate
 
 from synthbench.experiment import identity
 from tests import nonsense
-from tests.reliability import company, damage, disk, killed
+from tests.reliability import clustered, company, damage, disk, killed, large
 from tests.reliability.campaign import Campaign
 
 SEED = 1
@@ -32,6 +33,9 @@ CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
     "damage": (lambda folder, trials: damage.campaign(folder, trials, SEED), 1000),
     "nonsense": (lambda _, trials: nonsense.campaign(trials), 10_000),
     "company": (company.campaign, 7),
+    "clustered": (lambda folder, trials: clustered.campaign(folder, trials, SEED), 30),
+    "large": (lambda folder, trials: large.changed(folder / "study", trials, SEED), 200),
+    "large driver": (lambda folder, trials: large.driver(folder / "study", trials, SEED), 30),
 }
 
 
