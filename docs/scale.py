@@ -31,7 +31,8 @@ train in no time; what they would do is left out. Where other processes share th
 more of its seconds than alone."""
 RAY = """\
 One command by turns on the local engine and on a Ray cluster of this machine that runs already, two fleets at a time on
-both: run-steps a second, as the command says at its end, starting workers included."""
+both: run-steps a second, as the command says at its end, starting workers included. Ray's workers have the priority of
+the local engine's (`RAY_worker_niceness=0`): by default they yield to every other process."""
 
 
 def scale_page(found: Found | None = None) -> str:

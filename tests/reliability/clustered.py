@@ -68,6 +68,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Campaign:
     """Kills at moments uniform over the time that the experiment still needs; if it ends earlier, the trial is repeated."""
     result, moments = Campaign("clustered", PROMISE), random.Random(seed)
     expected, seconds = run_undisturbed(folder)
+    os.environ.setdefault("RAY_worker_niceness", "0")  # else they wait for whatever runs beside them
     cluster = import_module("ray.cluster_utils").Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
     )  # fmt: skip
