@@ -129,8 +129,7 @@ class ExperimentResults(NamedTuple):
 
 def read_results(store: Store, experiment: str, narrowing: Narrowing = EVERYTHING, last: str = "") -> ExperimentResults:
     """last: the name of the last stage, for what is narrowed."""
-    enlisted = store.members(experiment)
-    results, identities = store.known(enlisted)
+    enlisted, results, identities = store.known(experiment)
     return ExperimentResults(*members.cells_of(enlisted, identities, results, narrowing, last), results, identities)
 
 

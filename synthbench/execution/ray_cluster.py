@@ -180,6 +180,8 @@ def connect(module: Any, engine: Engine) -> None:
     if engine.address:
         check_reachable(engine.address)
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of streams whose outcome is here, or no longer wanted
+    if not engine.address:  # Ray's workers yield to every other process by default, those of the local engine do not
+        os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:

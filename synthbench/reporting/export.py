@@ -27,8 +27,7 @@ UNKNOWN = ("pretrain_optimizer", "rows", "axis_values", "chosen", "chosen_by", "
 def objects(experiment: str, runner: str, store: Store) -> Iterator[dict[str, Any]]:
     """Every run of an experiment, finished or interrupted, in the order in which they were planned; paths are read one by
     one. runner: the name of its card."""
-    enlisted = store.members(experiment)
-    results, identities = store.known(enlisted)
+    enlisted, results, identities = store.known(experiment)
     chosen: dict[RunId, dict[str, Choice]] = {}  # by run and row
     for cell, choices_of_cell in members.cells_of(enlisted, identities, results).chosen.items():
         for run, choice in choices_of_cell.items():
