@@ -23,6 +23,7 @@ from docs.papers import papers_page, readme
 from docs.paths import paths_page
 from docs.performance import FOUND, performance_page
 from docs.power import power_page
+from docs.scale import scale_page
 from synthbench import cards
 from synthbench.analysis import reference
 from synthbench.cards import RunnerCard, StageCard, TaskCard
@@ -140,6 +141,7 @@ PAGES = {
     "reports/gpu.md": gpu_page,
     "reports/paths.md": paths_page,
     "reports/power.md": power_page,
+    "reports/scale.md": scale_page,
     "reports/papers.md": papers_page,
     "reports/mechanisms.md": mechanisms_page,
     "README.md": readme,

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import nan
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from synthbench.cards import AxisCard, Card, RunnerCard
 from synthbench.cards.axis import Value, value_text
-from synthbench.experiment.choice import Trial
+from synthbench.experiment.choice import Choice, Trial
 from synthbench.experiment.readings import Readings, between_rates, wanted
 from synthbench.experiment.runs import Cell, Result, RunId, Scores
 from synthbench.scores import SCORES, reading
@@ -113,9 +115,11 @@ class Row(Card):
 
 
 class ExperimentResults(NamedTuple):
-    """What the store has of an experiment. cells: its runs that are done. identities: of every run in the store."""
+    """What the store has of an experiment. cells: its runs that are done. choices: the runs at each cell's chosen rate.
+    identities: of all runs of results."""
 
     cells: Mapping[Cell, Sequence[Trial]]
+    choices: Mapping[Cell, Mapping[RunId, Choice]]
     results: Mapping[RunId, Result]
     identities: Mapping[RunId, Mapping[str, Any]]
 
@@ -125,9 +129,8 @@ class ExperimentResults(NamedTuple):
 
 def read_results(store: Store, experiment: str, narrowing: Narrowing = EVERYTHING, last: str = "") -> ExperimentResults:
     """last: the name of the last stage, for what is narrowed."""
-    enlisted, identities = store.members(experiment), store.identities()
-    results = store.results(enlisted, paths=False)
-    return ExperimentResults(members.cells_of(enlisted, identities, results, narrowing, last), results, identities)
+    enlisted, results, identities = store.known(experiment)
+    return ExperimentResults(*members.cells_of(enlisted, identities, results, narrowing, last), results, identities)
 
 
 def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
@@ -135,7 +138,7 @@ def rows_of(results: ExperimentResults, card: RunnerCard) -> list[Row]:
     last = card.stages[-1].name
     tuned = {
         (cell.task, *cell.base, cell.optimizer, trial.id): tuning
-        for cell, trials in results.cells.items() if cell.stage != last for tuning in [_tuning(trials, results)]
+        for cell, trials in results.cells.items() if cell.stage != last for tuning in [_tuning(cell, results)]
         for trial in trials
     }  # fmt: skip
     rows = [
@@ -189,7 +192,7 @@ def stopped(results: ExperimentResults, card: RunnerCard) -> list[Stopped]:
     """The cells of earlier stages that diverged at some seeds, or at all."""
     cells = []
     for cell, trials in results.cells.items():
-        started = members.chosen(trials, results.results) or [trial.id for trial in trials]
+        started = results.choices[cell] or [trial.id for trial in trials]
         diverged = [run for run in started if results.results[run].status == "diverged"]
         if diverged and cell.stage != card.stages[-1].name:
             seeds = sorted({results.seed(run) for run in diverged})
@@ -198,38 +201,37 @@ def stopped(results: ExperimentResults, card: RunnerCard) -> list[Stopped]:
 
 
 def _row(cell: Cell, trials: Sequence[Trial], card: RunnerCard, stored: ExperimentResults) -> Row:
-    _, results, identities = stored
-    runs, choices = [trial.id for trial in trials], members.chosen(trials, results)
-    seeds = sorted({stored.seed(run) for run in runs})
+    results, identities = stored.results, stored.identities
+    runs, choices = [trial.id for trial in trials], stored.choices[cell]
+    seed_of = {run: stored.seed(run) for run in runs}
+    seeds = sorted(set(seed_of.values()))
     converged = [run for run in runs if results[run].status == "ok"]
     chosen = [run for run in converged if run in choices]
-    ends = {stored.seed(run): results[run].scores for run in chosen}
-    values = {name: _scores(ends, name) for name in AT_END}
+    values = _at_end({seed_of[run]: results[run].scores for run in chosen})
     measured = [name for name, by_seed in values.items() if by_seed]
     of = wanted(card.reading, cell.size)
     read = {run: results[run].reading(of) for run in converged}
     rates_of: dict[int, list[Readings]] = {seed: [] for seed in seeds}
     for run in converged:
-        rates_of[stored.seed(run)].append(read[run])
+        rates_of[seed_of[run]].append(read[run])
     target_steps = _between_rates(rates_of, measured, card, cell.size)
     values |= {name: by_step[card.reading.target_step] for name, by_step in target_steps.items()}
-    values |= _at_steps({stored.seed(run): read[run] for run in chosen}, measured)
-    steps, censored = _bounds({stored.seed(run): read[run].rule for run in chosen})
+    values |= _at_steps({seed_of[run]: read[run] for run in chosen}, measured)
+    steps, censored = _bounds({seed_of[run]: read[run].rule for run in chosen})
     spec = identities[runs[0]]["optimizer"]["arguments"]
     parents = list(dict.fromkeys(parent for run in runs if (parent := identities[run]["parent"])))
-    starts = {stored.seed(parent): results[parent].scores for parent in parents if parent in results}
-    start = {name: _scores(starts, name) for name in AT_END}
+    start = _at_end({stored.seed(parent): results[parent].scores for parent in parents if parent in results})
     values |= {name: start[end] for name in AT_BASE if (end := name.removesuffix(BASE)) in start and start[end]}
-    rates: dict[float, dict[str, Values]] = {}
-    for lr in sorted({trial.lr for trial in trials}):
-        of_rate = {stored.seed(run): results[run].scores for run in converged if identities[run]["lr"] == lr}
-        rates[lr] = {name: _scores(of_rate, name) for name in SWEPT}
+    by_rate: dict[float, dict[int, Scores]] = {lr: {} for lr in sorted({trial.lr for trial in trials})}
+    for run in converged:
+        by_rate[identities[run]["lr"]][seed_of[run]] = results[run].scores
     return Row(
         task=cell.task, base=list(cell.base), optimizer=cell.optimizer, update=cell.update,
         weight_decay=cell.weight_decay, lr=identities[chosen[0]]["lr"] if chosen else None,
         edge=any(choices[run].edge for run in chosen), seeds=seeds, runs=len(runs), diverged=len(runs) - len(converged),
         values=values | {"steps_to_rule@t": steps}, censored={"steps_to_rule@t": censored},
-        target_steps=target_steps, start={name: by_seed for name, by_seed in start.items() if by_seed}, rates=rates,
+        target_steps=target_steps, start={name: by_seed for name, by_seed in start.items() if by_seed},
+        rates={lr: _by_name(of_rate, SWEPT) for lr, of_rate in by_rate.items()},
         start_lr=identities[parents[0]]["lr"] if parents else None,
         start_exposure=_exposure(identities[parents[0]]) if parents else None,
         own_rate=spec.get("own_rate", False), decay_in_force=spec.get("decay_in_force", "card"),
@@ -250,9 +252,9 @@ def _exposure(run: Mapping[str, Any]) -> float:
 Tuning = tuple[int, bool]  # how many rates were tried, and whether the best one lies at the edge of their grid
 
 
-def _tuning(trials: Sequence[Trial], stored: ExperimentResults) -> Tuning:
-    choices = members.chosen(trials, stored.results).values()
-    return len({trial.lr for trial in trials}), any(choice.edge for choice in choices)
+def _tuning(cell: Cell, stored: ExperimentResults) -> Tuning:
+    choices = stored.choices[cell].values()
+    return len({trial.lr for trial in stored.cells[cell]}), any(choice.edge for choice in choices)
 
 
 def _trials(
@@ -267,14 +269,16 @@ def _trials(
         before.insert(0, tuned.get((cell.task, *cell.base[:length], run), (0, False)))
     variant = card.variants.get(cell.optimizer)
     if variant and variant.of_tuned:  # its rate is a share of the best of these
-        trials = stored.cells.get(cell._replace(optimizer=variant.of), trials)
-    count, _ = _tuning(trials, stored)
+        of = cell._replace(optimizer=variant.of)
+        cell = of if of in stored.cells else cell
+    count, _ = _tuning(cell, stored)
     return {"trials": [*(rates for rates, _ in before), count], "edge_before": any(edge for _, edge in before)}
 
 
-def _scores(ends: Mapping[int, Scores], name: str) -> Values:
-    """A score at the end by seed, of all scores there."""
-    return _measured({seed: scores[name] for seed, scores in ends.items() if name in scores})
+def _at_end(ends: Mapping[int, Scores]) -> dict[str, Values]:
+    """All scores at the end by seed, those that were not measured, too."""
+    names = {name for scores in ends.values() for name in scores}
+    return {name: Values() for name in AT_END} | _by_name(ends, [name for name in AT_END if name in names])
 
 
 def _to_rule(accuracies: Mapping[int, Mapping[int, float]], card: RunnerCard) -> tuple[Values, dict[int, str]]:
@@ -320,30 +324,44 @@ def _between_rates(
 ) -> dict[str, dict[int, Values]]:
     """The readings of measured scores between the rates of each seed, by name, target step and seed; without seeds where
     too few reach a target step."""
-    found = {step: {seed: between_rates(of_seed, step * size) for seed, of_seed in rates_of.items()}
-             for step in card.reading.target_steps}  # fmt: skip
-    return {
-        f"{name}{end}": {
-            step: _enough({seed: between[place].get(name, nan) if between else nan for seed, between in by_seed.items()})
-            for step, by_seed in found.items()
-        }
-        for name in measured for place, end in enumerate(reading.BETWEEN_RATES) if f"{name}{end}" in SCORES
-    }  # fmt: skip
+    ends = {end: [name for name in measured if f"{name}{end}" in SCORES] for end in reading.BETWEEN_RATES}
+    found: dict[str, dict[int, Values]] = {
+        f"{name}{end}": {} for name in measured for end, names in ends.items() if name in names
+    }
+    for step in card.reading.target_steps:
+        between = {seed: between_rates(of_seed, step * size) for seed, of_seed in rates_of.items()}
+        for place, (end, names) in enumerate(ends.items()):
+            scores = {seed: known[place] if known else {} for seed, known in between.items()}
+            for name, values in _by_name(scores, names).items():
+                is_enough = reading.is_reached([values.get(seed, nan) for seed in scores])
+                found[f"{name}{end}"][step] = values if is_enough else {}
+    return found
 
 
 def _at_steps(chosen: Mapping[int, Readings], measured: Sequence[str]) -> dict[str, Values]:
     """The readings of measured scores at the card's target step, by name and seed, at the chosen rate."""
     at_target = {seed: readings.at_target for seed, readings in chosen.items()}
+    names = [name for name in measured if f"{name}@steps" in SCORES]
+    return {f"{name}@steps": by_seed for name, by_seed in _by_name(at_target, names).items()}
+
+
+def _by_name(scores: Mapping[int, Scores], names: Sequence[str]) -> dict[str, Values]:
+    """Scores by name and seed, without the seeds at which one was not measured."""
+    seeds = sorted(scores)
+    values_SN = np.array([[scores[seed].get(name, nan) for name in names] for seed in seeds])
+    columns = rounded(values_SN.reshape(len(seeds), len(names))).T.tolist()
     return {
-        f"{name}@steps": _measured({seed: scores.get(name, nan) for seed, scores in at_target.items()})
-        for name in measured
-        if f"{name}@steps" in SCORES
+        name: {seed: value for seed, value in zip(seeds, column, strict=True) if value == value}
+        for name, column in zip(names, columns, strict=True)
     }
 
 
-def _enough(values: Mapping[int, float]) -> Values:
-    return _measured(values) if reading.is_reached(list(values.values())) else {}
-
-
-def _measured(values: Mapping[int, float]) -> Values:
-    return {seed: round(value, RUN_DIGITS) for seed, value in sorted(values.items()) if value == value}
+def rounded(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`round(value, RUN_DIGITS)` of each: those that are very large, or so near to the middle between two neighbours that
+    the product's own rounding could decide, by Python itself."""
+    with np.errstate(all="ignore"):  # infinity less infinity
+        scaled = values * 10.0**RUN_DIGITS
+        found: NDArray[np.float64] = np.rint(scaled) / 10.0**RUN_DIGITS
+        is_unsure = (abs(scaled) > 1e12) | (abs(abs(scaled - np.rint(scaled)) - 0.5) < 1e-3)
+    found[is_unsure] = [round(value, RUN_DIGITS) for value in values[is_unsure].tolist()]
+    return found

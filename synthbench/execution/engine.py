@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from math import isfinite
 
 from synthbench.common.errors import BadInput
@@ -10,6 +11,7 @@ from synthbench.common.wording import check_choice
 from synthbench.execution.executor import Executor, MakeExecutor
 
 ENGINES = ("local", "ray")
+NO_RAY = "--engine ray needs Ray; install it with: pip install 'synthbench[ray]'."
 LEAST = 0.01  # of a CPU or a GPU: what Ray can tell apart is a ten thousandth, what a fleet can do with less is nothing
 
 
@@ -36,6 +38,11 @@ class Engine:
         for name, share in (("--fleet-cpus", self.cpus), ("--fleet-gpus", self.gpus)):
             if not (isfinite(share) and share >= LEAST):
                 raise BadInput(f"{name} {share:g} must be at least {LEAST:g}.")
+
+    def check_installed(self) -> None:
+        """Raises BadInput where what it needs is not installed."""
+        if not self.is_here and find_spec("ray") is None:
+            raise BadInput(NO_RAY)
 
     def executor(self, slots: int, device: str) -> Executor:
         """What trains fleets, so many at a time at most, on a kind of device (`MakeExecutor`)."""

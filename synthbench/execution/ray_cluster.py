@@ -20,7 +20,7 @@ from typing import Any
 from synthbench.common.errors import BadInput, Failed
 from synthbench.common.files import write_whole
 from synthbench.common.wording import named
-from synthbench.execution.engine import Engine
+from synthbench.execution.engine import NO_RAY, Engine
 from synthbench.execution.executor import Died, Lost, Message, Ready, Slot, TrialJob
 from synthbench.execution.fleet_job import Job
 from synthbench.execution.interrupt import SIGNALS
@@ -171,7 +171,7 @@ def imported() -> Any:
     try:
         import ray
     except ModuleNotFoundError:
-        raise BadInput("--engine ray needs Ray; install it with: pip install 'synthbench[ray]'.") from None
+        raise BadInput(NO_RAY) from None
     return ray
 
 
@@ -180,6 +180,8 @@ def connect(module: Any, engine: Engine) -> None:
     if engine.address:
         check_reachable(engine.address)
     os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of streams whose outcome is here, or no longer wanted
+    if not engine.address:  # Ray's workers yield to every other process by default, those of the local engine do not
+        os.environ.setdefault("RAY_worker_niceness", "0")
     logging.getLogger("ray").setLevel(logging.WARNING)
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     try:

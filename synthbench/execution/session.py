@@ -51,6 +51,7 @@ class ExecutionOptions:
                 raise BadInput(f"{name} {number} must be between 1 and {MOST_WORKERS}.")
         check_choice("--keep-weights", self.keep_weights, KEEP)
         self.engine.check()
+        self.engine.check_installed()
         for name in self.track:
             tracking.check(name)
 

@@ -57,7 +57,7 @@ def _forgetting(results: Sequence[Result]) -> float:
 
 
 def _mean(score: str, results: Sequence[Result], of_diverged: float) -> float:
-    return fmean(result.score(score) if result.status == "ok" else of_diverged for result in results)
+    return fmean([result.score(score) if result.status == "ok" else of_diverged for result in results])
 
 
 def beyond(runs: Sequence[Run], done: Done) -> float | None:

@@ -27,11 +27,10 @@ UNKNOWN = ("pretrain_optimizer", "rows", "axis_values", "chosen", "chosen_by", "
 def objects(experiment: str, runner: str, store: Store) -> Iterator[dict[str, Any]]:
     """Every run of an experiment, finished or interrupted, in the order in which they were planned; paths are read one by
     one. runner: the name of its card."""
-    enlisted, identities = store.members(experiment), store.identities()
-    results = store.results(enlisted, paths=False)
+    enlisted, results, identities = store.known(experiment)
     chosen: dict[RunId, dict[str, Choice]] = {}  # by run and row
-    for cell, trials in members.cells(experiment, store, results).items():
-        for run, choice in members.chosen(trials, results).items():
+    for cell, choices_of_cell in members.cells_of(enlisted, identities, results).chosen.items():
+        for run, choice in choices_of_cell.items():
             chosen.setdefault(run, {})[_row(cell)] = choice
     for run in [run for run in enlisted if run in results]:
         result, cells, choices = results.pop(run), enlisted[run], chosen.get(run, {})

@@ -15,7 +15,6 @@ from synthbench.analysis.rows import SEVERAL, ExperimentResults, Row, Stopped, c
 from synthbench.cards import RunnerCard
 from synthbench.common import overrides
 from synthbench.common.wording import inert, listed
-from synthbench.experiment.choice import choose
 from synthbench.experiment.grids import label_of, update_at
 from synthbench.plugins.loading import label
 from synthbench.reporting.sentence import UNPAIRED
@@ -188,7 +187,7 @@ def _rates(results: ExperimentResults, card: RunnerCard, names: Sequence[str]) -
     has_tasks, has_stages = len({cell.task for cell in results.cells}) > 1, len(card.stages) > 2
     for cell, trials in results.cells.items():
         if cell.stage != card.stages[-1].name and cell.optimizer in names and len({trial.lr for trial in trials}) > 1:
-            choice = choose(trials, results.results)
+            choice = next(iter(results.choices[cell].values()), None)
             where = f"{cell.optimizer}{f' on {cell.task}' * has_tasks}{f' in {cell.stage}' * has_stages}"
             rates.append(f"{where} " + (f"{choice.lr:.3g}{'!' * choice.edge}" if choice else "none"))
     return sorted(rates)

@@ -22,6 +22,7 @@ from synthbench.analysis.rows import Row, Stopped
 from synthbench.cards import RunnerCard
 from synthbench.cards.spelling import score_names
 from synthbench.common import files
+from synthbench.common.collecting import uncollected
 from synthbench.common.errors import BadInput, NotMeasured, Refuted
 from synthbench.common.wording import check_choice, code, inert, literal, named, prose, shown
 from synthbench.reporting import claim_answers, notes, sentence, table
@@ -196,6 +197,7 @@ def of_folder(
         return latest(store, runner, with_reference=with_reference, experiment=experiment, narrowing=narrowing)
 
 
+@uncollected()
 def latest(
     store: Store, runner: str | None = None, *, with_reference: bool = True, experiment: str | None = None,
     narrowing: Narrowing = EVERYTHING,

@@ -194,10 +194,9 @@ def _rounded_mean(values: Mapping[int, float] | None) -> float | None:
 
 def _differ(rows: Sequence[Row], what: str) -> bool:
     """Whether rows that are alike but for the axes start from models that differ in this."""
-    bases: dict[tuple[str, ...], set[str]] = {}
-    for row in rows:
-        bases.setdefault((row.task, row.label, row.update), set()).add(str(getattr(row, what)))
-    return any(len(of_label) > 1 for of_label in bases.values())
+    first: dict[tuple[str, ...], Row] = {}
+    alike = ((first.setdefault((row.task, row.label, row.update), row), row) for row in rows)
+    return any(getattr(row, what) != getattr(other, what) for row, other in alike)
 
 
 def value_or_dash(value: Value | None) -> str:

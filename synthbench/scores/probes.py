@@ -1,4 +1,4 @@
-"""Scores of a model that are measured by probes (`probes = [...]` on a runner's card), at the end of each stage.
+"""Scores of finished models: measured by probes (`probes = [...]` on a runner's card) at the end of each stage.
 
 What a probe measures stands among the observations of a run's last point, by the name of the score. Each is also read
 `@base`: of the model that a run starts from.

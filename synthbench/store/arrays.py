@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,20 +43,37 @@ def readings_to_bytes(readings: Readings, source: str) -> bytes:
 
 def readings_from_bytes(content: bytes, source: str) -> Readings | None:
     """None where they were computed by other code."""
-    head, numbers = _from_bytes(content)
-    if head["source"] != source:
+    text, _, rest = content.partition(b"\n")
+    head, numbers = _head_of_readings(text), np.frombuffer(rest, NUMBERS)
+    if head.source != source:
         return None
-    of, names = Wanted(*head["of"]), tuple(head["names"])
-    levels, count = len(of.levels), len(names)
-    rule = None if head["rule"] is None else Reached(float(numbers[0]), head["rule"])
+    levels, count = len(head.of.levels), len(head.names)
+    rule = None if head.rule is None else Reached(float(numbers[0]), head.rule)
     end = 1 + levels
     steps_L, at_target_S, at_levels = numbers[1:end], numbers[end : end + count], numbers[end + count :]
-    return Readings(of, names, steps_L, at_levels.reshape(levels, count), at_target_S, head["has_fit"], rule)
+    return Readings(head.of, head.names, steps_L, at_levels.reshape(levels, count), at_target_S, head.has_fit, rule)
 
 
 def wanted_of(content: bytes) -> Wanted | None:
     """What readings are of; None where there are none."""
     return Wanted(*_from_bytes(content)[0]["of"]) if content else None
+
+
+class _HeadOfReadings(NamedTuple):
+    """See `readings_to_bytes`."""
+
+    of: Wanted
+    source: str
+    names: tuple[str, ...]
+    has_fit: bool
+    rule: str | None
+
+
+@lru_cache(4096)
+def _head_of_readings(text: bytes) -> _HeadOfReadings:
+    """The same objects for all runs of which the same is said."""
+    head: dict[str, Any] = json.loads(text)
+    return _HeadOfReadings(**head | {"of": Wanted(*head["of"]), "names": tuple(head["names"])})
 
 
 def _to_bytes(head: Mapping[str, Any], numbers: NDArray[np.float64]) -> bytes:

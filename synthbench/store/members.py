@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from synthbench import plugins
+from synthbench.common.collecting import uncollected
 from synthbench.experiment.choice import Choice, Trial, choose
 from synthbench.experiment.plan import Experiment, Plan
 from synthbench.experiment.runs import Cell, OptimizerSpec, Result, RunId
@@ -14,6 +15,7 @@ from synthbench.store.results import Store
 Identities = Mapping[RunId, Mapping[str, Any]]
 
 
+@uncollected()
 def usable_results(experiment: Experiment, store: Store) -> dict[RunId, Result]:
     """Finished runs, less those that a run still to train starts from and whose weights are lost."""
     done = store.results(paths=False)
@@ -66,7 +68,14 @@ class Narrowing(NamedTuple):
 EVERYTHING = Narrowing()
 
 
-def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, list[Trial]]:
+class Cells(NamedTuple):
+    """The cells of an experiment. trials: those of their runs that are done. chosen: the runs at each chosen rate."""
+
+    trials: dict[Cell, list[Trial]]
+    chosen: dict[Cell, dict[RunId, Choice]]
+
+
+def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> Cells:
     """The cells of an experiment with those of their runs that are done, whichever command asked for them."""
     return cells_of(store.members(name), store.identities(), done)
 
@@ -74,7 +83,7 @@ def cells(name: str, store: Store, done: Mapping[RunId, Result]) -> dict[Cell, l
 def cells_of(
     members: Mapping[RunId, Sequence[Cell]], identities: Identities, done: Mapping[RunId, Result],
     narrowing: Narrowing = EVERYTHING, last: str = "",
-) -> dict[Cell, list[Trial]]:  # fmt: skip
+) -> Cells:  # fmt: skip
     """The same of what is read already. last: the name of the last stage, for what is narrowed.
 
     Of a cell only the seeds that have every rate, if there are any: rates are compared over the same seeds. And only
@@ -86,12 +95,13 @@ def cells_of(
             if not narrowing.keeps(identities[run]["seed"], cell, last):
                 continue
             trials_of.setdefault(cell, []).append(Trial(run, identities[run]["lr"]))
-    started: set[RunId | None] = {None}
+    started, choices = set[RunId | None]([None]), dict[Cell, dict[RunId, Choice]]()
     for cell in sorted(trials_of, key=lambda cell: len(cell.base)):
         trials = [trial for trial in trials_of[cell] if identities[trial.id]["parent"] in started]
         trials_of[cell] = _with_every_rate(trials, identities)
-        started |= chosen(trials_of[cell], done).keys()
-    return {cell: trials for cell, trials in trials_of.items() if trials}
+        choices[cell] = chosen(trials_of[cell], done)
+        started |= choices[cell].keys()
+    return Cells({cell: trials for cell, trials in trials_of.items() if trials}, choices)
 
 
 def _with_every_rate(trials: Sequence[Trial], identities: Identities) -> list[Trial]:
@@ -115,7 +125,7 @@ def drop_weights(experiment: Experiment, name: str, store: Store, keep: str) -> 
     if keep == "all":
         return
     done, last = store.results(paths=False), experiment.card.stages[-1].name
-    representing = {run for trials in cells(name, store, done).values() for run in chosen(trials, done)}
+    representing = {run for choices in cells(name, store, done).chosen.values() for run in choices}
     dropped = [
         (run.id, done[run.id].attempt)
         for cell, runs in Plan(experiment, done).cells().items()

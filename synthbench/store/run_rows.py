@@ -7,7 +7,6 @@ path likewise; it and the losses match `path_seal`, which is sealed with the row
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -78,7 +77,9 @@ class RunRow(NamedTuple):
     @property
     def is_valid(self) -> bool:
         """Whether the row matches its checksum, and the id is the hash of the identity."""
-        return self.seal == quick_seal(*self[:-1]) and hash_of(self.identity) == self.id
+        *values, readings, path_seal, found = self
+        digits = readings.hex() if isinstance(readings, bytes) else readings  # as in `quick_seal`
+        return found == seal(*values, digits, path_seal) and hash_of(self.identity) == self.id
 
     def result(self, weights: str | None, path: Mapping[int, Scores]) -> Result:
         readings = readings_from_bytes(self.readings, readings_source()) if self.readings else None
@@ -150,18 +151,25 @@ def _versions(text: str) -> dict[str, str]:
 
 
 # In canonical JSON keys are in order, so the values that runs of a cell differ in stand between these texts.
-VARYING = re.compile(r'(.*?"lr":)([^",:{}]+)(,.*"parent":)(null|"\w+")(,.*"seed":)(\d+)(,.*)', re.DOTALL)
+LR, PARENT, SEED = '"lr":', '"parent":', '"seed":'
 MARKED = {"lr": "the rate", "parent": "the parent", "seed": "the seed"}
 
 
 def settings(run: RunId, text: Any) -> dict[str, Any] | None:
-    """A run's identity, if its id is the hash of it. What the runs of a cell have in common is read once and shared."""
-    if hash_of(text) != run:
-        return None
-    if found := VARYING.fullmatch(text):
-        before, lr, to_parent, parent, to_seed, seed, end = found.groups()
-        if (common := _common(before, to_parent, to_seed, end)) is not None:
-            return common | {"lr": json.loads(lr), "parent": json.loads(parent), "seed": int(seed)}
+    """A run's identity, if its id is the hash of it."""
+    return settings_in(text) if hash_of(text) == run else None
+
+
+def settings_in(text: str) -> dict[str, Any] | None:
+    """A run's identity. What the runs of a cell have in common is read once and shared."""
+    before, _, rest = text.partition(LR)
+    lr, _, rest = rest.partition(",")
+    to_parent, _, rest = rest.rpartition(PARENT)
+    parent, _, rest = rest.partition(",")
+    to_seed, _, rest = rest.rpartition(SEED)
+    seed, _, end = rest.partition(",")
+    if (common := _common(before, to_parent, to_seed, end)) is not None:
+        return common | {"lr": json.loads(lr), "parent": json.loads(parent), "seed": json.loads(seed)}
     with suppress(ValueError, TypeError, RecursionError):
         content: dict[str, Any] = json.loads(text)
         return content
@@ -169,11 +177,12 @@ def settings(run: RunId, text: Any) -> dict[str, Any] | None:
 
 
 @lru_cache(65536)
-def _common(*texts: str) -> dict[str, Any] | None:
+def _common(before: str, to_parent: str, to_seed: str, end: str) -> dict[str, Any] | None:
     """The identity around the varying values; None where they are not those of its own keys."""
-    marks = (*map(canonical, MARKED.values()), "")
+    lr, parent, seed = map(canonical, MARKED.values())
+    text = f"{before}{LR}{lr},{to_parent}{PARENT}{parent},{to_seed}{SEED}{seed},{end}"
     with suppress(ValueError, TypeError, RecursionError):
-        content: dict[str, Any] = json.loads("".join(part for pair in zip(texts, marks, strict=True) for part in pair))
+        content: dict[str, Any] = json.loads(text)
         if {key: content.get(key) for key in MARKED} == MARKED:
             return content
     return None

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from docs.calibration import pooled
-from synthbench.analysis.rows import Row
+from synthbench.analysis.rows import RUN_DIGITS, Row, rounded
 from synthbench.experiment.runs import Result, Run
 from synthbench.reporting import table
 from tests import tiny
@@ -136,3 +137,13 @@ def test_a_salted_variant_with_a_base_of_its_own_is_named_apart_on_that_of_its_o
         variant, folder = f"variants.again={{of='adamw', salt='again'{own}}}", tmp_path / f"own{bool(own)}"
         rows = rows_of(folder, FULL_UPDATE, variant, both, optimizers=["adamw", "again"])
         assert [row.label for row in rows] == labels
+
+
+def test_many_numbers_are_rounded_as_python_rounds_each() -> None:
+    rng = np.random.default_rng(0)
+    ties = (rng.integers(-(10**6), 10**6, 20_000) + 0.5) / 10**RUN_DIGITS  # most are no ties in binary
+    sizes = rng.normal(size=20_000) * 10.0 ** rng.integers(-12, 16, 20_000)
+    special = [np.inf, -np.inf, np.nan, -0.0, 0.0, -1e-9]
+    numbers = np.concatenate([rng.uniform(-1, 1, 20_000), ties, sizes, special])
+    one_by_one = np.array([round(number, RUN_DIGITS) for number in numbers.tolist()])
+    assert rounded(numbers).tobytes() == one_by_one.tobytes()

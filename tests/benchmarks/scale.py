@@ -1,7 +1,11 @@
-"""How the program scales: `python -m tests.benchmarks.scale` makes studies of 10^3 to 10^5 runs without training, measures
-what the engine's main process, `--dry-run`, `report` and `export` take, and writes reports/scale.json and reports/scale.md.
+"""How the program scales: reports/scale.*
 
-Every figure is measured in a process of its own, on an idle machine; seconds are of the processor, memory is the peak.
+    python -m tests.benchmarks.scale                    studies of 10^3 to 10^5 runs without training: what the engine's
+                                                        main process, `--dry-run`, `report` and `export` take
+    python -m tests.benchmarks.scale --sizes 1000000 --parts walk engine     some figures; the others stay as they were
+    python -m tests.benchmarks.scale --parts ray        Ray's throughput beside the local engine's; needs the extra `ray`
+
+Every figure is measured in a process of its own; seconds are of the processor, memory is the peak.
 """
 
 from __future__ import annotations
@@ -11,17 +15,17 @@ import contextlib
 import io
 import json
 import os
+import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
-from math import log
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from synthbench.execution import session
 from synthbench.execution.executor import Message, Ready, Slot
@@ -35,19 +39,15 @@ from synthbench.experiment.resolve import experiment_id
 from synthbench.experiment.runs import Result
 from synthbench.interface import commands
 from synthbench.reporting.report import AS_IT_IS
-from synthbench.reporting.table import github
 from synthbench.store.leases import Leases
 from synthbench.store.results import Store
 from synthbench.store.weights import WeightFile
-from tests.benchmarks import studies
+from tests.benchmarks import clustered, studies
 
 ROOT = Path(__file__).parents[2]
 SLOTS, FLEET = 16, 8
 SIZES = (10**3, 10**4, 10**5)
-LABELS = {
-    "walk": "engine, its walk alone", "engine": "engine, main process", "dry": "run --dry-run, nothing done",
-    "resume": "run --dry-run, all done", "report": "report", "export": "export --format jsonl",
-}  # fmt: skip
+RAY = "ray"  # a part that is measured once, by `clustered`
 
 
 class Figure(NamedTuple):
@@ -159,9 +159,15 @@ def measure(part: str, folder: Path, shape: studies.Shape) -> Figure:
     """One part, in this process."""
     experiment = studies.study(folder, shape) if part in ("walk", "engine") else None
     seconds = PARTS[part](folder, experiment)  # type: ignore[arg-type]
-    scale = 2**20 if sys.platform == "darwin" else 2**10
-    megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale
-    return Figure(part, shape.runs, round(seconds, 2), round(megabytes))
+    return Figure(part, shape.runs, round(seconds, 2), round(peak()))
+
+
+def peak() -> float:
+    """MB of this process's memory at most. (Linux's `getrusage` counts what the process that started it had, too.)"""
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().partition("VmHWM:")[2].split()[0]) / 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def every(shape: studies.Shape, parts: Sequence[str], folder: Path) -> list[Figure]:
@@ -175,50 +181,27 @@ def every(shape: studies.Shape, parts: Sequence[str], folder: Path) -> list[Figu
         command += ["--shape", json.dumps(list(shape))]
         done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
         figures.append(Figure(*json.loads(done.stdout.splitlines()[-1])))
-        print(
-            f"{LABELS[part]}: {figures[-1].runs} runs, {figures[-1].seconds} s, {figures[-1].megabytes} MB", flush=True
-        )
+        print(f"{part}: {figures[-1].runs} runs, {figures[-1].seconds} s, {figures[-1].megabytes} MB", flush=True)
     return figures
 
 
-def slopes(figures: Sequence[Figure]) -> dict[str, tuple[float, float]]:
-    """By part: milliseconds a run more between the two largest sizes, and the exponent of growth there (1: linear)."""
-    found = {}
-    for part in dict.fromkeys(figure.part for figure in figures):
-        of_part = sorted((figure for figure in figures if figure.part == part), key=lambda figure: figure.runs)
-        if len(of_part) > 1 and of_part[-1].seconds > 0 < of_part[-2].seconds:
-            less, more = of_part[-2:]
-            each = 1000 * (more.seconds - less.seconds) / (more.runs - less.runs)
-            found[part] = round(each, 3), round(log(more.seconds / less.seconds) / log(more.runs / less.runs), 2)
-    return found
+def merged(figures: Sequence[Figure], record: Mapping[str, Any]) -> list[Figure]:
+    """New figures and those of a record that were not measured again, by part and size."""
+    every = {(figure.part, figure.runs): figure for figure in [Figure(**one) for one in record["figures"]] + [*figures]}
+    return sorted(every.values(), key=lambda figure: ([*PARTS].index(figure.part), figure.runs))
 
 
-def page(figures: Sequence[Figure], device: str) -> str:
-    """The page: a line for each part, a column for each size."""
-    sizes = sorted({figure.runs for figure in figures})
-    known, found = {(figure.part, figure.runs): figure for figure in figures}, slopes(figures)
-    rows = []
-    for part in dict.fromkeys(figure.part for figure in figures):
-        cells = [f"{f.seconds:g} s, {f.megabytes:g} MB" if (f := known.get((part, size))) else "-" for size in sizes]
-        slope = [f"{value:g}" for value in found[part]] if part in found else ["-", "-"]
-        rows.append([LABELS[part], *cells, *slope])
-    heads = ["part", *(f"{size:,} runs" for size in sizes), "ms a run", "exponent"]
-    lines = [
-        "# Scale", "",
-        "Studies without training: every run has a result with a path of 21 points and 15 scores. Seconds of the processor "
-        "and peak memory, each in a process of its own; the import of Python's packages is left out of the seconds. "
-        "`ms a run` and `exponent` (1: linear) are between the two largest sizes.", "",
-        github(heads, rows), "",
-        f"The engine hands fleets of {FLEET} to {SLOTS} workers that train in no time; what they would do is left out.",
-        "", "- Command: `python -m tests.benchmarks.scale`", f"- Device: {device}", "",
-    ]  # fmt: skip
-    return "\n".join(lines)
+def machine() -> dict[str, Any]:
+    return {
+        "device": processor.cpu(), "cores": os.cpu_count(), "python": platform.python_version(),
+        "load": os.getloadavg()[0], "date": time.strftime("%Y-%m-%d"),
+    }  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES, choices=sorted(studies.SHAPES))
-    parser.add_argument("--parts", nargs="*", default=[*PARTS], choices=PARTS)
+    parser.add_argument("--parts", nargs="*", default=[*PARTS], choices=[*PARTS, RAY])
     parser.add_argument("--out", type=Path, default=ROOT / "reports", help="where scale.json and scale.md are written")
     for option, kind in (("--part", str), ("--folder", Path), ("--shape", json.loads)):
         parser.add_argument(option, type=kind, help=argparse.SUPPRESS)
@@ -226,14 +209,24 @@ def main() -> None:
     if options.part:
         print(json.dumps(measure(options.part, options.folder, studies.Shape(*options.shape))))
         return
-    figures = []
-    for size in options.sizes:
-        with tempfile.TemporaryDirectory(prefix="synthbench-scale-") as folder:
-            figures += every(studies.SHAPES[size], options.parts, Path(folder))
-    device = processor.cpu()
-    record = {"device": device, "figures": [figure._asdict() for figure in figures], "slopes": slopes(figures)}
-    (options.out / "scale.json").write_text(json.dumps(record, indent=1) + "\n")
-    (options.out / "scale.md").write_text(page(figures, device))
+    file = options.out / "scale.json"
+    record = json.loads(file.read_text()) if file.exists() else {"figures": []}
+    if parts := [part for part in options.parts if part != RAY]:
+        about = machine()
+        for size in options.sizes:
+            with tempfile.TemporaryDirectory(prefix="synthbench-scale-") as folder:
+                figures = every(studies.SHAPES[size], parts, Path(folder))
+            record |= {"machine": about, "figures": [one._asdict() for one in merged(figures, record)]}
+            write(record, options.out)
+    if RAY in options.parts:
+        write(record | {"ray": {"machine": machine()} | clustered.measure()}, options.out)
+
+
+def write(record: Mapping[str, Any], out: Path) -> None:
+    from docs.scale import scale_page  # it imports torch, whose memory none of the parts takes
+
+    (out / "scale.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    (out / "scale.md").write_text(scale_page(record).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

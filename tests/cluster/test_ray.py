@@ -16,12 +16,12 @@ import synthbench
 from synthbench.store.results import Store
 from tests import tiny
 from tests.calling import Caller
+from tests.reliability.clustered import workers
 from tests.reliability.program import (
     count_trained,
     has_results,
     kill,
     numbers,
-    read_proc,
     results,
     retains,
     started,
@@ -73,12 +73,6 @@ def few_results_here(card: Path) -> Path:
 
 def options(cluster: Any) -> tuple[str, ...]:
     return ("--engine", "ray", "--address", cluster.address)
-
-
-def workers() -> list[int]:
-    """Processes in which Ray trains fleets."""
-    pids = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-    return [pid for pid in pids if read_proc(pid, "cmdline").startswith(b"ray::train")]
 
 
 def weights(out: Path) -> dict[str, str | None]:

@@ -18,6 +18,7 @@ from synthbench.execution import ray_cluster, ray_task
 from synthbench.execution.fleet_job import Job
 from synthbench.plugins import travel
 from tests import tiny
+from tests.calling import Caller
 from tests.reliability.program import ROOT
 
 
@@ -68,6 +69,12 @@ def test_a_full_disk_where_results_are_kept_is_one_sentence(tmp_path: Path) -> N
         assert "make room and rerun" in str(ray_cluster.kept(sent, tmp_path))
 
 
-def test_without_ray_a_sentence_says_what_to_install() -> None:
+def test_without_ray_a_sentence_says_what_to_install(tmp_path: Path, call: Caller) -> None:
     with patch.dict(sys.modules, {"ray": None}), pytest.raises(Exception, match=r"pip install 'synthbench\[ray\]'"):
         ray_cluster.imported()
+    for asked in ("--dry-run", "--quiet"):  # before a step is timed, and before a folder is made
+        with patch.dict(sys.modules, {"ray": None}):
+            refused = call(f"run quick --engine ray {asked} --out {tmp_path / 'out'}")
+        assert (refused.code, refused.err.count("\n")) == (2, 1)
+        assert "pip install 'synthbench[ray]'" in refused.err
+    assert not (tmp_path / "out").exists()

@@ -150,7 +150,7 @@ def test_a_run_in_two_cells_is_a_member_of_both(tmp_path: Path, store: Store) ->
             cells_of_run = [cell for cell, cell_runs in planned.items() if run in cell_runs]
             store.keep(run, ok(run), [], None, member=("e", cells_of_run))
         done = store.results()
-    cells = members.cells("e", store, done)
+    cells = members.cells("e", store, done).trials
     assert {cell.optimizer for cell in cells if cell.stage == "finetune"} == {"adamw", "variant"}
     first, second = (trials for cell, trials in cells.items() if cell.stage == "finetune")
     assert sorted(trial.id for trial in first) == sorted(trial.id for trial in second)

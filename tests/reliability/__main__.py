@@ -1,4 +1,7 @@
-"""`python -m tests.reliability > reports/reliability.md`: every campaign at full length, in about 40 minutes.
+"""`python -m tests.reliability > reports/reliability.md`: every usual campaign at full length, in about 40 minutes.
+
+`python -m tests.reliability clustered large "large driver"` adds those of AT_SIZE, in less than an hour on an idle machine;
+`clustered` needs the extra `ray`.
 
 Results are stored in `reliability-results/`. Without arguments, campaigns without stored results run; with arguments, the
 named campaigns run again. The page shows all stored results.
@@ -19,7 +22,7 @@ from tabulate import tabulate
 
 from synthbench.experiment import identity
 from tests import nonsense
-from tests.reliability import company, damage, disk, killed
+from tests.reliability import clustered, company, damage, disk, killed, large
 from tests.reliability.campaign import Campaign
 
 SEED = 1
@@ -33,10 +36,16 @@ CAMPAIGNS: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
     "nonsense": (lambda _, trials: nonsense.campaign(trials), 10_000),
     "company": (company.campaign, 7),
 }
+AT_SIZE: dict[str, tuple[Callable[[Path, int], Campaign], int]] = {
+    "clustered": (lambda folder, trials: clustered.campaign(folder, trials, SEED), 30),
+    "large": (lambda folder, trials: large.changed(folder / "study", trials, SEED), 200),
+    "large driver": (lambda folder, trials: large.driver(folder / "study", trials, SEED), 30),
+}
+EVERY = CAMPAIGNS | AT_SIZE
 
 
 def page(results: list[tuple[Campaign, float]]) -> str:
-    usual = [(campaign, CAMPAIGNS[campaign.name][1]) for campaign, _ in results]
+    usual = [(campaign, EVERY[campaign.name][1]) for campaign, _ in results]
     shortened = [
         f"{campaign.name} {campaign.trials} of {trials}" for campaign, trials in usual if campaign.trials < trials
     ]
@@ -58,7 +67,7 @@ def page(results: list[tuple[Campaign, float]]) -> str:
 
 def run(name: str, trials: int | None) -> None:
     start = time.monotonic()
-    campaign, usual_trials = CAMPAIGNS[name]
+    campaign, usual_trials = EVERY[name]
     with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
         result = campaign(Path(folder), trials or usual_trials)
     seconds = time.monotonic() - start
@@ -75,16 +84,16 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="CAMPAIGN",
-        help=f"one of {', '.join(CAMPAIGNS)}; default: those without stored results",
+        help=f"one of {', '.join(EVERY)}; default: the usual ones without stored results",
     )
     parser.add_argument("--trials", type=int, help="number of trials of each; default: the usual number")
     options = parser.parse_args()
     names: list[str] = options.names
-    if unknown := set(names) - set(CAMPAIGNS):
+    if unknown := set(names) - set(EVERY):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     for name in names or [name for name in CAMPAIGNS if not (RESULTS / f"{name}.json").exists()]:
         run(name, options.trials)
-    files = [RESULTS / f"{name}.json" for name in CAMPAIGNS]
+    files = [RESULTS / f"{name}.json" for name in EVERY]
     contents = [json.loads(file.read_text()) for file in files if file.exists()]
     results = [
         (Campaign(**content | {"outcomes": Counter(content["outcomes"])}), seconds) for content, seconds in contents

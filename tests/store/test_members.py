@@ -40,7 +40,9 @@ def finish(store: Store, experiment: Experiment, learning: Mapping[float, float]
 def finetuned(store: Store, experiment: Experiment) -> list[tuple[int, float]]:
     """The seed and rate of every run in the only cell of the last stage."""
     identities, stage = store.identities(), experiment.card.stages[-1].name
-    (trials,) = (runs for cell, runs in members.cells(NAME, store, store.results()).items() if cell.stage == stage)
+    (trials,) = (
+        runs for cell, runs in members.cells(NAME, store, store.results()).trials.items() if cell.stage == stage
+    )
     return sorted((identities[trial.id]["seed"], trial.lr) for trial in trials)
 
 
