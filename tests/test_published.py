@@ -135,12 +135,8 @@ def test_the_leaderboard_s_page_is_that_of_its_rows() -> None:
 def test_every_published_file_has_a_command_that_makes_it() -> None:
     outputs = {"reports/README.md", "reports/reliability.md", "reports/gpu.json"}  # tests.reliability, tests.gpu
     outputs |= {"reports/performance.json"} if FOUND.exists() else set()  # tests.benchmarks
-<<<<<<< HEAD
-    unmeasured = {*publish.STUDIES} - {*PUBLISHED}
-=======
     outputs |= {"reports/scale.json"}  # tests.benchmarks.scale
-    unmeasured = {study for study in publish.STUDIES if not (ROOT / "reports" / f"{study}.json").exists()}
->>>>>>> 0f6c8371d3a34ff1c76b3ac43cb222307e06bf40
+    unmeasured = {*publish.STUDIES} - {*PUBLISHED}
     for name in publish.PRODUCTS.keys() - unmeasured:  # of which the page of the papers says so
         for command in publish.commands(name):
             words, _, target = command.partition(" > ")
