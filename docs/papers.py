@@ -80,7 +80,9 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("O5", "Muon throughout has the lower pretraining loss and is worse after finetuning for reasoning.",
                    "GPT-2 small on OpenWebText: 2.974 against 3.010; then MetaMathQA", "reasoning",
                    ("Muon has the lower loss", "Muon throughout finds", "Muon throughout composes",
-                    "On the model that AdamW", "On the model that Muon"), f"Reasoning is composing two facts. {SMALL}"),
+                    "On the model that AdamW", "On the model that Muon"),
+                   "Reasoning is composing two facts. Either optimizer learns the pretraining language wholly (losses "
+                   f"below 0.01), so that the first half cannot show here. {SMALL}"),
         PaperClaim("O6", "Muon leans to rote memorization, which hurts finding a pattern in little data.",
                    "A synthetic language, whose details are not public", "rote",
                    ("On small data Muon finds less of a rule than AdamW",), f"{TWO_MUONS} {SMALL}",

@@ -36,11 +36,12 @@ ROOT = Path(__file__).resolve().parents[1]
 FINGERPRINTS = """
 import json, sys
 from synthbench.analysis import reference
-from synthbench.cards import RunnerCard, load
-files = [json.loads(open(file).read()) for file in sys.argv[1:]]
-cards = [load(RunnerCard, file["runner"]) for file in files]
-print(json.dumps([(card.version, reference.package(card, file["device"])) for card, file in zip(cards, files)]))
-"""  # of published rows, by their files: the version of their card, and the code that would have trained them
+from synthbench.cards import RunnerCard, load, names
+def made_by(file):
+    card = load(RunnerCard, file["runner"]) if file["runner"] in names(RunnerCard) else None
+    return card and (card.version, reference.package(card, file["device"]))
+print(json.dumps([made_by(json.loads(open(file).read())) for file in sys.argv[1:]]))
+"""  # of published rows, by their files: the version of their card, and the code that would train them; null: no card
 CODE = "from synthbench.experiment import identity; print(identity.package_fingerprint())"  # of that of baselines
 SETTINGS = (
     "task",
@@ -163,7 +164,8 @@ def main(arguments: list[str]) -> int:
                     return 1
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(code)], cwd=ROOT, check=True)
-    renewed = {file: renew_rows(file, *made_by) for file, made_by in before.items() if path_of(file) in paths}
+    known = {file: made_by for file, made_by in before.items() if made_by and path_of(file) in paths}
+    renewed = {file: renew_rows(file, *made_by) for file, made_by in known.items()}
     renewed |= {file: renew_baseline(file, of_code) for file in BASELINES if TORCH in paths}
     for path, is_renewed in renewed.items():
         print(f"{path.relative_to(ROOT)}: {'renewed' if is_renewed else 'made by another code or card, not changed'}.")
