@@ -134,8 +134,8 @@ PAPERS: dict[str, list[PaperClaim]] = {
         PaperClaim("capacity", "Asked here, of what is known of Adam alone: Muon stores more bits a parameter.",
                    "2 to 4 bits a parameter, Adam alone (arXiv 2505.24832, 2404.05405)", "capacity",
                    ("In equally many steps", "After 1,000 exposures", "SGD stores"),
-                   "4,000 steps, some 70 exposures of a string, do not fill a model; 56,000, some 1,000, store the 2 bits that arXiv "
-                   "2404.05405 finds there (the study's table). "
+                   "4,000 steps, some 70 exposures of a string, do not fill a model; 56,000, some 1,000, store the 2 bits "
+                   "that arXiv 2404.05405 finds there (the study's table). "
                    f"{SMALL}"),
         PaperClaim("remedies", "Replay, penalties towards the base and averages with it make a model forget less.",
                    "Continual learning (arXiv 1612.00796, 2109.01903 and others)", "remedies",

@@ -95,7 +95,12 @@ class ProcessPool:
                 yield slot, Died(worker.process.exitcode)
 
     def _start(self) -> Worker:
-        context = forking()
+        try:
+            return self._started(forking())
+        except (EOFError, OSError):  # the server is dead, of an import perhaps, of which a worker's own death tells
+            return self._started(multiprocessing.get_context("spawn"))
+
+    def _started(self, context: BaseContext) -> Worker:
         ours, theirs = context.Pipe()
         process: BaseProcess = context.Process(  # type: ignore[attr-defined]
             target=serve, args=(theirs, self._device, dict(os.environ | ENVIRONMENT)), daemon=True
