@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 import random
-import shutil
 import signal
 import time
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.reliability import program
 from tests.reliability.campaign import Campaign
-from tests.reliability.killed import QUICK, SETTINGS, Trial, run_undisturbed
+from tests.reliability.killed import QUICK, SETTINGS, Trial, killing
 
 PROMISE = (
     "on a Ray cluster of three nodes on one machine no finished run is lost or retrained (its row keeps `started`); no row "
     "is incomplete; every weight file that a row names is valid; a command whose worker or node was killed ends by itself "
     "and trains what was missing once; scores are bitwise equal to those of an undisturbed run without Ray"
 )
-START = 6.0  # seconds until training begins: joining the cluster, and starting workers on it
 KINDS = ("driver", "worker", "node")
 
 
@@ -29,6 +28,7 @@ KINDS = ("driver", "worker", "node")
 class OnCluster(Trial):
     """The same, trained on a cluster."""
 
+    START: ClassVar[float] = 6.0  # joining the cluster, and starting workers on it
     cluster: Any = None
 
     def kill(self, kind: str, moment: float) -> tuple[str, list[str]]:
@@ -65,9 +65,7 @@ def workers() -> list[int]:
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Campaign:
-    """Kills at moments uniform over the time that the experiment still needs; if it ends earlier, the trial is repeated."""
-    result, moments = Campaign("clustered", PROMISE), random.Random(seed)
-    expected, seconds = run_undisturbed(folder)
+    """Of a cluster of two nodes beside its head."""
     os.environ.setdefault("RAY_worker_niceness", "0")  # else they wait for whatever runs beside them
     cluster = import_module("ray.cluster_utils").Cluster(
         initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False}
@@ -75,18 +73,7 @@ def campaign(folder: Path, trials: int, seed: int) -> Campaign:
     try:
         for _ in range(2):
             cluster.add_node(num_cpus=1)
-        trial = OnCluster(folder / "0", expected, cluster=cluster)
-        while result.trials < trials:
-            if len(trial.finished) == len(expected):
-                shutil.rmtree(trial.out)
-                trial = OnCluster(folder / str(result.trials), expected, cluster=cluster)
-            remaining = 1 - len(trial.finished) / len(expected)
-            kind, moment = KINDS[result.trials % len(KINDS)], moments.uniform(0, START + remaining * seconds)
-            outcome, violations = trial.kill(kind, moment)
-            if outcome.endswith("killed"):
-                result.record(outcome, *violations)
-            else:
-                result.violations += violations
+        make = partial(OnCluster, cluster=cluster)
+        return killing(Campaign("clustered", PROMISE), folder, (trials, seed), KINDS, make)
     finally:
         cluster.shutdown()
-    return result

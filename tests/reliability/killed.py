@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from synthbench.experiment.runs import Result
 from synthbench.store.database import DATABASE
@@ -30,13 +32,14 @@ TOGETHER_PROMISE = (
 # `quick` with fewer steps, so that a hundred kills take minutes: 2 + 12 runs
 QUICK = ("quick", "--optimizer", "adamw", "--seeds", "2", "--device", "cpu")
 SETTINGS = ("stages.pretrain.steps=60", "stages.finetune.steps=60", "stages.finetune.points=6")
-START = 2.0  # seconds until training begins
 KINDS = ("main process", "worker", "process group")
 
 
 @dataclass
 class Trial:
     """An experiment that is killed and resumed until it is finished. expected: results of an undisturbed run."""
+
+    START: ClassVar[float] = 2.0  # seconds until training begins
 
     out: Path
     expected: dict[str, Result]
@@ -101,16 +104,24 @@ def run_undisturbed(folder: Path) -> tuple[dict[str, Result], float]:
 
 
 def campaign(folder: Path, trials: int, seed: int) -> Campaign:
+    """Of the local engine."""
+    return killing(Campaign("killed", PROMISE), folder, (trials, seed), KINDS, Trial)
+
+
+def killing(
+    result: Campaign, folder: Path, trials_and_seed: tuple[int, int], kinds: Sequence[str], make: Callable[..., Trial]
+) -> Campaign:
     """Kills at moments uniform over the time that the experiment still needs; if it ends earlier, the trial is repeated."""
-    result, moments = Campaign("killed", PROMISE), random.Random(seed)
+    trials, seed = trials_and_seed
+    moments = random.Random(seed)
     expected, seconds = run_undisturbed(folder)
-    trial = Trial(folder / "0", expected)
+    trial = make(folder / "0", expected)
     while result.trials < trials:
         if len(trial.finished) == len(expected):
             shutil.rmtree(trial.out)
-            trial = Trial(folder / str(result.trials), expected)
+            trial = make(folder / str(result.trials), expected)
         remaining = 1 - len(trial.finished) / len(expected)
-        kind, moment = KINDS[result.trials % len(KINDS)], moments.uniform(0, START + remaining * seconds)
+        kind, moment = kinds[result.trials % len(kinds)], moments.uniform(0, trial.START + remaining * seconds)
         outcome, violations = trial.kill(kind, moment)
         if outcome.endswith("killed"):
             result.record(outcome, *violations)
