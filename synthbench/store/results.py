@@ -181,6 +181,7 @@ class Store(Database):
                 results[row.id], identities[row.id] = result, content
         if len(results) < len(enlisted):
             self._check_lost(enlisted)
+            self.identities()  # which refuses a damaged one of an interrupted run, too
         return Known({run: cells for run, cells in enlisted.items() if run in results}, results, identities)
 
     def _finished(self, runs: Iterable[RunId] | None, *, paths: bool) -> Iterator[tuple[RunRow, Result]]:

@@ -60,7 +60,7 @@ class Trial:
                     return "no worker yet", self._check_end(process, before)
                 os.kill(random.Random(moment).choice(workers), signal.SIGKILL)
                 return "worker killed", self._check_end(process, before)
-            children = program.children(process.pid)
+            children = program.descendants(process.pid)
             (os.killpg if kind == "process group" else os.kill)(process.pid, signal.SIGKILL)
             seconds = program.wait_until(lambda: not any(map(program.is_running, children)))
             context = f"{kind} killed after {moment:.2f} s"

@@ -166,7 +166,7 @@ def driver(folder: Path, trials: int, seed: int, size: int = SIZE, left: int = L
             program.wait_until(
                 lambda log=log, process=process: bool(noted(log)) or process.poll() is not None, PATIENCE
             )  # type: ignore[misc]
-            time.sleep(rng.uniform(0, LONGEST))
+            time.sleep(rng.uniform(0, LONGEST * left / LEFT))
             with suppress(ProcessLookupError):
                 process.send_signal(signal.SIGKILL)
         violations = _lost(kept, now := rows(folder), noted(log))

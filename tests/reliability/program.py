@@ -87,7 +87,7 @@ def started(
         try:
             yield process
         finally:
-            for pid in (*children(process.pid), process.pid):
+            for pid in (*descendants(process.pid), process.pid):
                 kill(pid)
             process.communicate()
 
@@ -208,6 +208,11 @@ def workers(pid: int) -> list[int]:
     """The processes that train: forked by the server of workers, which is a child, as is multiprocessing's tracker."""
     servers = [child for child in children(pid) if b"forkserver" in read_proc(child, "cmdline")]
     return [worker for server in servers for worker in children(server)]
+
+
+def descendants(pid: int) -> list[int]:
+    """Its children, and the processes that train."""
+    return [*children(pid), *workers(pid)]
 
 
 def cpu_seconds(pid: int) -> float:

@@ -17,7 +17,7 @@ import pytest
 
 from synthbench.store.results import Store
 from tests.reliability import program
-from tests.reliability.program import Gate, children, invoke, is_running, wait_for_exit, wait_until
+from tests.reliability.program import Gate, descendants, invoke, is_running, wait_for_exit, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(program.ROOT)}
@@ -74,7 +74,7 @@ def bench(tmp_path: Path) -> Bench:
 def test_ctrl_c_keeps_finished_runs(bench: Bench) -> None:
     """A terminal sends the signal to workers, too."""
     with bench.held() as process:
-        workers = children(process.pid)
+        workers = descendants(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         _, err = wait_for_exit(process, 130)
         wait_until(lambda: not any(map(is_running, workers)))
@@ -89,7 +89,7 @@ def test_signals_to_the_main_process_end_it_soon(
     bench: Bench, signals: list[signal.Signals], limit: float, measured: Callable[[str, float, float], None]
 ) -> None:
     with bench.held() as process:
-        workers = children(process.pid)
+        workers = descendants(process.pid)
         for signal_number in signals:
             os.kill(process.pid, signal_number)
         seconds = wait_until(lambda: process.poll() is not None)
@@ -113,7 +113,7 @@ def test_every_signal_ends_the_program_and_the_same_command_resumes(bench: Bench
 
 def test_a_second_interrupt_ends_the_program_at_once_and_loses_no_finished_run(bench: Bench) -> None:
     with bench.held() as process:
-        workers = children(process.pid)
+        workers = descendants(process.pid)
         for signal_number in TWO_INTERRUPTS:
             os.kill(process.pid, signal_number)
         _, err = wait_for_exit(process, 130)

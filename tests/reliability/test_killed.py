@@ -12,7 +12,7 @@ import pytest
 
 from synthbench.store.results import Store
 from tests.reliability import killed, program
-from tests.reliability.program import Gate, children, invoke, is_running, numbers, results, wait_for_exit, wait_until
+from tests.reliability.program import Gate, descendants, invoke, is_running, numbers, results, wait_for_exit, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are watched through /proc")
 
@@ -30,7 +30,7 @@ def test_kills_of_the_main_process_and_a_worker_lose_nothing_and_results_are_the
     gate.close()
     with program.started(card, out, "--jobs", "1", "--fleet-size", "2", env=gate.env) as process:
         gate.wait(process)
-        workers = children(process.pid)
+        workers = descendants(process.pid)
         os.kill(process.pid, signal.SIGKILL)
         wait_until(lambda: not any(map(is_running, workers)))
     finished = results(out)
