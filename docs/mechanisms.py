@@ -129,7 +129,12 @@ def repeated(first: Sequence[Row], again: Sequence[Row]) -> str:
     for one, other in zip(answers(card, first), answers(fresh, again), strict=True):
         new = " *(new)*" * one.claim.says.startswith(NEW)
         rows.append([literal(one.claim.says) + new, *_cells(one), *_cells(other)])
-    return github(["claim", "first seeds", "A/A", "fresh seeds", "A/A"], rows)
+    return github(["claim", f"first {_span(first)}", "A/A", f"fresh {_span(again)}", "A/A"], rows)
+
+
+def _span(rows: Sequence[Row]) -> str:
+    """`seeds 3300 to 3315`."""
+    return f"seeds {min(rows[0].seeds)} to {max(rows[0].seeds)}"
 
 
 def _cells(answer: Answer) -> list[str]:
