@@ -56,7 +56,7 @@ def gpu_page() -> str:
 
 
 def made(machine: Found) -> str:
-    """When, and by which code: `2026-12-01, by the training code of today`."""
+    """When, and by which code: `2026-12-01, by the training code as it is`."""
     is_current = machine.get("code") == identity.package_fingerprint()
     age = "by the training code as it is" if is_current else "by earlier training code, which has changed since"
     return ", ".join(filter(None, [machine.get("date"), age]))

@@ -60,9 +60,9 @@ measure carries the gain no further than its correlation at equal loss does. *ad
 initialization and order of examples."""
 FOUND = """## Claims of geometry on fresh seeds
 
-The claims of the card, answered on its own seeds and once more on seeds that were trained after those were read. *new*: no
-paper states it, as far as we know."""
-NEW = ("At an equal", "A model that Muon pretrained has smaller")
+The claims of the card, answered on its own seeds and once more on seeds that were trained after those were read. *new*: we
+know of no paper that asks it."""
+NEW = ("At an equal rise", "At an equal norm", "At an equal stable rank")
 
 
 def mechanisms_page() -> str:
