@@ -19,6 +19,6 @@ def test_changed_runs_are_trained_again_and_no_others(tmp_path: Path) -> None:
 
 
 def test_a_killed_driver_loses_no_finished_run_and_hands_none_out_again(tmp_path: Path) -> None:
-    campaign = large.driver(tmp_path / "study", 1, seed=2, size=2000, left=1900)
+    campaign = large.driver(tmp_path / "study", 1, seed=2, size=1000, left=950)
     assert campaign.outcomes == {"driver killed": 1}
     assert campaign.violations == []
