@@ -1,0 +1,86 @@
+"""Steps of the model with gradients by hand: in fewer passes over memory, and fewer kernels, than autograd's.
+
+Shapes as in `trainer/transformer.py`; o and i: rows and columns of a weight, h: pairs of a head's width.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+EPSILON = 1e-6  # under the root of the norms
+
+
+@cache  # for good: a CUDA graph reads the tensor that it was captured with
+def constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number that kernels take as a tensor, without dimensions."""
+    return torch.tensor(value, dtype=dtype, device=device)
+
+
+class RMSNorm(torch.autograd.Function):
+    """x / sqrt(mean(x^2) + eps) over the last dimension, without parameters."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        scale = torch.add(constant(EPSILON, x.dtype, x.device), square, alpha=1 / x.shape[-1]).rsqrt_()
+        y: Tensor = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        y, scale = ctx.saved_tensors
+        return torch.addcmul(grad, y, (grad * y).mean(-1, keepdim=True), value=-1).mul_(scale)
+
+
+class SquaredReLU(torch.autograd.Function):
+    """max(x, 0)^2 (Primer, arXiv 2109.08668)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        positive = x.clamp_min(0)
+        ctx.save_for_backward(positive)
+        return positive * positive
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        positive: Tensor = ctx.saved_tensors[0]
+        return torch.addcmul(constant(0.0, grad.dtype, grad.device), grad, positive, value=2)
+
+
+class Product(torch.autograd.Function):
+    """x W^T of every run. Autograd would give the weight's gradient transposed, to be copied before it can lie in a row."""
+
+    @staticmethod
+    def forward(ctx: Any, x_KNi: Tensor, weight_Koi: Tensor) -> Tensor:
+        ctx.save_for_backward(x_KNi, weight_Koi)
+        return x_KNi @ weight_Koi.mT
+
+    @staticmethod
+    def backward(ctx: Any, grad_KNo: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x_KNi, weight_Koi = ctx.saved_tensors
+        of_x, of_weight = ctx.needs_input_grad
+        return grad_KNo @ weight_Koi if of_x else None, grad_KNo.mT @ x_KNi if of_weight else None
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """RoPE on heads of shape (..., L, heads, head_width): neighbouring pairs are complex numbers."""
+    pairs = torch.view_as_complex(x.view(*x.shape[:-1], -1, 2))
+    return torch.view_as_real(pairs * rotation).flatten(-2)
+
+
+class Rotation(torch.autograd.Function):
+    """`rotate` by `rotation`; back by its conjugate, which autograd would write anew in every step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, rotation: Tensor, conjugate: Tensor) -> Tensor:
+        ctx.save_for_backward(conjugate)
+        return rotate(x, rotation)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        return rotate(grad, ctx.saved_tensors[0]), None, None
