@@ -70,19 +70,18 @@ class Steps:
         self._rows_K1 = torch.arange(runs, device=device)[:, None]
         self._first = first_position(data.answer_KNL)
         of_rates = device if optimizer.is_capturable else torch.device("cpu")  # where plug-ins expect them
-        self._lr_K, self._weight_decay_K = (
-            torch.tensor(values, dtype=torch.float32, device=of_rates) for values in rates
-        )
+        lr_K, self._weight_decay_K = (torch.tensor(values, dtype=torch.float32, device=of_rates) for values in rates)
         factors = [schedule.factor(step) for step in range(schedule.steps)]
-        self._factor_T = torch.tensor(factors, dtype=torch.float32, device=of_rates)
+        self._lr_TK = torch.tensor(factors, dtype=torch.float32, device=of_rates)[:, None] * lr_K
+        self._count_T = torch.arange(1, schedule.steps + 1, dtype=torch.double, device=of_rates)
         self.curve_TK = torch.zeros(schedule.steps, runs, device=device)
 
     def take(self, step: int | Tensor) -> None:
         """Takes a step, counted from 0. As a tensor of shape (1,) on the device, it reads nothing on the host."""
-        indices_KB, factor = _row(self._order_TKB, step), _row(self._factor_T, step)
+        indices_KB, lr_K = _row(self._order_TKB, step), _row(self._lr_TK, step)
         tokens_KBL, answer_KBL = (of_K[self._rows_K1, indices_KB] for of_K in (self._tokens_KNL, self._answer_KNL))
-        rates_K = self._lr_K * factor, self._weight_decay_K
-        count = step + 1 if isinstance(step, int) else (step + 1).double()[0]  # float32 has no room for 1 - 0.999^1
+        count = step + 1 if isinstance(step, int) else _row(self._count_T, step)  # float32 has no room for 1 - 0.999^1
+        rates_K = lr_K, self._weight_decay_K
         self.curve_TK[step] = training_step(self.optimizer, tokens_KBL, answer_KBL, self._first, count, rates_K)
 
 

@@ -12,12 +12,19 @@ from synthbench.trainer.fleet import Fleet
 from synthbench.trainer.optimizer import FleetOptimizer
 
 
+def shares(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of every prediction, in nats, and its share of its run's loss, a mean over answer tokens: each
+    (K, B, S). first: the first position that predicts an answer token."""
+    logits = fleet.logits(tokens_KBL[..., :-1], first)
+    target_KBS, learned_KBS = tokens_KBL[..., first + 1 :], answer_KBL[..., first + 1 :]
+    nll = F.cross_entropy(logits.flatten(0, 2), target_KBS.reshape(-1), reduction="none").view_as(target_KBS)
+    return nll, learned_KBS / learned_KBS.sum((1, 2), keepdim=True)
+
+
 def losses(fleet: Fleet, tokens_KBL: Tensor, answer_KBL: Tensor, first: int) -> Tensor:
     """Mean cross-entropy of each run's answer tokens, in nats: shape (K,). first: the first position that predicts one."""
-    logits = fleet.logits(tokens_KBL[..., :-1], first)
-    target_KBS, learned_KBS = tokens_KBL[..., first + 1 :], answer_KBL[..., first + 1 :].float()
-    nll = F.cross_entropy(logits.flatten(0, 2), target_KBS.reshape(-1), reduction="none").view_as(target_KBS)
-    return (nll * learned_KBS).sum((1, 2)) / learned_KBS.sum((1, 2))
+    nll_KBS, share_KBS = shares(fleet, tokens_KBL, answer_KBL, first)
+    return (nll_KBS * share_KBS).sum((1, 2))
 
 
 def training_step(
@@ -36,8 +43,8 @@ def training_step(
     fleet = optimizer.fleet
     if fleet.native is not None:
         return fleet.native.training_step(optimizer, tokens_KBL, answer_KBL, first, step, rates)
-    loss_K = losses(fleet, tokens_KBL, answer_KBL, first)
-    fleet.flat_KP.grad = None
-    loss_K.sum().backward()  # type: ignore[no-untyped-call]
+    nll_KBS, share_KBS = shares(fleet, tokens_KBL, answer_KBL, first)
+    fleet.flat_KP.grad = None  # the next one is a new tensor as it is: no kernel fills or adds
+    nll_KBS.backward(share_KBS)  # type: ignore[no-untyped-call]
     optimizer.step(step, *rates)
-    return loss_K.detach()
+    return (nll_KBS.detach() * share_KBS).sum((1, 2))

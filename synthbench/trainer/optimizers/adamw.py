@@ -50,7 +50,7 @@ def batched(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, arg
     second_Kn.mul_(b2).addcmul_(grad, grad, value=1 - b2)
     root = (second_Kn / (1 - b2**hyper.step)).sqrt_().add_(arguments.eps)
     value.mul_(1 - lr_K1 * decay_K1)
-    value.sub_((first_Kn / root).mul_(lr_K1 / (1 - b1**hyper.step)))
+    value.addcmul_(first_Kn / root, lr_K1 / (b1**hyper.step - 1))
 
 
 def by_row(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, arguments: AdamW) -> None:

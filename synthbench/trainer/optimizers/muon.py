@@ -85,31 +85,37 @@ def wide(matrix: Tensor) -> Tensor:
 
 
 def start(blocks: Sequence[Block], arguments: Muon) -> State:
+    import torch
+
     values = matrices(blocks, "value_Kn")
-    stacked = {shape: [wide(values[index]) for index in indices] for shape, indices in indices_by_shape(values).items()}
-    return {"momentum": {shape: values[0].new_zeros((len(values[0]), sum(m.shape[1] for m in stack), *shape))
-                         for shape, stack in stacked.items()}}  # fmt: skip
+    state: State = {"momentum": {}, "scale": {}}
+    for shape, indices in indices_by_shape(values).items():
+        stack = [values[index] for index in indices]
+        counts = [matrix.shape[1] for matrix in stack]
+        state["momentum"][shape] = stack[0].new_zeros((len(stack[0]), sum(counts), *shape))
+        scales = [update_scale(*matrix.shape[-2:], arguments.scale) for matrix in stack]
+        scale_M11 = torch.tensor(scales).repeat_interleave(torch.tensor(counts))[:, None, None]
+        state["scale"][shape] = scale_M11.to(stack[0])
+    return state
 
 
 def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: Muon) -> None:
     import torch
 
     values, grads = matrices(blocks, "value_Kn"), matrices(blocks, "grad_Kn")
-    lr_K111 = hyper.lr_K.to(values[0].device)[:, None, None, None]
-    decay_K111 = hyper.weight_decay_K.to(values[0].device)[:, None, None, None]
+    lr_K1 = hyper.lr_K.to(values[0].device)[:, None]
+    keep_K1 = 1 - lr_K1 * hyper.weight_decay_K.to(values[0].device)[:, None]
+    for block in blocks:
+        block.value_Kn.mul_(keep_K1)
     for shape, indices in indices_by_shape(values).items():
         grad_KMrc = torch.cat([wide(grads[index]) for index in indices], dim=1)
         momentum_KMrc = state["momentum"][shape].lerp_(grad_KMrc, 1 - arguments.momentum)
         update = grad_KMrc.lerp_(momentum_KMrc, arguments.momentum) if arguments.nesterov else momentum_KMrc
         update = newton_schulz(update.flatten(0, 1), arguments).view_as(update)
+        update = update * (lr_K1[..., None, None] * state["scale"][shape])
         pieces = torch.split(update, [values[index].shape[1] for index in indices], dim=1)
         for index, piece in zip(indices, pieces, strict=True):
-            value = values[index]
-            rows, columns = value.shape[-2:]
-            value.mul_(1 - lr_K111 * decay_K111)
-            value.sub_(
-                (piece.mT if rows > columns else piece) * (lr_K111 * update_scale(rows, columns, arguments.scale))
-            )
+            values[index].sub_(piece.mT if values[index].shape[-2] > values[index].shape[-1] else piece)
 
 
 register(

@@ -26,9 +26,10 @@ def start(blocks: Sequence[Block], arguments: SGD) -> State:
 def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: SGD) -> None:
     for (value, grad, _), momentum_Kn in zip(blocks, state["momentum"], strict=True):
         lr_K1, decay_K1 = hyper.lr_K.to(value.device)[:, None], hyper.weight_decay_K.to(value.device)[:, None]
-        grad = grad + decay_K1 * value
+        grad = grad.addcmul(decay_K1, value)
         momentum_Kn.mul_(arguments.momentum).add_(grad)
-        value.sub_(lr_K1 * (grad + arguments.momentum * momentum_Kn if arguments.nesterov else momentum_Kn))
+        moved = grad.add_(momentum_Kn, alpha=arguments.momentum) if arguments.nesterov else momentum_Kn
+        value.addcmul_(lr_K1, moved, value=-1)
 
 
 register(
