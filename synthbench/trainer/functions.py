@@ -15,8 +15,8 @@ EPSILON = 1e-6  # under the root of the norms
 
 
 @cache  # for good: a CUDA graph reads the tensor that it was captured with
-def constant(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """A number that kernels take as a tensor, without dimensions."""
+def constant(value: float | tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """A number, without dimensions, or several, that kernels take as a tensor."""
     return torch.tensor(value, dtype=dtype, device=device)
 
 
@@ -53,18 +53,48 @@ class SquaredReLU(torch.autograd.Function):
 
 
 class Product(torch.autograd.Function):
-    """x W^T of every run. Autograd would give the weight's gradient transposed, to be copied before it can lie in a row."""
+    """x W^T of every run, added to `onto` if that is not None. Autograd would give the weight's gradient transposed, to be
+    copied before it can lie in a row."""
 
     @staticmethod
-    def forward(ctx: Any, x_KNi: Tensor, weight_Koi: Tensor) -> Tensor:
+    def forward(ctx: Any, x_KNi: Tensor, weight_Koi: Tensor, onto_KNo: Tensor | None) -> Tensor:
         ctx.save_for_backward(x_KNi, weight_Koi)
-        return x_KNi @ weight_Koi.mT
+        return x_KNi @ weight_Koi.mT if onto_KNo is None else torch.baddbmm(onto_KNo, x_KNi, weight_Koi.mT)
 
     @staticmethod
-    def backward(ctx: Any, grad_KNo: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: Any, grad_KNo: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x_KNi, weight_Koi = ctx.saved_tensors
-        of_x, of_weight = ctx.needs_input_grad
-        return grad_KNo @ weight_Koi if of_x else None, grad_KNo.mT @ x_KNi if of_weight else None
+        of_x, of_weight, of_onto = ctx.needs_input_grad
+        return (
+            grad_KNo @ weight_Koi if of_x else None,
+            grad_KNo.mT @ x_KNi if of_weight else None,
+            grad_KNo if of_onto else None,
+        )
+
+
+class Merge(torch.autograd.Function):
+    """W + s B A of every run: (K, rows, columns), B (K, rows, r) and A (K, r, columns), or all three with a stack of
+    matrices second."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, b: Tensor, a: Tensor, scale: float) -> Tensor:
+        if weight.dim() == 3:
+            merged = torch.baddbmm(weight, b, a, alpha=scale)
+        else:  # copied, whatever K: a batch of products has one stride
+            b, a = (x.clone(memory_format=torch.contiguous_format).flatten(0, 1) for x in (b, a))
+            merged = torch.add(weight, (b @ a).view_as(weight), alpha=scale)
+        ctx.save_for_backward(b, a)
+        ctx.scale = scale
+        return merged
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, Tensor, None]:
+        b, a = ctx.saved_tensors
+        grad_Mrc, none = grad.flatten(0, -3), constant(0.0, grad.dtype, grad.device)
+        of_b = torch.baddbmm(none, grad_Mrc, a.mT, beta=0, alpha=ctx.scale)
+        of_a = torch.baddbmm(none, b.mT, grad_Mrc, beta=0, alpha=ctx.scale)
+        stack = grad.shape[:-2]
+        return None, of_b.view(*stack, *of_b.shape[1:]), of_a.view(*stack, *of_a.shape[1:]), None
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

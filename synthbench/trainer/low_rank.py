@@ -33,26 +33,20 @@ def adapters(base: Layout, rank: int) -> Layout:
     return arrange(shapes)
 
 
-def product(b: Tensor, a: Tensor) -> Tensor:
-    """B A of every run and matrix: (K, rows, r) times (K, r, columns), or the same with a stack of matrices second.
-
-    Stacked matrices go one by one, and rank one is no matrix product: otherwise operands are copied, or kernels chosen,
-    in a way that depends on K, and with it the rounding of a member's gradients.
-    """
-    import torch
-
-    if b.shape[-1] == 1:
-        return b * a
-    if b.dim() == 3:
-        return b @ a
-    return torch.stack([left @ right for left, right in zip(b.unbind(1), a.unbind(1), strict=True)], dim=1)
-
-
 def merged(base: Mapping[str, Tensor], adapter: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights that the adapters make of the base's, by the base's names."""
     return {
-        name: weight + ALPHA_OVER_RANK * product(adapter[f"{name}.B"], adapter[f"{name}.A"])
-        if f"{name}.A" in adapter
-        else weight
+        name: merge(weight, adapter[f"{name}.B"], adapter[f"{name}.A"]) if f"{name}.A" in adapter else weight
         for name, weight in base.items()
     }
+
+
+def merge(weight: Tensor, b: Tensor, a: Tensor) -> Tensor:
+    """A weight of every run with its adapter. Rank one is no matrix product: for it kernels would be chosen in a way that
+    depends on K, and with it the rounding of a member's gradients."""
+    from synthbench.trainer.functions import Merge
+
+    if b.shape[-1] == 1:
+        return weight + ALPHA_OVER_RANK * (b * a)
+    with_adapter: Tensor = Merge.apply(weight, b, a, ALPHA_OVER_RANK)  # type: ignore[no-untyped-call]
+    return with_adapter

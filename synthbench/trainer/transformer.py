@@ -33,8 +33,8 @@ def norm(model: ModelCard, params: Params, name: str, x_KNd: Tensor) -> Tensor:
     return torch.addcmul(params[f"{name}.bias"][:, None], centred, params[f"{name}.gain"][:, None])
 
 
-def product(x_KNi: Tensor, weight_Koi: Tensor) -> Tensor:
-    y: Tensor = Product.apply(x_KNi, weight_Koi)  # type: ignore[no-untyped-call]
+def product(x_KNi: Tensor, weight_Koi: Tensor, onto_KNo: Tensor | None = None) -> Tensor:
+    y: Tensor = Product.apply(x_KNi, weight_Koi, onto_KNo)  # type: ignore[no-untyped-call]
     return y
 
 
@@ -124,7 +124,7 @@ def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0)
         h = attention(model, params, layer, norm(model, params, f"{layer}.norm_attention", x), length, start)
         if start:
             x = x.view(runs, batch, length, -1)[:, :, start:].reshape(runs, -1, model.width)
-        x = torch.baddbmm(x, h, params[f"{layer}.out"].mT)
+        x = product(h, params[f"{layer}.out"], x)
         x = x + mlp(model, params, layer, norm(model, params, f"{layer}.norm_mlp", x))
     x = norm(model, params, "norm_head", x)
     return product(x, params["embedding" if model.tied else "head"]).view(runs, batch, -1, vocabulary)

@@ -42,15 +42,19 @@ def step(blocks: Sequence[Block], state: State, hyper: Hyper, arguments: AdamW) 
 
 def batched(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, arguments: AdamW) -> None:
     """All runs at once, in a number of kernels that does not depend on K: what a GPU favours."""
-    value, grad = block.value_Kn, block.grad_Kn
+    import torch
+
+    from synthbench.trainer.functions import constant
+
+    value, grad, device = block.value_Kn, block.grad_Kn, block.value_Kn.device
     b1, b2 = arguments.betas
-    lr_K1 = hyper.lr_K.to(value.device)[:, None]
-    decay_K1 = hyper.weight_decay_K.to(value.device)[:, None]
+    lr_K1, decay_K1 = hyper.lr_K.to(device)[:, None], hyper.weight_decay_K.to(device)[:, None]
+    left1, left2 = (1 - constant((b1, b2), torch.double, device) ** hyper.step).unbind()  # 0.999 is none in float32
     first_Kn.lerp_(grad, 1 - b1)
     second_Kn.mul_(b2).addcmul_(grad, grad, value=1 - b2)
-    root = (second_Kn / (1 - b2**hyper.step)).sqrt_().add_(arguments.eps)
-    value.mul_(1 - lr_K1 * decay_K1)
-    value.addcmul_(first_Kn / root, lr_K1 / (b1**hyper.step - 1))
+    root = (second_Kn / left2).sqrt_().add_(arguments.eps)
+    value.mul_(torch.addcmul(constant(1.0, lr_K1.dtype, device), lr_K1, decay_K1, value=-1))
+    value.addcmul_(first_Kn / root, lr_K1 / left1, value=-1)
 
 
 def by_row(block: Block, first_Kn: Tensor, second_Kn: Tensor, hyper: Hyper, arguments: AdamW) -> None:
