@@ -12,6 +12,10 @@ import torch
 from torch import Tensor
 
 EPSILON = 1e-6  # under the root of the norms
+FUSED = {
+    "cpu": False,
+    "cuda": True,
+}  # whether sums are taken in the pass before them: fewer kernels, on a CPU slower ones
 
 
 @cache  # for good: a CUDA graph reads the tensor that it was captured with
@@ -20,21 +24,37 @@ def constant(value: float | tuple[float, ...], dtype: torch.dtype, device: torch
     return torch.tensor(value, dtype=dtype, device=device)
 
 
+def is_fused(x: Tensor) -> bool:
+    return FUSED.get(x.device.type, False)
+
+
 class RMSNorm(torch.autograd.Function):
-    """x / sqrt(mean(x^2) + eps) over the last dimension, without parameters."""
+    """x and x / sqrt(mean(x^2) + eps) over the last dimension, without parameters. x again, for the residual connection, so
+    that its gradient and that of the norm are added in the last pass."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        square = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
-        scale = torch.add(constant(EPSILON, x.dtype, x.device), square, alpha=1 / x.shape[-1]).rsqrt_()
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, Tensor]:
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        epsilon, share = constant(EPSILON, x.dtype, x.device), 1 / x.shape[-1]
+        if is_fused(x):
+            scale = torch.addcmul(epsilon, norm, norm, value=share).rsqrt_()
+        else:
+            scale = torch.add(epsilon, norm.square_(), alpha=share).rsqrt_()
         y: Tensor = x * scale
         ctx.save_for_backward(y, scale)
-        return y
+        ctx.set_materialize_grads(False)
+        return x, y
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Any, of_x: Tensor | None, of_y: Tensor | None) -> Tensor | None:
+        if of_y is None:
+            return of_x
         y, scale = ctx.saved_tensors
-        return torch.addcmul(grad, y, (grad * y).mean(-1, keepdim=True), value=-1).mul_(scale)
+        of_y = torch.addcmul(of_y, y, (of_y * y).mean(-1, keepdim=True), value=-1)
+        if of_x is not None and is_fused(of_x):
+            return torch.addcmul(of_x, of_y, scale)
+        of_y.mul_(scale)
+        return of_y if of_x is None else of_y.add_(of_x)
 
 
 class SquaredReLU(torch.autograd.Function):

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synthbench.cards import ModelCard
-from synthbench.trainer.functions import EPSILON, Product, RMSNorm, Rotation, SquaredReLU
+from synthbench.trainer.functions import EPSILON, Product, RMSNorm, Rotation, SquaredReLU, is_fused
 from synthbench.trainer.functions import rotate as rotate  # for those who look into attention
 
 Params = Mapping[str, Tensor]
@@ -25,12 +25,17 @@ TILE = {"cpu": 1, "cuda": 64}  # rows and columns of attention that a kernel com
 ONE_HOT = {"cpu": 0, "cuda": 256}  # the largest vocabulary whose embedding is a product
 
 
-def norm(model: ModelCard, params: Params, name: str, x_KNd: Tensor) -> Tensor:
+def with_norm(model: ModelCard, params: Params, name: str, x_KNd: Tensor) -> tuple[Tensor, Tensor]:
+    """x for the residual connection, and its norm."""
     if model.norm == "rmsnorm":
-        y: Tensor = RMSNorm.apply(x_KNd)  # type: ignore[no-untyped-call]
-        return y
+        x, y = RMSNorm.apply(x_KNd)  # type: ignore[no-untyped-call]
+        return x, y
     centred = F.layer_norm(x_KNd, x_KNd.shape[-1:], eps=EPSILON)
-    return torch.addcmul(params[f"{name}.bias"][:, None], centred, params[f"{name}.gain"][:, None])
+    return x_KNd, torch.addcmul(params[f"{name}.bias"][:, None], centred, params[f"{name}.gain"][:, None])
+
+
+def norm(model: ModelCard, params: Params, name: str, x_KNd: Tensor) -> Tensor:
+    return with_norm(model, params, name, x_KNd)[1]
 
 
 def product(x_KNi: Tensor, weight_Koi: Tensor, onto_KNo: Tensor | None = None) -> Tensor:
@@ -38,7 +43,7 @@ def product(x_KNi: Tensor, weight_Koi: Tensor, onto_KNo: Tensor | None = None) -
     return y
 
 
-def mlp(model: ModelCard, params: Params, layer: str, x_KNd: Tensor) -> Tensor:
+def mlp(model: ModelCard, params: Params, layer: str, x_KNd: Tensor, onto_KNd: Tensor | None = None) -> Tensor:
     up = product(x_KNd, params[f"{layer}.up"])
     if model.mlp == "relu2":
         inner: Tensor = SquaredReLU.apply(up)  # type: ignore[no-untyped-call]
@@ -46,7 +51,7 @@ def mlp(model: ModelCard, params: Params, layer: str, x_KNd: Tensor) -> Tensor:
         inner = F.gelu(up, approximate="tanh")
     else:
         inner = F.silu(product(x_KNd, params[f"{layer}.gate"])) * up
-    return product(inner, params[f"{layer}.down"])
+    return product(inner, params[f"{layer}.down"], onto_KNd)
 
 
 @cache  # for good: a CUDA graph reads the tensor that it was captured with
@@ -59,7 +64,7 @@ def rotation(length: int, head_width: int, device: torch.device) -> Tensor:
 
 @cache
 def turns(length: int, heads: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The rotations of queries, keys and values (none) of every head, and their conjugates: (L, 3, heads, head_width / 2)."""
+    """The rotations of each head's queries, keys and values (none), and their conjugates: (L, 3, heads, head_width / 2)."""
     turn = rotation(length, head_width, device)
     turn = torch.stack([turn, turn, torch.ones_like(turn)], dim=1).expand(-1, -1, heads, -1).contiguous()
     return turn, turn.conj().resolve_conj()
@@ -121,10 +126,12 @@ def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0)
     x = x.view(runs, -1, model.width)
     for i in range(model.layers):
         layer, start = f"layers.{i}", first if i == model.layers - 1 else 0
-        h = attention(model, params, layer, norm(model, params, f"{layer}.norm_attention", x), length, start)
+        x, y = with_norm(model, params, f"{layer}.norm_attention", x)
+        h = attention(model, params, layer, y, length, start)
         if start:
             x = x.view(runs, batch, length, -1)[:, :, start:].reshape(runs, -1, model.width)
         x = product(h, params[f"{layer}.out"], x)
-        x = x + mlp(model, params, layer, norm(model, params, f"{layer}.norm_mlp", x))
+        x, y = with_norm(model, params, f"{layer}.norm_mlp", x)
+        x = mlp(model, params, layer, y, x) if is_fused(x) else x + mlp(model, params, layer, y)
     x = norm(model, params, "norm_head", x)
     return product(x, params["embedding" if model.tied else "head"]).view(runs, batch, -1, vocabulary)

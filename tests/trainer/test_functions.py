@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from synthbench.trainer import low_rank, transformer
+from synthbench.trainer import functions, low_rank, transformer
 from synthbench.trainer.functions import EPSILON, Merge, Product, RMSNorm, Rotation, SquaredReLU
 from tests.each import each
 
@@ -21,6 +21,10 @@ Of = Callable[..., Tensor]
 def random(*shape: int) -> Tensor:
     generator = torch.Generator().manual_seed(sum(shape))
     return torch.randn(shape, generator=generator, dtype=torch.double).requires_grad_()
+
+
+def rms_norm(x: Tensor) -> Tensor:
+    return x / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt()
 
 
 def turned(x: Tensor) -> Tensor:
@@ -37,7 +41,8 @@ def turns() -> tuple[Tensor, Tensor]:
 
 
 CASES: dict[str, tuple[Of, Of, Sequence[tuple[int, ...]]]] = {
-    "RMSNorm": (RMSNorm.apply, lambda x: x / (x.square().mean(-1, keepdim=True) + EPSILON).sqrt(), [(2, 5, 8)]),
+    "RMSNorm": (lambda x: RMSNorm.apply(x)[1], rms_norm, [(2, 5, 8)]),
+    "RMSNorm, residual": (lambda x: torch.mul(*RMSNorm.apply(x)), lambda x: x * rms_norm(x), [(2, 5, 8)]),
     "SquaredReLU": (SquaredReLU.apply, lambda x: x.relu().square(), [(2, 5, 8)]),
     "Product": (lambda x, w: Product.apply(x, w, None), lambda x, w: x @ w.mT, [(2, 5, 4), (2, 3, 4)]),
     "Product, added": (Product.apply, lambda x, w, onto: onto + x @ w.mT, [(2, 5, 4), (2, 3, 4), (2, 5, 3)]),
@@ -49,8 +54,10 @@ CASES: dict[str, tuple[Of, Of, Sequence[tuple[int, ...]]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("name", CASES)
-def test_values_and_gradients_are_autograd_s(name: str) -> None:
+def test_values_and_gradients_are_autograd_s(name: str, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(functions.FUSED, "cpu", fused)
     by_hand, plain, shapes = CASES[name]
     inputs = [random(*shape) for shape in shapes]
     outcomes = []

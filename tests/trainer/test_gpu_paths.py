@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from synthbench.trainer import transformer
+from synthbench.trainer import functions, transformer
 from synthbench.trainer.loop import Steps
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.optimizers import IMPLEMENTATIONS, adamw
@@ -52,11 +52,12 @@ def test_adamw_of_all_runs_at_once_is_adamw_run_by_run() -> None:
 
 
 @each("model", ["small", "small-gpt2", "small-swiglu"])
-def test_attention_in_tiles_and_embedding_as_a_product_give_the_same_logits_and_gradients(
+def test_attention_in_tiles_embedding_as_a_product_and_fused_sums_give_the_same_logits_and_gradients(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = []
-    for tile, vocabulary in ((1, 0), (64, 256)):
+    for tile, vocabulary, fused in ((1, 0, False), (64, 256, True)):
+        monkeypatch.setitem(functions.FUSED, "cpu", fused)
         monkeypatch.setitem(transformer.TILE, "cpu", tile)
         monkeypatch.setitem(transformer.ONE_HOT, "cpu", vocabulary)
         fleet = small.fleet([1, 2, 3], model=small.STYLES[model])

@@ -93,7 +93,7 @@ def start(blocks: Sequence[Block], arguments: Muon) -> State:
         stack = [values[index] for index in indices]
         counts = [matrix.shape[1] for matrix in stack]
         state["momentum"][shape] = stack[0].new_zeros((len(stack[0]), sum(counts), *shape))
-        scales = [update_scale(*matrix.shape[-2:], arguments.scale) for matrix in stack]
+        scales = [update_scale(matrix.shape[-2], matrix.shape[-1], arguments.scale) for matrix in stack]
         scale_M11 = torch.tensor(scales).repeat_interleave(torch.tensor(counts))[:, None, None]
         state["scale"][shape] = scale_M11.to(stack[0])
     return state
