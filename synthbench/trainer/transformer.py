@@ -21,8 +21,13 @@ from synthbench.trainer.functions import EPSILON, Product, RMSNorm, Rotation, Sq
 from synthbench.trainer.functions import rotate as rotate  # for those who look into attention
 
 Params = Mapping[str, Tensor]
-TILE = {"cpu": 1, "cuda": 64}  # rows and columns of attention that a kernel computes together
+TILE = {"cpu": 32, "cuda": 64}  # rows and columns of attention that a kernel of training computes together
 ONE_HOT = {"cpu": 0, "cuda": 256}  # the largest vocabulary whose embedding is a product
+TABLE = {
+    "cpu": 0.5,
+    "cuda": 0.0,
+}  # the largest vocabulary, over rows, whose first queries, keys and values training has
+# as a table; like tiles of several examples it depends on the batch, and without a gradient no item's loss may
 
 
 def with_norm(model: ModelCard, params: Params, name: str, x_KNd: Tensor) -> tuple[Tensor, Tensor]:
@@ -85,18 +90,21 @@ def examples_together(batch: int, length: int, tile: int) -> int:
     return max(count for count in range(1, max(1, tile // length) + 1) if batch % count == 0)
 
 
-def attention(model: ModelCard, params: Params, layer: str, x_KNd: Tensor, length: int, first: int) -> Tensor:
-    """Causal self-attention of the positions from `first` on, before the output matrix: shape (K, B S, d)."""
-    runs, width = len(x_KNd), model.width
+def attention(model: ModelCard, qkv_KNo: Tensor, length: int, first: int = 0, tile: int = 1) -> Tensor:
+    """Causal self-attention of the positions from `first` on, before the output matrix: shape (K, B S, d).
+
+    qkv_KNo: queries, keys and values, o = 3 d. tile: rows and columns that may be computed together.
+    """
+    (runs, rows, _), width, device = qkv_KNo.shape, model.width, qkv_KNo.device
     shape = (-1, length, 3, width // model.head_width, model.head_width)
-    qkv = product(x_KNd, params[f"{layer}.qkv"].flatten(1, 2)).view(shape)
+    qkv = qkv_KNo.view(shape)
     if model.positions == "rope":
-        qkv = Rotation.apply(qkv, *turns(length, *shape[3:], x_KNd.device))  # type: ignore[no-untyped-call]
+        qkv = Rotation.apply(qkv, *turns(length, *shape[3:], device))  # type: ignore[no-untyped-call]
     q, k, v = qkv.unbind(2)
     q = q[:, first:]
-    group = examples_together(x_KNd.shape[1] // length, length, TILE.get(x_KNd.device.type, 1))
+    group = examples_together(rows // length, length, tile)
     q, k, v = (x.reshape(len(x) // group, -1, *x.shape[2:]).transpose(1, 2) for x in (q, k, v))
-    mask = visible(length, first, group, (x_KNd.dtype, x_KNd.device)) if first or group > 1 else None
+    mask = visible(length, first, group, (qkv.dtype, device)) if first or group > 1 else None
     heads = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
     return heads.transpose(1, 2).reshape(runs, -1, width)
 
@@ -107,27 +115,42 @@ def one_hots(vocabulary: int, like: tuple[torch.dtype, torch.device]) -> Tensor:
     return torch.eye(vocabulary, dtype=like[0], device=like[1])
 
 
+def entries(table_KVd: Tensor, tokens_KBL: Tensor) -> Tensor:
+    """Of a table with a row for each token id, those of the tokens: shape (K, B L, d)."""
+    runs, vocabulary, width = table_KVd.shape
+    if vocabulary <= ONE_HOT.get(tokens_KBL.device.type, 0):
+        return one_hots(vocabulary, (table_KVd.dtype, table_KVd.device))[tokens_KBL].flatten(1, 2) @ table_KVd
+    rows = tokens_KBL + torch.arange(runs, device=tokens_KBL.device)[:, None, None] * vocabulary
+    return F.embedding(rows.view(-1), table_KVd.reshape(-1, width)).view(runs, -1, width)
+
+
+def has_table(model: ModelCard, vocabulary: int, x_KNd: Tensor) -> bool:
+    """Whether queries, keys and values of the first layer are computed for each token id and not for each row."""
+    most = TABLE.get(x_KNd.device.type, 0) * x_KNd.shape[1] if torch.is_grad_enabled() else 0
+    return model.positions == "rope" and vocabulary <= most
+
+
 def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0) -> Tensor:
     """Logits of the tokens that follow positions first, first + 1, ...: shape (K, B, S, V).
 
     params: weights by the names of `layout.transformer`, each with a first dimension K.
     """
     runs, batch, length = tokens_KBL.shape
-    embedding = params["embedding"]
-    vocabulary = embedding.shape[1]
-    if vocabulary <= ONE_HOT.get(tokens_KBL.device.type, 0):
-        rows_KBLV = one_hots(vocabulary, (embedding.dtype, embedding.device))[tokens_KBL]
-        x = (rows_KBLV.flatten(1, 2) @ embedding).view(runs, batch, length, model.width)
-    else:
-        rows = tokens_KBL + torch.arange(runs, device=tokens_KBL.device)[:, None, None] * vocabulary
-        x = F.embedding(rows.view(-1), embedding.reshape(-1, model.width)).view(runs, batch, length, model.width)
+    embedding, device = params["embedding"], tokens_KBL.device.type
+    vocabulary, tile = embedding.shape[1], TILE.get(device, 1) if torch.is_grad_enabled() else 1
+    x = entries(embedding, tokens_KBL)
     if model.positions == "learned":
-        x = x + params["positions"][:, None, :length]
+        x = x.view(runs, batch, length, -1) + params["positions"][:, None, :length]
     x = x.view(runs, -1, model.width)
     for i in range(model.layers):
         layer, start = f"layers.{i}", first if i == model.layers - 1 else 0
-        x, y = with_norm(model, params, f"{layer}.norm_attention", x)
-        h = attention(model, params, layer, y, length, start)
+        qkv, norm_attention = params[f"{layer}.qkv"].flatten(1, 2), f"{layer}.norm_attention"
+        if i == 0 and has_table(model, vocabulary, x):
+            qkv = entries(product(norm(model, params, norm_attention, embedding), qkv), tokens_KBL)
+        else:
+            x, y = with_norm(model, params, norm_attention, x)
+            qkv = product(y, qkv)
+        h = attention(model, qkv, length, start, tile)
         if start:
             x = x.view(runs, batch, length, -1)[:, :, start:].reshape(runs, -1, model.width)
         x = product(h, params[f"{layer}.out"], x)

@@ -52,21 +52,28 @@ def test_adamw_of_all_runs_at_once_is_adamw_run_by_run() -> None:
 
 
 @each("model", ["small", "small-gpt2", "small-swiglu"])
-def test_attention_in_tiles_embedding_as_a_product_and_fused_sums_give_the_same_logits_and_gradients(
+def test_tiles_tables_embedding_as_a_product_and_fused_sums_give_the_same_logits_and_gradients(
     model: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outcomes = []
-    for tile, vocabulary, fused in ((1, 0, False), (64, 256, True)):
+    for tile, vocabulary, fused, table in (
+        (1, 0, False, 0.0),
+        (64, 256, True, 0.0),
+        (32, 0, False, 4.0),
+        (1, 256, False, 4.0),
+    ):
         monkeypatch.setitem(functions.FUSED, "cpu", fused)
         monkeypatch.setitem(transformer.TILE, "cpu", tile)
         monkeypatch.setitem(transformer.ONE_HOT, "cpu", vocabulary)
+        monkeypatch.setitem(transformer.TABLE, "cpu", table)
         fleet = small.fleet([1, 2, 3], model=small.STYLES[model])
         tokens_KBL = torch.from_numpy(small.data([1, 2, 3], 1).tokens_KNL).long()[..., :-1]
         logits = fleet.logits(tokens_KBL, first=3)
         logits.square().sum().backward()
         outcomes.append((logits.detach(), fleet.grad_KP))
-    for one, other in zip(*outcomes, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
+    for others in outcomes[1:]:
+        for one, other in zip(outcomes[0], others, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5 * float(one.abs().max()))
 
 
 def test_no_tile_holds_examples_of_two_runs(monkeypatch: pytest.MonkeyPatch) -> None:

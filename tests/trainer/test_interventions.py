@@ -49,7 +49,8 @@ def test_every_member_has_the_losses_of_its_plain_loop(optimizer: str, update: s
                 parameter.requires_grad_(id(parameter) in hidden)
         moving = reference.optimizers(optimizer, model, weight_decay=run.weight_decay)
         plain_T = reference.train(model, moving, data, k, lambda step, lr=run.lr: lr * schedule.factor(step))
-        np.testing.assert_allclose(losses_TK[:, k], plain_T, rtol=1e-4, atol=0)
+        rtol = 1e-3 if optimizer == "muon-sign" else 1e-4  # rounding decides the sign of what is almost zero
+        np.testing.assert_allclose(losses_TK[:, k], plain_T, rtol=rtol, atol=0)
 
 
 @each("update", ["full", "lora-4"])

@@ -54,6 +54,7 @@ def _as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(functions.FUSED, "cpu", functions.FUSED["cuda"])
     monkeypatch.setitem(transformer.TILE, "cpu", transformer.TILE["cuda"])
     monkeypatch.setitem(transformer.ONE_HOT, "cpu", transformer.ONE_HOT["cuda"])
+    monkeypatch.setitem(transformer.TABLE, "cpu", transformer.TABLE["cuda"])
 
 
 def kernels(optimizer: str, update: str, runs: int) -> Counter[str]:

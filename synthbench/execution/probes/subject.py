@@ -11,7 +11,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from synthbench.cards import ModelCard
@@ -86,30 +85,28 @@ class Subject:
         """The residual stream after each layer (K, N, L, d), and the attention in it (K, N, heads, L, L); `trainer/
         transformer.py`, written to be looked into."""
         model, (runs, count, length) = self.model, tokens_KNL.shape
-        first_K11 = torch.arange(runs)[:, None, None] * weights["embedding"].shape[1]  # of each run's rows
-        rows = (tokens_KNL + first_K11).to(weights["embedding"].device)
-        x = F.embedding(rows, weights["embedding"].flatten(0, 1))
+        x = transformer.entries(weights["embedding"], tokens_KNL.to(weights["embedding"].device))
         if model.positions == "learned":
-            x = x + weights["positions"][:, None, :length]
+            x = x.view(runs, count, length, -1) + weights["positions"][:, None, :length]
         x, after, attended = x.reshape(runs, count * length, -1), [], []
         for i in range(model.layers):
             layer = f"layers.{i}"
             normed = transformer.norm(model, weights, f"{layer}.norm_attention", x)
-            attended.append(attention(model, weights, layer, normed, length).view(runs, count, -1, length, length))
-            h = transformer.attention(model, weights, layer, normed, length, 0)
+            qkv_KNo = normed @ weights[f"{layer}.qkv"].flatten(1, 2).mT
+            attended.append(attention(model, qkv_KNo, length).view(runs, count, -1, length, length))
+            h = transformer.attention(model, qkv_KNo, length)
             x = x + h @ weights[f"{layer}.out"].mT
             x = x + transformer.mlp(model, weights, layer, transformer.norm(model, weights, f"{layer}.norm_mlp", x))
             after.append(x.view(runs, count, length, -1))
         return after, attended
 
 
-def attention(model: ModelCard, weights: Views, layer: str, x_KMd: Tensor, length: int) -> Tensor:
+def attention(model: ModelCard, qkv_KNo: Tensor, length: int) -> Tensor:
     """The attention of every position to those before it and itself: shape (K N, heads, L, L)."""
     of_heads = (-1, length, 3, model.width // model.head_width, model.head_width)
-    qkv = (x_KMd @ weights[f"{layer}.qkv"].flatten(1, 2).mT).view(of_heads)
-    q, k, _ = qkv.unbind(2)
+    q, k, _ = qkv_KNo.view(of_heads).unbind(2)
     if model.positions == "rope":
-        turn = transformer.rotation(length, model.head_width, x_KMd.device)
+        turn = transformer.rotation(length, model.head_width, qkv_KNo.device)
         q, k = transformer.rotate(q.contiguous(), turn), transformer.rotate(k.contiguous(), turn)
     products = q.transpose(1, 2) @ k.transpose(1, 2).mT / model.head_width**0.5
     hidden = torch.ones(length, length, dtype=torch.bool, device=products.device).triu(1)
