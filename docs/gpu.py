@@ -12,7 +12,7 @@ from synthbench.experiment import identity
 from synthbench.reporting.table import github
 
 FOUND = Path(__file__).resolve().parent.parent / "reports" / "gpu.json"
-WAYS = ("eager", "graph", "graph, TF32")
+WAYS = ("eager", "graph", "graph, TF32", "graph, bfloat16")
 FROM_CPU = "largest relative difference of a loss from the CPU's"
 SAME = ("bitwise the same without a graph", "bitwise the same beside a run at an infinite rate")
 WEIGHTS = "largest difference of a weight in fleets of"
@@ -29,8 +29,9 @@ over seeds between the two: the largest of ten differences, in standard errors."
 THROUGHPUT = """\
 Milliseconds a step of a fleet of K runs, in brackets run-steps a second; medians of rounds in turns. `eager`: every kernel
 launched by itself. `graph`: the step as a CUDA graph, as `--device cuda` trains. `graph, TF32`: with products in TF32,
-which no command uses. Shapes: `quick` 64 examples of 8 tokens; A and E width 64 with 1024 and 64 tokens a step; B and C
-width 128 with 4096 and 2048 tokens a step, in 2 and 4 layers. Memory: the peak of all three ways together."""
+which no command uses; `graph, bfloat16`: with products in that type (`--path bfloat16`). Shapes: `quick` 64 examples of
+8 tokens; A and E width 64 with 1024 and 64 tokens a step; B and C width 128 with 4096 and 2048 tokens a step, in 2 and 4
+layers. Memory: the peak of all ways together."""
 PEERS = """\
 AdamW at `quick`'s shape. The plain loop is an `nn.Module` under torch's fused AdamW, one run at a time; JAX trains K runs
 by `jit` and `vmap`. All products are in float32 (JAX's at its default precision, which may be TF32, in measurements without
@@ -91,7 +92,15 @@ def throughput(found: Found) -> str:
         if name.startswith("throughput"):
             shape, optimizer, runs = name.removeprefix("throughput ").split(", ")
             memory = f"{one['peak MiB, all ways together']:,.0f} MiB"
-            rows.append([shape, optimizer, runs.removeprefix("K = "), *(speed(one[way]) for way in WAYS), memory])
+            rows.append(
+                [
+                    shape,
+                    optimizer,
+                    runs.removeprefix("K = "),
+                    *(speed(one[way]) if way in one else "not measured" for way in WAYS),
+                    memory,
+                ]
+            )
     return github(["shape", "optimizer, update", "K", *WAYS, "memory"], rows)
 
 

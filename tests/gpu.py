@@ -165,18 +165,22 @@ def captured(of: Steps, length: int) -> Callable[[], None]:
 
 def throughput(shape: Shape, optimizer: str, update: str, runs: int, device: str, tiny: bool) -> dict[str, Any]:
     """Milliseconds a step, run-steps a second and the peak of memory of a fleet: kernel by kernel, as a graph, and as a
-    graph with products in TF32."""
+    graph with products in TF32, and in bfloat16 (`--path bfloat16`)."""
     length = 8 if tiny else 40
     ways: dict[str, Callable[[], None]] = {}
     if device == "cuda":
         torch.cuda.reset_peak_memory_stats()
-    eager = steps(shape, runs, optimizer, update, device, length)
+    eager, rounded = (steps(shape, runs, optimizer, update, device, length) for _ in range(2))
+    rounded.optimizer.fleet.in_bfloat16 = True
     ways["eager"] = cycled(eager.take, lambda: None, length)
     if device == "cuda":
         ways["graph"] = captured(steps(shape, runs, optimizer, update, device, length), length)
         torch.set_float32_matmul_precision("high")
         ways["graph, TF32"] = captured(steps(shape, runs, optimizer, update, device, length), length)
         torch.set_float32_matmul_precision("highest")
+        ways["graph, bfloat16"] = captured(rounded, length)
+    else:
+        ways["eager, bfloat16"] = cycled(rounded.take, lambda: None, length)
     spent = milliseconds(ways, device, 2 if tiny else 3, 2 if tiny else 20)
     peak = {"peak MiB, all ways together": torch.cuda.max_memory_allocated() / 2**20} if device == "cuda" else {}
     return {name: rates(times, runs) for name, times in spent.items()} | peak

@@ -46,8 +46,10 @@ def build(
         base_KP = pack(layout, [read_weights(folder, parent) for parent in files], device)
     else:
         base_KP = initialize(layout, model, [seed_of(run, "initialization") for run in runs], device)
-    native = paths.of(runs[0].environment.path)
-    return Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs], native)
+    path = runs[0].environment.path
+    fleet = Fleet(model, layout, base_KP, runs[0].update, [seed_of(run, "adapters") for run in runs], paths.of(path))
+    fleet.in_bfloat16 = path == paths.BFLOAT16
+    return fleet
 
 
 def data(task: Task, runs: Sequence[Run]) -> Data:

@@ -37,6 +37,7 @@ def relearn(
         pack(fleet.layout, [fleet.member(k) for k in range(len(fleet))], fleet.flat_KP.device),
         native=fleet.native,
     )
+    copy.in_bfloat16 = fleet.in_bfloat16
     drawn_K = [_facts(task, run) for run in runs]
     again_K, other_K = zip(*map(_halves, runs, observed_K), strict=True)
     most = (len(drawn_K[0][0]) + 1) // 2  # so many rows whatever is lost: a run's numbers do not depend on the fleet

@@ -72,7 +72,9 @@ def scores_source() -> str:
 
 
 def _on(path: str, code: str) -> str:
-    return code if path == paths.TORCH else sha256(f"{code} {paths.source()}".encode()).hexdigest()
+    if path == paths.TORCH:
+        return code
+    return sha256(f"{code} {paths.source() if path == paths.NATIVE else path}".encode()).hexdigest()
 
 
 def _with(common: str, used: tuple[str, ...]) -> str:

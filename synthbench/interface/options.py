@@ -32,7 +32,9 @@ Axes = Annotated[list[str] | None, Option(help="PATH=a,b: values that are crosse
 FleetCpus = Annotated[float, Option(help="CPUs of a node that a fleet takes, with --engine ray.")]
 FleetGpus = Annotated[float, Option(help="GPUs of a node that a fleet takes, with --device cuda.")]
 FleetSize = Annotated[int | None, Option(help="Runs trained as one batched model.")]
-Path_ = Annotated[str, Option(help="Of training steps: torch, native (C++, on a CPU), or auto.")]
+Path_ = Annotated[
+    str, Option(help="Of training steps: torch, native (C++, on a CPU), bfloat16 (products, for GPUs), or auto.")
+]
 Lr = Annotated[str | None, Option(help="Learning rates of the last stage, such as 1e-3,3e-3.")]
 
 

@@ -20,7 +20,7 @@ from synthbench.plugins.loading import label
 from synthbench.reporting.sentence import UNPAIRED
 from synthbench.reporting.table import Table, row_name
 from synthbench.scores.reading import FITS
-from synthbench.trainer.native.path import MARK
+from synthbench.trainer.native.path import IN_BFLOAT16, MARK
 
 COLUMNS = "Columns: docs/columns.md"
 COMPLETE = "To complete them: "  # what follows is a command
@@ -78,12 +78,16 @@ def devices(rows: Sequence[Row]) -> list[str]:
 
 
 def paths(rows: Sequence[Row]) -> list[str]:
-    """That rows were trained on the native path, and how its numbers relate to torch's."""
+    """That rows were not trained on torch's path, and how their numbers relate to its."""
     names = [name for row in rows for name in row.device.split(SEVERAL)]
     compilers = dict.fromkeys(name.partition(MARK)[2] for name in names if MARK in name)
+    rounded = [
+        "The model's products are in bfloat16 (--path bfloat16), weights and all else in float32; numbers differ from "
+        "float32's as on another device, by more."
+    ] * any(IN_BFLOAT16 in name for name in names)
     if not compilers:
-        return []
-    return [
+        return rounded
+    return rounded + [
         f"Trained on the native path ({'; '.join(compilers)}): the same mathematics as torch's, rounded differently, as on "
         "another device."
     ]

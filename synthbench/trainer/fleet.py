@@ -84,6 +84,7 @@ class Fleet:
         in place of torch's path."""
         self.model, self.layout, self.update, self.native = model, layout, update, native
         self.base_KP = base_KP
+        self.in_bfloat16 = False  # whether the model's products are
         if update == "full":
             self.trainable, start_KP = layout, base_KP
         elif update == "full-hidden":
@@ -115,8 +116,11 @@ class Fleet:
     def logits(self, tokens_KBL: Tensor, first: int = 0, weights: Views | None = None) -> Tensor:
         """Logits of what follows positions first, first + 1, ...: shape (K, B, L - first, V). weights: in place of those of
         now."""
+        weights = self.weights() if weights is None else weights
+        if self.in_bfloat16:
+            weights = {name: value.bfloat16() for name, value in weights.items()}
         of = transformer.logits if self.native is None or torch.is_grad_enabled() else self.native.logits
-        return of(self.model, self.weights() if weights is None else weights, tokens_KBL, first)
+        return of(self.model, weights, tokens_KBL, first)
 
     def member(self, k: int) -> Views:
         """The weights of one run, adapters merged, as plain tensors of the reference module's shapes."""

@@ -74,20 +74,26 @@ class SquaredReLU(torch.autograd.Function):
 
 class Product(torch.autograd.Function):
     """x W^T of every run, added to `onto` if that is not None. Autograd would give the weight's gradient transposed, to be
-    copied before it can lie in a row."""
+    copied before it can lie in a row. Both are multiplied in the weight's type; the outcome has that of x."""
 
     @staticmethod
     def forward(ctx: Any, x_KNi: Tensor, weight_Koi: Tensor, onto_KNo: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x_KNi, weight_Koi)
-        return x_KNi @ weight_Koi.mT if onto_KNo is None else torch.baddbmm(onto_KNo, x_KNi, weight_Koi.mT)
+        typed_KNi = x_KNi.to(weight_Koi.dtype)
+        ctx.save_for_backward(typed_KNi, weight_Koi)
+        if onto_KNo is None:
+            return (typed_KNi @ weight_Koi.mT).to(x_KNi.dtype)
+        if onto_KNo.dtype != weight_Koi.dtype:
+            return onto_KNo + typed_KNi @ weight_Koi.mT
+        return torch.baddbmm(onto_KNo, typed_KNi, weight_Koi.mT)
 
     @staticmethod
     def backward(ctx: Any, grad_KNo: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x_KNi, weight_Koi = ctx.saved_tensors
         of_x, of_weight, of_onto = ctx.needs_input_grad
+        typed_KNo = grad_KNo.to(weight_Koi.dtype)
         return (
-            grad_KNo @ weight_Koi if of_x else None,
-            grad_KNo.mT @ x_KNi if of_weight else None,
+            (typed_KNo @ weight_Koi).to(grad_KNo.dtype) if of_x else None,
+            typed_KNo.mT @ x_KNi if of_weight else None,
             grad_KNo if of_onto else None,
         )
 

@@ -133,10 +133,12 @@ def has_table(model: ModelCard, vocabulary: int, x_KNd: Tensor) -> bool:
 def logits(model: ModelCard, params: Params, tokens_KBL: Tensor, first: int = 0) -> Tensor:
     """Logits of the tokens that follow positions first, first + 1, ...: shape (K, B, S, V).
 
-    params: weights by the names of `layout.transformer`, each with a first dimension K.
+    params: weights by the names of `layout.transformer`, each with a first dimension K. If they are in bfloat16, so are
+    products with them, and all else is in float32.
     """
     runs, batch, length = tokens_KBL.shape
-    embedding, device = params["embedding"], tokens_KBL.device.type
+    device, in_params = tokens_KBL.device.type, params["embedding"]
+    embedding = in_params.float() if in_params.dtype == torch.bfloat16 else in_params  # as what products leave
     vocabulary, tile = embedding.shape[1], TILE.get(device, 1) if torch.is_grad_enabled() else 1
     x = entries(embedding, tokens_KBL)
     if model.positions == "learned":

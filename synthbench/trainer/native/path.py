@@ -1,4 +1,5 @@
-"""Which path trains a fleet: `torch`, the reference, everywhere; or `native`, C++, on a CPU with a compiler.
+"""Which path trains a fleet: `torch`, the reference, everywhere; `native`, C++, on a CPU with a compiler; or `bfloat16`,
+torch's with products in that type.
 
 It is chosen for a whole experiment and is part of each run's identity. Imports no torch.
 """
@@ -20,18 +21,21 @@ from synthbench.trainer.native import build
 if TYPE_CHECKING:
     from synthbench.trainer.fleet import Native
 
-TORCH, NATIVE, AUTO = "torch", "native", "auto"
-PATHS = (AUTO, TORCH, NATIVE)  # of `--path`; auto: native where it can be
+TORCH, NATIVE, BFLOAT16, AUTO = "torch", "native", "bfloat16", "auto"
+PATHS = (AUTO, TORCH, NATIVE, BFLOAT16)  # of `--path`; auto: native where it can be
 DEFAULT = AUTO
 MOST_TOKENS = 256  # of an example: attention keeps the weights of every pair of them
 MARK = "native path by "  # in the name of a device, before the compiler: it decides how sums are rounded
+IN_BFLOAT16 = "products in bfloat16"  # likewise
 
 
 def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) -> str:
     """The path for the value of `--path`. tokens: of the longest example. tell: gets a sentence where the library is built,
     or where auto is torch for want of it. Raises BadInput where native is asked for and cannot be."""
     check_choice("--path", asked, PATHS)
-    if asked == TORCH or (asked == AUTO and device != "cpu"):
+    if asked in (TORCH, BFLOAT16):
+        return asked
+    if asked == AUTO and device != "cpu":
         return TORCH
     try:
         if device != "cpu":
@@ -49,7 +53,7 @@ def chosen(asked: str, device: str, tokens: int, tell: Callable[[str], None]) ->
 
 def of(path: str) -> Native | None:
     """What a fleet on a path is given: None on torch's. Loads the library; raises BadInput where that cannot be."""
-    if path == TORCH:
+    if path != NATIVE:
         return None
     try:
         return _native()
@@ -71,11 +75,13 @@ def _native() -> Native:
 
 def of_device(name: str) -> str:
     """The path on which rows of a device were trained, by the device's name."""
-    return NATIVE if MARK in name else TORCH
+    return NATIVE if MARK in name else BFLOAT16 if IN_BFLOAT16 in name else TORCH
 
 
 def mark(path: str) -> str:
     """What the name of a device says of a path: empty for torch's."""
+    if path == BFLOAT16:
+        return f", {IN_BFLOAT16}"
     return "" if path == TORCH else f", {MARK}{build.compiler_version(build.compiler())}"
 
 
