@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from synthbench.cards.base import fingerprint
 from synthbench.experiment.resolve import RunRequest, resolve
 from synthbench.experiment.runs import Result, Run
 from tests import tiny
@@ -25,21 +26,26 @@ DEVICES = ("a device", "another device")
 
 
 class RandomScores:
-    """Scores of runs by a number; equal runs have equal ones. lost: the share of runs of the last stage that diverge.
-    devices: how many there are. coarse: whether scores have few values, so that some are equal."""
+    """Scores of runs by a number; equal runs have equal ones, whatever code and device would train them.
+
+    lost: the share of runs of the last stage that diverge. devices: how many there are. coarse: whether scores have few
+    values, so that some are equal.
+    """
 
     def __init__(self, number: int, lost: float = 0.0, devices: int = 1, *, coarse: bool = False) -> None:
         self._number, self._lost, self._devices, self._coarse = number, lost, devices, coarse
         self._bases: dict[str, Run] = {}
         self._known: dict[str, dict[str, float]] = {}
+        self._keys: dict[str | None, str] = {}
 
     def result(self, run: Run) -> Result:
+        self._keys[run.id] = self._key(run)
         device = DEVICES[int(self._draw("device", run.optimizer.name, run.task).integers(self._devices))]
         if run.parent is None:
             self._bases[run.id], self._known[run.id] = run, self._of_base(run)
             path = {0: dict.fromkeys(ALONG, 0.0), run.steps: {name: self._known[run.id][name] for name in ALONG}}
             return Result(run.id, "ok", self._known[run.id], path, device=device, **TRAINED)
-        if self._draw("lost", run.id).random() < self._lost:
+        if self._draw("lost", self._keys[run.id]).random() < self._lost:
             return Result(run.id, "diverged", {}, {0: {"fit": 0.0}, 4: {"fit": 0.0}}, device=device, **TRAINED)
         path = self._path(run)
         at_end = dict(path[STEPS[-1]])
@@ -51,6 +57,11 @@ class RandomScores:
             "validation_learning": 0.6 - 0.1 * rate, "validation_loss": 1 + rate,
         }  # fmt: skip
         return Result(run.id, "ok", at_end, path, device=device, **TRAINED)
+
+    def _key(self, run: Run) -> str:
+        """What a run is, but for its environment."""
+        own = run.identity | {"optimizer": run.optimizer.name, "environment": None}
+        return fingerprint(own | {"parent": self._keys.get(run.parent)})
 
     def _draw(self, *parts: object) -> np.random.Generator:
         return np.random.default_rng(zlib.crc32(repr((self._number, *parts)).encode()))
@@ -64,7 +75,7 @@ class RandomScores:
         return round(value * 8) / 8 if self._coarse else value
 
     def _of_base(self, run: Run) -> dict[str, float]:
-        draw, effect = self._draw(run.id), self._effect(run.optimizer.name, run.weight_decay)
+        draw, effect = self._draw(self._keys[run.id]), self._effect(run.optimizer.name, run.weight_decay)
         facts, rule = (self._share(middle + 0.05 * effect + 0.05 * draw.normal()) for middle in (0.8, 0.7))
         scores = {"fact_recall": facts, "rule_fit": rule, "rule_accuracy": rule, "fit": (facts + rule) / 2}
         loss = round(1 + 0.2 * effect + 0.1 * draw.normal(), 1 if self._coarse else 6)
@@ -73,7 +84,7 @@ class RandomScores:
         return scores | {"learning": scores["fit"], "validation_learning": tuned, "validation_loss": loss}
 
     def _path(self, run: Run) -> dict[int, dict[str, float]]:
-        base, draw = self._bases[str(run.parent)], self._draw(run.id)
+        base, draw = self._bases[str(run.parent)], self._draw(self._keys[run.id])
         of_cell = "cell", run.task, run.optimizer.name, base.optimizer.name, run.update
         of_place = "place", base.weight_decay, run.optimizer.name
         common, noise = self._draw("seed", run.seed, base.optimizer.name).normal(size=3), draw.normal(size=4)

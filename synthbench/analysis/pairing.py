@@ -13,6 +13,7 @@ from synthbench.common.errors import BadInput
 from synthbench.common.wording import check_choice, listed, shown
 from synthbench.plugins.loading import label
 from synthbench.scores import SCORES
+from synthbench.scores.reading import BETWEEN_RATES
 
 OLD = ">"  # between the optimizer of pretraining and that of finetuning, until 0.2
 AXES = ("task", "label", "update")  # what rows of one table differ in, beside the axes of their card
@@ -141,7 +142,7 @@ def is_ranked(name: str) -> bool:
 
 def values_of(row: Row, name: str, target_step: int | None = None) -> Values:
     """A score by seed (`x@fit`: at this target step, by default the card's); bounds are infinite."""
-    if target_step is not None:
+    if target_step is not None and name.endswith(tuple(BETWEEN_RATES)):
         return row.target_steps.get(name, {}).get(target_step, {})
     bounds = {seed: inf if mark == ">" else -inf for seed, mark in row.censored.get(name, {}).items()}
     return row.values.get(name, {}) | bounds

@@ -49,7 +49,7 @@ class Entry(NamedTuple):
     def flops(self) -> int:
         """Operations of a run's step in products."""
         peer = PEERS[self.peer]
-        return operations(self.shape, asked_only=peer.asked_only, is_native=peer.is_native)
+        return operations(self.shape, asked_only=peer.asked_only, has_table=peer.has_table, is_native=peer.is_native)
 
 
 class Refused(Exception):

@@ -27,14 +27,15 @@ class Way(NamedTuple):
 
 class Peer(NamedTuple):
     """make: `module:function` of this folder, (shape, optimizer, update, runs) -> Way. process: ways of the same kind share
-    a process. needs: a package beside torch. is_batched: whether it trains several runs at once. asked_only, is_native:
-    what it computes (`operations.py`)."""
+    a process. needs: a package beside torch. is_batched: whether it trains several runs at once. asked_only, has_table,
+    is_native: what it computes (`operations.py`)."""
 
     make: str
     process: str
     is_batched: bool = False
     needs: str = ""
     asked_only: bool = False
+    has_table: bool = False
     is_native: bool = False
 
     def build(self, shape: Shape, optimizer: str, update: str, runs: int) -> Way:
@@ -44,8 +45,10 @@ class Peer(NamedTuple):
 
 
 PEERS = {
-    "fleet": Peer("fleet:torch_path", "fleet", is_batched=True, asked_only=True),
-    "fleet, native": Peer("fleet:native_path", "fleet, native", is_batched=True, asked_only=True, is_native=True),
+    "fleet": Peer("fleet:torch_path", "fleet", is_batched=True, asked_only=True, has_table=True),
+    "fleet, native": Peer(
+        "fleet:native_path", "fleet, native", is_batched=True, asked_only=True, has_table=True, is_native=True
+    ),
     "plain loop": Peer("plain:plain", "plain"),
     "torch.compile": Peer("plain:compiled", "plain"),
     "torch.optim.Muon": Peer("plain:torch_muon", "plain"),
