@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from synthbench.analysis.between_rates import between_rates
 from synthbench.cards import AxisCard, Card, RunnerCard
 from synthbench.cards.axis import Value, value_text
 from synthbench.experiment.choice import Choice, Trial
-from synthbench.experiment.readings import Readings, between_rates, wanted
+from synthbench.experiment.readings import Readings, wanted
 from synthbench.experiment.runs import Cell, Result, RunId, Scores
 from synthbench.scores import SCORES, reading
 from synthbench.scores.probes import BASE
@@ -328,13 +329,15 @@ def _between_rates(
     found: dict[str, dict[int, Values]] = {
         f"{name}{end}": {} for name in measured for end, names in ends.items() if name in names
     }
-    for step in card.reading.target_steps:
-        between = {seed: between_rates(of_seed, step * size) for seed, of_seed in rates_of.items()}
-        for place, (end, names) in enumerate(ends.items()):
-            scores = {seed: known[place] if known else {} for seed, known in between.items()}
-            for name, values in _by_name(scores, names).items():
-                is_enough = reading.is_reached([values.get(seed, nan) for seed in scores])
-                found[f"{name}{end}"][step] = values if is_enough else {}
+    steps, seeds = card.reading.target_steps, [*rates_of]
+    for step, both in zip(
+        steps, between_rates([*rates_of.values()], [step * size for step in steps], measured), strict=True
+    ):
+        for (end, names), values_RS in zip(ends.items(), both, strict=True):
+            columns = dict(zip(measured, rounded(values_RS).T.tolist(), strict=True))
+            for name in names:
+                values = {seed: value for seed, value in zip(seeds, columns[name], strict=True) if value == value}
+                found[f"{name}{end}"][step] = values if reading.is_reached(columns[name]) else {}
     return found
 
 

@@ -69,6 +69,10 @@ def deviation(sample: Sequence[Values]) -> float:
     error of the mean is the sum of u_s^2 over all n seeds. This is the root of n times that: the standard deviation of
     values where there is one stratum, and that of means over strata where all have the same seeds.
     """
+    if len(sample) == 1:  # as most are; `statistics.stdev` takes ten times as long
+        values = sample[0].values()
+        mean = fmean(values)
+        return sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
     influence: dict[int, float] = {}
     for stratum in sample:
         mean, n = fmean(stratum.values()), len(stratum)

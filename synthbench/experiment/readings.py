@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from math import nan
-from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synthbench.scores.reading import FITS, Path, Reached, bracket, crossing, first_reaching
+from synthbench.scores.reading import FITS, Path, Reached, crossing, first_reaching
 
 if TYPE_CHECKING:
     from synthbench.cards.runner import ReadingCard
@@ -95,31 +94,3 @@ def _between(steps: Sequence[int], values_TS: NDArray[np.float64], step: float) 
         low, high = steps[right - 1], steps[right]
         at_S = values_TS[right - 1] + (at_S - values_TS[right - 1]) * (step - low) / (high - low)
     return at_S
-
-
-class Between(NamedTuple):
-    """Scores between the rates of one seed, at one target step: `@fit` and `@fits`, by name."""
-
-    at_fit: dict[str, float]
-    over_fits: dict[str, float]
-
-
-def between_rates(rates: Sequence[Readings], target_step: float) -> Between | None:
-    """`scores.reading.Rates.at_fit` and `over_fits` of all scores; None where the rates do not lie on both sides of the
-    target step."""
-    around = bracket([one.step_to_fit for one in rates], target_step)
-    if around is None:
-        return None
-    fast, slow = rates[around.fast], rates[around.slow]
-    names = fast.names
-    low_LS, high_LS = fast.at_levels_LS, slow.at_levels_LS
-    if slow.names != names:
-        names = tuple(name for name in fast.names if name in slow.names)
-        low_LS, high_LS = (one.at_levels_LS[:, [one.names.index(name) for name in names]] for one in (fast, slow))
-    value_LS = low_LS if around.weight == 0 else low_LS + (high_LS - low_LS) * around.weight
-    levels, columns = fast.of.levels, value_LS.T.tolist()
-    places, own = [levels.index(fit) for fit in FITS], levels.index(fast.of.fit)
-    return Between(
-        {name: column[own] for name, column in zip(names, columns, strict=True)},
-        {name: fmean([column[place] for place in places]) for name, column in zip(names, columns, strict=True)},
-    )

@@ -169,11 +169,14 @@ def settings_in(text: str) -> dict[str, Any] | None:
     to_seed, _, rest = rest.rpartition(SEED)
     seed, _, end = rest.partition(",")
     if (common := _common(before, to_parent, to_seed, end)) is not None:
-        return common | {"lr": json.loads(lr), "parent": json.loads(parent), "seed": json.loads(seed)}
+        return common | {"lr": _value(lr), "parent": _value(parent), "seed": _value(seed)}
     with suppress(ValueError, TypeError, RecursionError):
         content: dict[str, Any] = json.loads(text)
         return content
     return None
+
+
+_value = lru_cache(65536)(json.loads)  # of few texts: runs share rates, seeds and parents
 
 
 @lru_cache(65536)

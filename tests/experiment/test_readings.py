@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthbench.experiment.readings import Readings, Wanted, between_rates, read
-from synthbench.scores.reading import FITS, Path, Rates, at_step, crossing, first_reaching
+from synthbench.experiment.readings import Wanted, read
+from synthbench.scores.reading import Path, at_step, crossing, first_reaching
 from synthbench.store.arrays import path_from_bytes, path_to_bytes, readings_from_bytes, readings_to_bytes, wanted_of
 
 NAMES = ("fit", "rule_accuracy", "forgetting")
@@ -37,18 +37,6 @@ def test_readings_of_a_path(path: Path, of: Wanted) -> None:
     assert readings.rule == first_reaching({step: s.get("rule_accuracy", nan) for step, s in path.items()}, of.rule)
 
 
-@given(st.lists(PATHS, max_size=4), WANTED)
-@settings(max_examples=200)
-def test_readings_between_rates(paths: list[Path], of: Wanted) -> None:
-    found = between_rates([read(path, of) for path in paths], of.target_step)
-    rates = Rates(paths, of.fit_of)
-    for name in NAMES:
-        at_fit, over = (found[place].get(name, nan) if found else nan for place in (0, 1))
-        assert same(at_fit, rates.at_fit(name, of.fit, of.target_step))
-        assert same(over, rates.over_fits(name, of.fit, of.target_step))
-    assert set(FITS) <= set(of.levels)
-
-
 @given(PATHS, WANTED)
 @settings(max_examples=100)
 def test_paths_and_readings_as_bytes(path: Path, of: Wanted) -> None:
@@ -62,13 +50,3 @@ def test_paths_and_readings_as_bytes(path: Path, of: Wanted) -> None:
     assert readings_from_bytes(content, "other code") is None
     assert wanted_of(content) == of
     assert wanted_of(b"") is None
-
-
-def test_readings_where_a_score_is_missing_at_one_rate() -> None:
-    of = Wanted(0.9, "fit", 10.0, 0.5)
-    slow = {0: {"fit": 0.0, "kl": 0.0}, 20: {"fit": 1.0, "kl": 2.0}}
-    fast = {0: {"fit": 0.0}, 10: {"fit": 1.0}}
-    found = between_rates([read(slow, of), read(fast, of)], 10.0)
-    assert found is not None
-    assert found.at_fit.keys() == {"fit"}
-    assert isinstance(read(slow, of), Readings)
