@@ -22,6 +22,7 @@ LABELS = {
 LARGE = 10**5
 TARGETS = {"engine": (200.0, 2000.0), "dry": (5.0, None), "report": (5.0, 1000.0)}
 RAY_SHARE = 0.9  # of the local engine's throughput, at least
+PLAN_WITHIN = 0.2  # of what a plan said, at most
 
 METHOD = """\
 Studies without training: every run has a result with a path of 21 points and 15 scores. Seconds of the processor and peak
@@ -33,6 +34,9 @@ RAY = """\
 One command by turns on the local engine and on a Ray cluster of this machine that runs already, two fleets at a time on
 both: run-steps a second, as the command says at its end, starting workers included. Ray's workers have the priority of
 the local engine's (`RAY_worker_niceness=0`): by default they yield to every other process."""
+
+PLANNED = """\
+What `synthbench plan` said of the same command just before, with as many CPUs, and what it took on the cluster."""
 
 
 def scale_page(found: Found | None = None) -> str:
@@ -94,6 +98,7 @@ def ray(found: Found | str | None) -> Iterator[str]:
         yield "Not measured."
         return
     machine, rounds = found["machine"], list(zip(found["local"], found["ray"], strict=True))
+    plans = list(zip(found["planned"], found["seconds"], strict=True))
     share = median(ray / local for local, ray in rounds)
     yield f"{RAY} Ray {found['version']}, {machine['date']}, load before {machine['load']:.1f}."
     yield f"`{found['command']}`"
@@ -102,3 +107,10 @@ def ray(found: Found | str | None) -> Iterator[str]:
                          for at, both in enumerate(rounds, start=1)])  # fmt: skip
     met = "met" if share >= RAY_SHARE else "missed"
     yield f"Median of the rounds: {share:.2f} of the local engine's; {RAY_SHARE:g} is aimed at, and {met}."
+    yield PLANNED
+    yield github(["round", "planned", "took", "took / planned"],
+                 [[str(at), *(f"{one} s" for one in both), f"{both[1] / both[0]:.2f}"]
+                  for at, both in enumerate(plans, start=1)])  # fmt: skip
+    beyond = median(abs(took / planned - 1) for planned, took in plans)
+    met = "met" if beyond <= PLAN_WITHIN else "missed"
+    yield f"Median distance: {100 * beyond:.0f} %; {100 * PLAN_WITHIN:.0f} % is aimed at, and {met}."

@@ -55,11 +55,15 @@ def test_throughput_is_that_of_the_median_round() -> None:
         "command": "run",
         "local": [100, 100, 100],
         "ray": [80, 95, 99],
+        "planned": [10, 11, 12],
+        "seconds": [11, 12, 13],
     }
     text = "\n".join(pages.ray(found))
     assert "Median of the rounds: 0.95" in text
     assert "0.9 is aimed at, and met" in text
-    assert clustered.RATE.findall("14 runs, 840 run-steps in 4 s (210 run-steps/s).") == ["210"]
+    assert "| 3       | 12 s      | 13 s   | 1.08             |" in text
+    assert clustered.END.findall("14 runs, 840 run-steps in 4 s (210 run-steps/s).") == [("4", "210")]
+    assert clustered.PLANNED.findall("quick: 10 runs\nabout 66 s, 0 % idle") == ["66"]
 
 
 def test_the_shapes_have_the_runs_that_they_are_named_for() -> None:
