@@ -207,7 +207,7 @@ def _apply_options(content: dict[str, Any], request: RunRequest) -> None:
 
 def _axis(text: str, known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """`--axis PATH=a,b` as a card's table. known: the card's axes; the one with this path or column gets these values."""
-    path, equals, values = text.rpartition("=")
+    path, equals, values = text.partition("=")
     if not equals:
         raise BadInput(f"--axis {shown(text)} must have the form PATH=a,b, such as stages.pretrain.weight_decay=0,0.1.")
     path = path.strip()

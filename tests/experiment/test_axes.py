@@ -104,6 +104,11 @@ def test_an_axis_on_the_command_line_has_other_values_than_that_of_the_card(
     assert (resolved.name, resolved.values) == (label or "weight-decay", [0, 0.5])
 
 
+def test_values_on_the_command_line_may_have_an_equals_sign(tmp_path: Path) -> None:
+    (axis,) = tiny.experiment(tmp_path, axes=["stages.finetune.remedy=none,replay=0.25"]).card.axes
+    assert axis.values == ["none", "replay=0.25"]
+
+
 @each(
     ("axis", "expected"),
     [
