@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import tempfile
@@ -98,14 +97,14 @@ def growth(stable: Stable, tiny: bool) -> dict[str, Any]:
 
 def command(arguments: Sequence[str], cores: Sequence[int]) -> tuple[float, float, str]:
     """Seconds and core-seconds of Python with these arguments on these cores, and what it printed."""
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *(path for path in sys.path if path)])}
     done = subprocess.run(
-        [sys.executable, *arguments], env=environment, check=True, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, preexec_fn=lambda: os.sched_setaffinity(0, cores),
+        [sys.executable, "-m", "tests.benchmarks.usage", sys.executable, *arguments], env=environment, check=True,
+        text=True, stdout=subprocess.PIPE, preexec_fn=lambda: os.sched_setaffinity(0, cores),
     )  # fmt: skip
-    seconds, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, done.stdout
+    *printed, usage = done.stdout.splitlines(keepends=True)
+    seconds, used = json.loads(usage)
+    return seconds, used, "".join(printed)
 
 
 def paths() -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from docs import performance
 from synthbench.trainer.loop import Steps
 from synthbench.trainer.optimizer import FleetOptimizer
 from synthbench.trainer.schedule import Schedule
+from tests.benchmarks.__main__ import command
 from tests.benchmarks.operations import BOTH_WAYS, operations
 from tests.benchmarks.phases import Clock
 from tests.benchmarks.race import ALONE, COPIES, NATIVES, TOGETHER, TORCHS, Entry, Stable
@@ -129,3 +130,21 @@ def test_the_command_measures_every_part(tmp_path: Path) -> None:
     again = json.loads((tmp_path / "performance.json").read_text())
     assert json.dumps(again["machine"]) == file
     assert again["limits"] != found["limits"]
+
+
+ORPHAN = """
+import os, time
+print("said")
+if not os.fork():
+    if not os.fork():  # a worker, whose parent ends before it
+        while time.process_time() < 0.3:
+            pass
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_core_seconds_count_those_of_processes_that_outlive_the_command() -> None:
+    seconds, used, printed = command(["-c", ORPHAN], [*os.sched_getaffinity(0)])
+    assert printed == "said\n"
+    assert seconds > 0 < used >= 0.3
