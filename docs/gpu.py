@@ -92,15 +92,8 @@ def throughput(found: Found) -> str:
         if name.startswith("throughput"):
             shape, optimizer, runs = name.removeprefix("throughput ").split(", ")
             memory = f"{one['peak MiB, all ways together']:,.0f} MiB"
-            rows.append(
-                [
-                    shape,
-                    optimizer,
-                    runs.removeprefix("K = "),
-                    *(speed(one[way]) if way in one else "not measured" for way in WAYS),
-                    memory,
-                ]
-            )
+            speeds = [speed(one[way]) if way in one else "not measured" for way in WAYS]
+            rows.append([shape, optimizer, runs.removeprefix("K = "), *speeds, memory])
     return github(["shape", "optimizer, update", "K", *WAYS, "memory"], rows)
 
 

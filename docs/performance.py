@@ -36,8 +36,8 @@ same round. torch's AdamW is the fused one. K: runs that one process trains at o
 done, compiling included, in as many processes. *MFLOP*: of products in a run's step, by formula
 (`tests/benchmarks/operations.py`), under LoRA those of a full update. Programs that are written as one usually writes
 them, the plain loop and its compiled form, vmap and Hugging Face's, compute the last layer and the head at every
-position; fleets and JAX's program where a token is asked for; fleets have query, key and value of the first
-layer by entry of the vocabulary. What is left out so is part of a ratio."""
+position; fleets and JAX's program where a token is asked for; fleets compute the
+first layer's query, key and value once for each entry of the vocabulary. What is left out so is part of a ratio."""
 BEST = """\
 Our best K on the native path, the default, over each program's best, in run-steps a second: above 1, ours is faster. *Least
 of ours* takes our worst K in its place. Targets are of all processes, those of the plain loop at `compact` of our worst
